@@ -1,0 +1,44 @@
+# The two commands of the README, and those a maintainer needs. Each makes .venv by itself.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := --base_model builtin:digits-resnet --dataset builtin:digits_5to9 --num_epochs 6 --batch_size 32 \
+        --learning_rate 3e-3 --final refit --overwrite
+
+.PHONY: demo test test-all check bench clean
+
+# Digits 5 to 9 with a backbone that has only ever seen 0 to 4, in three ways under the same folds.
+demo: $(VENV)/.installed
+	$(BIN)/python recipes/image_classification.py $(DEMO) --trainable head --output_dir runs/demo-frozen
+	$(BIN)/python recipes/image_classification.py $(DEMO) --trainable last:2 --output_dir runs/demo-last-blocks
+	$(BIN)/python recipes/image_classification.py $(DEMO) --from_scratch --trainable all --output_dir runs/demo-from-scratch
+	@echo
+	@$(BIN)/hf-transfer compare runs/demo-frozen runs/demo-last-blocks runs/demo-from-scratch
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest
+
+test-all: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m "not network and not gpu"
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/one_fold.py
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable ".[all]"
+	touch $@
+
+$(VENV)/.installed-dev: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf $(VENV) runs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,56 @@
+"""Fine-tune image and text models under cross-validation, and publish numbers that can be recomputed.
+
+The names in `__all__` are resolved on first use, so that importing the package is cheap: other
+libraries import `hf_transfer` only to see whether the download accelerator of that name is there.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__kit__ = "hf-transfer-kit"  # what _guard.py looks for
+__version__ = "0.1.0"
+
+_HOMES = {
+    "CrossValidationResult": "results",
+    "Fold": "folds",
+    "FoldResult": "results",
+    "ImageClassification": "tasks",
+    "LabelledData": "data",
+    "LayerGroup": "layers",
+    "RunConfig": "config",
+    "SequenceClassification": "tasks",
+    "Task": "tasks",
+    "TokenClassification": "tasks",
+    "TransferError": "errors",
+    "cross_validate": "cross_validation",
+    "freeze": "layers",
+    "k_folds": "folds",
+    "layer_groups": "layers",
+    "open_dataset": "data",
+    "parameter_groups": "layers",
+    "preflight": "hub",
+    "publish": "hub",
+    "push": "hub",
+    "run_recipe": "cli",
+    "write_card": "card",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"hf_transfer.{_HOMES[name]}"), name)
+    if name in {"download", "multipart_upload"}:
+        # RuntimeError, as an AttributeError makes old Hub clients say "pip install hf_transfer".
+        from hf_transfer._guard import MEND
+
+        raise RuntimeError(
+            f"`hf_transfer.{name}` belongs to the download accelerator `hf_transfer` from PyPI; "
+            f"this `hf_transfer` is {__kit__}. {MEND}"
+        )
+    raise AttributeError(f"module 'hf_transfer' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

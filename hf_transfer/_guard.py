@@ -1,0 +1,34 @@
+"""Tells this package from the download accelerator of the same import name.
+
+Both write `site-packages/hf_transfer/__init__.py`, and pip does not notice. Every public
+submodule imports this one first, as the `__init__` beside it may no longer be ours.
+"""
+
+import sys
+
+KIT = "hf-transfer-kit"
+
+MEND = (
+    "Both install into the same folder. To mend it: `pip uninstall -y hf_transfer && "
+    "pip install --force-reinstall --no-deps hf-transfer-kit`. huggingface_hub 1.0 and later "
+    "does not use the accelerator; unset HF_HUB_ENABLE_HF_TRANSFER."
+)
+
+
+def check_package() -> None:
+    """Stop if the `hf_transfer` that was imported is not this kit.
+
+    Raises:
+        ImportError: If another package, or nothing, provides `hf_transfer/__init__.py`.
+    """
+    package = sys.modules.get("hf_transfer")
+    if getattr(package, "__kit__", None) == KIT:
+        return
+    place = getattr(package, "__file__", None) or "a folder without __init__.py"
+    raise ImportError(
+        f"The `hf_transfer` on your path is not {KIT} but another package, probably the download "
+        f"accelerator `hf_transfer` from PyPI ({place}). {MEND}"
+    )
+
+
+check_package()

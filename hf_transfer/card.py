@@ -1,0 +1,300 @@
+"""A run's results as a model card: README.md and its pictures, from results.json alone. No torch.
+
+What the kit writes stands between marks. Text that a person adds around them, and keys of the
+YAML header that a person adds, changes or removes, outlive every later `write_card`.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+
+from hf_transfer import _guard, tables  # noqa: F401
+from hf_transfer.errors import ConfigError, DataError
+from hf_transfer.resources import card_template
+
+KIT = "hf-transfer-kit"
+MOST_ROWS = 50  # classes in one table
+
+Header = dict[str, Any]
+Results = dict[str, Any]
+
+
+def write_card(run: str | Path) -> Path:
+    """Write README.md and plots/ into a run's folder; give the path of README.md.
+
+    Args:
+        run: The folder, with results.json and, for the learning curves, folds/*/history.jsonl.
+
+    Raises:
+        ConfigError: If results.json is missing, unreadable or of another version.
+        DataError: If a README.md is there whose header or marks are broken; it is left as it is.
+    """
+    from hf_transfer.plots import save_plots  # here, as matplotlib is slow to import
+
+    run = Path(run)
+    path, results = run / "README.md", _read_results(run / "results.json")
+    title = tables.one_line((results["config"].get("push_to_hub") or run.resolve().name).split("/")[-1])
+    old = _split(path) if path.exists() else None
+    try:
+        header = card_header(results, title)
+        body = _with_record(header, _render(results, title, save_plots(run, results)))
+    except (KeyError, jinja2.UndefinedError) as error:
+        raise ConfigError(f"{run / 'results.json'} lacks what the card needs: {error}.") from error
+    if old is not None:
+        header, body = _merged_header(header, *old), _merged_body(body, old[1])
+    yaml_text = yaml.safe_dump(header, sort_keys=False, allow_unicode=True, width=1000)
+    part = path.with_name(".README.md.part")
+    part.write_bytes(f"---\n{yaml_text}---\n{body}".encode("utf-8", "backslashreplace"))
+    part.replace(path)
+    return path
+
+
+_NEEDED = {
+    "architecture", "base_model", "base_model_revision", "command", "config", "confusion", "created",
+    "dataset", "final", "folds", "folds_fingerprint", "folds_scheme", "from_scratch", "frozen_proof",
+    "hardware", "higher_is_better", "kit_version", "label_names", "layers", "notes", "num_folds",
+    "num_repeats", "per_class", "primary_metric", "scores", "task", "test", "trainable", "versions",
+}  # fmt: skip
+
+
+def _read_results(path: Path) -> Results:
+    if not path.is_file():
+        raise ConfigError(f"{path.absolute()} is not there, so no run was finished. Run the recipe first.")
+    try:
+        results: Results = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{path} is not readable as JSON: {error}. Run the recipe again.") from error
+    if lacking := sorted(_NEEDED.difference(results if isinstance(results, dict) else ())):
+        lacks = ", ".join(map(repr, lacking))
+        raise ConfigError(f"{path} lacks {lacks}, as another version wrote it. Run the recipe again.")
+    return results
+
+
+def card_header(results: Results, title: str) -> Header:
+    """Give the metadata that the Hub reads: plain strings, numbers and lists only.
+
+    Args:
+        results: What results.json holds.
+        title: Name of the model.
+    """
+    hub_data, hub_model = _on_hub(results["dataset"]), _is_hub_model(results) and not results["from_scratch"]
+    header = {
+        "license": results["config"].get("license"),
+        "base_model": results["base_model"] if hub_model else None,
+        "base_model_relation": "finetune" if hub_model else None,
+        "datasets": [results["dataset"]["name"]] if hub_data else None,
+        "pipeline_tag": results["task"],
+        "library_name": "transformers",
+        "tags": [KIT, "cross-validation", results["task"], *["timm"] * _is_timm(results)],
+        "metrics": list(dict.fromkeys(_metric_type(name) for name in tables.shown_metrics(results, None))),
+        "model-index": _model_index(results, title),
+    }
+    return {key: value for key, value in header.items() if value}
+
+
+def _model_index(results: Results, title: str) -> list[Header]:
+    folds = f"mean of {results['num_folds']}-fold cross-validation"
+    means = {name: results["scores"][name]["mean"] for name in tables.shown_metrics(results, None)}
+    test = results["test"]["scores"] if results["test"] else {}
+    entries = [
+        _index_entry(results, means, results["dataset"]["split"], folds),
+        _index_entry(results, test, results["config"].get("test_split"), "held-out test"),
+    ]
+    found = [entry for entry in entries if entry["metrics"]]
+    return [{"name": title, "results": found}] if found else []
+
+
+def _index_entry(results: Results, scores: Header, split: str | None, how: str) -> Header:
+    dataset, task = results["dataset"], results["task"]
+    name = dataset["name"] if _on_hub(dataset) else tables.local_name(dataset["name"])
+    kind = name if _on_hub(dataset) else re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-") or "local"
+    where = {"type": kind, "name": name, "config": dataset["config"], "split": split}
+    proof = {"kit": KIT, "evaluation": how, "folds_fingerprint": results["folds_fingerprint"]}
+    return {
+        "task": {"type": task, "name": task.replace("-", " ").capitalize()},
+        "dataset": {key: tables.one_line(value) for key, value in where.items() if value} | {"args": proof},
+        "metrics": [
+            {
+                "type": _metric_type(metric),
+                "value": round(float(value), 4),
+                "name": f"{tables.metric_name(metric, task)}, {how}",
+            }
+            for metric, value in scores.items()
+            if value is not None
+        ],
+    }
+
+
+def _metric_type(name: str) -> str:
+    """Give the Hub's id of a metric; how it is averaged is told by the entry's name."""
+    return "matthews_correlation" if name == "mcc" else re.sub(r"_(macro|micro|weighted)$", "", name)
+
+
+def _on_hub(dataset: dict[str, Any]) -> bool:
+    return dataset["hub"] and tables.HUB_ID.fullmatch(dataset["name"]) is not None
+
+
+def _is_hub_model(results: Results) -> bool:
+    name, known = results["base_model"], results["base_model_revision"] is not None
+    return tables.HUB_ID.fullmatch(name) is not None and (known or not Path(name).exists())
+
+
+def _is_timm(results: Results) -> bool:
+    """Tell timm's names (`resnet18.a1_in1k`) from the classes of transformers."""
+    name: str = results["architecture"]
+    return name.startswith("Timm") or name == name.lower()
+
+
+def _render(results: Results, title: str, pictures: Sequence[str]) -> str:
+    values = results | _names(results, title) | _numbers(results) | {"pictures": pictures}
+    return card_template(results["task"]).render(values)
+
+
+def _names(results: Results, title: str) -> dict[str, Any]:
+    """Say for the templates what things are called and where they are."""
+    from hf_transfer.plots import drawn_names, most_confused
+
+    repository, folder = results["config"]["push_to_hub"], results["config"]["output_dir"]
+    here = f"{title if Path(folder).is_absolute() else folder}/model"
+    return {
+        "title": title,
+        "base": tables.link(results["base_model"], "", _is_hub_model(results)),
+        "data": tables.link(results["dataset"]["name"], "datasets/", _on_hub(results["dataset"])),
+        "weights": repository or here,
+        "timm": _is_timm(results),
+        "timm_name": f"hf-hub:{repository}" if repository else f"local-dir:{here}",
+        "published": results["final"]["kind"] != "none",
+        "num_drawn": len(most_confused(results["confusion"] or [])),
+        "numbered": any(name == f"#{i}" for i, name in enumerate(drawn_names(results["label_names"]))),
+        "shown": tables.shown_metrics(results),
+        "all_metrics": tables.shown_metrics(results, None),
+    }
+
+
+def _numbers(results: Results) -> dict[str, Any]:
+    """Work out for the templates what results.json does not spell out."""
+    scores, classes, folds = results["scores"], results["per_class"], results["folds"]
+    done = [fold for fold in folds if fold["status"] == "done"]
+    sizes = sorted({fold["num_train"] for fold in done}) or [0]
+    headline = scores.get(results["primary_metric"])
+    interval = headline["interval"] if headline else None
+    tested = results["test"]["scores"].get(results["primary_metric"]) if results["test"] else None
+    worst = sorted(classes, key=lambda row: -1 if row["f1"] is None else row["f1"])[:MOST_ROWS]
+    return {
+        "done": done,
+        "headline": headline,
+        "off_mean": headline is not None and _outside(headline["mean"], interval),
+        "surprise": _outside(tested, interval),
+        "train_sizes": f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}",
+        "overfitting": tables.overfitting(results),
+        "classes": classes if len(classes) <= MOST_ROWS else worst,
+        "moved": [fold for fold in done if fold["frozen_hash_before"] != fold["frozen_hash_after"]],
+    }
+
+
+def _outside(value: float | None, interval: list[float] | None) -> bool:
+    return value is not None and interval is not None and not interval[0] <= value <= interval[1]
+
+
+_SECTION = re.compile(r"^<!-- hf-transfer:begin ([\w-]+) -->\n.*?^<!-- hf-transfer:end \1 -->\n", re.M | re.S)
+_MARK = re.compile(r"^<!-- hf-transfer:(begin|end) ([\w-]+) -->$", re.M)
+_RECORD = re.compile(r"^<!-- (\{\"header\": \{[^{}]*\}, \"sections\": \[[^][]*\]\}) -->$", re.M)
+
+
+def _with_record(header: Header, body: str) -> str:
+    """Add what was generated, so that the next card can tell a person's changes from the kit's."""
+    digests = {key: _digest(value) for key, value in header.items()}
+    record = json.dumps({"header": digests, "sections": list(_sections(body))})
+    own = f"<!-- hf-transfer:begin record -->\n<!-- {record} -->\n<!-- hf-transfer:end record -->"
+    return f"\n{body}\n{own}\n"
+
+
+def _digest(value: Any) -> str:
+    return hashlib.blake2b(json.dumps(value, sort_keys=True, default=str).encode(), digest_size=6).hexdigest()
+
+
+def _sections(body: str) -> dict[str, str]:
+    return {match[1]: match[0] for match in _SECTION.finditer(body)}
+
+
+def _split(path: Path) -> tuple[Header, str]:
+    """Divide a card into its header and its body, or say what is broken."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        match = re.match(r"---\n(.*?\n)?---[ \t]*(\n|\Z)", text, re.S)
+        header = (yaml.safe_load(match[1] or "") or {}) if match else {}
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise _broken(path, " ".join(str(error).split())) from error
+    if not isinstance(header, dict):
+        raise _broken(path, "its YAML header must hold 'key: value' lines")
+    body = (text[match.end() :] if match else text).rstrip("\n") + "\n"
+    marks = [match.groups() for match in _MARK.finditer(body)]
+    names = [name for _, name in marks[::2]]
+    if marks != [(kind, name) for name in names for kind in ("begin", "end")] or len(set(names)) < len(names):
+        raise _broken(path, "each <!-- hf-transfer:begin NAME --> needs an end of the same name, once")
+    return header, body
+
+
+def _broken(path: Path, what: str) -> DataError:
+    return DataError(f"{path} cannot be written again: {what}. Mend it, or move it away to start afresh.")
+
+
+def _record(body: str) -> dict[str, Any]:
+    match = _RECORD.search(_sections(body).get("record", ""))
+    return json.loads(match[1]) if match else {"header": {}, "sections": []}
+
+
+def _merged_header(new: Header, old: Header, body: str) -> Header:
+    """Keep keys that a person added or changed, and leave out what a person removed."""
+    digests, merged = _record(body)["header"], {}
+    for key in [*old, *(key for key in new if key not in old)]:
+        if key == "model-index":
+            merged[key] = _merged_index(new.get(key, []), old.get(key))
+        elif key in old and digests.get(key) != _digest(old[key]):
+            merged[key] = old[key]
+        elif key in new and (key in old or key not in digests):
+            merged[key] = new[key]
+    return {key: value for key, value in merged.items() if key != "model-index" or value}
+
+
+def _merged_index(new: list[Header], old: Any) -> list[Header]:
+    """Renew the kit's own numbers, whatever was changed about them, and keep all other results."""
+    entries = [entry for entry in old or [] if isinstance(entry, dict)] if isinstance(old, list) else []
+    merged = [dict(entry) for entry in new]
+    for entry in entries:
+        kept = [result for result in entry.get("results") or [] if not _is_ours(result)]
+        if kept and merged and merged[0]["name"] == entry.get("name"):
+            merged[0]["results"] = merged[0]["results"] + kept
+        elif kept:
+            merged.append(entry | {"results": kept})
+    return merged
+
+
+def _is_ours(result: Any) -> bool:
+    dataset = result.get("dataset") if isinstance(result, dict) else None
+    arguments = dataset.get("args") if isinstance(dataset, dict) else None
+    return isinstance(arguments, dict) and arguments.get("kit") == KIT
+
+
+def _merged_body(new: str, old: str) -> str:
+    """Renew the kit's sections where they stand; all other text stays as it is."""
+    fresh, known, before = _sections(new), _record(old)["sections"], _sections(old)
+    for name, text in before.items():
+        # A section that has nothing to say any more goes with the empty line after it.
+        gone = text + "\n" if text + "\n" in old else text
+        old = old.replace(text, fresh[name]) if name in fresh else old.replace(gone, "")
+    previous = ""
+    for name, text in fresh.items():
+        if name in before:
+            previous = name
+        elif name not in known:
+            end = f"<!-- hf-transfer:end {previous} -->\n"
+            old = old.replace(end, f"{end}\n{text}", 1) if previous else f"{old.rstrip()}\n\n{text}"
+            previous = name
+    return old

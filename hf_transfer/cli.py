@@ -1,0 +1,202 @@
+"""The verbs of `hf-transfer`. Nothing heavy is imported before a verb needs it."""
+
+import argparse
+import json
+import os
+import runpy
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hf_transfer import __version__, _guard  # noqa: F401
+from hf_transfer.errors import ConfigError, TransferError
+
+Handler = Callable[[argparse.Namespace], int]
+
+_INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; gives the exit code that the errors' tree says."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    return _guarded(lambda: _run_verb(words), debug="--debug" in words)
+
+
+def run_recipe(recipe: Callable[[], Any]) -> NoReturn:
+    """Run a recipe's `main` as a script: errors in one line, exit code by their kind.
+
+    Exit code 4 tells that some folds failed and the rest is reported.
+    """
+    # Processes of a launch share the cores: waiting threads must not spin. Read when torch loads.
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+    def run() -> int:
+        result = recipe()
+        return 4 if getattr(result, "failed", ()) else 0
+
+    sys.exit(_guarded(run, debug="--debug" in sys.argv))
+
+
+def _guarded(run: Callable[[], int], *, debug: bool) -> int:
+    try:
+        return run()
+    except TransferError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("Interrupted. The same command goes on where it stopped.", file=sys.stderr)
+        return _INTERRUPTED
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run_verb(words: list[str]) -> int:
+    parser = _parser()
+    if words[:1] == ["run"]:  # all that follows the recipe's name is the recipe's
+        options, settings = parser.parse_args(words[:2]), words[2:]
+    else:
+        options, settings = parser.parse_known_args(words)
+    handler: Handler | None = getattr(options, "handler", None)
+    if handler is None:
+        parser.print_help()
+        return 0
+    if settings and handler not in (_run, _inspect):
+        raise ConfigError(f"Unknown argument {settings[0]!r}. See `hf-transfer {words[0]} --help`.")
+    options.settings = settings
+    return handler(options)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message[0].upper()}{message[1:]}. See `{self.prog} --help`.")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="hf-transfer", description="Fine-tune under cross-validation, and publish the result."
+    )
+    parser.add_argument("--version", action="version", version=f"hf-transfer-kit {__version__}")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB")
+    run = _verb(verbs, "run", _run, "run a recipe; what follows its name are its settings")
+    run.add_argument("recipe", nargs="?", help="its name, e.g. sentiment; left out, the names are listed")
+    layers = _verb(
+        verbs, "layers", _layers, "show a model's layer groups, and what a choice of them would freeze"
+    )
+    layers.add_argument("model", help="Hub id, folder, builtin:NAME or timm:ARCH")
+    layers.add_argument(
+        "--trainable", default="all", metavar="SPEC", help="head, last:2, from:NAME, globs, …"
+    )
+    layers.add_argument(
+        "--norm", default="auto", choices=("auto", "freeze", "train"), help="normalisation layers"
+    )
+    layers.add_argument("--learning_rate", "--lr", type=float, default=2e-5, metavar="X", help="of the head")
+    layers.add_argument(
+        "--layer_decay", type=float, default=1.0, metavar="X", help="factor per group below it"
+    )
+    inspect = _verb(verbs, "inspect", _inspect, "show a data set's labels, duplicates and folds before a run")
+    inspect.add_argument("dataset", help="what --dataset takes; its other settings may follow")
+    inspect.add_argument("--kind", choices=("image", "text", "tokens"), help="found by itself when not given")
+    predict = _verb(verbs, "predict", _predict, "label new inputs with a run's final model")
+    predict.add_argument("run", metavar="RUN", help="the run's folder")
+    predict.add_argument(
+        "inputs", nargs="+", metavar="INPUT", help="texts, pictures, or a file or folder of them"
+    )
+    card = _verb(verbs, "card", _card, "write a run's model card again")
+    card.add_argument("run", metavar="RUN", help="the run's folder")
+    push = _verb(verbs, "push", _push, "publish a run on the Hub; safe to repeat")
+    push.add_argument("run", metavar="RUN", help="the run's folder")
+    push.add_argument("repo", metavar="REPO", help="user/name")
+    push.add_argument("--private", action="store_true", help="make the repository private")
+    compare = _verb(verbs, "compare", _compare, "show runs on the same folds side by side")
+    compare.add_argument("runs", nargs="+", metavar="RUN", help="folders of runs")
+    _verb(verbs, "doctor", _doctor, "check versions, devices, the Hub and the package's name")
+    return parser
+
+
+def _verb(verbs: Any, name: str, handler: Handler, help: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = verbs.add_parser(name, help=help, description=help.capitalize() + ".")
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
+    parser.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
+    parser.set_defaults(handler=handler)
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    from hf_transfer.resources import recipe_names, recipe_path
+
+    if options.recipe is None:
+        print("\n".join(recipe_names()))
+        return 0
+    path = recipe_path(options.recipe)
+    sys.argv = [str(path), *options.settings]
+    try:
+        runpy.run_path(str(path), run_name="__main__")
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def _layers(options: argparse.Namespace) -> int:
+    from hf_transfer.describe import describe_layers
+
+    _show(options, describe_layers(options))
+    return 0
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    from hf_transfer.describe import describe_data
+
+    _show(options, describe_data(options))
+    return 0
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from hf_transfer.inference import predict_inputs
+
+    _show(options, predict_inputs(options.run, options.inputs))
+    return 0
+
+
+def _card(options: argparse.Namespace) -> int:
+    from hf_transfer.card import write_card
+
+    path = write_card(options.run)
+    _show(options, ({"card": str(path)}, str(path)))
+    return 0
+
+
+def _push(options: argparse.Namespace) -> int:
+    from hf_transfer.hub import push
+
+    url = push(options.run, options.repo, private=options.private)
+    _show(options, ({"url": url}, url))
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from hf_transfer.results import read_results
+    from hf_transfer.tables import compare_text
+
+    runs = [(Path(run).name, read_results(run)) for run in options.runs]
+    _show(options, ({name: results["scores"] for name, results in runs}, compare_text(runs)))
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from hf_transfer.doctor import examine
+
+    checks, text, healthy = examine()
+    _show(options, (checks, text))
+    return 0 if healthy else 2
+
+
+def _show(options: argparse.Namespace, found: tuple[Any, str]) -> None:
+    """Print a result for a program or for a person."""
+    value, text = found
+    print(json.dumps(value, ensure_ascii=False, allow_nan=False) if options.json else text)

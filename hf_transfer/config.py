@@ -1,0 +1,430 @@
+"""One run's settings: flat, frozen, checked together. Defaults, then a YAML file, then flags; flags win."""
+
+import argparse
+import difflib
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import Field, asdict, dataclass, field, fields, replace
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, NoReturn, Self, get_args, get_origin, get_type_hints
+
+import yaml
+
+from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
+from hf_transfer.errors import ConfigError
+
+Kind = Literal["image", "text", "tokens"]  # what a row's input is
+
+
+def setting(
+    default: Any, help: str, *, aliases: Sequence[str] = (), choices: Sequence[str] = (), scored: bool = True
+) -> Any:
+    """Make a field that carries its own help, other names, and choices.
+
+    Args:
+        default: Value when nobody says anything.
+        help: One sentence for `--help`.
+        aliases: Names that people already type for it.
+        choices: The only values allowed; empty means any.
+        scored: Whether another value makes another experiment. Paths and outputs do not.
+    """
+    metadata = {"help": help, "aliases": tuple(aliases), "choices": tuple(choices), "scored": scored}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Every setting of a run. Raises `ConfigError` naming all that is wrong at once."""
+
+    base_model: str = setting(
+        "",
+        "Hub id, local folder, builtin:NAME, or timm:ARCH (random weights) or timm:ARCH@FILE to start from.",
+        aliases=("model_name_or_path", "model"),
+    )
+    revision: str | None = setting(None, "Branch, tag or commit of a base model on the Hub.")
+    trust_remote_code: bool = setting(False, "Run code that comes with the base model. Never on by itself.")
+    dataset: str = setting(
+        "",
+        "Hub id, folder, CSV, JSON, JSON Lines or Parquet file, or builtin:NAME.",
+        aliases=("dataset_name", "data"),
+    )
+    dataset_config: str | None = setting(
+        None, "Configuration of a Hub dataset.", aliases=("dataset_config_name",)
+    )
+    split: str | None = setting(
+        None, "Split to cross-validate; 'train' where there is one.", aliases=("train_split",)
+    )
+    test_split: str | None = setting(None, "Split kept untouched, scored once by the final model.")
+    input_column: str | None = setting(
+        None,
+        "Column of pictures, texts or word lists; found by its usual names when not given.",
+        aliases=("text_column", "image_column", "tokens_column", "text_column_name", "image_column_name"),
+    )
+    label_column: str | None = setting(
+        None, "Column of labels; found by its usual names when not given.", aliases=("label_column_name",)
+    )
+    id_column: str | None = setting(None, "Column that identifies a row; its number when not given.")
+    max_rows: int | None = setting(
+        None, "Keep only so many rows, chosen by the seeded hash.", aliases=("max_train_samples",)
+    )
+    on_bad_image: str = setting("fail", "What to do with unreadable pictures.", choices=("fail", "skip"))
+
+    num_folds: int = setting(5, "Number of folds, k.", aliases=("folds", "n_splits"))
+    num_repeats: int = setting(1, "How often to repeat with other folds.", aliases=("repeats", "n_repeats"))
+    scheme: str = setting(
+        "auto",
+        "How rows are split; auto takes predefined, time, (stratified-)group, entity or stratified.",
+        choices=(
+            "auto", "random", "stratified", "group", "stratified-group",
+            "time", "walk-forward", "predefined", "entity",
+        ),
+        aliases=("cv",),
+    )  # fmt: skip
+    group_by: str | None = setting(
+        None,
+        "Column whose equal values stay in one fold (patient, author).",
+        aliases=("group_on", "group_column"),
+    )
+    time_by: str | None = setting(None, "Column to order rows by, for blocks of time.", aliases=("time_on",))
+    fold_column: str | None = setting(None, "Column that holds each row's fold number.")
+    gap: int = setting(0, "Rows dropped from training on each side of a held-out block of time.")
+    seed: int = setting(0, "Seed of the folds, the new weights and the order of rows.")
+    strict: bool = setting(False, "Stop where the kit would adjust a setting and say so.")
+
+    from_scratch: bool = setting(False, "Same architecture, random weights: the control arm.")
+    trainable: str = setting(
+        "all", "What learns: all, head, last:N, last:50%, from:NAME, globs; +norm and +bias add to it."
+    )
+    schedule: str = setting(
+        "constant",
+        "When it learns: constant, lp-ft (the head first), or gradual (from the top down).",
+        choices=("constant", "lp-ft", "gradual"),
+    )
+    layer_decay: float = setting(1.0, "Learning rate factor for each layer group below the head.")
+    reinit_top: int = setting(0, "Give the top N blocks new random weights.")
+    norm: str = setting(
+        "auto",
+        "Normalisation layers: auto (as their group), freeze (all of the backbone's), train (all).",
+        choices=("auto", "freeze", "train"),
+    )
+
+    learning_rate: float = setting(2e-5, "Peak learning rate.", aliases=("lr",))
+    num_epochs: int = setting(3, "Passes over the training rows.", aliases=("num_train_epochs", "epochs"))
+    batch_size: int = setting(32, "Rows for each update, over all processes together.")
+    per_device_batch_size: int | None = setting(
+        None,
+        "Most rows a process takes at once; the rest is accumulated.",
+        aliases=("per_device_train_batch_size",),
+        scored=False,
+    )
+    optimizer: str = setting("adamw", "Optimizer.", choices=("adamw", "sgd"), aliases=("optim",))
+    weight_decay: float = setting(0.01, "Decay of weight matrices; never of norms and biases.")
+    warmup: float = setting(
+        0.1, "Rising learning rate first: a share of all updates below 1, a number of them from 1 on.",
+        aliases=("warmup_ratio", "warmup_steps"),
+    )  # fmt: skip
+    scheduler: str = setting(
+        "linear",
+        "Learning rate after warm-up.",
+        choices=("linear", "cosine", "constant"),
+        aliases=("lr_scheduler_type",),
+    )
+    max_grad_norm: float = setting(1.0, "Longest gradient; 0 does not clip.")
+    label_smoothing: float = setting(
+        0.0, "Share of the target spread over all classes.", aliases=("label_smoothing_factor",)
+    )
+    class_weights: str = setting(
+        "none", "Weights of the classes in the loss, from training rows only.", choices=("none", "balanced")
+    )
+    early_stopping: bool = setting(False, "Stop by the loss on an inner split of the training rows.")
+    patience: int = setting(
+        3, "Epochs without a better inner loss before stopping.", aliases=("early_stopping_patience",)
+    )
+    augmentation: str = setting(
+        "none", "Random changes to training pictures.", choices=("none", "flip", "crop", "crop-flip")
+    )
+    max_length: int | None = setting(
+        None, "Most tokens of a text; the model's limit when not given.", aliases=("max_seq_length",)
+    )
+    mixed_precision: str | None = setting(
+        None,
+        "Precision of the arithmetic; what the launcher says when not given.",
+        choices=("no", "bf16", "fp16"),
+    )
+    compile: bool = setting(False, "Compile the model with torch.compile.", aliases=("torch_compile",))
+    parallel: str = setting(
+        "auto",
+        "Several processes: each takes whole folds, or all share each batch; auto prefers folds.",
+        choices=("auto", "folds", "data"),
+        scored=False,
+    )
+    num_threads: int | None = setting(
+        None, "Processor threads for each process; equal numbers give equal bits.", scored=False
+    )
+    metrics: tuple[str, ...] = setting(
+        (), "More `evaluate` metrics of the Hub by name, comma-separated.", scored=False
+    )
+
+    output_dir: str = setting("runs/run", "Folder of the run.", scored=False)
+    overwrite: bool = setting(False, "Replace another run in the output folder.", scored=False)
+    final: str = setting(
+        "refit",
+        "What to publish: a model trained on all rows, or none.",
+        choices=("refit", "none"),
+        scored=False,
+    )
+    report_to: str = setting(
+        "none", "Tracker.", choices=("none", "tensorboard", "wandb", "trackio", "mlflow"), scored=False
+    )
+    push_to_hub: str | None = setting(
+        None, "Repository user/name to publish to.", aliases=("hub_model_id",), scored=False
+    )
+    private: bool = setting(
+        False, "Make the repository private.", aliases=("hub_private_repo",), scored=False
+    )
+    license: str | None = setting(None, "Licence identifier for the model card.", scored=False)
+    debug: bool = setting(False, "Show the whole traceback of an error.", scored=False)
+
+    def __post_init__(self) -> None:
+        problems = [*self._wrong_choices(), *self._wrong_numbers(), *self._conflicts()]
+        if problems:
+            raise ConfigError("\n".join(problems))
+
+    def _wrong_choices(self) -> list[str]:
+        return [
+            f"{f.name}={getattr(self, f.name)!r} is not one of {', '.join(f.metadata['choices'])}."
+            for f in fields(self)
+            if f.metadata["choices"]
+            and getattr(self, f.name) is not None
+            and getattr(self, f.name) not in f.metadata["choices"]
+        ]
+
+    def _wrong_numbers(self) -> list[str]:
+        at_least = {
+            "num_folds": 2, "num_repeats": 1, "num_epochs": 1, "batch_size": 1, "per_device_batch_size": 1,
+            "max_rows": 2, "max_length": 3, "patience": 1, "num_threads": 1, "gap": 0, "reinit_top": 0,
+            "weight_decay": 0, "warmup": 0, "max_grad_norm": 0, "label_smoothing": 0,
+        }  # fmt: skip
+        problems = [
+            f"{name}={value!r} is too small; use {low} or more."
+            for name, low in at_least.items()
+            if (value := getattr(self, name)) is not None and not value >= low
+        ]
+        if not 0 <= self.seed < 2**32:
+            problems.append(f"seed={self.seed!r} must be from 0 to 4294967295.")
+        if not 0 < self.learning_rate < 100:
+            problems.append(f"learning_rate={self.learning_rate!r} must be above 0 (2e-5 is usual for BERT).")
+        if not 0 < self.layer_decay <= 1:
+            problems.append(f"layer_decay={self.layer_decay!r} must be above 0 and at most 1, e.g. 0.9.")
+        if not self.label_smoothing < 1:
+            problems.append(f"label_smoothing={self.label_smoothing!r} must be from 0 to below 1.")
+        return problems
+
+    def _conflicts(self) -> list[str]:
+        problems = []
+        for scheme, name in _NEEDS_COLUMN.items():
+            if self.scheme == scheme and getattr(self, name) is None:
+                problems.append(f"scheme={scheme!r} needs {name}; give the column's name.")
+        if self.gap and self.time_by is None:
+            problems.append(f"gap={self.gap} needs time_by, the column that orders the rows.")
+        if self.group_by and self.time_by:
+            problems.append("group_by and time_by cannot be used together; leave one out.")
+        if self.schedule != "constant" and self.num_epochs < 2:
+            problems.append(f"schedule={self.schedule!r} has several phases; set num_epochs to 2 or more.")
+        return problems
+
+    @classmethod
+    def from_args(
+        cls, defaults: Self, argv: Sequence[str] | None = None, *, description: str | None = None
+    ) -> Self:
+        """Read `[FILE.yaml] [--setting value …]` over `defaults`.
+
+        Args:
+            defaults: The recipe's own settings.
+            argv: Words of the command line; those of this process when not given.
+            description: What `--help` says first.
+
+        Raises:
+            ConfigError: If a setting is unknown (with the nearest name), or a value is not usable.
+        """
+        words = _flag_words(sys.argv[1:] if argv is None else argv)
+        given = vars(_parser(cls, description).parse_args(words))
+        file = given.pop("config_file", None)
+        if file is not None:
+            defaults = defaults.changed(_read_yaml(Path(file)), source=file)
+        return defaults.changed(given, source="the command line")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read settings that `save` wrote, or that a person wrote by hand."""
+        return cls().changed(_read_yaml(Path(path)), source=str(path))
+
+    def changed(self, values: Mapping[str, Any], *, source: str = "the settings") -> Self:
+        """Give a copy with some settings replaced; aliases and `-` for `_` are understood.
+
+        Raises:
+            ConfigError: If a name is unknown, or a value has the wrong type.
+        """
+        types = get_type_hints(type(self))
+        names = _all_names(type(self))
+        problems, clean = [], {}
+        for name, value in values.items():
+            known = names.get(str(name).replace("-", "_"))
+            if known is None:
+                problems.append(_unknown(str(name), names, source))
+                continue
+            try:
+                clean[known] = _as_type(value, types[known])
+            except ValueError as error:
+                problems.append(f"{known}={value!r} {error}")
+        if problems:
+            raise ConfigError("\n".join(problems))
+        return replace(self, **clean)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All settings as plain values, ready for YAML and JSON."""
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+
+    def scored(self) -> dict[str, Any]:
+        """Only the settings that change a score: two runs that agree here are the same experiment."""
+        values = self.to_dict()
+        return {f.name: values[f.name] for f in fields(self) if f.metadata["scored"]}
+
+    def save(self, path: str | Path) -> None:
+        """Write all settings as YAML."""
+        Path(path).write_text(yaml.safe_dump(self.to_dict(), sort_keys=False), encoding="utf-8")
+
+
+_NEEDS_COLUMN = {
+    "group": "group_by", "stratified-group": "group_by", "time": "time_by",
+    "walk-forward": "time_by", "predefined": "fold_column",
+}  # fmt: skip
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser that raises our errors instead of leaving the process."""
+
+    names: Mapping[str, str]
+
+    def error(self, message: str) -> NoReturn:
+        unknown = message.removeprefix("unrecognized arguments: ")
+        if unknown != message:
+            word = unknown.split()[0]
+            message = (
+                _unknown(word.lstrip("-"), self.names, "the command line")
+                if word.startswith("--")
+                else (
+                    f"{word!r} is not expected here; settings are written --name value, after one YAML file."
+                )
+            )
+        raise ConfigError(message)
+
+
+def _parser(config: type[RunConfig], description: str | None) -> _Parser:
+    parser = _Parser(
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.names = _all_names(config)
+    parser.add_argument("config_file", nargs="?", metavar="FILE.yaml", help="Settings; flags win over them.")
+    types = get_type_hints(config)
+    for f in fields(config):
+        _add_flag(parser, f, types[f.name])
+    return parser
+
+
+def _add_flag(parser: argparse.ArgumentParser, f: "Field[Any]", kind: Any) -> None:
+    flags = [f"--{name}" for name in (f.name, *f.metadata["aliases"])]
+    text = f.metadata["help"].replace("%", "%%")
+    if kind is bool:
+        parser.add_argument(*flags, dest=f.name, nargs="?", const=True, metavar="BOOL", help=text)
+        parser.add_argument(
+            f"--no_{f.name}", dest=f.name, action="store_const", const=False, help=argparse.SUPPRESS
+        )
+    else:
+        shown = "{" + ",".join(f.metadata["choices"]) + "}" if f.metadata["choices"] else "VALUE"
+        parser.add_argument(*flags, dest=f.name, metavar=shown, help=text)
+
+
+def _flag_words(words: Sequence[str]) -> list[str]:
+    """Accept `--batch-size` for `--batch_size`, and a value with a dash in front (`--trainable -stem`)."""
+    result: list[str] = []
+    for word in words:
+        if word.startswith("--"):
+            name, equals, value = word[2:].partition("=")
+            result.append("--" + name.replace("-", "_") + equals + value)
+        elif (
+            word.startswith("-")
+            and word != "-h"
+            and result
+            and result[-1].startswith("--")
+            and "=" not in result[-1]
+        ):
+            result[-1] += f"={word}"
+        else:
+            result.append(word)
+    return result
+
+
+def _all_names(config: type[RunConfig]) -> dict[str, str]:
+    return {name: f.name for f in fields(config) for name in (f.name, *f.metadata["aliases"])}
+
+
+def _unknown(name: str, names: Mapping[str, str], source: str) -> str:
+    near = difflib.get_close_matches(name.replace("-", "_").removeprefix("no_"), names, n=1, cutoff=0.6)
+    advice = f"Did you mean {near[0]!r}?" if near else "See --help for all settings."
+    return f"Unknown setting {name!r} in {source or 'the settings'}. {advice}"
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ConfigError(
+            f"No such settings file: {path.absolute()}. Settings on the line are written --name value."
+        )
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not readable as YAML: {' '.join(str(error).split())}") from error
+    if values is not None and not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold 'setting: value' lines, not a {type(values).__name__}.")
+    return values or {}
+
+
+def _as_type(value: Any, kind: Any) -> Any:
+    """Turn a flag's word or a YAML value into `kind`; a ValueError finishes the sentence `x=… …`."""
+    if isinstance(kind, UnionType):
+        if value is None or (isinstance(value, str) and value.lower() in {"none", "null", ""}):
+            return None
+        kind = next(k for k in get_args(kind) if k is not type(None))
+    if get_origin(kind) is tuple:
+        words = value.split(",") if isinstance(value, str) else list(value)
+        return tuple(str(word).strip() for word in words if str(word).strip())
+    if kind is bool:
+        return _as_bool(value)
+    if kind is str:
+        if isinstance(value, (list, tuple)):
+            return ",".join(str(part) for part in value)
+        return str(value)
+    return _as_number(value, kind)
+
+
+def _as_bool(value: Any) -> bool:
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    if str(value).lower() not in words:
+        raise ValueError("must be true or false.")
+    return words[str(value).lower()]
+
+
+def _as_number(value: Any, kind: type[int] | type[float]) -> int | float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"must be {'a whole number' if kind is int else 'a number'}.") from None
+    if isinstance(value, bool) or number != number or abs(number) == float("inf"):
+        raise ValueError("must be a finite number.")
+    if kind is int and number != int(number):
+        raise ValueError("must be a whole number.")
+    return kind(number)

@@ -1,0 +1,117 @@
+"""Score a configuration on a task by cross-validation, and train the model to publish."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from shutil import rmtree
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from accelerate import Accelerator
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config import RunConfig
+from hf_transfer.data import LabelledData, label_rows
+from hf_transfer.folds import derive_seed
+from hf_transfer.models import save_model
+from hf_transfer.results import CrossValidationResult, FoldResult, write_table
+from hf_transfer.run_folder import RunFolder
+from hf_transfer.study import Study
+from hf_transfer.summary import build_results
+from hf_transfer.tasks.base import Task
+from hf_transfer.training import Fitted
+from hf_transfer.workers import make_accelerator
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+def cross_validate(
+    task: Task,
+    dataset: "Dataset | LabelledData",
+    config: RunConfig,
+    *,
+    accelerator: Accelerator | None = None,
+) -> CrossValidationResult:
+    """Score `config` on `task` by k-fold cross-validation, and refit it on all rows.
+
+    Everything is written to `config.output_dir` as it is found. Called again with the same
+    arguments, it goes on where it stopped.
+
+    Args:
+        task: What to learn.
+        dataset: Labelled rows, from `open_dataset` or any `datasets.Dataset`. Keep test rows out.
+        config: How to learn.
+        accelerator: Where to run; made from the launcher's environment when not given.
+
+    Raises:
+        TransferError: If a setting, the data or the base model is not usable; or every fold failed.
+    """
+    accelerator = accelerator or make_accelerator(config)
+    began = time.monotonic()
+    data = dataset if isinstance(dataset, LabelledData) else label_rows(dataset, config, task.kind)
+    folder = RunFolder(config.output_dir)
+    if accelerator.is_main_process:
+        folder.open(config)
+    accelerator.wait_for_everyone()
+    study = Study(task, data, config, accelerator, folder)
+    if accelerator.is_main_process:
+        write_table(folder.path / "folds.parquet", study.fold_table())
+    for repeat, fold in study.my_units():
+        study.run_fold(repeat, fold)
+    accelerator.wait_for_everyone()
+    results = study.results()
+    final, test = refit(study, results)
+    if accelerator.is_main_process:
+        build_results(study, results, final=final, test=test, seconds=time.monotonic() - began).save(
+            folder.path
+        )
+    accelerator.wait_for_everyone()
+    return CrossValidationResult.load(folder.path)
+
+
+def refit(study: Study, results: Sequence[FoldResult]) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Train the model to publish on all rows, and score the untouched test rows if there are any.
+
+    With early stopping, it trains the median of the folds' best epochs.
+
+    Returns:
+        The `final` and the `test` part of results.json.
+    """
+    if study.config.final == "none":
+        return {"kind": "none", "path": None, "num_epochs": None, "num_rows": None}, None
+    alone = not study.workers.together
+    epochs = round(median(r.num_epochs for r in results if r.status == "done"))
+    made = {"kind": "refit", "path": "model", "num_epochs": epochs, "num_rows": len(study.uids)}
+    if alone and not study.accelerator.is_main_process:
+        return made, None
+    config = replace(study.config, num_epochs=epochs, early_stopping=False)
+    whole = replace(study, config=config)
+    fitted = whole.fit(np.arange(len(study.uids)), derive_seed(config.seed, "final"), "final model")
+    test = _test_scores(whole, fitted)
+    if study.accelerator.is_main_process:
+        _save_model(study.task, fitted, study.folder.path / "model")
+    return made, test
+
+
+def _test_scores(study: Study, fitted: Fitted) -> dict[str, Any] | None:
+    if study.data.test is None:
+        return None
+    rows = study.data.test
+    fingerprint = f"test of {study.data.fingerprint}"
+    test = replace(study, data=replace(study.data, rows=rows, test=None, fingerprint=fingerprint))
+    return {"num_rows": len(rows), "scores": test.scores(test.table(fitted, np.arange(len(rows)), 0, 0))}
+
+
+def _save_model(task: Task, fitted: Fitted, folder: Path) -> None:
+    """Write what plain transformers or timm loads; beside its place first, so that it is never half there."""
+    beside = folder.with_name(f".{folder.name}.tmp")
+    rmtree(beside, ignore_errors=True)
+    save_model(fitted.model, beside)
+    task.save_processor(beside)
+    for file in beside.iterdir():
+        file.chmod(0o644)  # safetensors leaves 0600, whatever the umask says
+    rmtree(folder, ignore_errors=True)
+    beside.rename(folder)

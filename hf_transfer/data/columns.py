@@ -1,0 +1,216 @@
+"""Find the columns of a dataset by what the user named, or by the names that people usually give."""
+
+import datetime
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from datasets import ClassLabel, Dataset, Image
+
+from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
+from hf_transfer.config import Kind, RunConfig
+from hf_transfer.data.labels import refuse_rows
+from hf_transfer.errors import DataError
+from hf_transfer.wording import some
+
+_INPUTS: Mapping[Kind, tuple[str, ...]] = {
+    "image": (
+        "image", "img", "picture", "photo", "pixel_values", "pixels", "image_path", "file_name", "filename",
+        "filepath", "path", "file",
+    ),
+    "text": (
+        "text", "sentence", "review", "content", "comment", "tweet", "message", "document", "body",
+        "review_text", "question", "utterance",
+    ),
+    "tokens": ("tokens", "words", "token"),
+}  # fmt: skip
+_LABELS: Mapping[Kind, tuple[str, ...]] = {
+    "image": ("label", "labels", "class", "target", "category", "class_name", "fine_label", "y"),
+    "text": ("label", "labels", "class", "target", "sentiment", "category", "intent", "emotion", "y"),
+    "tokens": ("ner_tags", "tags", "labels", "ner", "ner_labels", "entities"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The names of the columns that are used, and what was taken where several would do."""
+
+    input: str
+    label: str
+    id: str | None
+    group: str | None
+    time: str | None
+    fold: str | None
+    notes: tuple[str, ...] = ()
+
+
+def find_columns(dataset: Dataset, config: RunConfig, kind: Kind) -> Columns:
+    """Find the columns that the settings name; input and label also by their usual names.
+
+    Raises:
+        DataError: If a column is absent, naming those that are there.
+    """
+    others = {name: getattr(config, name) for name in ("id_column", "group_by", "time_by", "fold_column")}
+    for setting, name in others.items():
+        if name is not None:
+            _require(dataset, name, setting)
+    taken = {
+        name for name in (config.input_column, config.label_column, *others.values()) if name is not None
+    }
+    inputs, input_notes = _find(dataset, config.input_column, _INPUTS[kind], "input_column", taken)
+    label, label_notes = _find(dataset, config.label_column, _LABELS[kind], "label_column", {*taken, inputs})
+    return Columns(
+        input=inputs,
+        label=label,
+        id=config.id_column,
+        group=config.group_by,
+        time=config.time_by,
+        fold=config.fold_column,
+        notes=(*input_notes, *label_notes),
+    )
+
+
+def row_ids(dataset: Dataset, column: str | None) -> Sequence[int | str]:
+    """Give every row's id: its number, or the column's whole numbers or texts.
+
+    Raises:
+        DataError: If an id is missing or not unique.
+    """
+    if column is None:
+        return range(len(dataset))
+    values = dataset[column][:]
+    refuse_rows(_missing(values), f"without an id in column {column!r}", "Give every row an id.")
+    ids = [value if isinstance(value, int) else str(value) for value in values]
+    first: dict[Any, int] = {}
+    repeated = [row for row, value in enumerate(ids) if first.setdefault(value, row) != row]
+    if repeated:
+        value = ids[repeated[0]]
+        raise DataError(
+            f"The id {value!r} in column {column!r} is that of row {first[value]} and of row {repeated[0]}; "
+            f"{len(repeated)} rows repeat an earlier id. Ids must be unique; give another --id_column or "
+            "none."
+        )
+    return ids
+
+
+def groups(dataset: Dataset, column: str) -> list[str]:
+    """Give every row's group as text.
+
+    Raises:
+        DataError: If a row has none: it could share a group with any other row.
+    """
+    values = dataset[column][:]
+    refuse_rows(_missing(values), f"without a group in column {column!r}", "Name a group for every row.")
+    return [str(value) for value in values]
+
+
+def times(dataset: Dataset, column: str) -> "np.ndarray[Any, Any]":
+    """Give every row's time as numbers or dates, so that 9 comes before 10.
+
+    Raises:
+        DataError: If a time is missing, or neither a number nor an ISO date.
+    """
+    values = dataset[column][:]
+    if values and all(isinstance(value, str) for value in values):
+        values = _parse_times(values, column)
+    refuse_rows(_missing(values), f"without a time in column {column!r}", "Date every row.")
+    if isinstance(values[0], (datetime.date, datetime.datetime)):
+        return np.array([_utc(value) for value in values], dtype="datetime64[us]")
+    return np.asarray(values)
+
+
+def folds(dataset: Dataset, column: str) -> list[int] | list[str]:
+    """Give every row's fold: whole numbers, or texts when some are not.
+
+    Raises:
+        DataError: If a row has none.
+    """
+    values = dataset[column][:]
+    refuse_rows(_missing(values), f"without a fold in column {column!r}", "Name a fold for every row.")
+    whole = all(_is_whole(value) for value in values)
+    return [int(float(value)) for value in values] if whole else [str(value) for value in values]
+
+
+def _find(
+    dataset: Dataset, given: str | None, usual: Sequence[str], setting: str, taken: set[str]
+) -> tuple[str, tuple[str, ...]]:
+    if given is not None:
+        return _require(dataset, given, setting), ()
+    by_lower = {name.lower(): name for name in reversed(dataset.column_names) if name not in taken}
+    found = [by_lower[name] for name in usual if name in by_lower]
+    if len(found) > 1:
+        others = ", ".join(repr(name) for name in found[1:])
+        note = f"Column {found[0]!r} is taken where {others} would also do; --{setting} takes another."
+        return found[0], (note,)
+    if found:
+        return found[0], ()
+    typed = _by_type(dataset, Image if setting == "input_column" else ClassLabel, taken)
+    if len(typed) == 1 and (setting == "label_column" or usual is _INPUTS["image"]):
+        return typed[0], (f"Column {typed[0]!r} is taken for its type; --{setting} takes another.",)
+    raise _absent(dataset, usual[0], setting)
+
+
+def _by_type(dataset: Dataset, kind: type, taken: set[str]) -> list[str]:
+    return [
+        name for name, feature in dataset.features.items() if isinstance(feature, kind) and name not in taken
+    ]
+
+
+def _require(dataset: Dataset, name: str, setting: str) -> str:
+    if name not in dataset.column_names:
+        raise _absent(dataset, name, setting)
+    return name
+
+
+def _absent(dataset: Dataset, name: str, setting: str) -> DataError:
+    has = ", ".join(repr(column) for column in sorted(dataset.column_names))
+    near = difflib.get_close_matches(name, dataset.column_names, n=1)
+    example = repr(near[0])[1:-1] if near else "NAME"
+    return DataError(f"No column {name!r} in the dataset; it has {has}. Pass --{setting} {example}.")
+
+
+def _missing(values: Sequence[Any]) -> list[int]:
+    return [
+        row
+        for row, value in enumerate(values)
+        if value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+    ]
+
+
+def _parse_times(values: Sequence[str], column: str) -> list[Any]:
+    for parse in (int, float, datetime.datetime.fromisoformat):
+        try:
+            return [parse(value) for value in values]
+        except ValueError:
+            continue
+    numbers = [value for value in values if not _is_date(value)]
+    raise DataError(
+        f"Times in column {column!r} are neither all numbers nor all ISO dates such as 2026-01-31T12:00, "
+        f"e.g. {some([repr(value) for value in numbers], noun='value', limit=3)}. Write them in one of the "
+        "two ways."
+    )
+
+
+def _is_date(value: str) -> bool:
+    try:
+        datetime.datetime.fromisoformat(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _utc(value: datetime.date) -> datetime.date:
+    """Without a zone, as numpy has none: what has a zone is first turned to UTC."""
+    if isinstance(value, datetime.datetime) and value.tzinfo is not None:
+        return value.astimezone(datetime.UTC).replace(tzinfo=None)
+    return value
+
+
+def _is_whole(value: Any) -> bool:
+    try:
+        return float(value).is_integer()
+    except (TypeError, ValueError):
+        return False

@@ -1,0 +1,234 @@
+"""Read CSV, TSV, JSON, JSON Lines and Parquet files as they are: no text turns into a missing value."""
+
+import codecs
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import Dataset, concatenate_datasets
+
+from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
+from hf_transfer.errors import DataError
+
+SPLITS = {
+    "train": "train", "training": "train", "test": "test", "testing": "test", "eval": "test",
+    "evaluation": "test", "validation": "validation", "valid": "validation", "val": "validation",
+    "dev": "validation",
+}  # fmt: skip
+_WORDS = re.compile(r"[a-z]+")
+
+
+def read_file(path: Path) -> Dataset:
+    """Read one file into memory, with every column and row that it has.
+
+    CSV columns are all texts, as the file has no types; `name_labels` tells numbers from names.
+
+    Raises:
+        DataError: If the file is empty, damaged, or not UTF-8, with the line or byte where it goes wrong.
+    """
+    if not path.is_file():
+        raise DataError(f"No such file: {path.absolute()}.")
+    table = _READERS[path.suffix.lower()](path)
+    if not table.num_rows or not table.num_columns:
+        raise DataError(f"{path.name} holds no rows. Give a file with a header and at least two rows.")
+    return Dataset(table)
+
+
+def read_shards(paths: Sequence[Path]) -> Dataset:
+    """Read the files of one split, in order, as one dataset.
+
+    Raises:
+        DataError: If a file cannot be read, or two have other columns or types.
+    """
+    shards = [read_file(path) for path in paths]
+    for path, shard in zip(paths[1:], shards[1:], strict=True):
+        if set(shard.column_names) != set(shards[0].column_names):
+            raise DataError(
+                f"Columns differ: {paths[0].name} has {sorted(shards[0].column_names)}, {path.name} has "
+                f"{sorted(shard.column_names)}. Give files with the same columns."
+            )
+    try:
+        return concatenate_datasets(shards)
+    except (ValueError, TypeError) as error:
+        names = ", ".join(path.name for path in paths)
+        raise DataError(f"The types of columns differ between {names}: {error}") from error
+
+
+def split_files(paths: Sequence[Path]) -> dict[str, list[Path]]:
+    """Group files by the split that a word of their name says; all are 'train' when none says one.
+
+    Example:
+        >>> sorted(split_files([Path("train-0.csv"), Path("train-1.csv"), Path("my_test.csv")]))
+        ['test', 'train']
+
+    Raises:
+        DataError: If only some names say a split, or one says two: rows would be lost without a word.
+    """
+    groups: dict[str, list[Path]] = {}
+    unnamed = []
+    for path in sorted(paths):
+        said = {SPLITS[word] for word in _WORDS.findall(path.stem.lower()) if word in SPLITS}
+        if len(said) > 1:
+            raise DataError(f"The name of {path.name} says two splits, {sorted(said)}. Rename it.")
+        if said:
+            groups.setdefault(said.pop(), []).append(path)
+        else:
+            unnamed.append(path)
+    if groups and unnamed:
+        raise DataError(
+            f"{unnamed[0].name} says no split, but {next(iter(groups.values()))[0].name} does. Name every "
+            "file for its split (train, validation, test), or give one file as --dataset."
+        )
+    return groups or {"train": unnamed}
+
+
+def _read_csv(path: Path) -> pa.Table:
+    text = _read_text(path)
+    header = text.partition("\n")[0]
+    # A comma in the header decides, as texts may hold the other two.
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else next((d for d in ",;\t" if d in header), ",")
+    lines = _csv_lines(text, delimiter, path)
+    _, names = next(lines, (0, []))
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise DataError(
+            f"{path.name} has more than one column {repeated[0]!r}. Rename them in the first line."
+        )
+    rows = []
+    for number, row in lines:
+        if len(row) != len(names):
+            raise DataError(
+                f"{path.name}, line {number} has {len(row)} values, but the first line names {len(names)} "
+                f"columns {names}. Quote texts that hold {delimiter!r}."
+            )
+        rows.append(row)
+    return pa.table({name: pa.array([row[i] for row in rows], pa.string()) for i, name in enumerate(names)})
+
+
+def _csv_lines(text: str, delimiter: str, path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield each row with the number of its last line; blank lines are passed over."""
+    limit = csv.field_size_limit(2**31 - 1)  # the default refuses texts above 131,072 characters
+    try:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        yield from ((reader.line_num, row) for row in reader if row)
+    except csv.Error as error:
+        raise DataError(
+            f"{path.name}, line {reader.line_num}: {error}. A text with quotes is written in quotes, each "
+            "doubled."
+        ) from error
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _read_json_lines(path: Path) -> pa.Table:
+    # Not splitlines(): texts may hold the other line ends of Unicode.
+    lines = enumerate(_read_text(path).split("\n"), 1)
+    return _as_table([_parse_object(line, number, path) for number, line in lines if line.strip()], path)
+
+
+def _parse_object(line: str, number: int, path: Path) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{path.name}, line {number} is not JSON: {error.msg}, at column {error.colno}."
+        ) from error
+    if not isinstance(row, dict):
+        raise DataError(
+            f"{path.name}, line {number} is a {type(row).__name__}; each line must be an object, e.g. "
+            '{"text": "…", "label": "…"}.'
+        )
+    return row
+
+
+def _read_json(path: Path) -> pa.Table:
+    try:
+        content = json.loads(_read_text(path))
+    except json.JSONDecodeError as error:
+        if error.msg == "Extra data":  # JSON Lines under the name .json, as on much of the Hub
+            return _read_json_lines(path)
+        raise DataError(f"{path.name}, line {error.lineno} is not JSON: {error.msg}.") from error
+    if isinstance(content, dict):
+        lists = [value for value in content.values() if _is_records(value)]
+        if len(lists) == 1:
+            content = lists[0]
+    if _is_records(content):
+        return _as_table(content, path)
+    if isinstance(content, dict) and content and all(isinstance(value, list) for value in content.values()):
+        return _from_columns(content, path)
+    raise DataError(
+        f"{path.name} must hold a list of objects, or one object with a list for each column. For one "
+        "object a line, name it .jsonl."
+    )
+
+
+def _is_records(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
+
+
+def _from_columns(columns: Mapping[str, list[Any]], path: Path) -> pa.Table:
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise DataError(f"The columns of {path.name} have different lengths: {lengths}.")
+    return pa.table({name: _as_array(values, name, path) for name, values in columns.items()})
+
+
+def _as_table(rows: Sequence[Mapping[str, Any]], path: Path) -> pa.Table:
+    names = dict.fromkeys(name for row in rows for name in row)
+    return pa.table({name: _as_array([row.get(name) for row in rows], name, path) for name in names})
+
+
+def _as_array(values: list[Any], name: str, path: Path) -> pa.Array:
+    try:
+        return pa.array(values)
+    except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
+        raise DataError(
+            f"Column {name!r} of {path.name} {_mixture(values) or f'cannot be read: {error}'}."
+        ) from error
+
+
+def _mixture(values: list[Any]) -> str | None:
+    first: dict[type, int] = {}
+    for row, value in enumerate(values):
+        if value is not None:
+            first.setdefault(type(value), row)
+    if len(first) < 2:
+        return None
+    shown = [f"{values[row]!r} ({kind.__name__}) in row {row}" for kind, row in list(first.items())[:2]]
+    return f"mixes types: {' and '.join(shown)}, the first row being 0. Write all values alike"
+
+
+def _read_parquet(path: Path) -> pa.Table:
+    try:
+        table = pq.read_table(path)
+        table.validate(full=True)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path.name} is not a whole Parquet file: {' '.join(str(error).split())}") from error
+    return table
+
+
+def _read_text(path: Path) -> str:
+    data = path.read_bytes()
+    try:
+        return data.removeprefix(codecs.BOM_UTF8).decode("utf-8")
+    except UnicodeDecodeError as error:
+        byte = error.start + len(data) - len(error.object)
+        wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        raise DataError(
+            f"{path.name} is not UTF-8: byte {byte} is 0x{data[byte]:02x}"
+            f"{'; it looks like UTF-16' if wide else ''}. Save it as UTF-8."
+        ) from error
+
+
+_READERS: dict[str, Callable[[Path], pa.Table]] = {
+    ".csv": _read_csv, ".tsv": _read_csv, ".json": _read_json, ".jsonl": _read_json_lines,
+    ".ndjson": _read_json_lines, ".parquet": _read_parquet,
+}  # fmt: skip
+
+SUFFIXES = frozenset(_READERS)

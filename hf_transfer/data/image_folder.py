@@ -1,0 +1,202 @@
+"""Read folders of pictures: a folder for each class, or a metadata file; no label is made up or lost."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset, Features, Image, Value
+
+from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
+from hf_transfer.data.data_files import SPLITS, read_file
+from hf_transfer.data.pictures import SUFFIXES
+from hf_transfer.errors import DataError
+from hf_transfer.wording import count
+
+Loaded = tuple[Dataset, tuple[str, ...]]  # rows, and notes on what was left out
+
+_METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+
+
+def is_image_folder(folder: Path) -> bool:
+    """Tell whether a folder, or a split in it, has class folders with pictures or a metadata file."""
+    places = [folder, *(place for place in _folders(folder) if place.name.lower() in SPLITS)]
+    return any(_metadata(place) or len(_class_folders(place)) > 1 for place in places)
+
+
+def holds_pictures(folder: Path) -> bool:
+    """Tell whether a picture lies in a folder or up to three folders deeper, class folders or not."""
+    places = [folder]
+    for _ in range(3):
+        if any(next(_pictures(place), None) for place in places):
+            return True
+        places = [deeper for place in places for deeper in _folders(place)]
+    return any(next(_pictures(place), None) for place in places)
+
+
+def image_splits(folder: Path) -> dict[str, Callable[[], Loaded]]:
+    """Find the splits of a folder of pictures; each is read when called.
+
+    Two layouts are read: `CLASS/picture` and `SPLIT/CLASS/picture`; in place of class folders there may
+    be a metadata.csv or metadata.jsonl with the columns file_name and label.
+
+    Raises:
+        DataError: If two folders mean the same split, e.g. val and dev.
+    """
+    inner = _folders(folder)
+    named = [place for place in inner if place.name.lower() in SPLITS]
+    if not inner or len(named) < len(inner) or _metadata(folder) or not any(map(_is_split, named)):
+        return {"train": lambda: _read_split(folder)}
+    splits: dict[str, Callable[[], Loaded]] = {}
+    for place in named:
+        split = SPLITS[place.name.lower()]
+        if split in splits:
+            raise DataError(
+                f"Two folders of {folder.name} are the split {split!r}, one is {place.name!r}. Merge them."
+            )
+        splits[split] = lambda place=place: _read_split(place)  # type: ignore[misc]
+    return splits
+
+
+def local_path(name: Any, folder: Path) -> Path:
+    """Give the path of a picture that a file of `folder` names.
+
+    Args:
+        name: What the file says.
+        folder: Absolute, without `..`.
+
+    Raises:
+        DataError: If it is a web address or leaves the folder: a data file must not reach elsewhere.
+    """
+    text = str(name)
+    if "://" in text or text.startswith("data:"):
+        raise DataError(
+            f"{text!r} is a web address; download the pictures and give paths inside {folder.name}."
+        )
+    # Normalised as text, since a link inside the folder is the owner's choice.
+    path = Path(os.path.normpath(folder / text))
+    if folder not in path.parents:
+        raise DataError(
+            f"The path {text!r} leaves the folder {folder.name}; only pictures inside it are read."
+        )
+    return path
+
+
+def picture_rows(paths: Sequence[Path], columns: Mapping[str, Any]) -> Dataset:
+    """Make rows of pictures that stay on disk until they are read, beside other columns."""
+    features = Features({"image": Image(decode=False)})
+    pictures = Dataset.from_dict({"image": [{"bytes": None, "path": str(path)} for path in paths]}, features)
+    for name, values in columns.items():
+        pictures = pictures.add_column(name, values, feature=Value("string"))
+    return pictures
+
+
+def _read_split(folder: Path) -> Loaded:
+    metadata = _metadata(folder)
+    return _read_metadata(metadata[0]) if metadata else _read_classes(folder)
+
+
+def _read_classes(folder: Path) -> Loaded:
+    classes = _folders(folder)
+    _refuse_layout(folder, classes)
+    paths, labels, ignored = [], [], list(_files(folder))
+    for place in classes:
+        found = list(_pictures(place))
+        if not found:
+            raise DataError(
+                f"The class folder {place.name!r} of {folder.name} holds no picture "
+                f"({', '.join(sorted(SUFFIXES))}). Fill it or remove it; a class is never dropped in silence."
+            )
+        paths += found
+        labels += [place.name] * len(found)
+        ignored += [path for path in _files(place) if path.suffix.lower() not in SUFFIXES]
+    return picture_rows(paths, {"label": labels}), _left_out(ignored)
+
+
+def _refuse_layout(folder: Path, classes: list[Path]) -> None:
+    if not classes:
+        raise DataError(
+            f"{folder.name} holds {count(len(list(_pictures(folder))), 'picture')} but no class folders. "
+            "Put the pictures of each class in a folder of its name, or add a metadata.csv with file_name "
+            "and label."
+        )
+    as_splits = sorted(place.name for place in classes if place.name.lower() in SPLITS)
+    if len(as_splits) == len(classes):
+        raise DataError(
+            f"The classes of {folder.name} would be {as_splits}, which are names of splits. Each split "
+            "needs its own class folders, as in train/CLASS/picture.jpg."
+        )
+    if len(classes) == 1:
+        raise DataError(
+            f"{folder.name} has one class folder, {classes[0].name!r}; a classifier needs two classes or "
+            "more. If a file names the class of each picture, give that file as --dataset."
+        )
+    for place in classes:
+        deeper = _folders(place)
+        if deeper:
+            raise DataError(
+                f"{place.name!r} in {folder.name} holds folders ({', '.join(d.name for d in deeper[:5])}), "
+                f"so which level names the class is not clear. Give {folder.name}/{place.name} as "
+                "--dataset, or move the pictures into CLASS/ or SPLIT/CLASS/."
+            )
+
+
+def _read_metadata(file: Path) -> Loaded:
+    table = read_file(file)
+    if "file_name" not in table.column_names:
+        raise DataError(f"{file.name} has no column 'file_name'; it has {sorted(table.column_names)}.")
+    paths = [local_path(name, file.parent) for name in table["file_name"]]
+    if "image" in table.column_names:
+        table = table.remove_columns("image")
+    named = set(paths)
+    beside = [path for path in sorted(file.parent.rglob("*")) if path.suffix.lower() in SUFFIXES]
+    unlisted = [path for path in beside if path not in named and not _hidden(path, file.parent)]
+    rows = picture_rows(paths, {})
+    for name in table.column_names:
+        rows = rows.add_column(name, table[name][:], feature=table.features[name])
+    return rows, _left_out(unlisted, f"not named in {file.name}")
+
+
+def _left_out(paths: list[Path], why: str = "that are no pictures of a class") -> tuple[str, ...]:
+    if not paths:
+        return ()
+    names = ", ".join(repr(path.name) for path in paths[:3]) + (" …" if len(paths) > 3 else "")
+    return (f"{count(len(paths), 'file')} {why} left out: {names}.",)
+
+
+def _class_folders(folder: Path) -> list[Path]:
+    named = [place for place in _folders(folder) if place.name.lower() not in SPLITS]
+    return [place for place in named if next(_pictures(place), None)]
+
+
+def _is_split(place: Path) -> bool:
+    return bool(_metadata(place) or _folders(place))
+
+
+def _metadata(folder: Path) -> list[Path]:
+    return [folder / name for name in _METADATA if (folder / name).is_file()]
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [place for place in _sorted(folder) if place.is_dir()]
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in _sorted(folder) if not path.is_dir())
+
+
+def _pictures(folder: Path) -> Iterator[Path]:
+    """Files by their suffix: a broken link counts, so that it is reported and not lost."""
+    return (path for path in _files(folder) if path.suffix.lower() in SUFFIXES)
+
+
+def _sorted(folder: Path) -> list[Path]:
+    # By name, as the order of paths themselves depends on the operating system.
+    return sorted(
+        (path for path in folder.iterdir() if not _hidden(path, folder)), key=lambda path: path.name
+    )
+
+
+def _hidden(path: Path, root: Path) -> bool:
+    """Whether the path is made by a system or an editor: .DS_Store, .ipynb_checkpoints, __MACOSX."""
+    return any(part.startswith((".", "__")) for part in path.relative_to(root).parts)

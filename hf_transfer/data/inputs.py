@@ -1,0 +1,136 @@
+"""Bring pictures, texts or words of any storage into the one `input` column that tasks read."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from datasets import Array2D, Array3D, Dataset, Features, Image, LargeList, List, Value
+
+from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
+from hf_transfer.config import Kind
+from hf_transfer.data.image_folder import local_path
+from hf_transfer.data.labels import refuse_rows
+from hf_transfer.data.pictures import encode_pixels
+from hf_transfer.errors import DataError
+
+_TEXT = ("string", "large_string")
+_LISTS = (List, LargeList)
+
+
+def standard_inputs(dataset: Dataset, column: str, kind: Kind, *, folder: Path | None) -> Dataset:
+    """Give a dataset of the one column `input`, row for row; nothing is left out here.
+
+    Pictures become {"bytes", "path"} and are not decoded, texts strings, words lists of strings.
+
+    Args:
+        dataset: Where the column is.
+        column: Its name.
+        kind: What it should hold.
+        folder: Folder that paths are relative to and must stay in; None takes them as they are.
+
+    Raises:
+        DataError: If the column holds something else.
+    """
+    if kind == "image":
+        return _pictures(dataset, column, folder)
+    return _texts(dataset, column) if kind == "text" else _words(dataset, column)
+
+
+def empty_rows(inputs: Dataset, kind: Kind) -> list[int]:
+    """Give the positions of texts without a visible character, or of sentences without words."""
+    if kind == "image":
+        return []
+    values: Sequence[Any] = inputs["input"][:]
+    if kind == "text":
+        return [row for row, text in enumerate(values) if not text.strip()]
+    return [row for row, words in enumerate(values) if not words]
+
+
+def _texts(dataset: Dataset, column: str) -> Dataset:
+    feature = dataset.features[column]
+    if getattr(feature, "dtype", None) not in (*_TEXT, "null"):
+        raise DataError(
+            f"Column {column!r} holds {_type_name(feature)}, not texts. Pass --input_column with a column "
+            "of texts."
+        )
+    values = ["" if text is None else text for text in dataset[column][:]]
+    return Dataset.from_dict({"input": values}, Features({"input": Value("string")}))
+
+
+def _words(dataset: Dataset, column: str) -> Dataset:
+    feature = dataset.features[column]
+    inner = feature.feature if isinstance(feature, _LISTS) else None
+    if getattr(inner, "dtype", None) not in (*_TEXT, "null"):
+        raise DataError(
+            f"Column {column!r} holds {_type_name(feature)}, not lists of words such as ['New', 'York']. "
+            "Split the texts into words, one tag for each, e.g. in JSON Lines."
+        )
+    values = [words or [] for words in dataset[column][:]]
+    missing = [row for row, words in enumerate(values) if None in words]
+    refuse_rows(missing, f"with a missing word in column {column!r}", "Fill them in or leave them out.")
+    return Dataset.from_dict({"input": values}, Features({"input": List(Value("string"))}))
+
+
+def _pictures(dataset: Dataset, column: str, folder: Path | None) -> Dataset:
+    inputs = dataset.select_columns([column]).rename_column(column, "input")
+    feature = inputs.features["input"]
+    if isinstance(feature, (Array2D, Array3D, *_LISTS)):
+        return _as_pictures([_encode(row["input"], number) for number, row in enumerate(inputs)])
+    if getattr(feature, "dtype", None) in _TEXT:
+        return _as_pictures([_at(path, folder, number) for number, path in enumerate(inputs["input"])])
+    if not (isinstance(feature, Image) or _holds_pictures(feature)):
+        raise DataError(
+            f"Column {column!r} holds {_type_name(feature)}, not pictures. Allowed are pictures, their "
+            "encoded bytes, paths, and arrays of 0 to 255. Pass --input_column with such a column."
+        )
+    inputs = inputs.cast_column("input", Image(decode=False))
+    return _confined(inputs, folder)
+
+
+def _holds_pictures(feature: Any) -> bool:
+    if isinstance(feature, dict):
+        return "bytes" in feature
+    return getattr(feature, "dtype", None) in ("binary", "large_binary")
+
+
+def _confined(inputs: Dataset, folder: Path | None) -> Dataset:
+    """Check the paths of pictures that are not in memory; most datasets have none, and stay as they are."""
+    batches = inputs.with_format("arrow").iter(batch_size=1000)
+    if all(
+        pa.chunked_array(batch["input"]).combine_chunks().field("bytes").null_count == 0 for batch in batches
+    ):
+        return inputs
+    return _as_pictures([_follow(picture, folder, row) for row, picture in enumerate(inputs["input"])])
+
+
+def _follow(picture: dict[str, Any] | None, folder: Path | None, row: int) -> dict[str, Any] | None:
+    if picture is None or picture["bytes"] is not None:
+        return picture
+    return _at(picture["path"], folder, row)
+
+
+def _at(path: str | None, folder: Path | None, row: int) -> dict[str, Any] | None:
+    if path is None:
+        return None  # the scan tells of it, as of all pictures that cannot be read
+    if folder is not None:
+        path = str(local_path(path, folder))
+    elif "://" in path:
+        raise DataError(f"Row {row} holds the web address {path!r}; download the pictures first.")
+    return {"bytes": None, "path": path}
+
+
+def _encode(pixels: Any, row: int) -> dict[str, Any]:
+    try:
+        return {"bytes": encode_pixels(np.asarray(pixels)), "path": None}
+    except ValueError as error:  # ours, and numpy's for lines of different lengths
+        raise DataError(f"Row {row}: {error}.") from error
+
+
+def _as_pictures(values: list[Any]) -> Dataset:
+    return Dataset.from_dict({"input": values}, Features({"input": Image(decode=False)}))
+
+
+def _type_name(feature: Any) -> str:
+    return str(getattr(feature, "dtype", None) or type(feature).__name__)

@@ -1,0 +1,189 @@
+"""Find where a dataset comes from: the package, a folder, a file, or the Hub."""
+
+import difflib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import datasets
+import huggingface_hub.errors
+import pyarrow as pa
+from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
+from datasets.exceptions import DatasetNotFoundError, DatasetsError
+
+from hf_transfer import _guard, builtin  # noqa: F401  (says what is wrong when another package hides ours)
+from hf_transfer.config import Kind, RunConfig
+from hf_transfer.data.data_files import SPLITS, SUFFIXES, read_shards, split_files
+from hf_transfer.data.image_folder import Loaded, holds_pictures, image_splits, is_image_folder
+from hf_transfer.errors import DataError
+from hf_transfer.network import hub_reachable
+
+# Over the Hub's client: what it raises for a bad name, no network, no access, or broken files.
+_HUB_ERRORS = (
+    OSError, ValueError, RuntimeError, DatasetsError, pa.ArrowException,
+    getattr(huggingface_hub.errors, "HTTPError", OSError),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where rows come from.
+
+    Attributes:
+        name: What cards call it: a Hub id, builtin:NAME, or a file's or folder's own name.
+        config_name: Configuration of a Hub dataset.
+        hub: Whether `name` is a Hub id.
+        folder: Folder that pictures' paths are relative to and must stay in.
+        splits: What reads each split, when it is asked for.
+    """
+
+    name: str = "a dataset in memory"
+    config_name: str | None = None
+    hub: bool = False
+    folder: Path | None = None
+    splits: Mapping[str, Callable[[], Loaded]] = field(default_factory=dict)
+
+    def find_split(self, split: str | None) -> str:
+        """Give the split's name as it is stored: dev and val may be 'validation'; None is the usual one.
+
+        Raises:
+            DataError: If there is no such split, or none is the usual one, listing those that are there.
+        """
+        if split is None:
+            return self._usual_split()
+        found = split if split in self.splits else SPLITS.get(split, split)
+        if found not in self.splits:
+            near = difflib.get_close_matches(split, self.splits, n=1)
+            advice = f" Did you mean {near[0]!r}?" if near else ""
+            raise DataError(f"{self.name} has no split {split!r}; it has {_listed(self.splits)}.{advice}")
+        return found
+
+    def _usual_split(self) -> str:
+        if "train" in self.splits or len(self.splits) == 1:
+            return "train" if "train" in self.splits else next(iter(self.splits))
+        raise DataError(f"{self.name} has no split 'train'; pass --split with one of {_listed(self.splits)}.")
+
+
+def find_origin(config: RunConfig, kind: Kind) -> Origin:
+    """Find what `config.dataset` means. A local path wins over a Hub id of the same name.
+
+    Raises:
+        DataError: If it is neither in the package, nor a local path, nor on the Hub.
+    """
+    name = config.dataset
+    if not name:
+        raise DataError(f"No dataset is given. Pass --dataset, e.g. --dataset {builtin.names(kind)[0]}.")
+    if name.startswith(builtin.PREFIX):
+        return Origin(name, splits={"train": lambda: (builtin.load(name, kind), ())})
+    path = Path(os.path.abspath(Path(name).expanduser()))  # noqa: PTH100  (resolve() would follow links)
+    if path.is_file():
+        return _file(path)
+    if path.is_dir():
+        return _folder(path, kind)
+    if _looks_like_a_path(name):
+        raise DataError(f"No such file or folder: {path}. {_offline_advice(kind)}")
+    return _hub(name, config.dataset_config, kind)
+
+
+def _file(path: Path) -> Origin:
+    if path.suffix.lower() not in SUFFIXES:
+        raise DataError(
+            f"{path.name} is not of a format that is read; allowed are {', '.join(sorted(SUFFIXES))}, a "
+            "folder of them, a folder of pictures, or a save_to_disk folder."
+        )
+    return Origin(path.name, folder=path.parent, splits={"train": lambda: (read_shards([path]), ())})
+
+
+def _folder(path: Path, kind: Kind) -> Origin:
+    if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
+        return Origin(path.name, splits=_from_disk(path))
+    if kind == "image" and is_image_folder(path):
+        return Origin(path.name, folder=path, splits=image_splits(path))
+    for place in (path, path / "data"):
+        files = [file for file in place.glob("*.*") if file.suffix.lower() in SUFFIXES and file.is_file()]
+        if files:
+            groups = split_files([file for file in files if not file.name.startswith(".")])
+            splits = {split: partial(_read_shards, group) for split, group in groups.items()}
+            return Origin(path.name, folder=place, splits=splits)
+    if kind == "image" and holds_pictures(path):
+        return Origin(path.name, folder=path, splits=image_splits(path))
+    raise DataError(
+        f"{path} holds no data for {kind}: neither files ({', '.join(sorted(SUFFIXES))}), nor a dataset "
+        "saved by save_to_disk, nor, for image, folders of pictures."
+    )
+
+
+def _read_shards(files: list[Path]) -> Loaded:
+    return read_shards(files), ()
+
+
+def _from_disk(path: Path) -> dict[str, Callable[[], Loaded]]:
+    try:
+        saved = load_from_disk(str(path))
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        raise DataError(
+            f"{path} is not a whole save_to_disk folder: {_reason(error)}. Save it again."
+        ) from error
+    return _splits(saved)
+
+
+def _splits(loaded: Dataset | DatasetDict) -> dict[str, Callable[[], Loaded]]:
+    parts = loaded if isinstance(loaded, DatasetDict) else {str(loaded.split or "train"): loaded}
+    return {str(split): partial(_with_no_notes, part) for split, part in parts.items()}
+
+
+def _with_no_notes(dataset: Dataset) -> Loaded:
+    return dataset, ()
+
+
+def _hub(name: str, config_name: str | None, kind: Kind) -> Origin:
+    cached = Path(datasets.config.HF_DATASETS_CACHE) / name.replace("/", "___")
+    if not cached.exists() and not hub_reachable():  # its client would try for half a minute
+        raise DataError(
+            f"{name!r} is not a local path ({Path(name).absolute()}), and there is no network to ask the "
+            f"Hub. {_offline_advice(kind)}"
+        )
+    try:
+        # Code of the repository never runs: datasets 5 has no way to ask for it.
+        loaded = load_dataset(name, config_name)
+    except DatasetNotFoundError as error:
+        raise DataError(
+            f"{name!r} is not a local path ({Path(name).absolute()}), and the Hub has no such dataset, or "
+            f"it is private or gated and needs a login: {_reason(error)}. {_offline_advice(kind)}"
+        ) from error
+    except ConnectionError as error:
+        raise DataError(
+            f"{name!r} is not a local path ({Path(name).absolute()}), and there is no network to ask the Hub "
+            f"({_reason(error)}). {_offline_advice(kind)}"
+        ) from error
+    except _HUB_ERRORS as error:
+        raise DataError(f"The Hub dataset {name!r} cannot be loaded: {_reason(error)}") from error
+    return Origin(name, config_name, hub=True, splits=_splits(loaded))
+
+
+def _offline_advice(kind: Kind) -> str:
+    model = "digits-resnet" if kind == "image" else "tiny-bert"
+    lines = [f"--base_model builtin:{model} --dataset {name}" for name in builtin.names(kind)]
+    return f"Works without a network: {' or '.join(lines)}."
+
+
+def _looks_like_a_path(name: str) -> bool:
+    return (
+        name.startswith((".", "/", "~"))
+        or name.count("/") > 1
+        or "\\" in name
+        or Path(name).suffix.lower() in SUFFIXES
+    )
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost message: datasets wraps what went wrong in words that hide it."""
+    while error.__cause__ is not None and str(error.__cause__):
+        error = error.__cause__
+    return " ".join(str(error).split()).rstrip(".")
+
+
+def _listed(splits: Mapping[str, object]) -> str:
+    return ", ".join(repr(split) for split in sorted(splits))

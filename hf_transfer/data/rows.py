@@ -1,0 +1,269 @@
+"""Open a labelled dataset, whatever its storage, as rows that all tasks read in one way."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from datasets import ClassLabel, Dataset, LargeList, List, Value
+
+from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
+from hf_transfer.config import Kind, RunConfig
+from hf_transfer.data.columns import Columns, find_columns, folds, groups, row_ids, times
+from hf_transfer.data.inputs import empty_rows, standard_inputs
+from hf_transfer.data.labels import LabelColumn, NamedLabels, name_labels
+from hf_transfer.data.origins import Origin, find_origin
+from hf_transfer.data.pictures import BadPicture, picture_bytes, scan_pictures
+from hf_transfer.data.tags import TagColumn, entity_types, name_tags, types_of
+from hf_transfer.errors import DataError
+from hf_transfer.folds import hash_order
+from hf_transfer.wording import count, some
+
+__all__ = ["Kind", "LabelledData", "label_rows", "open_dataset"]
+
+
+@dataclass(frozen=True)
+class LabelledData:
+    """Rows to cross-validate, with labels fixed once for all folds.
+
+    Attributes:
+        rows: Columns `row_id`, `input`, `label`, and `group`, `time`, `fold` where they are set.
+        test: Rows of the same columns that are scored once, by the final model.
+        label_names: In the order of the ids in `label`.
+        name: Hub id, builtin:NAME, or the name of a file or folder.
+        config_name: Configuration of a Hub dataset.
+        split: Split that `rows` come from.
+        fingerprint: Hash of ids, contents and labels in order; the same on every machine.
+        kind: What `input` holds: pictures as {"bytes", "path"}, a text, or a list of words.
+        notes: What was left out or chosen, a sentence each.
+        hub: Whether `name` is a Hub id.
+        input_column: Where `input` was.
+        label_column: Where `label` was.
+    """
+
+    rows: Dataset
+    test: Dataset | None
+    label_names: tuple[str, ...]
+    name: str
+    config_name: str | None
+    split: str
+    fingerprint: str
+    kind: Kind
+    notes: tuple[str, ...]
+    hub: bool
+    input_column: str
+    label_column: str
+
+    @property
+    def class_counts(self) -> dict[str, int]:
+        """Rows of each label; of words, entities of each type."""
+        if self.kind == "tokens":
+            tags = ([self.label_names[tag] for tag in row] for row in self.rows["label"])
+            found = Counter(entity for row in tags for entity in entity_types(row))
+            return {name: found[name] for name in types_of(self.label_names)}
+        labels = Counter(self.rows["label"][:])
+        return {name: labels[i] for i, name in enumerate(self.label_names)}
+
+
+def open_dataset(config: RunConfig, kind: Kind) -> LabelledData:
+    """Open what `config.dataset` names: a local path, builtin:NAME, or a Hub id, in this order.
+
+    Args:
+        config: Of which the dataset, its split and its columns are used.
+        kind: What a row's input is.
+
+    Raises:
+        DataError: If the data cannot be found, read, or used as it is.
+    """
+    origin = find_origin(config, kind)
+    split = origin.find_split(config.split)
+    test_split = origin.find_split(config.test_split) if config.test_split else None
+    if test_split == split:
+        raise DataError(f"split and test_split are both {split!r}; the test rows must be others.")
+    dataset, notes = origin.splits[split]()
+    test, test_notes = origin.splits[test_split]() if test_split else (None, ())
+    data = label_rows(dataset, config, kind, test=test, origin=origin)
+    return replace(data, split=split, notes=(*notes, *test_notes, *data.notes))
+
+
+def label_rows(
+    dataset: Dataset,
+    config: RunConfig,
+    kind: Kind,
+    *,
+    test: Dataset | None = None,
+    origin: Origin | None = None,
+) -> LabelledData:
+    """Check rows that are at hand already, and bring them into the standard columns.
+
+    Args:
+        dataset: Rows to cross-validate.
+        config: Of which the columns, `max_rows`, `on_bad_image`, `strict` and `seed` are used.
+        kind: What a row's input is.
+        test: Rows to keep untouched; with the same columns.
+        origin: Where the rows come from.
+
+    Raises:
+        DataError: If rows, columns or labels cannot be used as they are.
+    """
+    origin = origin or Origin()
+    parts = [_plain(part) for part in (dataset, test) if part is not None]
+    columns = find_columns(parts[0], config, kind)
+    notes = list(columns.notes)
+    inputs = [_inputs(part, columns, kind, origin, test=i > 0) for i, part in enumerate(parts)]
+    labels = _labels(parts, inputs, columns, kind)
+    rows = [
+        _standard_rows(part, part_inputs, ids, columns, kind)
+        for part, part_inputs, ids in zip(parts, inputs, labels.ids, strict=True)
+    ]
+    rows = [_without_empty(part, config, kind, notes) for part in rows]
+    rows[0] = _first_rows(rows[0], config)
+    if kind == "image":
+        rows = [_without_bad(part, config, notes) for part in rows]
+    if not len(rows[0]):
+        raise DataError(f"No row of {origin.name} is left. {' '.join(notes)}")
+    return LabelledData(
+        rows=rows[0],
+        test=rows[1] if test is not None else None,
+        label_names=labels.names,
+        name=origin.name,
+        config_name=origin.config_name,
+        split=str(dataset.split or "train"),
+        fingerprint=_fingerprint(rows[0], kind, labels.names),
+        kind=kind,
+        notes=(*notes, *labels.notes),
+        hub=origin.hub,
+        input_column=columns.input,
+        label_column=columns.label,
+    )
+
+
+def _plain(dataset: Any) -> Dataset:
+    if isinstance(dataset, Mapping):
+        names = list(dataset)
+        listed = " and ".join(repr(name) for name in names)
+        raise DataError(f"Expected one split, got a DatasetDict with {listed}. Pass dataset[{names[0]!r}].")
+    if not isinstance(dataset, Dataset):
+        raise DataError(
+            f"Expected a datasets.Dataset, got {type(dataset).__name__}. Use Dataset.from_dict or from_list."
+        )
+    if not len(dataset):
+        raise DataError("The dataset has no rows. Give at least two rows of two classes.")
+    return dataset.with_format(None)
+
+
+def _inputs(part: Dataset, columns: Columns, kind: Kind, origin: Origin, *, test: bool) -> Dataset:
+    for name in (columns.input, columns.label, columns.id):
+        if name is not None and name not in part.column_names:
+            which = "test rows have" if test else "dataset has"
+            raise DataError(f"The {which} no column {name!r}; their columns are {sorted(part.column_names)}.")
+    if origin.hub and kind == "image" and getattr(part.features[columns.input], "dtype", None) == "string":
+        raise DataError(f"Column {columns.input!r} of {origin.name} holds paths, which lead nowhere here.")
+    return standard_inputs(part, columns.input, kind, folder=origin.folder)
+
+
+def _labels(parts: Sequence[Dataset], inputs: Sequence[Dataset], columns: Columns, kind: Kind) -> NamedLabels:
+    places = [f"column {columns.label!r}{' of the test rows' if i else ''}" for i in range(len(parts))]
+    values = [part[columns.label][:] for part in parts]
+    declared = [_declared(part.features[columns.label]) for part in parts]
+    if kind != "tokens":
+        return name_labels([LabelColumn(*column) for column in zip(values, places, declared, strict=True)])
+    words = [part["input"][:] for part in inputs]
+    return name_tags([TagColumn(*column) for column in zip(values, places, declared, words, strict=True)])
+
+
+def _declared(feature: Any) -> tuple[str, ...] | None:
+    feature = feature.feature if isinstance(feature, (List, LargeList)) else feature
+    return tuple(feature.names) if isinstance(feature, ClassLabel) else None
+
+
+def _standard_rows(
+    part: Dataset, inputs: Dataset, labels: Sequence[Any], columns: Columns, kind: Kind
+) -> Dataset:
+    ids = list(row_ids(part, columns.id))
+    whole = all(isinstance(value, int) for value in ids)
+    rows = inputs.add_column("row_id", ids, feature=Value("int64" if whole else "string"))
+    integer = Value("int64")
+    rows = rows.add_column("label", labels, feature=List(integer) if kind == "tokens" else integer)
+    if columns.group and columns.group in part.column_names:
+        rows = rows.add_column("group", groups(part, columns.group), feature=Value("string"))
+    if columns.time and columns.time in part.column_names:
+        rows = rows.add_column("time", times(part, columns.time))
+    if columns.fold and columns.fold in part.column_names:
+        rows = rows.add_column("fold", folds(part, columns.fold))
+    order = ["row_id", "input", "label", "group", "time", "fold"]
+    return rows.select_columns([name for name in order if name in rows.column_names])
+
+
+def _without_empty(rows: Dataset, config: RunConfig, kind: Kind, notes: list[str]) -> Dataset:
+    empty = set(empty_rows(rows, kind))
+    if not empty:
+        return rows
+    ids = rows.select(sorted(empty))["row_id"][:]
+    what = "with empty text" if kind == "text" else "without words"
+    if config.strict:
+        raise DataError(f"{count(len(ids), 'row')} {what}: {some(ids)}. Fill them in, or leave strict out.")
+    notes.append(f"{count(len(ids), 'row')} {what} left out: {some(ids)}.")
+    return rows.select([row for row in range(len(rows)) if row not in empty])
+
+
+def _first_rows(rows: Dataset, config: RunConfig) -> Dataset:
+    """Keep `max_rows` by the seeded hash of their ids, in the order they had."""
+    if config.max_rows is None or config.max_rows >= len(rows):
+        return rows
+    chosen = hash_order(rows["row_id"][:], config.seed)[: config.max_rows]
+    return rows.select(sorted(chosen.tolist()))
+
+
+def _without_bad(rows: Dataset, config: RunConfig, notes: list[str]) -> Dataset:
+    bad = scan_pictures(rows)
+    if not bad:
+        return rows
+    many = f"{count(len(bad), 'picture')} of {len(rows):,}"
+    if config.on_bad_image == "fail":
+        lines = [f"  {one.path or _row_name(rows, one)}: {one.reason}" for one in bad[:20]]
+        more = [f"  … and {len(bad) - 20} more"] if len(bad) > 20 else []
+        raise DataError(
+            "\n".join([f"{many} cannot be read:", *lines, *more])
+            + "\nMend or remove them, or pass --on_bad_image skip to leave them out."
+        )
+    names = [_short_name(one.path) if one.path else _row_name(rows, one) for one in bad]
+    notes.append(f"{many} cannot be read, so left out: {', '.join(names)}.")
+    positions = {one.position for one in bad}
+    return rows.select([row for row in range(len(rows)) if row not in positions])
+
+
+def _row_name(rows: Dataset, bad: BadPicture) -> str:
+    return f"row {rows[bad.position]['row_id']}"
+
+
+def _short_name(path: str) -> str:
+    """The last folder and the name: notes end up on a public card."""
+    return "/".join(Path(path).parts[-2:])
+
+
+def _fingerprint(rows: Dataset, kind: Kind, label_names: Sequence[str]) -> str:
+    """Hash the contents themselves: `datasets`' own fingerprint changes with paths and versions."""
+    digest = hashlib.sha256()
+    _feed(digest, kind, *label_names)
+    for start in range(0, len(rows), 256):
+        batch = rows[start : start + 256]
+        for row_id, content, label in zip(batch["row_id"], batch["input"], batch["label"], strict=True):
+            _feed(digest, str(row_id))
+            _feed(digest, *([picture_bytes(content)] if kind == "image" else _as_list(content)))
+            _feed(digest, *(str(one) for one in _as_list(label)))
+    return digest.hexdigest()
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _feed(digest: "hashlib._Hash", *parts: str | bytes) -> None:
+    """Add parts with their number and lengths, so that no two lists of parts look alike."""
+    digest.update(len(parts).to_bytes(8, "big"))
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "big") + data)

@@ -1,0 +1,82 @@
+"""What `layers` and `inspect` show: a model's groups, a data set's rows and folds."""
+
+import argparse
+from dataclasses import replace
+from typing import Any
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config import Kind, RunConfig
+from hf_transfer.errors import DataError
+from hf_transfer.tables import aligned
+
+_COLUMNS = ("group", "modules", "parameters", "trainable", "status", "learning_rate", "norm", "dropout")
+
+
+def describe_layers(options: argparse.Namespace) -> tuple[list[dict[str, Any]], str]:
+    """The freeze table of a model: as values, and as text.
+
+    Raises:
+        ModelError: If the model cannot be opened.
+        LayerSelectionError: If `--trainable` matches nothing.
+    """
+    from hf_transfer.layers import freeze, freeze_table
+    from hf_transfer.models import bare_model
+
+    model = bare_model(RunConfig(base_model=options.model))
+    freezing = freeze(model, options.trainable, norm=options.norm)
+    rows = freeze_table(model, freezing, learning_rate=options.learning_rate, layer_decay=options.layer_decay)
+    total, learns = (sum(row[name] for row in rows) for name in ("parameters", "trainable"))
+    cells = [[_cell(row[name]) for name in _COLUMNS] for row in rows]
+    title = f"{options.model} with trainable={options.trainable}: {learns:,} of {total:,} parameters learn"
+    return rows, f"{title}\n\n{aligned([[name.replace('_', ' ') for name in _COLUMNS], *cells])}"
+
+
+def describe_data(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """Schema, labels, duplicates and folds of a data set: as values, and as text.
+
+    Raises:
+        DataError: If the data set cannot be opened as pictures, texts or words.
+    """
+    from hf_transfer.audit import audit, report
+    from hf_transfer.data import open_dataset
+    from hf_transfer.folds import plan_folds
+    from hf_transfer.study import fold_columns
+    from hf_transfer.tasks import task_of_kind
+
+    config = RunConfig.from_args(replace(RunConfig(), dataset=options.dataset), options.settings)
+    kind: Kind = options.kind or _kind(config)
+    data = open_dataset(config, kind)
+    task = task_of_kind(data.kind)(config, data.label_names)
+    plan = plan_folds(
+        list(data.rows["row_id"]),
+        config.num_folds,
+        seed=config.seed,
+        columns=fold_columns(task, data, config),
+        scheme=config.scheme,
+    )
+    found = audit(data)
+    return found.to_dict(), report(found, data, plan)
+
+
+def _kind(config: RunConfig) -> Kind:
+    """Try the kinds from the most to the least particular."""
+    from hf_transfer.data import open_dataset
+
+    problems = []
+    kinds: tuple[Kind, ...] = ("tokens", "image", "text")
+    for kind in kinds:
+        try:
+            open_dataset(replace(config, max_rows=20), kind)
+        except DataError as error:
+            problems.append(f"as {kind}: {error}")
+        else:
+            return kind
+    raise DataError("The data set opens as no kind of input.\n" + "\n".join(problems))
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return (
+        f"{value:,}" if isinstance(value, int) else f"{value:.2e}" if isinstance(value, float) else str(value)
+    )

@@ -1,0 +1,70 @@
+"""Encode rows once for all folds, epochs and repeats, in a file that later runs find again."""
+
+import hashlib
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from accelerate import Accelerator
+from numpy.typing import NDArray
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.tasks.base import Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+_ROWS_AT_ONCE = {"image": 32}  # pictures are large; of texts a thousand
+
+
+def encode_rows(task: Task, rows: "Dataset", fingerprint: str, accelerator: Accelerator) -> "Dataset":
+    """Turn all rows into model inputs; the main process works, the others read its file.
+
+    Args:
+        task: Whose `encode` to call.
+        rows: Columns `row_id`, `input` and `label`.
+        fingerprint: Of the rows' content.
+        accelerator: Decides who goes first.
+    """
+    import datasets
+
+    key = _key(task, fingerprint, len(rows))
+    folder = Path(datasets.config.HF_DATASETS_CACHE) / "hf-transfer-kit"
+    size = _ROWS_AT_ONCE.get(task.kind, 1000)
+    with accelerator.local_main_process_first():
+        folder.mkdir(parents=True, exist_ok=True)
+        return rows.map(
+            _encode,
+            batched=True,
+            with_indices=True,
+            batch_size=size,
+            writer_batch_size=size,
+            remove_columns=rows.column_names,
+            fn_kwargs={"task": task},
+            cache_file_name=str(folder / f"{key}.arrow"),
+            new_fingerprint=key,
+            desc="Encoding",
+        )
+
+
+def encoded_positions(row_of: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Positions of the encoded rows that come from some rows, in order."""
+    return np.flatnonzero(np.isin(row_of, rows)).astype(np.int64)
+
+
+def _encode(rows: dict[str, list[Any]], positions: list[int], task: Task) -> dict[str, list[Any]]:
+    return task.encode(rows, positions)
+
+
+def _key(task: Task, fingerprint: str, num_rows: int) -> str:
+    """Equal keys mean equal model inputs: the same rows through the same processor."""
+    parts = {
+        "rows": [fingerprint, num_rows],
+        "task": task.name,
+        "model": [task.base.name, task.base.revision, task.base.architecture],
+        "settings": [task.settings.max_length],
+        "versions": [version(name) for name in ("transformers", "tokenizers", "pillow")],
+    }
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()

@@ -1,0 +1,53 @@
+"""What can go wrong, as a tree. Each message says what was given, what is allowed and what to do.
+
+TransferError                 exit code
+├── ConfigError               2   a setting is wrong or two settings disagree
+│   ├── LayerSelectionError   2   `trainable` matches nothing, or cuts a tied weight in two
+│   └── ModelError            2   the base model is absent, incomplete or made for another task
+├── DataError                 3   rows, columns, labels or pictures
+│   └── FoldError             3   the rows cannot be split as asked
+├── RunError                  4   some folds failed; the rest is kept and reported
+└── HubError                  5   nothing was published, nothing was lost
+"""
+
+
+class TransferError(Exception):
+    """Base of every error the kit raises on purpose."""
+
+    exit_code = 1
+
+
+class ConfigError(TransferError, ValueError):
+    """A setting is wrong, or two settings disagree."""
+
+    exit_code = 2
+
+
+class LayerSelectionError(ConfigError):
+    """`trainable` matches no layer group, or would train half of a tied weight."""
+
+
+class ModelError(ConfigError):
+    """The base model is absent, incomplete, or made for another task."""
+
+
+class DataError(TransferError, ValueError):
+    """The rows, their columns, labels or pictures are not usable."""
+
+    exit_code = 3
+
+
+class FoldError(DataError):
+    """The rows cannot be split as asked."""
+
+
+class RunError(TransferError, RuntimeError):
+    """Some folds failed; the others are kept and reported."""
+
+    exit_code = 4
+
+
+class HubError(TransferError, OSError):
+    """The Hub refused or could not be reached; nothing already computed is lost."""
+
+    exit_code = 5

@@ -1,0 +1,91 @@
+"""The folds of one split, by row number: a permutation, cut into shards."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+
+import numpy as np
+from datasets import Dataset
+
+from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
+from hf_transfer.errors import FoldError
+from hf_transfer.folds.order import Ints
+
+
+@dataclass(frozen=True, eq=False)
+class FoldPlan:
+    """All folds of one split, by the numbers of the rows.
+
+    Attributes:
+        scheme: How the rows were arranged.
+        num_folds: Number of shards, k.
+        permutation: Rows in the order to cut them, (n,), or (k * largest fold,) where folds differ by
+            more than a row: each is then filled up with -1.
+        contiguous: Whether a shard is a run of the permutation, or every k-th entry.
+        num_rows: Number of rows, n.
+        seed: Seed of the hash.
+        untrained: For blocks of time, where the entries of the permutation that each fold does not
+            train on start and end: the block, its neighbours and, walking forward, all that comes later.
+        notes: Choices to state beside the scores, a sentence each.
+    """
+
+    scheme: str
+    num_folds: int
+    permutation: Ints
+    contiguous: bool
+    num_rows: int
+    seed: int
+    untrained: tuple[tuple[int, int], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def scored_folds(self) -> range:
+        """The folds that are held out: all, but the first block when walking forward."""
+        return range(int(self.scheme == "walk-forward"), self.num_folds)
+
+    @cached_property
+    def _dataset(self) -> Dataset:
+        return Dataset.from_dict({"row": self.permutation}).with_format("numpy")
+
+    def valid(self, index: int) -> Ints:
+        """Give the rows of a fold, in the order of the permutation."""
+        shard = self._dataset.shard(num_shards=self.num_folds, index=index, contiguous=self.contiguous)
+        rows = np.asarray(shard["row"][:], dtype=np.int64)
+        return rows[rows >= 0]
+
+    def train(self, index: int) -> Ints:
+        """Give the rows that a fold learns from, in the order of the permutation."""
+        if self.untrained:
+            start, stop = self.untrained[index]
+            return np.concatenate([self.permutation[:start], self.permutation[stop:]])
+        rows = self.permutation[self.permutation >= 0]
+        return rows[~np.isin(rows, self.valid(index))]
+
+    def fold_of_row(self) -> Ints:
+        """Give the fold that holds each row out, (n,); -1 where none does."""
+        folds = np.full(self.num_rows, -1, dtype=np.int64)
+        for index in self.scored_folds:
+            folds[self.valid(index)] = index
+        return folds
+
+    def fingerprint(self, uids: Sequence[object]) -> str:
+        """Give the SHA-256 of the split: equal for equal folds of the same rows in one order.
+
+        It covers the permutation (64-bit, little-endian), then `k:flag:seed:n` as text, then the SHA-256
+        of the ids, each with its length before it, then the bounds of what is not trained on, if any.
+
+        Raises:
+            FoldError: If there is not one id a row.
+        """
+        if len(uids) != self.num_rows:
+            raise FoldError(f"Expected an id for each of {self.num_rows} rows, got {len(uids)}.")
+        ids = sha256()
+        for text in map(str, uids):
+            encoded = text.encode("utf-8", "surrogatepass")
+            ids.update(f"{len(encoded)}:".encode() + encoded)
+        digest = sha256(self.permutation.astype("<i8").tobytes())
+        digest.update(f"{self.num_folds}:{int(self.contiguous)}:{self.seed}:{self.num_rows}".encode())
+        digest.update(ids.digest())
+        digest.update(np.array(self.untrained, dtype="<i8").tobytes())
+        return digest.hexdigest()

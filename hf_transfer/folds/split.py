@@ -1,0 +1,204 @@
+"""Plan the folds of some rows, cut them out, and set an inner split aside."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from datasets import Dataset
+
+from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
+from hf_transfer.errors import FoldError
+from hf_transfer.folds.arrangement import RowsToSplit, arrange
+from hf_transfer.folds.checks import fit_num_folds, limit_rows
+from hf_transfer.folds.columns import FoldColumns, choose_scheme
+from hf_transfer.folds.order import Ints, derive_seed, hash_order
+from hf_transfer.folds.plan import FoldPlan
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One fold held out as `valid`, and what to learn from as `train`."""
+
+    index: int
+    train: Dataset
+    valid: Dataset
+
+
+def plan_folds(
+    uids: Sequence[object],
+    num_folds: int,
+    *,
+    seed: int,
+    columns: FoldColumns,
+    scheme: str = "auto",
+    strict: bool = False,
+) -> FoldPlan:
+    """Plan which rows each fold holds out.
+
+    Args:
+        uids: What identifies each row, (n,): the same rows in another order then get the same folds.
+        num_folds: Number of folds, k.
+        seed: Seed of the order.
+        columns: What the rows are split by. Labels also serve to say which folds lack a class.
+        scheme: How to split; `auto` chooses by the columns there are.
+        strict: Whether more folds than the rows, groups or rarest class allow is an error. If not, k is
+            lowered and a note says so; a class that is in one row or group only does not lower it.
+
+    Raises:
+        FoldError: If the rows cannot be split so.
+    """
+    rows = _read(uids, seed, columns, scheme)
+    num_folds, notes = _fit(rows, num_folds, strict=strict)
+    plan = arrange(rows, num_folds)
+    lacking = rows.lacking(plan.fold_of_row(), plan.scored_folds)
+    if strict and lacking and rows.scheme.startswith("stratified"):
+        raise FoldError(f"{' '.join(lacking)} Try another seed or num_folds, or do not stratify.")
+    return replace(plan, notes=notes + plan.notes + lacking)
+
+
+def k_folds(
+    dataset: Dataset,
+    num_folds: int,
+    *,
+    seed: int,
+    stratify_by: str | None = None,
+    group_by: str | None = None,
+    time_by: str | None = None,
+) -> Iterator[Fold]:
+    """Yield `num_folds` folds; every row is in exactly one `valid`.
+
+    Args:
+        dataset: Rows to split. Their numbers are their ids, so another order gives other folds.
+        num_folds: Number of folds, k.
+        seed: Seed of the order, as many datasets are stored sorted by label.
+        stratify_by: Class column. Each class is spread over the folds to within one row, or as evenly
+            as groups allow.
+        group_by: Column whose equal values stay in one fold.
+        time_by: Column to cut into blocks of time, first to last.
+
+    Raises:
+        FoldError: At once, not at the first fold: if `num_folds` is not from 2 to the number of rows,
+            groups, or rows of the rarest class, or a column is absent or has missing values.
+
+    Example:
+        >>> rows = Dataset.from_dict({"label": ["bee"] * 6 + ["ant"] * 3})
+        >>> for fold in k_folds(rows, 3, seed=0, stratify_by="label"):
+        ...     print(fold.index, sorted(fold.valid["label"]), len(fold.train))
+        0 ['ant', 'bee', 'bee'] 6
+        1 ['ant', 'bee', 'bee'] 6
+        2 ['ant', 'bee', 'bee'] 6
+    """
+    _refuse_other_than_one_split(dataset)
+    if time_by is not None and (stratify_by is not None or group_by is not None):
+        raise FoldError(f"time_by={time_by!r} cuts by time alone; leave stratify_by and group_by out.")
+    columns = FoldColumns(
+        labels=_column(dataset, "stratify_by", stratify_by),
+        groups=_column(dataset, "group_by", group_by),
+        times=_column(dataset, "time_by", time_by),
+        label_names=getattr(dataset.features.get(stratify_by), "names", None),
+    )
+    plan = plan_folds(range(len(dataset)), num_folds, seed=seed, columns=columns, strict=True)
+    return (
+        Fold(index, dataset.select(plan.train(index)), dataset.select(plan.valid(index)))
+        for index in range(num_folds)
+    )
+
+
+def inner_split(
+    rows: Ints,
+    uids: Sequence[object],
+    *,
+    seed: int,
+    columns: FoldColumns,
+    scheme: str = "auto",
+    share: float = 0.15,
+) -> tuple[Ints, Ints]:
+    """Set rows of a training part aside, to stop early by without a look at the held-out fold.
+
+    It is the first of max(5, 1/share) folds made by the same scheme. Of times it is the latest, after
+    the gap; of folds that groups make unequal, the one nearest in size to `share`.
+
+    Args:
+        rows: Numbers of the rows to learn from.
+        uids: What identifies each row of the whole dataset, (n,).
+        seed: Seed that the split's own is derived from.
+        columns: What the rows of the whole dataset are split by.
+        scheme: The scheme of the plan that `rows` came from.
+        share: Share of the rows to set aside.
+
+    Returns:
+        The rows to learn from, and the rows set aside.
+
+    Raises:
+        FoldError: If `share` is not between 0 and 1, or the rows cannot be split.
+    """
+    if not 0 < share < 1:
+        raise FoldError(f"share must lie between 0 and 1, such as 0.15, got {share}.")
+    limit_rows(len(rows))
+    wanted = max(5, math.ceil(1 / share))
+    inner, scheme = _inner_columns(columns.take(rows), scheme)
+    seed = derive_seed(seed, "inner")
+    to_split = _read([uids[row] for row in rows.tolist()], seed, inner, scheme)
+    # A rare class does not lower the number of folds here, as that would set a third or half aside.
+    num_folds, _ = _fit(to_split, wanted, strict=False, balance=False)
+    plan = arrange(to_split, num_folds)
+    index = _nearest(plan, share * len(rows))
+    return rows[plan.train(index)], rows[plan.valid(index)]
+
+
+def _read(uids: Sequence[object], seed: int, columns: FoldColumns, scheme: str) -> RowsToSplit:
+    limit_rows(len(uids))
+    columns.check(len(uids))
+    return RowsToSplit(choose_scheme(columns, scheme), seed, hash_order(uids, seed), columns)
+
+
+def _fit(
+    rows: RowsToSplit, num_folds: int, *, strict: bool, balance: bool = True
+) -> tuple[int, tuple[str, ...]]:
+    """Give the number of folds to make; that of predefined folds is what it is."""
+    if rows.scheme == "predefined":
+        there_are = int(rows.predefined.max()) + 1
+        note = f"num_folds is {there_are} instead of {num_folds}, as that many folds are predefined."
+        return there_are, (note,) if there_are != num_folds else ()
+    limits = rows.limits() + (rows.class_limits(num_folds) if balance else [])
+    return fit_num_folds(num_folds, limits, strict=strict)
+
+
+def _inner_columns(columns: FoldColumns, scheme: str) -> tuple[FoldColumns, str]:
+    """Keep the scheme, unless of predefined folds only one is left to learn from."""
+    scheme = choose_scheme(columns, scheme)
+    if scheme != "predefined" or len(set(columns.require("folds"))) > 1:
+        return columns, scheme
+    columns = replace(columns, folds=None)
+    return columns, choose_scheme(columns)
+
+
+def _nearest(plan: FoldPlan, num_rows: float) -> int:
+    """Give the fold to set aside: the latest in time, else the first or the nearest in size."""
+    if plan.scheme in {"time", "walk-forward"}:
+        return plan.num_folds - 1
+    sizes = [len(plan.valid(index)) for index in range(plan.num_folds)]
+    if max(sizes) - min(sizes) <= 1:
+        return 0
+    return min(range(plan.num_folds), key=lambda index: abs(sizes[index] - num_rows))
+
+
+def _refuse_other_than_one_split(dataset: Any) -> None:
+    if isinstance(dataset, dict):
+        names = " and ".join(repr(name) for name in dataset)
+        raise FoldError(f"Expected one split, got a {type(dataset).__name__} with {names}. Pass one of them.")
+    if not isinstance(dataset, Dataset):
+        raise FoldError(f"Expected a datasets.Dataset, got {type(dataset).__name__}. Load the rows into one.")
+
+
+def _column(dataset: Dataset, setting: str, name: str | None) -> list[Any] | None:
+    if name is None:
+        return None
+    if name not in dataset.column_names:
+        there_are = ", ".join(repr(column) for column in sorted(dataset.column_names))
+        raise FoldError(
+            f"No column {name!r} in the dataset; it has {there_are}. Pass one of them as {setting}."
+        )
+    values: list[Any] = dataset.with_format(None)[name][:]
+    return values

@@ -1,0 +1,118 @@
+"""A base model's own picture processing, cut in two: resize once, normalise at every use."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import AutoImageProcessor
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.errors import ModelError
+from hf_transfer.models import BaseModel, quiet
+
+
+class PictureProcessor:
+    """The image processor that the published model will load, in two steps with the same result.
+
+    Args:
+        base: The base model.
+
+    Raises:
+        ModelError: If the model has no image processor.
+    """
+
+    def __init__(self, base: BaseModel) -> None:
+        self.name = base.name
+        self.processor = _timm_processor(base) if base.is_timm else base.load(AutoImageProcessor)
+        self.shape = tuple(self.resize([_blank()])[0].shape)
+
+    def resize(self, pictures: Sequence[Image.Image]) -> list[Tensor]:
+        """Resize and crop RGB pictures as the processor does, each to uint8 (3, h, w)."""
+        if hasattr(self.processor, "val_transforms"):
+            return [self._timm_resize(picture) for picture in pictures]
+        pixels = self.processor(list(pictures), do_rescale=False, do_normalize=False, return_tensors="pt")[
+            "pixel_values"
+        ]
+        return list(pixels.to(torch.uint8))
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """Scale and normalise uint8 (b, 3, h, w) to float32."""
+        if hasattr(self.processor, "val_transforms"):
+            return cast(Tensor, self._timm_steps()[1](pixels.float().div(255)))
+        options = dict.fromkeys(("do_resize", "do_center_crop", "do_pad", "do_convert_rgb"), False)
+        return cast(Tensor, self.processor(pixels, return_tensors="pt", **options)["pixel_values"])
+
+    def from_bytes(self, pictures: Sequence[bytes]) -> Tensor:
+        """Undo `tobytes` of resized pictures, (b, 3, h, w).
+
+        Raises:
+            ModelError: If the processor gives pictures of unequal size, which cannot be stacked.
+        """
+        size = int(np.prod(self.shape))
+        if any(len(picture) != size for picture in pictures):
+            raise ModelError(
+                f"The image processor of {self.name!r} gives pictures of different sizes, which cannot be "
+                "batched. Save one with a fixed 'size' or 'crop_size' into the model's folder."
+            )
+        return torch.from_numpy(np.frombuffer(b"".join(pictures), np.uint8).reshape(-1, *self.shape).copy())
+
+    def save(self, folder: Path) -> None:
+        """Write preprocessor_config.json; nothing for timm, whose config.json says it all."""
+        if not hasattr(self.processor, "val_transforms"):
+            self.processor.save_pretrained(folder)
+
+    def _timm_steps(self) -> tuple[list[Any], Any]:
+        """The transforms of timm before and after the picture becomes a tensor."""
+        steps = self.processor.val_transforms.transforms
+        cut = next(i for i, step in enumerate(steps) if type(step).__name__ in {"ToTensor", "MaybeToTensor"})
+        return steps[:cut], steps[cut + 1]
+
+    def _timm_resize(self, picture: Image.Image) -> Tensor:
+        for step in self._timm_steps()[0]:
+            picture = step(picture)
+        return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
+
+
+def augment(pixels: Tensor, how: str, seeds: Sequence[int]) -> Tensor:
+    """Flip and shift pictures at random, each by its own seed, so that the order of rows does not matter.
+
+    Args:
+        pixels: uint8 (b, 3, h, w).
+        how: `flip`, `crop` (up to an eighth of the side, edges repeated), or `crop-flip`.
+        seeds: One a picture.
+    """
+    result = pixels.clone()
+    for i, seed in enumerate(seeds):
+        draw = np.random.default_rng(seed)
+        flip, down, right = draw.random() < 0.5, draw.integers(-100, 101), draw.integers(-100, 101)
+        if "crop" in how:
+            result[i] = _shifted(result[i], int(down), int(right))
+        if "flip" in how and flip:
+            result[i] = result[i].flip(-1)
+    return result
+
+
+def _shifted(picture: Tensor, down: int, right: int) -> Tensor:
+    """Move a picture by percents of an eighth of its side, repeating the edge."""
+    _, height, width = picture.shape
+    rows = (torch.arange(height) + down * (height // 8) // 100).clamp(0, height - 1)
+    columns = (torch.arange(width) + right * (width // 8) // 100).clamp(0, width - 1)
+    return picture[:, rows][:, :, columns]
+
+
+def _timm_processor(base: BaseModel) -> Any:
+    """The processor of the model's own pretrained_cfg, which for `timm:ARCH` is in no file."""
+    from transformers import TimmWrapperImageProcessor
+
+    with quiet():
+        return TimmWrapperImageProcessor(
+            pretrained_cfg=base.config.pretrained_cfg or {}, architecture=base.config.architecture
+        )
+
+
+def _blank() -> Image.Image:
+    return Image.new("RGB", (64, 48))

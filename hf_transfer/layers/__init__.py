@@ -1,0 +1,21 @@
+"""The shared utility: a model as an ordered stack of layer groups, and freezing as a mode that holds.
+
+Nothing here needs the rest of the kit:
+
+    freeze(model, "last:4")
+    optimizer = torch.optim.AdamW(parameter_groups(model, learning_rate=3e-5, layer_decay=0.9))
+"""
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.layers.freezing import Freezing, freeze, freeze_table, frozen_hash, parameter_groups
+from hf_transfer.layers.groups import LayerGroup, layer_groups
+
+__all__ = [
+    "Freezing",
+    "LayerGroup",
+    "freeze",
+    "freeze_table",
+    "frozen_hash",
+    "layer_groups",
+    "parameter_groups",
+]

@@ -1,0 +1,222 @@
+"""Freeze layers as a mode that holds, prove it, and give the optimizer what learns."""
+
+import hashlib
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.errors import LayerSelectionError
+from hf_transfer.layers.groups import LayerGroup, layer_groups, owner
+from hf_transfer.layers.selection import Selection, is_norm, select_parameters
+
+
+@dataclass(frozen=True)
+class Freezing:
+    """What `freeze` did: the groups, the parameters that learn, and the modules held in eval mode."""
+
+    spec: str
+    groups: tuple[LayerGroup, ...]
+    trainable: frozenset[str]
+    held: frozenset[str]
+
+    @property
+    def frozen_groups(self) -> tuple[str, ...]:
+        """Names of the groups in which nothing learns and no statistic moves."""
+        return tuple(
+            group.name
+            for group in self.groups
+            if self.trainable.isdisjoint(group.parameters) and self.held.issuperset(group.modules)
+        )
+
+
+def freeze(
+    model: nn.Module, trainable: str = "head", *, norm: str = "auto", only: Collection[str] | None = None
+) -> Freezing:
+    """Let only the selected layers learn; hold the others still against every later `model.train()`.
+
+    A frozen layer has no gradient and stays in eval mode, so that its dropout is off and its
+    BatchNorm statistics do not move. Calling it again replaces the earlier selection.
+
+    Args:
+        model: Any model; see `layer_groups` for how it is divided.
+        trainable: `all`, `head`, `last:N`, `last:50%`, `from:NAME`, or comma-separated globs and
+            `re:` patterns of group, module or parameter names, of which the last match wins and `-`
+            in front freezes (the head learns unless it is frozen so). `+norm` and `+bias` add all
+            normalisation layers or biases.
+        norm: Normalisation layers below the head: `auto` as their group, `freeze` all, `train` all.
+        only: Of what is selected, keep these groups; for schedules that unfreeze step by step.
+
+    Raises:
+        LayerSelectionError: If a name matches nothing, nothing would learn, or a tied weight would
+            be half frozen.
+    """
+    groups = layer_groups(model)
+    selection = select_parameters(model, _with_aliases(model, groups), trainable, norm)
+    if only is not None:
+        selection = selection.within(
+            name for group in groups if group.name in only for name in group.parameters
+        )
+    _check_ties(model, selection.names)
+    selection = selection.within(name for name, _ in model.named_parameters())
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in selection.names)
+    held = _held_modules(model, groups, selection)
+    for name, module in model.named_modules():
+        _release(module)
+        if name in held:
+            _hold(module)
+    model.train(model.training)
+    return Freezing(trainable, groups, selection.names, frozenset(held))
+
+
+def parameter_groups(
+    model: nn.Module, *, learning_rate: float, weight_decay: float = 0.0, layer_decay: float = 1.0
+) -> list[dict[str, Any]]:
+    """Give the optimizer what learns, a learning rate for each depth, and no decay for norms and biases.
+
+    Args:
+        model: After `freeze`, or any model whose `requires_grad` flags say what learns.
+        learning_rate: Of the head.
+        weight_decay: Of weight matrices.
+        layer_decay: Factor per layer group below the head; 0.75 is usual for vision transformers,
+            0.9 for text, 1 for ResNets.
+
+    References:
+        Howard and Ruder, "Universal Language Model Fine-tuning", ACL 2018, https://arxiv.org/abs/1801.06146.
+    """
+    groups = layer_groups(model)
+    parameters = dict(model.named_parameters())
+    result = []
+    for distance, group in enumerate(reversed(groups)):
+        learns = {name: parameters[name] for name in group.parameters if parameters[name].requires_grad}
+        plain = {name for name in learns if learns[name].ndim < 2 or is_norm(owner(model, name))}
+        for decays, chosen in ((True, learns.keys() - plain), (False, plain)):
+            if chosen:
+                result.append(
+                    {
+                        "name": group.name,
+                        "params": [p for name, p in learns.items() if name in chosen],
+                        "lr": learning_rate * layer_decay**distance,
+                        "weight_decay": weight_decay if decays else 0.0,
+                    }
+                )
+    return result[::-1]
+
+
+def frozen_hash(model: nn.Module, freezing: Freezing) -> str | None:
+    """Digest every parameter and buffer that must not move; None when nothing is frozen.
+
+    Equal digests before and after training prove the freeze, BatchNorm statistics included.
+    """
+    digest, empty = hashlib.blake2b(digest_size=16), True
+    for name, tensor in _frozen_tensors(model, freezing):
+        digest.update(name.encode())
+        digest.update(tensor.detach().contiguous().cpu().flatten().view(torch.uint8).numpy().data)
+        empty = False
+    return None if empty else digest.hexdigest()
+
+
+def _frozen_tensors(model: nn.Module, freezing: Freezing) -> Iterator[tuple[str, Tensor]]:
+    for name, parameter in model.named_parameters():
+        if name not in freezing.trainable:
+            yield name, parameter
+    for name, buffer in model.named_buffers():
+        if name.rpartition(".")[0] in freezing.held:
+            yield name, buffer
+
+
+def freeze_table(
+    model: nn.Module, freezing: Freezing, *, learning_rate: float, layer_decay: float = 1.0
+) -> list[dict[str, Any]]:
+    """Describe each layer group after `freeze`: sizes, what learns, at which rate, and its modes."""
+    parameters = dict(model.named_parameters())
+    rows = []
+    for distance, group in enumerate(reversed(freezing.groups)):
+        total = sum(parameters[name].numel() for name in group.parameters)
+        learns = sum(parameters[name].numel() for name in group.parameters if name in freezing.trainable)
+        modules = {name: model.get_submodule(name) for name in group.modules}
+        rows.append(
+            {
+                "group": group.name,
+                "modules": len(modules),
+                "parameters": total,
+                "trainable": learns,
+                "status": "trains" if learns == total and total else "partly" if learns else "frozen",
+                "learning_rate": learning_rate * layer_decay**distance if learns else None,
+                "norm": _norm_mode(modules, freezing),
+                "dropout": _dropout_mode(modules, freezing),
+            }
+        )
+    return rows[::-1]
+
+
+def _norm_mode(modules: dict[str, nn.Module], freezing: Freezing) -> str:
+    norms = [name for name, module in modules.items() if is_norm(module)]
+    if not norms:
+        return "-"
+    learns = [name for name in norms if any(f"{name}.{p}" in freezing.trainable for p in ("weight", "bias"))]
+    return "learns" if learns else "fixed" if freezing.held.issuperset(norms) else "moves"
+
+
+def _dropout_mode(modules: dict[str, nn.Module], freezing: Freezing) -> str:
+    drops = [name for name, module in modules.items() if "drop" in type(module).__name__.lower()]
+    return "-" if not drops else "off" if freezing.held.issuperset(drops) else "on"
+
+
+def _with_aliases(model: nn.Module, groups: Sequence[LayerGroup]) -> tuple[LayerGroup, ...]:
+    """The groups with every name of a tied weight, not only its first."""
+    names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
+    return tuple(
+        replace(group, parameters=tuple(n for n in names if n.rpartition(".")[0] in set(group.modules)))
+        for group in groups
+    )
+
+
+def _check_ties(model: nn.Module, names: frozenset[str]) -> None:
+    """A tensor with two names, one selected and one not, cannot be half frozen."""
+    first: dict[int, str] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        other = first.setdefault(id(parameter), name)
+        if (other in names) != (name in names):
+            raise LayerSelectionError(
+                f"{other!r} and {name!r} are one tied weight, of which only one is selected. "
+                "Select both or neither."
+            )
+
+
+def _held_modules(model: nn.Module, groups: Sequence[LayerGroup], selection: Selection) -> set[str]:
+    """Modules to keep in eval mode: frozen ones, and containers in which everything is frozen."""
+    moving = set()
+    for group in groups:
+        active = not selection.active.isdisjoint(group.parameters)
+        for name in group.modules:
+            module = model.get_submodule(name)
+            own = {f"{name}.{p}".lstrip(".") for p, _ in module.named_parameters(recurse=False)}
+            if not own and is_norm(module):  # statistics without weights
+                moves = selection.norm == "train" or (
+                    active and (selection.norm == "auto" or group is groups[-1])
+                )
+            else:
+                moves = bool(own & selection.names) if own else active
+            if moves:
+                moving.add(name)
+    above = {name[:i] for name in moving for i, letter in enumerate(name) if letter == "."} | {""}
+    return {name for name, _ in model.named_modules() if name not in moving | above}
+
+
+def _stay_in_eval(self: nn.Module, mode: bool = True) -> nn.Module:
+    """What `train` does on a held module: stay in eval mode, all the way down."""
+    return nn.Module.train(self, False)
+
+
+def _hold(module: nn.Module) -> None:
+    module.train = MethodType(_stay_in_eval, module)  # type: ignore[method-assign]
+
+
+def _release(module: nn.Module) -> None:
+    module.__dict__.pop("train", None)

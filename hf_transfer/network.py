@@ -1,0 +1,31 @@
+"""Whether the Hub answers, found out in seconds; its client would try for half a minute."""
+
+import socket
+import urllib.request
+from functools import cache
+from urllib.parse import urlsplit
+
+from hf_transfer import _guard  # noqa: F401
+
+_SECONDS = 5.0
+
+
+@cache
+def hub_reachable() -> bool:
+    """Whether a connection to the Hub's address can be opened; asked once a process.
+
+    Behind a proxy the answer is yes without asking, as only the proxy knows.
+    """
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    if urllib.request.getproxies():
+        return True
+    address = urlsplit(constants.ENDPOINT)
+    port = address.port or (443 if address.scheme == "https" else 80)
+    try:
+        socket.create_connection((address.hostname or "", port), timeout=_SECONDS).close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,270 @@
+"""The pictures of a card: scores of the folds, confusion matrix, learning curves.
+
+Drawn through matplotlib's objects, so that nobody's pyplot state is touched, and saved without a
+date or version, so that the same numbers give the same file.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont
+from matplotlib.ft2font import FT2Font
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.tables import metric_name, shown_metrics
+
+# Okabe and Ito's palette, told apart by colour-blind readers too.
+BLUE, ORANGE = "#0072B2", "#D55E00"
+MOST_CLASSES = 30  # in one readable confusion matrix
+MOST_CONFUSED = 20  # classes shown of a larger one
+LONGEST_NAME = 24  # characters on an axis
+INCHES_A_LETTER = 0.085  # at the size of the axes' names
+
+_HELD_OUT = {"color": BLUE, "markersize": 6, "markeredgecolor": "white", "label": "a fold, held-out rows"}
+_ON_TRAINING_ROWS = {
+    "color": ORANGE,
+    "markersize": 5,
+    "markerfacecolor": "none",
+    "label": "a fold, training rows",
+}
+
+History = Sequence[Mapping[str, Any]]
+
+
+def save_plots(run: Path, results: dict[str, Any]) -> list[str]:
+    """Draw what the run has data for into `plots/`; give the names drawn, without `.png`.
+
+    Args:
+        run: The run's folder, for the histories of its folds.
+        results: What results.json holds.
+    """
+    figures: dict[str, Figure | None] = {
+        "folds": fold_scores(results),
+        "confusion": confusion_matrix(results["confusion"], results["label_names"])
+        if results["confusion"]
+        else None,
+        "learning": learning_curves(read_histories(run)),
+    }
+    folder = run / "plots"
+    folder.mkdir(exist_ok=True)
+    for name, figure in figures.items():
+        if figure is None:
+            (folder / f"{name}.png").unlink(missing_ok=True)  # of an earlier card, and no longer true
+        else:
+            save(figure, folder / f"{name}.png")
+    return [name for name, figure in figures.items() if figure is not None]
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG whole or not at all, with the same bytes for the same picture."""
+    part = path.with_name(f".{path.name}.part")
+    figure.savefig(part, format="png", dpi=140, metadata={"Software": None})
+    part.replace(path)
+
+
+def read_histories(run: Path) -> dict[str, list[dict[str, Any]]]:
+    """Read each fold's epochs, by the fold's name; folds without any are left out."""
+    paths = sorted(run.glob("folds/*/history.jsonl"))
+    histories = {
+        path.parent.name: [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
+        for path in paths
+    }
+    return {name: epochs for name, epochs in histories.items() if epochs}
+
+
+def fold_scores(results: dict[str, Any]) -> Figure | None:
+    """Draw each fold as a dot, beside the mean and its interval; None when no fold has a score.
+
+    Metrics without a common scale (log loss) are left out, unless there is no other.
+    """
+    scored = [name for name in shown_metrics(results) if results["scores"][name]["mean"] is not None]
+    common = [name for name in scored if results["higher_is_better"].get(name, True)]
+    metrics = common or scored[:1]
+    if not metrics:
+        return None
+    figure, axes = _axes(7.5, 1.2 + 0.75 * len(metrics))
+    folds = [fold for fold in results["folds"] if fold["status"] == "done"]
+    for row, metric in enumerate(metrics):
+        _draw_score(axes, row, results["scores"][metric])
+        for source, style in (("train_scores", _ON_TRAINING_ROWS), ("scores", _HELD_OUT)):
+            _draw_folds(axes, row, [fold[source].get(metric) for fold in folds], style)
+    axes.set_yticks(range(len(metrics)), [metric_name(name, results["task"]) for name in metrics])
+    axes.set_ylim(len(metrics) - 0.45, -0.55)
+    axes.set_xlabel("score")
+    axes.grid(axis="x", color="0.9")
+    _legend_above(axes)
+    return figure
+
+
+def learning_curves(histories: Mapping[str, History]) -> Figure | None:
+    """Draw the loss of each epoch: every fold a thin line, their mean a thick one; None without any.
+
+    The held-out fold has no curve, as nothing looks at it before it is scored.
+    """
+    if not histories:
+        return None
+    figure, axes = _axes(7.5, 3.8)
+    for key, label, colour in (
+        ("train_loss", "training rows", BLUE),
+        ("inner_loss", "inner split, for early stopping", ORANGE),
+    ):
+        curves = [_curve(epochs, key) for epochs in histories.values()]
+        _draw_curves(axes, [curve for curve in curves if curve.size], label, colour)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("loss")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.margins(x=0.04)
+    if axes.get_xlim()[1] - axes.get_xlim()[0] < 1:  # a single epoch
+        axes.set_xlim(0.5, 1.5)
+    axes.grid(color="0.9")
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def confusion_matrix(confusion: Sequence[Sequence[int]], label_names: Sequence[str]) -> Figure:
+    """Draw counts of true against predicted classes, coloured by the share of the true class.
+
+    Of more than 30 classes, the 20 that are most often confused are drawn.
+    """
+    counts = np.asarray(confusion, dtype=np.int64)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    names = drawn_names(label_names)
+    chosen = most_confused(confusion)
+    counts, shares = counts[np.ix_(chosen, chosen)], shares[np.ix_(chosen, chosen)]
+    side = 2.4 + 0.42 * max(len(chosen), 4)
+    figure, axes = _axes(side + 0.8, side)
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
+    bar.set_label("share of the true class")
+    _write_counts(axes, counts, shares)
+    shown = [names[index] for index in chosen]
+    steep = INCHES_A_LETTER * max(map(len, shown)) > (side - 1.4) / len(shown)
+    axes.set_xticks(range(len(shown)), shown, rotation=90 if steep else 0, parse_math=False)
+    axes.set_yticks(range(len(shown)), shown, parse_math=False)
+    axes.tick_params(length=0, labelsize=8)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    return figure
+
+
+def most_confused(confusion: Sequence[Sequence[int]]) -> list[int]:
+    """Choose the classes to draw: all, or of more than 30 the 20 in the most frequent confusions."""
+    counts = np.array(confusion, dtype=np.int64)
+    if len(counts) <= MOST_CLASSES:
+        return list(range(len(counts)))
+    np.fill_diagonal(counts, 0)
+    order = np.argsort(-counts, axis=None, kind="stable")
+    classes = dict.fromkeys(int(index) for place in order for index in divmod(int(place), len(counts)))
+    return sorted(list(classes)[:MOST_CONFUSED])
+
+
+def drawn_names(names: Sequence[str]) -> list[str]:
+    """Fit names to an axis: long ones lose their middle; `#3` stands for what the font cannot write."""
+    return [
+        _shortened(" ".join(name.split())) if _drawable(name) else f"#{i}" for i, name in enumerate(names)
+    ]
+
+
+def _shortened(name: str) -> str:
+    if len(name) <= LONGEST_NAME:
+        return name
+    tail = LONGEST_NAME // 3
+    return f"{name[: LONGEST_NAME - tail - 1]}…{name[-tail:]}"
+
+
+def _drawable(name: str) -> bool:
+    return bool(name.split()) and _glyphs().issuperset(map(ord, "".join(name.split())))
+
+
+@cache
+def _glyphs() -> frozenset[int]:
+    return frozenset(FT2Font(findfont("DejaVu Sans")).get_charmap())
+
+
+def _axes(width: float, height: float) -> tuple[Figure, Axes]:
+    """Make an empty picture of so many inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _draw_score(axes: Axes, row: int, score: dict[str, Any]) -> None:
+    if score["interval"]:
+        axes.plot(
+            score["interval"], [row, row], color=BLUE, alpha=0.22, linewidth=11, solid_capstyle="butt",
+            label="95 % interval",
+        )  # fmt: skip
+    # The pooled score is what the interval is about; it may lie off the mean where folds are small.
+    marks = (("mean", 0.24, "black", "-"), ("pooled", 0.16, BLUE, ":"))
+    for name, height, colour, line in marks:
+        if score[name] is not None:
+            ends = [row - height, row + height]
+            axes.plot(
+                [score[name]] * 2, ends, color=colour, linestyle=line, linewidth=2, label=name, zorder=3
+            )
+
+
+def _draw_folds(axes: Axes, row: int, values: Sequence[float | None], style: dict[str, Any]) -> None:
+    known = [value for value in values if value is not None]
+    # Spread a little, by the fold's place and not by chance, so that equal scores stay visible.
+    heights = row + np.linspace(-0.12, 0.12, len(known)) if len(known) > 1 else [row] * len(known)
+    if known:
+        axes.plot(known, heights, linestyle="none", marker="o", **style)
+
+
+def _legend_above(axes: Axes) -> None:
+    """Explain each kind of mark once, however many rows have it."""
+    handles, labels = axes.get_legend_handles_labels()
+    once = dict(zip(labels, handles, strict=True))
+    axes.legend(
+        once.values(),
+        once.keys(),
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        ncols=5,
+        frameon=False,
+        fontsize=8,
+    )
+
+
+def _curve(epochs: History, key: str) -> NDArray[np.float64]:
+    """Give (epoch, loss) pairs, (n, 2), of the epochs that have one."""
+    pairs = [(epoch["epoch"], epoch[key]) for epoch in epochs if epoch.get(key) is not None]
+    return np.asarray(pairs, dtype=np.float64).reshape(-1, 2)
+
+
+def _draw_curves(axes: Axes, curves: list[NDArray[np.float64]], label: str, colour: str) -> None:
+    if not curves:
+        return
+    for curve in curves:
+        axes.plot(curve[:, 0], curve[:, 1], color=colour, alpha=0.35, linewidth=0.9, marker=".", markersize=3)
+    points = np.concatenate(curves)
+    epochs = np.unique(points[:, 0])
+    means = [float(points[points[:, 0] == epoch, 1].mean()) for epoch in epochs]
+    axes.plot(
+        epochs,
+        means,
+        color=colour,
+        linewidth=2.5,
+        marker="o",
+        markersize=4,
+        label=f"{label} (mean of {len(curves)})",
+    )
+
+
+def _write_counts(axes: Axes, counts: NDArray[np.int64], shares: NDArray[np.float64]) -> None:
+    size = min(9.0, 42 / max(len(str(counts.max())), 1))
+    for (row, column), count in np.ndenumerate(counts):
+        colour = "white" if shares[row, column] > 0.55 else "0.75" if count == 0 else "black"
+        axes.text(column, row, str(count), ha="center", va="center", fontsize=size, color=colour)

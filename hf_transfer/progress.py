@@ -1,0 +1,29 @@
+"""Progress bars on standard error: alive on a terminal, one line now and then in a log file."""
+
+import sys
+from typing import Any
+
+from tqdm import tqdm
+
+from hf_transfer import _guard  # noqa: F401
+
+_SECONDS_IN_A_LOG = 30.0
+
+
+def progress_bar(
+    title: str, *, total: int, unit: str = "step", shown: bool = True, position: int = 0
+) -> "tqdm[Any]":
+    """Make a bar with rate and time left; it goes away when done, as the result line says the rest."""
+    terminal = sys.stderr.isatty()
+    return tqdm(
+        desc=title,
+        total=total,
+        unit=unit,
+        disable=not shown,
+        position=position,
+        leave=False,
+        dynamic_ncols=True,
+        file=sys.stderr,
+        mininterval=0.1 if terminal else _SECONDS_IN_A_LOG,
+        delay=0 if terminal else _SECONDS_IN_A_LOG,
+    )

@@ -1,0 +1,148 @@
+"""What a run found: a record for each fold, and the whole, as the files that a card is made from.
+
+Nothing here needs torch, so a card can be rebuilt years later on a machine without it.
+"""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.errors import ConfigError
+
+Scores = dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """One fold of one configuration, on its own folder's word."""
+
+    repeat: int
+    fold: int
+    num_train: int
+    num_valid: int
+    seed: int
+    seconds: float = 0.0
+    num_epochs: int = 0
+    scores: Scores = field(default_factory=dict)
+    train_scores: Scores = field(default_factory=dict)
+    train_rows_scored: int = 0
+    status: str = "done"
+    error: str | None = None
+    frozen_hash_before: str | None = None
+    frozen_hash_after: str | None = None
+    cut: int = 0
+
+
+@dataclass(frozen=True)
+class CrossValidationResult:
+    """A whole run: `results.json` as an object, with the out-of-fold predictions beside it."""
+
+    values: dict[str, Any]
+    folds: tuple[FoldResult, ...]
+    predictions: pa.Table
+
+    @property
+    def scores(self) -> dict[str, dict[str, Any]]:
+        """Mean, standard deviation and interval of each score."""
+        return self.values["scores"]  # type: ignore[no-any-return]
+
+    @property
+    def failed(self) -> tuple[FoldResult, ...]:
+        """Folds without a result."""
+        return tuple(fold for fold in self.folds if fold.status != "done")
+
+    def summary(self) -> str:
+        """The table that a recipe prints."""
+        from hf_transfer.tables import summary_text
+
+        return summary_text(self.to_dict())
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of results.json: plain values, no NaN."""
+        return plain(self.values | {"folds": [asdict(fold) for fold in self.folds]})  # type: ignore[no-any-return]
+
+    def save(self, folder: str | Path) -> None:
+        """Write results.json and predictions.parquet."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_table(folder / "predictions.parquet", self.predictions)
+        write_json(folder / "results.json", self.to_dict())
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            ConfigError: If the folder holds no finished run.
+        """
+        folder = Path(folder)
+        values = read_results(folder)
+        folds = tuple(fold_result(record) for record in values.pop("folds"))
+        return cls(values, folds, pq.read_table(folder / "predictions.parquet"))
+
+
+def fold_result(record: Mapping[str, Any]) -> FoldResult:
+    """A fold's record from its JSON, leaving out what a later version may have added."""
+    names = {f.name for f in fields(FoldResult)}
+    return FoldResult(**{name: value for name, value in record.items() if name in names})
+
+
+def read_results(folder: str | Path) -> dict[str, Any]:
+    """The content of a run's results.json.
+
+    Raises:
+        ConfigError: If it is not there or not readable.
+    """
+    path = Path(folder) / "results.json"
+    if not path.is_file():
+        raise ConfigError(
+            f"{path.absolute()} does not exist: the folder holds no finished run. Run a recipe first."
+        )
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+    except ValueError as error:
+        raise ConfigError(f"{path} is not readable as JSON ({error}). Run the recipe again.") from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON in one step: a reader sees the old file or the new one, never half of one."""
+    text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+    write_bytes(path, text.encode() + b"\n")
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a Parquet file in one step."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    write_bytes(path, sink.getvalue().to_pybytes())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file beside its place, then rename it there."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with beside.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    beside.replace(path)
+
+
+def plain(value: Any) -> Any:
+    """Turn numpy scalars, tuples and NaN into what JSON and YAML can carry."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if hasattr(value, "item") and not isinstance(value, (str, bytes)):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

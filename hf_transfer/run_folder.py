@@ -1,0 +1,108 @@
+"""A run's folder: one experiment each, one sub-folder a fold, nothing half-written."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config import RunConfig
+from hf_transfer.errors import ConfigError
+from hf_transfer.results import FoldResult, fold_result, write_bytes, write_json, write_table
+
+# What a run leaves behind. README.md stays on --overwrite: a person may have written in it.
+_OWN = ("config.yaml", "folds.parquet", "folds", "predictions.parquet", "results.json", "plots", "model")
+
+
+class RunFolder:
+    """Where one experiment keeps what it found."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def open(self, config: RunConfig) -> None:
+        """Make the folder, or go on with the same experiment in it.
+
+        Raises:
+            ConfigError: If it holds another experiment, or files that are not a run's.
+        """
+        check_output(config)
+        if config.overwrite:
+            for name in _OWN:
+                target = self.path / name
+                shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
+        self.path.mkdir(parents=True, exist_ok=True)
+        config.save(self.path / "config.yaml")
+
+    def unit(self, repeat: int, fold: int) -> Path:
+        """The folder of one fold of one repeat."""
+        return self.path / "folds" / f"r{repeat}f{fold}"
+
+    def finished(self, repeat: int, fold: int, identity: str) -> FoldResult | None:
+        """What was found there before, if the same rows and model were used.
+
+        Raises:
+            ConfigError: If it was found with other rows or another model.
+        """
+        path = self.unit(repeat, fold) / "done.json"
+        if not path.is_file():
+            return None
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["identity"] != identity:
+            raise ConfigError(
+                f"{self.path} holds folds of other rows or another base model under the same settings. "
+                "Pass --overwrite to replace them, or another --output_dir."
+            )
+        return fold_result(record)
+
+    def failed(self, repeat: int, fold: int) -> FoldResult:
+        """The record of a fold that was tried and failed."""
+        return fold_result(json.loads((self.unit(repeat, fold) / "failed.json").read_text(encoding="utf-8")))
+
+    def keep(
+        self, result: FoldResult, identity: str, history: list[dict[str, Any]], table: pa.Table | None
+    ) -> None:
+        """Write a fold's files, `done.json` last: it is what says that the others are whole."""
+        folder = self.unit(result.repeat, result.fold)
+        folder.mkdir(parents=True, exist_ok=True)
+        lines = "".join(json.dumps(epoch) + "\n" for epoch in history)
+        write_bytes(folder / "history.jsonl", lines.encode())
+        if table is None:
+            write_json(folder / "failed.json", vars(result))
+        else:
+            (folder / "failed.json").unlink(missing_ok=True)
+            write_table(folder / "predictions.parquet", table)
+            write_json(folder / "scores.json", result.scores)
+            write_json(folder / "done.json", vars(result) | {"identity": identity})
+
+
+def check_output(config: RunConfig) -> None:
+    """Refuse an output folder that holds another experiment, before anything is computed.
+
+    Raises:
+        ConfigError: Naming the settings that differ.
+    """
+    path = Path(config.output_dir)
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f"output_dir={config.output_dir!r} is a file. Give a folder.")
+    if config.overwrite or not path.is_dir() or not any(path.iterdir()):
+        return
+    if not (path / "config.yaml").is_file():
+        raise ConfigError(
+            f"output_dir={config.output_dir!r} holds files that are no run's. Give an empty folder."
+        )
+    before, now = RunConfig.load(path / "config.yaml").scored(), config.scored()
+    if before != now:
+        raise ConfigError(
+            f"output_dir={config.output_dir!r} already holds another run: {_differences(before, now)}. "
+            "Pass --overwrite to replace it, or another --output_dir."
+        )
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    changed = [name for name in now if before.get(name) != now[name]]
+    shown = [f"{name}={before.get(name)!r} there, {now[name]!r} here" for name in changed[:4]]
+    return "; ".join(shown) + (f"; and {len(changed) - 4} more" if len(changed) > 4 else "")

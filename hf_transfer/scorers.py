@@ -1,0 +1,377 @@
+"""From a table of predictions to scores, and to the same scores of many resamples at once.
+
+A score over all folds pools counts (accuracy, F1, entities), as folds are too small for a mean of
+ratios. The area under the ROC curve is averaged over folds, as scores of different models share no
+scale. Several repeats are averaged. Nothing here imports torch.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from scipy import sparse
+
+from hf_transfer import _guard, metrics  # noqa: F401
+from hf_transfer.errors import ConfigError, DataError
+from hf_transfer.statistics import bootstrap_interval, divide, mean_defined, roc_curves, scores_from_counts
+
+Floats = NDArray[np.float64]
+Ids = NDArray[np.int64]
+Scores = dict[str, float | None]
+Resampler = Callable[[Floats], dict[str, Floats]]
+
+CHUNK = 2_000_000  # weights worked on at a time: 16 MB an array
+
+
+class Scorer(Protocol):
+    """How predictions of one kind of task are scored. Undefined is None, and NaN in arrays."""
+
+    primary_metric: str
+    higher_is_better: Mapping[str, bool]
+    unit: str
+    label_names: tuple[str, ...]
+
+    def score(self, table: pa.Table) -> Scores:
+        """Score the rows of one fold."""
+
+    def per_class(self, table: pa.Table) -> list[dict[str, Any]]:
+        """Give precision, recall, F1 and support of each class or entity type, over all folds."""
+
+    def confusion(self, table: pa.Table) -> list[list[int]] | None:
+        """Count rows by true and predicted class, over all folds and repeats."""
+
+    def _resampler_of_repeat(self, table: pa.Table) -> Resampler:
+        """Read the rows of one repeat; give the function from weights (b, n) to scores (b,)."""
+
+    def resampler(self, table: pa.Table) -> Resampler:
+        """Read the rows of all folds; give the function from weights (b, n) to scores (b,)."""
+        _refuse_twice(table)
+        repeats = _array(table, "repeat")
+        parts = []
+        for repeat in np.unique(repeats):
+            rows = np.flatnonzero(repeats == repeat)
+            parts.append((rows, self._resampler_of_repeat(table.take(rows))))
+
+        def resample(weights: Floats) -> dict[str, Floats]:
+            scores = [part(weights[:, rows]) for rows, part in parts]
+            return {name: mean_defined(one[name] for one in scores) for name in self.higher_is_better}
+
+        return resample
+
+    def resampled(self, table: pa.Table, weights: NDArray[Any]) -> dict[str, Floats]:
+        """Give `pooled` of b resamples; `weights` (b, n) says how often each row was drawn."""
+        if weights.ndim != 2 or weights.shape[1] != table.num_rows:
+            raise DataError(f"Expected weights of shape (b, {table.num_rows}), got {weights.shape}.")
+        resample = self.resampler(table)
+        size = max(1, CHUNK // max(table.num_rows, len(self.label_names)))
+        chunks = [
+            resample(weights[start : start + size].astype(np.float64))
+            for start in range(0, len(weights), size)
+        ]
+        return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in self.higher_is_better}
+
+    def pooled(self, table: pa.Table) -> Scores:
+        """Score the rows of all folds together."""
+        scores = self.resampled(table, np.ones((1, table.num_rows)))
+        return {name: None if np.isnan(values[0]) else float(values[0]) for name, values in scores.items()}
+
+
+class ClassificationScorer(Scorer):
+    """Score one class a row, from the columns `label`, `prediction` and `logits`."""
+
+    primary_metric = "accuracy"
+    unit = "row"
+    higher_is_better: Mapping[str, bool] = {
+        "accuracy": True,
+        "balanced_accuracy": True,
+        "precision_macro": True,
+        "recall_macro": True,
+        "f1_macro": True,
+        "f1_micro": True,
+        "f1_weighted": True,
+        "mcc": True,
+        "roc_auc": True,
+        "log_loss": False,
+    }
+
+    def __init__(self, label_names: Sequence[str]) -> None:
+        self.label_names = _checked_names(label_names)
+
+    def score(self, table: pa.Table) -> Scores:
+        """Score the rows of one fold, by scikit-learn."""
+        _refuse_folds(table)
+        ids = self._ids(table)
+        probabilities = self._probabilities(table)
+        scores = {
+            **metrics.accuracy(*ids),
+            **metrics.balanced_accuracy(*ids),
+            **metrics.matthews_correlation(*ids),
+            **metrics.roc_auc(ids[0], probabilities),
+            **metrics.log_loss(ids[0], probabilities),
+        }
+        for name in self.higher_is_better:
+            if name not in scores:
+                of, average = name.split("_")
+                labels = range(len(self.label_names))
+                scores |= metrics.class_average(of, *ids, labels=labels, average=average)
+        return {name: scores[name] for name in self.higher_is_better}
+
+    def per_class(self, table: pa.Table) -> list[dict[str, Any]]:
+        """Give precision, recall, F1 and support of each class; support counts a row once."""
+        counts = np.asarray(self.confusion(table))
+        columns = zip(
+            self.label_names, counts.diagonal(), counts.sum(axis=0), counts.sum(axis=1), strict=True
+        )
+        return _per_class(columns, table)
+
+    def confusion(self, table: pa.Table) -> list[list[int]]:
+        """Count rows by true class (down) and predicted class (across), over all folds and repeats."""
+        ids = self._ids(table)
+        counts = metrics.confusion_matrix(*ids, labels=range(len(self.label_names)))
+        return counts["confusion_matrix"]  # type: ignore[no-any-return]
+
+    def _resampler_of_repeat(self, table: pa.Table) -> Resampler:
+        labels, predictions = self._ids(table)
+        folds = _array(table, "fold")
+        hits = self._one_hot(labels, labels == predictions)
+        support, predicted = self._one_hot(labels), self._one_hot(predictions)
+        probabilities = self._probabilities(table)
+        losses = metrics.row_losses(labels, probabilities)
+        curves = [
+            roc_curves(np.flatnonzero(folds == fold), labels, probabilities) for fold in np.unique(folds)
+        ]
+
+        def resample(weights: Floats) -> dict[str, Floats]:
+            undefined = np.full(len(weights), np.nan)  # what is averaged when no fold has a curve
+            areas = (mean_defined(curve.area(weights) for curve in fold) for fold in curves if fold)
+            return {
+                **scores_from_counts(weights @ hits, weights @ support, weights @ predicted),
+                "roc_auc": mean_defined([undefined, *areas]),
+                "log_loss": divide(weights @ losses, weights.sum(axis=1)),
+            }
+
+        return resample
+
+    def _one_hot(self, ids: Ids, kept: NDArray[np.bool_] | None = None) -> Any:
+        """Mark each row's class, where `kept`, so that weights @ this counts by class."""
+        marks = np.ones(len(ids)) if kept is None else kept.astype(np.float64)
+        return sparse.csr_array((marks, (np.arange(len(ids)), ids)), shape=(len(ids), len(self.label_names)))
+
+    def _ids(self, table: pa.Table) -> tuple[Ids, Ids]:
+        allowed = range(len(self.label_names))
+        labels, predictions = (
+            metrics.class_ids(_array(table, name), name, allowed) for name in ("label", "prediction")
+        )
+        return labels, predictions
+
+    def _probabilities(self, table: pa.Table) -> Floats:
+        logits = _column(table, "logits")
+        lengths = pc.unique(pc.list_value_length(logits)).to_pylist()
+        if lengths != [len(self.label_names)]:
+            raise DataError(
+                f"Column 'logits' has {lengths} entries a row, expected {len(self.label_names)}: "
+                f"one for each of {', '.join(self.label_names[:10])}."
+            )
+        values = pc.list_flatten(logits).to_numpy().reshape(-1, len(self.label_names))
+        odds = metrics.class_scores(values, "logits")
+        odds -= odds.max(axis=1, keepdims=True)  # in place: a thousand classes make large tables
+        np.exp(odds, out=odds)
+        odds /= odds.sum(axis=1, keepdims=True)
+        return odds
+
+
+class TaggingScorer(Scorer):
+    """Score entities of tagged words, from the columns `labels` and `predictions`."""
+
+    primary_metric = "f1"
+    unit = "sentence"
+    higher_is_better: Mapping[str, bool] = {"precision": True, "recall": True, "f1": True, "accuracy": True}
+
+    def __init__(self, label_names: Sequence[str]) -> None:
+        self.label_names = _checked_names(label_names)
+        if not all(metrics.TAG.fullmatch(name) for name in self.label_names):
+            raise ConfigError(
+                f"label_names must be O, B-type and I-type, got {', '.join(self.label_names[:10])}."
+            )
+        self.types = tuple(dict.fromkeys(name[2:] for name in self.label_names if name != "O"))
+
+    def score(self, table: pa.Table) -> Scores:
+        """Score the rows of one fold, by seqeval in strict IOB2."""
+        _refuse_folds(table)
+        scores = metrics.entity_scores(*self._tags(table))
+        return {name: scores[name] for name in self.higher_is_better}
+
+    def per_class(self, table: pa.Table) -> list[dict[str, Any]]:
+        """Give precision, recall, F1 and support of each entity type, in the order of the tags."""
+        counts = self._entity_counts(*self._tags(table)).sum(axis=0)
+        return _per_class(zip(self.types, *counts.T, strict=True), table)
+
+    def confusion(self, table: pa.Table) -> None:
+        """Give None: entities are found or missed, and few are mistaken for one another."""
+        return None
+
+    def _resampler_of_repeat(self, table: pa.Table) -> Resampler:
+        references, predictions = self._tags(table)
+        entities = self._entity_counts(references, predictions).sum(axis=1)
+        words = [
+            (sum(a == b for a, b in zip(*row, strict=True)), len(row[0]))
+            for row in zip(references, predictions, strict=True)
+        ]
+        counts = np.hstack([entities, np.asarray(words)]).astype(np.float64)
+
+        def resample(weights: Floats) -> dict[str, Floats]:
+            hits, predicted, support, same, total = (weights @ counts).T
+            return {
+                "precision": divide(hits, predicted),
+                "recall": divide(hits, support),
+                "f1": divide(2 * hits, predicted + support),
+                "accuracy": divide(same, total),
+            }
+
+        return resample
+
+    def _entity_counts(self, references: list[list[str]], predictions: list[list[str]]) -> Ids:
+        """Count entities found, predicted and true: (n, number of types, 3)."""
+        place = {name: i for i, name in enumerate(self.types)}
+        counts = np.zeros((len(references), len(self.types), 3), dtype=np.int64)
+        for row, (reference, prediction) in enumerate(zip(references, predictions, strict=True)):
+            true, predicted = _spans(reference), _spans(prediction)
+            for column, spans in enumerate((true & predicted, predicted, true)):
+                for _, _, name in spans:
+                    counts[row, place[name], column] += 1
+        return counts
+
+    def _tags(self, table: pa.Table) -> tuple[list[list[str]], list[list[str]]]:
+        rows = {name: _column(table, name).to_pylist() for name in ("labels", "predictions")}
+        references, predictions = metrics.tag_columns(rows["labels"], rows["predictions"])
+        tags = {tag for row in [*references, *predictions] for tag in row}
+        if not tags <= set(self.label_names):
+            raise DataError(
+                f"The predictions hold {sorted(tags.difference(self.label_names))}; "
+                f"label_names has {', '.join(self.label_names[:10])}."
+            )
+        return references, predictions
+
+
+def score_folds(table: pa.Table, scorer: Scorer) -> dict[tuple[int, int], Scores]:
+    """Score each fold by itself; the keys are (repeat, fold), in order."""
+    places = list(zip(_array(table, "repeat").tolist(), _array(table, "fold").tolist(), strict=True))
+    rows: dict[tuple[int, int], list[int]] = {place: [] for place in sorted(set(places))}
+    for row, place in enumerate(places):
+        rows[place].append(row)
+    return {place: scorer.score(table.take(chosen)) for place, chosen in rows.items()}
+
+
+def summarise(
+    fold_scores: Sequence[Scores], table: pa.Table, scorer: Scorer, *, seed: int
+) -> dict[str, dict[str, Any]]:
+    """Give each score's mean and standard deviation over folds, pooled value, and bootstrap interval.
+
+    Folds whose score is undefined are left out; `num_folds` says how many counted. Scores that the
+    scorer does not know, such as those of a metric of the Hub, get mean and standard deviation only.
+
+    Args:
+        fold_scores: Scores of each fold that finished.
+        table: Out-of-fold predictions of the same folds.
+        scorer: What made the scores.
+        seed: Seed of the bootstrap.
+    """
+    # In this order a unit's first row lies in the first repeat, whose folds the bootstrap keeps.
+    table = table.sort_by([("repeat", "ascending"), ("fold", "ascending")])
+    unit, column = ("group", "unit") if "unit" in table.column_names else (scorer.unit, "row_id")
+    intervals = bootstrap_interval(
+        scorer.resampler(table), _array(table, "fold"), units=_array(table, column), seed=seed
+    )
+    pooled = scorer.pooled(table)
+    summary = {}
+    for name in dict.fromkeys(
+        [*scorer.higher_is_better, *(name for scores in fold_scores for name in scores)]
+    ):
+        interval = intervals.get(name)
+        summary[name] = {
+            **_over_folds([scores.get(name) for scores in fold_scores]),
+            "pooled": pooled.get(name),
+            "interval": None if interval is None else list(interval),
+            "interval_kind": f"bootstrap over out-of-fold {unit}s, within folds",
+            "unit": unit,
+        }
+    return summary
+
+
+def _over_folds(scores: Sequence[float | None]) -> dict[str, Any]:
+    values = [float(score) for score in scores if score is not None]
+    return {
+        "mean": float(np.mean(values)) if values else None,
+        "std": float(np.std(values, ddof=1)) if len(values) > 1 else None,
+        "num_folds": len(values),
+    }
+
+
+def _spans(tags: Sequence[str]) -> set[tuple[int, int, str]]:
+    """Find the entities of a row: a B- and the I- of its type that follow it, as (start, end, type)."""
+    spans = set()
+    start = None
+    for i, tag in enumerate([*tags, "O"]):
+        if start is not None and tag != f"I-{tags[start][2:]}":
+            spans.add((start, i, tags[start][2:]))
+            start = None
+        if tag.startswith("B-"):
+            start = i
+    return spans
+
+
+def _per_class(columns: Iterable[tuple[str, Any, Any, Any]], table: pa.Table) -> list[dict[str, Any]]:
+    num_repeats = len(pc.unique(_column(table, "repeat")))
+    return [
+        {
+            "label": name,
+            **metrics.ratios(hits, predicted, support),
+            "support": round(int(support) / num_repeats),
+        }
+        for name, hits, predicted, support in columns
+    ]
+
+
+def _column(table: pa.Table, name: str) -> pa.ChunkedArray:
+    if name not in table.column_names:
+        raise DataError(f"No column {name!r} in the predictions; they have {', '.join(table.column_names)}.")
+    column = table.column(name)
+    if column.null_count:
+        raise DataError(f"Column {name!r} of the predictions has {column.null_count} empty entries.")
+    return column
+
+
+def _array(table: pa.Table, name: str) -> NDArray[Any]:
+    array: NDArray[Any] = _column(table, name).to_numpy()
+    return array
+
+
+def _checked_names(label_names: Sequence[str]) -> tuple[str, ...]:
+    names = tuple(label_names)
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise ConfigError(
+            f"label_names must be two or more different names, got {', '.join(names) or 'none'}."
+        )
+    return names
+
+
+def _refuse_folds(table: pa.Table) -> None:
+    columns = [name for name in ("repeat", "fold") if name in table.column_names]
+    num_folds = table.select(columns).group_by(columns).aggregate([]).num_rows if columns else 1
+    if num_folds > 1:
+        raise DataError(
+            f"score() takes the rows of one fold, got {num_folds} folds. Use score_folds() or pooled()."
+        )
+
+
+def _refuse_twice(table: pa.Table) -> None:
+    """Stop on rows that several processes padded their last batch with, or a fold that was read twice."""
+    pairs = table.select(["repeat", "row_id"]).group_by(["repeat", "row_id"]).aggregate([])
+    if pairs.num_rows < table.num_rows:
+        raise DataError(
+            f"{table.num_rows - pairs.num_rows} of {table.num_rows} predictions are for a row that has one "
+            "already in the same repeat. Keep one for each row and repeat."
+        )

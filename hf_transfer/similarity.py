@@ -1,0 +1,136 @@
+"""Find rows that repeat another, exactly or nearly, without comparing every text with every other."""
+
+import unicodedata
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
+
+Groups = list[list[int]]  # positions that belong together; each list in order, the lists by their first
+
+SIDE = 16  # pixels of a thumbnail's side
+SAME_PICTURE = 0.99  # least correlation of thumbnails
+SAME_TEXT = 0.8  # least share of common shingles, of all shingles of the two
+
+_SHINGLE = 5  # characters
+_SKETCH = 128  # shingles of a text that decide whom it is compared with
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, from the golden ratio
+_BANDS, _BAND = (
+    16,
+    4,
+)  # texts that share 80 % are missed once in 5,000, those that share 50 % compared in 64 %
+
+
+def equal_groups(keys: Iterable[Hashable]) -> Groups:
+    """Group the positions of equal keys; keys that occur once are left out.
+
+    Example:
+        >>> equal_groups(["a", "b", "a"])
+        [[0, 2]]
+    """
+    places: dict[Hashable, list[int]] = {}
+    for position, key in enumerate(keys):
+        places.setdefault(key, []).append(position)
+    return [group for group in places.values() if len(group) > 1]
+
+
+def plain_text(text: str) -> str:
+    """Give a text without differences of case, spaces and Unicode form."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def thumbnail(picture: Image.Image) -> NDArray[np.float32]:
+    """Average a picture to 16 x 16 greys of mean 0 and length 1, so that a product is a correlation.
+
+    A picture of one colour gives zeros, which resemble nothing.
+    """
+    small = picture.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
+    greys = np.asarray(small, np.float32).ravel()
+    greys = greys - greys.mean()
+    length = float(np.linalg.norm(greys))
+    return greys / length if length > SIDE else np.zeros_like(greys)  # below one grey level a pixel
+
+
+def similar_pictures(thumbnails: NDArray[np.float32]) -> Groups:
+    """Group pictures that differ by compression, size, brightness or contrast; not by a crop.
+
+    Correlated averages, as bits of neighbouring differences take most drawings of a digit for one.
+
+    Args:
+        thumbnails: One a row, (n, 256).
+    """
+    return _connected(len(thumbnails), _correlated(thumbnails))
+
+
+def similar_texts(texts: Sequence[str]) -> Groups:
+    """Group texts that share four fifths of their five-character pieces.
+
+    Candidates come from MinHash in bands, and each is then compared exactly; only with the first of
+    its bucket, so that a thousand texts of one template take a thousand steps.
+
+    References:
+        Broder, "On the resemblance and containment of documents", SEQUENCES 1997.
+    """
+    draw = np.random.default_rng(0)
+    factors = draw.integers(0, 2**63, (_BANDS * _BAND, 1), np.uint64) * np.uint64(2) + np.uint64(1)
+    return _connected(len(texts), _resembling(texts, factors))
+
+
+def _correlated(thumbnails: NDArray[np.float32]) -> Iterator[tuple[int, int]]:
+    for start in range(0, len(thumbnails), 512):  # in blocks, as n x n would not fit for many
+        later = thumbnails[start:]
+        rows, columns = np.nonzero(later[:512] @ later.T >= SAME_PICTURE)
+        yield from ((start + int(i), start + int(j)) for i, j in zip(rows, columns, strict=True) if i < j)
+
+
+def _resembling(texts: Sequence[str], factors: NDArray[np.uint64]) -> Iterator[tuple[int, int]]:
+    buckets: dict[tuple[int, bytes], int] = {}
+    signatures = np.zeros((len(texts), len(factors)), np.uint64)
+    for position, text in enumerate(texts):
+        # The smallest hashes are as alike as all of them, and a long text takes no longer.
+        signature = (factors * _shingles(text)[:_SKETCH] >> np.uint64(32)).min(axis=1)
+        signatures[position] = signature
+        bands = enumerate(signature.reshape(_BANDS, _BAND))
+        firsts = {buckets.setdefault((band, part.tobytes()), position) for band, part in bands} - {position}
+        for first in sorted(firsts):
+            # Four standard deviations below what is looked for: most candidates go no further.
+            alike = (signatures[first] == signature).mean() >= SAME_TEXT - 0.2
+            if alike and _resemblance(texts[first], text) >= SAME_TEXT:
+                yield first, position
+
+
+def _shingles(text: str) -> NDArray[np.uint64]:
+    """Hashes of all pieces of five characters, each once; of the whole text when it is shorter."""
+    codes = np.frombuffer(text.ljust(_SHINGLE).encode("utf-32-le", "surrogatepass"), np.uint32).astype(
+        np.uint64
+    )
+    size = len(codes) - _SHINGLE + 1
+    hashes = np.zeros(size, np.uint64)
+    for offset in range(_SHINGLE):
+        hashes = (hashes ^ (hashes >> np.uint64(29)) ^ codes[offset : offset + size]) * _MULTIPLIER
+    return np.unique(hashes)
+
+
+def _resemblance(one: str, other: str) -> float:
+    first, second = _shingles(one), _shingles(other)
+    common = len(np.intersect1d(first, second, assume_unique=True))
+    return common / (len(first) + len(second) - common)
+
+
+def _connected(size: int, pairs: Iterable[tuple[int, int]]) -> Groups:
+    """Join pairs into groups: what resembles a member belongs to the group."""
+    parent = list(range(size))
+
+    def root(position: int) -> int:
+        while parent[position] != position:
+            parent[position] = parent[parent[position]]
+            position = parent[position]
+        return position
+
+    for one, other in pairs:
+        first, second = sorted((root(one), root(other)))
+        parent[second] = first
+    return equal_groups(root(position) for position in range(size))

@@ -1,0 +1,53 @@
+"""Tasks: what differs between kinds of data. Nothing else in the library knows which task it runs."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.errors import ConfigError
+from hf_transfer.tasks.base import IGNORE_INDEX, Task
+
+if TYPE_CHECKING:
+    from hf_transfer.tasks.image_classification import ImageClassification
+    from hf_transfer.tasks.text_classification import SequenceClassification
+    from hf_transfer.tasks.token_classification import TokenClassification
+
+__all__ = [
+    "IGNORE_INDEX",
+    "ImageClassification",
+    "SequenceClassification",
+    "Task",
+    "TokenClassification",
+    "task_class",
+    "task_of_kind",
+]
+
+# The Hub's task id -> the class; the module has the id's name. A new task is one line here.
+_CLASSES = {
+    "image-classification": "ImageClassification",
+    "text-classification": "SequenceClassification",
+    "token-classification": "TokenClassification",
+}
+
+
+def task_class(name: str) -> type[Task]:
+    """The task of a Hub task id such as `text-classification`.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    if name not in _CLASSES:
+        raise ConfigError(f"There is no task {name!r}. Use one of {', '.join(_CLASSES)}.")
+    return getattr(import_module(f"hf_transfer.tasks.{name.replace('-', '_')}"), _CLASSES[name])  # type: ignore[no-any-return]
+
+
+def task_of_kind(kind: str) -> type[Task]:
+    """The task for inputs of a kind: `image`, `text` or `tokens`."""
+    return next(found for found in map(task_class, _CLASSES) if found.kind == kind)
+
+
+def __getattr__(name: str) -> Any:
+    for task, kind in _CLASSES.items():
+        if name == kind:
+            return task_class(task)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

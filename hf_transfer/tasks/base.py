@@ -1,0 +1,114 @@
+"""The protocol every task follows, and what the two classifications share."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hf_transfer.config import Kind, RunConfig
+from hf_transfer.folds.columns import FoldColumns
+from hf_transfer.scorers import ClassificationScorer, Scorer
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from torch import Tensor, nn
+
+    from hf_transfer.models import BaseModel
+
+IGNORE_INDEX = -100  # a label the loss and the scores skip; PyTorch's default
+
+
+class Task(Protocol):
+    """What differs between kinds of task. The life of a batch: encode, collate, model, decode."""
+
+    name: ClassVar[str]
+    """The Hub's task id: also the card template's file name."""
+    kind: ClassVar[Kind]
+    """What a row's input is: `image`, `text` or `tokens`."""
+    settings: RunConfig
+    label_names: tuple[str, ...]
+    scorer: Scorer
+
+    def __init__(self, settings: RunConfig, label_names: Sequence[str]) -> None: ...
+
+    @property
+    def base(self) -> "BaseModel":
+        """The opened base model."""
+        ...
+
+    def build_model(self) -> "nn.Module":
+        """A fresh model; its new weights are drawn from torch's current seed."""
+        ...
+
+    def encode(self, rows: Mapping[str, list[Any]], positions: Sequence[int]) -> dict[str, list[Any]]:
+        """Turn rows (`input`, `label`) into model inputs, once for all folds.
+
+        The result has `row` (which row it came from; a long row may give several), `size` (what
+        batches are sorted by), `labels`, and optionally `cut` (tokens that were left out).
+        """
+        ...
+
+    def collate(
+        self, encoded: Sequence[Mapping[str, Any]], seeds: Sequence[int] | None = None
+    ) -> "dict[str, Tensor]":
+        """Stack encoded rows into the model's keyword arguments and `labels`.
+
+        Args:
+            encoded: Rows that `encode` made.
+            seeds: One a row when training: random changes are drawn from it alone.
+        """
+        ...
+
+    def decode(self, logits: "Tensor", labels: "Tensor") -> list[NDArray[Any]]:
+        """One array for each encoded row; arrays of one row are joined along their first axis."""
+        ...
+
+    def columns(self, rows: "Dataset", decoded: Sequence[NDArray[Any]]) -> dict[str, list[Any]]:
+        """The columns of `predictions.parquet` that depend on the task."""
+        ...
+
+    def fold_columns(self, rows: "Dataset") -> FoldColumns:
+        """What folds are balanced by."""
+        ...
+
+    def save_processor(self, folder: Path) -> None:
+        """Write what turns a raw input into model inputs, so that the folder loads without the kit."""
+        ...
+
+
+class Classification:
+    """One label a row."""
+
+    def __init__(self, settings: RunConfig, label_names: Sequence[str]) -> None:
+        self.settings = settings
+        self.label_names = tuple(label_names)
+        self.scorer: Scorer = ClassificationScorer(self.label_names)
+
+    @cached_property
+    def base(self) -> "BaseModel":
+        """The opened base model."""
+        from hf_transfer.models import open_base_model
+
+        return open_base_model(self.settings)
+
+    def decode(self, logits: "Tensor", labels: "Tensor") -> list[NDArray[Any]]:
+        """Logits of each row, (1, c) in float32."""
+        return list(logits.float().cpu().numpy()[:, None, :])
+
+    def columns(self, rows: "Dataset", decoded: Sequence[NDArray[Any]]) -> dict[str, list[Any]]:
+        """Label, predicted label and logits."""
+        logits = np.concatenate([*decoded, np.zeros((0, len(self.label_names)), np.float32)])
+        columns: dict[str, list[Any]] = {"label": list(rows["label"])} if "label" in rows.column_names else {}
+        return columns | {"prediction": logits.argmax(1).tolist(), "logits": logits.tolist()}
+
+    def fold_columns(self, rows: "Dataset") -> FoldColumns:
+        """Balanced by class."""
+        return FoldColumns(labels=np.asarray(rows["label"][:], np.int64), label_names=self.label_names)
+
+
+def label_column(rows: Mapping[str, list[Any]], missing: Any) -> list[Any]:
+    """Labels of a batch of rows, or stand-ins when there are none to learn from."""
+    return list(rows["label"]) if "label" in rows else [missing] * len(rows["input"])

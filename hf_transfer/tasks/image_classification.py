@@ -1,0 +1,71 @@
+"""Image classification: one label a picture, with timm, ViT, ResNet and their kin."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from hf_transfer.config import Kind
+from hf_transfer.tasks.base import Classification, label_column
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class ImageClassification(Classification):
+    """Label each picture; it is decoded and resized once, and normalised when it is used.
+
+    Args:
+        settings: Of which the base model, its control arms and `augmentation` are used.
+        label_names: In the order of their ids.
+    """
+
+    name: ClassVar[str] = "image-classification"
+    kind: ClassVar[Kind] = "image"
+
+    @cached_property
+    def processor(self) -> Any:
+        """The base model's own resizing and normalisation."""
+        from hf_transfer.image_processing import PictureProcessor
+
+        return PictureProcessor(self.base)
+
+    def build_model(self) -> "nn.Module":
+        """A fresh backbone with a new classifier."""
+        from transformers import AutoModelForImageClassification
+
+        from hf_transfer.models import build_model
+
+        return build_model(self.base, AutoModelForImageClassification, self.label_names, self.settings)
+
+    def encode(self, rows: Mapping[str, list[Any]], positions: Sequence[int]) -> dict[str, list[Any]]:
+        """Decode and resize; pixels are kept as bytes, (3, h, w) each."""
+        from hf_transfer.data.pictures import read_picture
+
+        pixels = self.processor.resize([read_picture(picture) for picture in rows["input"]])
+        return {
+            "row": list(positions),
+            "size": [0] * len(pixels),
+            "pixels": [picture.numpy().tobytes() for picture in pixels],
+            "labels": label_column(rows, 0),
+        }
+
+    def collate(
+        self, encoded: Sequence[Mapping[str, Any]], seeds: Sequence[int] | None = None
+    ) -> "dict[str, Tensor]":
+        """Normalise, (b, 3, h, w) in float32; labels (b,)."""
+        import torch
+
+        from hf_transfer.image_processing import augment
+
+        pixels = self.processor.from_bytes([row["pixels"] for row in encoded])
+        if seeds is not None and self.settings.augmentation != "none":
+            pixels = augment(pixels, self.settings.augmentation, seeds)
+        return {
+            "pixel_values": self.processor.normalise(pixels),
+            "labels": torch.tensor([row["labels"] for row in encoded]),
+        }
+
+    def save_processor(self, folder: Path) -> None:
+        """Write the processor; timm's stands in the model's config.json already."""
+        self.processor.save(folder)

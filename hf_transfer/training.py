@@ -1,0 +1,303 @@
+"""Fit a model: one Accelerate loop for every task."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config import RunConfig
+from hf_transfer.errors import RunError
+from hf_transfer.folds import derive_seed
+from hf_transfer.layers import Freezing, freeze, frozen_hash, parameter_groups
+from hf_transfer.progress import progress_bar
+from hf_transfer.schedule import Phase, learning_rate_factor, plan_phases
+from hf_transfer.scoring import batch_rows, mean_loss
+from hf_transfer.tasks.base import IGNORE_INDEX, Task
+from hf_transfer.workers import Workers
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+_CHECK_EVERY = 25  # updates between looks at the loss: a look waits for the device
+_SMOOTHING = 0.5  # of the inner loss from epoch to epoch, before its minimum is taken
+
+Positions = NDArray[np.int64]
+Epoch = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that one training needs besides its rows: what, how, by whom."""
+
+    task: Task
+    encoded: "Dataset"
+    config: RunConfig
+    seed: int
+    workers: Workers
+    title: str = "training"
+    on_epoch: Callable[[Epoch], None] | None = None
+
+
+@dataclass
+class Fitted:
+    """A trained model and how it went."""
+
+    model: nn.Module
+    freezing: Freezing
+    history: list[Epoch] = field(default_factory=list)
+    best_epoch: int = 0
+    hash_before: str | None = None
+    hash_after: str | None = None
+
+
+def fit(job: Job, train: Positions, inner: Positions | None = None) -> Fitted:
+    """Train a fresh model; the job's seed alone decides its new weights and the order of rows.
+
+    Args:
+        job: Task, encoded data, settings, seed and processes.
+        train: Positions of the encoded rows to learn from.
+        inner: Positions of an inner split, by whose loss to stop and to choose the epoch; None
+            trains all epochs and keeps the last state. Never the held-out fold.
+
+    Raises:
+        RunError: If the loss becomes infinite or NaN.
+    """
+    torch.manual_seed(job.seed)
+    model = job.task.build_model().to(job.workers.accelerator.device)
+    freezing = freeze(model, job.config.trainable, norm=job.config.norm)
+    fitted = Fitted(model, freezing, hash_before=frozen_hash(model, freezing))
+    stopper = _Stopper(fitted, job, inner)
+    loop = _Loop(job, fitted, train)
+    with loop.bar:
+        for epoch in loop.epochs():
+            epoch["inner_loss"] = stopper.look()
+            fitted.history.append(epoch)
+            if job.on_epoch:
+                job.on_epoch(epoch)
+            if stopper.stopped:
+                break
+    fitted.best_epoch = stopper.finish()
+    freeze(model, job.config.trainable, norm=job.config.norm)
+    fitted.hash_after = frozen_hash(model, freezing)
+    model.eval()
+    job.workers.accelerator.free_memory()  # or its lists keep every fold's model alive
+    return fitted
+
+
+class _Loop:
+    """The epochs of one training, phase by phase."""
+
+    def __init__(self, job: Job, fitted: Fitted, train: Positions) -> None:
+        self.job, self.model, self.train = job, fitted.model, train
+        learning = [
+            group.name
+            for group in fitted.freezing.groups
+            if not fitted.freezing.trainable.isdisjoint(group.parameters)
+        ]
+        self.phases = plan_phases(job.config.schedule, job.config.num_epochs, learning)
+        self.steps_per_epoch = len(_batches(train, job))
+        self.total = self.steps_per_epoch * job.config.num_epochs
+        self.bar = progress_bar(
+            job.title, total=self.total, shown=job.workers.rank == 0, position=job.workers.line
+        )
+        self.class_weights = _class_weights(job, train)
+        self.step = 0
+
+    def epochs(self) -> Iterator[Epoch]:
+        """Train epoch after epoch; each yields its record."""
+        number = 0
+        for phase in self.phases:
+            freeze(self.model, self.job.config.trainable, norm=self.job.config.norm, only=phase.only)
+            optimizer = _optimizer(self.model, self.job.config)
+            self.prepared, self.optimizer = self.job.workers.prepare(self.model, optimizer)
+            if self.job.config.compile:
+                self.prepared = cast(nn.Module, torch.compile(self.prepared))
+            start = self.step
+            for _ in range(phase.num_epochs):
+                number += 1
+                yield self._epoch(number, phase, start)
+
+    def _epoch(self, number: int, phase: Phase, start: int) -> Epoch:
+        began, losses = time.monotonic(), []
+        self.model.train()
+        self.prepared.train()
+        order = torch.Generator().manual_seed(derive_seed(self.job.seed, "order", number))
+        shuffled = self.train[torch.randperm(len(self.train), generator=order).numpy()]
+        for batch in _batches(shuffled, self.job):
+            rate = self._set_rate(phase, start)
+            losses.append(self._update(batch, number))
+            self.step += 1
+            self.bar.update()
+            if self.step % _CHECK_EVERY == 0 or len(losses) == self.steps_per_epoch:
+                self._check(losses, number)
+        mean = torch.stack(losses).mean().item()
+        self.bar.set_postfix(epoch=number, loss=f"{mean:.3f}", refresh=False)
+        seconds = time.monotonic() - began
+        return {
+            "epoch": number,
+            "phase": phase.name,
+            "train_loss": mean,
+            "learning_rate": rate,
+            "seconds": seconds,
+        }
+
+    def _update(self, batch: Positions, epoch: int) -> Tensor:
+        """One step of the optimizer on this effective batch; gives its mean loss."""
+        accelerator = self.job.workers.accelerator
+        pieces = [self._collate(piece, epoch) for piece in _pieces(batch, self.job)]
+        # The mean is over the whole effective batch, however it is cut over processes and steps.
+        weight = sum(
+            (self._weight(piece["labels"]) for piece in pieces), torch.zeros((), device=accelerator.device)
+        )
+        weight = self.job.workers.total(weight).clamp(min=1e-12)
+        loss = torch.zeros((), device=accelerator.device)
+        for i, piece in enumerate(pieces):
+            waits = self.job.workers.together and i + 1 < len(pieces)
+            with accelerator.no_sync(self.prepared) if waits else nullcontext():
+                part = self._loss(piece) / weight
+                accelerator.backward(part * self.job.workers.size)
+            loss += part.detach()
+        if self.job.config.max_grad_norm:
+            accelerator.clip_grad_norm_(
+                [p for p in self.model.parameters() if p.requires_grad], self.job.config.max_grad_norm
+            )
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return self.job.workers.total(loss)
+
+    def _collate(self, positions: Positions, epoch: int) -> dict[str, Tensor]:
+        seeds = [derive_seed(self.job.seed, "augmentation", epoch, int(p)) for p in positions]
+        batch = self.job.task.collate(batch_rows(self.job.encoded, positions), seeds)
+        device = self.job.workers.accelerator.device
+        return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+
+    def _loss(self, batch: dict[str, Tensor]) -> Tensor:
+        logits = self.prepared(**{name: tensor for name, tensor in batch.items() if name != "labels"}).logits
+        return functional.cross_entropy(
+            logits.float().flatten(0, -2),
+            batch["labels"].flatten(),
+            weight=self.class_weights,
+            label_smoothing=self.job.config.label_smoothing,
+            ignore_index=IGNORE_INDEX,
+            reduction="sum",
+        )
+
+    def _weight(self, labels: Tensor) -> Tensor:
+        counted = labels[labels != IGNORE_INDEX]
+        return (
+            torch.tensor(float(len(counted)), device=labels.device)
+            if self.class_weights is None
+            else self.class_weights[counted].sum()
+        )
+
+    def _set_rate(self, phase: Phase, start: int) -> float:
+        factor = learning_rate_factor(
+            self.job.config,
+            step=self.step,
+            total=self.total,
+            phase_step=self.step - start,
+            phase_total=phase.num_epochs * self.steps_per_epoch,
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * factor
+        return self.job.config.learning_rate * factor
+
+    def _check(self, losses: list[Tensor], epoch: int) -> None:
+        recent = torch.stack(losses[-_CHECK_EVERY:])
+        if not bool(torch.isfinite(recent).all()):
+            first = self.step - len(recent) + 1 + int((~torch.isfinite(recent)).nonzero()[0])
+            raise RunError(
+                f"The loss is not a finite number from update {first} on (epoch {epoch}, learning_rate="
+                f"{self.job.config.learning_rate:g}). Lower learning_rate, raise warmup, or set "
+                "mixed_precision=no."
+            )
+
+
+class _Stopper:
+    """Early stopping by the loss on an inner split, smoothed; keeps the best epoch's weights."""
+
+    def __init__(self, fitted: Fitted, job: Job, inner: Positions | None) -> None:
+        self.fitted, self.job, self.inner = fitted, job, inner
+        self.smooth: float | None = None
+        self.best, self.best_epoch, self.stopped = math.inf, 0, False
+        self.kept: dict[str, Tensor] = {}
+
+    def look(self) -> float | None:
+        """Score the inner split after an epoch; None when there is none."""
+        if self.inner is None:
+            return None
+        loss = mean_loss(self.fitted.model, self.job.task, self.job.encoded, self.inner, self.job.workers)
+        self.smooth = loss if self.smooth is None else _SMOOTHING * self.smooth + (1 - _SMOOTHING) * loss
+        epoch = len(self.fitted.history) + 1
+        if self.smooth < self.best:
+            self.best, self.best_epoch = self.smooth, epoch
+            self.kept = {name: tensor.detach().clone() for name, tensor in self._moving()}
+        self.stopped = epoch - self.best_epoch >= self.job.config.patience
+        return loss
+
+    def finish(self) -> int:
+        """Put the best epoch's weights back; gives its number."""
+        if self.inner is None:
+            return len(self.fitted.history)
+        with torch.no_grad():
+            for name, tensor in self._moving():
+                tensor.copy_(self.kept[name])
+        return self.best_epoch
+
+    def _moving(self) -> Iterator[tuple[str, Tensor]]:
+        """Tensors that training may have changed."""
+        freezing = self.fitted.freezing
+        yield from ((n, p) for n, p in self.fitted.model.named_parameters() if n in freezing.trainable)
+        yield from (
+            (n, b) for n, b in self.fitted.model.named_buffers() if n.rpartition(".")[0] not in freezing.held
+        )
+
+
+def _optimizer(model: nn.Module, config: RunConfig) -> torch.optim.Optimizer:
+    groups = parameter_groups(
+        model,
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        layer_decay=config.layer_decay,
+    )
+    for group in groups:
+        group["peak"] = group["lr"]
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, momentum=0.9)
+    return torch.optim.AdamW(groups)  # with bias correction, which few-sample fine-tuning needs
+
+
+def _class_weights(job: Job, train: Positions) -> Tensor | None:
+    """Inverse frequency of each class among the training rows, 1 on average."""
+    if job.config.class_weights == "none":
+        return None
+    labels = np.hstack(job.encoded.select(train)["labels"][:])
+    counts = np.bincount(labels[labels != IGNORE_INDEX], minlength=len(job.task.label_names))
+    weights = counts.sum() / (len(counts) * np.maximum(counts, 1))
+    return torch.tensor(weights, dtype=torch.float32, device=job.workers.accelerator.device)
+
+
+def _batches(positions: Positions, job: Job) -> list[Positions]:
+    """Effective batches in order. A last one too small to share or to normalise joins the one before."""
+    cuts = list(range(job.config.batch_size, len(positions), job.config.batch_size))
+    if cuts and len(positions) - cuts[-1] < max(2, job.workers.size):
+        cuts.pop()
+    return np.split(positions, cuts)
+
+
+def _pieces(batch: Positions, job: Job) -> list[Positions]:
+    """This process's part of an effective batch, in steps that fit; equally many for every process."""
+    size = job.workers.size
+    each = math.ceil(len(batch) / size)
+    steps = math.ceil(each / (job.config.per_device_batch_size or each))
+    steps = max(1, min(steps, len(batch) // size))
+    return np.array_split(batch, size * steps)[job.workers.rank * steps : (job.workers.rank + 1) * steps]

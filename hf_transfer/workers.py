@@ -1,0 +1,77 @@
+"""Processes at work: each on whole folds of its own, or all on every batch."""
+
+import os
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import psutil
+import torch
+from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs, gather_object
+from torch import Tensor, nn
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config import RunConfig
+
+# A process that is done with its folds waits for the slowest; a dead one ends the launch anyway.
+_PATIENCE = timedelta(days=7)
+
+
+class Workers:
+    """How the processes of a launch share one piece of work.
+
+    Args:
+        accelerator: Where to run.
+        together: Whether all processes share each batch, or this one works alone.
+    """
+
+    def __init__(self, accelerator: Accelerator, *, together: bool) -> None:
+        self.accelerator = accelerator
+        self.together = together and accelerator.num_processes > 1
+        self.rank = accelerator.process_index if self.together else 0
+        self.size = accelerator.num_processes if self.together else 1
+        self.line = 0 if self.together else accelerator.process_index  # of its progress bar on the screen
+
+    def prepare(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, Any]:
+        """Move to the device, add mixed precision, and join the processes' gradients when together."""
+        # Not "for evaluation": that option is how Accelerate leaves a model without DDP around it.
+        prepared = self.accelerator.prepare_model(model, evaluation_mode=not self.together)
+        return prepared, self.accelerator.prepare_optimizer(optimizer)
+
+    def gather(self, items: list[Any]) -> list[Any]:
+        """The items of all processes at work together."""
+        return gather_object(items) if self.together else items
+
+    def total(self, value: Tensor) -> Tensor:
+        """The sum of a tensor over all processes at work together."""
+        return self.accelerator.reduce(value, "sum") if self.together else value
+
+    def share(self, items: Sequence[Any]) -> Sequence[Any]:
+        """This process's part of a list."""
+        return items[self.rank :: self.size]
+
+
+def make_accelerator(config: RunConfig) -> Accelerator:
+    """An Accelerator for the launcher's processes, with the same number of threads in each run.
+
+    Sums in floating point depend on how many threads add them up. A launcher gives each of its
+    processes fewer threads, and then two processes would not find what one finds.
+    """
+    accelerator = Accelerator(
+        mixed_precision=config.mixed_precision,
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
+    )
+    if config.num_threads is not None:
+        torch.set_num_threads(config.num_threads)
+    elif accelerator.num_processes > 1 and accelerator.device.type == "cpu":
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        torch.set_num_threads(min(cores, psutil.cpu_count(logical=False) or cores))
+    return accelerator
+
+
+def fold_parallel(config: RunConfig, accelerator: Accelerator, num_units: int) -> bool:
+    """Whether each process takes whole folds: as asked, or when there are enough for all."""
+    if config.parallel == "auto":
+        return num_units >= int(accelerator.num_processes)
+    return config.parallel == "folds"

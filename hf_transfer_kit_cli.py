@@ -1,0 +1,29 @@
+"""Entry point of `hf-transfer`, outside the package, to explain itself when another one hides it."""
+
+import sys
+
+
+def main() -> int:
+    """Run the command line, or say in one line that `hf_transfer` is somebody else's."""
+    try:
+        from hf_transfer.cli import main as run
+    except ImportError as error:
+        if (error.name or "").startswith(("hf_transfer", "")) and "hf_transfer" in str(error):
+            print(_explain(error), file=sys.stderr)
+            return 2
+        raise
+    return run()
+
+
+def _explain(error: ImportError) -> str:
+    if "hf-transfer-kit" in str(error):
+        return f"ImportError: {error}"
+    return (
+        "ImportError: the `hf_transfer` on your path is not hf-transfer-kit but another package, probably the "
+        "download accelerator of that name. To mend it: pip uninstall -y hf_transfer && "
+        "pip install --force-reinstall --no-deps hf-transfer-kit"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,31 @@
+"""Pictures into classes: timm, ViT or ResNet under 5-fold cross-validation, to a published card.
+
+    python recipes/image_classification.py --base_model timm/resnet50.a1_in1k --trainable last:4
+    python recipes/image_classification.py --base_model builtin:digits-resnet --dataset builtin:digits_5to9
+    accelerate launch --config_file accelerate_config.yaml recipes/image_classification.py
+"""
+
+from hf_transfer import ImageClassification, RunConfig, cross_validate, open_dataset, preflight, publish, run_recipe
+
+DEFAULTS = RunConfig(
+    base_model="google/vit-base-patch16-224-in21k",
+    dataset="AI-Lab-Makerere/beans",
+    learning_rate=5e-5,
+    num_epochs=3,
+    batch_size=32,
+    output_dir="runs/image_classification",
+)
+
+
+def main(argv=None):
+    config = RunConfig.from_args(DEFAULTS, argv, description=__doc__)
+    preflight(config)  # before hours of training: may we write there?
+    data = open_dataset(config, ImageClassification.kind)
+    task = ImageClassification(config, data.label_names)
+    result = cross_validate(task, data, config)
+    publish(result, config)
+    return result
+
+
+if __name__ == "__main__":
+    run_recipe(main)

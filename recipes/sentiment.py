@@ -1,0 +1,31 @@
+"""Sentiment of movie reviews: BERT or RoBERTa under 5-fold cross-validation, to a published card.
+
+    python recipes/sentiment.py --trainable last:4 --learning_rate 3e-5
+    python recipes/sentiment.py --base_model builtin:tiny-bert --dataset builtin:reviews
+    accelerate launch --config_file accelerate_config.yaml recipes/sentiment.py
+"""
+
+from hf_transfer import RunConfig, SequenceClassification, cross_validate, open_dataset, preflight, publish, run_recipe
+
+DEFAULTS = RunConfig(
+    base_model="FacebookAI/roberta-base",
+    dataset="cornell-movie-review-data/rotten_tomatoes",
+    learning_rate=2e-5,
+    num_epochs=3,
+    batch_size=32,
+    output_dir="runs/sentiment",
+)
+
+
+def main(argv=None):
+    config = RunConfig.from_args(DEFAULTS, argv, description=__doc__)
+    preflight(config)  # before hours of training: may we write there?
+    data = open_dataset(config, SequenceClassification.kind)
+    task = SequenceClassification(config, data.label_names)
+    result = cross_validate(task, data, config)
+    publish(result, config)
+    return result
+
+
+if __name__ == "__main__":
+    run_recipe(main)

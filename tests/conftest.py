@@ -1,0 +1,53 @@
+"""Shared fixtures. No test of the default run needs a network, a Hub, or weights from outside."""
+
+import os
+import tempfile
+from pathlib import Path
+
+# Libraries read these when they are imported, so they stand above all imports.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="hf-transfer-kit-tests-")
+os.environ.pop("HF_TOKEN", None)
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+import pytest
+import torch
+
+from hf_transfer import RunConfig
+
+
+@pytest.fixture(autouse=True)
+def _fixed_seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def reviews_config(tmp_path) -> RunConfig:
+    """Sentiment on a few built-in reviews: trains in a second, and scores are not all 1."""
+    return RunConfig(
+        base_model="builtin:tiny-bert",
+        dataset="builtin:reviews",
+        max_rows=60,
+        num_folds=3,
+        num_epochs=1,
+        batch_size=16,
+        learning_rate=1e-3,
+        max_length=32,
+        output_dir=str(tmp_path / "run"),
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_bert_folder(tmp_path_factory) -> Path:
+    """A headless BERT of four blocks with weights, and its tokenizer."""
+    from transformers import AutoConfig, AutoTokenizer, BertModel
+
+    import hf_transfer
+
+    source = Path(hf_transfer.__file__).parent / "builtin" / "tiny-bert"
+    config = AutoConfig.from_pretrained(source, num_hidden_layers=4, hidden_size=32, intermediate_size=32)
+    folder = tmp_path_factory.mktemp("models") / "tiny-bert"
+    torch.manual_seed(1)
+    BertModel(config).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(source).save_pretrained(folder)
+    return folder

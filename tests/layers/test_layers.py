@@ -1,0 +1,332 @@
+import copy
+
+import pytest
+import timm
+import torch
+import transformers as hf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from hf_transfer.errors import LayerSelectionError
+from hf_transfer.layers import freeze, freeze_table, frozen_hash, layer_groups, parameter_groups
+
+TEXT = {
+    "hidden_size": 16,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "num_hidden_layers": 3,
+    "vocab_size": 50,
+    "max_position_embeddings": 40,
+}
+VIT = {**TEXT, "image_size": 32, "patch_size": 16}
+
+# family -> (model, number of blocks)
+FAMILIES = {
+    "bert": (lambda: hf.BertForSequenceClassification(hf.BertConfig(**TEXT)), 3),
+    "bert tagger": (lambda: hf.BertForTokenClassification(hf.BertConfig(**TEXT)), 3),
+    "roberta": (lambda: hf.RobertaForSequenceClassification(hf.RobertaConfig(**TEXT)), 3),
+    "electra": (lambda: hf.ElectraForSequenceClassification(hf.ElectraConfig(embedding_size=8, **TEXT)), 3),
+    "distilbert": (
+        lambda: hf.DistilBertForSequenceClassification(
+            hf.DistilBertConfig(dim=16, n_heads=2, hidden_dim=16, n_layers=3, vocab_size=50)
+        ),
+        3,
+    ),
+    "deberta-v2": (
+        lambda: hf.DebertaV2ForSequenceClassification(
+            hf.DebertaV2Config(relative_attention=True, pos_att_type=["c2p"], conv_kernel_size=3, **TEXT)
+        ),
+        3,
+    ),
+    "vit": (lambda: hf.ViTForImageClassification(hf.ViTConfig(**VIT)), 3),
+    "deit": (lambda: hf.DeiTForImageClassification(hf.DeiTConfig(**VIT)), 3),
+    "resnet": (
+        lambda: hf.ResNetForImageClassification(
+            hf.ResNetConfig(embedding_size=8, hidden_sizes=[8, 8], depths=[2, 1], layer_type="basic")
+        ),
+        3,
+    ),
+    "convnext": (
+        lambda: hf.ConvNextForImageClassification(
+            hf.ConvNextConfig(hidden_sizes=[8, 8], depths=[2, 1], num_stages=2)
+        ),
+        3,
+    ),
+    "swin": (
+        lambda: hf.SwinForImageClassification(
+            hf.SwinConfig(embed_dim=8, depths=[2, 1], num_heads=[2, 2], image_size=32, window_size=2)
+        ),
+        3,
+    ),
+    "timm resnet": (lambda: timm.create_model("test_resnet"), 4),
+    "timm vit": (lambda: timm.create_model("test_vit"), 6),
+    "timm convnext": (lambda: timm.create_model("test_convnext"), 9),
+    "timm efficientnet": (lambda: timm.create_model("test_efficientnet"), 5),
+    "nobody's": (lambda: Stack(4), 4),
+}
+
+
+class Block(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.norm, self.drop = nn.Linear(8, 8), nn.BatchNorm1d(8), nn.Dropout(0.5)
+
+    def forward(self, x):
+        return self.drop(self.norm(self.linear(x)))
+
+
+class Stack(nn.Module):
+    """A family that nobody listed."""
+
+    def __init__(self, depth: int) -> None:
+        super().__init__()
+        self.entry = nn.Linear(4, 8)
+        self.deep = nn.ModuleList(Block() for _ in range(depth))
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, x):
+        x = self.entry(x)
+        for block in self.deep:
+            x = block(x)
+        return self.head(x)
+
+
+@pytest.fixture(params=FAMILIES, scope="module")
+def family(request):
+    build, blocks = FAMILIES[request.param]
+    torch.manual_seed(0)
+    return build(), blocks
+
+
+def test_every_tensor_is_in_exactly_one_group(family):
+    model, _ = family
+    groups = layer_groups(model)
+    assert sorted(p for g in groups for p in g.parameters) == sorted(n for n, _ in model.named_parameters())
+    assert sorted(b for g in groups for b in g.buffers) == sorted(n for n, _ in model.named_buffers())
+
+
+def test_groups_are_named_in_order(family):
+    model, blocks = family
+    names = [group.name for group in layer_groups(model)]
+    assert names == ["stem", *(f"block.{i}" for i in range(blocks)), "head"]
+
+
+def test_execution_order_mends_the_order_of_definition():
+    model = Stack(3)
+    model._modules = dict(reversed(model._modules.items()))
+    groups = layer_groups(model, {"x": torch.zeros(2, 4)})
+    assert groups[0].modules == ("entry",)
+    assert groups[-1].modules == ("head",)
+    assert model.training
+
+
+def test_deberta_shared_layers_are_below_its_blocks():
+    stem = layer_groups(FAMILIES["deberta-v2"][0]())[0]
+    assert any("rel_embeddings" in name for name in stem.parameters)
+    assert any("encoder.conv" in name for name in stem.parameters)
+
+
+def test_what_follows_the_last_block_is_head():
+    bert = layer_groups(FAMILIES["bert"][0]())[-1].parameters
+    assert {name.split(".")[0] for name in bert} == {"bert", "classifier"}
+    assert all("pooler" in name or "classifier" in name for name in bert)
+    vit = layer_groups(FAMILIES["timm vit"][0]())[-1].parameters
+    assert set(vit) == {"norm.weight", "norm.bias", "head.weight", "head.bias"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "learning"),
+    [
+        ("all", ["stem", "block.0", "block.1", "block.2", "head"]),
+        ("head", ["head"]),
+        ("last:0", ["head"]),
+        ("last:1", ["block.2", "head"]),
+        ("last:50%", ["block.1", "block.2", "head"]),
+        ("from:block.1", ["block.1", "block.2", "head"]),
+        ("block.0", ["block.0", "head"]),
+        ("stem,block.0", ["stem", "block.0", "head"]),
+        ("block.*,-block.1", ["block.0", "block.2", "head"]),
+        ("-stem", ["block.0", "block.1", "block.2", "head"]),
+        ("re:layer\\.2\\.", ["block.2", "head"]),
+        ("bert.encoder.layer.0.attention", ["block.0", "head"]),
+        ("head+norm", ["stem", "block.0", "block.1", "block.2", "head"]),
+    ],
+)
+def test_trainable_selects(spec, learning):
+    model = FAMILIES["bert"][0]()
+    freezing = freeze(model, spec)
+    assert [g.name for g in freezing.groups if not freezing.trainable.isdisjoint(g.parameters)] == learning
+    assert {n for n, p in model.named_parameters() if p.requires_grad} == freezing.trainable
+
+
+def test_from_a_module_reaches_up_to_the_head():
+    freezing = freeze(FAMILIES["bert"][0](), "from:bert.encoder.layer.1.output")
+    block = [name for name in freezing.trainable if "layer.1." in name]
+    assert block
+    assert all("layer.1.output" in name for name in block)
+    assert any("layer.2." in name for name in freezing.trainable)
+
+
+def test_bias_and_norm_add_only_those():
+    model = FAMILIES["bert"][0]()
+    below = lambda names: {n for n in names if "encoder" in n or "embeddings" in n}  # noqa: E731
+    assert all(name.endswith("bias") for name in below(freeze(model, "head+bias").trainable))
+    assert all("LayerNorm" in name for name in below(freeze(model, "head+norm").trainable))
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("last:9", "asks for more blocks than there are.*N from 0 to 3"),
+        ("last:two", "not a number of blocks"),
+        ("from:nowhere", "no group or module is called 'nowhere'.*stem, block.0"),
+        ("block.7", "'block.7' matches no layers.*stem, block.0"),
+        ("hed", "'hed' matches no layers"),
+        ("re:[", "not a regular expression"),
+        ("-*", "nothing to learn"),
+    ],
+)
+def test_what_matches_nothing_is_refused(spec, message):
+    with pytest.raises(LayerSelectionError, match=message):
+        freeze(FAMILIES["bert"][0](), spec)
+
+
+def test_half_frozen_ties_are_refused():
+    model = FAMILIES["bert"][0]()
+    model.bert.encoder.layer[2].output.dense.weight = model.bert.encoder.layer[0].output.dense.weight
+    with pytest.raises(LayerSelectionError, match=r"layer\.0\.output\.dense.*layer\.2\.output\.dense.*tied"):
+        freeze(model, "re:layer\\.2\\.output")
+
+
+@pytest.mark.parametrize("spec", ["head", "last:1", "last:2", "block.0", "head+norm"])
+def test_frozen_layers_do_not_move_in_training(family, spec):
+    model, _ = copy.deepcopy(family)
+    freezing = freeze(model, spec)
+    before = frozen_hash(model, freezing)
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    _train_a_step(model)
+    assert frozen_hash(model, freezing) == before
+    for name in freezing.frozen_groups:
+        group = next(g for g in freezing.groups if g.name == name)
+        for tensor in (*group.parameters, *group.buffers):
+            if tensor in state:
+                assert torch.equal(model.state_dict()[tensor], state[tensor]), tensor
+    assert any(not torch.equal(model.state_dict()[n], state[n]) for n in freezing.trainable)
+
+
+def _train_a_step(model):
+    """One large step on random input, after every way in which somebody may call train()."""
+    model.train()
+    for module in model.children():
+        module.train()
+    optimizer = torch.optim.SGD(parameter_groups(model, learning_rate=0.5), lr=0.5)
+    inputs = _inputs(model)
+    output = model(**inputs) if isinstance(inputs, dict) else model(inputs)
+    getattr(output, "logits", output).float().pow(2).sum().backward()
+    optimizer.step()
+
+
+def _inputs(model):
+    if isinstance(model, Stack):
+        return torch.randn(4, 4)
+    if "input_ids" in getattr(model, "main_input_name", ""):
+        return {"input_ids": torch.randint(5, 50, (4, 12))}
+    size = getattr(getattr(model, "config", None), "image_size", None) or 64
+    pictures = torch.randn(
+        4, 3, *(model.pretrained_cfg["input_size"][1:] if hasattr(model, "pretrained_cfg") else (size, size))
+    )
+    return {"pixel_values": pictures} if isinstance(model, hf.PreTrainedModel) else pictures
+
+
+def test_frozen_dropout_is_off_and_trained_dropout_is_on():
+    model = FAMILIES["bert"][0]()
+    freeze(model, "last:1")
+    model.train()
+    assert not model.bert.encoder.layer[0].output.dropout.training
+    assert not model.bert.encoder.layer[0].attention.training
+    assert model.bert.encoder.layer[2].output.dropout.training
+    assert model.training
+
+
+def test_eval_mode_reaches_what_learns_and_train_mode_does_not_reach_what_is_frozen():
+    model = FAMILIES["timm resnet"][0]()
+    freeze(model, "last:1")
+    model.eval()
+    assert not any(module.training for module in model.modules())
+    model.train()
+    assert model.layer4[0].bn1.training
+    assert not model.layer1[0].bn1.training
+
+
+def test_freezing_again_replaces_the_selection():
+    model = FAMILIES["timm resnet"][0]()
+    freeze(model, "head")
+    freeze(model, "all")
+    model.train()
+    assert all(module.training for module in model.modules())
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_a_copy_of_a_frozen_model_holds_too():
+    model = FAMILIES["timm resnet"][0]()
+    freeze(model, "head")
+    twin = copy.deepcopy(model)
+    twin.train()
+    assert not twin.layer1[0].bn1.training
+    assert twin.layer1[0].bn1.train.__self__ is twin.layer1[0].bn1
+
+
+@pytest.mark.parametrize(("norm", "learns", "moves"), [("auto", False, False), ("train", True, True)])
+def test_norm_decides_about_frozen_normalisation(norm, learns, moves):
+    model = FAMILIES["timm resnet"][0]()
+    freeze(model, "head", norm=norm)
+    model.train()
+    assert model.layer1[0].bn1.weight.requires_grad is learns
+    assert model.layer1[0].bn1.training is moves
+
+
+def test_norm_freeze_holds_normalisation_in_blocks_that_learn():
+    model = FAMILIES["timm resnet"][0]()
+    freeze(model, "all", norm="freeze")
+    model.train()
+    assert model.layer4[0].conv1.weight.requires_grad
+    assert not model.layer4[0].bn1.weight.requires_grad
+    assert not model.layer4[0].bn1.training
+
+
+def test_layer_decay_falls_with_the_distance_from_the_head():
+    model = FAMILIES["bert"][0]()
+    freeze(model, "last:2")
+    rates = {g["name"]: g["lr"] for g in parameter_groups(model, learning_rate=1.0, layer_decay=0.5)}
+    assert rates == {"block.1": 0.25, "block.2": 0.5, "head": 1.0}
+
+
+def test_norms_and_biases_do_not_decay():
+    model = FAMILIES["bert"][0]()
+    freeze(model, "all")
+    names = {id(p): n for n, p in model.named_parameters()}
+    for group in parameter_groups(model, learning_rate=1.0, weight_decay=0.1):
+        for parameter in group["params"]:
+            plain = "LayerNorm" in names[id(parameter)] or names[id(parameter)].endswith("bias")
+            assert (group["weight_decay"] == 0.0) is plain
+
+
+@given(depth=st.integers(1, 6), last=st.integers(0, 6))
+@settings(max_examples=20, deadline=None)
+def test_the_optimizer_gets_each_learning_parameter_once(depth, last):
+    model = Stack(depth)
+    freezing = freeze(model, f"last:{min(last, max(0, len(layer_groups(model)) - 2))}")
+    given_ = [id(p) for group in parameter_groups(model, learning_rate=0.1) for p in group["params"]]
+    assert len(given_) == len(set(given_)) == len(freezing.trainable)
+
+
+def test_the_table_adds_up():
+    model = FAMILIES["timm resnet"][0]()
+    freezing = freeze(model, "last:1")
+    rows = freeze_table(model, freezing, learning_rate=0.1, layer_decay=0.5)
+    assert sum(row["parameters"] for row in rows) == sum(p.numel() for p in model.parameters())
+    assert [row["status"] for row in rows] == ["frozen"] * 4 + ["trains"] * 2
+    assert [row["learning_rate"] for row in rows[-2:]] == [0.05, 0.1]
+    assert rows[0]["norm"] == "fixed"
+    assert rows[4]["norm"] == "learns"

@@ -1,0 +1,83 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import (
+    AutoImageProcessor,
+    ConvNextImageProcessor,
+    ResNetConfig,
+    ResNetForImageClassification,
+    ViTConfig,
+    ViTForImageClassification,
+    ViTImageProcessor,
+)
+
+import hf_transfer
+from hf_transfer import ImageClassification, RunConfig
+from hf_transfer.image_processing import augment
+
+DIGITS = Path(hf_transfer.__file__).parent / "builtin" / "digits-resnet"
+
+
+def pictures(count: int = 3) -> list[Image.Image]:
+    draw = np.random.default_rng(0)
+    sizes = [(50, 70), (64, 64), (90, 40), (33, 35)]
+    return [Image.fromarray(draw.integers(0, 256, (*sizes[i % 4], 3), dtype=np.uint8)) for i in range(count)]
+
+
+def png(picture: Image.Image) -> dict:
+    stream = io.BytesIO()
+    picture.save(stream, "png")
+    return {"bytes": stream.getvalue(), "path": None}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Models of three processors: timm's, a fixed size, and a shortest edge with a crop."""
+    root = tmp_path_factory.mktemp("vision")
+    ViTForImageClassification(
+        ViTConfig(
+            image_size=32, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16
+        )
+    ).save_pretrained(root / "vit")
+    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(root / "vit")
+    ResNetForImageClassification(
+        ResNetConfig(embedding_size=8, hidden_sizes=[8], depths=[1], layer_type="basic")
+    ).save_pretrained(root / "resnet")
+    ConvNextImageProcessor(size={"shortest_edge": 32}, crop_pct=0.875).save_pretrained(root / "resnet")
+    return {"timm": DIGITS, "vit": root / "vit", "resnet": root / "resnet"}
+
+
+@pytest.mark.parametrize("name", ["timm", "vit", "resnet"])
+def test_two_steps_give_what_the_published_processor_gives(folders, name):
+    task = ImageClassification(RunConfig(base_model=str(folders[name])), ("a", "b"))
+    originals = pictures()
+    encoded = task.encode({"input": [png(p) for p in originals], "label": [0, 1, 0]}, [0, 1, 2])
+    rows = [dict(zip(encoded, values, strict=True)) for values in zip(*encoded.values(), strict=True)]
+    ours = task.collate(rows)["pixel_values"]
+    processor = AutoImageProcessor.from_pretrained(folders[name])
+    theirs = processor(originals, return_tensors="pt")["pixel_values"]
+    assert torch.equal(ours, theirs)
+
+
+def test_every_random_change_follows_its_own_seed():
+    pixels = torch.randint(0, 256, (4, 3, 16, 16), dtype=torch.uint8)
+    together = augment(pixels, "crop-flip", [1, 2, 3, 4])
+    alone = torch.cat([augment(pixels[i : i + 1], "crop-flip", [i + 1]) for i in range(4)])
+    assert torch.equal(together, alone)
+    assert not torch.equal(together, pixels)
+
+
+def test_pictures_change_only_in_training():
+    task = ImageClassification(RunConfig(base_model=str(DIGITS), augmentation="crop-flip"), ("a", "b"))
+    encoded = task.encode({"input": [png(p) for p in pictures()], "label": [0, 1, 0]}, [0, 1, 2])
+    rows = [dict(zip(encoded, values, strict=True)) for values in zip(*encoded.values(), strict=True)]
+    plain = task.collate(rows)["pixel_values"]
+    assert torch.equal(plain, task.collate(rows)["pixel_values"])
+    assert not torch.equal(plain, task.collate(rows, [5, 6, 7])["pixel_values"])
+    assert torch.equal(
+        task.collate(rows, [5, 6, 7])["pixel_values"], task.collate(rows, [5, 6, 7])["pixel_values"]
+    )

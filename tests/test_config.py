@@ -1,0 +1,110 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hf_transfer import RunConfig
+from hf_transfer.errors import ConfigError
+
+
+def test_flags_win_over_yaml_and_yaml_over_defaults(tmp_path):
+    file = tmp_path / "run.yaml"
+    file.write_text("learning_rate: 0.5\nnum-folds: 4\n")
+    config = RunConfig.from_args(RunConfig(num_epochs=9), [str(file), "--num_folds", "3"])
+    assert (config.learning_rate, config.num_folds, config.num_epochs) == (0.5, 3, 9)
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "value"),
+    [
+        (["--lr", "1e-4"], "learning_rate", 1e-4),
+        (["--model_name_or_path", "x"], "base_model", "x"),
+        (["--dataset-name=y"], "dataset", "y"),
+        (["--num-train-epochs", "7"], "num_epochs", 7),
+        (["--per_device_train_batch_size", "2"], "per_device_batch_size", 2),
+        (["--text_column", "review"], "input_column", "review"),
+        (["--private"], "private", True),
+        (["--private", "false"], "private", False),
+        (["--no-private"], "private", False),
+        (["--max_rows", "none"], "max_rows", None),
+        (["--metrics", "f1,mae"], "metrics", ("f1", "mae")),
+        (["--trainable", "-stem"], "trainable", "-stem"),
+        (["--trainable=-stem"], "trainable", "-stem"),
+    ],
+)
+def test_flags_that_people_type_are_understood(words, name, value):
+    assert getattr(RunConfig.from_args(RunConfig(), words), name) == value
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--learnig_rate", "1"],
+            "Unknown setting 'learnig_rate' in the command line. Did you mean 'learning_rate'",
+        ),
+        (["--zzz", "1"], "Unknown setting 'zzz'.*--help"),
+        (["--num_folds", "1.5"], "num_folds='1.5' must be a whole number"),
+        (["--num_folds", "1"], "num_folds=1 is too small; use 2 or more"),
+        (["--learning_rate", "nan"], "learning_rate='nan' must be a finite number"),
+        (["--learning_rate", "fast"], "must be a number"),
+        (["--learning_rate", "0"], "learning_rate=0.0 must be above 0"),
+        (["--scheme", "tim"], "scheme='tim' is not one of auto"),
+        (["--scheme", "group"], "scheme='group' needs group_by"),
+        (["--gap", "3"], "gap=3 needs time_by"),
+        (["--group_by", "a", "--time_by", "b"], "cannot be used together"),
+        (["--private", "perhaps"], "private='perhaps' must be true or false"),
+        (["--seed", "-1"], "seed=-1 must be from 0"),
+        (["--layer_decay", "2"], "layer_decay=2.0 must be above 0 and at most 1"),
+        (["--schedule", "lp-ft", "--num_epochs", "1"], "set num_epochs to 2 or more"),
+        (["no.yaml"], "No such settings file: .*no.yaml"),
+        (["a.yaml", "b"], "'b' is not expected here"),
+        (["--lr"], "expected one argument"),
+    ],
+)
+def test_bad_settings_say_what_to_do(words, message):
+    with pytest.raises(ConfigError, match=message):
+        RunConfig.from_args(RunConfig(), words)
+
+
+def test_all_problems_are_said_at_once():
+    with pytest.raises(ConfigError, match=r"scheme='x'[\s\S]*num_folds=0[\s\S]*seed=-1"):
+        RunConfig(scheme="x", num_folds=0, seed=-1)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("learnig_rate: 1", "Unknown setting 'learnig_rate' in .*run.yaml. Did you mean 'learning_rate'"),
+        ("- a\n- b", "must hold 'setting: value' lines, not a list"),
+        ("a: [", "not readable as YAML"),
+        ("num_folds: [3]", "num_folds=\\[3\\] must be a whole number"),
+    ],
+)
+def test_bad_yaml_says_what_to_do(tmp_path, text, message):
+    file = tmp_path / "run.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        RunConfig.load(file)
+
+
+@given(
+    rate=st.floats(1e-9, 99),
+    folds=st.integers(2, 1000),
+    trainable=st.text(max_size=30),
+    metrics=st.lists(st.from_regex(r"[a-z_]{1,9}", fullmatch=True), max_size=3),
+    rows=st.none() | st.integers(2, 10**9),
+)
+@settings(max_examples=60, deadline=None)
+def test_saved_settings_come_back_equal(tmp_path_factory, rate, folds, trainable, metrics, rows):
+    config = RunConfig(
+        learning_rate=rate, num_folds=folds, trainable=trainable, metrics=tuple(metrics), max_rows=rows
+    )
+    file = tmp_path_factory.getbasetemp() / "config.yaml"
+    config.save(file)
+    assert RunConfig.load(file) == config
+
+
+def test_paths_do_not_make_another_experiment():
+    a, b = RunConfig(output_dir="a", private=True), RunConfig(output_dir="b", report_to="tensorboard")
+    assert a.scored() == b.scored()
+    assert a.scored() != RunConfig(seed=1).scored()

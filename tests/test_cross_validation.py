@@ -1,0 +1,216 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from datasets import Dataset
+
+from hf_transfer import (
+    CrossValidationResult,
+    ImageClassification,
+    RunConfig,
+    SequenceClassification,
+    TokenClassification,
+    cross_validate,
+    open_dataset,
+)
+from hf_transfer.errors import ConfigError, RunError
+from hf_transfer.run_folder import RunFolder
+from hf_transfer.study import Study
+from hf_transfer.workers import make_accelerator
+
+
+def run(config, kind=SequenceClassification) -> CrossValidationResult:
+    data = open_dataset(config, kind.kind)
+    return cross_validate(kind(config, data.label_names), data, config)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    config = RunConfig(
+        base_model="builtin:tiny-bert", dataset="builtin:reviews", max_rows=60, num_folds=3, num_epochs=1,
+        batch_size=16,
+        learning_rate=1e-3, max_length=32, trainable="last:1",
+        output_dir=str(tmp_path_factory.mktemp("runs") / "run"),
+    )  # fmt: skip
+    return config, run(config)
+
+
+def test_every_row_is_predicted_once_by_the_fold_that_held_it_out(finished):
+    config, result = finished
+    assert sorted(result.predictions["row_id"].to_pylist()) == sorted(
+        open_dataset(config, "text").rows["row_id"]
+    )
+    folds = pq.read_table(f"{config.output_dir}/folds.parquet").to_pylist()
+    held_out = {row["row_id"]: row["fold"] for row in folds}
+    assert all(held_out[row["row_id"]] == row["fold"] for row in result.predictions.to_pylist())
+
+
+def test_every_score_can_be_recomputed_from_the_predictions(finished):
+    _, result = finished
+    for fold in result.folds:
+        rows = [row for row in result.predictions.to_pylist() if row["fold"] == fold.fold]
+        accuracy = np.mean([row["label"] == row["prediction"] for row in rows])
+        assert fold.scores["accuracy"] == pytest.approx(accuracy)
+        assert all(row["prediction"] == int(np.argmax(row["logits"])) for row in rows)
+    values = [fold.scores["accuracy"] for fold in result.folds]
+    assert result.scores["accuracy"]["mean"] == pytest.approx(np.mean(values))
+    assert result.scores["accuracy"]["std"] == pytest.approx(np.std(values, ddof=1))
+
+
+def test_the_test_is_able_to_fail_as_scores_are_not_all_one(finished):
+    assert 0.2 < finished[1].scores["accuracy"]["mean"] < 1.0
+
+
+def test_the_freeze_is_proved_in_every_fold(finished):
+    result = finished[1]
+    assert result.values["frozen_proof"]["equal"] is True
+    assert result.values["frozen_proof"]["groups"] == ["stem", "block.0"]
+    assert all(fold.frozen_hash_before == fold.frozen_hash_after is not None for fold in result.folds)
+
+
+def test_folds_in_reverse_order_find_the_same(finished, tmp_path):
+    config, result = finished
+    data = open_dataset(config, "text")
+    task = SequenceClassification(config, data.label_names)
+    folder = RunFolder(tmp_path / "reverse")
+    (tmp_path / "reverse").mkdir()
+    study = Study(task, data, config, make_accelerator(config), folder)
+    backwards = {fold: study.run_fold(0, fold) for fold in (2, 1, 0)}
+    for fold in result.folds:
+        assert backwards[fold.fold].scores == fold.scores
+    assert study.predictions(study.results()).equals(result.predictions)
+
+
+def test_results_come_back_from_the_folder_as_they_were(finished):
+    config, result = finished
+    again = CrossValidationResult.load(config.output_dir)
+    assert again.to_dict() == result.to_dict()
+    assert "NaN" not in json.dumps(again.to_dict())
+
+
+def test_running_again_trains_nothing(finished, monkeypatch):
+    config, result = finished
+    monkeypatch.setattr(Study, "run_fold", lambda *_: pytest.fail("a finished fold was run again"))
+    assert [f.scores for f in run(config).folds] == [f.scores for f in result.folds]
+
+
+def test_another_experiment_does_not_overwrite_a_run(finished):
+    config, _ = finished
+    with pytest.raises(
+        ConfigError, match=r"already holds another run: num_epochs=1 there, 2 here.*--overwrite"
+    ):
+        run(replace(config, num_epochs=2))
+
+
+def test_other_rows_under_the_same_settings_are_noticed(finished):
+    config, _ = finished
+    data = open_dataset(config, "text")
+    changed = replace(data, fingerprint="other")
+    with pytest.raises(ConfigError, match="holds folds of other rows or another base model"):
+        cross_validate(SequenceClassification(config, data.label_names), changed, config)
+
+
+def test_a_folder_of_something_else_is_left_alone(reviews_config, tmp_path):
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "thesis.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="holds files that are no run's"):
+        run(replace(reviews_config, output_dir=str(tmp_path / "precious")))
+
+
+def test_the_final_model_loads_with_plain_transformers_and_predicts_the_same(finished):
+    from transformers import pipeline
+
+    from hf_transfer.inference import predict_inputs
+
+    config, result = finished
+    texts = ["A wonderful little radio.", "It broke and nobody answered."]
+    found, _ = predict_inputs(config.output_dir, texts)
+    plain = pipeline("text-classification", model=f"{config.output_dir}/model")(texts)
+    for ours, theirs in zip(found, plain, strict=True):
+        assert ours["label"] == theirs["label"]
+        assert ours["probability"] == pytest.approx(theirs["score"], abs=1e-5)
+    assert result.values["final"] == {"kind": "refit", "path": "model", "num_epochs": 1, "num_rows": 60}
+
+
+def test_a_plain_dataset_of_a_user_is_enough(reviews_config):
+    rows = Dataset.from_dict(
+        {
+            "text": [f"{'good' if i % 2 else 'bad'} {i}" for i in range(12)],
+            "label": [i % 2 for i in range(12)],
+        }
+    )
+    result = cross_validate(SequenceClassification(reviews_config, ("0", "1")), rows, reviews_config)
+    assert result.predictions.num_rows == 12
+
+
+def test_repeats_use_other_folds(reviews_config):
+    result = run(replace(reviews_config, num_repeats=2, num_folds=2, final="none"))
+    first, second = (
+        {(r["row_id"], r["fold"]) for r in result.predictions.to_pylist() if r["repeat"] == i} for i in (0, 1)
+    )
+    assert first != second
+    assert [(f.repeat, f.fold) for f in result.folds] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert result.values["final"]["kind"] == "none"
+
+
+def test_a_failed_fold_is_reported_and_the_rest_kept(reviews_config, monkeypatch):
+    original = Study.fit
+
+    def fail_in_fold_1(self, rows, seed, title, tracker=None):
+        if "fold 2" in title:
+            raise RunError("the loss is not a finite number")
+        return original(self, rows, seed, title, tracker)
+
+    monkeypatch.setattr(Study, "fit", fail_in_fold_1)
+    result = run(reviews_config)
+    assert [fold.status for fold in result.folds] == ["done", "failed", "done"]
+    assert result.scores["accuracy"]["num_folds"] == 2
+    assert any("1 of 3 folds failed" in note for note in result.values["notes"])
+    monkeypatch.setattr(Study, "fit", original)
+    assert [fold.status for fold in run(reviews_config).folds] == ["done"] * 3
+
+
+def test_when_every_fold_fails_the_reason_is_said(reviews_config, monkeypatch):
+    def fail(*_args, **_kwargs):
+        raise RunError("out of luck")
+
+    monkeypatch.setattr(Study, "fit", fail)
+    with pytest.raises(RunError, match=r"Every fold failed\. The first: RunError: out of luck"):
+        run(reviews_config)
+
+
+def test_untouched_rows_are_scored_once_by_the_final_model(reviews_config, tmp_path):
+    rows = [
+        json.dumps({"text": f"{'good' if i % 2 else 'bad'} thing {i}", "label": i % 2}) for i in range(40)
+    ]
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train.jsonl").write_text("\n".join(rows[:30]))
+    (tmp_path / "data" / "test.jsonl").write_text("\n".join(rows[30:]))
+    result = run(replace(reviews_config, dataset=str(tmp_path / "data"), test_split="test"))
+    assert result.values["test"]["num_rows"] == 10
+    assert 0 <= result.values["test"]["scores"]["accuracy"] <= 1
+
+
+def test_ner_scores_whole_entities(tmp_path):
+    config = RunConfig(
+        base_model="builtin:tiny-bert", dataset="builtin:mentions", max_rows=60, num_folds=2, num_epochs=2,
+        learning_rate=2e-3, batch_size=8, final="none", output_dir=str(tmp_path / "ner"),
+    )  # fmt: skip
+    result = run(config, TokenClassification)
+    assert result.values["folds_scheme"] == "entity"
+    rows = result.predictions.to_pylist()
+    assert all(len(row["tokens"]) == len(row["labels"]) == len(row["predictions"]) for row in rows)
+    assert set(result.scores) == {"precision", "recall", "f1", "accuracy"}
+
+
+def test_pictures_run_from_the_built_in_backbone(tmp_path):
+    config = RunConfig(
+        base_model="builtin:digits-resnet", dataset="builtin:digits_5to9", max_rows=80, num_folds=2,
+        num_epochs=8, learning_rate=1e-2, batch_size=16, trainable="head",
+        output_dir=str(tmp_path / "digits"),
+    )  # fmt: skip
+    result = run(config, ImageClassification)
+    assert result.scores["accuracy"]["mean"] > 0.5
+    assert result.values["library"] == "timm"

@@ -1,0 +1,164 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from hf_transfer import RunConfig, SequenceClassification, open_dataset
+from hf_transfer.encoding import encode_rows
+from hf_transfer.errors import RunError
+from hf_transfer.schedule import learning_rate_factor, plan_phases
+from hf_transfer.scoring import mean_loss, predict
+from hf_transfer.training import Job, _batches, _pieces, fit
+from hf_transfer.workers import Workers, make_accelerator
+
+
+@pytest.fixture(scope="module")
+def reviews(tmp_path_factory):
+    config = RunConfig(
+        base_model="builtin:tiny-bert", dataset="builtin:reviews", max_rows=40, num_epochs=1, batch_size=8,
+        learning_rate=1e-3, max_length=32, output_dir=str(tmp_path_factory.mktemp("run")),
+    )  # fmt: skip
+    data = open_dataset(config, "text")
+    task = SequenceClassification(config, data.label_names)
+    accelerator = make_accelerator(config)
+    return task, encode_rows(task, data.rows, data.fingerprint, accelerator), config, accelerator
+
+
+def job(reviews, seed=1, **settings) -> Job:
+    task, encoded, config, accelerator = reviews
+    config = replace(config, **settings)
+    return Job(
+        SequenceClassification(config, task.label_names),
+        encoded,
+        config,
+        seed,
+        Workers(accelerator, together=False),
+    )
+
+
+ROWS = np.arange(32)
+
+
+def weights(fitted):
+    return torch.cat([p.detach().flatten() for p in fitted.model.parameters()])
+
+
+def test_equal_seeds_give_equal_weights_and_others_do_not(reviews):
+    a, b, c = (fit(job(reviews, seed), ROWS) for seed in (1, 1, 2))
+    assert torch.equal(weights(a), weights(b))
+    assert not torch.equal(weights(a), weights(c))
+
+
+def test_smaller_steps_do_not_change_the_update(reviews):
+    def no_dropout(**settings):
+        made = job(reviews, num_epochs=2, class_weights="balanced", label_smoothing=0.1, **settings)
+        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+            setattr(made.task.base.config, name, 0.0)  # a mask is drawn for each step
+        return fit(made, ROWS)
+
+    whole, parts = no_dropout(), no_dropout(per_device_batch_size=3)
+    assert len(_pieces(ROWS[:8], job(reviews, per_device_batch_size=3))) == 3
+    assert torch.allclose(weights(whole), weights(parts), atol=1e-4)
+    assert not torch.allclose(weights(whole), weights(no_dropout(batch_size=16)), atol=1e-4)
+
+
+def test_the_proof_covers_frozen_layers_and_nothing_is_frozen_by_all(reviews):
+    frozen = fit(job(reviews, trainable="head"), ROWS)
+    assert frozen.hash_before == frozen.hash_after is not None
+    assert fit(job(reviews, trainable="all"), ROWS).hash_before is None
+
+
+@pytest.mark.parametrize("schedule", ["constant", "lp-ft", "gradual"])
+def test_schedules_keep_the_proof_and_record_their_phases(reviews, schedule):
+    fitted = fit(job(reviews, schedule=schedule, num_epochs=3, trainable="last:1"), ROWS)
+    phases = [epoch["phase"] for epoch in fitted.history]
+    assert (
+        phases
+        == {"constant": ["all"] * 3, "lp-ft": ["head", "head", "all"], "gradual": ["top 1", "all", "all"]}[
+            schedule
+        ]
+    )
+    assert fitted.hash_before == fitted.hash_after is not None
+
+
+def test_training_lowers_the_loss(reviews):
+    fitted = fit(job(reviews, num_epochs=10, learning_rate=3e-3), ROWS)
+    assert fitted.history[-1]["train_loss"] < 0.7 * fitted.history[0]["train_loss"]
+
+
+def test_early_stopping_keeps_the_best_epoch(reviews):
+    settings = {"num_epochs": 12, "patience": 2, "learning_rate": 3e-3, "early_stopping": True}
+    fitted = fit(job(reviews, **settings), ROWS[:24], ROWS[24:])
+    inner = [epoch["inner_loss"] for epoch in fitted.history]
+    smooth = [inner[0]]
+    for loss in inner[1:]:
+        smooth.append(0.5 * smooth[-1] + 0.5 * loss)
+    assert fitted.best_epoch == int(np.argmin(smooth)) + 1
+    assert len(fitted.history) < 12
+    again = job(reviews, **settings)
+    loss = mean_loss(fitted.model, again.task, again.encoded, ROWS[24:], again.workers)
+    assert loss == pytest.approx(inner[fitted.best_epoch - 1], rel=1e-5)
+
+
+def test_an_infinite_loss_stops_the_fold(reviews):
+    broken = job(reviews)
+    build = broken.task.build_model
+
+    def build_with_nan():
+        model = build()
+        model.classifier.bias.data[0] = float("nan")
+        return model
+
+    broken.task.build_model = build_with_nan
+    with pytest.raises(
+        RunError, match=r"not a finite number from update 1 on \(epoch 1.*Lower learning_rate"
+    ):
+        fit(broken, ROWS)
+
+
+def test_predictions_come_back_by_row_in_any_order(reviews):
+    fitted = fit(job(reviews), ROWS)
+    task, encoded, _, accelerator = reviews
+    workers = Workers(accelerator, together=False)
+    forth = predict(fitted.model, task, encoded, ROWS, workers)
+    back = predict(fitted.model, task, encoded, ROWS[::-1].copy(), workers)
+    assert sorted(forth) == ROWS.tolist()
+    assert all(np.array_equal(forth[row], back[row]) for row in forth)
+
+
+@pytest.mark.parametrize(
+    ("rows", "size", "expected"), [(10, 4, [4, 4, 2]), (9, 4, [4, 5]), (3, 8, [3]), (1, 8, [1])]
+)
+def test_no_batch_is_a_single_leftover_row(reviews, rows, size, expected):
+    batches = _batches(np.arange(rows), job(reviews, batch_size=size))
+    assert [len(batch) for batch in batches] == expected
+
+
+def test_balanced_weights_come_from_the_training_rows_only(reviews):
+    from hf_transfer.training import _class_weights
+
+    labels = np.array(reviews[1]["labels"][:])
+    rows = np.concatenate([np.flatnonzero(labels == 0)[:6], np.flatnonzero(labels == 1)[:2]])
+    assert _class_weights(job(reviews, class_weights="balanced"), rows).tolist() == pytest.approx(
+        [8 / 12, 8 / 4]
+    )
+
+
+def test_the_rate_rises_then_falls_to_zero():
+    config = RunConfig(warmup=0.2)
+    rates = [learning_rate_factor(config, step=s, total=10, phase_step=s, phase_total=10) for s in range(11)]
+    assert rates[:3] == [0.0, 0.5, 1.0]
+    assert rates[2:] == sorted(rates[2:], reverse=True)
+    assert rates[10] == 0.0
+
+
+@pytest.mark.parametrize("groups", range(1, 8))
+@pytest.mark.parametrize("epochs", range(1, 8))
+def test_phases_use_up_the_epochs_and_end_with_everything(groups, epochs):
+    names = [f"g{i}" for i in range(groups)]
+    for schedule in ("constant", "lp-ft", "gradual"):
+        phases = plan_phases(schedule, epochs, names)
+        assert sum(phase.num_epochs for phase in phases) == epochs
+        assert phases[-1].only is None
+        assert all(phase.num_epochs > 0 and names[-1] in (phase.only or names) for phase in phases)
