@@ -8,10 +8,10 @@ def main() -> int:
     try:
         from hf_transfer.cli import main as run
     except ImportError as error:
-        if (error.name or "").startswith(("hf_transfer", "")) and "hf_transfer" in str(error):
-            print(_explain(error), file=sys.stderr)
-            return 2
-        raise
+        if "hf_transfer" not in str(error):
+            raise
+        print(_explain(error), file=sys.stderr)
+        return 2
     return run()
 
 
@@ -19,8 +19,8 @@ def _explain(error: ImportError) -> str:
     if "hf-transfer-kit" in str(error):
         return f"ImportError: {error}"
     return (
-        "ImportError: the `hf_transfer` on your path is not hf-transfer-kit but another package, probably the "
-        "download accelerator of that name. To mend it: pip uninstall -y hf_transfer && "
+        "ImportError: the `hf_transfer` on your path is not hf-transfer-kit but another package, probably "
+        "the download accelerator of that name. To mend it: pip uninstall -y hf_transfer && "
         "pip install --force-reinstall --no-deps hf-transfer-kit"
     )
 

@@ -1,10 +1,8 @@
 """A run's results as a model card: README.md and its pictures, from results.json alone. No torch.
 
-What the kit writes stands between marks. Text that a person adds around them, and keys of the
-YAML header that a person adds, changes or removes, outlive every later `write_card`.
+A card that is there already is brought up to date, with what a person wrote into it; see `card_merge`.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -12,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import yaml
 
 from hf_transfer import _guard, tables  # noqa: F401
-from hf_transfer.errors import ConfigError, DataError
+from hf_transfer.card_merge import KIT, Header, join_card, merge_card, read_card, with_record
+from hf_transfer.errors import ConfigError
 from hf_transfer.resources import card_template
 
-KIT = "hf-transfer-kit"
+__all__ = ["card_header", "merge_card", "write_card"]
+
 MOST_ROWS = 50  # classes in one table
 
-Header = dict[str, Any]
 Results = dict[str, Any]
 
 
@@ -40,17 +38,15 @@ def write_card(run: str | Path) -> Path:
     run = Path(run)
     path, results = run / "README.md", _read_results(run / "results.json")
     title = tables.one_line((results["config"].get("push_to_hub") or run.resolve().name).split("/")[-1])
-    old = _split(path) if path.exists() else None
     try:
         header = card_header(results, title)
-        body = _with_record(header, _render(results, title, save_plots(run, results)))
+        text = join_card(header, with_record(header, _render(results, title, save_plots(run, results))))
     except (KeyError, jinja2.UndefinedError) as error:
         raise ConfigError(f"{run / 'results.json'} lacks what the card needs: {error}.") from error
-    if old is not None:
-        header, body = _merged_header(header, *old), _merged_body(body, old[1])
-    yaml_text = yaml.safe_dump(header, sort_keys=False, allow_unicode=True, width=1000)
+    if path.exists():
+        text = merge_card(read_card(path), text)
     part = path.with_name(".README.md.part")
-    part.write_bytes(f"---\n{yaml_text}---\n{body}".encode("utf-8", "backslashreplace"))
+    part.write_bytes(text.encode("utf-8", "backslashreplace"))
     part.replace(path)
     return path
 
@@ -181,6 +177,7 @@ def _numbers(results: Results) -> dict[str, Any]:
     """Work out for the templates what results.json does not spell out."""
     scores, classes, folds = results["scores"], results["per_class"], results["folds"]
     done = [fold for fold in folds if fold["status"] == "done"]
+    partly = [fold for fold in done if 0 < fold["train_rows_scored"] < fold["num_train"]]
     sizes = sorted({fold["num_train"] for fold in done}) or [0]
     headline = scores.get(results["primary_metric"])
     interval = headline["interval"] if headline else None
@@ -193,6 +190,7 @@ def _numbers(results: Results) -> dict[str, Any]:
         "surprise": _outside(tested, interval),
         "train_sizes": f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}",
         "overfitting": tables.overfitting(results),
+        "some_train_rows": max((fold["train_rows_scored"] for fold in partly), default=0),
         "classes": classes if len(classes) <= MOST_ROWS else worst,
         "moved": [fold for fold in done if fold["frozen_hash_before"] != fold["frozen_hash_after"]],
     }
@@ -200,101 +198,3 @@ def _numbers(results: Results) -> dict[str, Any]:
 
 def _outside(value: float | None, interval: list[float] | None) -> bool:
     return value is not None and interval is not None and not interval[0] <= value <= interval[1]
-
-
-_SECTION = re.compile(r"^<!-- hf-transfer:begin ([\w-]+) -->\n.*?^<!-- hf-transfer:end \1 -->\n", re.M | re.S)
-_MARK = re.compile(r"^<!-- hf-transfer:(begin|end) ([\w-]+) -->$", re.M)
-_RECORD = re.compile(r"^<!-- (\{\"header\": \{[^{}]*\}, \"sections\": \[[^][]*\]\}) -->$", re.M)
-
-
-def _with_record(header: Header, body: str) -> str:
-    """Add what was generated, so that the next card can tell a person's changes from the kit's."""
-    digests = {key: _digest(value) for key, value in header.items()}
-    record = json.dumps({"header": digests, "sections": list(_sections(body))})
-    own = f"<!-- hf-transfer:begin record -->\n<!-- {record} -->\n<!-- hf-transfer:end record -->"
-    return f"\n{body}\n{own}\n"
-
-
-def _digest(value: Any) -> str:
-    return hashlib.blake2b(json.dumps(value, sort_keys=True, default=str).encode(), digest_size=6).hexdigest()
-
-
-def _sections(body: str) -> dict[str, str]:
-    return {match[1]: match[0] for match in _SECTION.finditer(body)}
-
-
-def _split(path: Path) -> tuple[Header, str]:
-    """Divide a card into its header and its body, or say what is broken."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        match = re.match(r"---\n(.*?\n)?---[ \t]*(\n|\Z)", text, re.S)
-        header = (yaml.safe_load(match[1] or "") or {}) if match else {}
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise _broken(path, " ".join(str(error).split())) from error
-    if not isinstance(header, dict):
-        raise _broken(path, "its YAML header must hold 'key: value' lines")
-    body = (text[match.end() :] if match else text).rstrip("\n") + "\n"
-    marks = [match.groups() for match in _MARK.finditer(body)]
-    names = [name for _, name in marks[::2]]
-    if marks != [(kind, name) for name in names for kind in ("begin", "end")] or len(set(names)) < len(names):
-        raise _broken(path, "each <!-- hf-transfer:begin NAME --> needs an end of the same name, once")
-    return header, body
-
-
-def _broken(path: Path, what: str) -> DataError:
-    return DataError(f"{path} cannot be written again: {what}. Mend it, or move it away to start afresh.")
-
-
-def _record(body: str) -> dict[str, Any]:
-    match = _RECORD.search(_sections(body).get("record", ""))
-    return json.loads(match[1]) if match else {"header": {}, "sections": []}
-
-
-def _merged_header(new: Header, old: Header, body: str) -> Header:
-    """Keep keys that a person added or changed, and leave out what a person removed."""
-    digests, merged = _record(body)["header"], {}
-    for key in [*old, *(key for key in new if key not in old)]:
-        if key == "model-index":
-            merged[key] = _merged_index(new.get(key, []), old.get(key))
-        elif key in old and digests.get(key) != _digest(old[key]):
-            merged[key] = old[key]
-        elif key in new and (key in old or key not in digests):
-            merged[key] = new[key]
-    return {key: value for key, value in merged.items() if key != "model-index" or value}
-
-
-def _merged_index(new: list[Header], old: Any) -> list[Header]:
-    """Renew the kit's own numbers, whatever was changed about them, and keep all other results."""
-    entries = [entry for entry in old or [] if isinstance(entry, dict)] if isinstance(old, list) else []
-    merged = [dict(entry) for entry in new]
-    for entry in entries:
-        kept = [result for result in entry.get("results") or [] if not _is_ours(result)]
-        if kept and merged and merged[0]["name"] == entry.get("name"):
-            merged[0]["results"] = merged[0]["results"] + kept
-        elif kept:
-            merged.append(entry | {"results": kept})
-    return merged
-
-
-def _is_ours(result: Any) -> bool:
-    dataset = result.get("dataset") if isinstance(result, dict) else None
-    arguments = dataset.get("args") if isinstance(dataset, dict) else None
-    return isinstance(arguments, dict) and arguments.get("kit") == KIT
-
-
-def _merged_body(new: str, old: str) -> str:
-    """Renew the kit's sections where they stand; all other text stays as it is."""
-    fresh, known, before = _sections(new), _record(old)["sections"], _sections(old)
-    for name, text in before.items():
-        # A section that has nothing to say any more goes with the empty line after it.
-        gone = text + "\n" if text + "\n" in old else text
-        old = old.replace(text, fresh[name]) if name in fresh else old.replace(gone, "")
-    previous = ""
-    for name, text in fresh.items():
-        if name in before:
-            previous = name
-        elif name not in known:
-            end = f"<!-- hf-transfer:end {previous} -->\n"
-            old = old.replace(end, f"{end}\n{text}", 1) if previous else f"{old.rstrip()}\n\n{text}"
-            previous = name
-    return old

@@ -25,7 +25,8 @@ import yaml
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.config import RunConfig
-from hf_transfer.errors import ConfigError, HubError, TransferError
+from hf_transfer.errors import ConfigError, DataError, HubError, TransferError
+from hf_transfer.run_folder import check_output
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -75,17 +76,18 @@ def check_repo_id(name: str) -> None:
 
 
 def preflight(config: RunConfig) -> None:
-    """Find out before training whether its result may be pushed; nothing is sent.
+    """Find out before training whether its result may be kept and pushed; nothing is sent.
 
     Raises:
-        ConfigError: If the repository's name is not one.
+        ConfigError: If the output folder holds something else, or the repository's name is not one.
         HubError: If there is no usable token, the place is not this account's, or nobody answers.
     """
+    if not _is_main_process():
+        return
+    check_output(config)
     if config.push_to_hub is None:
         return
     check_repo_id(config.push_to_hub)
-    if not _is_main_process():
-        return
     advice = (
         "Nothing has been computed yet. Mend it, or leave out push_to_hub and publish afterwards: "
         f"{_command(config.output_dir, config.push_to_hub, config.private)}"
@@ -116,8 +118,8 @@ def push(run: str | Path, repo_id: str, *, private: bool = False) -> str:
             return f"{api.endpoint}/{repo_id}"
 
 
-def publish(result_dir: str | Path, config: RunConfig) -> None:
-    """Write the card of a finished run, and push the run if the settings say where.
+def publish(config: RunConfig) -> None:
+    """Print a finished run's summary, write its card, and push it if the settings say where.
 
     Raises:
         HubError: If the push failed; the run and its card are complete, and the message says how to go on.
@@ -125,11 +127,14 @@ def publish(result_dir: str | Path, config: RunConfig) -> None:
     if not _is_main_process():
         return
     from hf_transfer.card import write_card
+    from hf_transfer.results import read_results
+    from hf_transfer.tables import summary_text
 
-    write_card(result_dir)
-    _say(f"The card is {Path(result_dir) / 'README.md'}.")
+    run = config.output_dir
+    print(summary_text(read_results(run)))
+    print(f"\nThe card: {write_card(run)}")
     if config.push_to_hub is not None:
-        _say(f"Published at {push(result_dir, config.push_to_hub, private=config.private)}.")
+        print(f"Published: {push(run, config.push_to_hub, private=config.private)}")
 
 
 def check_card(text: str) -> None:
@@ -271,16 +276,26 @@ def _check_account(api: "HfApi", repo_id: str) -> None:
     if get_token() is None:
         raise HubError(f"There is no Hub token. {_LOG_IN}")
     who = api.whoami()
-    user, role = who.get("name"), who.get("auth", {}).get("accessToken", {}).get("role")
-    if role == "read":
-        raise HubError(f"The token of {user!r} may only read. {_LOG_IN}")
-    writable = [user, *(org["name"] for org in who.get("orgs") or () if org.get("roleInOrg") != "read")]
+    user, token = who.get("name"), who.get("auth", {}).get("accessToken", {})
     namespace = repo_id.partition("/")[0]
+    writable = [user, *(org["name"] for org in who.get("orgs") or () if org.get("roleInOrg") != "read")]
     if namespace.casefold() not in {str(name).casefold() for name in writable}:
         raise HubError(
             f"{repo_id!r} is under {namespace!r}, but the token is for {user!r}, who may write under "
             f"{', '.join(map(str, writable))}."
         )
+    if token.get("role") == "read" or not _covers(token.get("fineGrained"), {namespace, repo_id}):
+        raise HubError(f"The token of {user!r} may not write to {repo_id!r}. {_LOG_IN}")
+
+
+def _covers(fine_grained: dict[str, Any] | None, names: set[str]) -> bool:
+    """Whether a token of chosen permissions, where it is one, may write to one of `names`."""
+    places = {
+        scope["entity"].get("name", "").casefold()
+        for scope in (fine_grained or {}).get("scoped", ())
+        if any(word.startswith("repo.") and word.endswith("write") for word in scope["permissions"])
+    }
+    return not fine_grained or not places.isdisjoint({name.casefold() for name in names})
 
 
 def _check_repo(info: "ModelInfo", card: str | None, private: bool) -> None:
@@ -288,18 +303,19 @@ def _check_repo(info: "ModelInfo", card: str | None, private: bool) -> None:
     if private and not info.private:
         raise HubError(f"{info.id} exists and is public. Make it private in its settings, or choose another.")
     others = sorted({file.rfilename for file in info.siblings or ()} - _NO_MODEL)
-    if others and TAG not in _tags(card):
+    if others and not _is_ours(card or ""):
         raise HubError(
             f"{info.id} already holds another model ({', '.join(others[:3])}): its card has no tag "
             f"{TAG!r}. Choose another name, or add the tag to its card to have it replaced."
         )
 
 
-def _tags(card: str | None) -> list[str]:
+def _is_ours(card: str) -> bool:
+    """Tell a card of the kit by its tag; or by a mark, if a person has put in other tags."""
     try:
-        return list(_front_matter(card or "").get("tags") or ())
+        return TAG in (_front_matter(card).get("tags") or ()) or "<!-- hf-transfer:begin " in card
     except HubError:
-        return []
+        return False
 
 
 def _synchronise(api: "HfApi", repo_id: str, files: Mapping[str, Path], private: bool) -> None:
@@ -381,8 +397,11 @@ def _merged(remote: str | None, ours: Path) -> bytes:
     if remote is not None and remote != text:
         from hf_transfer.card import merge_card
 
-        text = merge_card(remote, text)
-        check_card(text)
+        try:
+            text = merge_card(remote, text)
+            check_card(text)
+        except (DataError, HubError) as error:
+            raise HubError(f"The card on the Hub cannot be brought up to date. {error}") from error
     return text.encode()
 
 

@@ -114,9 +114,9 @@ def build_model(
     Raises:
         ModelError: If the checkpoint is for another task, or lacks weights below the head.
     """
-    config = _with_labels(base, label_names)
     try:
         with quiet():
+            config = _with_labels(base, label_names)
             if settings.from_scratch or not base.has_weights:
                 return _random_model(base, auto_class, config)
             model = _pretrained_model(base, auto_class, config)
@@ -139,7 +139,8 @@ def bare_model(settings: RunConfig) -> nn.Module:
     from transformers import AutoModelForImageClassification, AutoModelForSequenceClassification
 
     base = open_base_model(settings)
-    config = _with_labels(base, ("a", "b"))
+    with quiet():
+        config = _with_labels(base, ("a", "b"))
     problem: Exception | None = None
     for auto_class in (AutoModelForImageClassification, AutoModelForSequenceClassification):
         try:

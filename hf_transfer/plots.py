@@ -97,7 +97,7 @@ def fold_scores(results: dict[str, Any]) -> Figure | None:
         for source, style in (("train_scores", _ON_TRAINING_ROWS), ("scores", _HELD_OUT)):
             _draw_folds(axes, row, [fold[source].get(metric) for fold in folds], style)
     axes.set_yticks(range(len(metrics)), [metric_name(name, results["task"]) for name in metrics])
-    axes.set_ylim(len(metrics) - 0.45, -0.55)
+    axes.set_ylim(len(metrics) - 0.5, -0.4)
     axes.set_xlabel("score")
     axes.grid(axis="x", color="0.9")
     _legend_above(axes)
@@ -200,19 +200,19 @@ def _axes(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def _draw_score(axes: Axes, row: int, score: dict[str, Any]) -> None:
+    # The interval is about the pooled score, which may lie off the mean where folds are small. Both
+    # stand below the dots, as many dots would hide them.
+    below = row + 0.29
     if score["interval"]:
         axes.plot(
-            score["interval"], [row, row], color=BLUE, alpha=0.22, linewidth=11, solid_capstyle="butt",
+            score["interval"], [below, below], color=BLUE, alpha=0.4, linewidth=5, solid_capstyle="butt",
             label="95 % interval",
         )  # fmt: skip
-    # The pooled score is what the interval is about; it may lie off the mean where folds are small.
-    marks = (("mean", 0.24, "black", "-"), ("pooled", 0.16, BLUE, ":"))
-    for name, height, colour, line in marks:
-        if score[name] is not None:
-            ends = [row - height, row + height]
-            axes.plot(
-                [score[name]] * 2, ends, color=colour, linestyle=line, linewidth=2, label=name, zorder=3
-            )
+    if score["pooled"] is not None:
+        axes.plot(
+            [score["pooled"]] * 2, [below - 0.08, below + 0.08], color=BLUE, linewidth=2, label="pooled"
+        )
+    axes.plot([score["mean"]] * 2, [row - 0.2, row + 0.2], color="black", linewidth=2, zorder=3, label="mean")
 
 
 def _draw_folds(axes: Axes, row: int, values: Sequence[float | None], style: dict[str, Any]) -> None:

@@ -38,7 +38,6 @@ class FoldResult:
     error: str | None = None
     frozen_hash_before: str | None = None
     frozen_hash_after: str | None = None
-    cut: int = 0
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 import hf_transfer
+from hf_transfer import _guard  # noqa: F401
 from hf_transfer.environment import command, device_name, versions
 from hf_transfer.layers import freeze, freeze_table
 from hf_transfer.models import head_note

@@ -258,7 +258,7 @@ class _Stopper:
         freezing = self.fitted.freezing
         yield from ((n, p) for n, p in self.fitted.model.named_parameters() if n in freezing.trainable)
         yield from (
-            (n, b) for n, b in self.fitted.model.named_buffers() if n.rpartition(".")[0] not in freezing.held
+            (n, b) for n, b in self.fitted.model.named_buffers() if n.rpartition(".")[0] in freezing.moving
         )
 
 

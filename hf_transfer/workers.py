@@ -59,12 +59,14 @@ def make_accelerator(config: RunConfig) -> Accelerator:
     processes fewer threads, and then two processes would not find what one finds.
     """
     accelerator = Accelerator(
+        # Without a GPU, several processes join (through gloo) only when told that they are on processors.
+        cpu=not torch.accelerator.is_available(),
         mixed_precision=config.mixed_precision,
         kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
     )
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
-    elif accelerator.num_processes > 1 and accelerator.device.type == "cpu":
+    elif accelerator.device.type == "cpu" and "ACCELERATE_MIXED_PRECISION" in os.environ:  # launched
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         torch.set_num_threads(min(cores, psutil.cpu_count(logical=False) or cores))
     return accelerator

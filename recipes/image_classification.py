@@ -1,11 +1,22 @@
-"""Pictures into classes: timm, ViT or ResNet under 5-fold cross-validation, to a published card.
+"""Pictures into classes: timm, ViT or ResNet under 5-fold cross-validation, to a model card.
 
     python recipes/image_classification.py --base_model timm/resnet50.a1_in1k --trainable last:4
     python recipes/image_classification.py --base_model builtin:digits-resnet --dataset builtin:digits_5to9
-    accelerate launch --config_file accelerate_config.yaml recipes/image_classification.py
+    accelerate launch --config_file accelerate_config.yaml recipes/image_classification.py --num_folds 10
+
+The second line needs no network. All settings: --help.
 """
 
-from hf_transfer import ImageClassification, RunConfig, cross_validate, open_dataset, preflight, publish, run_recipe
+from hf_transfer import (
+    CrossValidationResult,
+    ImageClassification,
+    RunConfig,
+    cross_validate,
+    open_dataset,
+    preflight,
+    publish,
+    run_recipe,
+)
 
 DEFAULTS = RunConfig(
     base_model="google/vit-base-patch16-224-in21k",
@@ -17,13 +28,14 @@ DEFAULTS = RunConfig(
 )
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> CrossValidationResult:
+    """From the command line to the card."""
     config = RunConfig.from_args(DEFAULTS, argv, description=__doc__)
-    preflight(config)  # before hours of training: may we write there?
+    preflight(config)  # before hours of training: may we write what we are going to write?
     data = open_dataset(config, ImageClassification.kind)
     task = ImageClassification(config, data.label_names)
     result = cross_validate(task, data, config)
-    publish(result, config)
+    publish(config)
     return result
 
 

@@ -1,11 +1,22 @@
-"""Sentiment of movie reviews: BERT or RoBERTa under 5-fold cross-validation, to a published card.
+"""Sentiment of reviews: BERT or RoBERTa under 5-fold cross-validation, to a model card.
 
     python recipes/sentiment.py --trainable last:4 --learning_rate 3e-5
-    python recipes/sentiment.py --base_model builtin:tiny-bert --dataset builtin:reviews
-    accelerate launch --config_file accelerate_config.yaml recipes/sentiment.py
+    python recipes/sentiment.py --base_model builtin:tiny-bert --dataset builtin:reviews --learning_rate 1e-3
+    accelerate launch --config_file accelerate_config.yaml recipes/sentiment.py --num_folds 10
+
+The second line needs no network. All settings: --help.
 """
 
-from hf_transfer import RunConfig, SequenceClassification, cross_validate, open_dataset, preflight, publish, run_recipe
+from hf_transfer import (
+    CrossValidationResult,
+    RunConfig,
+    SequenceClassification,
+    cross_validate,
+    open_dataset,
+    preflight,
+    publish,
+    run_recipe,
+)
 
 DEFAULTS = RunConfig(
     base_model="FacebookAI/roberta-base",
@@ -17,13 +28,14 @@ DEFAULTS = RunConfig(
 )
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> CrossValidationResult:
+    """From the command line to the card."""
     config = RunConfig.from_args(DEFAULTS, argv, description=__doc__)
-    preflight(config)  # before hours of training: may we write there?
+    preflight(config)  # before hours of training: may we write what we are going to write?
     data = open_dataset(config, SequenceClassification.kind)
     task = SequenceClassification(config, data.label_names)
     result = cross_validate(task, data, config)
-    publish(result, config)
+    publish(config)
     return result
 
 

@@ -13,13 +13,14 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 import yaml
+from fake_run import TASKS, make_run
 from hub_server import HubServer
 from huggingface_hub import constants
 from huggingface_hub.utils import validate_repo_id
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_transfer import card, hub
+from hf_transfer import card, hub, tables
 from hf_transfer.config import RunConfig
 from hf_transfer.errors import ConfigError, HubError
 from hf_transfer.hub import check_card, check_repo_id, preflight, publish, push
@@ -110,17 +111,6 @@ def asked(tmp_path) -> RunConfig:
     return RunConfig(push_to_hub=REPO, output_dir=str(tmp_path / "my run"))
 
 
-@pytest.fixture(autouse=True)
-def _merge(monkeypatch):
-    """Renew the generated block in the card that is there."""
-
-    def merge_card(old: str, new: str) -> str:
-        pattern = re.compile(BLOCK.format(".*?"), re.DOTALL)
-        return pattern.sub(lambda _: pattern.search(new)[0], old) if pattern.search(old) else new
-
-    monkeypatch.setattr(card, "merge_card", merge_card, raising=False)
-
-
 WORD = st.text("abcXYZ019_", min_size=1, max_size=20)
 
 
@@ -182,8 +172,26 @@ class TestPreflight:
 
     def test_a_token_that_may_only_read_is_told(self, server, asked):
         server.account(TOKEN, "ada", role="read")
-        with pytest.raises(HubError, match=r"The token of 'ada' may only read\..*HF_TOKEN"):
+        with pytest.raises(HubError, match=r"The token of 'ada' may not write to 'ada/reviews'\..*HF_TOKEN"):
             preflight(asked)
+
+    @pytest.mark.parametrize(
+        ("place", "permissions", "enough"),
+        [
+            ("ada", ["repo.content.read", "repo.write"], True), (REPO, ["repo.write"], True),
+            ("ada", ["repo.content.read", "discussion.write"], False), ("ada/other", ["repo.write"], False),
+        ],
+    )  # fmt: skip
+    def test_a_fine_grained_token_must_cover_the_place(self, server, asked, place, permissions, enough):
+        server.account(TOKEN, "ada", role="fineGrained")
+        scope = {"entity": {"type": "user", "name": place}, "permissions": permissions}
+        token = server.accounts[TOKEN]["auth"]["accessToken"]
+        token["fineGrained"] = {"global": [], "scoped": [scope]}
+        if enough:
+            preflight(asked)
+        else:
+            with pytest.raises(HubError, match="may not write to 'ada/reviews'"):
+                preflight(asked)
 
     @pytest.mark.parametrize("namespace", ["grace", "museum"])
     def test_a_foreign_namespace_is_told_with_those_that_are_open(self, server, namespace):
@@ -288,6 +296,7 @@ class TestPush:
         assert "accuracy 0.91" not in text
         push(run.path, REPO)
         assert len(server.repos[REPO].commits) == 3
+        assert (run.path / "README.md").read_text() == FRONT + BLOCK.format("accuracy 0.95")
 
     def test_does_not_write_over_a_model_made_by_others(self, run, server):
         server.add_repo(REPO, {"model.safetensors": b"\7", "README.md": b"---\nlicense: mit\n---\nmine\n"})
@@ -295,10 +304,20 @@ class TestPush:
             push(run.path, REPO)
         assert server.repos[REPO].files["model.safetensors"] == b"\7"
 
-    def test_takes_an_empty_repository(self, run, server):
-        server.add_repo(REPO, {"LICENSE": b"MIT"})
+    def test_takes_an_empty_repository_with_a_card_by_hand(self, run, server):
+        by_hand = b"---\nlicense: apache-2.0\ntags: [films]\n---\nComing soon.\n"
+        server.add_repo(REPO, {"LICENSE": b"MIT", "README.md": by_hand})
+        push(run.path, REPO)
         push(run.path, REPO)
         assert server.repos[REPO].files.keys() >= PUSHED
+        assert "Coming soon." in server.repos[REPO].files["README.md"].decode()
+        assert len(server.repos[REPO].commits) == 3
+
+    def test_a_broken_card_on_the_hub_is_told(self, run, server):
+        push(run.path, REPO)
+        server.add_repo(REPO, {"README.md": (FRONT + "<!-- hf-transfer:begin scores -->\n").encode()})
+        with pytest.raises(HubError, match="The card on the Hub cannot be brought up to date"):
+            push(run.path, REPO)
 
     def test_a_run_without_a_final_model_goes_without_weights(self, run, server):
         run.write("results.json", json.dumps({"final": {"kind": "none", "path": None}}))
@@ -307,8 +326,10 @@ class TestPush:
         push(run.path, REPO)
         assert "README.md" in server.repos[REPO].files
 
-    def test_leaves_the_client_as_it_was(self, run, server):
+    def test_keeps_off_xet_and_leaves_the_client_as_it_was(self, run, server, monkeypatch):
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
         push(run.path, REPO)
+        assert server.asked("GET", "xet") == 0
         assert huggingface_hub.get_session().timeout.read is None
         assert constants.HF_HUB_DISABLE_XET is False
 
@@ -482,6 +503,12 @@ class TestFaults:
         with pytest.raises(HubError, match="license must be one of"):
             push(run.path, REPO)
 
+    def test_a_token_that_the_server_repeats_is_not_shown(self, run, server, capsys):
+        server.fault("GET", INFO, status=500, body=json.dumps({"error": f"bad {TOKEN}"}).encode(), times=99)
+        with pytest.raises(HubError, match=r"bad \*\*\*") as caught:
+            push(run.path, REPO)
+        assert TOKEN not in str(caught.value) + capsys.readouterr().err
+
     def test_a_damaged_card_is_not_merged(self, run, server):
         push(run.path, REPO)
         text = server.repos[REPO].files["README.md"].replace(b"accuracy 0.91", b"accuracy 0.19")
@@ -509,36 +536,49 @@ class TestPublish:
     @pytest.fixture(autouse=True)
     def written(self, monkeypatch):
         written = []
-        monkeypatch.setattr(card, "write_card", written.append)
+
+        def write_card(path):
+            written.append(path)
+            return f"{path}/README.md"
+
+        monkeypatch.setattr(card, "write_card", write_card)
+        monkeypatch.setattr(tables, "summary_text", lambda results: "the summary")
         return written
 
-    def test_writes_the_card_and_says_where_it_is(self, run, server, written, capsys):
-        publish(run.path, RunConfig())
-        assert written == [run.path]
-        assert str(run.path / "README.md") in capsys.readouterr().err
+    def config(self, run, **settings):
+        return RunConfig(output_dir=str(run.path), **settings)
+
+    def test_shows_the_summary_and_where_the_card_is(self, run, server, written, capsys):
+        publish(self.config(run))
+        shown = capsys.readouterr().out
+        assert written == [str(run.path)]
+        assert "the summary" in shown
+        assert f"The card: {run.path / 'README.md'}" in shown
         assert server.requests == []
 
     def test_pushes_where_the_settings_say(self, run, server, capsys):
-        publish(str(run.path), RunConfig(push_to_hub=REPO, private=True))
+        publish(self.config(run, push_to_hub=REPO, private=True))
         assert server.repos[REPO].private
-        assert f"{server.url}/{REPO}" in capsys.readouterr().err
+        assert f"Published: {server.url}/{REPO}" in capsys.readouterr().out
 
-    def test_a_failed_push_leaves_the_run_and_the_command(self, run, server, asked):
+    def test_a_failed_push_leaves_the_run_and_the_command(self, run, server):
         server.fault("POST", "/repos/create", status=500, times=99)
         before = run.contents()
         with pytest.raises(HubError, match=f"Go on with: hf-transfer push '.*' {REPO}"):
-            publish(run.path, asked)
+            publish(self.config(run, push_to_hub=REPO))
         assert run.contents() == before
 
-    def test_other_processes_write_nothing(self, run, server, asked, written, monkeypatch):
+    def test_other_processes_write_nothing(self, run, server, written, monkeypatch):
         monkeypatch.setenv("RANK", "3")
-        publish(run.path, asked)
+        publish(self.config(run, push_to_hub=REPO))
         assert (written, server.requests) == ([], [])
 
 
 class TestCard:
-    def test_a_good_card_passes(self):
-        check_card(FRONT + "# Reviews")
+    @pytest.mark.parametrize("task", TASKS)
+    def test_what_the_kit_writes_passes(self, tmp_path, task):
+        make_run(tmp_path / "run", task)
+        check_card(card.write_card(tmp_path / "run").read_text())
 
     @pytest.mark.parametrize(
         ("old", "new", "words"),

@@ -54,7 +54,7 @@ def test_the_legend_explains_each_mark_once(run: tuple[Path, dict[str, Any]]) ->
     legend = axes_of(plots.fold_scores(run[1])).get_legend()
     assert legend is not None
     texts = [text.get_text() for text in legend.get_texts()]
-    assert texts == ["95 % interval", "mean", "pooled", "a fold, training rows", "a fold, held-out rows"]
+    assert texts == ["95 % interval", "pooled", "mean", "a fold, training rows", "a fold, held-out rows"]
 
 
 def test_log_loss_is_drawn_only_where_nothing_else_is(run: tuple[Path, dict[str, Any]]) -> None:

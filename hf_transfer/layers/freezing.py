@@ -17,12 +17,12 @@ from hf_transfer.layers.selection import Selection, is_norm, select_parameters
 
 @dataclass(frozen=True)
 class Freezing:
-    """What `freeze` did: the groups, the parameters that learn, and the modules held in eval mode."""
+    """What `freeze` did: the groups, the parameters that learn, and the modules that move in training."""
 
     spec: str
     groups: tuple[LayerGroup, ...]
     trainable: frozenset[str]
-    held: frozenset[str]
+    moving: frozenset[str]
 
     @property
     def frozen_groups(self) -> tuple[str, ...]:
@@ -30,7 +30,7 @@ class Freezing:
         return tuple(
             group.name
             for group in self.groups
-            if self.trainable.isdisjoint(group.parameters) and self.held.issuperset(group.modules)
+            if self.trainable.isdisjoint(group.parameters) and self.moving.isdisjoint(group.modules)
         )
 
 
@@ -65,13 +65,14 @@ def freeze(
     selection = selection.within(name for name, _ in model.named_parameters())
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in selection.names)
-    held = _held_modules(model, groups, selection)
+    moving = _moving_modules(model, groups, selection)
+    held = _held_modules(model, moving)
     for name, module in model.named_modules():
         _release(module)
         if name in held:
             _hold(module)
     model.train(model.training)
-    return Freezing(trainable, groups, selection.names, frozenset(held))
+    return Freezing(trainable, groups, selection.names, moving)
 
 
 def parameter_groups(
@@ -126,7 +127,7 @@ def _frozen_tensors(model: nn.Module, freezing: Freezing) -> Iterator[tuple[str,
         if name not in freezing.trainable:
             yield name, parameter
     for name, buffer in model.named_buffers():
-        if name.rpartition(".")[0] in freezing.held:
+        if name.rpartition(".")[0] not in freezing.moving:
             yield name, buffer
 
 
@@ -160,12 +161,12 @@ def _norm_mode(modules: dict[str, nn.Module], freezing: Freezing) -> str:
     if not norms:
         return "-"
     learns = [name for name in norms if any(f"{name}.{p}" in freezing.trainable for p in ("weight", "bias"))]
-    return "learns" if learns else "fixed" if freezing.held.issuperset(norms) else "moves"
+    return "learns" if learns else "fixed" if freezing.moving.isdisjoint(norms) else "moves"
 
 
 def _dropout_mode(modules: dict[str, nn.Module], freezing: Freezing) -> str:
     drops = [name for name, module in modules.items() if "drop" in type(module).__name__.lower()]
-    return "-" if not drops else "off" if freezing.held.issuperset(drops) else "on"
+    return "-" if not drops else "off" if freezing.moving.isdisjoint(drops) else "on"
 
 
 def _with_aliases(model: nn.Module, groups: Sequence[LayerGroup]) -> tuple[LayerGroup, ...]:
@@ -189,8 +190,8 @@ def _check_ties(model: nn.Module, names: frozenset[str]) -> None:
             )
 
 
-def _held_modules(model: nn.Module, groups: Sequence[LayerGroup], selection: Selection) -> set[str]:
-    """Modules to keep in eval mode: frozen ones, and containers in which everything is frozen."""
+def _moving_modules(model: nn.Module, groups: Sequence[LayerGroup], selection: Selection) -> frozenset[str]:
+    """Modules of the groups that learn, drop out or gather statistics."""
     moving = set()
     for group in groups:
         active = not selection.active.isdisjoint(group.parameters)
@@ -205,8 +206,13 @@ def _held_modules(model: nn.Module, groups: Sequence[LayerGroup], selection: Sel
                 moves = bool(own & selection.names) if own else active
             if moves:
                 moving.add(name)
+    return frozenset(moving)
+
+
+def _held_modules(model: nn.Module, moving: frozenset[str]) -> frozenset[str]:
+    """Modules to keep in eval mode: frozen ones, and containers in which everything is frozen."""
     above = {name[:i] for name in moving for i, letter in enumerate(name) if letter == "."} | {""}
-    return {name for name, _ in model.named_modules() if name not in moving | above}
+    return frozenset(name for name, _ in model.named_modules() if name not in moving | above)
 
 
 def _stay_in_eval(self: nn.Module, mode: bool = True) -> nn.Module:

@@ -1,0 +1,111 @@
+"""Who may import whom, and what stays light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import hf_transfer
+
+PACKAGE = Path(hf_transfer.__file__).parent
+HEAVY = {"torch", "transformers", "timm", "torchvision"}
+LIGHT = [
+    *("__init__", "_guard", "errors", "config", "results", "statistics", "metrics", "scorers", "cli", "card"),
+    *("card_merge", "hub", "plots", "tables", "resources", "run_folder", "environment", "wording", "network"),
+]
+
+# From top to bottom: a module imports only from its own line or from lines below it.
+ORDER = [
+    {"cli", "__main__"},
+    {"describe", "inference", "doctor"},
+    {"card", "card_merge", "hub", "plots", "tables", "resources", "audit", "similarity"},
+    {"cross_validation"},
+    {"summary"},
+    {"study"},
+    {"training", "scoring", "encoding", "tracking", "workers", "schedule"},
+    {"tasks", "tokens", "image_processing", "models"},
+    {"folds", "layers", "metrics", "scorers", "data", "builtin", "network"},
+    {"run_folder"},
+    {"config", "results", "errors", "statistics", "environment", "wording", "progress", "_guard", ""},
+]
+
+
+def modules() -> list[Path]:
+    return [path for path in PACKAGE.rglob("*.py") if "make_" not in path.name]
+
+
+def room(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return "" if parts == ("__init__",) else parts[0]
+
+
+def imports(path: Path) -> set[str]:
+    """Names that a module imports when it is imported itself; not those inside functions or for types."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= (
+                {node.module}
+                if node.module != "hf_transfer"
+                else {f"hf_transfer.{a.name}" for a in node.names}
+            )
+    return found
+
+
+def level(name: str) -> int:
+    return next(i for i, rooms in enumerate(ORDER) if name in rooms)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_go_downwards(path):
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] == "hf_transfer" and len(parts) > 1 and not parts[1].startswith("__version"):
+            target = parts[1] if any(parts[1] in rooms for rooms in ORDER) else ""
+            assert level(room(path)) <= level(target), f"{room(path)} imports {name}"
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_light_modules_import_nothing_heavy(name):
+    assert not {module.split(".")[0] for module in imports(PACKAGE / f"{name}.py")} & HEAVY
+
+
+def test_every_public_module_checks_the_packages_name():
+    for path in modules():
+        if (
+            path.name not in {"__init__.py", "_guard.py", "errors.py", "__main__.py"}
+            and path.parent.name != "tasks"
+        ):
+            text = path.read_text(encoding="utf-8")
+            assert "_guard" in text, path
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import hf_transfer",
+        "from hf_transfer.cli import main; main([])",
+        "from hf_transfer import RunConfig",
+        "from hf_transfer.tasks import task_class; task_class('text-classification')",
+        "from hf_transfer.card import write_card",
+    ],
+)
+def test_torch_stays_out(code):
+    check = f"{code}\nimport sys; sys.exit(any(m in sys.modules for m in {HEAVY!r}))"
+    assert subprocess.run([sys.executable, "-c", check], capture_output=True, timeout=120).returncode == 0
+
+
+def test_the_public_door_opens_on_every_name():
+    assert sorted(hf_transfer.__all__) == hf_transfer.__all__
+    for name in hf_transfer.__all__:
+        assert getattr(hf_transfer, name).__name__ == name
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = hf_transfer.nothing
