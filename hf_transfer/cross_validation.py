@@ -82,27 +82,19 @@ def refit(study: Study, results: Sequence[FoldResult]) -> tuple[dict[str, Any], 
     """
     if study.config.final == "none":
         return {"kind": "none", "path": None, "num_epochs": None, "num_rows": None}, None
-    alone = not study.workers.together
+    test = study.of_test_rows()
+    if test is not None:
+        _ = test.encoded  # by all processes: they wait for each other there
     epochs = round(median(r.num_epochs for r in results if r.status == "done"))
     made = {"kind": "refit", "path": "model", "num_epochs": epochs, "num_rows": len(study.uids)}
-    if alone and not study.accelerator.is_main_process:
+    if not study.workers.together and not study.accelerator.is_main_process:
         return made, None
     config = replace(study.config, num_epochs=epochs, early_stopping=False)
-    whole = replace(study, config=config)
-    fitted = whole.fit(np.arange(len(study.uids)), derive_seed(config.seed, "final"), "final model")
-    test = _test_scores(whole, fitted)
+    everything = np.arange(len(study.uids))
+    fitted = study.fit(everything, derive_seed(config.seed, "final"), "final model", config=config)
     if study.accelerator.is_main_process:
         _save_model(study.task, fitted, study.folder.path / "model")
-    return made, test
-
-
-def _test_scores(study: Study, fitted: Fitted) -> dict[str, Any] | None:
-    if study.data.test is None:
-        return None
-    rows = study.data.test
-    fingerprint = f"test of {study.data.fingerprint}"
-    test = replace(study, data=replace(study.data, rows=rows, test=None, fingerprint=fingerprint))
-    return {"num_rows": len(rows), "scores": test.scores(test.table(fitted, np.arange(len(rows)), 0, 0))}
+    return made, None if test is None else test.score_all(fitted)
 
 
 def _save_model(task: Task, fitted: Fitted, folder: Path) -> None:

@@ -139,7 +139,7 @@ class Study:
         began = time.monotonic()
         tracker = FoldTracker(self.config, f"r{repeat}f{fold}") if self.workers.rank == 0 else None
         try:
-            fitted = self.fit(train, result.seed, f"repeat {repeat + 1}, fold {fold + 1}", tracker)
+            fitted = self.fit(train, result.seed, f"repeat {repeat + 1}, fold {fold + 1}", tracker=tracker)
             table = self.table(fitted, valid, repeat, fold)
             result = self._scored(result, fitted, table, train)
             history = fitted.history
@@ -157,16 +157,38 @@ class Study:
                 tracker.finish(result.scores)
         return result
 
-    def fit(self, rows: Rows, seed: int, title: str, tracker: FoldTracker | None = None) -> Fitted:
+    def of_test_rows(self) -> "Study | None":
+        """The same task and processes on the untouched rows, if there are any."""
+        rows = self.data.test
+        if rows is None:
+            return None
+        fingerprint = f"test of {self.data.fingerprint}"
+        return replace(self, data=replace(self.data, rows=rows, test=None, fingerprint=fingerprint))
+
+    def score_all(self, fitted: Fitted) -> dict[str, Any]:
+        """Score a model on all rows of this study, which it has not learned from."""
+        rows = np.arange(len(self.uids))
+        return {"num_rows": len(rows), "scores": self.scores(self.table(fitted, rows, 0, 0))}
+
+    def fit(
+        self,
+        rows: Rows,
+        seed: int,
+        title: str,
+        *,
+        tracker: FoldTracker | None = None,
+        config: RunConfig | None = None,
+    ) -> Fitted:
         """Train a fresh model on some rows, with an inner split for early stopping when asked."""
+        config = config or self.config
         learn, inner = rows, None
-        if self.config.early_stopping and len(rows) >= _FEWEST_TO_STOP_EARLY:
+        if config.early_stopping and len(rows) >= _FEWEST_TO_STOP_EARLY:
             learn, stop = inner_split(
                 rows, self.uids, seed=seed, columns=self.columns, scheme=self.config.scheme
             )
             inner = encoded_positions(self.row_of, stop)
         report = tracker.epoch if tracker else None
-        job = Job(self.task, self.encoded, self.config, seed, self.workers, title, report)
+        job = Job(self.task, self.encoded, config, seed, self.workers, title, report)
         fitted = fit(job, encoded_positions(self.row_of, learn), inner)
         if fitted.hash_before != fitted.hash_after:
             raise RunError(

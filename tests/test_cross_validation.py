@@ -158,10 +158,10 @@ def test_repeats_use_other_folds(reviews_config):
 def test_a_failed_fold_is_reported_and_the_rest_kept(reviews_config, monkeypatch):
     original = Study.fit
 
-    def fail_in_fold_1(self, rows, seed, title, tracker=None):
+    def fail_in_fold_1(self, rows, seed, title, **options):
         if "fold 2" in title:
             raise RunError("the loss is not a finite number")
-        return original(self, rows, seed, title, tracker)
+        return original(self, rows, seed, title, **options)
 
     monkeypatch.setattr(Study, "fit", fail_in_fold_1)
     result = run(reviews_config)

@@ -66,8 +66,6 @@ def test_several_processes_find_what_one_finds(recipe, processes, tmp_path):
         *SMALL,
         "--num_folds",
         "3",
-        "--final",
-        "none",
         "--output_dir",
     ]
     launch = [
