@@ -2,18 +2,20 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-DEMO := --base_model builtin:digits-resnet --dataset builtin:digits_5to9 --num_epochs 6 --batch_size 32 \
-        --learning_rate 3e-3 --final refit --overwrite
+DEMO := --base_model builtin:digits-resnet --dataset builtin:digits_5to9 --max_rows 100 --num_epochs 5 \
+        --batch_size 16 --overwrite
 
 .PHONY: demo test test-all check bench clean
 
 # Digits 5 to 9 with a backbone that has only ever seen 0 to 4, in three ways under the same folds.
 demo: $(VENV)/.installed
-	$(BIN)/python recipes/image_classification.py $(DEMO) --trainable head --output_dir runs/demo-frozen
-	$(BIN)/python recipes/image_classification.py $(DEMO) --trainable last:2 --output_dir runs/demo-last-blocks
-	$(BIN)/python recipes/image_classification.py $(DEMO) --from_scratch --trainable all --output_dir runs/demo-from-scratch
+	$(BIN)/python recipes/image_classification.py $(DEMO) --trainable head --lr 1e-2 --output_dir runs/frozen-backbone
 	@echo
-	@$(BIN)/hf-transfer compare runs/demo-frozen runs/demo-last-blocks runs/demo-from-scratch
+	$(BIN)/python recipes/image_classification.py $(DEMO) --trainable last:2 --lr 3e-3 --output_dir runs/last-blocks
+	@echo
+	$(BIN)/python recipes/image_classification.py $(DEMO) --from_scratch --lr 3e-3 --output_dir runs/from-scratch
+	@echo
+	$(BIN)/hf-transfer compare runs/frozen-backbone runs/last-blocks runs/from-scratch
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
