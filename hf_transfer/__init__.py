@@ -4,6 +4,7 @@ The names in `__all__` are resolved on first use, so that importing the package 
 libraries import `hf_transfer` only to see whether the download accelerator of that name is there.
 """
 
+import os
 from importlib import import_module
 from typing import Any
 
@@ -40,6 +41,9 @@ __all__ = sorted(_HOMES)
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
+        # Waiting threads sleep instead of spin, or two processes on the same cores slow each other
+        # down twentyfold. torch reads this when it is loaded, which the next line may do.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         return getattr(import_module(f"hf_transfer.{_HOMES[name]}"), name)
     if name in {"download", "multipart_upload"}:
         # RuntimeError, as an AttributeError makes old Hub clients say "pip install hf_transfer".

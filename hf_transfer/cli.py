@@ -20,7 +20,6 @@ _INTERRUPTED = 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; gives the exit code that the errors' tree says."""
-    _share_the_processor()
     words = list(sys.argv[1:] if argv is None else argv)
     return _guarded(lambda: _run_verb(words), debug="--debug" in words)
 
@@ -30,21 +29,12 @@ def run_recipe(recipe: Callable[[], Any]) -> NoReturn:
 
     Exit code 4 tells that some folds failed and the rest is reported.
     """
-    _share_the_processor()
 
     def run() -> int:
         result = recipe()
         return 4 if getattr(result, "failed", ()) else 0
 
     sys.exit(_guarded(run, debug="--debug" in sys.argv))
-
-
-def _share_the_processor() -> None:
-    """Let waiting threads sleep instead of spin; torch reads it when it is loaded.
-
-    Spinning threads of two processes on the same cores slow each other down twentyfold.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _guarded(run: Callable[[], int], *, debug: bool) -> int:

@@ -6,58 +6,29 @@ lost answer, a second try and a second call all end in the same state without a 
 
 import hashlib
 import io
-import json
-import math
 import os
-import random
 import re
 import shlex
-import sys
-import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.config import RunConfig
-from hf_transfer.errors import ConfigError, DataError, HubError, TransferError
+from hf_transfer.errors import ConfigError, DataError, HubError
+from hf_transfer.hub_client import LOG_IN, TAG, client, explained, patiently, say
+from hf_transfer.hub_files import WEIGHTS, check_card, collect, front_matter
 from hf_transfer.run_folder import check_output
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import ModelInfo, RepoSibling
 
-TAG = "hf-transfer-kit"  # among the tags of a card that the kit wrote
 ANSWER_SECONDS = 60.0  # longest silence of the server in the middle of a request
 PREFLIGHT_SECONDS = 15.0  # a run should not wait longer to learn that nobody answers
 RETRY_SECONDS = 300.0  # no new attempt to push after this time
-FIRST_PAUSE = 1.0  # seconds; doubles with each attempt
-
-_AT_ROOT = ("README.md", "results.json", "config.yaml", "folds.parquet", "predictions.parquet")
-_IN_MODEL = {".safetensors", ".json", ".txt", ".model", ".jinja"}
-_TRAINING_STATE = re.compile(
-    r"\.|checkpoint|optimizer|scheduler|scaler|rng_state|random_states|training_args|trainer_state"
-)
-_BINARY = {".safetensors", ".parquet", ".png"}
-_SECRET = re.compile(
-    rb"hf_[A-Za-z0-9]{30,}|(?<![A-Z0-9])(AKIA|ASIA)[A-Z0-9]{16}(?![A-Z0-9])|gh[pousr]_[A-Za-z0-9]{36,}"
-    rb"|github_pat_\w{22,}|-----BEGIN [A-Z ]*PRIVATE KEY-----"
-)
-# Left from an earlier push they would be loaded in place of the new weights.
-_WEIGHTS = re.compile(r"model(-\d+-of-\d+)?\.safetensors(\.index\.json)?")
-_LOG_IN = "Log in with `hf auth login`, or set HF_TOKEN to a token that may write."
-_REFUSALS = {
-    401: f"The Hub does not accept the token. {_LOG_IN}",
-    403: "The token may not write there. Use one that may, or another repository.",
-    404: "The Hub does not know this place, or does not show it to this token.",
-    412: "Somebody else changed the repository in the same moment. Look at it before pushing again.",
-    429: "The Hub asks for patience.",
-}
 _NO_MODEL = {".gitattributes", ".gitignore", "README.md", "LICENSE", "LICENSE.md", "LICENSE.txt"}
 
 
@@ -92,8 +63,8 @@ def preflight(config: RunConfig) -> None:
         "Nothing has been computed yet. Mend it, or leave out push_to_hub and publish afterwards: "
         f"{_command(config.output_dir, config.push_to_hub, config.private)}"
     )
-    with _explained(advice), _client(PREFLIGHT_SECONDS / 2) as api:
-        _patiently(lambda: _check_place(api, str(config.push_to_hub), config.private), PREFLIGHT_SECONDS)
+    with explained(advice), client(PREFLIGHT_SECONDS / 2) as api:
+        patiently(lambda: _check_place(api, str(config.push_to_hub), config.private), PREFLIGHT_SECONDS)
 
 
 def push(run: str | Path, repo_id: str, *, private: bool = False) -> str:
@@ -110,11 +81,11 @@ def push(run: str | Path, repo_id: str, *, private: bool = False) -> str:
     """
     check_repo_id(repo_id)
     advice = f"Nothing is lost; the run is as it was. Go on with: {_command(run, repo_id, private)}"
-    with _explained(advice):
-        files = _collect(Path(run))
-        with _client(ANSWER_SECONDS) as api:
-            _patiently(lambda: _check_account(api, repo_id), RETRY_SECONDS)
-            _patiently(lambda: _synchronise(api, repo_id, files, private), RETRY_SECONDS)
+    with explained(advice):
+        files = collect(Path(run))
+        with client(ANSWER_SECONDS) as api:
+            patiently(lambda: _check_account(api, repo_id), RETRY_SECONDS)
+            patiently(lambda: _synchronise(api, repo_id, files, private), RETRY_SECONDS)
             return f"{api.endpoint}/{repo_id}"
 
 
@@ -137,127 +108,6 @@ def publish(config: RunConfig) -> None:
         print(f"Published: {push(run, config.push_to_hub, private=config.private)}")
 
 
-def check_card(text: str) -> None:
-    """Check what a card's front matter claims the way the Hub does, without asking it.
-
-    Raises:
-        HubError: Naming all that is wrong at once.
-    """
-    data = _front_matter(text)
-    problems = [
-        f"{name} must be a text, not {data[name]!r}."
-        for name in ("license", "pipeline_tag", "library_name")
-        if name in data and not isinstance(data[name], str)
-    ]
-    for name in ("tags", "datasets", "metrics", "language", "base_model"):
-        values = data.get(name) or []
-        if not all(isinstance(value, str) for value in (values if isinstance(values, list) else [values])):
-            problems.append(f"{name} must be texts, not {values!r}.")
-    try:
-        problems += _index_problems(data.get("model-index") or [])
-    except (KeyError, TypeError) as error:
-        problems.append(f"model-index is not complete ({type(error).__name__}: {error}).")
-    if problems:
-        raise HubError("The front matter of README.md is not valid: " + " ".join(problems))
-
-
-def _front_matter(text: str) -> dict[str, Any]:
-    found = re.match(r"---\r?\n(.*?)\r?\n---\r?(\n|$)", text, re.DOTALL)
-    if not found:
-        raise HubError("README.md does not begin with a front matter between two lines of ---.")
-    try:
-        data = yaml.safe_load(found[1])
-    except yaml.YAMLError as error:  # also a tuple or a numpy number, written as a Python object
-        raise HubError(f"The front matter of README.md is not YAML: {_one_line(error)}") from error
-    if not isinstance(data, dict):
-        raise HubError("The front matter of README.md holds no 'name: value' lines.")
-    return data
-
-
-def _index_problems(entries: list[dict[str, Any]]) -> Iterator[str]:
-    for entry in entries:
-        for result in entry["results"]:
-            words = [
-                entry["name"],
-                result["task"]["type"],
-                result["dataset"]["name"],
-                result["dataset"]["type"],
-            ]
-            yield from (
-                f"model-index: {word!r} must be a text." for word in words if not isinstance(word, str)
-            )
-            for metric in result["metrics"]:
-                value = metric["value"]
-                if type(value) not in (int, float) or not math.isfinite(value):
-                    yield f"model-index: {metric['type']} is {value!r}, not a finite number."
-
-
-def _collect(run: Path) -> dict[str, Path]:
-    """Map each path in the repository to its file: an explicit list, never all there is."""
-    found = {name: run / name for name in _AT_ROOT if (run / name).exists()}
-    found |= {f"plots/{path.name}": path for path in sorted(run.glob("plots/*"))}
-    for path in sorted(path for path in run.glob("model/**/*") if not path.is_dir()):
-        found.setdefault(path.relative_to(run / "model").as_posix(), path)
-    files = {name: path for name, path in found.items() if _may_go(path, run)}
-    for path in (path for name, path in found.items() if name not in files):
-        _say(f"Not pushed: {path}")
-    problems = [*_missing(run, files), *_unreadable(files), *_secrets(files)]
-    if problems:
-        raise HubError("\n".join(problems))
-    return files
-
-
-def _may_go(path: Path, run: Path) -> bool:
-    """Whether it is a real file of this run, and of a kind that is published."""
-    target, home = path.resolve(), run.resolve()
-    if not (target.is_file() and target.is_relative_to(home)):
-        return False
-    parts = path.relative_to(run).parts
-    allowed = {"plots": {".png"}, "model": _IN_MODEL}.get(parts[0], {path.suffix})
-    hidden = any(map(_TRAINING_STATE.match, {*parts, *target.relative_to(home).parts}))
-    return path.suffix in allowed and not hidden
-
-
-def _missing(run: Path, files: Mapping[str, Path]) -> Iterator[str]:
-    if "results.json" not in files:
-        yield f"{run.absolute()} holds no results.json, so it is not a finished run."
-        return
-    if "README.md" not in files:
-        yield f"{run} holds no README.md. Write it with: hf-transfer card {shlex.quote(str(run))}"
-    weights = any(_WEIGHTS.fullmatch(name) for name in files)
-    if not (weights and "config.json" in files) and _final(files["results.json"]) != "none":
-        yield f"{run / 'model'} must hold config.json and model.safetensors, as final is not 'none'."
-
-
-def _final(results: Path) -> str | None:
-    try:
-        return str(json.loads(results.read_text(encoding="utf-8"))["final"]["kind"])
-    except (ValueError, TypeError, KeyError):  # what is wrong with the file is told by _unreadable
-        return None
-
-
-def _unreadable(files: Mapping[str, Path]) -> Iterator[str]:
-    readers = {"README.md": check_card, "config.yaml": yaml.safe_load, "results.json": _strict_json}
-    for name in readers.keys() & files.keys():
-        try:
-            readers[name](files[name].read_text(encoding="utf-8"))
-        except (ValueError, yaml.YAMLError, HubError) as error:
-            yield f"{files[name]} cannot be read back: {_one_line(error)}"
-
-
-def _strict_json(text: str) -> Any:
-    def refuse(name: str) -> None:
-        raise ValueError(f"{name} is not a number in JSON.")
-
-    return json.loads(text, parse_constant=refuse)
-
-
-def _secrets(files: Mapping[str, Path]) -> Iterator[str]:
-    for path in files.values():
-        if path.suffix not in _BINARY and _SECRET.search(path.read_bytes()):
-            yield f"{path} holds something that looks like a token or a private key. Take it out first."
-
-
 def _check_place(api: "HfApi", repo_id: str, private: bool) -> None:
     from huggingface_hub.errors import RepositoryNotFoundError
 
@@ -274,7 +124,7 @@ def _check_account(api: "HfApi", repo_id: str) -> None:
     from huggingface_hub import get_token
 
     if get_token() is None:
-        raise HubError(f"There is no Hub token. {_LOG_IN}")
+        raise HubError(f"There is no Hub token. {LOG_IN}")
     who = api.whoami()
     user, token = who.get("name"), who.get("auth", {}).get("accessToken", {})
     namespace = repo_id.partition("/")[0]
@@ -285,7 +135,7 @@ def _check_account(api: "HfApi", repo_id: str) -> None:
             f"{', '.join(map(str, writable))}."
         )
     if token.get("role") == "read" or not _covers(token.get("fineGrained"), {namespace, repo_id}):
-        raise HubError(f"The token of {user!r} may not write to {repo_id!r}. {_LOG_IN}")
+        raise HubError(f"The token of {user!r} may not write to {repo_id!r}. {LOG_IN}")
 
 
 def _covers(fine_grained: dict[str, Any] | None, names: set[str]) -> bool:
@@ -313,7 +163,7 @@ def _check_repo(info: "ModelInfo", card: str | None, private: bool) -> None:
 def _is_ours(card: str) -> bool:
     """Tell a card of the kit by its tag; or by a mark, if a person has put in other tags."""
     try:
-        return TAG in (_front_matter(card).get("tags") or ()) or "<!-- hf-transfer:begin " in card
+        return TAG in (front_matter(card).get("tags") or ()) or "<!-- hf-transfer:begin " in card
     except HubError:
         return False
 
@@ -326,7 +176,7 @@ def _synchronise(api: "HfApi", repo_id: str, files: Mapping[str, Path], private:
     _check_repo(info, card, private)
     wanted: dict[str, Path | bytes] = {**files, "README.md": _merged(card, files["README.md"])}
     if not _differing(info, wanted):
-        _say(f"{repo_id} holds exactly these files already; there is nothing to send.")
+        say(f"{repo_id} holds exactly these files already; there is nothing to send.")
         return
     oid = _commit(api, info, wanted)
     wrong = _differing(api.model_info(repo_id, revision=oid, files_metadata=True), wanted)
@@ -340,7 +190,7 @@ def _commit(api: "HfApi", info: "ModelInfo", wanted: Mapping[str, Path | bytes])
     from huggingface_hub.errors import HfHubHTTPError
 
     names = _differing(info, wanted)
-    _say(f"Sending to {info.id}: {', '.join(names)}")
+    say(f"Sending to {info.id}: {', '.join(names)}")
     changes: list[Any] = [
         CommitOperationAdd(name, wanted[name]) if name in wanted else CommitOperationDelete(name)
         for name in names
@@ -361,7 +211,7 @@ def _commit(api: "HfApi", info: "ModelInfo", wanted: Mapping[str, Path | bytes])
 def _differing(info: "ModelInfo", wanted: Mapping[str, Path | bytes]) -> list[str]:
     """Name the files that are absent, other than wanted, or weights of an earlier push."""
     there = {file.rfilename: file for file in info.siblings or ()}
-    stale = [name for name in there if name not in wanted and _WEIGHTS.fullmatch(name)]
+    stale = [name for name in there if name not in wanted and WEIGHTS.fullmatch(name)]
     return stale + [name for name in wanted if name not in there or not _is_same(wanted[name], there[name])]
 
 
@@ -405,133 +255,10 @@ def _merged(remote: str | None, ours: Path) -> bytes:
     return text.encode()
 
 
-@contextmanager
-def _client(seconds: float) -> Iterator["HfApi"]:
-    """Give a client that waits for an answer so long and no longer; by itself it waits for ever.
-
-    Large files go over plain HTTP meanwhile: the xet uploader takes no time limit and no answer for a no.
-    """
-    from huggingface_hub import HfApi, constants, set_client_factory
-    from huggingface_hub.utils import _http
-
-    factory, xet_off = _http._GLOBAL_CLIENT_FACTORY, constants.HF_HUB_DISABLE_XET
-
-    def bounded() -> Any:
-        client = factory()  # perhaps a person's own, with their proxy and certificates
-        client.timeout = seconds
-        return client
-
-    set_client_factory(bounded)
-    constants.HF_HUB_DISABLE_XET = True
-    try:
-        yield HfApi(library_name=TAG)
-    finally:
-        constants.HF_HUB_DISABLE_XET = xet_off
-        set_client_factory(factory)
-
-
-def _patiently(step: Callable[[], None], seconds: float) -> None:
-    """Repeat a step that may be repeated, while the fault looks passing and time is left."""
-    deadline, pause = time.monotonic() + seconds, FIRST_PAUSE
-    while True:
-        try:
-            return step()
-        except _faults() as error:
-            # Not the shared generator: a retry must not change the run's random numbers.
-            wait = _asked_pause(error) or random.SystemRandom().uniform(pause / 2, pause)
-            if not _may_pass(error) or time.monotonic() + wait > deadline:
-                raise
-            _say(f"{_in_words(error)} Trying again in {wait:.0f} s.")
-        time.sleep(wait)
-        pause = min(2 * pause, 30.0)
-
-
-def _faults() -> tuple[type[Exception], ...]:
-    """What the client raises. Its HTTP library has another name in each major version."""
-    from huggingface_hub.errors import HfHubHTTPError
-
-    http = next(base for base in HfHubHTTPError.__mro__ if base.__module__.startswith("httpx"))
-    return (http, OSError, RuntimeError, ValueError)
-
-
-def _may_pass(error: BaseException) -> bool:
-    from huggingface_hub.errors import OfflineModeIsEnabled
-
-    if isinstance(error, TransferError | OfflineModeIsEnabled):
-        return False
-    answer = _answer(error)
-    if answer is not None:
-        return answer.status_code in (408, 429) or answer.status_code >= 500
-    passing = (_faults()[0], ConnectionError, TimeoutError, json.JSONDecodeError)
-    return any(isinstance(cause, passing) for cause in _causes(error))
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The client hides why a large file could not be sent under a RuntimeError."""
-    while error is not None:
-        yield error
-        error = error.__cause__
-
-
-def _answer(error: BaseException) -> Any:
-    answers = (getattr(cause, "response", None) for cause in _causes(error))
-    return next((answer for answer in answers if answer is not None), None)
-
-
-def _asked_pause(error: BaseException) -> float | None:
-    """Seconds that the server asks to wait, by either of its two headers."""
-    headers = getattr(_answer(error), "headers", {})
-    found = re.fullmatch(r"\s*(\d+)\s*", headers.get("Retry-After", "")) or re.search(
-        r"r=0;\s*t=(\d+)", headers.get("RateLimit", "")
-    )
-    return float(found[1]) if found else None
-
-
-def _in_words(error: BaseException) -> str:
-    from huggingface_hub import constants, get_token
-    from huggingface_hub.errors import OfflineModeIsEnabled
-
-    answer = _answer(error)
-    if isinstance(error, OfflineModeIsEnabled):
-        text = "HF_HUB_OFFLINE is set, so nothing is sent. Unset it to publish."
-    elif answer is not None:
-        status = answer.status_code
-        why = _REFUSALS.get(status, "The Hub fails." if status >= 500 else "The Hub refuses.")
-        text = f"{why} (HTTP {status}: {_one_line(getattr(error, 'server_message', None) or error)})"
-    elif isinstance(error, json.JSONDecodeError):
-        text = f"What answers at {constants.ENDPOINT} is not the Hub, perhaps a login page or a proxy."
-    elif _may_pass(error):
-        text = (
-            f"{constants.ENDPOINT} does not answer ({type(error).__name__}). Check the network and the proxy."
-        )
-    else:
-        text = (
-            str(error) if isinstance(error, TransferError) else f"{type(error).__name__}: {_one_line(error)}"
-        )
-    return text.replace(get_token() or "\0", "***")
-
-
-@contextmanager
-def _explained(advice: str) -> Iterator[None]:
-    """Turn whatever the client raises into words and what to do next."""
-    try:
-        yield
-    except _faults() as error:
-        raise HubError(f"{_in_words(error)}\n{advice}") from error
-
-
 def _command(run: str | Path, repo_id: str, private: bool) -> str:
     return f"hf-transfer push {shlex.quote(str(run))} {repo_id}{' --private' if private else ''}"
-
-
-def _one_line(error: object) -> str:
-    return " ".join(str(error).split())
 
 
 def _is_main_process() -> bool:
     """Read what the launcher of several processes sets, without torch."""
     return os.environ.get("RANK", "0") == "0"
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

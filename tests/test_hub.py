@@ -20,7 +20,7 @@ from huggingface_hub.utils import validate_repo_id
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_transfer import card, hub, tables
+from hf_transfer import card, hub, hub_client, tables
 from hf_transfer.config import RunConfig
 from hf_transfer.errors import ConfigError, HubError
 from hf_transfer.hub import check_card, check_repo_id, preflight, publish, push
@@ -101,7 +101,7 @@ def _point_client_at(url, monkeypatch, tmp_path):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_PROGRESS_BARS", True)
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
-    monkeypatch.setattr(hub, "FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(hub_client, "FIRST_PAUSE", 0.02)
     monkeypatch.setattr(hub, "RETRY_SECONDS", 1.0)
     monkeypatch.setattr(hub, "PREFLIGHT_SECONDS", 1.0)
 

@@ -13,14 +13,26 @@ PACKAGE = Path(hf_transfer.__file__).parent
 HEAVY = {"torch", "transformers", "timm", "torchvision"}
 LIGHT = [
     *("__init__", "_guard", "errors", "config", "results", "statistics", "metrics", "scorers", "cli", "card"),
-    *("card_merge", "hub", "plots", "tables", "resources", "run_folder", "environment", "wording", "network"),
+    *("card_merge", "hub", "hub_client", "hub_files", "plots", "tables", "resources"),
+    *("run_folder", "environment", "wording", "network"),
 ]
 
 # From top to bottom: a module imports only from its own line or from lines below it.
 ORDER = [
     {"cli", "__main__"},
     {"describe", "inference", "doctor"},
-    {"card", "card_merge", "hub", "plots", "tables", "resources", "audit", "similarity"},
+    {
+        "card",
+        "card_merge",
+        "hub",
+        "hub_client",
+        "hub_files",
+        "plots",
+        "tables",
+        "resources",
+        "audit",
+        "similarity",
+    },
     {"cross_validation"},
     {"summary"},
     {"study"},
