@@ -15,6 +15,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config import RunConfig
 from hf_transfer.data import LabelledData, label_rows
 from hf_transfer.folds import derive_seed
+from hf_transfer.layers import freeze
 from hf_transfer.models import save_model
 from hf_transfer.results import CrossValidationResult, FoldResult, write_table
 from hf_transfer.run_folder import RunFolder
@@ -59,6 +60,8 @@ def cross_validate(
     study = Study(task, data, config, accelerator, folder)
     if accelerator.is_main_process:
         write_table(folder.path / "folds.parquet", study.fold_table())
+        # A model or a choice of layers that cannot be had should be known before all rows are encoded.
+        freeze(task.build_model(), config.trainable, norm=config.norm)
     for repeat, fold in study.my_units():
         study.run_fold(repeat, fold)
     accelerator.wait_for_everyone()

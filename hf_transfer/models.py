@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from hf_transfer.layers.groups import layer_groups
 from hf_transfer.network import hub_reachable
 
 BUILTIN = {
-    "digits-resnet": "image: a ResNet of 0.1 M parameters, pretrained on handwritten digits 0 to 4",
+    "digits-resnet": "image: a ResNet of 0.37 M parameters, pretrained on handwritten digits 0 to 4",
     "tiny-bert": "text: a BERT of two layers with random weights, not pretrained",
 }
 
@@ -190,6 +191,8 @@ def quiet() -> Iterator[None]:
 def first_line(error: BaseException | None) -> str:
     """The first sentence of a library's message, ended with a full stop."""
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    if text.endswith(":"):  # the reason comes in the lines below
+        text = textwrap.shorten(str(error), 200, placeholder=" …")
     return text if text.endswith((".", "!", "?")) else text + "."
 
 

@@ -94,6 +94,8 @@ def check_output(config: RunConfig) -> None:
         raise ConfigError(
             f"output_dir={config.output_dir!r} holds files that are no run's. Give an empty folder."
         )
+    if not any(path.glob("folds/*/done.json")) and not (path / "results.json").is_file():
+        return  # a run that stopped before it found anything
     before, now = RunConfig.load(path / "config.yaml").scored(), config.scored()
     if before != now:
         raise ConfigError(

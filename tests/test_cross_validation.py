@@ -104,6 +104,12 @@ def test_another_experiment_does_not_overwrite_a_run(finished):
         run(replace(config, num_epochs=2))
 
 
+def test_a_run_that_found_nothing_yet_does_not_hold_its_folder(reviews_config):
+    RunFolder(reviews_config.output_dir).open(replace(reviews_config, num_epochs=7))
+    RunFolder(reviews_config.output_dir).open(reviews_config)
+    assert RunConfig.load(f"{reviews_config.output_dir}/config.yaml").num_epochs == 1
+
+
 def test_other_rows_under_the_same_settings_are_noticed(finished):
     config, _ = finished
     data = open_dataset(config, "text")
