@@ -273,7 +273,9 @@ def _optimizer(model: nn.Module, config: RunConfig) -> torch.optim.Optimizer:
         group["peak"] = group["lr"]
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, momentum=0.9)
-    return torch.optim.AdamW(groups)  # with bias correction, which few-sample fine-tuning needs
+    # With bias correction, which few-sample fine-tuning needs; fused, as one kernel a step is faster.
+    fused = groups[0]["params"][0].device.type in {"cpu", "cuda"}
+    return torch.optim.AdamW(groups, fused=fused)
 
 
 def _class_weights(job: Job, train: Positions) -> Tensor | None:
