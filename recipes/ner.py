@@ -1,7 +1,7 @@
 """Named entities: a tagger scored by whole entities under 5-fold cross-validation, to a model card.
 
     python recipes/ner.py --base_model FacebookAI/roberta-base --learning_rate 3e-5
-    python recipes/ner.py --base_model builtin:tiny-bert --dataset builtin:mentions --lr 1e-3 --num_epochs 12
+    python recipes/ner.py --base_model builtin:tiny-bert --dataset builtin:mentions --lr 1e-3 --epochs 12
     accelerate launch --config_file accelerate_config.yaml recipes/ner.py --num_folds 10
 
 The second line needs no network. All settings: --help.

@@ -1,7 +1,7 @@
 """Sentiment of reviews: BERT or RoBERTa under 5-fold cross-validation, to a model card.
 
     python recipes/sentiment.py --trainable last:4 --learning_rate 3e-5
-    python recipes/sentiment.py --base_model builtin:tiny-bert --dataset builtin:reviews --lr 1e-3 --num_epochs 12
+    python recipes/sentiment.py --base_model builtin:tiny-bert --dataset builtin:reviews --lr 1e-3 --epochs 12
     accelerate launch --config_file accelerate_config.yaml recipes/sentiment.py --num_folds 10
 
 The second line needs no network. All settings: --help.
