@@ -5,6 +5,8 @@ submodule imports this one first, as the `__init__` beside it may no longer be o
 """
 
 import sys
+import warnings
+from pathlib import Path
 
 KIT = "hf-transfer-kit"
 
@@ -15,6 +17,11 @@ MEND = (
 )
 
 
+def accelerator_beside() -> bool:
+    """Whether the accelerator's compiled part lies in this folder: both were installed into it."""
+    return any(Path(__file__).parent.glob("*.abi3.so"))
+
+
 def check_package() -> None:
     """Stop if the `hf_transfer` that was imported is not this kit.
 
@@ -23,6 +30,8 @@ def check_package() -> None:
     """
     package = sys.modules.get("hf_transfer")
     if getattr(package, "__kit__", None) == KIT:
+        if accelerator_beside():
+            warnings.warn(f"The download accelerator `hf_transfer` is installed too. {MEND}", stacklevel=2)
         return
     place = getattr(package, "__file__", None) or "a folder without __init__.py"
     raise ImportError(

@@ -230,6 +230,8 @@ class RunConfig:
             problems.append(f"gap={self.gap} needs time_by, the column that orders the rows.")
         if self.group_by and self.time_by:
             problems.append("group_by and time_by cannot be used together; leave one out.")
+        if self.test_split and self.final == "none":
+            problems.append("test_split is scored by the final model, so it needs final='refit'.")
         if self.schedule != "constant" and self.num_epochs < 2:
             problems.append(f"schedule={self.schedule!r} has several phases; set num_epochs to 2 or more.")
         return problems

@@ -2,7 +2,6 @@
 
 import os
 from importlib.metadata import PackageNotFoundError, distribution, packages_distributions, version
-from pathlib import Path
 from typing import Any
 
 from hf_transfer import _guard
@@ -70,15 +69,12 @@ def _device_check() -> dict[str, str]:
 def _name_check() -> dict[str, str]:
     """Whether the download accelerator of the same import name shares this environment."""
     owners = set(packages_distributions().get("hf_transfer", []))
-    beside = list(Path(__file__).parent.glob("hf_transfer*.so")) + list(
-        Path(__file__).parent.glob("*.abi3.so")
-    )
     try:
         distribution("hf_transfer")
         owners.add("hf_transfer")
     except PackageNotFoundError:
         pass
-    if beside or any(owner.replace("_", "-") == "hf-transfer" for owner in owners):
+    if _guard.accelerator_beside() or any(owner.replace("_", "-") == "hf-transfer" for owner in owners):
         return _check("package name", "wrong", f"the accelerator hf_transfer is installed too. {_guard.MEND}")
     return _check("package name", "ok", "hf_transfer is hf-transfer-kit")
 

@@ -1,18 +1,21 @@
 """`hf-transfer predict`: label new inputs with a run's final model."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from datasets import Dataset
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config import RunConfig
+from hf_transfer.data.data_files import SUFFIXES, read_file
+from hf_transfer.data.pictures import scan_pictures
 from hf_transfer.errors import ConfigError, DataError
 from hf_transfer.results import read_results
 from hf_transfer.tables import aligned
 from hf_transfer.tasks import task_class
+from hf_transfer.wording import count
 
 _PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 
@@ -22,14 +25,12 @@ def predict_inputs(run: str | Path, inputs: list[str]) -> tuple[list[dict[str, A
 
     Args:
         run: A finished run's folder, with its final model.
-        inputs: Pictures or folders of them; texts; or one .txt (a text a line), .jsonl or .csv file.
+        inputs: Pictures or folders of them; texts; or a file of them, .txt (one a line) or what a run reads.
 
     Raises:
         ConfigError: If the run kept no final model.
         DataError: If an input is not usable.
     """
-    from datasets import Dataset
-
     from hf_transfer.scoring import predict
     from hf_transfer.workers import Workers, make_accelerator
 
@@ -41,7 +42,7 @@ def predict_inputs(run: str | Path, inputs: list[str]) -> tuple[list[dict[str, A
         config, base_model=str(Path(run) / results["final"]["path"]), from_scratch=False, reinit_top=0
     )
     task = task_class(results["task"])(config, results["label_names"])
-    shown, values = _READERS[task.kind](inputs)
+    shown, values = _READERS[task.kind](inputs, results["dataset"]["column"])
     rows = Dataset.from_dict({"input": values})
     encoded = Dataset.from_dict(task.encode({"input": values}, list(range(len(values)))))
     workers = Workers(make_accelerator(config), together=False)
@@ -70,49 +71,50 @@ def _described(
     return found, aligned([[f["label"], f"{f['probability']:.3f}", f["input"]] for f in found])
 
 
-def _read_pictures(inputs: list[str]) -> tuple[list[str], list[Any]]:
+def _read_pictures(inputs: list[str], column: str) -> tuple[list[str], list[Any]]:
     paths: list[Path] = []
     for word in inputs:
         path = Path(word)
         if not path.exists():
             raise DataError(f"No such picture or folder: {path.absolute()}.")
-        found = (
-            sorted(p for p in path.rglob("*") if p.suffix.lower() in _PICTURES) if path.is_dir() else [path]
-        )
-        paths += found
+        within = sorted(p for p in path.rglob("*") if p.suffix.lower() in _PICTURES)
+        paths += within if path.is_dir() else [path]
     if not paths:
         raise DataError(f"No pictures in {', '.join(inputs)}.")
-    return [str(path) for path in paths], [{"bytes": None, "path": str(path)} for path in paths]
+    pictures = [{"bytes": None, "path": str(path)} for path in paths]
+    if bad := scan_pictures(Dataset.from_dict({"input": pictures})):
+        raise DataError(
+            f"{count(len(bad), 'picture')} cannot be read. The first: {bad[0].path}: {bad[0].reason}."
+        )
+    return [str(path) for path in paths], pictures
 
 
-def _read_texts(inputs: list[str]) -> tuple[list[str], list[Any]]:
-    texts = [text for word in inputs for text in _texts(word)]
+def _read_texts(inputs: list[str], column: str) -> tuple[list[str], list[Any]]:
+    texts = [text for word in inputs for text in _texts(word, column)]
     if not texts:
         raise DataError(f"No texts in {', '.join(inputs)}.")
     return texts, texts
 
 
-def _read_words(inputs: list[str]) -> tuple[list[str], list[Any]]:
-    texts, _ = _read_texts(inputs)
-    return texts, [text.split() for text in texts]
+def _read_words(inputs: list[str], column: str) -> tuple[list[str], list[Any]]:
+    texts, _ = _read_texts(inputs, column)
+    return texts, [text.split() if isinstance(text, str) else list(text) for text in texts]
 
 
-def _texts(word: str) -> list[str]:
-    """A text itself, or a file's texts."""
+def _texts(word: str, column: str) -> list[Any]:
+    """A text itself, or a file's: a line each of .txt, else the column that the run learned from."""
     path = Path(word)
-    if path.suffix not in {".txt", ".jsonl", ".csv"}:
+    if path.suffix.lower() not in {".txt", *SUFFIXES}:
         return [word]
     if not path.is_file():
         raise DataError(f"No such file: {path.absolute()}.")
-    lines = path.read_text(encoding="utf-8").splitlines()
-    if path.suffix == ".txt":
-        return [line for line in lines if line.strip()]
-    if path.suffix == ".jsonl":
-        rows = [json.loads(line) for line in lines if line.strip()]
-        return [row if isinstance(row, str) else row["text"] for row in rows]
-    import pandas
-
-    return [str(text) for text in pandas.read_csv(path, keep_default_na=False)["text"]]
+    if path.suffix.lower() == ".txt":
+        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    rows = read_file(path)
+    if column not in rows.column_names:
+        there_are = ", ".join(repr(name) for name in rows.column_names)
+        raise DataError(f"No column {column!r} in {path.name}; it has {there_are}. Rename one.")
+    return list(rows[column])
 
 
 _READERS = {"image": _read_pictures, "text": _read_texts, "tokens": _read_words}

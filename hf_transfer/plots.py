@@ -66,7 +66,9 @@ def save_plots(run: Path, results: dict[str, Any]) -> list[str]:
 def save(figure: Figure, path: Path) -> None:
     """Write a PNG whole or not at all, with the same bytes for the same picture."""
     part = path.with_name(f".{path.name}.part")
-    figure.savefig(part, format="png", dpi=140, metadata={"Software": None})
+    figure.savefig(
+        part, format="png", dpi=140, bbox_inches="tight", pad_inches=0.08, metadata={"Software": None}
+    )
     part.replace(path)
 
 

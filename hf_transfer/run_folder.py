@@ -88,16 +88,15 @@ def check_output(config: RunConfig) -> None:
     path = Path(config.output_dir)
     if path.exists() and not path.is_dir():
         raise ConfigError(f"output_dir={config.output_dir!r} is a file. Give a folder.")
-    if config.overwrite or not path.is_dir() or not any(path.iterdir()):
+    if not path.is_dir() or not any(path.iterdir()):
         return
     if not (path / "config.yaml").is_file():
         raise ConfigError(
             f"output_dir={config.output_dir!r} holds files that are no run's. Give an empty folder."
         )
-    if not any(path.glob("folds/*/done.json")) and not (path / "results.json").is_file():
-        return  # a run that stopped before it found anything
     before, now = RunConfig.load(path / "config.yaml").scored(), config.scored()
-    if before != now:
+    started = any(path.glob("folds/*/done.json")) or (path / "results.json").is_file()
+    if started and before != now and not config.overwrite:
         raise ConfigError(
             f"output_dir={config.output_dir!r} already holds another run: {_differences(before, now)}. "
             "Pass --overwrite to replace it, or another --output_dir."

@@ -41,6 +41,20 @@ def test_predict_labels_texts_of_a_file(finished, tmp_path, capsys):
     assert all(row["label"] in {"negative", "positive"} for row in found)
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.csv", "words,label\ngood,1\n", "No column 'text' in a.csv; it has 'words', 'label'"),
+        ("a.jsonl", '{"text": "good"}\n{"text', "a.jsonl, line 2 is not JSON"),
+        ("a.txt", "\n", "No texts in"),
+    ],
+)
+def test_predict_says_what_is_wrong_with_a_file(finished, tmp_path, capsys, name, text, message):
+    (tmp_path / name).write_text(text)
+    assert main(["predict", finished, str(tmp_path / name)]) == 3
+    assert message in capsys.readouterr().err
+
+
 def test_card_and_compare_read_a_run(finished, capsys):
     assert main(["card", finished]) == 0
     assert "README.md" in capsys.readouterr().out

@@ -56,6 +56,7 @@ def test_flags_that_people_type_are_understood(words, name, value):
         (["--seed", "-1"], "seed=-1 must be from 0"),
         (["--layer_decay", "2"], "layer_decay=2.0 must be above 0 and at most 1"),
         (["--schedule", "lp-ft", "--num_epochs", "1"], "set num_epochs to 2 or more"),
+        (["--test_split", "test", "--final", "none"], "test_split is scored by the final model"),
         (["no.yaml"], "No such settings file: .*no.yaml"),
         (["a.yaml", "b"], "'b' is not expected here"),
         (["--lr"], "expected one argument"),

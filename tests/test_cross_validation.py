@@ -118,11 +118,27 @@ def test_other_rows_under_the_same_settings_are_noticed(finished):
         cross_validate(SequenceClassification(config, data.label_names), changed, config)
 
 
-def test_a_folder_of_something_else_is_left_alone(reviews_config, tmp_path):
-    (tmp_path / "precious").mkdir()
-    (tmp_path / "precious" / "thesis.txt").write_text("mine")
-    with pytest.raises(ConfigError, match="holds files that are no run's"):
-        run(replace(reviews_config, output_dir=str(tmp_path / "precious")))
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"model/thesis.txt": "mine"}, "holds files that are no run's"),
+        ({"model/thesis.txt": "mine", "config.yaml": "database: orders"}, "Unknown setting 'database'"),
+    ],
+)
+def test_a_folder_of_something_else_is_left_alone(reviews_config, tmp_path, overwrite, files, message):
+    for name, text in files.items():
+        (tmp_path / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mine" / name).write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        run(replace(reviews_config, output_dir=str(tmp_path / "mine"), overwrite=overwrite))
+    assert (tmp_path / "mine" / "model" / "thesis.txt").read_text() == "mine"
+
+
+def test_overwrite_replaces_another_run(reviews_config):
+    run(replace(reviews_config, num_folds=2, final="none"))
+    result = run(replace(reviews_config, num_folds=3, final="none", overwrite=True))
+    assert len(result.folds) == 3
 
 
 def test_the_final_model_loads_with_plain_transformers_and_predicts_the_same(finished):

@@ -65,6 +65,14 @@ def test_the_command_line_explains_itself_when_hidden(foreign):
     assert "Traceback" not in done.stderr
 
 
+def test_both_in_one_environment_is_said_once(foreign):
+    (foreign / "hf_transfer" / "__init__.py").write_bytes(Path(hf_transfer.__file__).read_bytes())
+    (foreign / "hf_transfer" / "hf_transfer.abi3.so").touch()
+    done = run(foreign, "import hf_transfer.config, hf_transfer.results")
+    assert done.returncode == 0
+    assert done.stderr.count("The download accelerator `hf_transfer` is installed too") == 1
+
+
 @pytest.mark.slow
 def test_the_wheel_holds_recipes_and_cards_inside_the_package(tmp_path):
     subprocess.run(
