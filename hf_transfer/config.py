@@ -159,6 +159,15 @@ class RunConfig:
         choices=("auto", "folds", "data"),
         scored=False,
     )
+    replay: bool = setting(
+        True,
+        "Compute the output of frozen layers once and reuse it, where that changes nothing.",
+        scored=False,
+    )
+    cached_views: int = setting(
+        0, "With augmentation and frozen layers: store so many changed versions of each picture."
+    )
+    cache_gb: float = setting(20.0, "Most gigabytes of disk for what frozen layers put out.", scored=False)
     num_threads: int | None = setting(
         None, "Processor threads for each process; equal numbers give equal bits.", scored=False
     )
@@ -204,7 +213,8 @@ class RunConfig:
         at_least = {
             "num_folds": 2, "num_repeats": 1, "num_epochs": 1, "batch_size": 1, "per_device_batch_size": 1,
             "max_rows": 2, "max_length": 3, "patience": 1, "num_threads": 1, "gap": 0, "reinit_top": 0,
-            "weight_decay": 0, "warmup": 0, "max_grad_norm": 0, "label_smoothing": 0,
+            "weight_decay": 0, "warmup": 0, "max_grad_norm": 0, "label_smoothing": 0, "cached_views": 0,
+            "cache_gb": 0,
         }  # fmt: skip
         problems = [
             f"{name}={value!r} is too small; use {low} or more."

@@ -62,6 +62,7 @@ def cross_validate(
         write_table(folder.path / "folds.parquet", study.fold_table())
         # A model or a choice of layers that cannot be had should be known before all rows are encoded.
         freeze(task.build_model(), config.trainable, norm=config.norm)
+    study.replay.prepare()
     for repeat, fold in study.my_units():
         study.run_fold(repeat, fold)
     accelerator.wait_for_everyone()

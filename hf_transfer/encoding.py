@@ -28,10 +28,8 @@ def encode_rows(task: Task, rows: "Dataset", fingerprint: str, accelerator: Acce
         fingerprint: Of the rows' content.
         accelerator: Decides who goes first.
     """
-    import datasets
-
     key = _key(task, fingerprint, len(rows))
-    folder = Path(datasets.config.HF_DATASETS_CACHE) / "hf-transfer-kit"
+    folder = cache_folder()
     size = _ROWS_AT_ONCE.get(task.kind, 1000)
     with accelerator.local_main_process_first():
         folder.mkdir(parents=True, exist_ok=True)
@@ -47,6 +45,13 @@ def encode_rows(task: Task, rows: "Dataset", fingerprint: str, accelerator: Acce
             new_fingerprint=key,
             desc="Encoding",
         )
+
+
+def cache_folder() -> Path:
+    """Where encoded rows, and what was computed from them, wait for later runs."""
+    import datasets
+
+    return Path(datasets.config.HF_DATASETS_CACHE) / "hf-transfer-kit"
 
 
 def encoded_positions(row_of: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:

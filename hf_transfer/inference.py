@@ -31,6 +31,7 @@ def predict_inputs(run: str | Path, inputs: list[str]) -> tuple[list[dict[str, A
         ConfigError: If the run kept no final model.
         DataError: If an input is not usable.
     """
+    from hf_transfer.batches import Batches
     from hf_transfer.scoring import predict
     from hf_transfer.workers import Workers, make_accelerator
 
@@ -47,7 +48,8 @@ def predict_inputs(run: str | Path, inputs: list[str]) -> tuple[list[dict[str, A
     encoded = Dataset.from_dict(task.encode({"input": values}, list(range(len(values)))))
     workers = Workers(make_accelerator(config), together=False)
     model = task.build_model().to(workers.accelerator.device)
-    decoded = predict(model, task, encoded, np.arange(len(encoded)), workers)
+    batches = Batches(task, encoded, workers.accelerator.device)
+    decoded = predict(batches.learner(model), batches, np.arange(len(encoded)), workers)
     columns = task.columns(rows, [decoded.get(i, np.zeros(0, np.int64)) for i in range(len(values))])
     return _described(shown, columns, results["label_names"])
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config import RunConfig
+from hf_transfer.layers import Freezing
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,12 @@ def plan_phases(schedule: str, num_epochs: int, learning_groups: Sequence[str]) 
         top = math.ceil(step * len(learning_groups) / steps)
         phases.append(Phase(f"top {top}", 1, frozenset(learning_groups[-top:])))
     return (*phases, Phase("all", num_epochs - len(phases)))
+
+
+def phases_of(config: RunConfig, freezing: Freezing) -> tuple[Phase, ...]:
+    """The phases of a training, given what its `trainable` selects."""
+    learning = [g.name for g in freezing.groups if not freezing.trainable.isdisjoint(g.parameters)]
+    return plan_phases(config.schedule, config.num_epochs, learning)
 
 
 def learning_rate_factor(

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,27 +11,22 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.batches import Batch, Batches, Positions
 from hf_transfer.errors import RunError
-from hf_transfer.tasks.base import IGNORE_INDEX, Task
+from hf_transfer.tasks.base import IGNORE_INDEX
 from hf_transfer.workers import Workers
-
-if TYPE_CHECKING:
-    from datasets import Dataset
 
 _ROWS_AT_ONCE = 64
 
-Positions = NDArray[np.int64]
-
 
 def predict(
-    model: nn.Module, task: Task, encoded: "Dataset", positions: Positions, workers: Workers
+    learner: nn.Module, batches: Batches, positions: Positions, workers: Workers
 ) -> dict[int, NDArray[Any]]:
     """Decoded output of every row, by the row's number, whatever process computed it.
 
     Args:
-        model: Trained, not wrapped.
-        task: Collates and decodes.
-        encoded: What the task's `encode` made; several encoded rows may belong to one row.
+        learner: A trained module that turns these batches into logits, not wrapped.
+        batches: Of the encoded rows; several of them may belong to one row.
         positions: Which encoded rows.
         workers: All processes at work together must call this.
 
@@ -39,12 +34,9 @@ def predict(
         RunError: If an encoded row was predicted twice or not at all.
     """
     mine = []
-    for part, batch, logits in _forward(
-        model, task, encoded, workers.share(_by_size(encoded, positions)), workers
-    ):
-        rows = encoded[part]["row"]
-        decoded = task.decode(logits, batch["labels"])
-        mine += list(zip(part.tolist(), rows, decoded, strict=True))
+    for part, batch, logits in _forward(learner, batches, positions, workers):
+        decoded = batches.task.decode(logits, batch["labels"])
+        mine += list(zip(part.tolist(), batches.row_of[part].tolist(), decoded, strict=True))
     pieces = sorted(workers.gather(mine), key=lambda piece: piece[0])
     if [piece[0] for piece in pieces] != sorted(positions.tolist()):
         raise RunError(
@@ -56,42 +48,24 @@ def predict(
     return {row: np.concatenate(parts) for row, parts in by_row.items()}
 
 
-def mean_loss(
-    model: nn.Module, task: Task, encoded: "Dataset", positions: Positions, workers: Workers
-) -> float:
+def mean_loss(learner: nn.Module, batches: Batches, positions: Positions, workers: Workers) -> float:
     """Mean cross-entropy over all labels of some encoded rows, in eval mode."""
-    total = torch.zeros(2, dtype=torch.float64)
-    for _, batch, logits in _forward(
-        model, task, encoded, workers.share(_by_size(encoded, positions)), workers
-    ):
+    total = torch.zeros(2, device=workers.accelerator.device)
+    for _, batch, logits in _forward(learner, batches, positions, workers):
         labels = batch["labels"].flatten()
         loss = functional.cross_entropy(
             logits.float().flatten(0, -2), labels, ignore_index=IGNORE_INDEX, reduction="sum"
         )
-        total += torch.tensor([loss.item(), float((labels != IGNORE_INDEX).sum())], dtype=torch.float64)
-    total = workers.total(total.to(workers.accelerator.device, torch.float32)).double()
-    return float(total[0] / total[1].clamp(min=1))
-
-
-def batch_rows(encoded: "Dataset", positions: Positions) -> list[dict[str, Any]]:
-    """Some encoded rows, one dictionary each."""
-    columns = encoded[positions]
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-
-
-def _by_size(encoded: "Dataset", positions: Positions) -> list[Positions]:
-    """Batches of rows of similar size, so that little is padded."""
-    sizes = np.asarray(encoded.select(positions)["size"][:], np.int64)
-    ordered = positions[np.lexsort((positions, sizes))]
-    return [ordered[i : i + _ROWS_AT_ONCE] for i in range(0, len(ordered), _ROWS_AT_ONCE)]
+        total += torch.stack([loss, (labels != IGNORE_INDEX).sum().float()])
+    loss, weight = workers.total(total).tolist()
+    return float(loss / max(1.0, weight))
 
 
 def _forward(
-    model: nn.Module, task: Task, encoded: "Dataset", batches: Any, workers: Workers
-) -> Iterator[tuple[Positions, dict[str, Tensor], Tensor]]:
-    model.eval()
-    device = workers.accelerator.device
+    learner: nn.Module, batches: Batches, positions: Positions, workers: Workers
+) -> Iterator[tuple[Positions, Batch, Tensor]]:
+    learner.eval()
     with torch.inference_mode(), workers.accelerator.autocast():
-        for part in batches:
-            batch = {k: v.to(device) for k, v in task.collate(batch_rows(encoded, part)).items()}
-            yield part, batch, model(**{k: v for k, v in batch.items() if k != "labels"}).logits
+        for part in workers.share(batches.by_size(positions, _ROWS_AT_ONCE)):
+            batch = batches.collate(part)
+            yield part, batch, learner(**{k: v for k, v in batch.items() if k != "labels"})

@@ -29,6 +29,7 @@ from hf_transfer.folds import (
     plan_folds,
 )
 from hf_transfer.metrics import hub_metric
+from hf_transfer.replay import Replay
 from hf_transfer.results import FoldResult, Scores
 from hf_transfer.run_folder import RunFolder
 from hf_transfer.scoring import predict
@@ -108,6 +109,11 @@ class Study:
         return encode_rows(self.task, self.data.rows, self.data.fingerprint, self.accelerator)
 
     @cached_property
+    def replay(self) -> Replay:
+        """Batches of all rows, from stored output of the frozen layers once that is prepared."""
+        return Replay(self.task, self.encoded, self.config, self.accelerator)
+
+    @cached_property
     def row_of(self) -> Rows:
         """Which row each encoded row comes from."""
         return np.asarray(self.encoded["row"][:], np.int64)
@@ -168,7 +174,8 @@ class Study:
     def score_all(self, fitted: Fitted) -> dict[str, Any]:
         """Score a model on all rows of this study, which it has not learned from."""
         rows = np.arange(len(self.uids))
-        return {"num_rows": len(rows), "scores": self.scores(self.table(fitted, rows, 0, 0))}
+        here = replace(fitted, batches=self.replay.plain)
+        return {"num_rows": len(rows), "scores": self.scores(self.table(here, rows, 0, 0))}
 
     def fit(
         self,
@@ -188,7 +195,7 @@ class Study:
             )
             inner = encoded_positions(self.row_of, stop)
         report = tracker.epoch if tracker else None
-        job = Job(self.task, self.encoded, config, seed, self.workers, title, report)
+        job = Job(self.task, self.replay, config, seed, self.workers, title, report)
         fitted = fit(job, encoded_positions(self.row_of, learn), inner)
         if fitted.hash_before != fitted.hash_after:
             raise RunError(
@@ -199,7 +206,7 @@ class Study:
     def table(self, fitted: Fitted, rows: Rows, repeat: int, fold: int) -> pa.Table:
         """Predictions for some rows, as the columns of predictions.parquet."""
         positions = encoded_positions(self.row_of, rows)
-        decoded = predict(fitted.model, self.task, self.encoded, positions, self.workers)
+        decoded = predict(fitted.learner, fitted.batches, positions, self.workers)
         columns = {
             "row_id": [self.uids[row] for row in rows],
             "repeat": pa.array([repeat] * len(rows), pa.int32()),

@@ -5,32 +5,29 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.batches import Batches, Positions
 from hf_transfer.config import RunConfig
 from hf_transfer.errors import RunError
 from hf_transfer.folds import derive_seed
 from hf_transfer.layers import Freezing, freeze, frozen_hash, parameter_groups
 from hf_transfer.progress import progress_bar
-from hf_transfer.schedule import Phase, learning_rate_factor, plan_phases
-from hf_transfer.scoring import batch_rows, mean_loss
+from hf_transfer.replay import Replay
+from hf_transfer.schedule import Phase, learning_rate_factor, phases_of
+from hf_transfer.scoring import mean_loss
 from hf_transfer.tasks.base import IGNORE_INDEX, Task
 from hf_transfer.workers import Workers
-
-if TYPE_CHECKING:
-    from datasets import Dataset
 
 _CHECK_EVERY = 25  # updates between looks at the loss: a look waits for the device
 _SMOOTHING = 0.5  # of the inner loss from epoch to epoch, before its minimum is taken
 
-Positions = NDArray[np.int64]
 Epoch = dict[str, Any]
 
 
@@ -39,7 +36,7 @@ class Job:
     """All that one training needs besides its rows: what, how, by whom."""
 
     task: Task
-    encoded: "Dataset"
+    replay: Replay
     config: RunConfig
     seed: int
     workers: Workers
@@ -53,17 +50,23 @@ class Fitted:
 
     model: nn.Module
     freezing: Freezing
+    batches: Batches
     history: list[Epoch] = field(default_factory=list)
     best_epoch: int = 0
     hash_before: str | None = None
     hash_after: str | None = None
+
+    @property
+    def learner(self) -> nn.Module:
+        """The module that its batches are fed to."""
+        return self.batches.learner(self.model)
 
 
 def fit(job: Job, train: Positions, inner: Positions | None = None) -> Fitted:
     """Train a fresh model; the job's seed alone decides its new weights and the order of rows.
 
     Args:
-        job: Task, encoded data, settings, seed and processes.
+        job: Task, rows, settings, seed and processes.
         train: Positions of the encoded rows to learn from.
         inner: Positions of an inner split, by whose loss to stop and to choose the epoch; None
             trains all epochs and keeps the last state. Never the held-out fold.
@@ -74,7 +77,7 @@ def fit(job: Job, train: Positions, inner: Positions | None = None) -> Fitted:
     torch.manual_seed(job.seed)
     model = job.task.build_model().to(job.workers.accelerator.device)
     freezing = freeze(model, job.config.trainable, norm=job.config.norm)
-    fitted = Fitted(model, freezing, hash_before=frozen_hash(model, freezing))
+    fitted = Fitted(model, freezing, job.replay.plain, hash_before=frozen_hash(model, freezing))
     stopper = _Stopper(fitted, job, inner)
     loop = _Loop(job, fitted, train)
     with loop.bar:
@@ -97,13 +100,8 @@ class _Loop:
     """The epochs of one training, phase by phase."""
 
     def __init__(self, job: Job, fitted: Fitted, train: Positions) -> None:
-        self.job, self.model, self.train = job, fitted.model, train
-        learning = [
-            group.name
-            for group in fitted.freezing.groups
-            if not fitted.freezing.trainable.isdisjoint(group.parameters)
-        ]
-        self.phases = plan_phases(job.config.schedule, job.config.num_epochs, learning)
+        self.job, self.fitted, self.model, self.train = job, fitted, fitted.model, train
+        self.phases = phases_of(job.config, fitted.freezing)
         self.steps_per_epoch = len(_batches(train, job))
         self.total = self.steps_per_epoch * job.config.num_epochs
         self.bar = progress_bar(
@@ -116,9 +114,12 @@ class _Loop:
         """Train epoch after epoch; each yields its record."""
         number = 0
         for phase in self.phases:
-            freeze(self.model, self.job.config.trainable, norm=self.job.config.norm, only=phase.only)
+            freezing = freeze(
+                self.model, self.job.config.trainable, norm=self.job.config.norm, only=phase.only
+            )
+            self.fitted.batches = self.job.replay.batches(self.model, freezing)
             optimizer = _optimizer(self.model, self.job.config)
-            self.prepared, self.optimizer = self.job.workers.prepare(self.model, optimizer)
+            self.prepared, self.optimizer = self.job.workers.prepare(self.fitted.learner, optimizer)
             if self.job.config.compile:
                 self.prepared = cast(nn.Module, torch.compile(self.prepared))
             start = self.step
@@ -175,13 +176,13 @@ class _Loop:
         return self.job.workers.total(loss)
 
     def _collate(self, positions: Positions, epoch: int) -> dict[str, Tensor]:
-        seeds = [derive_seed(self.job.seed, "augmentation", epoch, int(p)) for p in positions]
-        batch = self.job.task.collate(batch_rows(self.job.encoded, positions), seeds)
-        device = self.job.workers.accelerator.device
-        return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+        seeds = None
+        if self.job.config.augmentation != "none":
+            seeds = [derive_seed(self.job.seed, "augmentation", epoch, p) for p in positions.tolist()]
+        return self.fitted.batches.collate(positions, seeds)
 
     def _loss(self, batch: dict[str, Tensor]) -> Tensor:
-        logits = self.prepared(**{name: tensor for name, tensor in batch.items() if name != "labels"}).logits
+        logits = self.prepared(**{name: tensor for name, tensor in batch.items() if name != "labels"})
         return functional.cross_entropy(
             logits.float().flatten(0, -2),
             batch["labels"].flatten(),
@@ -235,7 +236,7 @@ class _Stopper:
         """Score the inner split after an epoch; None when there is none."""
         if self.inner is None:
             return None
-        loss = mean_loss(self.fitted.model, self.job.task, self.job.encoded, self.inner, self.job.workers)
+        loss = mean_loss(self.fitted.learner, self.fitted.batches, self.inner, self.job.workers)
         self.smooth = loss if self.smooth is None else _SMOOTHING * self.smooth + (1 - _SMOOTHING) * loss
         epoch = len(self.fitted.history) + 1
         if self.smooth < self.best:
@@ -282,7 +283,7 @@ def _class_weights(job: Job, train: Positions) -> Tensor | None:
     """Inverse frequency of each class among the training rows, 1 on average."""
     if job.config.class_weights == "none":
         return None
-    labels = np.hstack(job.encoded.select(train)["labels"][:])
+    labels = np.hstack(job.replay.encoded.select(train)["labels"][:])
     counts = np.bincount(labels[labels != IGNORE_INDEX], minlength=len(job.task.label_names))
     weights = counts.sum() / (len(counts) * np.maximum(counts, 1))
     return torch.tensor(weights, dtype=torch.float32, device=job.workers.accelerator.device)

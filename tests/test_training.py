@@ -7,6 +7,7 @@ import torch
 from hf_transfer import RunConfig, SequenceClassification, open_dataset
 from hf_transfer.encoding import encode_rows
 from hf_transfer.errors import RunError
+from hf_transfer.replay import Replay
 from hf_transfer.schedule import learning_rate_factor, plan_phases
 from hf_transfer.scoring import mean_loss, predict
 from hf_transfer.training import Job, _batches, _pieces, fit
@@ -28,13 +29,9 @@ def reviews(tmp_path_factory):
 def job(reviews, seed=1, **settings) -> Job:
     task, encoded, config, accelerator = reviews
     config = replace(config, **settings)
-    return Job(
-        SequenceClassification(config, task.label_names),
-        encoded,
-        config,
-        seed,
-        Workers(accelerator, together=False),
-    )
+    task = SequenceClassification(config, task.label_names)
+    replay = Replay(task, encoded, config, accelerator)
+    return Job(task, replay, config, seed, Workers(accelerator, together=False))
 
 
 ROWS = np.arange(32)
@@ -97,7 +94,7 @@ def test_early_stopping_keeps_the_best_epoch(reviews):
     assert fitted.best_epoch == int(np.argmin(smooth)) + 1
     assert len(fitted.history) < 12
     again = job(reviews, **settings)
-    loss = mean_loss(fitted.model, again.task, again.encoded, ROWS[24:], again.workers)
+    loss = mean_loss(fitted.learner, fitted.batches, ROWS[24:], again.workers)
     assert loss == pytest.approx(inner[fitted.best_epoch - 1], rel=1e-5)
 
 
@@ -119,10 +116,9 @@ def test_an_infinite_loss_stops_the_fold(reviews):
 
 def test_predictions_come_back_by_row_in_any_order(reviews):
     fitted = fit(job(reviews), ROWS)
-    task, encoded, _, accelerator = reviews
-    workers = Workers(accelerator, together=False)
-    forth = predict(fitted.model, task, encoded, ROWS, workers)
-    back = predict(fitted.model, task, encoded, ROWS[::-1].copy(), workers)
+    workers = Workers(reviews[-1], together=False)
+    forth = predict(fitted.learner, fitted.batches, ROWS, workers)
+    back = predict(fitted.learner, fitted.batches, ROWS[::-1].copy(), workers)
     assert sorted(forth) == ROWS.tolist()
     assert all(np.array_equal(forth[row], back[row]) for row in forth)
 

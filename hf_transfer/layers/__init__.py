@@ -7,7 +7,14 @@ Nothing here needs the rest of the kit:
 """
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.layers.freezing import Freezing, freeze, freeze_table, frozen_hash, parameter_groups
+from hf_transfer.layers.freezing import (
+    Freezing,
+    freeze,
+    freeze_table,
+    frozen_hash,
+    parameter_groups,
+    tensor_digest,
+)
 from hf_transfer.layers.groups import LayerGroup, layer_groups
 
 __all__ = [
@@ -18,4 +25,5 @@ __all__ = [
     "frozen_hash",
     "layer_groups",
     "parameter_groups",
+    "tensor_digest",
 ]

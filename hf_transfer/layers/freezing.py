@@ -1,13 +1,14 @@
 """Freeze layers as a mode that holds, prove it, and give the optimizer what learns."""
 
 import hashlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from types import MethodType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import LayerSelectionError
@@ -114,21 +115,23 @@ def frozen_hash(model: nn.Module, freezing: Freezing) -> str | None:
 
     Equal digests before and after training prove the freeze, BatchNorm statistics included.
     """
-    digest, empty = hashlib.blake2b(digest_size=16), True
-    for name, tensor in _frozen_tensors(model, freezing):
+    names = tuple(_frozen_tensors(model, freezing))
+    return tensor_digest(model, names) if names else None
+
+
+def tensor_digest(model: nn.Module, names: Iterable[str]) -> str:
+    """Digest some parameters and buffers, by their names in the model."""
+    tensors = dict(chain(model.named_parameters(), model.named_buffers()))
+    digest = hashlib.blake2b(digest_size=16)
+    for name in names:
         digest.update(name.encode())
-        digest.update(tensor.detach().contiguous().cpu().flatten().view(torch.uint8).numpy().data)
-        empty = False
-    return None if empty else digest.hexdigest()
+        digest.update(tensors[name].detach().contiguous().cpu().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
-def _frozen_tensors(model: nn.Module, freezing: Freezing) -> Iterator[tuple[str, Tensor]]:
-    for name, parameter in model.named_parameters():
-        if name not in freezing.trainable:
-            yield name, parameter
-    for name, buffer in model.named_buffers():
-        if name.rpartition(".")[0] not in freezing.moving:
-            yield name, buffer
+def _frozen_tensors(model: nn.Module, freezing: Freezing) -> Iterator[str]:
+    yield from (name for name, _ in model.named_parameters() if name not in freezing.trainable)
+    yield from (name for name, _ in model.named_buffers() if name.rpartition(".")[0] not in freezing.moving)
 
 
 def freeze_table(

@@ -19,8 +19,10 @@ _BLOCKS = (
     r"(?:.+\.)?(?:encoder|transformer)\.layer\.(\d+)(?=\.|$)",  # BERT, RoBERTa, ELECTRA, DeBERTa, DistilBERT
     r"\w+\.(?:encoder\.)?layers\.(\d+)(?=\.|$)",  # ViT, DeiT, ModernBERT
 )
-# Registered after DeBERTa's blocks, but part of what every block reads.
-_BEFORE_BLOCKS = re.compile(r".+\.encoder\.(rel_embeddings|LayerNorm|conv)(\.|$)")
+# Registered after the blocks of DeBERTa and MPNet, but part of what every block reads.
+_BEFORE_BLOCKS = re.compile(
+    r".+\.encoder\.(rel_embeddings|relative_attention_bias|LayerNorm|conv)(\.|$)|.*\.?rotary_emb$"
+)
 
 _Key = tuple[float, ...]
 _STEM: _Key = (-1.0,)

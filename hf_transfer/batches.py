@@ -1,0 +1,79 @@
+"""Encoded rows as batches, and the module that they are fed to."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.tasks.base import Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Positions = NDArray[np.int64]
+Batch = dict[str, Tensor]
+
+
+class Batches:
+    """Batches of encoded rows, on the device that they are used on.
+
+    Args:
+        task: Collates.
+        encoded: What the task's `encode` made; several encoded rows may belong to one row.
+        device: Where the batches go.
+    """
+
+    def __init__(self, task: Task, encoded: "Dataset", device: torch.device) -> None:
+        self.task = task
+        self.encoded = encoded
+        self.device = device
+
+    @cached_property
+    def sizes(self) -> NDArray[np.int64]:
+        """What each encoded row's batch is padded by: its tokens; 0 for a picture."""
+        return np.asarray(self.encoded["size"][:], np.int64)
+
+    @cached_property
+    def row_of(self) -> NDArray[np.int64]:
+        """Which row each encoded row comes from."""
+        return np.asarray(self.encoded["row"][:], np.int64)
+
+    def learner(self, model: nn.Module) -> nn.Module:
+        """The module that turns a batch without its labels into logits; it shares the model's weights."""
+        return _Whole(model)
+
+    def collate(self, positions: Positions, seeds: Sequence[int] | None = None) -> Batch:
+        """A batch of some encoded rows with `labels`; random changes are drawn from one seed a row."""
+        return self.moved(self.task.collate(batch_rows(self.encoded, positions), seeds))
+
+    def moved(self, batch: Batch) -> Batch:
+        """The batch on the device."""
+        return {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
+
+    def by_size(self, positions: Positions, rows: int) -> list[Positions]:
+        """Batches of rows of similar size, so that little is padded."""
+        ordered = positions[np.lexsort((positions, self.sizes[positions]))]
+        return [ordered[i : i + rows] for i in range(0, len(ordered), rows)]
+
+
+class _Whole(nn.Module):
+    """A model that gives its logits alone."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, **inputs: Tensor) -> Tensor:
+        logits: Tensor = self.model(**inputs).logits
+        return logits
+
+
+def batch_rows(encoded: "Dataset", positions: Positions) -> list[dict[str, Any]]:
+    """Some encoded rows, one dictionary each."""
+    columns = encoded[positions]
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]

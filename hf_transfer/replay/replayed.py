@@ -1,0 +1,359 @@
+"""Decide what can be replayed, store it once, and hand out batches that start at the cut."""
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.batches import Batch, Batches, Positions, batch_rows
+from hf_transfer.config import RunConfig
+from hf_transfer.encoding import cache_folder
+from hf_transfer.folds import derive_seed
+from hf_transfer.layers import Freezing, freeze, tensor_digest
+from hf_transfer.progress import progress_bar
+from hf_transfer.replay.cut import Cut, Suffix, features_at, find_cut
+from hf_transfer.replay.store import FeatureStore, StoreFolder, create_store, store_bytes
+from hf_transfer.schedule import phases_of
+from hf_transfer.tasks.base import IGNORE_INDEX, Task
+from hf_transfer.tokens import pad_right
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+_ROWS_AT_ONCE = 64
+_READ_PER_SECOND = 1e9  # bytes from a memory-mapped file into a batch, on a slow day
+_READ_ON_DEVICE = 1e11  # from the device's own memory
+
+
+class Replay:
+    """Batches of encoded rows, from the stored output of the frozen layers where that is the same.
+
+    Before `prepare`, and wherever replaying is not possible, they are plain batches.
+
+    Args:
+        task: What to learn.
+        encoded: The encoded rows.
+        config: Of which `trainable`, `schedule`, `replay`, `cached_views` and `cache_gb` are used.
+        accelerator: The processes that compute the stored tensors together.
+    """
+
+    def __init__(self, task: Task, encoded: "Dataset", config: RunConfig, accelerator: Accelerator) -> None:
+        self.task, self.config, self.accelerator = task, config, accelerator
+        self.plain = Batches(task, encoded, accelerator.device)
+        self.prepared: dict[frozenset[str], _Prepared] = {}
+        self.notes: list[str] = []
+
+    @property
+    def encoded(self) -> "Dataset":
+        """The encoded rows."""
+        return self.plain.encoded
+
+    def prepare(self) -> None:
+        """Find the cut of each phase of the training and store what enters it; all processes call this."""
+        if not self.config.replay or self._refused():
+            return
+        model = self.task.build_model().to(self.accelerator.device)
+        whole = freeze(model, self.config.trainable, norm=self.config.norm)
+        for phase in phases_of(self.config, whole):
+            freezing = freeze(model, self.config.trainable, norm=self.config.norm, only=phase.only)
+            if freezing.frozen_groups and freezing.trainable not in self.prepared:
+                self._prepare(model, freezing)
+
+    def batches(self, model: nn.Module, freezing: Freezing) -> Batches:
+        """Batches for a model in this state: replayed if prepared, and if its frozen part is the same."""
+        found = self.prepared.get(freezing.trainable)
+        if found is None or tensor_digest(model, found.batches.cut.below) != found.digest:
+            return self.plain
+        return found.batches
+
+    def describe(self) -> list[dict[str, Any]]:
+        """What was replayed, for results.json."""
+        return [found.about for found in self.prepared.values()]
+
+    def _refused(self) -> bool:
+        config = self.config
+        if config.from_scratch or not self.task.base.has_weights:
+            return True  # another backbone in each fold: nothing to share
+        if self.task.kind == "image" and config.augmentation != "none" and not config.cached_views:
+            self.notes.append(
+                "Frozen layers were run for every picture and epoch, as augmentation changes the pictures. "
+                "cached_views=4 would store four changed versions of each."
+            )
+            return True
+        return False
+
+    def _prepare(self, model: nn.Module, freezing: Freezing) -> None:
+        cut, digest, reason, seconds = self._from_main(lambda: self._find(model, freezing))
+        if cut is None:
+            if reason:
+                self.notes.append(reason)
+            return
+        folder, key = replay_folder(self.config), self._key(cut, digest)
+        store = (
+            self._open(folder, key, cut)
+            if self._from_main(lambda: self._usable(folder, key, cut, model))
+            else None
+        )
+        reused, began = store is not None, time.monotonic()
+        if store is None:
+            store = self._build(folder, key, cut, model, digest)
+            if store is None:
+                return
+        self._to_device(store)
+        about = {
+            "cut": cut.module,
+            "stored_per_row": list(cut.shape.at(1, 1)[1:]),
+            "bytes": store.num_bytes,
+            "reused": reused,
+            "seconds": seconds + (time.monotonic() - began),
+        }
+        batches = ReplayedBatches(self.plain, cut, store, self.config.cached_views)
+        self.prepared[freezing.trainable] = _Prepared(batches, digest, about)
+
+    def _find(self, model: nn.Module, freezing: Freezing) -> tuple[Cut | None, str, str | None, float]:
+        """The cut, what its prefix weighs on, or why there is none; and how long the search took."""
+        began = time.monotonic()
+        probes = self._probes()
+        reason: str | None = None
+        cut = find_cut(model, freezing, probes, self.accelerator.autocast())
+        if cut is None:
+            reason = "no place was found from which they can be replayed"
+        elif self.config.compile and not cut.chain:
+            reason = "compile takes the model as a whole"
+        else:
+            reason = self._not_worth(model, cut, probes[-1])
+        if cut is None or reason:
+            return None, "", f"The frozen layers run in full: {reason}.", 0.0
+        return cut, tensor_digest(model, cut.below), None, time.monotonic() - began
+
+    def _probes(self) -> list[Batch]:
+        """Small batches without labels, of unlike sizes, in which short rows are padded."""
+        order = np.lexsort((np.arange(len(self.plain.sizes)), self.plain.sizes))
+        found = []
+        for shares in ((0, 0.3), (0, 0.5, 1), (0, 0.2, 0.4, 0.6, 0.8)):
+            positions = order[[round(share * (len(order) - 1)) for share in shares]]
+            batch = self.plain.collate(positions)
+            found.append({name: tensor for name, tensor in batch.items() if name != "labels"})
+        return found
+
+    def _not_worth(self, model: nn.Module, cut: Cut, probe: Batch) -> str | None:
+        """Why storing would cost more than it saves, if so."""
+        rows = len(next(iter(probe.values())))
+        model.eval()
+        with torch.inference_mode(), self.accelerator.autocast():
+            began = time.perf_counter()
+            _ = features_at(model, cut, probe).sum().item()  # waits for a GPU
+            computing = (time.perf_counter() - began) / rows
+        needed = store_bytes(cut.shape, self.plain.sizes, 1)
+        speed = _READ_ON_DEVICE if self._fits_on_device(needed) else _READ_PER_SECOND
+        reading = needed / len(self.plain.sizes) / speed
+        if reading > computing:
+            return (
+                f"reading their output takes {reading * 1e3:.2f} ms a row, computing it {computing * 1e3:.2f}"
+            )
+        return None
+
+    def _usable(self, folder: StoreFolder, key: str, cut: Cut, model: nn.Module) -> bool:
+        """Whether a finished store is there and agrees with the model."""
+        if not folder.file(key).is_file():
+            return False
+        try:
+            store = self._open(folder, key, cut)
+        except (ValueError, OSError, EOFError):
+            return False
+        if not self._agrees(store, cut, model):
+            return False
+        folder.used(key)
+        return True
+
+    def _open(self, folder: StoreFolder, key: str, cut: Cut) -> FeatureStore:
+        return FeatureStore(folder.file(key), cut.shape, self.plain.sizes, self._num_views)
+
+    @property
+    def _num_views(self) -> int:
+        augmented = self.task.kind == "image" and self.config.augmentation != "none"
+        return 1 + (self.config.cached_views if augmented else 0)
+
+    def _build(
+        self, folder: StoreFolder, key: str, cut: Cut, model: nn.Module, digest: str
+    ) -> FeatureStore | None:
+        """Compute and write everything, each process its part; None if there is no room for it."""
+        needed = store_bytes(cut.shape, self.plain.sizes, self._num_views)
+        part, reason = self._from_main(lambda: self._start(folder, key, cut, needed))
+        if reason:
+            self.notes.append(f"The output of the frozen layers was not stored: {reason}.")
+            return None
+        store = FeatureStore(part, cut.shape, self.plain.sizes, self._num_views, writable=True)
+        model.eval()
+        with torch.inference_mode(), self.accelerator.autocast():
+            self._fill(store, cut, model)
+        store.flush()
+        self.accelerator.wait_for_everyone()
+        about = {
+            "base_model": self.config.base_model,
+            "dataset": self.config.dataset,
+            "cut": cut.module,
+            "rows": len(self.plain.sizes),
+        }
+        if self.accelerator.is_main_process:
+            folder.finish(part, key, about)
+        self.accelerator.wait_for_everyone()
+        store = self._open(folder, key, cut)
+        if self._from_main(lambda: self._agrees(store, cut, model)):
+            return store
+        self.notes.append("The frozen layers run in full: what they stored did not agree with the model.")
+        return None
+
+    def _start(self, folder: StoreFolder, key: str, cut: Cut, needed: int) -> tuple[Path, str | None]:
+        part = folder.unfinished(key)
+        reason = folder.make_room(needed)
+        if reason is None:
+            try:
+                create_store(part, cut.shape, self.plain.sizes, self._num_views)
+            except OSError as error:
+                part.unlink(missing_ok=True)
+                reason = f"{folder.path} cannot be written ({error.strerror or error})"
+        return part, reason
+
+    def _fill(self, store: FeatureStore, cut: Cut, model: nn.Module) -> None:
+        # The blocks are the same for any number of processes, so the bits are too.
+        blocks = [
+            (view, block)
+            for view in range(self._num_views)
+            for block in self.plain.by_size(np.arange(len(self.plain.sizes)), _ROWS_AT_ONCE)
+        ]
+        mine = blocks[self.accelerator.process_index :: self.accelerator.num_processes]
+        rank = self.accelerator.process_index
+        with progress_bar("frozen layers", total=len(mine), unit="batch", position=rank) as bar:
+            for view, block in mine:
+                batch = self.plain.collate(block, self._view_seeds(view, block))
+                del batch["labels"]
+                store.write(block, features_at(model, cut, batch), view)
+                bar.update()
+
+    def _view_seeds(self, view: int, block: Positions) -> list[int] | None:
+        if view == 0:
+            return None
+        return [derive_seed(self.config.seed, "view", view, position) for position in block.tolist()]
+
+    def _agrees(self, store: FeatureStore, cut: Cut, model: nn.Module) -> bool:
+        """Whether some stored rows are what the model gives for them now, up to rounding."""
+        positions = np.linspace(0, len(self.plain.sizes) - 1, 3).astype(np.int64)
+        batch = self.plain.collate(positions)
+        del batch["labels"]
+        model.eval()
+        with torch.inference_mode(), self.accelerator.autocast():
+            wanted = features_at(model, cut, batch).cpu().float()
+        found = store.read(positions, np.zeros_like(positions)).float()
+        if cut.shape.by_token:  # what stands in the padding is nobody's
+            inside = torch.arange(wanted.shape[1]) < torch.from_numpy(self.plain.sizes[positions])[:, None]
+            found, wanted = found[inside], wanted[inside]
+        near = 1e-4 if cut.shape.dtype == torch.float32 else 5e-2
+        return bool(torch.allclose(found, wanted, rtol=near, atol=near * max(1.0, float(wanted.abs().max()))))
+
+    def _fits_on_device(self, needed: float) -> bool:
+        device = self.accelerator.device
+        if device.type != "cuda":
+            return False
+        return needed < 0.5 * torch.cuda.mem_get_info(device)[0]
+
+    def _to_device(self, store: FeatureStore) -> None:
+        if self._fits_on_device(store.num_bytes):
+            store.load_to(self.accelerator.device)
+
+    def _key(self, cut: Cut, digest: str) -> str:
+        """Equal keys mean equal bits: the same rows through the same frozen layers in the same arithmetic."""
+        parts = {
+            "encoded": self.encoded._fingerprint,
+            "prefix": digest,
+            "cut": [cut.module, cut.argument, cut.first_only, cut.shape.dims, str(cut.shape.dtype)],
+            "views": [self._num_views, self.config.augmentation, self.config.seed]
+            if self._num_views > 1
+            else [],
+            "arithmetic": [
+                torch.__version__,
+                self.accelerator.device.type,
+                str(self.accelerator.mixed_precision),
+                torch.get_num_threads(),
+            ],
+        }
+        return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
+
+    def _from_main(self, find: Any) -> Any:
+        """What the main process finds, for all: they must take the same way."""
+        found = [find() if self.accelerator.is_main_process else None]
+        if self.accelerator.num_processes > 1:
+            broadcast_object_list(found)
+        return found[0]
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    batches: "ReplayedBatches"
+    digest: str
+    about: dict[str, Any]
+
+
+class ReplayedBatches(Batches):
+    """Batches that begin at a cut, with stored `features` in place of what lies below it.
+
+    Args:
+        plain: The same rows in full.
+        cut: Where they begin.
+        store: What enters there.
+        num_views: Augmented versions of each row to choose from in training; 0 takes the plain one.
+    """
+
+    def __init__(self, plain: Batches, cut: Cut, store: FeatureStore, num_views: int) -> None:
+        super().__init__(plain.task, plain.encoded, plain.device)
+        self.cut, self.store, self.num_views = cut, store, num_views
+        self.labels = plain.encoded.select_columns(["labels"])
+        self._example = plain.task.collate(batch_rows(plain.encoded, np.arange(1)))
+
+    def learner(self, model: nn.Module) -> nn.Module:
+        """What lies above the cut."""
+        return Suffix(model, self.cut)
+
+    def collate(self, positions: Positions, seeds: Sequence[int] | None = None) -> Batch:
+        """Stored features and labels, and the model's other inputs where it reads them above the cut."""
+        features = {"features": self.store.read(positions, self._views(positions, seeds))}
+        if self.cut.chain:
+            return self.moved(features | {"labels": self._label_tensor(positions)})
+        if any(not tensor.is_floating_point() for name, tensor in self._example.items() if name != "labels"):
+            return self.moved(features | self.task.collate(batch_rows(self.encoded, positions)))
+        # Inputs in floating point (pixels) lie below the cut, so that only their shape is looked at.
+        shapes = {
+            name: torch.full((), float("nan"), dtype=tensor.dtype).expand(len(positions), *tensor.shape[1:])
+            for name, tensor in self._example.items()
+            if name != "labels"
+        }
+        return (
+            self.moved(features)
+            | {name: t.to(self.device) for name, t in shapes.items()}
+            | self.moved({"labels": self._label_tensor(positions)})
+        )
+
+    def _views(self, positions: Positions, seeds: Sequence[int] | None) -> NDArray[np.int64]:
+        if seeds is None or not self.num_views:
+            return np.zeros_like(positions)
+        return 1 + np.asarray(seeds, np.int64) % self.num_views
+
+    def _label_tensor(self, positions: Positions) -> Tensor:
+        labels = self.labels[positions]["labels"]
+        return torch.tensor(labels) if np.isscalar(labels[0]) else pad_right(labels, IGNORE_INDEX)
+
+
+def replay_folder(config: RunConfig) -> StoreFolder:
+    """Where stores lie, beside the encoded rows, and how much they may take."""
+    return StoreFolder(cache_folder() / "frozen-layers", config.cache_gb * 1e9)

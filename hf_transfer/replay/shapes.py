@@ -1,0 +1,116 @@
+"""How the shapes inside a model follow the rows and the length of a batch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hf_transfer import _guard  # noqa: F401
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A shape in terms of the batch: each dimension is a number, times its rows, times its length."""
+
+    dims: tuple[tuple[int, bool, bool], ...]
+    dtype: torch.dtype
+
+    def at(self, rows: int, length: int) -> tuple[int, ...]:
+        """The shape for a batch."""
+        return tuple(
+            n * (rows if by_rows else 1) * (length if by_length else 1) for n, by_rows, by_length in self.dims
+        )
+
+    @property
+    def is_row_by_row(self) -> bool:
+        """Whether it holds a tensor for each row, or one for each of its tokens."""
+        rest = self.dims[1:]
+        return (
+            self.dims[:1] == ((1, True, False),)
+            and not any(by_rows for _, by_rows, _ in rest)
+            and not any(by_length for _, _, by_length in rest[1:])
+            and (not self.by_token or rest[0] == (1, False, True))
+        )
+
+    @property
+    def by_token(self) -> bool:
+        """Whether the second dimension is the length of the batch."""
+        return len(self.dims) > 1 and self.dims[1][2]
+
+
+def rows_of(batch: Mapping[str, Tensor]) -> int:
+    """Rows of a batch."""
+    return len(next(iter(batch.values())))
+
+
+def length_of(batch: Mapping[str, Tensor]) -> int:
+    """Tokens of a row after padding; 1 where there are none."""
+    ids = batch.get("input_ids")
+    return 1 if ids is None else ids.shape[1]
+
+
+def fit_shape(
+    shapes: Sequence[tuple[int, ...]], sizes: Sequence[tuple[int, int]], dtype: torch.dtype
+) -> Shape | None:
+    """Read a rule off the shapes that batches of several (rows, length) gave; None if there is none."""
+    if len({len(shape) for shape in shapes}) > 1:
+        return None
+    dims = []
+    for values in zip(*shapes, strict=True):
+        rule = next((r for r in _rules(values[0], *sizes[0]) if _follows(r, values, sizes)), None)
+        if rule is None:
+            return None
+        dims.append(rule)
+    return Shape(tuple(dims), dtype)
+
+
+def _rules(value: int, rows: int, length: int) -> list[tuple[int, bool, bool]]:
+    """Rules that fit one batch, the plainest first."""
+    units = {(False, False): 1, (True, False): rows, (False, True): length, (True, True): rows * length}
+    return [(value // unit, *kind) for kind, unit in units.items() if value % unit == 0]
+
+
+def _follows(rule: tuple[int, bool, bool], values: Sequence[int], sizes: Sequence[tuple[int, int]]) -> bool:
+    number, by_rows, by_length = rule
+    return all(
+        value == number * (rows if by_rows else 1) * (length if by_length else 1)
+        for value, (rows, length) in zip(values, sizes, strict=True)
+    )
+
+
+def fit_tree(outputs: Sequence[Any], sizes: Sequence[tuple[int, int]]) -> Any:
+    """The rules of a module's output: a tensor, or tensors in tuples, lists or mappings. None if unknown."""
+    first = outputs[0]
+    if isinstance(first, Tensor):
+        if not first.is_floating_point():
+            return None
+        return fit_shape([tuple(out.shape) for out in outputs], sizes, first.dtype)
+    if isinstance(first, Mapping):
+        parts = {
+            key: fit_tree([out[key] for out in outputs], sizes) for key in first if first[key] is not None
+        }
+        return None if None in parts.values() or not parts else (type(first), parts)
+    if isinstance(first, (tuple, list)):
+        listed = [
+            _NOTHING if item is None else fit_tree([o[i] for o in outputs], sizes)
+            for i, item in enumerate(first)
+        ]
+        return None if None in listed or not listed else (type(first), listed)
+    return None
+
+
+_NOTHING = "nothing"
+
+
+def stand_in(shapes: Any, rows: int, length: int, device: torch.device) -> Any:
+    """Tensors of NaN in place of a module's output: what still depends on them shows."""
+    if isinstance(shapes, Shape):
+        return torch.full((), float("nan"), dtype=shapes.dtype, device=device).expand(shapes.at(rows, length))
+    if shapes is _NOTHING:
+        return None
+    kind, parts = shapes
+    if isinstance(parts, dict):
+        return kind(**{key: stand_in(part, rows, length, device) for key, part in parts.items()})
+    return kind(stand_in(part, rows, length, device) for part in parts)
