@@ -110,6 +110,9 @@ class RunConfig:
     )
 
     learning_rate: float = setting(2e-5, "Peak learning rate.", aliases=("lr",))
+    learning_rates: tuple[float, ...] = setting(
+        (), "Several peak learning rates, comma-separated, all under the same folds; the best is named."
+    )
     num_epochs: int = setting(3, "Passes over the training rows.", aliases=("num_train_epochs", "epochs"))
     batch_size: int = setting(32, "Rows for each update, over all processes together.")
     per_device_batch_size: int | None = setting(
@@ -120,6 +123,9 @@ class RunConfig:
     )
     optimizer: str = setting("adamw", "Optimizer.", choices=("adamw", "sgd"), aliases=("optim",))
     weight_decay: float = setting(0.01, "Decay of weight matrices; never of norms and biases.")
+    weight_decays: tuple[float, ...] = setting(
+        (), "Several weight decays, comma-separated, combined with each learning rate."
+    )
     warmup: float = setting(
         0.1, "Rising learning rate first: a share of all updates below 1, a number of them from 1 on.",
         aliases=("warmup_ratio", "warmup_steps"),
@@ -223,8 +229,14 @@ class RunConfig:
         ]
         if not 0 <= self.seed < 2**32:
             problems.append(f"seed={self.seed!r} must be from 0 to 4294967295.")
-        if not 0 < self.learning_rate < 100:
-            problems.append(f"learning_rate={self.learning_rate!r} must be above 0 (2e-5 is usual for BERT).")
+        for rate in (self.learning_rate, *self.learning_rates):
+            if not 0 < rate < 100:
+                problems.append(f"learning_rate={rate!r} must be above 0 (2e-5 is usual for BERT).")
+        problems += [
+            f"weight_decay={decay!r} is too small; use 0 or more."
+            for decay in self.weight_decays
+            if decay < 0
+        ]
         if not 0 < self.layer_decay <= 1:
             problems.append(f"layer_decay={self.layer_decay!r} must be above 0 and at most 1, e.g. 0.9.")
         if not self.label_smoothing < 1:
@@ -293,6 +305,13 @@ class RunConfig:
         if problems:
             raise ConfigError("\n".join(problems))
         return replace(self, **clean)
+
+    def grid(self) -> "tuple[Self, ...]":
+        """One configuration for each learning rate and weight decay; this one alone without such lists."""
+        rates = dict.fromkeys(self.learning_rates or (self.learning_rate,))
+        decays = dict.fromkeys(self.weight_decays or (self.weight_decay,))
+        alone = replace(self, learning_rates=(), weight_decays=())
+        return tuple(replace(alone, learning_rate=r, weight_decay=d) for r in rates for d in decays)
 
     def to_dict(self) -> dict[str, Any]:
         """All settings as plain values, ready for YAML and JSON."""
@@ -412,8 +431,15 @@ def _as_type(value: Any, kind: Any) -> Any:
             return None
         kind = next(k for k in get_args(kind) if k is not type(None))
     if get_origin(kind) is tuple:
-        words = value.split(",") if isinstance(value, str) else list(value)
-        return tuple(str(word).strip() for word in words if str(word).strip())
+        words = (
+            value.split(",")
+            if isinstance(value, str)
+            else value
+            if isinstance(value, (list, tuple))
+            else [value]
+        )
+        kind = get_args(kind)[0]
+        return tuple(_as_type(word, kind) for word in words if str(word).strip())
     if kind is bool:
         return _as_bool(value)
     if kind is str:

@@ -62,24 +62,29 @@ def cross_validate(
         write_table(folder.path / "folds.parquet", study.fold_table())
         # A model or a choice of layers that cannot be had should be known before all rows are encoded.
         freeze(task.build_model(), config.trainable, norm=config.norm)
-    study.replay.prepare()
-    for repeat, fold in study.my_units():
-        study.run_fold(repeat, fold)
+    study.run()
     accelerator.wait_for_everyone()
-    results = study.results()
-    final, test = refit(study, results)
+    found = study.results()
+    best = study.best(found)
+    final, test = refit(study, best, found[best])
     if accelerator.is_main_process:
-        build_results(study, results, final=final, test=test, seconds=time.monotonic() - began).save(
-            folder.path
-        )
+        seconds = time.monotonic() - began
+        build_results(study, found, best, final=final, test=test, seconds=seconds).save(folder.path)
     accelerator.wait_for_everyone()
     return CrossValidationResult.load(folder.path)
 
 
-def refit(study: Study, results: Sequence[FoldResult]) -> tuple[dict[str, Any], dict[str, Any] | None]:
+def refit(
+    study: Study, config: RunConfig, results: Sequence[FoldResult]
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """Train the model to publish on all rows, and score the untouched test rows if there are any.
 
     With early stopping, it trains the median of the folds' best epochs.
+
+    Args:
+        study: The finished study.
+        config: The configuration to train; of a grid, the best.
+        results: Of its folds.
 
     Returns:
         The `final` and the `test` part of results.json.
@@ -93,7 +98,7 @@ def refit(study: Study, results: Sequence[FoldResult]) -> tuple[dict[str, Any], 
     made = {"kind": "refit", "path": "model", "num_epochs": epochs, "num_rows": len(study.uids)}
     if not study.workers.together and not study.accelerator.is_main_process:
         return made, None
-    config = replace(study.config, num_epochs=epochs, early_stopping=False)
+    config = replace(config, num_epochs=epochs, early_stopping=False)
     everything = np.arange(len(study.uids))
     fitted = study.fit(everything, derive_seed(config.seed, "final"), "final model", config=config)
     if study.accelerator.is_main_process:

@@ -32,6 +32,7 @@ def predict_inputs(run: str | Path, inputs: list[str]) -> tuple[list[dict[str, A
         DataError: If an input is not usable.
     """
     from hf_transfer.batches import Batches
+    from hf_transfer.models import placed
     from hf_transfer.scoring import predict
     from hf_transfer.workers import Workers, make_accelerator
 
@@ -47,7 +48,7 @@ def predict_inputs(run: str | Path, inputs: list[str]) -> tuple[list[dict[str, A
     rows = Dataset.from_dict({"input": values})
     encoded = Dataset.from_dict(task.encode({"input": values}, list(range(len(values)))))
     workers = Workers(make_accelerator(config), together=False)
-    model = task.build_model().to(workers.accelerator.device)
+    model = placed(task.build_model(), workers.accelerator.device)
     batches = Batches(task, encoded, workers.accelerator.device)
     decoded = predict(batches.learner(model), batches, np.arange(len(encoded)), workers)
     columns = task.columns(rows, [decoded.get(i, np.zeros(0, np.int64)) for i in range(len(values))])

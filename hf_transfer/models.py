@@ -169,8 +169,14 @@ def head_note(base: BaseModel, label_names: Sequence[str]) -> str | None:
     return f"The checkpoint's own head ({len(names)} labels) was replaced by {new}."
 
 
+def placed(model: nn.Module, device: torch.device) -> nn.Module:
+    """The model on a device, with its convolutions' weights laid out channels last, as they run fastest."""
+    return model.to(device).to(memory_format=torch.channels_last)
+
+
 def save_model(model: Any, folder: Path) -> None:
     """Write a model as safetensors that plain transformers, and for its architectures timm, loads."""
+    model.to(memory_format=torch.contiguous_format)
     with quiet():
         model.save_pretrained(folder)
 

@@ -37,17 +37,17 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         config.save(self.path / "config.yaml")
 
-    def unit(self, repeat: int, fold: int) -> Path:
-        """The folder of one fold of one repeat."""
-        return self.path / "folds" / f"r{repeat}f{fold}"
+    def unit(self, place: str) -> Path:
+        """The folder of one fold, e.g. `r0f3`, in a grid within that of its configuration."""
+        return self.path / "folds" / place
 
-    def finished(self, repeat: int, fold: int, identity: str) -> FoldResult | None:
+    def finished(self, place: str, identity: str) -> FoldResult | None:
         """What was found there before, if the same rows and model were used.
 
         Raises:
             ConfigError: If it was found with other rows or another model.
         """
-        path = self.unit(repeat, fold) / "done.json"
+        path = self.unit(place) / "done.json"
         if not path.is_file():
             return None
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -58,15 +58,20 @@ class RunFolder:
             )
         return fold_result(record)
 
-    def failed(self, repeat: int, fold: int) -> FoldResult:
+    def failed(self, place: str) -> FoldResult:
         """The record of a fold that was tried and failed."""
-        return fold_result(json.loads((self.unit(repeat, fold) / "failed.json").read_text(encoding="utf-8")))
+        return fold_result(json.loads((self.unit(place) / "failed.json").read_text(encoding="utf-8")))
 
     def keep(
-        self, result: FoldResult, identity: str, history: list[dict[str, Any]], table: pa.Table | None
+        self,
+        place: str,
+        result: FoldResult,
+        identity: str,
+        history: list[dict[str, Any]],
+        table: pa.Table | None,
     ) -> None:
         """Write a fold's files, `done.json` last: it is what says that the others are whole."""
-        folder = self.unit(result.repeat, result.fold)
+        folder = self.unit(place)
         folder.mkdir(parents=True, exist_ok=True)
         lines = "".join(json.dumps(epoch) + "\n" for epoch in history)
         write_bytes(folder / "history.jsonl", lines.encode())
@@ -95,7 +100,7 @@ def check_output(config: RunConfig) -> None:
             f"output_dir={config.output_dir!r} holds files that are no run's. Give an empty folder."
         )
     before, now = RunConfig.load(path / "config.yaml").scored(), config.scored()
-    started = any(path.glob("folds/*/done.json")) or (path / "results.json").is_file()
+    started = any(path.glob("folds/**/done.json")) or (path / "results.json").is_file()
     if started and before != now and not config.overwrite:
         raise ConfigError(
             f"output_dir={config.output_dir!r} already holds another run: {_differences(before, now)}. "

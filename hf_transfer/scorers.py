@@ -292,7 +292,7 @@ def summarise(
     ):
         interval = intervals.get(name)
         summary[name] = {
-            **_over_folds([scores.get(name) for scores in fold_scores]),
+            **over_folds([scores.get(name) for scores in fold_scores]),
             "pooled": pooled.get(name),
             "interval": None if interval is None else list(interval),
             "interval_kind": f"bootstrap over out-of-fold {unit}s, within folds",
@@ -301,7 +301,8 @@ def summarise(
     return summary
 
 
-def _over_folds(scores: Sequence[float | None]) -> dict[str, Any]:
+def over_folds(scores: Sequence[float | None]) -> dict[str, Any]:
+    """Mean and standard deviation of a score, and how many folds have it."""
     values = [float(score) for score in scores if score is not None]
     return {
         "mean": float(np.mean(values)) if values else None,

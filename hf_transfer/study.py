@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.batches import Positions
 from hf_transfer.config import RunConfig
 from hf_transfer.data import LabelledData
 from hf_transfer.encoding import encode_rows, encoded_positions
@@ -28,6 +31,7 @@ from hf_transfer.folds import (
     inner_split,
     plan_folds,
 )
+from hf_transfer.heads import Rows, batchable, fit_heads
 from hf_transfer.metrics import hub_metric
 from hf_transfer.replay import Replay
 from hf_transfer.results import FoldResult, Scores
@@ -43,7 +47,7 @@ if TYPE_CHECKING:
 
 _FEWEST_TO_STOP_EARLY = 300  # below, an inner split is so small that it picks noise
 
-Rows = NDArray[np.int64]
+RowNumbers = NDArray[np.int64]
 
 
 def fold_columns(task: Task, data: LabelledData, config: RunConfig) -> FoldColumns:
@@ -58,8 +62,23 @@ def fold_columns(task: Task, data: LabelledData, config: RunConfig) -> FoldColum
 
 
 @dataclass(frozen=True)
+class Unit:
+    """One fold of one configuration: a pure function with its own folder."""
+
+    config: RunConfig
+    repeat: int
+    fold: int
+    place: str
+
+    @property
+    def seed(self) -> int:
+        """Of everything random in it; the same for every configuration of a grid."""
+        return derive_seed(self.config.seed, "fold", self.repeat, self.fold)
+
+
+@dataclass(frozen=True)
 class Study:
-    """One configuration on one data set: its folds, its encoded rows, its processes."""
+    """One configuration, or a grid of them, on one data set: its folds, its encoded rows, its processes."""
 
     task: Task
     data: LabelledData
@@ -93,9 +112,23 @@ class Study:
         )
 
     @cached_property
-    def units(self) -> list[tuple[int, int]]:
-        """All (repeat, fold)."""
-        return [(repeat, fold) for repeat, plan in enumerate(self.plans) for fold in plan.scored_folds]
+    def grid(self) -> tuple[RunConfig, ...]:
+        """The configurations to try."""
+        return self.config.grid()
+
+    @cached_property
+    def units(self) -> list[Unit]:
+        """All folds of all configurations."""
+        return [unit for config in self.grid for unit in self.units_of(config)]
+
+    def units_of(self, config: RunConfig) -> list[Unit]:
+        """The folds of one configuration."""
+        inside = f"lr{config.learning_rate:g}-wd{config.weight_decay:g}/" if len(self.grid) > 1 else ""
+        return [
+            Unit(config, repeat, fold, f"{inside}r{repeat}f{fold}")
+            for repeat, plan in enumerate(self.plans)
+            for fold in plan.scored_folds
+        ]
 
     @cached_property
     def workers(self) -> Workers:
@@ -114,54 +147,77 @@ class Study:
         return Replay(self.task, self.encoded, self.config, self.accelerator)
 
     @cached_property
-    def row_of(self) -> Rows:
+    def row_of(self) -> RowNumbers:
         """Which row each encoded row comes from."""
         return np.asarray(self.encoded["row"][:], np.int64)
 
-    @cached_property
-    def identity(self) -> str:
-        """Digest of all that decides a fold's result."""
-        parts = [self.config.scored(), self.data.fingerprint, self.task.base.revision, self.task.label_names]
+    def identity(self, config: RunConfig) -> str:
+        """Digest of all that decides the result of a configuration's fold."""
+        parts = [config.scored(), self.data.fingerprint, self.task.base.revision, self.task.label_names]
         return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
-    def my_units(self) -> Iterator[tuple[int, int]]:
-        """The folds that this process takes, without those already done."""
-        mine = (
-            self.units
-            if self.workers.together
-            else self.units[self.accelerator.process_index :: self.accelerator.num_processes]
-        )
-        for repeat, fold in mine:
-            if self.folder.finished(repeat, fold, self.identity) is None:
-                yield repeat, fold
+    def finished(self, unit: Unit) -> FoldResult | None:
+        """What was found for a fold before."""
+        return self.folder.finished(unit.place, self.identity(unit.config))
 
-    def run_fold(self, repeat: int, fold: int) -> FoldResult:
+    def run(self) -> None:
+        """Train and score every fold that is not done yet."""
+        self.replay.prepare()
+        if all(self.finished(unit) for unit in self.units):
+            return
+        if batchable(self.replay, self.config):
+            # So quick that sharing it would only make the bits depend on who takes part.
+            if self.accelerator.is_main_process:
+                self._run_heads()
+            self.accelerator.wait_for_everyone()
+        mine = self.units
+        if not self.workers.together:
+            mine = mine[self.accelerator.process_index :: self.accelerator.num_processes]
+        for unit in mine:
+            if self.finished(unit) is None:
+                self.run_fold(unit)
+
+    def run_fold(self, unit: Unit) -> FoldResult:
         """Train on the other shards, score the held-out one once, and write it down."""
-        plan = self.plans[repeat]
-        train, valid = plan.train(fold), plan.valid(fold)
-        result = FoldResult(
-            repeat, fold, len(train), len(valid), derive_seed(self.config.seed, "fold", repeat, fold)
-        )
         began = time.monotonic()
-        tracker = FoldTracker(self.config, f"r{repeat}f{fold}") if self.workers.rank == 0 else None
+        tracker = FoldTracker(self.config, unit.place.replace("/", "-")) if self.workers.rank == 0 else None
+        title = f"repeat {unit.repeat + 1}, fold {unit.fold + 1}"
+        train = self.plans[unit.repeat].train(unit.fold)
         try:
-            fitted = self.fit(train, result.seed, f"repeat {repeat + 1}, fold {fold + 1}", tracker=tracker)
-            table = self.table(fitted, valid, repeat, fold)
-            result = self._scored(result, fitted, table, train)
-            history = fitted.history
+            fitted = self.fit(train, unit.seed, title, tracker=tracker, config=unit.config)
+            result, table = self._scored(unit, fitted)
         except (RunError, RuntimeError, ArithmeticError, MemoryError) as error:
-            result, table, history = (
-                replace(result, status="failed", error=f"{type(error).__name__}: {error}"),
-                None,
-                [],
-            )
+            result, table = self._empty(unit), None
+            result = replace(result, status="failed", error=f"{type(error).__name__}: {error}")
+            fitted = None
         result = replace(result, seconds=time.monotonic() - began)
         if self.workers.rank == 0:
-            self.folder.keep(result, self.identity, history, table)
-            self._say(result)
+            self._keep(unit, result, fitted, table)
             if tracker:
                 tracker.finish(result.scores)
         return result
+
+    def _run_heads(self) -> None:
+        """Train all heads in one batched program; one whose loss is not finite is left to `run_fold`."""
+        units = [self.units_of(config) for config in self.grid]
+        folds = [self._split(self.plans[u.repeat].train(u.fold), u.seed, u.config) for u in units[0]]
+        if len({inner is None for _, inner in folds}) > 1:
+            return  # early stopping for some folds only
+        rows = [Rows(unit.seed, *split) for unit, split in zip(units[0], folds, strict=True)]
+        began, seconds = time.monotonic(), 0.0
+        for config, fold, fitted in fit_heads(self.replay, self.grid, rows):
+            unit = units[config][fold]
+            if self.finished(unit) is None:
+                result, table = self._scored(unit, fitted)
+                # All heads are trained together: each gets its share of that time, and its own scoring.
+                now = time.monotonic() - began
+                self._keep(unit, replace(result, seconds=now - seconds), fitted, table)
+                seconds = now
+
+    def _keep(self, unit: Unit, result: FoldResult, fitted: Fitted | None, table: pa.Table | None) -> None:
+        history = fitted.history if fitted else []
+        self.folder.keep(unit.place, result, self.identity(unit.config), history, table)
+        self._say(unit, result)
 
     def of_test_rows(self) -> "Study | None":
         """The same task and processes on the untouched rows, if there are any."""
@@ -179,31 +235,26 @@ class Study:
 
     def fit(
         self,
-        rows: Rows,
+        rows: RowNumbers,
         seed: int,
         title: str,
         *,
+        config: RunConfig,
         tracker: FoldTracker | None = None,
-        config: RunConfig | None = None,
     ) -> Fitted:
         """Train a fresh model on some rows, with an inner split for early stopping when asked."""
-        config = config or self.config
-        learn, inner = rows, None
-        if config.early_stopping and len(rows) >= _FEWEST_TO_STOP_EARLY:
-            learn, stop = inner_split(
-                rows, self.uids, seed=seed, columns=self.columns, scheme=self.config.scheme
-            )
-            inner = encoded_positions(self.row_of, stop)
         report = tracker.epoch if tracker else None
         job = Job(self.task, self.replay, config, seed, self.workers, title, report)
-        fitted = fit(job, encoded_positions(self.row_of, learn), inner)
-        if fitted.hash_before != fitted.hash_after:
-            raise RunError(
-                f"Frozen layers changed in training: {fitted.hash_before} before, {fitted.hash_after} after."
-            )
-        return fitted
+        return fit(job, *self._split(rows, seed, config))
 
-    def table(self, fitted: Fitted, rows: Rows, repeat: int, fold: int) -> pa.Table:
+    def _split(self, rows: RowNumbers, seed: int, config: RunConfig) -> tuple[Positions, Positions | None]:
+        """Positions to learn from, and those of an inner split to stop by when asked for."""
+        if not config.early_stopping or len(rows) < _FEWEST_TO_STOP_EARLY:
+            return encoded_positions(self.row_of, rows), None
+        learn, stop = inner_split(rows, self.uids, seed=seed, columns=self.columns, scheme=config.scheme)
+        return encoded_positions(self.row_of, learn), encoded_positions(self.row_of, stop)
+
+    def table(self, fitted: Fitted, rows: RowNumbers, repeat: int, fold: int) -> pa.Table:
         """Predictions for some rows, as the columns of predictions.parquet."""
         positions = encoded_positions(self.row_of, rows)
         decoded = predict(fitted.learner, fitted.batches, positions, self.workers)
@@ -216,19 +267,35 @@ class Study:
             columns["unit"] = np.unique(np.asarray(self.columns.groups), return_inverse=True)[1][rows]
         return pa.table(columns)
 
-    def _scored(self, result: FoldResult, fitted: Fitted, table: pa.Table, train: Rows) -> FoldResult:
+    def _empty(self, unit: Unit) -> FoldResult:
+        plan = self.plans[unit.repeat]
+        train, valid = plan.train(unit.fold), plan.valid(unit.fold)
+        return FoldResult(unit.repeat, unit.fold, len(train), len(valid), unit.seed)
+
+    def _scored(self, unit: Unit, fitted: Fitted) -> tuple[FoldResult, pa.Table]:
+        """Scores of the held-out rows and of as many training rows, and the predictions behind the first."""
+        if fitted.hash_before != fitted.hash_after:
+            raise RunError(
+                f"Frozen layers changed in training: {fitted.hash_before} before, {fitted.hash_after} after."
+            )
+        result, plan = self._empty(unit), self.plans[unit.repeat]
+        train, table = (
+            plan.train(unit.fold),
+            self.table(fitted, plan.valid(unit.fold), unit.repeat, unit.fold),
+        )
         # As many training rows as held-out ones: enough to see overfitting, at little cost.
-        order = hash_order([self.uids[row] for row in train], result.seed)
+        order = hash_order([self.uids[row] for row in train], unit.seed)
         sample = np.sort(train[order[: result.num_valid]])
-        return replace(
+        result = replace(
             result,
             scores=self.scores(table),
-            train_scores=self.task.scorer.score(self.table(fitted, sample, result.repeat, result.fold)),
+            train_scores=self.task.scorer.score(self.table(fitted, sample, unit.repeat, unit.fold)),
             train_rows_scored=len(sample),
             num_epochs=fitted.best_epoch,
             frozen_hash_before=fitted.hash_before,
             frozen_hash_after=fitted.hash_after,
         )
+        return result, table
 
     def scores(self, table: pa.Table) -> Scores:
         """The task's scores, and those of the Hub that were asked for by name."""
@@ -240,22 +307,34 @@ class Study:
             scores |= {key: float(value) for key, value in found.items()}
         return scores
 
-    def results(self) -> list[FoldResult]:
-        """What is in the folds' folders, of whichever process."""
-        found = []
-        for repeat, fold in self.units:
-            done = self.folder.finished(repeat, fold, self.identity)
-            found.append(done or self.folder.failed(repeat, fold))
-        if all(result.status == "failed" for result in found):
-            raise RunError(f"Every fold failed. The first: {found[0].error}")
+    def results(self) -> dict[RunConfig, list[FoldResult]]:
+        """What is in the folds' folders, of whichever process, for each configuration."""
+        found = {
+            config: [self.finished(unit) or self.folder.failed(unit.place) for unit in self.units_of(config)]
+            for config in self.grid
+        }
+        everything = [result for results in found.values() for result in results]
+        if all(result.status == "failed" for result in everything):
+            raise RunError(f"Every fold failed. The first: {everything[0].error}")
         return found
 
-    def predictions(self, results: Sequence[FoldResult]) -> pa.Table:
-        """All out-of-fold rows."""
-        paths = [
-            self.folder.unit(r.repeat, r.fold) / "predictions.parquet" for r in results if r.status == "done"
-        ]
-        return pa.concat_tables([pq.read_table(path) for path in paths])
+    def best(self, found: Mapping[RunConfig, Sequence[FoldResult]]) -> RunConfig:
+        """The configuration with the best mean of the primary metric; those with all folds go first."""
+        name = self.task.scorer.primary_metric
+        sign = 1 if self.task.scorer.higher_is_better[name] else -1
+
+        def merit(config: RunConfig) -> tuple[int, float]:
+            done = [r for r in found[config] if r.status == "done"]
+            values = [value for r in done if (value := r.scores.get(name)) is not None]
+            return len(done), sign * fmean(values) if values else -math.inf
+
+        return max(self.grid, key=merit)
+
+    def predictions(self, config: RunConfig, results: Sequence[FoldResult]) -> pa.Table:
+        """All out-of-fold rows of a configuration."""
+        units = zip(self.units_of(config), results, strict=True)
+        folders = [self.folder.unit(unit.place) for unit, result in units if result.status == "done"]
+        return pa.concat_tables([pq.read_table(folder / "predictions.parquet") for folder in folders])
 
     def fold_table(self) -> pa.Table:
         """The split, exactly: row id, repeat, fold."""
@@ -265,9 +344,10 @@ class Study:
             {"row_id": self.uids * len(self.plans), "repeat": repeats, "fold": of_row.astype(np.int32)}
         )
 
-    def _say(self, result: FoldResult) -> None:
+    def _say(self, unit: Unit, result: FoldResult) -> None:
         name = self.task.scorer.primary_metric
         value = result.scores.get(name)
         found = f"{name} {value:.3f}" if value is not None else result.error or f"{name} undefined"
-        repeat = f"repeat {result.repeat + 1}, " if self.config.num_repeats > 1 else ""
-        print(f"{repeat}fold {result.fold + 1}: {found} ({result.seconds:.1f} s)", file=sys.stderr)
+        repeat = f"repeat {unit.repeat + 1}, " if self.config.num_repeats > 1 else ""
+        among = f"{unit.place.partition('/')[0]}, " if len(self.grid) > 1 else ""
+        print(f"{among}{repeat}fold {unit.fold + 1}: {found} ({result.seconds:.1f} s)", file=sys.stderr)

@@ -1,7 +1,8 @@
 """From the folds of a study to results.json: the contract between computing and publishing."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,17 +11,19 @@ import torch
 
 import hf_transfer
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config import RunConfig
 from hf_transfer.environment import command, device_name, versions
 from hf_transfer.layers import freeze, freeze_table
 from hf_transfer.models import head_note
 from hf_transfer.results import CrossValidationResult, FoldResult
-from hf_transfer.scorers import summarise
+from hf_transfer.scorers import over_folds, summarise
 from hf_transfer.study import Study
 
 
 def build_results(
     study: Study,
-    results: Sequence[FoldResult],
+    found: Mapping[RunConfig, Sequence[FoldResult]],
+    best: RunConfig,
     *,
     final: dict[str, Any],
     test: dict[str, Any] | None,
@@ -30,12 +33,14 @@ def build_results(
 
     Args:
         study: The finished study.
-        results: One a fold, failed ones too.
+        found: The results of each configuration, one a fold, failed ones too.
+        best: The configuration to report.
         final: How the model to publish was made.
         test: Scores of the untouched test rows.
         seconds: The whole run took.
     """
-    predictions = study.predictions(results)
+    results = found[best]
+    predictions = study.predictions(best, results)
     done = [result for result in results if result.status == "done"]
     scorer = study.task.scorer
     values = {
@@ -44,7 +49,9 @@ def build_results(
         "task": study.task.name,
         **_model(study),
         "dataset": _dataset(study),
-        "config": study.config.to_dict(),
+        "config": _config(study, best),
+        "grid": _grid(study, found, best),
+        "replay": study.replay.describe(),
         "label_names": list(study.task.label_names),
         "folds_scheme": study.plans[0].scheme,
         "folds_fingerprint": study.plans[0].fingerprint(study.uids),
@@ -55,9 +62,9 @@ def build_results(
         "higher_is_better": scorer.higher_is_better,
         "per_class": scorer.per_class(predictions),
         "confusion": scorer.confusion(predictions),
-        **_freezing(study, done),
+        **_freezing(study, best, done),
         "test": test,
-        "notes": _notes(study, results),
+        "notes": _notes(study, best, results),
         "hardware": {
             "device": device_name(study.accelerator.device),
             "num_processes": study.accelerator.num_processes,
@@ -102,9 +109,35 @@ def _dataset(study: Study) -> dict[str, Any]:
     }
 
 
-def _freezing(study: Study, done: Sequence[FoldResult]) -> dict[str, Any]:
+def _config(study: Study, best: RunConfig) -> dict[str, Any]:
+    """The settings of the reported configuration, with the lists that it was chosen from."""
+    lists = {name: list(getattr(study.config, name)) for name in ("learning_rates", "weight_decays")}
+    return best.to_dict() | lists
+
+
+def _grid(
+    study: Study, found: Mapping[RunConfig, Sequence[FoldResult]], best: RunConfig
+) -> list[dict[str, Any]] | None:
+    """Each configuration with its folds; None when there was only one."""
+    if len(found) == 1:
+        return None
+    return [
+        {
+            "learning_rate": config.learning_rate,
+            "weight_decay": config.weight_decay,
+            "best": config == best,
+            "scores": {
+                name: over_folds([r.scores.get(name) for r in results if r.status == "done"])
+                for name in study.task.scorer.higher_is_better
+            },
+            "folds": [asdict(result) for result in results],
+        }
+        for config, results in found.items()
+    ]
+
+
+def _freezing(study: Study, config: RunConfig, done: Sequence[FoldResult]) -> dict[str, Any]:
     """The freeze table, and its proof from every fold."""
-    config = study.config
     model = study.task.build_model()
     freezing = freeze(model, config.trainable, norm=config.norm)
     sizes = {name: p.numel() for name, p in model.named_parameters()}
@@ -129,9 +162,15 @@ def _freezing(study: Study, done: Sequence[FoldResult]) -> dict[str, Any]:
     }
 
 
-def _notes(study: Study, results: Sequence[FoldResult]) -> list[str]:
+def _notes(study: Study, best: RunConfig, results: Sequence[FoldResult]) -> list[str]:
     """Choices that were made for the user, each once."""
-    notes = [*study.data.notes, *(note for plan in study.plans for note in plan.notes)]
+    notes = [*study.data.notes, *(note for plan in study.plans for note in plan.notes), *study.replay.notes]
+    if len(study.grid) > 1:
+        notes.append(
+            f"The best of {len(study.grid)} configurations by {study.task.scorer.primary_metric} on these "
+            f"same folds (learning_rate={best.learning_rate:g}, weight_decay={best.weight_decay:g}): its "
+            "score is somewhat too good for having been chosen by it."
+        )
     base = study.task.base
     if head := head_note(base, study.task.label_names):
         notes.append(head)

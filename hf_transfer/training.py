@@ -18,6 +18,7 @@ from hf_transfer.config import RunConfig
 from hf_transfer.errors import RunError
 from hf_transfer.folds import derive_seed
 from hf_transfer.layers import Freezing, freeze, frozen_hash, parameter_groups
+from hf_transfer.models import placed
 from hf_transfer.progress import progress_bar
 from hf_transfer.replay import Replay
 from hf_transfer.schedule import Phase, learning_rate_factor, phases_of
@@ -75,7 +76,7 @@ def fit(job: Job, train: Positions, inner: Positions | None = None) -> Fitted:
         RunError: If the loss becomes infinite or NaN.
     """
     torch.manual_seed(job.seed)
-    model = job.task.build_model().to(job.workers.accelerator.device)
+    model = placed(job.task.build_model(), job.workers.accelerator.device)
     freezing = freeze(model, job.config.trainable, norm=job.config.norm)
     fitted = Fitted(model, freezing, job.replay.plain, hash_before=frozen_hash(model, freezing))
     stopper = _Stopper(fitted, job, inner)
@@ -102,12 +103,12 @@ class _Loop:
     def __init__(self, job: Job, fitted: Fitted, train: Positions) -> None:
         self.job, self.fitted, self.model, self.train = job, fitted, fitted.model, train
         self.phases = phases_of(job.config, fitted.freezing)
-        self.steps_per_epoch = len(_batches(train, job))
+        self.steps_per_epoch = len(effective_batches(train, job.config.batch_size, job.workers.size))
         self.total = self.steps_per_epoch * job.config.num_epochs
         self.bar = progress_bar(
             job.title, total=self.total, shown=job.workers.rank == 0, position=job.workers.line
         )
-        self.class_weights = _class_weights(job, train)
+        self.class_weights = class_weights(job.replay, job.config, train)
         self.step = 0
 
     def epochs(self) -> Iterator[Epoch]:
@@ -131,9 +132,8 @@ class _Loop:
         began, losses = time.monotonic(), []
         self.model.train()
         self.prepared.train()
-        order = torch.Generator().manual_seed(derive_seed(self.job.seed, "order", number))
-        shuffled = self.train[torch.randperm(len(self.train), generator=order).numpy()]
-        for batch in _batches(shuffled, self.job):
+        shuffled = epoch_order(self.train, self.job.seed, number)
+        for batch in effective_batches(shuffled, self.job.config.batch_size, self.job.workers.size):
             rate = self._set_rate(phase, start)
             losses.append(self._update(batch, number))
             self.step += 1
@@ -237,7 +237,7 @@ class _Stopper:
         if self.inner is None:
             return None
         loss = mean_loss(self.fitted.learner, self.fitted.batches, self.inner, self.job.workers)
-        self.smooth = loss if self.smooth is None else _SMOOTHING * self.smooth + (1 - _SMOOTHING) * loss
+        self.smooth = loss if self.smooth is None else smoothed(self.smooth, loss)
         epoch = len(self.fitted.history) + 1
         if self.smooth < self.best:
             self.best, self.best_epoch = self.smooth, epoch
@@ -279,22 +279,34 @@ def _optimizer(model: nn.Module, config: RunConfig) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, fused=fused)
 
 
-def _class_weights(job: Job, train: Positions) -> Tensor | None:
-    """Inverse frequency of each class among the training rows, 1 on average."""
-    if job.config.class_weights == "none":
+def class_weights(replay: Replay, config: RunConfig, train: Positions) -> Tensor | None:
+    """Inverse frequency of each class among the training rows, 1 on average; None without weights."""
+    if config.class_weights == "none":
         return None
-    labels = np.hstack(job.replay.encoded.select(train)["labels"][:])
-    counts = np.bincount(labels[labels != IGNORE_INDEX], minlength=len(job.task.label_names))
+    labels = np.hstack(replay.encoded.select(train)["labels"][:])
+    counts = np.bincount(labels[labels != IGNORE_INDEX], minlength=len(replay.task.label_names))
     weights = counts.sum() / (len(counts) * np.maximum(counts, 1))
-    return torch.tensor(weights, dtype=torch.float32, device=job.workers.accelerator.device)
+    return torch.tensor(weights, dtype=torch.float32, device=replay.accelerator.device)
 
 
-def _batches(positions: Positions, job: Job) -> list[Positions]:
-    """Effective batches in order. A last one too small to share or to normalise joins the one before."""
-    cuts = list(range(job.config.batch_size, len(positions), job.config.batch_size))
-    if cuts and len(positions) - cuts[-1] < max(2, job.workers.size):
+def epoch_order(positions: Positions, seed: int, epoch: int) -> Positions:
+    """The order of rows in one epoch."""
+    generator = torch.Generator().manual_seed(derive_seed(seed, "order", epoch))
+    order: Positions = torch.randperm(len(positions), generator=generator).numpy()
+    return positions[order]
+
+
+def effective_batches(positions: Positions, batch_size: int, num_processes: int) -> list[Positions]:
+    """Batches in order. A last one too small to share or to normalise joins the one before."""
+    cuts = list(range(batch_size, len(positions), batch_size))
+    if cuts and len(positions) - cuts[-1] < max(2, num_processes):
         cuts.pop()
     return np.split(positions, cuts)
+
+
+def smoothed(before: Any, loss: Any) -> Any:
+    """The inner loss smoothed over epochs, by which training stops."""
+    return _SMOOTHING * before + (1 - _SMOOTHING) * loss
 
 
 def _pieces(batch: Positions, job: Job) -> list[Positions]:

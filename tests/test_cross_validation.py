@@ -77,10 +77,11 @@ def test_folds_in_reverse_order_find_the_same(finished, tmp_path):
     folder = RunFolder(tmp_path / "reverse")
     (tmp_path / "reverse").mkdir()
     study = Study(task, data, config, make_accelerator(config), folder)
-    backwards = {fold: study.run_fold(0, fold) for fold in (2, 1, 0)}
+    backwards = {unit.fold: study.run_fold(unit) for unit in reversed(study.units)}
     for fold in result.folds:
         assert backwards[fold.fold].scores == fold.scores
-    assert study.predictions(study.results()).equals(result.predictions)
+    ((config, results),) = study.results().items()
+    assert study.predictions(config, results).equals(result.predictions)
 
 
 def test_results_come_back_from_the_folder_as_they_were(finished):

@@ -36,6 +36,7 @@ ORDER = [
     {"cross_validation"},
     {"summary"},
     {"study"},
+    {"heads"},
     {"training", "scoring", "tracking"},
     {"replay"},
     {"batches", "encoding", "workers", "schedule"},

@@ -10,7 +10,7 @@ from hf_transfer.errors import RunError
 from hf_transfer.replay import Replay
 from hf_transfer.schedule import learning_rate_factor, plan_phases
 from hf_transfer.scoring import mean_loss, predict
-from hf_transfer.training import Job, _batches, _pieces, fit
+from hf_transfer.training import Job, _pieces, class_weights, effective_batches, fit
 from hf_transfer.workers import Workers, make_accelerator
 
 
@@ -127,18 +127,15 @@ def test_predictions_come_back_by_row_in_any_order(reviews):
     ("rows", "size", "expected"), [(10, 4, [4, 4, 2]), (9, 4, [4, 5]), (3, 8, [3]), (1, 8, [1])]
 )
 def test_no_batch_is_a_single_leftover_row(reviews, rows, size, expected):
-    batches = _batches(np.arange(rows), job(reviews, batch_size=size))
+    batches = effective_batches(np.arange(rows), size, 1)
     assert [len(batch) for batch in batches] == expected
 
 
 def test_balanced_weights_come_from_the_training_rows_only(reviews):
-    from hf_transfer.training import _class_weights
-
     labels = np.array(reviews[1]["labels"][:])
     rows = np.concatenate([np.flatnonzero(labels == 0)[:6], np.flatnonzero(labels == 1)[:2]])
-    assert _class_weights(job(reviews, class_weights="balanced"), rows).tolist() == pytest.approx(
-        [8 / 12, 8 / 4]
-    )
+    made = job(reviews, class_weights="balanced")
+    assert class_weights(made.replay, made.config, rows).tolist() == pytest.approx([8 / 12, 8 / 4])
 
 
 def test_the_rate_rises_then_falls_to_zero():

@@ -21,6 +21,7 @@ from hf_transfer.config import RunConfig
 from hf_transfer.encoding import cache_folder
 from hf_transfer.folds import derive_seed
 from hf_transfer.layers import Freezing, freeze, tensor_digest
+from hf_transfer.models import placed
 from hf_transfer.progress import progress_bar
 from hf_transfer.replay.cut import Cut, Suffix, features_at, find_cut
 from hf_transfer.replay.store import FeatureStore, StoreFolder, create_store, store_bytes
@@ -63,7 +64,7 @@ class Replay:
         """Find the cut of each phase of the training and store what enters it; all processes call this."""
         if not self.config.replay or self._refused():
             return
-        model = self.task.build_model().to(self.accelerator.device)
+        model = placed(self.task.build_model(), self.accelerator.device)
         whole = freeze(model, self.config.trainable, norm=self.config.norm)
         for phase in phases_of(self.config, whole):
             freezing = freeze(model, self.config.trainable, norm=self.config.norm, only=phase.only)
