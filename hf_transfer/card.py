@@ -53,9 +53,10 @@ def write_card(run: str | Path) -> Path:
 
 _NEEDED = {
     "architecture", "base_model", "base_model_revision", "command", "config", "confusion", "created",
-    "dataset", "final", "folds", "folds_fingerprint", "folds_scheme", "from_scratch", "frozen_proof",
-    "hardware", "higher_is_better", "kit_version", "label_names", "layers", "notes", "num_folds",
-    "num_repeats", "per_class", "primary_metric", "scores", "task", "test", "trainable", "versions",
+    "dataset", "final", "folds", "folds_fingerprint", "folds_path", "folds_scheme", "from_scratch",
+    "frozen_proof", "grid", "hardware", "higher_is_better", "kit_version", "label_names", "layers",
+    "notes", "num_folds", "num_repeats", "per_class", "primary_metric", "scores", "task", "test",
+    "trainable", "versions",
 }  # fmt: skip
 
 

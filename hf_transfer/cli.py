@@ -112,6 +112,13 @@ def _parser() -> argparse.ArgumentParser:
     push.add_argument("--private", action="store_true", help="make the repository private")
     compare = _verb(verbs, "compare", _compare, "show runs on the same folds side by side")
     compare.add_argument("runs", nargs="+", metavar="RUN", help="folders of runs")
+    cache = _verb(
+        verbs,
+        "cache",
+        _cache,
+        "show what is kept on disk for later runs: encoded rows, frozen layers' output",
+    )
+    cache.add_argument("--clear", action="store_true", help="remove all of it")
     _verb(verbs, "doctor", _doctor, "check versions, devices, the Hub and the package's name")
     return parser
 
@@ -182,6 +189,13 @@ def _compare(options: argparse.Namespace) -> int:
 
     runs = [(Path(run).name, read_results(run)) for run in options.runs]
     _show(options, ({name: results["scores"] for name, results in runs}, compare_text(runs)))
+    return 0
+
+
+def _cache(options: argparse.Namespace) -> int:
+    from hf_transfer.describe import describe_cache
+
+    _show(options, describe_cache(options))
     return 0
 
 

@@ -109,6 +109,11 @@ class RunConfig:
         choices=("auto", "freeze", "train"),
     )
 
+    head_solver: str = setting(
+        "gradient",
+        "With trainable=head: gradient steps, or the output layer in closed form (weight_decay is its L2).",
+        choices=("gradient", "lbfgs", "ridge"),
+    )
     learning_rate: float = setting(2e-5, "Peak learning rate.", aliases=("lr",))
     learning_rates: tuple[float, ...] = setting(
         (), "Several peak learning rates, comma-separated, all under the same folds; the best is named."
@@ -254,8 +259,24 @@ class RunConfig:
             problems.append("group_by and time_by cannot be used together; leave one out.")
         if self.test_split and self.final == "none":
             problems.append("test_split is scored by the final model, so it needs final='refit'.")
+        problems += self._solver_conflicts()
         if self.schedule != "constant" and self.num_epochs < 2:
             problems.append(f"schedule={self.schedule!r} has several phases; set num_epochs to 2 or more.")
+        return problems
+
+    def _solver_conflicts(self) -> list[str]:
+        if self.head_solver == "gradient":
+            return []
+        given = f"head_solver={self.head_solver!r}"
+        problems = []
+        if self.trainable != "head":
+            problems.append(f"{given} needs trainable='head', not {self.trainable!r}.")
+        if self.learning_rates:
+            problems.append(f"{given} has no rate; leave learning_rates out (weight_decays is its L2).")
+        if self.early_stopping:
+            problems.append(f"{given} has no epochs to stop; leave early_stopping out.")
+        if self.augmentation != "none":
+            problems.append(f"{given} sees each picture once; leave augmentation out.")
         return problems
 
     @classmethod

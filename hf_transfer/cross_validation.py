@@ -15,10 +15,10 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config import RunConfig
 from hf_transfer.data import LabelledData, label_rows
 from hf_transfer.folds import derive_seed
-from hf_transfer.layers import freeze
 from hf_transfer.models import save_model
 from hf_transfer.results import CrossValidationResult, FoldResult, write_table
 from hf_transfer.run_folder import RunFolder
+from hf_transfer.schedule import freeze_for
 from hf_transfer.study import Study
 from hf_transfer.summary import build_results
 from hf_transfer.tasks.base import Task
@@ -61,7 +61,7 @@ def cross_validate(
     if accelerator.is_main_process:
         write_table(folder.path / "folds.parquet", study.fold_table())
         # A model or a choice of layers that cannot be had should be known before all rows are encoded.
-        freeze(task.build_model(), config.trainable, norm=config.norm)
+        freeze_for(task.build_model(), config)
     study.run()
     accelerator.wait_for_everyone()
     found = study.results()

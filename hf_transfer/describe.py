@@ -1,15 +1,27 @@
-"""What `layers` and `inspect` show: a model's groups, a data set's rows and folds."""
+"""What `layers`, `inspect` and `cache` show: a model's groups, a data set's rows and folds, what is kept."""
 
 import argparse
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.cache import (
+    CacheFile,
+    StoreEntry,
+    StoreFolder,
+    cache_folder,
+    clear,
+    encoded_rows,
+    stores_folder,
+)
 from hf_transfer.config import Kind, RunConfig
 from hf_transfer.errors import DataError
 from hf_transfer.tables import aligned
+from hf_transfer.wording import count
 
 _COLUMNS = ("group", "modules", "parameters", "trainable", "status", "learning_rate", "norm", "dropout")
+_FILE_COLUMNS = ("kind", "base_model", "dataset", "rows", "bytes", "last_used", "state")
 
 
 def describe_layers(options: argparse.Namespace) -> tuple[list[dict[str, Any]], str]:
@@ -56,6 +68,51 @@ def describe_data(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     )
     found = audit(data)
     return found.to_dict(), report(found, data, plan)
+
+
+def describe_cache(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """What is kept on disk for later runs, and with `--clear` what was removed: as values, and as text."""
+    folder = cache_folder()
+    if options.clear:
+        freed, left = clear(folder)
+        value = {"folder": str(folder), "bytes_freed": freed, "left": [str(path) for path in left]}
+        text = f"{_size(freed)} freed in {folder}"
+        return value, "\n".join([text, *(f"left, as it is being written: {path}" for path in left)])
+    files = [*StoreFolder(stores_folder(), 0).entries(), *encoded_rows(folder)]
+    rows = [_file_row(file) for file in files]
+    total = sum(file.num_bytes for file in files)
+    value = {"folder": str(folder), "bytes": total, "files": rows}
+    title = f"{folder}: {count(len(files), 'file')}, {_size(total)}"
+    if not files:
+        return value, title
+    cells = [[name.replace("_", " ").replace("bytes", "size") for name in _FILE_COLUMNS]]
+    cells += [[_file_cell(name, row[name]) for name in _FILE_COLUMNS] for row in rows]
+    return value, f"{title}\n\n{aligned(cells)}\n\n`hf-transfer cache --clear` removes all of them."
+
+
+def _file_row(file: CacheFile) -> dict[str, Any]:
+    about = file.about if isinstance(file, StoreEntry) else {}
+    state = "finished" if file.finished else "being written" if file.being_written else "unfinished"
+    return {
+        "kind": "frozen layers" if isinstance(file, StoreEntry) else "encoded rows",
+        **{name: about.get(name) for name in ("base_model", "dataset", "cut", "rows")},
+        "bytes": file.num_bytes,
+        "last_used": datetime.fromtimestamp(file.last_used, UTC).isoformat(timespec="seconds"),
+        "state": state,
+        "path": str(file.path),
+    }
+
+
+def _file_cell(name: str, value: Any) -> str:
+    if name == "bytes":
+        return _size(value)
+    if name == "last_used":
+        return datetime.fromisoformat(value).astimezone().strftime("%Y-%m-%d %H:%M")
+    return _cell(value)
+
+
+def _size(number: int) -> str:
+    return f"{number / 1e6:,.1f} MB" if number >= 1e5 else f"{number / 1e3:.1f} kB"
 
 
 def _kind(config: RunConfig) -> Kind:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.cache import cache_folder
 from hf_transfer.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -45,13 +45,6 @@ def encode_rows(task: Task, rows: "Dataset", fingerprint: str, accelerator: Acce
             new_fingerprint=key,
             desc="Encoding",
         )
-
-
-def cache_folder() -> Path:
-    """Where encoded rows, and what was computed from them, wait for later runs."""
-    import datasets
-
-    return Path(datasets.config.HF_DATASETS_CACHE) / "hf-transfer-kit"
 
 
 def encoded_positions(row_of: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:

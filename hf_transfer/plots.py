@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.tables import metric_name, shown_metrics
+from hf_transfer.tables import metric_name, setting, shown_metrics
 
 # Okabe and Ito's palette, told apart by colour-blind readers too.
 BLUE, ORANGE = "#0072B2", "#D55E00"
@@ -51,7 +51,8 @@ def save_plots(run: Path, results: dict[str, Any]) -> list[str]:
         "confusion": confusion_matrix(results["confusion"], results["label_names"])
         if results["confusion"]
         else None,
-        "learning": learning_curves(read_histories(run)),
+        "learning": learning_curves(read_histories(run / results["folds_path"])),
+        "grid": grid_scores(results),
     }
     folder = run / "plots"
     folder.mkdir(exist_ok=True)
@@ -72,9 +73,9 @@ def save(figure: Figure, path: Path) -> None:
     part.replace(path)
 
 
-def read_histories(run: Path) -> dict[str, list[dict[str, Any]]]:
+def read_histories(folder: Path) -> dict[str, list[dict[str, Any]]]:
     """Read each fold's epochs, by the fold's name; folds without any are left out."""
-    paths = sorted(run.glob("folds/*/history.jsonl"))
+    paths = sorted(folder.glob("*/history.jsonl"))
     histories = {
         path.parent.name: [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
         for path in paths
@@ -102,6 +103,44 @@ def fold_scores(results: dict[str, Any]) -> Figure | None:
     axes.set_ylim(len(metrics) - 0.5, -0.4)
     axes.set_xlabel("score")
     axes.grid(axis="x", color="0.9")
+    _legend_above(axes)
+    return figure
+
+
+def grid_scores(results: dict[str, Any]) -> Figure | None:
+    """Draw the primary metric against the learning rate, a line for each weight decay; None without a grid.
+
+    Bars are one standard deviation over folds. A grid of weight decays alone is drawn against those.
+    """
+    grid, metric = results["grid"] or [], results["primary_metric"]
+    across, along = "learning_rate", "weight_decay"
+    if len({entry[across] for entry in grid}) < 2:
+        across, along = along, across
+    if len({entry[across] for entry in grid}) < 2:
+        return None
+    figure, axes = _axes(7.5, 3.8)
+    lines = list(dict.fromkeys(entry[along] for entry in grid))
+    for number, value in enumerate(lines):
+        scored = [e for e in grid if e[along] == value and e["scores"][metric]["mean"] is not None]
+        scored.sort(key=lambda entry: entry[across])
+        # Lines that coincide would hide each other, so each stands a little beside the true place.
+        places = [entry[across] * 1.04 ** (number - (len(lines) - 1) / 2) for entry in scored]
+        means = [entry["scores"][metric]["mean"] for entry in scored]
+        spread = [entry["scores"][metric]["std"] or 0.0 for entry in scored]
+        label = f"{along.replace('_', ' ')} {setting(value)}" if len(lines) > 1 else None
+        colour = BLUE if len(lines) == 1 else f"C{number}"
+        axes.errorbar(places, means, yerr=spread, label=label, color=colour, marker="o", capsize=3, lw=1.5)
+    best = next(entry for entry in grid if entry["best"])
+    where = (best[across], best["scores"][metric]["mean"])
+    axes.plot(*where, "o", ms=16, mfc="none", mec="0.2", mew=1.5, label="best")
+    positive = [entry[across] for entry in grid if entry[across] > 0]
+    if len(positive) == len(grid):
+        axes.set_xscale("log")
+    else:  # a weight decay of 0 has no logarithm
+        axes.set_xscale("symlog", linthresh=min(positive))
+    axes.set_xlabel(across.replace("_", " "))
+    axes.set_ylabel(metric_name(metric, results["task"]))
+    axes.grid(color="0.9")
     _legend_above(axes)
     return figure
 

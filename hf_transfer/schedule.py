@@ -1,12 +1,16 @@
 """What learns when, and how fast: phases of a training and the factor of its learning rate."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config import RunConfig
-from hf_transfer.layers import Freezing
+from hf_transfer.errors import LayerSelectionError
+from hf_transfer.layers import Freezing, freeze, layer_groups
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,35 @@ def plan_phases(schedule: str, num_epochs: int, learning_groups: Sequence[str]) 
         top = math.ceil(step * len(learning_groups) / steps)
         phases.append(Phase(f"top {top}", 1, frozenset(learning_groups[-top:])))
     return (*phases, Phase("all", num_epochs - len(phases)))
+
+
+def freeze_for(model: nn.Module, config: RunConfig, *, only: Collection[str] | None = None) -> Freezing:
+    """Freeze a model as a configuration says; a head in closed form is its output layer alone."""
+    spec = config.trainable
+    if config.head_solver != "gradient":
+        spec = f"-*,{output_layer(model)[0]}.*"
+    return freeze(model, spec, norm=config.norm, only=only)
+
+
+def output_layer(model: nn.Module) -> tuple[str, nn.Linear]:
+    """The linear layer that gives the logits, with its name.
+
+    Raises:
+        LayerSelectionError: If there is none.
+    """
+    config: Any = model.config
+    for name in reversed(layer_groups(model)[-1].modules):
+        layer = model.get_submodule(name)
+        if (
+            isinstance(layer, nn.Linear)
+            and layer.out_features == config.num_labels
+            and layer.bias is not None
+        ):
+            return name, layer
+    raise LayerSelectionError(
+        "head_solver needs a model whose output is a linear layer with a bias; this one has none. "
+        "Use head_solver=gradient."
+    )
 
 
 def phases_of(config: RunConfig, freezing: Freezing) -> tuple[Phase, ...]:

@@ -123,12 +123,16 @@ class Study:
 
     def units_of(self, config: RunConfig) -> list[Unit]:
         """The folds of one configuration."""
-        inside = f"lr{config.learning_rate:g}-wd{config.weight_decay:g}/" if len(self.grid) > 1 else ""
+        inside = self.place_of(config)
         return [
-            Unit(config, repeat, fold, f"{inside}r{repeat}f{fold}")
+            Unit(config, repeat, fold, f"{inside}/r{repeat}f{fold}".lstrip("/"))
             for repeat, plan in enumerate(self.plans)
             for fold in plan.scored_folds
         ]
+
+    def place_of(self, config: RunConfig) -> str:
+        """The folder of a configuration of a grid; nothing when there is only one."""
+        return f"lr{config.learning_rate:g}-wd{config.weight_decay:g}" if len(self.grid) > 1 else ""
 
     @cached_property
     def workers(self) -> Workers:

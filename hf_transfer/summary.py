@@ -13,9 +13,10 @@ import hf_transfer
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config import RunConfig
 from hf_transfer.environment import command, device_name, versions
-from hf_transfer.layers import freeze, freeze_table
+from hf_transfer.layers import freeze_table
 from hf_transfer.models import head_note
 from hf_transfer.results import CrossValidationResult, FoldResult
+from hf_transfer.schedule import freeze_for
 from hf_transfer.scorers import over_folds, summarise
 from hf_transfer.study import Study
 
@@ -54,6 +55,7 @@ def build_results(
         "replay": study.replay.describe(),
         "label_names": list(study.task.label_names),
         "folds_scheme": study.plans[0].scheme,
+        "folds_path": f"folds/{study.place_of(best)}".rstrip("/"),
         "folds_fingerprint": study.plans[0].fingerprint(study.uids),
         "num_folds": study.plans[0].num_folds,
         "num_repeats": len(study.plans),
@@ -139,7 +141,7 @@ def _grid(
 def _freezing(study: Study, config: RunConfig, done: Sequence[FoldResult]) -> dict[str, Any]:
     """The freeze table, and its proof from every fold."""
     model = study.task.build_model()
-    freezing = freeze(model, config.trainable, norm=config.norm)
+    freezing = freeze_for(model, config)
     sizes = {name: p.numel() for name, p in model.named_parameters()}
     proof = None
     if freezing.frozen_groups and done:

@@ -118,7 +118,12 @@ def summary_text(results: dict[str, Any]) -> str:
     trainable, hardware = results["trainable"], results["hardware"]
     sizes = f"{trainable['parameters']:,} of {trainable['total']:,} parameters trained ({trainable['spec']})"
     cost = f"{sizes} in {duration(hardware['seconds'])} on {hardware['device']}"
-    return "\n".join([_fold_table(results), "", _score_table(results), "", cost])
+    tables = [
+        _fold_table(results),
+        _score_table(results),
+        *([_grid_table(results)] if results["grid"] else []),
+    ]
+    return "\n\n".join([*tables, cost])
 
 
 def compare_text(runs: Sequence[tuple[str, dict[str, Any]]]) -> str:
@@ -184,6 +189,17 @@ def _score_table(results: dict[str, Any]) -> str:
         rows.append(row if test is None else [*row, number(test.get(metric))])
     kinds = {score["interval_kind"]: None for score in results["scores"].values() if score["interval"]}
     return "\n".join([aligned(rows), *(f"interval: {kind}" for kind in kinds)])
+
+
+def _grid_table(results: dict[str, Any]) -> str:
+    metric, grid = results["primary_metric"], results["grid"]
+    rows = [["learning_rate", "weight_decay", f"{metric}, mean ± std", "folds", ""]]
+    for entry in grid:
+        score = entry["scores"].get(metric)
+        found = [plus_minus(score), str(score["num_folds"] if score else 0), "best" if entry["best"] else ""]
+        rows.append([setting(entry["learning_rate"]), setting(entry["weight_decay"]), *found])
+    chosen = f"The scores above are of the best of {len(grid)}, chosen on these folds: somewhat too good."
+    return f"{aligned(rows)}\n{chosen}"
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

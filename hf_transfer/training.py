@@ -17,12 +17,13 @@ from hf_transfer.batches import Batches, Positions
 from hf_transfer.config import RunConfig
 from hf_transfer.errors import RunError
 from hf_transfer.folds import derive_seed
-from hf_transfer.layers import Freezing, freeze, frozen_hash, parameter_groups
+from hf_transfer.layers import Freezing, frozen_hash, parameter_groups
 from hf_transfer.models import placed
 from hf_transfer.progress import progress_bar
 from hf_transfer.replay import Replay
-from hf_transfer.schedule import Phase, learning_rate_factor, phases_of
+from hf_transfer.schedule import Phase, freeze_for, learning_rate_factor, phases_of
 from hf_transfer.scoring import mean_loss
+from hf_transfer.solvers import solve_output_layer
 from hf_transfer.tasks.base import IGNORE_INDEX, Task
 from hf_transfer.workers import Workers
 
@@ -77,8 +78,10 @@ def fit(job: Job, train: Positions, inner: Positions | None = None) -> Fitted:
     """
     torch.manual_seed(job.seed)
     model = placed(job.task.build_model(), job.workers.accelerator.device)
-    freezing = freeze(model, job.config.trainable, norm=job.config.norm)
+    freezing = freeze_for(model, job.config)
     fitted = Fitted(model, freezing, job.replay.plain, hash_before=frozen_hash(model, freezing))
+    if job.config.head_solver != "gradient":
+        return _solve(job, fitted, train)
     stopper = _Stopper(fitted, job, inner)
     loop = _Loop(job, fitted, train)
     with loop.bar:
@@ -90,10 +93,19 @@ def fit(job: Job, train: Positions, inner: Positions | None = None) -> Fitted:
             if stopper.stopped:
                 break
     fitted.best_epoch = stopper.finish()
-    freeze(model, job.config.trainable, norm=job.config.norm)
+    freeze_for(model, job.config)
     fitted.hash_after = frozen_hash(model, freezing)
     model.eval()
     job.workers.accelerator.free_memory()  # or its lists keep every fold's model alive
+    return fitted
+
+
+def _solve(job: Job, fitted: Fitted, train: Positions) -> Fitted:
+    """Solve the head instead of training it: no epochs, and nothing random."""
+    fitted.batches = job.replay.batches(fitted.model, fitted.freezing)
+    solve_output_layer(fitted.model, fitted.batches, train, job.config)
+    fitted.best_epoch = 1
+    fitted.hash_after = frozen_hash(fitted.model, fitted.freezing)
     return fitted
 
 
@@ -115,9 +127,7 @@ class _Loop:
         """Train epoch after epoch; each yields its record."""
         number = 0
         for phase in self.phases:
-            freezing = freeze(
-                self.model, self.job.config.trainable, norm=self.job.config.norm, only=phase.only
-            )
+            freezing = freeze_for(self.model, self.job.config, only=phase.only)
             self.fitted.batches = self.job.replay.batches(self.model, freezing)
             optimizer = _optimizer(self.model, self.job.config)
             self.prepared, self.optimizer = self.job.workers.prepare(self.fitted.learner, optimizer)

@@ -185,6 +185,8 @@ def _results(task: str, shape: Shape, rows: pd.DataFrame, score: Any, config: Ru
         "config": config.to_dict(),
         "label_names": names,
         "folds_scheme": "entity" if ner else "stratified",
+        "folds_path": "folds",
+        "grid": None,
         "folds_fingerprint": f"f0{shape.seed:02d}c0ffee{shape.num_folds:04d}",
         "num_folds": shape.num_folds,
         "num_repeats": shape.num_repeats,

@@ -109,3 +109,36 @@ def test_paths_do_not_make_another_experiment():
     a, b = RunConfig(output_dir="a", private=True), RunConfig(output_dir="b", report_to="tensorboard")
     assert a.scored() == b.scored()
     assert a.scored() != RunConfig(seed=1).scored()
+
+
+def test_lists_make_a_grid_and_single_values_none():
+    config = RunConfig.from_args(
+        RunConfig(), ["--learning-rates", "1e-4,3e-4,1e-4", "--weight_decays", "0, 0.1"]
+    )
+    assert [(c.learning_rate, c.weight_decay) for c in config.grid()] == [
+        (1e-4, 0.0), (1e-4, 0.1), (3e-4, 0.0), (3e-4, 0.1),
+    ]  # fmt: skip
+    assert not any(c.learning_rates or c.weight_decays for c in config.grid())
+    assert RunConfig(learning_rate=0.1).grid() == (RunConfig(learning_rate=0.1),)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--learning_rates", "1e-4,fast"], "learning_rates='1e-4,fast' must be a number"),
+        (["--learning_rates", "1e-4,0"], "learning_rate=0.0 must be above 0"),
+        (["--weight_decays=-1"], "weight_decay=-1.0 is too small"),
+    ],
+)
+def test_lists_with_a_wrong_value_are_refused(words, message):
+    with pytest.raises(ConfigError, match=message):
+        RunConfig.from_args(RunConfig(), words)
+
+
+def test_lists_come_back_from_a_file(tmp_path):
+    config = RunConfig(learning_rates=(1e-4, 1e-3))
+    config.save(tmp_path / "config.yaml")
+    assert RunConfig.load(tmp_path / "config.yaml") == config
+    (tmp_path / "one.yaml").write_text("learning_rates: 0.1\nweight_decays: [0, 1e-2]\n")
+    assert RunConfig.load(tmp_path / "one.yaml").learning_rates == (0.1,)
+    assert RunConfig.load(tmp_path / "one.yaml").weight_decays == (0.0, 0.01)

@@ -1,5 +1,7 @@
 import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -237,3 +239,45 @@ def test_pictures_run_from_the_built_in_backbone(tmp_path):
     result = run(config, ImageClassification)
     assert result.scores["accuracy"]["mean"] > 0.5
     assert result.values["library"] == "timm"
+
+
+@pytest.mark.parametrize("trainable", ["head", "all"])
+def test_a_grid_scores_every_configuration_on_the_same_folds_and_names_the_best(
+    reviews_config, tiny_bert_folder, trainable
+):
+    config = replace(
+        reviews_config, base_model=str(tiny_bert_folder), trainable=trainable, num_folds=2,
+        learning_rates=(1e-5, 3e-2), weight_decays=(0.0, 0.1),
+    )  # fmt: skip
+    result = run(config)
+    grid, metric = result.values["grid"], result.values["primary_metric"]
+    tried = [(entry["learning_rate"], entry["weight_decay"]) for entry in grid]
+    assert tried == [(1e-5, 0.0), (1e-5, 0.1), (3e-2, 0.0), (3e-2, 0.1)]
+    assert len({tuple(fold["seed"] for fold in entry["folds"]) for entry in grid}) == 1
+    (best,) = [entry for entry in grid if entry["best"]]
+    assert best["scores"][metric]["mean"] == max(entry["scores"][metric]["mean"] for entry in grid)
+    assert result.scores[metric]["mean"] == best["scores"][metric]["mean"]
+    assert result.values["config"]["learning_rate"] == best["learning_rate"]
+    assert any("best of 4 configurations" in note for note in result.values["notes"])
+    chosen = {name: best[name] for name in ("learning_rate", "weight_decay")}
+    alone = run(
+        replace(
+            config, learning_rates=(), weight_decays=(), output_dir=config.output_dir + "-alone", **chosen
+        )
+    )
+    assert alone.scores[metric]["mean"] == pytest.approx(best["scores"][metric]["mean"])
+    assert alone.values["grid"] is None
+
+
+def test_a_grid_goes_on_with_what_is_missing_and_finds_the_same(reviews_config, tiny_bert_folder):
+    config = replace(
+        reviews_config, base_model=str(tiny_bert_folder), trainable="head", final="none",
+        learning_rates=(1e-3, 3e-2),
+    )  # fmt: skip
+    first = run(config)
+    for place in ("lr0.001-wd0.01/r0f1", "lr0.03-wd0.01/r0f2"):
+        shutil.rmtree(Path(config.output_dir) / "folds" / place)
+    again = run(config)
+    assert again.predictions.equals(first.predictions)
+    for before, after in zip(first.values["grid"], again.values["grid"], strict=True):
+        assert before["scores"] == after["scores"]

@@ -14,7 +14,7 @@ HEAVY = {"torch", "transformers", "timm", "torchvision"}
 LIGHT = [
     *("__init__", "_guard", "errors", "config", "results", "statistics", "metrics", "scorers", "cli", "card"),
     *("card_merge", "hub", "hub_client", "hub_files", "plots", "tables", "resources"),
-    *("run_folder", "environment", "wording", "network"),
+    *("run_folder", "environment", "wording", "network", "cache", "describe"),
 ]
 
 # From top to bottom: a module imports only from its own line or from lines below it.
@@ -37,12 +37,12 @@ ORDER = [
     {"summary"},
     {"study"},
     {"heads"},
-    {"training", "scoring", "tracking"},
+    {"training", "scoring", "solvers", "tracking"},
     {"replay"},
     {"batches", "encoding", "workers", "schedule"},
     {"tasks", "tokens", "image_processing", "models"},
     {"folds", "layers", "metrics", "scorers", "data", "builtin", "network"},
-    {"run_folder"},
+    {"run_folder", "cache"},
     {"config", "results", "errors", "statistics", "environment", "wording", "progress", "_guard", ""},
 ]
 
@@ -108,6 +108,7 @@ def test_every_public_module_checks_the_packages_name():
         "from hf_transfer import RunConfig",
         "from hf_transfer.tasks import task_class; task_class('text-classification')",
         "from hf_transfer.card import write_card",
+        "from hf_transfer.cli import main; main(['cache'])",
     ],
 )
 def test_torch_stays_out(code):

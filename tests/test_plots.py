@@ -71,7 +71,7 @@ def test_no_score_makes_no_picture(run: tuple[Path, dict[str, Any]]) -> None:
 def test_learning_curves_are_thin_for_folds_and_thick_for_their_mean(
     run: tuple[Path, dict[str, Any]],
 ) -> None:
-    axes = axes_of(plots.learning_curves(plots.read_histories(run[0])))
+    axes = axes_of(plots.learning_curves(plots.read_histories(run[0] / "folds")))
     for key, label in (("train_loss", "training rows"), ("inner_loss", "inner split, for early stopping")):
         losses = [
             [

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -60,7 +60,7 @@ def find_cut(
         context: Of the arithmetic: mixed precision or nothing.
     """
     model.train()
-    with context:
+    with context, _shaken(model):
         passes = [record(model, probe, seed=_SEED) for probe in probes]
         for candidate in _candidates(model, freezing, passes, probes):
             if all(
@@ -68,6 +68,22 @@ def find_cut(
             ):
                 return candidate
     return None
+
+
+@contextmanager
+def _shaken(model: nn.Module) -> Iterator[None]:
+    """What learns moves a little inside: a head that starts from zeros would agree with any features."""
+    learning = [p for p in model.parameters() if p.requires_grad]
+    kept = [p.detach().clone() for p in learning]
+    with seeded(_SEED), torch.no_grad():
+        for p in learning:
+            p.add_(torch.randn_like(p), alpha=0.02)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for p, value in zip(learning, kept, strict=True):
+                p.copy_(value)
 
 
 class Suffix(nn.Module):
@@ -208,10 +224,11 @@ def _acting(model: nn.Module, freezing: Freezing) -> set[str]:
 
 
 def _acts(module: nn.Module) -> bool:
+    if any(p.requires_grad for p in module.parameters(recurse=False)):
+        return True
     if "drop" in type(module).__name__.lower():
         return any(getattr(module, rate, 0) for rate in ("p", "drop_prob", "prob"))
-    learns = any(p.requires_grad for p in module.parameters(recurse=False))
-    return learns or (is_norm(module) and any(True for _ in module.buffers(recurse=False)))
+    return is_norm(module) and any(True for _ in module.buffers(recurse=False))
 
 
 def _upwards(name: str, seen: Recording) -> Iterator[str]:
@@ -271,14 +288,34 @@ def _stand_ins(
 
 def _proven(model: nn.Module, cut: Cut, probe: Mapping[str, Tensor], seen: Recording) -> bool:
     """Whether a pass from the cut on gives the logits of the whole pass."""
-    features = seen.of(cut.module)[0].tensor
-    assert features is not None  # a candidate has one
+    entered = seen.of(cut.module)[0].tensor
+    assert entered is not None  # a candidate has one
     try:
         with seeded(_SEED), torch.no_grad():
-            logits = Suffix(model, cut)(features[:, :1] if cut.first_only else features, **probe)
-    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError):
+            features = _stored(model, cut, probe)
+            if not _agree(features, entered[:, :1] if cut.first_only else entered):
+                return False  # attention, say, may drop out by itself, without a module of that name
+            logits = Suffix(model, cut)(features, **_without_floats(probe))
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError, AssertionError):
         return False  # a model that cannot run on stand-ins is no error: it is run whole
     return logits.shape == seen.logits.shape and _agree(logits, seen.logits)
+
+
+def _stored(model: nn.Module, cut: Cut, probe: Mapping[str, Tensor]) -> Tensor:
+    """What a store would hold: it is computed in eval mode."""
+    model.eval()
+    try:
+        return features_at(model, cut, probe)
+    finally:
+        model.train()
+
+
+def _without_floats(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A batch as replaying gives it: NaN for pixels, which lie below the cut."""
+    return {
+        name: torch.full_like(value, float("nan")) if value.is_floating_point() else value
+        for name, value in batch.items()
+    }
 
 
 def _agree(found: Tensor, wanted: Tensor) -> bool:

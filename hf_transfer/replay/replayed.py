@@ -17,15 +17,15 @@ from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.batches import Batch, Batches, Positions, batch_rows
+from hf_transfer.cache import StoreFolder, stores_folder
 from hf_transfer.config import RunConfig
-from hf_transfer.encoding import cache_folder
 from hf_transfer.folds import derive_seed
-from hf_transfer.layers import Freezing, freeze, tensor_digest
+from hf_transfer.layers import Freezing, tensor_digest
 from hf_transfer.models import placed
 from hf_transfer.progress import progress_bar
 from hf_transfer.replay.cut import Cut, Suffix, features_at, find_cut
-from hf_transfer.replay.store import FeatureStore, StoreFolder, create_store, store_bytes
-from hf_transfer.schedule import phases_of
+from hf_transfer.replay.store import FeatureStore, create_store, store_bytes
+from hf_transfer.schedule import freeze_for, phases_of
 from hf_transfer.tasks.base import IGNORE_INDEX, Task
 from hf_transfer.tokens import pad_right
 
@@ -65,9 +65,9 @@ class Replay:
         if not self.config.replay or self._refused():
             return
         model = placed(self.task.build_model(), self.accelerator.device)
-        whole = freeze(model, self.config.trainable, norm=self.config.norm)
+        whole = freeze_for(model, self.config)
         for phase in phases_of(self.config, whole):
-            freezing = freeze(model, self.config.trainable, norm=self.config.norm, only=phase.only)
+            freezing = freeze_for(model, self.config, only=phase.only)
             if freezing.frozen_groups and freezing.trainable not in self.prepared:
                 self._prepare(model, freezing)
 
@@ -119,7 +119,7 @@ class Replay:
             "reused": reused,
             "seconds": seconds + (time.monotonic() - began),
         }
-        batches = ReplayedBatches(self.plain, cut, store, self.config.cached_views)
+        batches = ReplayedBatches(self.plain, cut, store, self._num_views - 1)
         self.prepared[freezing.trainable] = _Prepared(batches, digest, about)
 
     def _find(self, model: nn.Module, freezing: Freezing) -> tuple[Cut | None, str, str | None, float]:
@@ -139,10 +139,11 @@ class Replay:
         return cut, tensor_digest(model, cut.below), None, time.monotonic() - began
 
     def _probes(self) -> list[Batch]:
-        """Small batches without labels, of unlike sizes, in which short rows are padded."""
+        """Small batches without labels, of unlike sizes, in which short rows are padded or alone."""
         order = np.lexsort((np.arange(len(self.plain.sizes)), self.plain.sizes))
         found = []
-        for shares in ((0, 0.3), (0, 0.5, 1), (0, 0.2, 0.4, 0.6, 0.8)):
+        # The shortest row twice: where nearly all rows have one length, only this batch has another.
+        for shares in ((0, 0), (0, 0.5, 1), (0, 0.2, 0.4, 0.6, 0.8)):
             positions = order[[round(share * (len(order) - 1)) for share in shares]]
             batch = self.plain.collate(positions)
             found.append({name: tensor for name, tensor in batch.items() if name != "labels"})
@@ -357,4 +358,4 @@ class ReplayedBatches(Batches):
 
 def replay_folder(config: RunConfig) -> StoreFolder:
     """Where stores lie, beside the encoded rows, and how much they may take."""
-    return StoreFolder(cache_folder() / "frozen-layers", config.cache_gb * 1e9)
+    return StoreFolder(stores_folder(), config.cache_gb * 1e9)

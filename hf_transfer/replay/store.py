@@ -1,11 +1,6 @@
 """Stored tensors of the frozen part, one a row: a memory-mapped file that later runs find again."""
 
-import json
 import os
-import shutil
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +11,6 @@ from torch import Tensor
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.replay.shapes import Shape
-from hf_transfer.results import write_json
 
 _NUMPY = {torch.float32: np.float32, torch.float16: np.float16, torch.bfloat16: np.uint16}
 
@@ -34,6 +28,9 @@ class FeatureStore:
         sizes: Tokens of each encoded row.
         num_views: Versions of each row: the plain one, then the augmented ones.
         writable: Whether to write to it.
+
+    Raises:
+        ValueError: If the file is cut off, or made for other rows.
     """
 
     def __init__(
@@ -42,8 +39,9 @@ class FeatureStore:
         self.path, self.shape, self.sizes = path, shape, sizes
         self.offsets = np.concatenate([[0], np.cumsum(sizes if shape.by_token else np.ones_like(sizes))])
         self.array: Any = np.load(path, mmap_mode="r+" if writable else "r", allow_pickle=False)
-        if self.array.shape != store_shape(shape, sizes, num_views):
-            raise ValueError(f"{path} has another shape")
+        expected = (store_shape(shape, sizes, num_views), np.dtype(_NUMPY[shape.dtype]))
+        if (self.array.shape, self.array.dtype) != expected:
+            raise ValueError(f"{path} has another shape or type")
         self.on_device: Tensor | None = None
 
     @property
@@ -110,105 +108,6 @@ def create_store(path: Path, shape: Shape, sizes: Ints, num_views: int) -> None:
     del array
     with path.open("r+b") as stream:
         os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)  # a full disk is an error here, not later
-
-
-@dataclass(frozen=True)
-class StoreFolder:
-    """Where stores lie, and how much they may take together.
-
-    Attributes:
-        path: The folder.
-        limit: Bytes.
-    """
-
-    path: Path
-    limit: float
-
-    def file(self, key: str) -> Path:
-        """The file of a finished store."""
-        return self.path / f"{key}.npy"
-
-    def unfinished(self, key: str) -> Path:
-        """The file of a store that this process is writing."""
-        return self.path / f".{key}.{os.getpid()}.npy"
-
-    def finish(self, part: Path, key: str, about: Mapping[str, Any]) -> None:
-        """Give a written store its name: from now on it is whole."""
-        with part.open("rb") as stream:
-            os.fsync(stream.fileno())
-        write_json(self.path / f"{key}.json", dict(about) | {"created": time.time()})
-        part.replace(self.file(key))
-
-    def used(self, key: str) -> None:
-        """Remember that a store was used now: the one unused for longest goes first."""
-        os.utime(self.file(key))
-
-    def make_room(self, needed: float) -> str | None:
-        """Remove stores unused for longest until there is room; says why if there is none."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(self.path).free
-        if needed > self.limit:
-            return f"they take {needed / 1e9:.1f} GB, more than cache_gb={self.limit / 1e9:g}"
-        for entry in self.entries():
-            if not entry.finished and not _alive(entry.path):
-                entry.path.unlink(missing_ok=True)
-        kept = [entry for entry in self.entries() if entry.finished]
-        while kept and sum(entry.num_bytes for entry in kept) + needed > self.limit:
-            free += kept[0].num_bytes
-            kept.pop(0).remove()
-        if needed > 0.9 * free:
-            return f"they take {needed / 1e9:.1f} GB, and only {free / 1e9:.1f} GB of disk are free"
-        return None
-
-    def entries(self) -> list["StoreEntry"]:
-        """All stores, the one unused for longest first."""
-        files = [path for path in self.path.glob("*.npy") if path.is_file()]
-        files += [path for path in self.path.glob(".*.npy") if path.is_file()]
-        return sorted(map(StoreEntry, set(files)), key=lambda entry: entry.last_used)
-
-
-@dataclass(frozen=True)
-class StoreEntry:
-    """One file among the stores."""
-
-    path: Path
-
-    @property
-    def finished(self) -> bool:
-        """Whether it was written to its end."""
-        return not self.path.name.startswith(".")
-
-    @property
-    def num_bytes(self) -> int:
-        """Its size."""
-        return self.path.stat().st_size
-
-    @property
-    def last_used(self) -> float:
-        """When it was last used, in seconds since 1970."""
-        return self.path.stat().st_mtime
-
-    @property
-    def about(self) -> dict[str, Any]:
-        """What it holds; empty when that is not known."""
-        try:
-            found = json.loads(self.path.with_suffix(".json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return found if isinstance(found, dict) else {}
-
-    def remove(self) -> None:
-        """Delete it. A run that reads it keeps what it has opened."""
-        self.path.unlink(missing_ok=True)
-        self.path.with_suffix(".json").unlink(missing_ok=True)
-
-
-def _alive(part: Path) -> bool:
-    """Whether the process that writes an unfinished store still runs on this machine."""
-    import psutil
-
-    number = part.stem.rpartition(".")[2]
-    return number.isdigit() and psutil.pid_exists(int(number))
 
 
 def _as_numpy(features: Tensor) -> NDArray[Any]:

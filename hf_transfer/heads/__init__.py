@@ -1,0 +1,94 @@
+"""Train the heads of many folds and settings at once, as one batched program over stored features."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from torch import nn
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config import RunConfig
+from hf_transfer.heads.program import Program, Rows, Template
+from hf_transfer.layers import frozen_hash
+from hf_transfer.progress import progress_bar
+from hf_transfer.replay import Replay
+from hf_transfer.schedule import freeze_for
+from hf_transfer.training import Fitted
+
+__all__ = ["Rows", "batchable", "fit_heads"]
+
+_BYTES_AT_ONCE = (
+    8e6  # weights trained together: more would not fit in a processor's cache with Adam's two moments
+)
+
+
+def batchable(replay: Replay, config: RunConfig) -> bool:
+    """Whether only a head learns, and it can be trained from stored features without the model around it."""
+    if (
+        config.head_solver != "gradient"
+        or len(replay.prepared) != 1
+        or config.per_device_batch_size
+        or config.compile
+        or config.mixed_precision == "fp16"
+    ):
+        return False
+    (found,) = replay.prepared.values()
+    if not found.batches.cut.chain:
+        return False
+    models = [replay.task.build_model() for _ in range(2)]
+    freezings = [freeze_for(model, config) for model in models]
+    if any(replay.batches(m, f) is not found.batches for m, f in zip(models, freezings, strict=True)):
+        return False  # what is frozen has new weights in each fold
+    model, freezing = models[0], freezings[0]
+    learner = found.batches.learner(model)
+    statistics = any(
+        name.rpartition(".")[0] in freezing.moving and buffer.is_floating_point()
+        for name, buffer in model.named_buffers()
+    )
+    known = all(
+        "drop" not in type(module).__name__.lower()
+        or type(module) in (nn.Dropout, nn.Identity)
+        or not _rate(module)
+        for module in learner.modules()
+    )
+    return freezing.trainable <= set(freezing.groups[-1].parameters) and not statistics and known
+
+
+def fit_heads(
+    replay: Replay, configs: Sequence[RunConfig], folds: Sequence[Rows], *, title: str = "heads"
+) -> Iterator[tuple[int, int, Fitted]]:
+    """Train a head for every configuration and fold; each is what `fit` gives for it, up to rounding.
+
+    The configurations may differ in their learning rate and weight decay only. Each head has its own
+    rows, order of rows, dropout, schedule, gradient norm and early stopping.
+
+    Args:
+        replay: Prepared, and `batchable`.
+        configs: The settings to try.
+        folds: The rows of each fold.
+        title: Of the progress bar.
+
+    Yields:
+        Position of the configuration, position of the fold, and the trained model, which is the same
+        object each time: use it before going on. A head whose loss is not finite is left out.
+    """
+    template = Template(replay, configs[0])
+    per_head = sum(p.numel() * p.element_size() for p in template.learned.values())
+    room = max(1, int(_BYTES_AT_ONCE // per_head))
+    num_folds = min(len(folds), room)
+    num_configs = max(1, room // num_folds)
+    parts = [
+        (range(f, min(f + num_folds, len(folds))), range(c, min(c + num_configs, len(configs))))
+        for f in range(0, len(folds), num_folds)
+        for c in range(0, len(configs), num_configs)
+    ]
+    with progress_bar(title, total=len(parts) * configs[0].num_epochs, unit="epoch") as bar:
+        for some_folds, some_configs in parts:
+            program = Program(template, [configs[c] for c in some_configs], [folds[f] for f in some_folds])
+            program.train(bar.update)
+            hash_after = frozen_hash(template.model, template.freezing)
+            for f, c, head in program.heads():
+                yield some_configs[c], some_folds[f], template.with_head(head, hash_after)
+
+
+def _rate(module: nn.Module) -> Any:
+    return next((rate for name in ("p", "drop_prob", "prob") if (rate := getattr(module, name, 0))), 0)
