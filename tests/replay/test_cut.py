@@ -25,7 +25,8 @@ TEXT = {
     "pad_token_id": 0,
     "num_labels": 3,
 }
-VIT = {**TEXT, "image_size": 32, "patch_size": 16}
+PIXELS = 32
+VIT = {**TEXT, "image_size": PIXELS, "patch_size": 16}
 
 
 def distilbert():
@@ -48,7 +49,7 @@ def small_swin():
     )
 
 
-def from_timm(name, pixels=64):
+def from_timm(name, pixels=PIXELS):
     fitting = {"img_size": pixels} if "vit" in name else {}
     config = hf.TimmWrapperConfig(architecture=name, num_labels=3, model_args=fitting)
     with quiet():
@@ -97,21 +98,17 @@ def pictures(rows, pixels):
     return {"pixel_values": torch.randn(rows, 3, pixels, pixels)}
 
 
-def pixels_of(name):
-    return 64 if name.startswith("timm") else 32
-
-
 def probes_of(name):
     if name in READERS:
         return [texts(1, 7, 7), texts(3, 12), texts(5, 9)]  # the first has nothing to pad
-    return [pictures(rows, pixels_of(name)) for rows in (2, 3, 5)]
+    return [pictures(rows, PIXELS) for rows in (2, 3, 5)]
 
 
 def others_of(name):
     """Batches of sizes that no probe has."""
     if name in READERS:
         return [texts(4, 10), texts(7, 15, 2), texts(2, 8, 8)]
-    return [pictures(rows, pixels_of(name)) for rows in (1, 4, 7)]
+    return [pictures(rows, PIXELS) for rows in (1, 4, 7)]
 
 
 def found_for(name, spec, **options):

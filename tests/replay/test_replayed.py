@@ -190,9 +190,8 @@ def other_type(path):
         ("image", overwrite),
         ("text", cut_off),
         ("text", empty),
-        ("text", not_numbers),
-        ("tokens", overwrite),
-        ("tokens", other_type),
+        ("tokens", not_numbers),
+        ("text", other_type),
     ],
 )
 def test_a_damaged_store_is_noticed_and_made_again(config_for, kind, damage):
