@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from hf_transfer import _guard  # noqa: F401
@@ -87,6 +88,15 @@ def phases_of(config: RunConfig, freezing: Freezing) -> tuple[Phase, ...]:
     """The phases of a training, given what its `trainable` selects."""
     learning = [g.name for g in freezing.groups if not freezing.trainable.isdisjoint(g.parameters)]
     return plan_phases(config.schedule, config.num_epochs, learning)
+
+
+def make_optimizer(groups: list[dict[str, Any]], config: RunConfig) -> torch.optim.Optimizer:
+    """The optimizer of a configuration for some parameter groups."""
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, momentum=0.9)
+    # With bias correction, which few-sample fine-tuning needs; fused, as one kernel a step is faster.
+    fused = groups[0]["params"][0].device.type in {"cpu", "cuda"}
+    return torch.optim.AdamW(groups, fused=fused)
 
 
 def learning_rate_factor(

@@ -21,7 +21,7 @@ from hf_transfer.layers import Freezing, frozen_hash, parameter_groups
 from hf_transfer.models import placed
 from hf_transfer.progress import progress_bar
 from hf_transfer.replay import Replay
-from hf_transfer.schedule import Phase, freeze_for, learning_rate_factor, phases_of
+from hf_transfer.schedule import Phase, freeze_for, learning_rate_factor, make_optimizer, phases_of
 from hf_transfer.scoring import mean_loss
 from hf_transfer.solvers import solve_output_layer
 from hf_transfer.tasks.base import IGNORE_INDEX, Task
@@ -282,11 +282,7 @@ def _optimizer(model: nn.Module, config: RunConfig) -> torch.optim.Optimizer:
     )
     for group in groups:
         group["peak"] = group["lr"]
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, momentum=0.9)
-    # With bias correction, which few-sample fine-tuning needs; fused, as one kernel a step is faster.
-    fused = groups[0]["params"][0].device.type in {"cpu", "cuda"}
-    return torch.optim.AdamW(groups, fused=fused)
+    return make_optimizer(groups, config)
 
 
 def class_weights(replay: Replay, config: RunConfig, train: Positions) -> Tensor | None:

@@ -45,6 +45,15 @@ class Head:
     hash_before: str | None
 
 
+@dataclass(frozen=True)
+class Start:
+    """What a fold starts with: the weights above the cut, the generator's state, the frozen part's digest."""
+
+    state: State
+    generator: Tensor
+    frozen_hash: str | None
+
+
 class Template:
     """One model that takes on the heads in turn."""
 
@@ -55,6 +64,17 @@ class Template:
         self.device = replay.accelerator.device
         self.model, self.freezing, _ = self.fresh(config.seed)
         self.learner = self.batches.learner(self.model)
+        self.starts: dict[int, Start] = {}
+
+    def start(self, seed: int) -> Start:
+        """What a fold of this seed starts with; made once, however many parts need it."""
+        if seed not in self.starts:
+            model, freezing, generator = self.fresh(seed)
+            learner = self.batches.learner(model)
+            named = (*learner.named_parameters(), *learner.named_buffers())
+            state = {name: tensor.detach().clone() for name, tensor in named}
+            self.starts[seed] = Start(state, generator, frozen_hash(model, freezing))
+        return self.starts[seed]
 
     def fresh(self, seed: int) -> tuple[nn.Module, Freezing, Tensor]:
         """A new model as `fit` starts with it, and the state of the generator after it was made."""
@@ -110,10 +130,12 @@ class Program:
         self.template, self.configs, self.folds = template, configs, folds
         self.config, self.device = configs[0], template.device
         self.batches, self.learner = template.batches, template.learner
-        self.hashes: list[str | None] = []
-        self.generators: list[Tensor] = []
-        self.state = self._stack([self._start(fold.seed) for fold in folds])
-        self.dropout = Dropout(self.learner, by_token=self.batches.cut.shape.by_token, states=self.generators)
+        starts = [template.start(fold.seed) for fold in folds]
+        self.hashes = [start.frozen_hash for start in starts]
+        self.state = self._stack([start.state for start in starts])
+        self.dropout = Dropout(
+            self.learner, by_token=self.batches.cut.shape.by_token, states=[s.generator for s in starts]
+        )
         self.masks: list[Tensor] = []
         self.optimizer = StackedOptimizer(self.state, template.decays, configs)
         self.weights = self._class_weights()
@@ -298,20 +320,10 @@ class Program:
         state = {name: tensor[f, c].clone() for name, tensor in final.items()}
         return Head(state, history, best, self.hashes[f])
 
-    def _start(self, seed: int) -> State:
-        """The weights above the cut as a fold starts with them."""
-        model, freezing, state = self.template.fresh(seed)
-        self.generators.append(state)
-        self.hashes.append(frozen_hash(model, freezing))
-        learner = self.batches.learner(model)
-        return {
-            name: t.detach().clone() for name, t in (*learner.named_parameters(), *learner.named_buffers())
-        }
-
     def _stack(self, starts: Sequence[State]) -> State:
         """All heads, those of a fold equal at first."""
         stacked = {}
         for name in starts[0]:
             tensor = torch.stack([start[name] for start in starts])
-            stacked[name] = tensor[:, None].expand(-1, len(self.configs), *tensor.shape[1:]).clone()
+            stacked[name] = tensor[:, None].expand(-1, len(self.configs), *tensor.shape[1:]).contiguous()
         return stacked

@@ -169,7 +169,8 @@ def test_the_optimizer_follows_pytorchs(optimizer):
         for r, w in ((0.1, 0.0), (0.01, 0.3))
     ]
     start = torch.randn(1, 2, 4, 3)
-    stacked = StackedOptimizer({"w": start.clone()}, {"w": True}, configs)
+    state = {"w": start.clone()}
+    stacked = StackedOptimizer(state, {"w": True}, configs)
     gradients = torch.randn(5, 1, 2, 4, 3)
     for gradient in gradients:
         stacked.step({"w": gradient}, torch.ones(1, 2, dtype=torch.bool), [1.0])
@@ -181,4 +182,4 @@ def test_the_optimizer_follows_pytorchs(optimizer):
         for gradient in gradients:
             weight.grad = gradient[0, g]
             own.step()
-        assert torch.allclose(stacked.state["w"][0, g], weight.detach(), atol=1e-6)
+        assert torch.allclose(state["w"][0, g], weight.detach(), atol=1e-6)
