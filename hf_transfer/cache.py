@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,30 +123,30 @@ class StoreFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         if needed > self.limit:
             return f"they take {needed / 1e9:.1f} GB, more than cache_gb={self.limit / 1e9:g}"
-        taken = self._tidied(self.limit - needed)
-        if taken + needed > self.limit:
+        self._tidy()
+        entries = self.entries()
+        finished = [entry for entry in entries if entry.finished]
+        kept, busy = _sum(finished), _sum(entries) - _sum(finished)
+        if busy + needed > self.limit:
             return (
-                f"they take {needed / 1e9:.1f} GB, and other runs are writing {taken / 1e9:.1f} GB of "
+                f"they take {needed / 1e9:.1f} GB, and other runs are writing {busy / 1e9:.1f} GB of "
                 f"cache_gb={self.limit / 1e9:g}"
             )
         free = shutil.disk_usage(self.path).free
-        if needed > 0.9 * free:
-            return f"they take {needed / 1e9:.1f} GB, and only {free / 1e9:.1f} GB of disk are free"
+        if needed > 0.9 * (free + kept):
+            return f"they take {needed / 1e9:.1f} GB, and only {(free + kept) / 1e9:.1f} GB of disk are free"
+        for entry in finished:
+            if kept + busy + needed > self.limit or needed > 0.9 * free:
+                entry.remove()
+                kept, free = kept - entry.num_bytes, free + entry.num_bytes
         return None
 
-    def _tidied(self, most: float) -> float:
-        """Remove what nobody finishes, then what was unused for longest; gives the bytes that stay."""
+    def _tidy(self) -> None:
+        """Remove what nobody finishes."""
         for entry in self.entries():
             # This process writes one store at a time: what it began before, it has given up.
             if not entry.finished and (not entry.being_written or entry.writer == os.getpid()):
                 entry.remove()
-        entries = self.entries()
-        taken = sum(entry.num_bytes for entry in entries)
-        for entry in entries:
-            if taken > most and entry.finished:
-                entry.remove()
-                taken -= entry.num_bytes
-        return taken
 
     def entries(self) -> list[StoreEntry]:
         """All stores, the one unused for longest first."""
@@ -185,6 +185,10 @@ def clear(folder: Path) -> tuple[int, list[Path]]:
     for about in stores.path.glob("*.json"):  # of a store that somebody deleted by hand
         about.unlink(missing_ok=True)
     return freed, left
+
+
+def _sum(entries: Iterable[StoreEntry]) -> int:
+    return sum(entry.num_bytes for entry in entries)
 
 
 def _looked_at(path: Path) -> list[tuple[Path, int, float]]:

@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 
 _FEWEST_TO_STOP_EARLY = 300  # below, an inner split is so small that it picks noise
 
+# What fails a fold, and not the run.
+_FAILURES = (RunError, RuntimeError, ArithmeticError, MemoryError)
+
 RowNumbers = NDArray[np.int64]
 
 
@@ -132,7 +135,7 @@ class Study:
 
     def place_of(self, config: RunConfig) -> str:
         """The folder of a configuration of a grid; nothing when there is only one."""
-        return f"lr{config.learning_rate:g}-wd{config.weight_decay:g}" if len(self.grid) > 1 else ""
+        return f"lr{config.learning_rate!r}-wd{config.weight_decay!r}" if len(self.grid) > 1 else ""
 
     @cached_property
     def workers(self) -> Workers:
@@ -166,8 +169,11 @@ class Study:
 
     def run(self) -> None:
         """Train and score every fold that is not done yet."""
-        self.replay.prepare()
-        if all(self.finished(unit) for unit in self.units):
+        done = all(self.finished(unit) for unit in self.units)
+        if done and self.config.final == "none":
+            return
+        self.replay.prepare()  # for the final model too
+        if done:
             return
         if batchable(self.replay, self.config):
             # So quick that sharing it would only make the bits depend on who takes part.
@@ -189,8 +195,8 @@ class Study:
         train = self.plans[unit.repeat].train(unit.fold)
         try:
             fitted = self.fit(train, unit.seed, title, tracker=tracker, config=unit.config)
-            result, table = self._scored(unit, fitted)
-        except (RunError, RuntimeError, ArithmeticError, MemoryError) as error:
+            result, table = self._scored(unit, fitted, self.workers)
+        except _FAILURES as error:
             result, table = self._empty(unit), None
             result = replace(result, status="failed", error=f"{type(error).__name__}: {error}")
             fitted = None
@@ -202,21 +208,32 @@ class Study:
         return result
 
     def _run_heads(self) -> None:
-        """Train all heads in one batched program; one whose loss is not finite is left to `run_fold`."""
+        """Train all heads in one batched program; what it does not finish is left to `run_fold`."""
         units = [self.units_of(config) for config in self.grid]
         folds = [self._split(self.plans[u.repeat].train(u.fold), u.seed, u.config) for u in units[0]]
         if len({inner is None for _, inner in folds}) > 1:
             return  # early stopping for some folds only
         rows = [Rows(unit.seed, *split) for unit, split in zip(units[0], folds, strict=True)]
-        began, seconds = time.monotonic(), 0.0
-        for config, fold, fitted in fit_heads(self.replay, self.grid, rows):
-            unit = units[config][fold]
-            if self.finished(unit) is None:
-                result, table = self._scored(unit, fitted)
-                # All heads are trained together: each gets its share of that time, and its own scoring.
-                now = time.monotonic() - began
-                self._keep(unit, replace(result, seconds=now - seconds), fitted, table)
-                seconds = now
+        try:
+            for config, fold, fitted in fit_heads(self.replay, self.grid, rows):
+                unit = units[config][fold]
+                if self.finished(unit) is None:
+                    self._keep_head(unit, fitted)
+        except _FAILURES as error:
+            self.replay.notes.append(
+                f"Heads were trained one by one, as together they failed ({type(error).__name__}: {error})."
+            )
+
+    def _keep_head(self, unit: Unit, fitted: Fitted) -> None:
+        """Score and write down one of the heads that this process has trained together."""
+        began, tracker = time.monotonic(), FoldTracker(self.config, unit.place.replace("/", "-"))
+        # The others wait, so that nothing may be gathered from them.
+        result, table = self._scored(unit, fitted, Workers(self.accelerator, together=False))
+        trained = sum(epoch["seconds"] for epoch in fitted.history)  # its share of the time of all
+        self._keep(unit, replace(result, seconds=trained + time.monotonic() - began), fitted, table)
+        for epoch in fitted.history:
+            tracker.epoch(epoch)
+        tracker.finish(result.scores)
 
     def _keep(self, unit: Unit, result: FoldResult, fitted: Fitted | None, table: pa.Table | None) -> None:
         history = fitted.history if fitted else []
@@ -235,7 +252,7 @@ class Study:
         """Score a model on all rows of this study, which it has not learned from."""
         rows = np.arange(len(self.uids))
         here = replace(fitted, batches=self.replay.plain)
-        return {"num_rows": len(rows), "scores": self.scores(self.table(here, rows, 0, 0))}
+        return {"num_rows": len(rows), "scores": self.scores(self.table(here, rows, 0, 0, self.workers))}
 
     def fit(
         self,
@@ -258,10 +275,10 @@ class Study:
         learn, stop = inner_split(rows, self.uids, seed=seed, columns=self.columns, scheme=config.scheme)
         return encoded_positions(self.row_of, learn), encoded_positions(self.row_of, stop)
 
-    def table(self, fitted: Fitted, rows: RowNumbers, repeat: int, fold: int) -> pa.Table:
-        """Predictions for some rows, as the columns of predictions.parquet."""
+    def table(self, fitted: Fitted, rows: RowNumbers, repeat: int, fold: int, workers: Workers) -> pa.Table:
+        """Predictions of some processes for some rows, as the columns of predictions.parquet."""
         positions = encoded_positions(self.row_of, rows)
-        decoded = predict(fitted.learner, fitted.batches, positions, self.workers)
+        decoded = predict(fitted.learner, fitted.batches, positions, workers)
         columns = {
             "row_id": [self.uids[row] for row in rows],
             "repeat": pa.array([repeat] * len(rows), pa.int32()),
@@ -276,24 +293,23 @@ class Study:
         train, valid = plan.train(unit.fold), plan.valid(unit.fold)
         return FoldResult(unit.repeat, unit.fold, len(train), len(valid), unit.seed)
 
-    def _scored(self, unit: Unit, fitted: Fitted) -> tuple[FoldResult, pa.Table]:
+    def _scored(self, unit: Unit, fitted: Fitted, workers: Workers) -> tuple[FoldResult, pa.Table]:
         """Scores of the held-out rows and of as many training rows, and the predictions behind the first."""
         if fitted.hash_before != fitted.hash_after:
             raise RunError(
                 f"Frozen layers changed in training: {fitted.hash_before} before, {fitted.hash_after} after."
             )
         result, plan = self._empty(unit), self.plans[unit.repeat]
-        train, table = (
-            plan.train(unit.fold),
-            self.table(fitted, plan.valid(unit.fold), unit.repeat, unit.fold),
-        )
+        train, valid = plan.train(unit.fold), plan.valid(unit.fold)
+        table = self.table(fitted, valid, unit.repeat, unit.fold, workers)
         # As many training rows as held-out ones: enough to see overfitting, at little cost.
         order = hash_order([self.uids[row] for row in train], unit.seed)
         sample = np.sort(train[order[: result.num_valid]])
+        seen = self.table(fitted, sample, unit.repeat, unit.fold, workers)
         result = replace(
             result,
             scores=self.scores(table),
-            train_scores=self.task.scorer.score(self.table(fitted, sample, unit.repeat, unit.fold)),
+            train_scores=self.task.scorer.score(seen),
             train_rows_scored=len(sample),
             num_epochs=fitted.best_epoch,
             frozen_hash_before=fitted.hash_before,

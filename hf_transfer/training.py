@@ -106,6 +106,7 @@ def _solve(job: Job, fitted: Fitted, train: Positions) -> Fitted:
     solve_output_layer(fitted.model, fitted.batches, train, job.config)
     fitted.best_epoch = 1
     fitted.hash_after = frozen_hash(fitted.model, fitted.freezing)
+    fitted.model.eval()
     return fitted
 
 
@@ -187,7 +188,7 @@ class _Loop:
 
     def _collate(self, positions: Positions, epoch: int) -> dict[str, Tensor]:
         seeds = None
-        if self.job.config.augmentation != "none":
+        if self.job.task.augments:
             seeds = [derive_seed(self.job.seed, "augmentation", epoch, p) for p in positions.tolist()]
         return self.fitted.batches.collate(positions, seeds)
 

@@ -190,8 +190,17 @@ def test_make_room_removes_unfinished_stores_of_dead_processes_only(folder, dead
 
 
 def test_make_room_counts_what_others_are_writing(folder, living_process):
+    put_store("a", 10)
     busy = put_unfinished("b", living_process, 80)
     reason = StoreFolder(stores_folder(), limit=100).make_room(50)
     assert reason is not None
     assert "other runs are writing" in reason
-    assert kept(folder) == {busy.name}
+    assert kept(folder) == {"a.npy", "a.json", busy.name}  # a refusal removes nothing
+
+
+def test_make_room_counts_what_it_may_remove_as_free(folder, monkeypatch):
+    put_store("a", 100)
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda path: usage(1000, 950, 50))
+    assert StoreFolder(stores_folder(), limit=1000).make_room(100) is None
+    assert kept(folder) == set()

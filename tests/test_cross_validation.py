@@ -281,3 +281,36 @@ def test_a_grid_goes_on_with_what_is_missing_and_finds_the_same(reviews_config, 
     assert again.predictions.equals(first.predictions)
     for before, after in zip(first.values["grid"], again.values["grid"], strict=True):
         assert before["scores"] == after["scores"]
+
+
+def heads_config(reviews_config, tiny_bert_folder, **settings):
+    base = str(tiny_bert_folder)
+    return replace(reviews_config, base_model=base, trainable="head", final="none", **settings)
+
+
+def test_heads_that_fail_together_are_trained_one_by_one(reviews_config, tiny_bert_folder, monkeypatch):
+    config = heads_config(reviews_config, tiny_bert_folder)
+    together = run(config)
+
+    def fail(*_):
+        raise RuntimeError("no rule for this layer")
+
+    monkeypatch.setattr("hf_transfer.study.fit_heads", fail)
+    alone = run(replace(config, output_dir=config.output_dir + "-alone"))
+    assert alone.predictions["prediction"] == together.predictions["prediction"]
+    assert any("one by one" in note and "no rule for this layer" in note for note in alone.values["notes"])
+
+
+def test_heads_trained_together_are_tracked_and_timed(reviews_config, tiny_bert_folder):
+    config = heads_config(reviews_config, tiny_bert_folder, report_to="tensorboard")
+    result = run(config)
+    logs = [path.parent.name for path in Path(config.output_dir).rglob("events.out.tfevents*")]
+    assert {"r0f0", "r0f1", "r0f2"} <= set(logs)
+    assert all(fold.seconds > 0 for fold in result.folds)
+
+
+def test_configurations_that_nearly_agree_have_folders_of_their_own(reviews_config, tiny_bert_folder):
+    rates = (1e-3, 1.0000001e-3)
+    run(heads_config(reviews_config, tiny_bert_folder, learning_rates=rates))
+    folders = [path for path in (Path(reviews_config.output_dir) / "folds").iterdir() if path.is_dir()]
+    assert len(folders) == 2

@@ -58,6 +58,8 @@ def fit_heads(
 ) -> Iterator[tuple[int, int, Fitted]]:
     """Train a head for every configuration and fold; each is what `fit` gives for it, up to rounding.
 
+    On a GPU, dropout draws other masks than there, as those generators are not shared.
+
     The configurations may differ in their learning rate and weight decay only. Each head has its own
     rows, order of rows, dropout, schedule, gradient norm and early stopping.
 

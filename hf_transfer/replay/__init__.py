@@ -1,5 +1,5 @@
 """What the frozen layers put out, computed once and replayed for every fold, epoch and learning rate."""
 
-from hf_transfer.replay.replayed import Replay, ReplayedBatches, replay_folder
+from hf_transfer.replay.replayed import Replay, ReplayedBatches
 
-__all__ = ["Replay", "ReplayedBatches", "replay_folder"]
+__all__ = ["Replay", "ReplayedBatches"]

@@ -1,6 +1,5 @@
 """Where the frozen part of a model ends: found from one pass, and proven before it is used."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -113,11 +112,6 @@ class Suffix(nn.Module):
             logits: Tensor = self.model(**inputs).logits
         return logits
 
-    def train(self, mode: bool = True) -> "Suffix":
-        """Set the mode of what is above the cut; layers that are held still stay so."""
-        super().train(mode)
-        return self
-
 
 class _Reached(Exception):  # noqa: N818  (a jump, not a fault)
     """The forward pass came to the cut."""
@@ -161,8 +155,8 @@ class _Replaced:
 
     def argument(self, name: str, at: int | str, value: Tensor) -> None:
         """Let a module see a value in the place of one of its arguments."""
-        own = type(self.model.get_submodule(name)).forward
         module = self.model.get_submodule(name)
+        own = type(module).forward
 
         def forward(*args: Any, **kwargs: Any) -> Any:
             if isinstance(at, int):
@@ -329,9 +323,3 @@ def _agree(found: Tensor, wanted: Tensor) -> bool:
 
 def _inside(name: str, outer: str) -> bool:
     return name == outer or name.startswith(outer + ".")
-
-
-def bytes_per_row(cut: Cut, length: float) -> float:
-    """Bytes that a row of so many tokens takes in the store."""
-    shape = cut.shape.at(1, max(1, math.ceil(length)))
-    return math.prod(shape) * torch.empty((), dtype=cut.shape.dtype).element_size()

@@ -86,7 +86,7 @@ class Replay:
         config = self.config
         if config.from_scratch or not self.task.base.has_weights:
             return True  # another backbone in each fold: nothing to share
-        if self.task.kind == "image" and config.augmentation != "none" and not config.cached_views:
+        if self.task.augments and not config.cached_views:
             self.notes.append(
                 "Frozen layers were run for every picture and epoch, as augmentation changes the pictures. "
                 "cached_views=4 would store four changed versions of each."
@@ -100,17 +100,13 @@ class Replay:
             if reason:
                 self.notes.append(reason)
             return
-        folder, key = replay_folder(self.config), self._key(cut, digest)
-        store = (
-            self._open(folder, key, cut)
-            if self._from_main(lambda: self._usable(folder, key, cut, model))
-            else None
-        )
-        reused, began = store is not None, time.monotonic()
+        folder = StoreFolder(stores_folder(), self.config.cache_gb * 1e9)
+        key = self._key(cut, digest)
+        began = time.monotonic()
+        reused = self._from_main(lambda: self._usable(folder, key, cut, model))
+        store = self._open(folder, key, cut) if reused else self._build(folder, key, cut, model)
         if store is None:
-            store = self._build(folder, key, cut, model, digest)
-            if store is None:
-                return
+            return
         self._to_device(store)
         about = {
             "cut": cut.module,
@@ -184,12 +180,9 @@ class Replay:
 
     @property
     def _num_views(self) -> int:
-        augmented = self.task.kind == "image" and self.config.augmentation != "none"
-        return 1 + (self.config.cached_views if augmented else 0)
+        return 1 + (self.config.cached_views if self.task.augments else 0)
 
-    def _build(
-        self, folder: StoreFolder, key: str, cut: Cut, model: nn.Module, digest: str
-    ) -> FeatureStore | None:
+    def _build(self, folder: StoreFolder, key: str, cut: Cut, model: nn.Module) -> FeatureStore | None:
         """Compute and write everything, each process its part; None if there is no room for it."""
         needed = store_bytes(cut.shape, self.plain.sizes, self._num_views)
         part, reason = self._from_main(lambda: self._start(folder, key, cut, needed))
@@ -354,8 +347,3 @@ class ReplayedBatches(Batches):
     def _label_tensor(self, positions: Positions) -> Tensor:
         labels = self.labels[positions]["labels"]
         return torch.tensor(labels) if np.isscalar(labels[0]) else pad_right(labels, IGNORE_INDEX)
-
-
-def replay_folder(config: RunConfig) -> StoreFolder:
-    """Where stores lie, beside the encoded rows, and how much they may take."""
-    return StoreFolder(stores_folder(), config.cache_gb * 1e9)

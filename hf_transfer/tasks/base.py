@@ -39,6 +39,11 @@ class Task(Protocol):
         """The opened base model."""
         ...
 
+    @property
+    def augments(self) -> bool:
+        """Whether `collate` changes training inputs at random."""
+        ...
+
     def build_model(self) -> "nn.Module":
         """A fresh model; its new weights are drawn from torch's current seed."""
         ...
@@ -81,6 +86,8 @@ class Task(Protocol):
 
 class Classification:
     """One label a row."""
+
+    augments = False
 
     def __init__(self, settings: RunConfig, label_names: Sequence[str]) -> None:
         self.settings = settings

@@ -23,6 +23,11 @@ class ImageClassification(Classification):
     name: ClassVar[str] = "image-classification"
     kind: ClassVar[Kind] = "image"
 
+    @property
+    def augments(self) -> bool:  # type: ignore[override]
+        """Whether training pictures are flipped or shifted."""
+        return self.settings.augmentation != "none"
+
     @cached_property
     def processor(self) -> Any:
         """The base model's own resizing and normalisation."""
@@ -59,7 +64,7 @@ class ImageClassification(Classification):
         from hf_transfer.image_processing import augment
 
         pixels = self.processor.from_bytes([row["pixels"] for row in encoded])
-        if seeds is not None and self.settings.augmentation != "none":
+        if seeds is not None and self.augments:
             pixels = augment(pixels, self.settings.augmentation, seeds)
         return {
             "pixel_values": self.processor.normalise(pixels),

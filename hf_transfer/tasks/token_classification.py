@@ -35,6 +35,7 @@ class TokenClassification:
 
     name: ClassVar[str] = "token-classification"
     kind: ClassVar[Kind] = "tokens"
+    augments = False
 
     def __init__(self, settings: RunConfig, label_names: Sequence[str]) -> None:
         self.settings = settings

@@ -82,3 +82,18 @@ def test_several_processes_find_what_one_finds(recipe, processes, tmp_path):
         assert done.returncode == 0, done.stderr
     one, many = (tmp_path / folder / "predictions.parquet" for folder in ("one", "many"))
     assert one.read_bytes() == many.read_bytes()
+
+
+@pytest.mark.slow
+def test_heads_are_found_when_all_processes_share_every_batch(tmp_path):
+    words = [str(ROOT / "recipes" / "image_classification.py"), *BUILT_IN["image_classification"], *SMALL]
+    words += ["--trainable", "head", "--num_folds", "3", "--parallel", "data", "--output_dir"]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file"]
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
+    for count in ("1", "2"):
+        command = [*launch, str(ROOT / "accelerate_config.yaml"), "--num_processes", count, *words]
+        command.append(str(tmp_path / count))
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+        assert done.returncode == 0, done.stderr
+    one, two = (tmp_path / count / "predictions.parquet" for count in ("1", "2"))
+    assert one.read_bytes() == two.read_bytes()

@@ -2,6 +2,7 @@ import copy
 from contextlib import nullcontext
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import transformers as hf
@@ -12,7 +13,8 @@ from torch.nn import functional
 from hf_transfer.layers import freeze
 from hf_transfer.models import quiet
 from hf_transfer.replay.calls import seeded
-from hf_transfer.replay.cut import Suffix, bytes_per_row, features_at, find_cut
+from hf_transfer.replay.cut import Suffix, features_at, find_cut
+from hf_transfer.replay.store import store_bytes
 
 SPECS = ("head", "last:1", "last:50%")
 TEXT = {
@@ -337,10 +339,10 @@ def test_a_head_that_starts_from_zeros_hides_nothing(name):
 
 def test_bytes_of_a_row():
     _, _, by_token = found_for("bert", "last:1")
-    assert bytes_per_row(by_token, 30) == 30 * 16 * 4
-    assert bytes_per_row(by_token, 29.5) == 30 * 16 * 4
+    assert store_bytes(by_token.shape, np.array([30]), 1) == 30 * 16 * 4
+    assert store_bytes(by_token.shape, np.array([29, 30]), 1) == 59 * 16 * 4
     _, _, first_only = found_for("roberta", "head")
-    assert bytes_per_row(first_only, 30) == 16 * 4
+    assert store_bytes(first_only.shape, np.array([30]), 1) == 16 * 4
 
 
 def test_the_model_is_whole_again_after_an_error():

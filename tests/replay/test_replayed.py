@@ -15,9 +15,10 @@ from hf_transfer import (
     cross_validate,
     open_dataset,
 )
+from hf_transfer.cache import stores_folder
 from hf_transfer.encoding import encode_rows
 from hf_transfer.layers import freeze
-from hf_transfer.replay import Replay, ReplayedBatches, replay_folder, replayed
+from hf_transfer.replay import Replay, ReplayedBatches, replayed
 from hf_transfer.schedule import phases_of
 from hf_transfer.workers import make_accelerator
 
@@ -85,7 +86,7 @@ def all_features(replay):
 
 
 def store_files(config):
-    return sorted(replay_folder(config).path.glob("*.npy"))
+    return sorted(stores_folder().glob("*.npy"))
 
 
 def check_same_predictions(found, wanted):
