@@ -61,6 +61,37 @@ class Batches:
         return [ordered[i : i + rows] for i in range(0, len(ordered), rows)]
 
 
+def cut_by_size(sizes: NDArray[np.int64], overhead: int) -> list[NDArray[np.int64]]:
+    """Cut a batch so that rows of similar size are padded together, where that costs less.
+
+    The cost of a part is its rows times the size of its largest, and `overhead` besides; the cuts are
+    those of the lowest total.
+
+    Args:
+        sizes: Tokens of each row, (b,).
+        overhead: What a part costs by itself, in tokens.
+
+    Returns:
+        The places of the rows of each part, smallest rows first.
+
+    Example:
+        >>> [part.tolist() for part in cut_by_size(np.array([9, 70, 8, 72]), overhead=50)]
+        [[2, 0], [1, 3]]
+    """
+    order = np.argsort(sizes, kind="stable")
+    largest = sizes[order]
+    cost, start = np.zeros(len(sizes) + 1), np.zeros(len(sizes) + 1, np.int64)
+    for end in range(1, len(sizes) + 1):
+        total = cost[:end] + np.arange(end, 0, -1) * largest[end - 1] + overhead
+        start[end] = total.argmin()
+        cost[end] = total[start[end]]
+    cuts, end = [], len(sizes)
+    while end:
+        cuts.append(order[start[end] : end])
+        end = int(start[end])
+    return cuts[::-1]
+
+
 class _Whole(nn.Module):
     """A model that gives its logits alone."""
 

@@ -107,16 +107,11 @@ class ClassificationScorer(Scorer):
         probabilities = self._probabilities(table)
         scores = {
             **metrics.accuracy(*ids),
-            **metrics.balanced_accuracy(*ids),
+            **metrics.class_averages(*ids, labels=range(len(self.label_names))),
             **metrics.matthews_correlation(*ids),
             **metrics.roc_auc(ids[0], probabilities),
             **metrics.log_loss(ids[0], probabilities),
         }
-        for name in self.higher_is_better:
-            if name not in scores:
-                of, average = name.split("_")
-                labels = range(len(self.label_names))
-                scores |= metrics.class_average(of, *ids, labels=labels, average=average)
         return {name: scores[name] for name in self.higher_is_better}
 
     def per_class(self, table: pa.Table) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.batches import Batches, Positions
+from hf_transfer.batches import Batches, Positions, cut_by_size
 from hf_transfer.config import RunConfig
 from hf_transfer.errors import RunError
 from hf_transfer.folds import derive_seed
@@ -28,6 +28,7 @@ from hf_transfer.tasks.base import IGNORE_INDEX, Task
 from hf_transfer.workers import Workers
 
 _CHECK_EVERY = 25  # updates between looks at the loss: a look waits for the device
+_TOKENS_A_PASS = 100  # what a pass of a small BERT costs on a processor besides its tokens, in tokens
 _SMOOTHING = 0.5  # of the inner loss from epoch to epoch, before its minimum is taken
 
 Epoch = dict[str, Any]
@@ -130,6 +131,7 @@ class _Loop:
         for phase in self.phases:
             freezing = freeze_for(self.model, self.job.config, only=phase.only)
             self.fitted.batches = self.job.replay.batches(self.model, freezing)
+            self.by_size = _pads_much(self.job, self.fitted.batches, freezing)
             optimizer = _optimizer(self.model, self.job.config)
             self.prepared, self.optimizer = self.job.workers.prepare(self.fitted.learner, optimizer)
             if self.job.config.compile:
@@ -165,7 +167,7 @@ class _Loop:
     def _update(self, batch: Positions, epoch: int) -> Tensor:
         """One step of the optimizer on this effective batch; gives its mean loss."""
         accelerator = self.job.workers.accelerator
-        pieces = [self._collate(piece, epoch) for piece in _pieces(batch, self.job)]
+        pieces = [self._collate(piece, epoch) for piece in self._pieces(batch)]
         # The mean is over the whole effective batch, however it is cut over processes and steps.
         weight = sum(
             (self._weight(piece["labels"]) for piece in pieces), torch.zeros((), device=accelerator.device)
@@ -185,6 +187,14 @@ class _Loop:
         self.optimizer.step()
         self.optimizer.zero_grad()
         return self.job.workers.total(loss)
+
+    def _pieces(self, batch: Positions) -> list[Positions]:
+        """This process's part of an effective batch, in steps that fit."""
+        pieces = _shares(batch, self.job)
+        if not self.by_size:
+            return pieces
+        sizes = self.fitted.batches.sizes
+        return [piece[part] for piece in pieces for part in cut_by_size(sizes[piece], _TOKENS_A_PASS)]
 
     def _collate(self, positions: Positions, epoch: int) -> dict[str, Tensor]:
         seeds = None
@@ -316,7 +326,18 @@ def smoothed(before: Any, loss: Any) -> Any:
     return _SMOOTHING * before + (1 - _SMOOTHING) * loss
 
 
-def _pieces(batch: Positions, job: Job) -> list[Positions]:
+def _pads_much(job: Job, batches: Batches, freezing: Freezing) -> bool:
+    """Whether to cut batches by the length of their rows, which changes dropout's draws and the speed.
+
+    On a processor a token of padding costs what any token does. A GPU would rather have one large
+    pass. A head costs little, and is the same for a part of a batch from a store or from the model.
+    """
+    head = set(freezing.groups[-1].parameters)
+    alone = job.workers.size == 1 and job.workers.accelerator.device.type == "cpu" and not job.config.compile
+    return alone and bool(batches.sizes.any()) and not freezing.trainable <= head
+
+
+def _shares(batch: Positions, job: Job) -> list[Positions]:
     """This process's part of an effective batch, in steps that fit; equally many for every process."""
     size = job.workers.size
     each = math.ceil(len(batch) / size)

@@ -62,7 +62,7 @@ def make_accelerator(config: RunConfig) -> Accelerator:
         # Without a GPU, several processes join (through gloo) only when told that they are on processors.
         cpu=not torch.accelerator.is_available(),
         mixed_precision=config.mixed_precision,
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE, backend=_backend())],
     )
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
@@ -70,6 +70,16 @@ def make_accelerator(config: RunConfig) -> Accelerator:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         torch.set_num_threads(min(cores, psutil.cpu_count(logical=False) or cores))
     return accelerator
+
+
+def _backend() -> str | None:
+    """How processes reach each other; None leaves it to Accelerate.
+
+    A small model does not fill a GPU, so that several processes on folds of their own may share one:
+    launch more of them than there are GPUs. NCCL refuses two on one device.
+    """
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return "gloo" if 0 < torch.cuda.device_count() < processes else None
 
 
 def fold_parallel(config: RunConfig, accelerator: Accelerator, num_units: int) -> bool:

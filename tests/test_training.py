@@ -10,7 +10,7 @@ from hf_transfer.errors import RunError
 from hf_transfer.replay import Replay
 from hf_transfer.schedule import learning_rate_factor, plan_phases
 from hf_transfer.scoring import mean_loss, predict
-from hf_transfer.training import Job, _pieces, class_weights, effective_batches, fit
+from hf_transfer.training import Job, _shares, class_weights, effective_batches, fit
 from hf_transfer.workers import Workers, make_accelerator
 
 
@@ -55,9 +55,41 @@ def test_smaller_steps_do_not_change_the_update(reviews):
         return fit(made, ROWS)
 
     whole, parts = no_dropout(), no_dropout(per_device_batch_size=3)
-    assert len(_pieces(ROWS[:8], job(reviews, per_device_batch_size=3))) == 3
+    assert len(_shares(ROWS[:8], job(reviews, per_device_batch_size=3))) == 3
     assert torch.allclose(weights(whole), weights(parts), atol=1e-4)
     assert not torch.allclose(weights(whole), weights(no_dropout(batch_size=16)), atol=1e-4)
+
+
+def test_cutting_batches_by_length_does_not_change_the_update(reviews, monkeypatch):
+    def lengths_of_passes(by_size):
+        monkeypatch.setattr("hf_transfer.training._TOKENS_A_PASS", 5 if by_size else 10**6)
+        made = job(reviews, num_epochs=2, batch_size=16)
+        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+            setattr(made.task.base.config, name, 0.0)
+        seen = []
+        collate = made.replay.plain.collate
+        monkeypatch.setattr(
+            made.replay.plain,
+            "collate",
+            lambda rows, seeds: (seen.append(len(rows)), collate(rows, seeds))[1],
+        )
+        return weights(fit(made, ROWS)), seen
+
+    (cut, parts), (whole, passes) = lengths_of_passes(True), lengths_of_passes(False)
+    assert passes == [16] * 4
+    assert len(parts) > len(passes)
+    assert sum(parts) == sum(passes)
+    assert torch.allclose(cut, whole, atol=1e-4)
+
+
+def test_a_head_sees_whole_batches_as_its_dropout_must_not_depend_on_the_store(reviews, monkeypatch):
+    made = job(reviews, trainable="head")
+    collate, seen = made.replay.plain.collate, []
+    monkeypatch.setattr(
+        made.replay.plain, "collate", lambda rows, seeds: (seen.append(len(rows)), collate(rows, seeds))[1]
+    )
+    fit(made, ROWS)
+    assert seen == [8] * 4
 
 
 def test_the_proof_covers_frozen_layers_and_nothing_is_frozen_by_all(reviews):

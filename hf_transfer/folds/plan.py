@@ -45,13 +45,17 @@ class FoldPlan:
         return range(int(self.scheme == "walk-forward"), self.num_folds)
 
     @cached_property
-    def _dataset(self) -> Dataset:
-        return Dataset.from_dict({"row": self.permutation}).with_format("numpy")
+    def _shards(self) -> tuple[Ints, ...]:
+        rows = Dataset.from_dict({"row": self.permutation}).with_format("numpy")
+        shards = (
+            rows.shard(num_shards=self.num_folds, index=index, contiguous=self.contiguous)["row"][:]
+            for index in range(self.num_folds)
+        )
+        return tuple(np.asarray(shard, dtype=np.int64) for shard in shards)
 
     def valid(self, index: int) -> Ints:
         """Give the rows of a fold, in the order of the permutation."""
-        shard = self._dataset.shard(num_shards=self.num_folds, index=index, contiguous=self.contiguous)
-        rows = np.asarray(shard["row"][:], dtype=np.int64)
+        rows = self._shards[index]
         return rows[rows >= 0]
 
     def train(self, index: int) -> Ints:

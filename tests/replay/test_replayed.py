@@ -6,6 +6,7 @@ import datasets
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 
 from hf_transfer import (
     ImageClassification,
@@ -316,3 +317,23 @@ def test_each_phase_has_a_cut_of_its_own(config_for):
         seen.append(len(batches.cut.below))
     assert seen == sorted(seen, reverse=True)
     assert len(set(seen)) == 3
+
+
+@pytest.fixture
+def _full_precision_again():
+    """Accelerate keeps one precision for the whole process."""
+    yield
+    AcceleratorState._reset_state()
+
+
+@pytest.mark.usefixtures("_full_precision_again")
+@pytest.mark.parametrize("kind", ["text", "image"])
+def test_a_store_of_coarser_arithmetic_is_used_too(kind, config_for):
+    AcceleratorState._reset_state()
+    config = config_for(kind, mixed_precision="bf16")
+    replay = prepared(kind, config)
+    assert replay.prepared, replay.notes
+    assert replay.notes == []
+    result = run(kind, config)
+    assert not result.failed
+    assert result.values["hardware"]["mixed_precision"] == "bf16"
