@@ -169,6 +169,7 @@ def _names(results: Results, title: str) -> dict[str, Any]:
         "published": results["final"]["kind"] != "none",
         "num_drawn": len(most_confused(results["confusion"] or [])),
         "numbered": any(name == f"#{i}" for i, name in enumerate(drawn_names(results["label_names"]))),
+        "grid_settings": tables.grid_settings(results["grid"]) if results["grid"] else [],
         "shown": tables.shown_metrics(results),
         "all_metrics": tables.shown_metrics(results, None),
     }

@@ -5,6 +5,7 @@ import difflib
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import Field, asdict, dataclass, field, fields, replace
+from itertools import product
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, NoReturn, Self, get_args, get_origin, get_type_hints
@@ -15,6 +16,9 @@ from hf_transfer import _guard  # noqa: F401  (says what is wrong when another p
 from hf_transfer.errors import ConfigError
 
 Kind = Literal["image", "text", "tokens"]  # what a row's input is
+
+# Settings that take lists, under their names with an "s", and are then combined.
+GRID_SETTINGS = ("trainable", "learning_rate", "weight_decay")
 
 
 def setting(
@@ -96,6 +100,9 @@ class RunConfig:
     trainable: str = setting(
         "all", "What learns: all, head, last:N, last:50%, from:NAME, globs; +norm and +bias add to it."
     )
+    trainables: tuple[str, ...] = setting(
+        (), "Several choices of what learns, comma-separated, combined with each learning rate."
+    )
     schedule: str = setting(
         "constant",
         "When it learns: constant, lp-ft (the head first), or gradual (from the top down).",
@@ -113,6 +120,11 @@ class RunConfig:
         "gradient",
         "With trainable=head: gradient steps, or the output layer in closed form (weight_decay is its L2).",
         choices=("gradient", "lbfgs", "ridge"),
+    )
+    head_start: str = setting(
+        "random",
+        "Where the head starts: random weights, or the output layer solved on the pretrained features.",
+        choices=("random", "probe"),
     )
     learning_rate: float = setting(2e-5, "Peak learning rate.", aliases=("lr",))
     learning_rates: tuple[float, ...] = setting(
@@ -271,6 +283,10 @@ class RunConfig:
         problems = []
         if self.trainable != "head":
             problems.append(f"{given} needs trainable='head', not {self.trainable!r}.")
+        if self.trainables:
+            problems.append(f"{given} needs trainable='head' alone; leave trainables out.")
+        if self.head_start != "random":
+            problems.append(f"{given} has no start; leave head_start out.")
         if self.learning_rates:
             problems.append(f"{given} has no rate; leave learning_rates out (weight_decays is its L2).")
         if self.early_stopping:
@@ -328,11 +344,14 @@ class RunConfig:
         return replace(self, **clean)
 
     def grid(self) -> "tuple[Self, ...]":
-        """One configuration for each learning rate and weight decay; this one alone without such lists."""
-        rates = dict.fromkeys(self.learning_rates or (self.learning_rate,))
-        decays = dict.fromkeys(self.weight_decays or (self.weight_decay,))
-        alone = replace(self, learning_rates=(), weight_decays=())
-        return tuple(replace(alone, learning_rate=r, weight_decay=d) for r in rates for d in decays)
+        """One configuration for each combination of the lists; this one alone without such lists."""
+        lists: dict[str, list[Any]] = {
+            name: list(dict.fromkeys(getattr(self, f"{name}s") or (getattr(self, name),)))
+            for name in GRID_SETTINGS
+        }
+        alone = {f"{name}s": () for name in lists}
+        found = (dict(zip(lists, values, strict=True)) for values in product(*lists.values()))
+        return tuple(self.changed(alone | values) for values in found)
 
     def to_dict(self) -> dict[str, Any]:
         """All settings as plain values, ready for YAML and JSON."""

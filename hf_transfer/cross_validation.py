@@ -35,6 +35,7 @@ def cross_validate(
     config: RunConfig,
     *,
     accelerator: Accelerator | None = None,
+    grid: Sequence[RunConfig] = (),
 ) -> CrossValidationResult:
     """Score `config` on `task` by k-fold cross-validation, and refit it on all rows.
 
@@ -46,6 +47,8 @@ def cross_validate(
         dataset: Labelled rows, from `open_dataset` or any `datasets.Dataset`. Keep test rows out.
         config: How to learn.
         accelerator: Where to run; made from the launcher's environment when not given.
+        grid: Configurations to try under the same folds, where lists in `config` do not say it; they
+            differ from it in how to learn only.
 
     Raises:
         TransferError: If a setting, the data or the base model is not usable; or every fold failed.
@@ -57,11 +60,17 @@ def cross_validate(
     if accelerator.is_main_process:
         folder.open(config)
     accelerator.wait_for_everyone()
-    study = Study(task, data, config, accelerator, folder)
+    return run_study(Study(task, data, config, accelerator, folder, tuple(grid)), began)
+
+
+def run_study(study: Study, began: float) -> CrossValidationResult:
+    """Run a study whose folder is open, and write what it found; `began` is when, by the monotonic clock."""
+    task, accelerator, folder = study.task, study.accelerator, study.folder
     if accelerator.is_main_process:
         write_table(folder.path / "folds.parquet", study.fold_table())
         # A model or a choice of layers that cannot be had should be known before all rows are encoded.
-        freeze_for(task.build_model(), config)
+        for config in study.grid:
+            freeze_for(task.build_model(), config)
     study.run()
     accelerator.wait_for_everyone()
     found = study.results()

@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.tables import metric_name, setting, shown_metrics
+from hf_transfer.tables import grid_settings, metric_name, setting, shown_metrics
 
 # Okabe and Ito's palette, told apart by colour-blind readers too.
 BLUE, ORANGE = "#0072B2", "#D55E00"
@@ -108,31 +108,33 @@ def fold_scores(results: dict[str, Any]) -> Figure | None:
 
 
 def grid_scores(results: dict[str, Any]) -> Figure | None:
-    """Draw the primary metric against the learning rate, a line for each weight decay; None without a grid.
+    """Draw the primary metric against the learning rate, a line for each other choice; None without a grid.
 
-    Bars are one standard deviation over folds. A grid of weight decays alone is drawn against those.
+    Bars are one standard deviation over folds. Without several learning rates it is drawn against the
+    weight decays.
     """
     grid, metric = results["grid"] or [], results["primary_metric"]
-    across, along = "learning_rate", "weight_decay"
-    if len({entry[across] for entry in grid}) < 2:
-        across, along = along, across
+    varying = grid_settings(grid) if grid else []
+    across = "learning_rate" if len({e["learning_rate"] for e in grid}) > 1 else "weight_decay"
+    along = [name for name in varying if name not in (across, "learning_rate")]
     if len({entry[across] for entry in grid}) < 2:
         return None
     figure, axes = _axes(7.5, 3.8)
-    lines = list(dict.fromkeys(entry[along] for entry in grid))
-    for number, value in enumerate(lines):
-        scored = [e for e in grid if e[along] == value and e["scores"][metric]["mean"] is not None]
-        scored.sort(key=lambda entry: entry[across])
+    lines = list(dict.fromkeys(_choices(entry, along) for entry in grid))
+    marked: list[list[float]] = []
+    for number, line in enumerate(lines):
+        here = [e for e in grid if _choices(e, along) == line]
+        scored = sorted((e for e in here if e["scores"][metric]["mean"] is not None), key=lambda e: e[across])
         # Lines that coincide would hide each other, so each stands a little beside the true place.
         places = [entry[across] * 1.04 ** (number - (len(lines) - 1) / 2) for entry in scored]
         means = [entry["scores"][metric]["mean"] for entry in scored]
         spread = [entry["scores"][metric]["std"] or 0.0 for entry in scored]
-        label = f"{along.replace('_', ' ')} {setting(value)}" if len(lines) > 1 else None
+        marked += [spot for e, *spot in zip(scored, places, means, strict=True) if e["best"]]
         colour = BLUE if len(lines) == 1 else f"C{number}"
-        axes.errorbar(places, means, yerr=spread, label=label, color=colour, marker="o", capsize=3, lw=1.5)
-    best = next(entry for entry in grid if entry["best"])
-    where = (best[across], best["scores"][metric]["mean"])
-    axes.plot(*where, "o", ms=16, mfc="none", mec="0.2", mew=1.5, label="best")
+        axes.errorbar(
+            places, means, yerr=spread, label=line or None, color=colour, marker="o", capsize=3, lw=1.5
+        )
+    axes.plot(*zip(*marked, strict=True), "o", ms=16, mfc="none", mec="0.2", mew=1.5, label="best")
     positive = [entry[across] for entry in grid if entry[across] > 0]
     if len(positive) == len(grid):
         axes.set_xscale("log")
@@ -143,6 +145,12 @@ def grid_scores(results: dict[str, Any]) -> Figure | None:
     axes.grid(color="0.9")
     _legend_above(axes)
     return figure
+
+
+def _choices(entry: Mapping[str, Any], names: Sequence[str]) -> str:
+    """What else a configuration has chosen, for a legend; dollar signs would be read as mathematics."""
+    words = (f"{name.replace('_', ' ')} {setting(entry[name])}" for name in names)
+    return ", ".join(words).replace("$", r"\$")
 
 
 def learning_curves(histories: Mapping[str, History]) -> Figure | None:

@@ -57,10 +57,14 @@ def plan_phases(schedule: str, num_epochs: int, learning_groups: Sequence[str]) 
 
 def freeze_for(model: nn.Module, config: RunConfig, *, only: Collection[str] | None = None) -> Freezing:
     """Freeze a model as a configuration says; a head in closed form is its output layer alone."""
-    spec = config.trainable
     if config.head_solver != "gradient":
-        spec = f"-*,{output_layer(model)[0]}.*"
-    return freeze(model, spec, norm=config.norm, only=only)
+        return freeze_but_output(model, config)
+    return freeze(model, config.trainable, norm=config.norm, only=only)
+
+
+def freeze_but_output(model: nn.Module, config: RunConfig) -> Freezing:
+    """Freeze all but the layer that gives the logits, which is what can be solved in closed form."""
+    return freeze(model, f"-*,{output_layer(model)[0]}.*", norm=config.norm)
 
 
 def output_layer(model: nn.Module) -> tuple[str, nn.Linear]:
@@ -79,8 +83,8 @@ def output_layer(model: nn.Module) -> tuple[str, nn.Linear]:
         ):
             return name, layer
     raise LayerSelectionError(
-        "head_solver needs a model whose output is a linear layer with a bias; this one has none. "
-        "Use head_solver=gradient."
+        "head_solver and head_start=probe need a model whose output is a linear layer with a bias; this one "
+        "has none. Use head_solver=gradient and head_start=random."
     )
 
 

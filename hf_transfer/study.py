@@ -3,10 +3,12 @@
 import hashlib
 import json
 import math
+import re
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -53,6 +55,11 @@ _FAILURES = (RunError, RuntimeError, ArithmeticError, MemoryError)
 RowNumbers = NDArray[np.int64]
 
 
+def _folder_name(text: str) -> str:
+    plain = re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-")
+    return plain if plain == text else f"{plain}~{hashlib.blake2b(text.encode(), digest_size=2).hexdigest()}"
+
+
 def fold_columns(task: Task, data: LabelledData, config: RunConfig) -> FoldColumns:
     """What the rows of a data set are split by: labels or mentions, and groups, times or given folds."""
     rows = data.rows
@@ -81,13 +88,21 @@ class Unit:
 
 @dataclass(frozen=True)
 class Study:
-    """One configuration, or a grid of them, on one data set: its folds, its encoded rows, its processes."""
+    """One configuration, or a grid of them, on one data set: its folds, its encoded rows, its processes.
+
+    Attributes:
+        given: The configurations to try, where the lists in `config` do not say it. They differ in
+            how to learn only, not in the rows or the folds.
+        chosen: The configuration of each (repeat, fold), where every fold has chosen its own.
+    """
 
     task: Task
     data: LabelledData
     config: RunConfig
     accelerator: Accelerator
     folder: RunFolder
+    given: tuple[RunConfig, ...] = ()
+    chosen: Mapping[tuple[int, int], RunConfig] = field(default_factory=dict)
 
     @cached_property
     def columns(self) -> FoldColumns:
@@ -117,7 +132,7 @@ class Study:
     @cached_property
     def grid(self) -> tuple[RunConfig, ...]:
         """The configurations to try."""
-        return self.config.grid()
+        return self.given or self.config.grid()
 
     @cached_property
     def units(self) -> list[Unit]:
@@ -128,14 +143,35 @@ class Study:
         """The folds of one configuration."""
         inside = self.place_of(config)
         return [
-            Unit(config, repeat, fold, f"{inside}/r{repeat}f{fold}".lstrip("/"))
+            Unit(
+                self.chosen.get((repeat, fold), config),
+                repeat,
+                fold,
+                f"{inside}/r{repeat}f{fold}".lstrip("/"),
+            )
             for repeat, plan in enumerate(self.plans)
             for fold in plan.scored_folds
         ]
 
     def place_of(self, config: RunConfig) -> str:
         """The folder of a configuration of a grid; nothing when there is only one."""
-        return f"lr{config.learning_rate!r}-wd{config.weight_decay!r}" if len(self.grid) > 1 else ""
+        if len(self.grid) == 1:
+            return ""
+        place = f"lr{config.learning_rate!r}-wd{config.weight_decay!r}"
+        others = [
+            str(getattr(config, name))
+            for name in self.varying
+            if name not in ("learning_rate", "weight_decay")
+        ]
+        # A choice of layers may hold characters that no folder's name can.
+        return "-".join([*(_folder_name(other) for other in others), place])
+
+    @cached_property
+    def varying(self) -> tuple[str, ...]:
+        """The settings in which the configurations of the grid differ."""
+        return tuple(
+            f.name for f in fields(RunConfig) if len({getattr(config, f.name) for config in self.grid}) > 1
+        )
 
     @cached_property
     def workers(self) -> Workers:
@@ -151,7 +187,8 @@ class Study:
     @cached_property
     def replay(self) -> Replay:
         """Batches of all rows, from stored output of the frozen layers once that is prepared."""
-        return Replay(self.task, self.encoded, self.config, self.accelerator)
+        grid = tuple(dict.fromkeys([*self.grid, *self.chosen.values()]))
+        return Replay(self.task, self.encoded, self.config, self.accelerator, grid)
 
     @cached_property
     def row_of(self) -> RowNumbers:
@@ -175,10 +212,10 @@ class Study:
         self.replay.prepare()  # for the final model too
         if done:
             return
-        if batchable(self.replay, self.config):
+        for configs in self._heads():
             # So quick that sharing it would only make the bits depend on who takes part.
             if self.accelerator.is_main_process:
-                self._run_heads()
+                self._run_heads(configs)
             self.accelerator.wait_for_everyone()
         mine = self.units
         if not self.workers.together:
@@ -207,15 +244,22 @@ class Study:
                 tracker.finish(result.scores)
         return result
 
-    def _run_heads(self) -> None:
+    def _heads(self) -> list[list[RunConfig]]:
+        """Configurations whose heads can be trained together, those together that differ in rates only."""
+        alike: defaultdict[RunConfig, list[RunConfig]] = defaultdict(list)
+        for config in self.grid if not self.chosen else ():
+            alike[replace(config, learning_rate=1.0, weight_decay=0.0)].append(config)
+        return [configs for configs in alike.values() if batchable(self.replay, configs[0])]
+
+    def _run_heads(self, configs: Sequence[RunConfig]) -> None:
         """Train all heads in one batched program; what it does not finish is left to `run_fold`."""
-        units = [self.units_of(config) for config in self.grid]
+        units = [self.units_of(config) for config in configs]
         folds = [self._split(self.plans[u.repeat].train(u.fold), u.seed, u.config) for u in units[0]]
         if len({inner is None for _, inner in folds}) > 1:
             return  # early stopping for some folds only
         rows = [Rows(unit.seed, *split) for unit, split in zip(units[0], folds, strict=True)]
         try:
-            for config, fold, fitted in fit_heads(self.replay, self.grid, rows):
+            for config, fold, fitted in fit_heads(self.replay, configs, rows):
                 unit = units[config][fold]
                 if self.finished(unit) is None:
                     self._keep_head(unit, fitted)

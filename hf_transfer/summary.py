@@ -11,7 +11,7 @@ import torch
 
 import hf_transfer
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.config import RunConfig
+from hf_transfer.config import GRID_SETTINGS, RunConfig
 from hf_transfer.environment import command, device_name, versions
 from hf_transfer.layers import freeze_table
 from hf_transfer.models import head_note
@@ -19,6 +19,7 @@ from hf_transfer.results import CrossValidationResult, FoldResult
 from hf_transfer.schedule import freeze_for
 from hf_transfer.scorers import over_folds, summarise
 from hf_transfer.study import Study
+from hf_transfer.tables import setting
 
 
 def build_results(
@@ -113,7 +114,7 @@ def _dataset(study: Study) -> dict[str, Any]:
 
 def _config(study: Study, best: RunConfig) -> dict[str, Any]:
     """The settings of the reported configuration, with the lists that it was chosen from."""
-    lists = {name: list(getattr(study.config, name)) for name in ("learning_rates", "weight_decays")}
+    lists = {f"{name}s": list(getattr(study.config, f"{name}s")) for name in GRID_SETTINGS}
     return best.to_dict() | lists
 
 
@@ -125,8 +126,7 @@ def _grid(
         return None
     return [
         {
-            "learning_rate": config.learning_rate,
-            "weight_decay": config.weight_decay,
+            **{name: getattr(config, name) for name in dict.fromkeys([*GRID_SETTINGS, *study.varying])},
             "best": config == best,
             "scores": {
                 name: over_folds([r.scores.get(name) for r in results if r.status == "done"])
@@ -170,7 +170,7 @@ def _notes(study: Study, best: RunConfig, results: Sequence[FoldResult]) -> list
     if len(study.grid) > 1:
         notes.append(
             f"The best of {len(study.grid)} configurations by {study.task.scorer.primary_metric} on these "
-            f"same folds (learning_rate={best.learning_rate:g}, weight_decay={best.weight_decay:g}): its "
+            f"same folds ({', '.join(f'{n}={setting(getattr(best, n))}' for n in study.varying)}): its "
             "score is somewhat too good for having been chosen by it."
         )
     base = study.task.base

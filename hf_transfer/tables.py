@@ -193,13 +193,20 @@ def _score_table(results: dict[str, Any]) -> str:
 
 def _grid_table(results: dict[str, Any]) -> str:
     metric, grid = results["primary_metric"], results["grid"]
-    rows = [["learning_rate", "weight_decay", f"{metric}, mean ± std", "folds", ""]]
+    varying = grid_settings(grid)
+    rows = [[*varying, f"{metric}, mean ± std", "folds", ""]]
     for entry in grid:
         score = entry["scores"].get(metric)
         found = [plus_minus(score), str(score["num_folds"] if score else 0), "best" if entry["best"] else ""]
-        rows.append([setting(entry["learning_rate"]), setting(entry["weight_decay"]), *found])
+        rows.append([*(setting(entry[name]) for name in varying), *found])
     chosen = f"The scores above are of the best of {len(grid)}, chosen on these folds: somewhat too good."
     return f"{aligned(rows)}\n{chosen}"
+
+
+def grid_settings(grid: Sequence[dict[str, Any]]) -> list[str]:
+    """Name the settings in which the configurations of a grid differ, and always the learning rate."""
+    names = [name for name in grid[0] if name not in ("best", "scores", "folds", "parameters")]
+    return [n for n in names if n == "learning_rate" or len({entry[n] for entry in grid}) > 1]
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

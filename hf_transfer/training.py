@@ -21,7 +21,14 @@ from hf_transfer.layers import Freezing, frozen_hash, parameter_groups
 from hf_transfer.models import placed
 from hf_transfer.progress import progress_bar
 from hf_transfer.replay import Replay
-from hf_transfer.schedule import Phase, freeze_for, learning_rate_factor, make_optimizer, phases_of
+from hf_transfer.schedule import (
+    Phase,
+    freeze_but_output,
+    freeze_for,
+    learning_rate_factor,
+    make_optimizer,
+    phases_of,
+)
 from hf_transfer.scoring import mean_loss
 from hf_transfer.solvers import solve_output_layer
 from hf_transfer.tasks.base import IGNORE_INDEX, Task
@@ -83,6 +90,9 @@ def fit(job: Job, train: Positions, inner: Positions | None = None) -> Fitted:
     fitted = Fitted(model, freezing, job.replay.plain, hash_before=frozen_hash(model, freezing))
     if job.config.head_solver != "gradient":
         return _solve(job, fitted, train)
+    if job.config.head_start == "probe":
+        _start_from_probe(job, model, train)
+        freeze_for(model, job.config)
     stopper = _Stopper(fitted, job, inner)
     loop = _Loop(job, fitted, train)
     with loop.bar:
@@ -109,6 +119,17 @@ def _solve(job: Job, fitted: Fitted, train: Positions) -> Fitted:
     fitted.hash_after = frozen_hash(fitted.model, fitted.freezing)
     fitted.model.eval()
     return fitted
+
+
+def _start_from_probe(job: Job, model: nn.Module, train: Positions) -> None:
+    """Solve the output layer on what the pretrained layers put out, so that these are not torn apart first.
+
+    References:
+        Kumar et al., "Fine-Tuning can Distort Pretrained Features", ICLR 2022,
+        https://arxiv.org/abs/2202.10054.
+    """
+    freezing = freeze_but_output(model, job.config)
+    solve_output_layer(model, job.replay.batches(model, freezing), train, job.config)
 
 
 class _Loop:

@@ -120,6 +120,10 @@ def test_lists_make_a_grid_and_single_values_none():
     ]  # fmt: skip
     assert not any(c.learning_rates or c.weight_decays for c in config.grid())
     assert RunConfig(learning_rate=0.1).grid() == (RunConfig(learning_rate=0.1),)
+    layers = RunConfig(trainables=("head", "all", "head"), learning_rates=(0.1, 0.2)).grid()
+    assert [(c.trainable, c.learning_rate) for c in layers] == [
+        ("head", 0.1), ("head", 0.2), ("all", 0.1), ("all", 0.2),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

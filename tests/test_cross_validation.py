@@ -269,6 +269,37 @@ def test_a_grid_scores_every_configuration_on_the_same_folds_and_names_the_best(
     assert alone.values["grid"] is None
 
 
+def test_a_grid_of_layers_trains_each_choice_as_it_would_alone(reviews_config, tiny_bert_folder):
+    config = replace(
+        reviews_config, base_model=str(tiny_bert_folder), trainables=("head", "last:1", "block.0*,block.1*"),
+        learning_rates=(1e-3, 1e-2), final="none",
+    )  # fmt: skip
+    result = run(config)
+    grid = result.values["grid"]
+    assert len(grid) == 6
+    assert len(list((Path(config.output_dir) / "folds").iterdir())) == 6
+    assert len(result.values["replay"]) >= 2
+    alone = replace(config, trainables=(), learning_rates=(), trainable="last:1", learning_rate=1e-2)
+    alone = run(replace(alone, output_dir=config.output_dir + "-alone"))
+    (same,) = [e for e in grid if (e["trainable"], e["learning_rate"]) == ("last:1", 1e-2)]
+    assert [fold["scores"] for fold in same["folds"]] == [fold.scores for fold in alone.folds]
+
+
+def test_a_head_that_starts_from_the_probe_is_better_at_once(reviews_config, tiny_bert_folder):
+    config = replace(
+        reviews_config, base_model=str(tiny_bert_folder), trainable="all", num_epochs=1, learning_rate=1e-9,
+        final="none",
+    )  # fmt: skip
+    random = run(config)
+    probe = run(replace(config, head_start="probe", output_dir=config.output_dir + "-probe"))
+    solved = run(
+        replace(config, trainable="head", head_solver="lbfgs", output_dir=config.output_dir + "-solved")
+    )
+    losses = [[fold.train_scores["log_loss"] for fold in found.folds] for found in (probe, solved, random)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)  # with next to no rate it stays where it starts
+    assert max(losses[0]) < min(losses[2])
+
+
 def test_a_grid_goes_on_with_what_is_missing_and_finds_the_same(reviews_config, tiny_bert_folder):
     config = replace(
         reviews_config, base_model=str(tiny_bert_folder), trainable="head", final="none",

@@ -10,7 +10,7 @@ from hf_transfer.config import RunConfig
 from hf_transfer.heads.program import Program, Rows, Template
 from hf_transfer.layers import frozen_hash
 from hf_transfer.progress import progress_bar
-from hf_transfer.replay import Replay
+from hf_transfer.replay import Replay, ReplayedBatches
 from hf_transfer.schedule import freeze_for
 from hf_transfer.training import Fitted
 
@@ -25,21 +25,19 @@ def batchable(replay: Replay, config: RunConfig) -> bool:
     """Whether only a head learns, and it can be trained from stored features without the model around it."""
     if (
         config.head_solver != "gradient"
-        or len(replay.prepared) != 1
+        or config.head_start != "random"
         or config.per_device_batch_size
         or config.compile
         or config.mixed_precision == "fp16"
     ):
         return False
-    (found,) = replay.prepared.values()
-    if not found.batches.cut.chain:
-        return False
     models = [replay.task.build_model() for _ in range(2)]
     freezings = [freeze_for(model, config) for model in models]
-    if any(replay.batches(m, f) is not found.batches for m, f in zip(models, freezings, strict=True)):
-        return False  # what is frozen has new weights in each fold
+    found, again = (replay.batches(m, f) for m, f in zip(models, freezings, strict=True))
+    if not isinstance(found, ReplayedBatches) or not found.cut.chain or again is not found:
+        return False  # or what is frozen has new weights in each fold
     model, freezing = models[0], freezings[0]
-    learner = found.batches.learner(model)
+    learner = found.learner(model)
     statistics = any(
         name.rpartition(".")[0] in freezing.moving and buffer.is_floating_point()
         for name, buffer in model.named_buffers()

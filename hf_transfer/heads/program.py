@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -59,10 +59,9 @@ class Template:
 
     def __init__(self, replay: Replay, config: RunConfig) -> None:
         self.replay, self.config = replay, config
-        (found,) = replay.prepared.values()
-        self.batches: ReplayedBatches = found.batches
         self.device = replay.accelerator.device
         self.model, self.freezing, _ = self.fresh(config.seed)
+        self.batches = cast(ReplayedBatches, replay.batches(self.model, self.freezing))
         self.learner = self.batches.learner(self.model)
         self.starts: dict[int, Start] = {}
 

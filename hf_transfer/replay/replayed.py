@@ -3,8 +3,9 @@
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from hf_transfer.models import placed
 from hf_transfer.progress import progress_bar
 from hf_transfer.replay.cut import Cut, Suffix, features_at, find_cut
 from hf_transfer.replay.store import FeatureStore, create_store, store_bytes
-from hf_transfer.schedule import freeze_for, phases_of
+from hf_transfer.schedule import freeze_but_output, freeze_for, phases_of
 from hf_transfer.tasks.base import IGNORE_INDEX, Task
 from hf_transfer.tokens import pad_right
 
@@ -45,12 +46,22 @@ class Replay:
     Args:
         task: What to learn.
         encoded: The encoded rows.
-        config: Of which `trainable`, `schedule`, `replay`, `cached_views` and `cache_gb` are used.
+        config: Of which `replay`, `cached_views` and `cache_gb` are used.
         accelerator: The processes that compute the stored tensors together.
+        grid: What will be trained, of which `trainable`, `schedule` and how heads are made are used;
+            the configurations of `config` when not given.
     """
 
-    def __init__(self, task: Task, encoded: "Dataset", config: RunConfig, accelerator: Accelerator) -> None:
+    def __init__(
+        self,
+        task: Task,
+        encoded: "Dataset",
+        config: RunConfig,
+        accelerator: Accelerator,
+        grid: Sequence[RunConfig] = (),
+    ) -> None:
         self.task, self.config, self.accelerator = task, config, accelerator
+        self.grid = grid or config.grid()
         self.plain = Batches(task, encoded, accelerator.device)
         self.prepared: dict[frozenset[str], _Prepared] = {}
         self.notes: list[str] = []
@@ -65,11 +76,13 @@ class Replay:
         if not self.config.replay or self._refused():
             return
         model = placed(self.task.build_model(), self.accelerator.device)
-        whole = freeze_for(model, self.config)
-        for phase in phases_of(self.config, whole):
-            freezing = freeze_for(model, self.config, only=phase.only)
-            if freezing.frozen_groups and freezing.trainable not in self.prepared:
-                self._prepare(model, freezing)
+        seen: set[frozenset[str]] = set()
+        for config in self.grid:
+            for freeze in _ways_to_freeze(model, config):
+                freezing = freeze()
+                if freezing.frozen_groups and freezing.trainable not in seen:
+                    seen.add(freezing.trainable)
+                    self._prepare(model, freezing)
 
     def batches(self, model: nn.Module, freezing: Freezing) -> Batches:
         """Batches for a model in this state: replayed if prepared, and if its frozen part is the same."""
@@ -293,6 +306,14 @@ class Replay:
         if self.accelerator.num_processes > 1:
             broadcast_object_list(found)
         return found[0]
+
+
+def _ways_to_freeze(model: nn.Module, config: RunConfig) -> Iterator[Callable[[], Freezing]]:
+    """The states that a training goes through, each to be made when it is its turn."""
+    if config.head_start == "probe":
+        yield lambda: freeze_but_output(model, config)
+    for phase in phases_of(config, freeze_for(model, config)):
+        yield partial(freeze_for, model, config, only=phase.only)
 
 
 @dataclass(frozen=True)
