@@ -1,0 +1,125 @@
+"""What a search tries: choices of layers, each with the learning rates that suit it."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import nn
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config import RunConfig
+from hf_transfer.errors import ConfigError, LayerSelectionError
+from hf_transfer.layers import Freezing, layer_groups
+from hf_transfer.schedule import freeze_for, output_layer
+from hf_transfer.tasks.base import Task
+
+# Three apart, where the papers of these families look; of AdamW, as that is what is used.
+HEAD_RATES = (1e-3, 3e-3, 1e-2, 3e-2)
+TRANSFORMER_RATES = (1e-5, 3e-5, 1e-4, 3e-4)
+CONVOLUTIONAL_RATES = (1e-4, 3e-4, 1e-3, 3e-3)
+
+# Rate factor from group to group downwards when everything learns.
+DECAYS = {"text": 0.9, "tokens": 0.9, "image": 0.75, "convolutional": 1.0}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A choice of layers, with everything but the learning rate settled.
+
+    Attributes:
+        name: In words.
+        config: How it learns.
+        rates: Peak learning rates to try.
+        parameters: Number of parameters that learn.
+        cost: Of an epoch, in forward passes over its rows: what is frozen below comes from the store.
+    """
+
+    name: str
+    config: RunConfig
+    rates: tuple[float, ...]
+    parameters: int
+    cost: float
+
+    def at(self, rate: float) -> RunConfig:
+        """The configuration at one learning rate."""
+        return replace(self.config, learning_rate=rate)
+
+
+def propose(task: Task, config: RunConfig) -> tuple[Candidate, ...]:
+    """The choices of layers worth trying for a model, from the fewest trained parameters to the most.
+
+    The head alone; the top quarter and the top half of the blocks (a quarter often gives most of what
+    there is to gain); everything, with rates that fall from group to group; and the first block, which
+    is what an unusual input asks for. All but the first start from the solved head.
+
+    Args:
+        task: Whose base model it is.
+        config: Of which everything is taken but what learns and how fast. `learning_rates` replace
+            the usual ones.
+
+    Raises:
+        ConfigError: If there is nothing pretrained to choose layers of.
+
+    References:
+        Lee, Tang and Lin, 2019, https://arxiv.org/abs/1911.03090: a fourth of the layers. Lee et al.,
+        "Surgical Fine-Tuning", ICLR 2023, https://arxiv.org/abs/2210.11466: the first block.
+    """
+    if config.from_scratch or not task.base.has_weights:
+        raise ConfigError(
+            f"search chooses which pretrained layers to keep, and {config.base_model!r} has no pretrained "
+            "weights here. Give a base model that has, or leave from_scratch out."
+        )
+    model = task.build_model()
+    found: dict[frozenset[str], Candidate] = {}
+    for name, settings in _choices(model, task.kind).items():
+        wanted = _plain(config).changed({"head_start": _start(model)} | settings)
+        freezing = freeze_for(model, wanted)
+        head_only = freezing.trainable <= set(freezing.groups[-1].parameters)
+        rates = config.learning_rates or (HEAD_RATES if head_only else _rates(model))
+        size = sum(p.numel() for n, p in model.named_parameters() if n in freezing.trainable)
+        # Of a model with two blocks, a quarter and a half are the same block.
+        found.setdefault(freezing.trainable, Candidate(name, wanted, rates, size, cost_of(freezing)))
+    return tuple(sorted(found.values(), key=lambda candidate: candidate.parameters))
+
+
+def cost_of(freezing: Freezing) -> float:
+    """What an epoch costs, in forward passes: a backward pass counts two, for what it has to go through."""
+    groups = freezing.groups[:-1]  # the head costs next to nothing
+    learning = [not freezing.trainable.isdisjoint(group.parameters) for group in groups]
+    if not any(learning):
+        return 0.0
+    above = len(groups) - learning.index(True)
+    # Forward, and the gradient of what passes through, from the lowest that learns; and of its weights.
+    return (2 * above + sum(learning)) / len(groups)
+
+
+def convolutional(model: nn.Module) -> bool:
+    """Whether a model has no attention."""
+    return not any("attention" in type(module).__name__.lower() for module in model.modules())
+
+
+def _plain(config: RunConfig) -> RunConfig:
+    return config.changed({"trainables": (), "learning_rates": (), "weight_decays": (), "schedule": "constant"})
+
+
+def _choices(model: nn.Module, kind: str) -> dict[str, dict[str, Any]]:
+    names = [group.name for group in layer_groups(model)]
+    decay = DECAYS["convolutional" if convolutional(model) else kind]
+    return {
+        "the head": {"trainable": "head", "head_start": "random"},
+        "the top quarter": {"trainable": "last:25%"},
+        "the top half": {"trainable": "last:50%"},
+        "everything": {"trainable": "all", "layer_decay": decay},
+        "the first block": {"trainable": ",".join([*names[:2], names[-1]])},
+    }
+
+
+def _rates(model: nn.Module) -> tuple[float, ...]:
+    return CONVOLUTIONAL_RATES if convolutional(model) else TRANSFORMER_RATES
+
+
+def _start(model: nn.Module) -> str:
+    try:
+        output_layer(model)
+    except LayerSelectionError:
+        return "random"
+    return "probe"
