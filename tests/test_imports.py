@@ -14,7 +14,7 @@ HEAVY = {"torch", "transformers", "timm", "torchvision"}
 LIGHT = [
     *("__init__", "_guard", "errors", "config", "results", "statistics", "metrics", "scorers", "cli", "card"),
     *("card_merge", "hub", "hub_client", "hub_files", "plots", "tables", "resources"),
-    *("run_folder", "environment", "wording", "network", "cache", "describe"),
+    *("run_folder", "environment", "wording", "network", "cache", "describe", "calibration", "grid"),
 ]
 
 # From top to bottom: a module imports only from its own line or from lines below it.
@@ -35,6 +35,7 @@ ORDER = [
     },
     {"cross_validation"},
     {"summary"},
+    {"calibration", "grid"},
     {"study"},
     {"heads"},
     {"training", "scoring", "solvers", "tracking"},

@@ -45,7 +45,7 @@ def reliability(probabilities: ArrayLike, labels: ArrayLike, num_bins: int = 15)
     """
     shares, classes = _checked(probabilities, labels, num_bins)
     predicted = shares.argmax(axis=1)
-    return _binned(shares.max(axis=1), (predicted == classes).astype(np.float64), num_bins)
+    return _binned(shares.max(axis=1), predicted == classes, num_bins)
 
 
 def expected_calibration_error(probabilities: ArrayLike, labels: ArrayLike, num_bins: int = 15) -> float:
@@ -91,8 +91,7 @@ def classwise_calibration_error(probabilities: ArrayLike, labels: ArrayLike, num
     """
     shares, classes = _checked(probabilities, labels, num_bins)
     errors = [
-        _error(_binned(shares[:, column], (classes == column).astype(np.float64), num_bins))
-        for column in range(shares.shape[1])
+        _error(_binned(shares[:, column], classes == column, num_bins)) for column in range(shares.shape[1])
     ]
     return float(np.mean(errors))
 
@@ -120,10 +119,10 @@ def calibration_floor(
     shares, _ = _checked(probabilities, np.zeros(len(np.asarray(probabilities)), np.int64), num_bins)
     confidence = shares.max(axis=1)
     rng = np.random.Generator(np.random.PCG64(seed))
-    draws = (rng.random(len(confidence)) < confidence for _ in range(num_draws))
-    return float(
-        np.mean([_error(_binned(confidence, right.astype(np.float64), num_bins)) for right in draws])
-    )
+    bins = _bin_of(confidence, num_bins)
+    claimed = np.bincount(bins, confidence)
+    gaps = [np.bincount(bins, rng.random(len(bins)) < confidence) - claimed for _ in range(num_draws)]
+    return float(np.abs(gaps).sum(axis=1).mean() / len(bins))
 
 
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
@@ -187,15 +186,16 @@ def _expected_logit(scores: Floats, temperature: float) -> float:
     return float(((odds * scores).sum(axis=1) / odds.sum(axis=1)).mean())
 
 
-def _binned(confidence: Floats, right: Floats, num_bins: int) -> Reliability:
-    n = len(confidence)
-    edges = np.sort(confidence)[np.arange(1, num_bins) * n // num_bins]
-    bins = np.searchsorted(edges, confidence, side="right")
-    sums = (np.bincount(bins, values, num_bins) for values in (confidence, right, np.ones(n)))
-    confidences, hits, counts = sums
-    there = counts > 0
-    counts = counts[there]
-    return Reliability(confidences[there] / counts, hits[there] / counts, counts.astype(np.int64))
+def _bin_of(confidence: Floats, num_bins: int) -> NDArray[np.intp]:
+    """Number of each row's bin, counting only bins that have rows."""
+    edges = np.sort(confidence)[np.arange(1, num_bins) * len(confidence) // num_bins]
+    return np.unique(np.searchsorted(edges, confidence, side="right"), return_inverse=True)[1]
+
+
+def _binned(confidence: Floats, right: NDArray[np.bool_], num_bins: int) -> Reliability:
+    bins = _bin_of(confidence, num_bins)
+    counts = np.bincount(bins)
+    return Reliability(np.bincount(bins, confidence) / counts, np.bincount(bins, right) / counts, counts)
 
 
 def _error(bins: Reliability) -> float:

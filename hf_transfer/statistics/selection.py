@@ -79,7 +79,7 @@ def _row_means(merits: ArrayLike, num_rows: int) -> Merits:
     if values.ndim != 2 or not len(values) or values.shape[1] != num_rows or not np.isfinite(values).all():
         raise DataError(
             f"Expected finite merits of shape (m, {num_rows}), a line for each configuration, "
-            f"got shape {values.shape} with {np.count_nonzero(~np.isfinite(values))} values that are not finite."
+            f"got shape {values.shape} with {np.count_nonzero(~np.isfinite(values))} infinite or undefined."
         )
     return lambda weights: divide(
         values @ weights.T, np.broadcast_to(weights.sum(axis=1), (len(values), len(weights)))

@@ -69,7 +69,7 @@ def test_where_nothing_is_left_out_there_is_no_estimate():
     [
         (np.ones(200), r"shape \(m, 200\), a line for each configuration, got shape \(200,\)"),
         (np.ones((2, 3)), r"got shape \(2, 3\)"),
-        (np.full((2, 200), np.nan), r"finite merits .* got shape \(2, 200\) with 400 values"),
+        (np.full((2, 200), np.nan), r"finite merits .* got shape \(2, 200\) with 400 infinite"),
     ],
 )
 def test_merits_that_cannot_be_compared_are_refused(merits, message):
