@@ -4,12 +4,14 @@ import html
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import fields
 from statistics import fmean
 from typing import Any
 
 from markupsafe import Markup
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config import RunConfig
 from hf_transfer.errors import ConfigError
 
 UNDEFINED = "n/a"
@@ -205,7 +207,8 @@ def _grid_table(results: dict[str, Any]) -> str:
 
 def grid_settings(grid: Sequence[dict[str, Any]]) -> list[str]:
     """Name the settings in which the configurations of a grid differ, and always the learning rate."""
-    names = [name for name in grid[0] if name not in ("best", "scores", "folds", "parameters")]
+    settings = {f.name for f in fields(RunConfig)}
+    names = [name for name in grid[0] if name in settings]
     return [n for n in names if n == "learning_rate" or len({entry[n] for entry in grid}) > 1]
 
 

@@ -98,7 +98,8 @@ def convolutional(model: nn.Module) -> bool:
 
 
 def _plain(config: RunConfig) -> RunConfig:
-    return config.changed({"trainables": (), "learning_rates": (), "weight_decays": (), "schedule": "constant"})
+    lists = {"trainables": (), "learning_rates": (), "weight_decays": ()}
+    return config.changed(lists | {"schedule": "constant", "head_solver": "gradient"})
 
 
 def _choices(model: nn.Module, kind: str) -> dict[str, dict[str, Any]]:

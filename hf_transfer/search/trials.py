@@ -15,11 +15,11 @@ import numpy as np
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.encoding import encoded_positions
 from hf_transfer.errors import RunError
-from hf_transfer.folds import Ints, derive_seed, plan_folds
+from hf_transfer.folds import derive_seed, plan_folds
 from hf_transfer.results import write_json
 from hf_transfer.scoring import mean_loss
 from hf_transfer.search.candidates import Candidate
-from hf_transfer.study import Study
+from hf_transfer.study import RowNumbers, Study
 from hf_transfer.training import Job, fit
 from hf_transfer.workers import Workers
 
@@ -63,14 +63,14 @@ class Trials:
     """
 
     study: Study
-    rows: Ints
+    rows: RowNumbers
     tag: str
     num_splits: int = 3
     on_trial: Callable[[Trial, bool], None] | None = None
     done: list[Trial] = field(default_factory=list)
 
     @cached_property
-    def splits(self) -> list[tuple[Ints, Ints]]:
+    def splits(self) -> list[tuple[RowNumbers, RowNumbers]]:
         """Rows to learn from and rows to score, of each inner fold, by the scheme of the real folds."""
         study = self.study
         plan = plan_folds(
