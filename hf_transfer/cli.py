@@ -63,7 +63,7 @@ def _run_verb(words: list[str]) -> int:
     if handler is None:
         parser.print_help()
         return 0
-    if settings and handler not in (_run, _inspect):
+    if settings and handler not in (_run, _inspect, _search):
         raise ConfigError(f"Unknown argument {settings[0]!r}. See `hf-transfer {words[0]} --help`.")
     options.settings = settings
     return handler(options)
@@ -96,6 +96,18 @@ def _parser() -> argparse.ArgumentParser:
     layers.add_argument(
         "--layer_decay", type=float, default=1.0, metavar="X", help="factor per group below it"
     )
+    search = _verb(
+        verbs, "search", _search, "find which layers should learn and at which rate; settings may follow"
+    )
+    search.add_argument("recipe", help="its name, e.g. sentiment")
+    search.add_argument(
+        "--mode",
+        choices=("design-slice", "nested", "shared"),
+        help="by which rows to choose; a slice from 1,000 rows on, else inside each fold",
+    )
+    search.add_argument("--exhaustive", action="store_true", help="try everything under the real folds")
+    search.add_argument("--max_hours", type=float, metavar="X", help="stop in good order when they are over")
+    search.add_argument("--dry_run", action="store_true", help="say what it would try, and what that costs")
     inspect = _verb(verbs, "inspect", _inspect, "show a data set's labels, duplicates and folds before a run")
     inspect.add_argument("dataset", help="what --dataset takes; its other settings may follow")
     inspect.add_argument("--kind", choices=("image", "text", "tokens"), help="found by itself when not given")
@@ -143,6 +155,32 @@ def _run(options: argparse.Namespace) -> int:
         runpy.run_path(str(path), run_name="__main__")
     except SystemExit as end:
         return int(end.code or 0)
+    return 0
+
+
+def _search(options: argparse.Namespace) -> int:
+    from hf_transfer.hub import preflight, publish
+    from hf_transfer.search import (
+        SearchOptions,
+        cost_text,
+        load_recipe,
+        open_study,
+        predict_cost,
+        search,
+        search_text,
+    )
+
+    wanted = SearchOptions(options.mode, options.exhaustive, options.max_hours)
+    config, task, data = load_recipe(options.recipe, options.settings)
+    if options.dry_run:
+        cost = predict_cost(open_study(task, data, config), wanted)
+        _show(options, (cost, cost_text(cost)))
+        return 0
+    preflight(config)
+    found = search(task, data, config, wanted)
+    if found.get("judged"):
+        publish(config, quiet=options.json)
+    _show(options, (found, search_text(found)))
     return 0
 
 

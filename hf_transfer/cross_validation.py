@@ -1,7 +1,7 @@
 """Score a configuration on a task by cross-validation, and train the model to publish."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from shutil import rmtree
@@ -27,6 +27,8 @@ from hf_transfer.workers import make_accelerator
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+Choice = Callable[[Mapping[RunConfig, Sequence[FoldResult]]], RunConfig]
 
 
 def cross_validate(
@@ -63,8 +65,15 @@ def cross_validate(
     return run_study(Study(task, data, config, accelerator, folder, tuple(grid)), began)
 
 
-def run_study(study: Study, began: float) -> CrossValidationResult:
-    """Run a study whose folder is open, and write what it found; `began` is when, by the monotonic clock."""
+def run_study(study: Study, began: float, *, choose: Choice | None = None) -> CrossValidationResult:
+    """Run a study whose folder is open, and write what it found.
+
+    Args:
+        study: Not run yet, or in part.
+        began: When, by the monotonic clock.
+        choose: Which configuration to report and publish, of the results of all; the one with the
+            best mean of the primary metric when not given.
+    """
     task, accelerator, folder = study.task, study.accelerator, study.folder
     if accelerator.is_main_process:
         write_table(folder.path / "folds.parquet", study.fold_table())
@@ -74,7 +83,7 @@ def run_study(study: Study, began: float) -> CrossValidationResult:
     study.run()
     accelerator.wait_for_everyone()
     found = study.results()
-    best = study.best(found)
+    best = (choose or study.best)(found)
     final, test = refit(study, best, found[best])
     if accelerator.is_main_process:
         seconds = time.monotonic() - began

@@ -89,8 +89,12 @@ def push(run: str | Path, repo_id: str, *, private: bool = False) -> str:
             return f"{api.endpoint}/{repo_id}"
 
 
-def publish(config: RunConfig) -> None:
+def publish(config: RunConfig, *, quiet: bool = False) -> None:
     """Print a finished run's summary, write its card, and push it if the settings say where.
+
+    Args:
+        config: Of the run.
+        quiet: Print nothing.
 
     Raises:
         HubError: If the push failed; the run and its card are complete, and the message says how to go on.
@@ -102,10 +106,11 @@ def publish(config: RunConfig) -> None:
     from hf_transfer.tables import summary_text
 
     run = config.output_dir
-    print(summary_text(read_results(run)))
-    print(f"\nThe card: {write_card(run)}")
+    say = (lambda _: None) if quiet else print
+    say(summary_text(read_results(run)))
+    say(f"\nThe card: {write_card(run)}")
     if config.push_to_hub is not None:
-        print(f"Published: {push(run, config.push_to_hub, private=config.private)}")
+        say(f"Published: {push(run, config.push_to_hub, private=config.private)}")
 
 
 def _check_place(api: "HfApi", repo_id: str, private: bool) -> None:

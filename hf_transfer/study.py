@@ -94,6 +94,7 @@ class Study:
         given: The configurations to try, where the lists in `config` do not say it. They differ in
             how to learn only, not in the rows or the folds.
         chosen: The configuration of each (repeat, fold), where every fold has chosen its own.
+        aside: Numbers of rows that are in no fold, as something was chosen by them before.
     """
 
     task: Task
@@ -103,6 +104,7 @@ class Study:
     folder: RunFolder
     given: tuple[RunConfig, ...] = ()
     chosen: Mapping[tuple[int, int], RunConfig] = field(default_factory=dict)
+    aside: tuple[int, ...] = ()
 
     @cached_property
     def columns(self) -> FoldColumns:
@@ -118,16 +120,25 @@ class Study:
     def plans(self) -> tuple[FoldPlan, ...]:
         """The folds of each repeat."""
         return tuple(
-            plan_folds(
-                self.uids,
+            self.plan(
+                self.config.seed if repeat == 0 else derive_seed(self.config.seed, "repeat", repeat),
                 self.config.num_folds,
-                seed=self.config.seed if repeat == 0 else derive_seed(self.config.seed, "repeat", repeat),
-                columns=self.columns,
-                scheme=self.config.scheme,
-                strict=self.config.strict,
+                np.setdiff1d(np.arange(len(self.uids)), self.aside),
             )
             for repeat in range(self.config.num_repeats)
         )
+
+    def plan(self, seed: int, num_folds: int, rows: RowNumbers) -> FoldPlan:
+        """Folds of some rows, which are in ascending order, by the scheme of this study."""
+        plan = plan_folds(
+            [self.uids[row] for row in rows.tolist()],
+            num_folds,
+            seed=seed,
+            columns=self.columns.take(rows),
+            scheme=self.config.scheme,
+            strict=self.config.strict,
+        )
+        return plan.among(rows, len(self.uids))
 
     @cached_property
     def grid(self) -> tuple[RunConfig, ...]:

@@ -1,7 +1,7 @@
 """The folds of one split, by row number: a permutation, cut into shards."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 
@@ -66,8 +66,18 @@ class FoldPlan:
         rows = self.permutation[self.permutation >= 0]
         return rows[~np.isin(rows, self.valid(index))]
 
+    def among(self, rows: Ints, num_rows: int) -> "FoldPlan":
+        """Read a plan of some rows, in their order, as one of a larger table that holds the others out of it.
+
+        Args:
+            rows: Where in the table each planned row stands, (n,).
+            num_rows: Rows of the table.
+        """
+        permutation = np.where(self.permutation < 0, -1, np.append(rows, -1)[self.permutation])
+        return replace(self, permutation=permutation, num_rows=num_rows)
+
     def fold_of_row(self) -> Ints:
-        """Give the fold that holds each row out, (n,); -1 where none does."""
+        """Give the fold that holds each row out, (n,); -1 where none does or the row is not planned."""
         folds = np.full(self.num_rows, -1, dtype=np.int64)
         for index in self.scored_folds:
             folds[self.valid(index)] = index

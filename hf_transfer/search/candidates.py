@@ -49,7 +49,7 @@ def propose(task: Task, config: RunConfig) -> tuple[Candidate, ...]:
 
     The head alone; the top quarter and the top half of the blocks (a quarter often gives most of what
     there is to gain); everything, with rates that fall from group to group; and the first block, which
-    is what an unusual input asks for. All but the first start from the solved head.
+    is what an unusual input asks for. All start from the solved head, which the first only refines.
 
     Args:
         task: Whose base model it is.
@@ -106,7 +106,7 @@ def _choices(model: nn.Module, kind: str) -> dict[str, dict[str, Any]]:
     names = [group.name for group in layer_groups(model)]
     decay = DECAYS["convolutional" if convolutional(model) else kind]
     return {
-        "the head": {"trainable": "head", "head_start": "random"},
+        "the head": {"trainable": "head"},
         "the top quarter": {"trainable": "last:25%"},
         "the top half": {"trainable": "last:50%"},
         "everything": {"trainable": "all", "layer_decay": decay},

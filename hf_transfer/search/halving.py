@@ -38,8 +38,8 @@ class Finalists:
 def halve(trials: Trials, candidates: Sequence[Candidate], num_epochs: int) -> Finalists:
     """Find the entries with the lowest loss on inner splits.
 
-    All are trained for half the epochs on one split; the better third, with at least two rates of
-    what is best, for all epochs; and the best four on every split.
+    All are trained for half the epochs on one split; the better third for all epochs; and the best
+    four on every split.
 
     Args:
         trials: On the rows to select by.
@@ -52,9 +52,13 @@ def halve(trials: Trials, candidates: Sequence[Candidate], num_epochs: int) -> F
     """
     entries = [Entry(candidate, rate) for candidate in candidates for rate in candidate.rates]
     first = rung(trials, entries, math.ceil(num_epochs / 2))
-    kept = first[: max(FINALISTS, math.ceil(len(entries) * _KEPT))]
-    second = rung(trials, kept, num_epochs)[:FINALISTS]
+    second = rung(trials, first[: num_kept(len(entries))], num_epochs)[:FINALISTS]
     return judge(trials, second, num_epochs)
+
+
+def num_kept(num_entries: int) -> int:
+    """How many go on from the first rung."""
+    return min(num_entries, max(FINALISTS, math.ceil(num_entries * _KEPT)))
 
 
 def rung(trials: Trials, entries: Sequence[Entry], num_epochs: int) -> list[Entry]:

@@ -15,7 +15,7 @@ import numpy as np
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.encoding import encoded_positions
 from hf_transfer.errors import RunError
-from hf_transfer.folds import derive_seed, plan_folds
+from hf_transfer.folds import FoldPlan, derive_seed, plan_folds
 from hf_transfer.results import write_json
 from hf_transfer.scoring import mean_loss
 from hf_transfer.search.candidates import Candidate
@@ -67,42 +67,34 @@ class Trials:
     tag: str
     num_splits: int = 3
     on_trial: Callable[[Trial, bool], None] | None = None
-    done: list[Trial] = field(default_factory=list)
+    done: dict[tuple[Entry, int, int], Trial] = field(default_factory=dict)
 
     @cached_property
     def splits(self) -> list[tuple[RowNumbers, RowNumbers]]:
         """Rows to learn from and rows to score, of each inner fold, by the scheme of the real folds."""
-        study = self.study
-        plan = plan_folds(
-            [study.uids[row] for row in self.rows.tolist()],
-            self.num_splits,
-            seed=derive_seed(study.config.seed, "search", self.tag),
-            columns=study.columns.take(self.rows),
-            scheme=study.config.scheme if study.config.scheme != "predefined" else "auto",
-        )
-        return [(self.rows[plan.train(i)], self.rows[plan.valid(i)]) for i in plan.scored_folds]
+        plan = inner_plan(self.study, self.rows, self.tag, self.num_splits)
+        return [(plan.train(i), plan.valid(i)) for i in plan.scored_folds]
 
     def run(self, wanted: Sequence[tuple[Entry, int, int]]) -> list[Trial]:
         """Train (entry, split, epochs), each process its share; what was found before is read."""
         accelerator = self.study.accelerator
-        for number, one in enumerate(wanted):
+        missing = [one for one in wanted if one not in self.done]
+        for number, one in enumerate(missing):
             if number % accelerator.num_processes == accelerator.process_index:
                 self._one(*one)
         accelerator.wait_for_everyone()
-        found = [self._read(*one) for one in wanted]
-        trials = [trial for trial in found if trial is not None]
-        self.done += trials
-        return trials
+        self.done |= {one: self._read(*one) for one in missing}
+        return [self.done[one] for one in wanted]
 
     def _one(self, entry: Entry, split: int, num_epochs: int) -> None:
-        before = self._read(entry, split, num_epochs)
-        trial = before or self._train(entry, split, num_epochs)
-        if before is None:
-            path = self._path(entry, split, num_epochs)
+        path = self._path(entry, split, num_epochs)
+        before = path.is_file()
+        if not before:
+            trial = self._train(entry, split, num_epochs)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_json(path, self._record(trial))
         if self.on_trial:
-            self.on_trial(trial, before is not None)
+            self.on_trial(self._read(entry, split, num_epochs), before)
 
     def _train(self, entry: Entry, split: int, num_epochs: int) -> Trial:
         began = time.monotonic()
@@ -131,11 +123,8 @@ class Trials:
             "seconds": trial.seconds,
         }
 
-    def _read(self, entry: Entry, split: int, num_epochs: int) -> Trial | None:
-        path = self._path(entry, split, num_epochs)
-        if not path.is_file():
-            return None
-        record = json.loads(path.read_text(encoding="utf-8"))
+    def _read(self, entry: Entry, split: int, num_epochs: int) -> Trial:
+        record = json.loads(self._path(entry, split, num_epochs).read_text(encoding="utf-8"))
         loss = math.inf if record["loss"] is None else record["loss"]
         return Trial(entry, split, num_epochs, loss, record["seconds"])
 
@@ -145,3 +134,16 @@ class Trials:
         parts = [self.study.identity(entry.candidate.at(entry.rate)), rows, self.tag, split, num_epochs]
         name = hashlib.blake2b(json.dumps(parts).encode(), digest_size=12).hexdigest()
         return self.study.folder.path / "search" / f"{name}.json"
+
+
+def inner_plan(study: Study, rows: RowNumbers, tag: str, num_folds: int) -> FoldPlan:
+    """Folds of some rows by the scheme of a study; where its folds were given, by what else there is."""
+    scheme, columns = study.config.scheme, replace(study.columns.take(rows), folds=None)
+    plan = plan_folds(
+        [study.uids[row] for row in rows.tolist()],
+        num_folds,
+        seed=derive_seed(study.config.seed, "search", tag),
+        columns=columns,
+        scheme="auto" if scheme == "predefined" else scheme,
+    )
+    return plan.among(rows, len(study.uids))

@@ -1,0 +1,108 @@
+"""By which rows the layers and the rate are chosen, and by which the choice is scored."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config import RunConfig
+from hf_transfer.search.candidates import Candidate
+from hf_transfer.search.halving import Finalists, halve
+from hf_transfer.search.trials import Entry, Trial, Trials, inner_plan
+from hf_transfer.study import RowNumbers, Study
+
+MODES = ("design-slice", "nested", "shared")
+_ENOUGH_FOR_A_SLICE = 1000  # rows; below, a fifth of them is too few to choose by
+_SLICES = 5  # one of which is set aside to choose by
+
+OnTrial = Callable[[Trial, bool], None]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What was chosen, by which rows.
+
+    Attributes:
+        mode: One of `MODES`.
+        rows: Rows that the choice was made by; of `nested`, those of the first fold.
+        finalists: Of each choice made: one, or of `nested` one for each fold and repeat.
+        trials: All that were run.
+        study: What is left to do: the configurations to judge, on the rows to judge them by.
+    """
+
+    mode: str
+    rows: RowNumbers
+    finalists: tuple[Finalists, ...]
+    trials: tuple[Trial, ...]
+    study: Study
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """What goes on to the real folds."""
+        if self.mode != "nested":
+            return self.finalists[0].survivors
+        chosen = Counter(found.entries[found.chosen] for found in self.finalists)
+        # The most frequent choice; of equally frequent ones that with the fewest trained parameters.
+        most = max(chosen, key=lambda entry: (chosen[entry], -entry.candidate.parameters, -entry.rate))
+        return (most,)
+
+    @property
+    def agreement(self) -> float | None:
+        """Of nested selection, the share of folds that chose what most did."""
+        if self.mode != "nested":
+            return None
+        (most,) = self.entries
+        return float(np.mean([found.entries[found.chosen] == most for found in self.finalists]))
+
+
+def usual_mode(study: Study) -> str:
+    """A slice to choose by where there are rows for one, else inside each fold."""
+    return "design-slice" if len(study.uids) >= _ENOUGH_FOR_A_SLICE else "nested"
+
+
+def select(study: Study, candidates: Sequence[Candidate], mode: str, on_trial: OnTrial) -> Selection:
+    """Choose among candidates by rows that do not score the choice; `shared` breaks that rule and says so.
+
+    Args:
+        study: Of all rows; its replay serves all trials.
+        candidates: To choose among.
+        mode: `design-slice` chooses by a fifth of the rows, which no fold holds then; `nested`
+            chooses anew in the training part of every fold; `shared` chooses in that of the first.
+        on_trial: Is told of each trial.
+    """
+    if mode == "nested":
+        return _nested(study, candidates, on_trial)
+    everything = np.arange(len(study.uids))
+    if mode == "shared":
+        rows, aside = np.sort(study.plans[0].train(study.plans[0].scored_folds[0])), ()
+    else:
+        rows = np.sort(inner_plan(study, everything, "design-slice", _SLICES).valid(0))
+        aside = tuple(rows.tolist())
+    trials = Trials(study, rows, mode, on_trial=on_trial)
+    finalists = halve(trials, candidates, study.config.num_epochs)
+    given = tuple(_configuration(entry, study) for entry in finalists.survivors)
+    judged = replace(study, given=given, aside=aside, config=given[0])
+    return Selection(mode, rows, (finalists,), tuple(trials.done.values()), judged)
+
+
+def _nested(study: Study, candidates: Sequence[Candidate], on_trial: OnTrial) -> Selection:
+    found: dict[tuple[int, int], Finalists] = {}
+    done: list[Trial] = []
+    for repeat, plan in enumerate(study.plans):
+        for fold in plan.scored_folds:
+            rows = np.sort(plan.train(fold))
+            trials = Trials(study, rows, f"r{repeat}f{fold}", on_trial=on_trial)
+            found[repeat, fold] = halve(trials, candidates, study.config.num_epochs)
+            done += trials.done.values()
+    first = np.sort(study.plans[0].train(study.plans[0].scored_folds[0]))
+    selection = Selection("nested", first, tuple(found.values()), tuple(done), study)
+    (most,) = selection.entries
+    config = _configuration(most, study)
+    chosen = {place: _configuration(f.entries[f.chosen], study) for place, f in found.items()}
+    return replace(selection, study=replace(study, config=config, given=(config,), chosen=chosen))
+
+
+def _configuration(entry: Entry, study: Study) -> RunConfig:
+    return replace(entry.candidate.at(entry.rate), num_epochs=study.config.num_epochs)

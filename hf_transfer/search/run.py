@@ -1,0 +1,254 @@
+"""The search itself: propose, select, judge, publish; or all combinations under the real folds."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from accelerate import Accelerator
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config import RunConfig
+from hf_transfer.cross_validation import run_study
+from hf_transfer.data import LabelledData, label_rows
+from hf_transfer.errors import ConfigError
+from hf_transfer.progress import progress_bar
+from hf_transfer.results import CrossValidationResult, FoldResult, write_json
+from hf_transfer.run_folder import RunFolder
+from hf_transfer.search.budget import Budget, OverBudget, Prices, measure
+from hf_transfer.search.candidates import Candidate, propose
+from hf_transfer.search.halving import FINALISTS, num_kept
+from hf_transfer.search.modes import MODES, Selection, select, usual_mode
+from hf_transfer.search.report import describe_selection, verdicts
+from hf_transfer.search.trials import Trial
+from hf_transfer.statistics import one_standard_error
+from hf_transfer.study import Study
+from hf_transfer.tasks.base import Task
+from hf_transfer.workers import make_accelerator
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How to search. Raises `ConfigError` for what cannot be.
+
+    Attributes:
+        mode: `design-slice`, `nested` or `shared`; the usual one for the number of rows when None.
+        exhaustive: Every candidate at every rate under the real folds instead.
+        max_hours: Stop in good order when they are over.
+    """
+
+    mode: str | None = None
+    exhaustive: bool = False
+    max_hours: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.mode is not None and self.mode not in MODES:
+            raise ConfigError(f"mode={self.mode!r} is not one of {', '.join(MODES)}.")
+        if self.max_hours is not None and not self.max_hours > 0:
+            raise ConfigError(f"max_hours={self.max_hours!r} must be above 0, such as 0.5.")
+        if self.exhaustive and self.mode:
+            raise ConfigError("exhaustive scores everything under the real folds; leave mode out.")
+
+
+def search(
+    task: Task,
+    dataset: "Dataset | LabelledData",
+    config: RunConfig,
+    options: SearchOptions | None = None,
+    *,
+    accelerator: Accelerator | None = None,
+) -> dict[str, Any]:
+    """Find which layers should learn and at which rate, and score the choice by cross-validation.
+
+    Short trainings on inner splits leave two candidates, which the real folds judge. Everything is
+    written to `config.output_dir`, `search.json` beside the files of an ordinary run. Called again
+    with the same arguments, it goes on where it stopped.
+
+    Args:
+        task: What to learn.
+        dataset: Labelled rows.
+        config: How to learn, but for `trainable`, `layer_decay` and the rate. `learning_rates`
+            replace the usual ones.
+        options: How to search.
+        accelerator: Where to run.
+
+    Returns:
+        The content of search.json.
+
+    Raises:
+        TransferError: As `cross_validate` does; or if the base model has nothing pretrained.
+    """
+    options = options or SearchOptions()
+    study = open_study(task, dataset, config, accelerator)
+    study.folder.open(config)
+    candidates = propose(task, config)
+    budget = Budget(time.monotonic(), options.max_hours)
+    if options.exhaustive:
+        return _exhaustive(study, candidates, budget)
+    study = replace(study, given=tuple(candidate.config for candidate in candidates))
+    study.replay.prepare()
+    prices = measure(study)
+    mode = options.mode or usual_mode(study)
+    about: dict[str, Any] = {"mode": mode, "candidates": [_candidate(one) for one in candidates]}
+    trials: list[Trial] = []
+    selection = None
+    total = num_trials(candidates, len(study.units) if mode == "nested" else 1)
+    with progress_bar("trials", total=total, unit="trial") as bar:
+
+        def on_trial(trial: Trial, found: bool) -> None:
+            trials.append(trial)
+            bar.set_postfix_str(f"{trial.entry.title}: {trial.loss:.3f}", refresh=False)
+            bar.update()
+            if not found:
+                budget.check()
+
+        try:
+            selection = select(study, candidates, mode, on_trial)
+        except OverBudget:
+            about["partial"] = f"The time was up after {len(trials)} of about {total} trials."
+    about |= describe_selection(study, trials, selection)
+    if selection is not None:
+        about |= _judge(selection, prices, budget)
+    about["seconds"] = time.monotonic() - budget.began
+    about["verdicts"] = verdicts(about)
+    write_json(study.folder.path / "search.json", about)
+    return about
+
+
+def open_study(
+    task: Task, dataset: "Dataset | LabelledData", config: RunConfig, accelerator: Accelerator | None = None
+) -> Study:
+    """The study of all rows; nothing is computed or written yet."""
+    data = dataset if isinstance(dataset, LabelledData) else label_rows(dataset, config, task.kind)
+    accelerator = accelerator or make_accelerator(config)
+    return Study(task, data, config, accelerator, RunFolder(config.output_dir))
+
+
+def num_trials(candidates: Sequence[Candidate], selections: int) -> int:
+    """How many trials there will be at most."""
+    entries = sum(len(candidate.rates) for candidate in candidates)
+    return selections * (entries + num_kept(entries) + 2 * min(FINALISTS, entries))
+
+
+def predict_cost(study: Study, options: SearchOptions) -> dict[str, Any]:
+    """What a search would cost, in seconds, from the time of one forward pass.
+
+    Args:
+        study: As `open_study` gives it.
+        options: How to search.
+    """
+    candidates = propose(study.task, study.config)
+    prices, config, rows = measure(study), study.config, len(study.uids)
+    mode = options.mode or usual_mode(study)
+    folds = len(study.units)
+    entries = [candidate for candidate in candidates for _ in candidate.rates]
+    dearest = sorted(candidates, key=lambda candidate: candidate.cost)[-2:]
+    judged = rows if mode != "design-slice" else rows * 4 // 5
+    selecting = {
+        "design-slice": prices.selection(candidates, rows // 5, config.num_epochs),
+        "shared": prices.selection(candidates, rows * (folds - 1) // folds, config.num_epochs),
+        "nested": folds * prices.selection(candidates, rows * (folds - 1) // folds, config.num_epochs),
+    }[mode]
+    return {
+        "mode": mode,
+        "candidates": [_candidate(candidate) for candidate in candidates],
+        "trials": num_trials(candidates, folds if mode == "nested" else 1),
+        "forward_seconds": prices.forward * rows,
+        "selection_seconds": selecting,
+        # When the dearest candidates are what is chosen.
+        "judging_seconds": prices.judging(
+            dearest if mode != "nested" else dearest[-1:], judged, config.num_folds, config.num_epochs
+        ),
+        "exhaustive_seconds": prices.judging(entries, rows, config.num_folds, config.num_epochs),
+    }
+
+
+def _judge(selection: Selection, prices: Prices, budget: Budget) -> dict[str, Any]:
+    """Score what was selected by the real folds; only the first choice where time is short, or nothing."""
+    study, candidates = selection.study, [entry.candidate for entry in selection.entries]
+    config = study.config
+    rows = len(study.uids) - len(study.aside)
+
+    def needed(some: Sequence[Candidate]) -> float:
+        return prices.judging(some, rows, config.num_folds, config.num_epochs)
+
+    if needed(candidates) > budget.left and len(study.given) > 1:
+        study, candidates = replace(study, given=study.given[:1]), candidates[:1]
+    if needed(candidates) > budget.left:
+        return {"partial": "There was no time to score the choice by the real folds.", "judged": None}
+    result = run_study(study, time.monotonic(), choose=_frugal(study, candidates))
+    return {"judged": _judged(study, result)}
+
+
+def _frugal(study: Study, candidates: Sequence[Candidate]) -> Any:
+    """The rule of one standard error, among the configurations with a score on every fold."""
+    name = study.task.scorer.primary_metric
+    sign = 1 if study.task.scorer.higher_is_better[name] else -1
+
+    def choose(found: Mapping[RunConfig, Sequence[FoldResult]]) -> RunConfig:
+        best = study.best(found)
+        scores = [[result.scores.get(name) for result in found[config]] for config in study.grid]
+        if any(value is None for line in scores for value in line) or len(scores[0]) < 2:
+            return best
+        lines = sign * np.array(scores, dtype=np.float64)
+        behind = lines[study.grid.index(best)] - lines
+        costs = [candidate.parameters for candidate in candidates]
+        return study.grid[one_standard_error(behind, costs, study.config.num_folds)]
+
+    return choose
+
+
+def _exhaustive(study: Study, candidates: Sequence[Candidate], budget: Budget) -> dict[str, Any]:
+    """Every candidate at every rate, as one grid."""
+    given = tuple(
+        replace(candidate.at(rate), num_epochs=study.config.num_epochs)
+        for candidate in candidates
+        for rate in candidate.rates
+    )
+    study = replace(study, given=given)
+    result = run_study(study, budget.began)
+    about: dict[str, Any] = {
+        "mode": "exhaustive",
+        "candidates": [_candidate(candidate) for candidate in candidates],
+        "judged": _judged(study, result),
+        "seconds": time.monotonic() - budget.began,
+    }
+    about["verdicts"] = verdicts(about)
+    write_json(study.folder.path / "search.json", about)
+    return about
+
+
+def _judged(study: Study, result: CrossValidationResult) -> dict[str, Any]:
+    values = result.to_dict()
+    metric = values["primary_metric"]
+    tried = values["grid"] or [
+        {"best": True, "scores": result.scores}
+        | {n: values["config"][n] for n in ("trainable", "learning_rate")}
+    ]
+    return {
+        "metric": metric,
+        "num_rows": len(study.uids) - len(study.aside),
+        "score": values["scores"][metric],
+        "trainable": values["config"]["trainable"],
+        "layer_decay": values["config"]["layer_decay"],
+        "learning_rate": values["config"]["learning_rate"],
+        "parameters": values["trainable"]["parameters"],
+        "total": values["trainable"]["total"],
+        "tried": [{key: value for key, value in entry.items() if key != "folds"} for entry in tried],
+    }
+
+
+def _candidate(candidate: Candidate) -> dict[str, Any]:
+    return {
+        "name": candidate.name,
+        "trainable": candidate.config.trainable,
+        "layer_decay": candidate.config.layer_decay,
+        "head_start": candidate.config.head_start,
+        "learning_rates": list(candidate.rates),
+        "parameters": candidate.parameters,
+        "cost": candidate.cost,
+    }
