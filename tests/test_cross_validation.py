@@ -1,3 +1,4 @@
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -156,7 +157,11 @@ def test_the_final_model_loads_with_plain_transformers_and_predicts_the_same(fin
     for ours, theirs in zip(found, plain, strict=True):
         assert ours["label"] == theirs["label"]
         assert ours["probability"] == pytest.approx(theirs["score"], abs=1e-5)
-    assert result.values["final"] == {"kind": "refit", "path": "model", "num_epochs": 1, "num_rows": 60}
+    weights = (Path(config.output_dir) / "model" / "model.safetensors").read_bytes()
+    assert result.values["final"] == {
+        "kind": "refit", "path": "model", "num_epochs": 1, "num_rows": 60,
+        "sha256": {"model.safetensors": hashlib.sha256(weights).hexdigest()},
+    }  # fmt: skip
 
 
 def test_a_plain_dataset_of_a_user_is_enough(reviews_config):

@@ -20,7 +20,7 @@ LIGHT = [
 # From top to bottom: a module imports only from its own line or from lines below it.
 ORDER = [
     {"cli", "__main__"},
-    {"describe", "inference", "doctor"},
+    {"describe", "inference", "doctor", "verify"},
     {
         "card",
         "card_merge",
@@ -41,8 +41,8 @@ ORDER = [
     {"replay"},
     {"batches", "encoding", "workers", "schedule"},
     {"tasks", "tokens", "image_processing", "models"},
-    {"folds", "layers", "metrics", "scorers", "data", "builtin", "network"},
-    {"run_folder", "cache"},
+    {"folds", "layers", "metrics", "scorers", "data", "builtin", "network", "aggregate"},
+    {"run_folder", "cache", "ledger"},
     {"config", "results", "errors", "statistics", "environment", "wording", "progress", "_guard", ""},
 ]
 
