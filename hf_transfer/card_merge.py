@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
+from difflib import SequenceMatcher
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def merge_card(old: str, new: str) -> str:
 
 
 def stale_lines(old: str, new: str) -> Iterator[tuple[str, str | None, str | None]]:
-    """Give each line of the kit's in a card that a fresh one has otherwise; a person's are passed over.
+    """Give each line of the kit's that a fresh card has otherwise; empty ones and a person's are passed over.
 
     Args:
         old: The card that is there.
@@ -59,12 +60,11 @@ def stale_lines(old: str, new: str) -> Iterator[tuple[str, str | None, str | Non
     before = {f"header, {key}": _yaml(value) for key, value in old_header.items()} | _sections(old_body)
     after = {f"header, {key}": _yaml(value) for key, value in header.items()} | _sections(body)
     for name in dict.fromkeys([*after, *before]):
-        lines = [side.get(name, "").splitlines() for side in (before, after)]
-        gone = [line for line in lines[0] if line not in lines[1]]
-        come = [line for line in lines[1] if line not in lines[0]]
-        if lines[0] != lines[1] and not gone + come:  # only their order or number differs
-            gone, come = lines
-        yield from ((name, written, made) for written, made in zip_longest(gone, come))
+        there, made = (side.get(name, "").splitlines() for side in (before, after))
+        for change, a, b, c, d in SequenceMatcher(None, there, made, autojunk=False).get_opcodes():
+            if change != "equal":
+                pairs = zip_longest(there[a:b], made[c:d])
+                yield from ((name, *pair) for pair in pairs if any(line and line.strip() for line in pair))
 
 
 def card_name(text: str) -> str | None:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.card import read_for_card
 from hf_transfer.errors import VerificationError
-from hf_transfer.results import read_results
 from hf_transfer.tables import HUB_ID, aligned
-from hf_transfer.verify.check import WRONG, Check
+from hf_transfer.verify.check import WRONG, Check, judged
 from hf_transfer.verify.download import fetch_record
 from hf_transfer.verify.numbers import number_checks
 from hf_transfer.verify.published import published_checks
@@ -37,17 +37,19 @@ def verify_run(run: str | Path) -> list[Check]:
         Each thing that was looked at, in order.
 
     Raises:
-        ConfigError: If there is no finished run, or it is of a task that the kit does not have.
+        ConfigError: If there is no finished run.
         HubError: If the repository cannot be fetched.
     """
     folder = Path(run)
     if not folder.exists() and "/" in str(run) and HUB_ID.fullmatch(str(run)):
         record = fetch_record(str(run))
     else:
-        record = Record(folder, read_results(folder))
-    _ = record.scorer  # a task that is not known is told at once, and not by every check
+        record = Record(folder, read_for_card(folder))
+    files = judged("files", "can be read", record.problems)
+    if files.state == WRONG:  # told once, and not by every check
+        return [files]
     kinds = (split_checks, reading_checks, number_checks, published_checks)
-    return [check for kind in kinds for check in kind(record)]
+    return [files, *(check for kind in kinds for check in kind(record))]
 
 
 def describe_checks(checks: Sequence[Check]) -> tuple[list[dict[str, Any]], str]:

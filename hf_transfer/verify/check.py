@@ -20,7 +20,7 @@ _NAMED = 3  # rows that one message names
 _LONGEST = 120  # letters of a value in a message
 
 # What broken content of a file makes the code that reads it raise; Arrow's own errors are among them.
-_BROKEN = (TransferError, KeyError, IndexError, TypeError, ValueError, AttributeError)
+_BROKEN = (KeyError, IndexError, TypeError, ValueError, AttributeError)
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,11 @@ def judged(name: str, holds: str, differences: Callable[[], Iterable[str]]) -> C
     found: list[str] = []
     try:
         found.extend(differences())
+    except TransferError as error:
+        found.append(f"{name}: {error}")
     except _BROKEN as error:
         what = f"no {error}" if isinstance(error, KeyError) else str(error)
-        kind = "" if isinstance(error, TransferError) else f" ({type(error).__name__})"
-        found.append(f"{name}: cannot be recomputed from what is there: {what}{kind}")
+        found.append(f"{name}: cannot be recomputed from what is there: {what} ({type(error).__name__})")
     return Check(name, WRONG, count(len(found), "difference"), tuple(found)) if found else passed(name, holds)
 
 
@@ -68,28 +69,29 @@ def left_out(name: str, why: str) -> Check:
     return Check(name, NOT_CHECKED, why)
 
 
-def differences(written: Any, again: Any, where: str) -> Iterator[str]:
+def differences(
+    written: Any, again: Any, where: str, words: str = "written {}, recomputed {}"
+) -> Iterator[str]:
     """Compare two values of JSON, entry by entry; numbers are equal within 1e-9.
 
     Args:
         written: What stands in a file.
         again: What was recomputed.
-        where: Name of the value, for the words.
+        where: Name of the value, for the message; empty for the whole file.
+        words: How to say the two, where they differ.
 
     Yields:
         A sentence for each entry that differs.
     """
     if isinstance(written, dict) and isinstance(again, dict):
         for key in dict.fromkeys([*again, *written]):
-            if key in written and key in again:
-                yield from differences(written[key], again[key], f"{where}.{key}")
-            else:
-                yield _differs(f"{where}.{key}", written.get(key, _NOTHING), again.get(key, _NOTHING))
+            inside = f"{where}.{key}".lstrip(".")
+            yield from differences(written.get(key, NOTHING), again.get(key, NOTHING), inside, words)
     elif isinstance(written, list) and isinstance(again, list) and len(written) == len(again):
         for i, (one, other) in enumerate(zip(written, again, strict=True)):
-            yield from differences(one, other, f"{where}[{i}]")
+            yield from differences(one, other, f"{where}[{i}]", words)
     elif not same_value(written, again):
-        yield _differs(where, written, again)
+        yield f"{where}: {words.format(*_around_difference(repr(written), repr(again)))}"
 
 
 class _Nothing:
@@ -97,16 +99,23 @@ class _Nothing:
         return "nothing"
 
 
-_NOTHING = _Nothing()
+NOTHING = _Nothing()
+"""Stands for a value that is not there, as None may be one."""
 
 
-def _differs(where: str, written: Any, again: Any) -> str:
-    return f"{where}: written {_short(written)}, recomputed {_short(again)}"
+def _around_difference(written: str, again: str) -> tuple[str, str]:
+    """Cut two long texts to where they differ."""
+    if max(len(written), len(again)) <= _LONGEST:
+        return written, again
+    letters = enumerate(zip(written, again, strict=False))
+    first = next((i for i, (one, other) in letters if one != other), min(len(written), len(again)))
+    start = max(0, first - _LONGEST // 3)
+    return _cut(written, start), _cut(again, start)
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+def _cut(text: str, start: int = 0) -> str:
+    shown = text[start : start + _LONGEST]
+    return f"{'…' * bool(start)}{shown}{'…' * (start + _LONGEST < len(text))}"
 
 
 def same_value(written: Any, again: Any) -> bool:
@@ -145,7 +154,7 @@ def column_differences(written: pa.Table, again: pa.Table, file: str) -> Iterato
 def _rows_in_words(rows: list[int], table: pa.Table, written: list[Any], again: list[Any]) -> str:
     ids = table["row_id"].take(pa.array(rows[:_NAMED])).to_pylist()
     named = [
-        f"row {row} (row_id {uid}) written {_short(written[row])}, recomputed {_short(again[row])}"
+        f"row {row} (row_id {uid}) written {_cut(repr(written[row]))}, recomputed {_cut(repr(again[row]))}"
         for row, uid in zip(rows[:_NAMED], ids, strict=True)
     ]
     more = f"; and {len(rows) - _NAMED} more rows" if len(rows) > _NAMED else ""

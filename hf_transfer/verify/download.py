@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.card import read_for_card
 from hf_transfer.hub_client import client, explained
-from hf_transfer.results import read_results
 from hf_transfer.verify.record import Record
 
 ANSWER_SECONDS = 60.0  # longest silence of the server in the middle of a request
@@ -30,4 +30,4 @@ def fetch_record(repo_id: str) -> Record:
         for file in info.siblings or ()
         if file.lfs is not None and file.rfilename.endswith(".safetensors")
     }
-    return Record(folder, read_results(folder), digests)
+    return Record(folder, read_for_card(folder), digests)

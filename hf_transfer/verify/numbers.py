@@ -37,9 +37,8 @@ def _settings(record: Record) -> Iterator[str]:
         for name, tried in (("learning_rate", "learning_rates"), ("weight_decay", "weight_decays"))
         if getattr(record.config, tried)
     }
-    yield from differences(
-        record.config.scored(), RunConfig.load(path).scored() | chosen, "config, beside config.yaml"
-    )
+    words = "{} in results.json, {} in config.yaml"
+    yield from differences(record.config.scored(), RunConfig.load(path).scored() | chosen, "config", words)
 
 
 def _highest(record: Record) -> Iterator[str]:
@@ -73,7 +72,7 @@ def _known(fold: dict[str, Any]) -> dict[str, Any]:
 def _scores(record: Record) -> Iterator[str]:
     again = plain(score_part(record.found, record.best, record.predictions, record.scorer))
     written = {key: record.results[key] for key in again if key in record.results}
-    yield from differences(written, again, "results.json")
+    yield from differences(written, again, "")
 
 
 def _choices(record: Record) -> Iterator[str]:
@@ -94,7 +93,8 @@ def _frozen(record: Record) -> Iterator[str]:
             yield from differences(
                 fold.frozen_hash_after,
                 fold.frozen_hash_before,
-                f"digest of the frozen layers of {name_of((fold.repeat, fold.fold))}",
+                f"frozen layers of {name_of((fold.repeat, fold.fold))}",
+                "digest {} after training, {} before",
             )
     proof = record.results["frozen_proof"]
     groups = proof["groups"] if proof else []
@@ -102,7 +102,10 @@ def _frozen(record: Record) -> Iterator[str]:
 
 
 def _not_made_again(record: Record) -> Iterator[Check]:
-    yield left_out("train scores", "predictions for training rows are not kept; they need training again")
+    yield left_out("train scores", "and epochs, times and digests of the folds' weights: they need training")
+    yield left_out(
+        "circumstances", "base model, data, layers, hardware and versions are as the run told them"
+    )
     if record.results["test"]:
         yield left_out("test scores", "predictions for test rows are not kept; they need the data")
     if record.config.metrics:

@@ -1,12 +1,12 @@
 """What a reader sees: the card, and the weights beside it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from hf_transfer import __version__, _guard  # noqa: F401
 from hf_transfer.card import card_text, read_for_card
 from hf_transfer.card_merge import card_name, read_card, stale_lines
 from hf_transfer.run_folder import weight_digests
-from hf_transfer.verify.check import Check, differences, judged, left_out
+from hf_transfer.verify.check import NOTHING, Check, differences, judged, left_out
 from hf_transfer.verify.record import Record
 from hf_transfer.wording import some
 
@@ -30,16 +30,13 @@ def _card(record: Record) -> Iterator[str]:
     fresh = card_text(record.folder, results, title, lambda: [name for name in _PICTURES if name in there])
     stale = list(stale_lines(text, fresh))
     for part, written, made in stale:
-        yield f"README.md, {part}: written {_quoted(written)}, recomputed {_quoted(made)}"
+        lines = [NOTHING if line is None else line for line in (written, made)]
+        yield from differences(lines[0], lines[1], f"README.md, {part}")
     if stale and results["kit_version"] != __version__:
         yield (
             f"README.md was written by version {results['kit_version']} of the kit and is compared with what "
             f"{__version__} writes: verify it with the former, or write it again with hf-transfer card"
         )
-
-
-def _quoted(line: str | None) -> str:
-    return "nothing" if line is None else repr(line)
 
 
 def _weights(record: Record) -> Iterator[Check]:
@@ -50,10 +47,10 @@ def _weights(record: Record) -> Iterator[Check]:
         yield left_out("weights", "results.json has no digest of them, as an earlier version wrote it")
         return
     holds = f"{some(list(final['sha256']), noun='file')} as the run saved it"
-    yield judged("weights", holds, lambda: differences(_there(record), final["sha256"], "final.sha256"))
+    yield judged("weights", holds, lambda: differences(final["sha256"], _there(record), "final.sha256"))
 
 
-def _there(record: Record) -> Mapping[str, str]:
+def _there(record: Record) -> dict[str, str]:
     """Digests of the weights in a run's folder, in a copy of a repository, or on the Hub."""
     model = record.folder / "model"
-    return record.remote or weight_digests(model if model.is_dir() else record.folder)
+    return dict(record.remote) or weight_digests(model if model.is_dir() else record.folder)

@@ -4,10 +4,12 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import pyarrow as pa
+
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config import RunConfig
 from hf_transfer.ledger import table_digest
-from hf_transfer.verify.check import Check, differences, judged, left_out, places
+from hf_transfer.verify.check import Check, column_differences, differences, judged, left_out, places
 from hf_transfer.verify.record import Record
 from hf_transfer.wording import count
 
@@ -38,11 +40,9 @@ def _rows(record: Record) -> Iterator[str]:
                 held_out = (
                     record.plans[fold["repeat"]].valid(fold["fold"]) if fold["status"] == "done" else []
                 )
-                yield from differences(
-                    rows["row_id"].to_pylist(),
-                    [uids[row] for row in held_out],
-                    f"row_id of the predictions of {_title(record, config, fold)}",
-                )
+                again = pa.table({"row_id": pa.array([uids[row] for row in held_out], rows["row_id"].type)})
+                title = f"predictions of {_title(record, config, fold)}"
+                yield from column_differences(rows.select(["row_id"]), again, title)
     known = {(fold["repeat"], fold["fold"]) for fold in record.results["folds"]}
     yield from (
         f"predictions.parquet has rows of {name_of(place)}, which results.json does not list"
@@ -82,7 +82,8 @@ def _folders(record: Record) -> Iterator[str]:
                 continue
             own = json.loads(path.read_text(encoding="utf-8"))
             own.pop("identity", None)  # digest of the settings and of the data, which results.json tells
-            yield from differences(fold, own, f"{_title(record, config, fold)} beside {name}")
+            words = f"{{}} in results.json, {{}} in {path.relative_to(record.folder)}"
+            yield from differences(fold, own, _title(record, config, fold), words)
 
 
 def name_of(place: tuple[int, int]) -> str:

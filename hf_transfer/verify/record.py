@@ -1,6 +1,6 @@
 """A run as its files tell it, and the same made again from the split and the predictions."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -35,6 +35,13 @@ class Record:
     results: dict[str, Any]
     remote: Mapping[str, str] = field(default_factory=dict)
 
+    def problems(self) -> Iterator[str]:
+        """Open what nothing can be made again without: what cannot be read is raised, what is empty told."""
+        _ = self.scorer
+        for name, table in (("predictions.parquet", self.predictions), ("folds.parquet", self.fold_table)):
+            if not table.num_rows:
+                yield f"{name}: has no rows"
+
     @cached_property
     def config(self) -> RunConfig:
         """The settings of the reported configuration, with the lists that it was chosen from."""
@@ -66,7 +73,12 @@ class Record:
             raise VerificationError(
                 f"{path.absolute()} is not there, and all numbers follow from it. Give the whole folder."
             )
-        return pq.read_table(path)
+        try:
+            return pq.read_table(path)
+        except (pa.ArrowException, OSError) as error:
+            raise VerificationError(
+                f"{path.absolute()} cannot be read as Parquet: {error}. Get the file again."
+            ) from error
 
     @cached_property
     def split(self) -> tuple[list[Any], FoldColumns]:

@@ -30,7 +30,7 @@ def _folds(record: Record) -> Iterator[str]:
 def _said(record: Record) -> Iterator[str]:
     uids, _ = record.split
     again = split_part(record.plans, uids)
-    yield from differences({key: record.results.get(key) for key in again}, again, "results.json")
+    yield from differences({key: record.results.get(key) for key in again}, again, "")
     yield from differences(record.results["dataset"]["num_rows"], len(uids), "dataset.num_rows")
     yield from differences(
         record.results["dataset"]["class_counts"], _class_counts(record), "dataset.class_counts"
@@ -45,7 +45,8 @@ def _class_counts(record: Record) -> dict[str, int]:
     if columns.labels is not None:
         return class_counts(columns.labels, record.label_names)
     rows = record.predictions.filter(pc.equal(record.predictions["repeat"], 0))
-    if rows.num_rows < len(uids):  # a fold that failed, or a block that is never held out
+    # Not all rows are there if a fold failed, or if the first block is never held out.
+    if rows.num_rows < len(uids) or "labels" not in rows.column_names:
         return record.results["dataset"]["class_counts"]  # type: ignore[no-any-return]
     ids = {name: i for i, name in enumerate(record.label_names)}
     return class_counts(
