@@ -20,7 +20,7 @@ _NAMED = 3  # rows that one message names
 _LONGEST = 120  # letters of a value in a message
 
 # What broken content of a file makes the code that reads it raise; Arrow's own errors are among them.
-_BROKEN = (KeyError, IndexError, TypeError, ValueError, AttributeError)
+_BROKEN = (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError, pa.ArrowException)
 
 
 @dataclass(frozen=True)

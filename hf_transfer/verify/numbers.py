@@ -111,8 +111,9 @@ def _not_made_again(record: Record) -> Iterator[Check]:
     if record.config.metrics:
         names = ", ".join(record.config.metrics)
         yield left_out("other metrics", f"each fold's {names}: code of the Hub, which is not run here")
-    folds = [(c, f) for c, folds in record.entries.items() if c != record.best for f in folds]
-    if any(record.stored(c, f["repeat"], f["fold"]) is None for c, f in folds if f["status"] == "done"):
+    others = [(c, f) for c, folds in record.entries.items() if c != record.best for f in folds]
+    units = [record.unit(c, f["repeat"], f["fold"]) for c, f in others if f["status"] == "done"]
+    if not all((unit / "predictions.parquet").is_file() for unit in units):
         yield left_out(
             "other configurations", "their folds' scores: the predictions behind them are not there"
         )

@@ -37,7 +37,8 @@ class Record:
 
     def problems(self) -> Iterator[str]:
         """Open what nothing can be made again without: what cannot be read is raised, what is empty told."""
-        _ = self.scorer
+        _ = self.scorer, self.best, self.results["final"]["kind"]
+        _ = [fold_result(fold) for folds in self.entries.values() for fold in folds]
         for name, table in (("predictions.parquet", self.predictions), ("folds.parquet", self.fold_table)):
             if not table.num_rows:
                 yield f"{name}: has no rows"
