@@ -367,6 +367,11 @@ class RunConfig:
         Path(path).write_text(yaml.safe_dump(self.to_dict(), sort_keys=False), encoding="utf-8")
 
 
+def differing(configs: Sequence[RunConfig]) -> list[str]:
+    """The settings in which some configurations differ."""
+    return [f.name for f in fields(RunConfig) if len({getattr(config, f.name) for config in configs}) > 1]
+
+
 _NEEDS_COLUMN = {
     "group": "group_by", "stratified-group": "group_by", "time": "time_by",
     "walk-forward": "time_by", "predefined": "fold_column",

@@ -1,23 +1,23 @@
 """Score a configuration on a task by cross-validation, and train the model to publish."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from shutil import rmtree
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from accelerate import Accelerator
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.aggregate import final_epochs
 from hf_transfer.config import RunConfig
 from hf_transfer.data import LabelledData, label_rows
 from hf_transfer.folds import derive_seed
 from hf_transfer.models import save_model
 from hf_transfer.results import CrossValidationResult, FoldResult, write_table
-from hf_transfer.run_folder import RunFolder
+from hf_transfer.run_folder import RunFolder, weight_digests
 from hf_transfer.schedule import freeze_for
 from hf_transfer.study import Study
 from hf_transfer.summary import build_results
@@ -27,8 +27,6 @@ from hf_transfer.workers import make_accelerator
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-Choice = Callable[[Mapping[RunConfig, Sequence[FoldResult]]], RunConfig]
 
 
 def cross_validate(
@@ -65,15 +63,8 @@ def cross_validate(
     return run_study(Study(task, data, config, accelerator, folder, tuple(grid)), began)
 
 
-def run_study(study: Study, began: float, *, choose: Choice | None = None) -> CrossValidationResult:
-    """Run a study whose folder is open, and write what it found.
-
-    Args:
-        study: Not run yet, or in part.
-        began: When, by the monotonic clock.
-        choose: Which configuration to report and publish, of the results of all; the one with the
-            best mean of the primary metric when not given.
-    """
+def run_study(study: Study, began: float) -> CrossValidationResult:
+    """Run a study whose folder is open, and write what it found; `began` is when, by the monotonic clock."""
     task, accelerator, folder = study.task, study.accelerator, study.folder
     if accelerator.is_main_process:
         write_table(folder.path / "folds.parquet", study.fold_table())
@@ -83,7 +74,7 @@ def run_study(study: Study, began: float, *, choose: Choice | None = None) -> Cr
     study.run()
     accelerator.wait_for_everyone()
     found = study.results()
-    best = (choose or study.best)(found)
+    best = study.choose(found)
     final, test = refit(study, best, found[best])
     if accelerator.is_main_process:
         seconds = time.monotonic() - began
@@ -112,8 +103,13 @@ def refit(
     test = study.of_test_rows()
     if test is not None:
         _ = test.encoded  # by all processes: they wait for each other there
-    epochs = round(median(r.num_epochs for r in results if r.status == "done"))
-    made = {"kind": "refit", "path": "model", "num_epochs": epochs, "num_rows": len(study.uids)}
+    epochs = final_epochs(results)
+    made: dict[str, Any] = {
+        "kind": "refit",
+        "path": "model",
+        "num_epochs": epochs,
+        "num_rows": len(study.uids),
+    }
     if not study.workers.together and not study.accelerator.is_main_process:
         return made, None
     config = replace(config, num_epochs=epochs, early_stopping=False)
@@ -121,6 +117,7 @@ def refit(
     fitted = study.fit(everything, derive_seed(config.seed, "final"), "final model", config=config)
     if study.accelerator.is_main_process:
         _save_model(study.task, fitted, study.folder.path / "model")
+        made["sha256"] = weight_digests(study.folder.path / "model")
     return made, None if test is None else test.score_all(fitted)
 
 

@@ -1,20 +1,52 @@
 """A run's folder: one experiment each, one sub-folder a fold, nothing half-written."""
 
+import hashlib
 import json
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.config import RunConfig
+from hf_transfer.config import RunConfig, differing
 from hf_transfer.errors import ConfigError
 from hf_transfer.results import FoldResult, fold_result, write_bytes, write_json, write_table
 
 # What a run leaves behind. README.md stays on --overwrite: a person may have written in it.
 _OWN = ("config.yaml", "folds.parquet", "folds", "predictions.parquet", "results.json", "plots", "model")
+
+
+def place_of(config: RunConfig, grid: Sequence[RunConfig]) -> str:
+    """Where in `folds/` a configuration of a grid has its folds; nothing when there is only one."""
+    if len(grid) == 1:
+        return ""
+    rates = ("learning_rate", "weight_decay")
+    others = [str(getattr(config, name)) for name in differing(grid) if name not in rates]
+    # A choice of layers may hold characters that no folder's name can.
+    words = [*map(_folder_name, others), f"lr{config.learning_rate!r}-wd{config.weight_decay!r}"]
+    return "-".join(words)
+
+
+def _folder_name(text: str) -> str:
+    plain = re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-")
+    return plain if plain == text else f"{plain}~{hashlib.blake2b(text.encode(), digest_size=2).hexdigest()}"
+
+
+def fold_place(inside: str, repeat: int, fold: int) -> str:
+    """Where in `folds/` a fold has its files, e.g. `r0f3`."""
+    return f"{inside}/r{repeat}f{fold}".lstrip("/")
+
+
+def weight_digests(folder: Path) -> dict[str, str]:
+    """Give the SHA-256 of each file of weights in a model's folder, by its name."""
+    digests = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as stream:
+            digests[path.name] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return digests
 
 
 class RunFolder:

@@ -5,14 +5,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from datasets import Dataset
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
+from hf_transfer.config import RunConfig
 from hf_transfer.errors import FoldError
 from hf_transfer.folds.arrangement import RowsToSplit, arrange
 from hf_transfer.folds.checks import fit_num_folds, limit_rows
 from hf_transfer.folds.columns import FoldColumns, choose_scheme
-from hf_transfer.folds.order import Ints, derive_seed, hash_order
+from hf_transfer.folds.order import Ints, derive_seed, hash_order, repeat_seed
 from hf_transfer.folds.plan import FoldPlan
 
 
@@ -55,6 +57,53 @@ def plan_folds(
     if strict and lacking and rows.scheme.startswith("stratified"):
         raise FoldError(f"{' '.join(lacking)} Try another seed or num_folds, or do not stratify.")
     return replace(plan, notes=notes + plan.notes + lacking)
+
+
+def plan_repeats(
+    uids: Sequence[object], columns: FoldColumns, config: RunConfig, aside: Sequence[int] = ()
+) -> tuple[FoldPlan, ...]:
+    """Plan the folds of each repeat of a run, as `plan_folds` does it for one.
+
+    Args:
+        uids: What identifies each row, (n,).
+        columns: What the rows are split by.
+        config: Of which the scheme, the numbers and the seed are used.
+        aside: Numbers of rows that are to be in no fold.
+
+    Raises:
+        FoldError: If the rows cannot be split so.
+    """
+    rows = np.setdiff1d(np.arange(len(uids)), np.asarray(aside, dtype=np.int64))
+    return tuple(
+        plan_among(
+            rows,
+            uids,
+            config.num_folds,
+            seed=repeat_seed(config.seed, repeat),
+            columns=columns,
+            scheme=config.scheme,
+            strict=config.strict,
+        )
+        for repeat in range(config.num_repeats)
+    )
+
+
+def plan_among(
+    rows: Ints, uids: Sequence[object], num_folds: int, *, columns: FoldColumns, **settings: Any
+) -> FoldPlan:
+    """Plan the folds of some rows of a table, by their numbers there; the other rows are in none.
+
+    Args:
+        rows: Numbers of the rows to split, ascending.
+        uids: What identifies each row of the table, (n,).
+        num_folds: Number of folds, k.
+        columns: What the rows of the table are split by.
+        settings: As of `plan_folds`.
+    """
+    planned = plan_folds(
+        [uids[row] for row in rows.tolist()], num_folds, columns=columns.take(rows), **settings
+    )
+    return planned.among(rows, len(uids))
 
 
 def k_folds(

@@ -21,6 +21,13 @@ CONVOLUTIONAL_RATES = (1e-4, 3e-4, 1e-3, 3e-3)
 DECAYS = {"text": 0.9, "tokens": 0.9, "image": 0.75, "convolutional": 1.0}
 
 
+# What a search decides, whatever the settings say.
+SETTLED = (
+    *("trainable", "trainables", "layer_decay", "head_start", "head_solver", "schedule"),
+    *("learning_rate", "learning_rates", "weight_decays"),
+)
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A choice of layers, with everything but the learning rate settled.

@@ -8,7 +8,7 @@ import numpy as np
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config import RunConfig
-from hf_transfer.search.candidates import Candidate
+from hf_transfer.search.candidates import SETTLED, Candidate
 from hf_transfer.search.halving import Finalists, halve
 from hf_transfer.search.trials import Entry, Trial, Trials, inner_plan
 from hf_transfer.study import RowNumbers, Study
@@ -83,7 +83,9 @@ def select(study: Study, candidates: Sequence[Candidate], mode: str, on_trial: O
     trials = Trials(study, rows, mode, on_trial=on_trial)
     finalists = halve(trials, candidates, study.config.num_epochs)
     given = tuple(_configuration(entry, study) for entry in finalists.survivors)
-    judged = replace(study, given=given, aside=aside, config=given[0])
+    costs = tuple(float(entry.candidate.parameters) for entry in finalists.survivors)
+    costs = costs if len(given) > 1 else ()
+    judged = replace(study, given=given, aside=aside, config=given[0], costs=costs, found=SETTLED)
     return Selection(mode, rows, (finalists,), tuple(trials.done.values()), judged)
 
 
@@ -101,7 +103,9 @@ def _nested(study: Study, candidates: Sequence[Candidate], on_trial: OnTrial) ->
     (most,) = selection.entries
     config = _configuration(most, study)
     chosen = {place: _configuration(f.entries[f.chosen], study) for place, f in found.items()}
-    return replace(selection, study=replace(study, config=config, given=(config,), chosen=chosen))
+    return replace(
+        selection, study=replace(study, config=config, given=(config,), chosen=chosen, found=SETTLED)
+    )
 
 
 def _configuration(entry: Entry, study: Study) -> RunConfig:

@@ -1,11 +1,10 @@
 """The search itself: propose, select, judge, publish; or all combinations under the real folds."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from accelerate import Accelerator
 
 from hf_transfer import _guard  # noqa: F401
@@ -14,15 +13,14 @@ from hf_transfer.cross_validation import run_study
 from hf_transfer.data import LabelledData, label_rows
 from hf_transfer.errors import ConfigError
 from hf_transfer.progress import progress_bar
-from hf_transfer.results import CrossValidationResult, FoldResult, write_json
+from hf_transfer.results import CrossValidationResult, write_json
 from hf_transfer.run_folder import RunFolder
 from hf_transfer.search.budget import Budget, OverBudget, Prices, measure
-from hf_transfer.search.candidates import Candidate, propose
+from hf_transfer.search.candidates import SETTLED, Candidate, propose
 from hf_transfer.search.halving import FINALISTS, num_kept
 from hf_transfer.search.modes import MODES, Selection, select, usual_mode
 from hf_transfer.search.report import describe_selection, verdicts
 from hf_transfer.search.trials import Trial
-from hf_transfer.statistics import one_standard_error
 from hf_transfer.study import Study
 from hf_transfer.tasks.base import Task
 from hf_transfer.workers import make_accelerator
@@ -177,29 +175,11 @@ def _judge(selection: Selection, prices: Prices, budget: Budget) -> dict[str, An
         return prices.judging(some, rows, config.num_folds, config.num_epochs)
 
     if needed(candidates) > budget.left and len(study.given) > 1:
-        study, candidates = replace(study, given=study.given[:1]), candidates[:1]
+        study, candidates = replace(study, given=study.given[:1], costs=()), candidates[:1]
     if needed(candidates) > budget.left:
         return {"partial": "There was no time to score the choice by the real folds.", "judged": None}
-    result = run_study(study, time.monotonic(), choose=_frugal(study, candidates))
+    result = run_study(study, time.monotonic())
     return {"judged": _judged(study, result)}
-
-
-def _frugal(study: Study, candidates: Sequence[Candidate]) -> Any:
-    """The rule of one standard error, among the configurations with a score on every fold."""
-    name = study.task.scorer.primary_metric
-    sign = 1 if study.task.scorer.higher_is_better[name] else -1
-
-    def choose(found: Mapping[RunConfig, Sequence[FoldResult]]) -> RunConfig:
-        best = study.best(found)
-        scores = [[result.scores.get(name) for result in found[config]] for config in study.grid]
-        if any(value is None for line in scores for value in line) or len(scores[0]) < 2:
-            return best
-        lines = sign * np.array(scores, dtype=np.float64)
-        behind = lines[study.grid.index(best)] - lines
-        costs = [candidate.parameters for candidate in candidates]
-        return study.grid[one_standard_error(behind, costs, study.config.num_folds)]
-
-    return choose
 
 
 def _exhaustive(study: Study, candidates: Sequence[Candidate], budget: Budget) -> dict[str, Any]:
@@ -209,7 +189,7 @@ def _exhaustive(study: Study, candidates: Sequence[Candidate], budget: Budget) -
         for candidate in candidates
         for rate in candidate.rates
     )
-    study = replace(study, given=given)
+    study = replace(study, given=given, found=SETTLED)
     result = run_study(study, budget.began)
     about: dict[str, Any] = {
         "mode": "exhaustive",

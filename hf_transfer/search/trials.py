@@ -15,7 +15,7 @@ import numpy as np
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.encoding import encoded_positions
 from hf_transfer.errors import RunError
-from hf_transfer.folds import FoldPlan, derive_seed, plan_folds
+from hf_transfer.folds import FoldPlan, derive_seed, plan_among
 from hf_transfer.results import write_json
 from hf_transfer.scoring import mean_loss
 from hf_transfer.search.candidates import Candidate
@@ -138,12 +138,12 @@ class Trials:
 
 def inner_plan(study: Study, rows: RowNumbers, tag: str, num_folds: int) -> FoldPlan:
     """Folds of some rows by the scheme of a study; where its folds were given, by what else there is."""
-    scheme, columns = study.config.scheme, replace(study.columns.take(rows), folds=None)
-    plan = plan_folds(
-        [study.uids[row] for row in rows.tolist()],
+    scheme = study.config.scheme
+    return plan_among(
+        rows,
+        study.uids,
         num_folds,
         seed=derive_seed(study.config.seed, "search", tag),
-        columns=columns,
+        columns=replace(study.columns, folds=None),
         scheme="auto" if scheme == "predefined" else scheme,
     )
-    return plan.among(rows, len(study.uids))
