@@ -7,7 +7,6 @@ import runpy
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 from hf_transfer import __version__, _guard  # noqa: F401
@@ -110,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     push.add_argument("run", metavar="RUN", help="the run's folder")
     push.add_argument("repo", metavar="REPO", help="user/name")
     push.add_argument("--private", action="store_true", help="make the repository private")
-    compare = _verb(verbs, "compare", _compare, "show runs on the same folds side by side")
+    compare = _verb(verbs, "compare", _compare, "say which of several runs on the same folds is better")
     compare.add_argument("runs", nargs="+", metavar="RUN", help="folders of runs")
     cache = _verb(
         verbs,
@@ -184,11 +183,10 @@ def _push(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from hf_transfer.results import read_results
-    from hf_transfer.tables import compare_text
+    from hf_transfer.compare import compare_runs, open_runs
 
-    runs = [(Path(run).name, read_results(run)) for run in options.runs]
-    _show(options, ({name: results["scores"] for name, results in runs}, compare_text(runs)))
+    found = compare_runs(open_runs(options.runs))
+    _show(options, (found.to_dict(), found.to_text()))
     return 0
 
 

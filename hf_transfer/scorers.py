@@ -256,6 +256,12 @@ class TaggingScorer(Scorer):
         return references, predictions
 
 
+def scorer_of(table: pa.Table, label_names: Sequence[str]) -> Scorer:
+    """Give what scores predictions of this kind: a class a row, or a tag a word."""
+    kind = TaggingScorer if "predictions" in table.column_names else ClassificationScorer
+    return kind(label_names)
+
+
 def score_folds(table: pa.Table, scorer: Scorer) -> dict[tuple[int, int], Scores]:
     """Score each fold by itself; the keys are (repeat, fold), in order."""
     places = list(zip(_array(table, "repeat").tolist(), _array(table, "fold").tolist(), strict=True))

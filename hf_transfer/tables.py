@@ -4,13 +4,11 @@ import html
 import math
 import re
 from collections.abc import Sequence
-from statistics import fmean
 from typing import Any
 
 from markupsafe import Markup
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.errors import ConfigError
 
 UNDEFINED = "n/a"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", re.ASCII)
@@ -58,6 +56,13 @@ def interval(score: dict[str, Any] | None) -> str:
     return f"{number(low)} to {number(high)}"
 
 
+def probability(p: float | None) -> str:
+    """Write a p-value with two digits; very small ones as `below 0.001`."""
+    if p is None or not math.isfinite(p):
+        return UNDEFINED
+    return "below 0.001" if p < 0.001 else f"{p:.2g}"
+
+
 def duration(seconds: float | None) -> str:
     """Write a time as `3.2 s`, `4 min 10 s` or `2 h 5 min`."""
     if seconds is None or not math.isfinite(seconds):
@@ -98,17 +103,6 @@ def shown_metrics(results: dict[str, Any], count: int | None = 4) -> list[str]:
     return [name for name in dict.fromkeys(order) if name in results["scores"]][:count]
 
 
-def overfitting(results: dict[str, Any]) -> dict[str, float] | None:
-    """Compare the primary metric on training and held-out rows; None where a side is not known."""
-    metric = results["primary_metric"]
-    pairs = [(fold["train_scores"].get(metric), fold["scores"].get(metric)) for fold in results["folds"]]
-    known = [(train, valid) for train, valid in pairs if train is not None and valid is not None]
-    if not known:
-        return None
-    train, valid = (fmean(column) for column in zip(*known, strict=True))
-    return {"train": train, "valid": valid, "gap": abs(train - valid)}
-
-
 def summary_text(results: dict[str, Any]) -> str:
     """Give what a recipe prints at its end: a line for each fold, then means, intervals and sizes.
 
@@ -124,45 +118,6 @@ def summary_text(results: dict[str, Any]) -> str:
         *([_grid_table(results)] if results["grid"] else []),
     ]
     return "\n\n".join([*tables, cost])
-
-
-def compare_text(runs: Sequence[tuple[str, dict[str, Any]]]) -> str:
-    """Set several runs side by side, one line each, in the order given.
-
-    Args:
-        runs: A name and what results.json holds, for each run.
-
-    Raises:
-        ConfigError: If there is no run, or two were scored on other folds or by another metric.
-    """
-    if not runs:
-        raise ConfigError("There is nothing to compare; give at least one run's folder.")
-    for run in runs[1:]:
-        _check_comparable(runs[0], run)
-    metric = runs[0][1]["primary_metric"]
-    rows = [["run", metric, "95 % interval", "folds", "trained", "of parameters", "time"]]
-    for name, results in runs:
-        score, trainable = results["scores"].get(metric), results["trainable"]
-        folds = f"{score['num_folds'] if score else 0} of {len(results['folds'])}"
-        sizes = [f"{trainable['parameters']:,}", f"{trainable['total']:,}"]
-        seconds = duration(results["hardware"]["seconds"])
-        rows.append([name, plus_minus(score), interval(score), folds, *sizes, seconds])
-    return aligned(rows)
-
-
-def _check_comparable(first: tuple[str, dict[str, Any]], other: tuple[str, dict[str, Any]]) -> None:
-    (name, a), (other_name, b) = first, other
-    if a["folds_fingerprint"] != b["folds_fingerprint"]:
-        raise ConfigError(
-            f"Runs {name!r} and {other_name!r} were scored on different folds (fingerprints "
-            f"{a['folds_fingerprint']!r} and {b['folds_fingerprint']!r}), so their scores cannot be set "
-            "side by side. Run one again with the other's rows, scheme, seed, num_folds and num_repeats."
-        )
-    if a["primary_metric"] != b["primary_metric"]:
-        raise ConfigError(
-            f"Runs {name!r} and {other_name!r} have different primary metrics, {a['primary_metric']!r} and "
-            f"{b['primary_metric']!r}. Compare runs of one task."
-        )
 
 
 def _fold_table(results: dict[str, Any]) -> str:
