@@ -15,6 +15,7 @@ from hf_transfer import _guard, tables  # noqa: F401
 from hf_transfer.card_merge import KIT, Header, join_card, merge_card, read_card, with_record
 from hf_transfer.errors import ConfigError
 from hf_transfer.resources import card_template
+from hf_transfer.verdicts import verdicts
 
 __all__ = ["card_header", "merge_card", "write_card"]
 
@@ -190,7 +191,7 @@ def _numbers(results: Results) -> dict[str, Any]:
         "off_mean": headline is not None and _outside(headline["mean"], interval),
         "surprise": _outside(tested, interval),
         "train_sizes": f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}",
-        "overfitting": tables.overfitting(results),
+        "verdicts": verdicts(results),
         "some_train_rows": max((fold["train_rows_scored"] for fold in partly), default=0),
         "classes": classes if len(classes) <= MOST_ROWS else worst,
         "moved": [fold for fold in done if fold["frozen_hash_before"] != fold["frozen_hash_after"]],

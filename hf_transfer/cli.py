@@ -111,6 +111,14 @@ def _parser() -> argparse.ArgumentParser:
     push.add_argument("--private", action="store_true", help="make the repository private")
     compare = _verb(verbs, "compare", _compare, "say which of several runs on the same folds is better")
     compare.add_argument("runs", nargs="+", metavar="RUN", help="folders of runs")
+    report = _verb(verbs, "report", _report, "write a run as one page for a browser, verdicts first")
+    report.add_argument("run", metavar="RUN", help="the run's folder")
+    report.add_argument(
+        "--against", nargs="+", default=[], metavar="RUN", help="runs on the same folds to set it beside"
+    )
+    report.add_argument(
+        "--open-nothing", action="store_true", help="leave the data set closed: the page shows no rows of it"
+    )
     cache = _verb(
         verbs,
         "cache",
@@ -187,6 +195,14 @@ def _compare(options: argparse.Namespace) -> int:
 
     found = compare_runs(open_runs(options.runs))
     _show(options, (found.to_dict(), found.to_text()))
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from hf_transfer.report import write_report
+
+    path = write_report(options.run, against=options.against, with_data=not options.open_nothing)
+    _show(options, ({"report": str(path)}, str(path)))
     return 0
 
 

@@ -47,7 +47,9 @@ class Run:
         """
         path = self.folder / "predictions.parquet"
         if not path.is_file():
-            raise ConfigError(f"{path.absolute()} is not there, and results.json is not enough. Run it again.")
+            raise ConfigError(
+                f"{path.absolute()} is not there, and results.json is not enough. Run it again."
+            )
         return pq.read_table(path).sort_by([(name, "ascending") for name in _KEYS])
 
     @property
@@ -255,16 +257,16 @@ def _notes(runs: Sequence[Run], pairs: Sequence[Pair]) -> list[str]:
     if any(pair.rows for pair in pairs) and runs[0].results["num_repeats"] > 1:
         notes.append("Rows are counted in the first repeat only.")
     for run in runs:
-        if run.results["grid"]:
+        if grid := run.results["grid"]:
             notes.append(
-                f"{run.name} is the best of {len(run.results['grid'])} configurations, chosen on these folds: "
-                "its score is somewhat too good."
+                f"{run.name} is the best of {len(grid)} configurations, chosen on these folds: its score is "
+                "somewhat too good."
             )
     for pair in pairs:
         if pair.left_out:
             notes.append(
-                f"{pair.first} and {pair.second}: only folds that both finished are used, so without "
-                f"{some(pair.left_out, noun='fold')}."
+                f"{pair.first} and {pair.second}: only folds that both finished are used, so "
+                f"without {some(pair.left_out, noun='fold')}."
             )
     return notes
 

@@ -2,7 +2,7 @@
 
 A gap between training and held-out rows alone is no overfitting: networks that fit every training
 row can still be the best there are. It is called so only when more training makes unseen rows worse,
-or when freezing more makes them better.
+or has made them worse than no model, or when freezing more makes them better.
 """
 
 import math
@@ -43,18 +43,20 @@ def diagnose(
     Returns:
         `verdict`, `metric`, `gaps` (by metric, training minus held-out rows: both means, their
         difference, its corrected interval and p), `turn` (of the loss on inner splits, see
-        `inner_turn`) and `more_frozen` (a rival that froze more and still won, or None).
+        `inner_turn`), `above_chance` (how far the held-out log loss is above that of the shares of
+        the classes, or None) and `more_frozen` (a rival that froze more and still won, or None).
     """
     metric = results["primary_metric"]
     names = [name for name in dict.fromkeys([metric, "log_loss"]) if name in results["scores"]]
     gaps = {name: gap for name in names if (gap := _gap(results, name))}
     turn = inner_turn(histories, results["num_folds"])
-    winner = _more_frozen(results, [*_grid_rivals(results), *rivals])
+    above, winner = _above_chance(results), _more_frozen(results, [*_grid_rivals(results), *rivals])
     return {
-        "verdict": _verdict(results, gaps, turn, winner),
+        "verdict": "overfits" if above or winner else _verdict(results, gaps, turn),
         "metric": metric,
         "gaps": gaps,
         "turn": turn,
+        "above_chance": above,
         "more_frozen": winner,
     }
 
@@ -99,12 +101,10 @@ def _verdict(
     results: Mapping[str, Any],
     gaps: Mapping[str, Mapping[str, Any]],
     turn: Mapping[str, Any] | None,
-    winner: Mapping[str, Any] | None,
 ) -> Finding:
-    if winner or (turn and turn["turned"] and not results["config"]["early_stopping"]):
-        return "overfits"
     if turn and turn["turned"]:
-        return "stopped in time"  # early stopping put back the weights of each fold's best epoch
+        # Early stopping put back the weights of each fold's best epoch.
+        return "stopped in time" if results["config"]["early_stopping"] else "overfits"
     known = {name: gap for name, gap in gaps.items() if gap["interval"]}
     if any(_sign(results, name) * _nearer(gap["interval"], results, name) > 0 for name, gap in known.items()):
         return "gap"
@@ -138,6 +138,25 @@ def _gap(results: Mapping[str, Any], metric: str) -> dict[str, Any] | None:
         "p": found.p if found and not math.isnan(found.p) else None,
         "num_folds": len(known),
     }
+
+
+def _above_chance(results: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Find a held-out log loss above that of a constant answer, while that on training rows is below.
+
+    Training starts near that constant answer, so the loss on held-out rows has risen since.
+    """
+    counts = np.asarray(list(results["dataset"]["class_counts"].values()), dtype=np.float64)
+    if "log_loss" not in results["scores"] or not counts.sum():
+        return None
+    shares = counts[counts > 0] / counts.sum()
+    chance = float(-(shares * np.log(shares)).sum())
+    done = [fold for fold in results["folds"] if fold["status"] == "done"]
+    losses = [(fold["train_scores"].get("log_loss"), fold["scores"].get("log_loss")) for fold in done]
+    known = [(train, valid) for train, valid in losses if train is not None and valid is not None]
+    found = corrected([valid - chance for _, valid in known], results["num_folds"])
+    if not found or found.interval[0] <= 0 or np.mean([train for train, _ in known]) >= chance:
+        return None
+    return {"chance": chance, "mean": found.mean, "interval": list(found.interval)}
 
 
 def _curves(epochs: History) -> Floats:

@@ -4,7 +4,6 @@ Drawn through matplotlib's objects, so that nobody's pyplot state is touched, an
 date or version, so that the same numbers give the same file.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -19,6 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.run_folder import read_histories
 from hf_transfer.tables import metric_name, setting, shown_metrics
 
 # Okabe and Ito's palette, told apart by colour-blind readers too.
@@ -71,16 +71,6 @@ def save(figure: Figure, path: Path) -> None:
         part, format="png", dpi=140, bbox_inches="tight", pad_inches=0.08, metadata={"Software": None}
     )
     part.replace(path)
-
-
-def read_histories(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """Read each fold's epochs, by the fold's name; folds without any are left out."""
-    paths = sorted(folder.glob("*/history.jsonl"))
-    histories = {
-        path.parent.name: [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
-        for path in paths
-    }
-    return {name: epochs for name, epochs in histories.items() if epochs}
 
 
 def fold_scores(results: dict[str, Any]) -> Figure | None:
@@ -248,6 +238,11 @@ def _draw_score(axes: Axes, row: int, score: dict[str, Any]) -> None:
         axes.plot(
             score["interval"], [below, below], color=BLUE, alpha=0.4, linewidth=5, solid_capstyle="butt",
             label="95 % interval",
+        )  # fmt: skip
+    if score.get("conservative_interval"):
+        axes.plot(
+            score["conservative_interval"], [below, below], color=BLUE, linewidth=1.2, marker="|",
+            label="conservative 95 % interval",
         )  # fmt: skip
     if score["pooled"] is not None:
         axes.plot(

@@ -167,6 +167,10 @@ class ClassificationScorer(Scorer):
         )
         return labels, predictions
 
+    def labels_and_probabilities(self, table: pa.Table) -> tuple[Ids, Floats]:
+        """Give the true class of each row, (n,), and the probabilities of all classes, (n, c)."""
+        return self._ids(table)[0], self._probabilities(table)
+
     def _probabilities(self, table: pa.Table) -> Floats:
         logits = _column(table, "logits")
         lengths = pc.unique(pc.list_value_length(logits)).to_pylist()
@@ -238,7 +242,7 @@ class TaggingScorer(Scorer):
         place = {name: i for i, name in enumerate(self.types)}
         counts = np.zeros((len(references), len(self.types), 3), dtype=np.int64)
         for row, (reference, prediction) in enumerate(zip(references, predictions, strict=True)):
-            true, predicted = _spans(reference), _spans(prediction)
+            true, predicted = entity_spans(reference), entity_spans(prediction)
             for column, spans in enumerate((true & predicted, predicted, true)):
                 for _, _, name in spans:
                     counts[row, place[name], column] += 1
@@ -317,7 +321,7 @@ def over_folds(scores: Sequence[float | None]) -> dict[str, Any]:
     }
 
 
-def _spans(tags: Sequence[str]) -> set[tuple[int, int, str]]:
+def entity_spans(tags: Sequence[str]) -> set[tuple[int, int, str]]:
     """Find the entities of a row: a B- and the I- of its type that follow it, as (start, end, type)."""
     spans = set()
     start = None

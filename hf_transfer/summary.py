@@ -15,7 +15,9 @@ from hf_transfer.config import RunConfig
 from hf_transfer.environment import command, device_name, versions
 from hf_transfer.layers import freeze_table
 from hf_transfer.models import head_note
+from hf_transfer.overfitting import diagnose
 from hf_transfer.results import CrossValidationResult, FoldResult
+from hf_transfer.run_folder import read_histories
 from hf_transfer.schedule import freeze_for
 from hf_transfer.scorers import over_folds, summarise
 from hf_transfer.study import Study
@@ -79,6 +81,9 @@ def build_results(
         "command": command(),
         "final": final,
     }
+    histories = read_histories(study.folder.path / values["folds_path"])
+    records = {"folds": [asdict(result) for result in results]}
+    values["overfitting"] = diagnose(values | records, histories)
     return CrossValidationResult(values, tuple(results), predictions)
 
 

@@ -3,15 +3,19 @@
 import html
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from markupsafe import Markup
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config import RunConfig
 
 UNDEFINED = "n/a"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", re.ASCII)
+
+_SETTINGS = frozenset(field.name for field in fields(RunConfig))
 
 _METRIC_NAMES = {
     "accuracy": "accuracy",
@@ -83,6 +87,24 @@ def setting(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def varying_settings(grid: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Name the settings of a run that differ between the entries of a grid, in their order there."""
+    names = [name for name in grid[0] if name in _SETTINGS]
+    return [name for name in names if len({setting_of(entry, name) for entry in grid}) > 1]
+
+
+def setting_of(entry: Mapping[str, Any], name: str) -> str:
+    """Write a setting of a grid's entry; `trainable` is told by its specification."""
+    value = entry[name]
+    return setting(value["spec"] if isinstance(value, Mapping) else value)
+
+
+def configuration_name(entry: Mapping[str, Any], grid: Sequence[Mapping[str, Any]]) -> str:
+    """Name an entry of a grid by the settings that vary: `learning_rate=0.01, weight_decay=0`."""
+    names = varying_settings(grid) or ["learning_rate"]
+    return ", ".join(f"{name}={setting_of(entry, name)}" for name in names)
 
 
 def metric_name(name: str, task: str = "") -> str:
@@ -189,7 +211,7 @@ def escape(value: Any) -> Markup:
         return value
     if value is None:
         return Markup(UNDEFINED)
-    text = _MARKDOWN.sub(r"\\\1", re.sub(r"\s+", " ", _public(str(value))))
+    text = _MARKDOWN.sub(r"\\\1", re.sub(r"\s+", " ", public(str(value))))
     return Markup(html.escape(text, quote=False))
 
 
@@ -203,7 +225,7 @@ def code(value: Any) -> Markup:
 
 def fence(text: str, language: str = "") -> Markup:
     """Set lines as a block of code, with a fence longer than any inside."""
-    text = _public(text).replace("<!-- hf-transfer:", "<!--hf-transfer:")
+    text = public(text).replace("<!-- hf-transfer:", "<!--hf-transfer:")
     ticks = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
     return Markup(f"{ticks}{language}\n{text}\n{ticks}")
 
@@ -230,10 +252,11 @@ def link(name: str, folder: str, hub: bool) -> Markup:
 
 def one_line(value: Any) -> str:
     """Write a value on one line, without what should not be published or would hide letters."""
-    return " ".join(_public(str(value)).split())
+    return " ".join(public(str(value)).split())
 
 
-def _public(text: str) -> str:
+def public(text: str) -> str:
+    """Leave out homes, tokens and letters that hide others."""
     for pattern, replacement in _PRIVATE:
         text = pattern.sub(replacement, text)
     return text
