@@ -13,7 +13,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError
 from hf_transfer.paired import Interval, Pair, adjusted, pair_folds
 from hf_transfer.results import plain, read_results
-from hf_transfer.scorers import Floats, Scorer, scorer_of
+from hf_transfer.scorers import Floats, Scorer, sampling_units, scorer_of
 from hf_transfer.statistics import bootstrap_interval, mcnemar
 from hf_transfer.tables import (
     aligned,
@@ -187,10 +187,10 @@ def _p_values(pair: Pair) -> str:
 
 
 def _advice(pair: Pair) -> str:
-    if pair.interval is None:
+    if len(pair.differences) < 2:
         return "a test needs two or more folds that both finished"
     if pair.times_the_rows is None:
-        return "as the folds do not differ in it, no test can judge it"
+        return "as every fold differs by the same, no test can judge it"
     if pair.times_the_rows > _MOST_TIMES:
         times = f"more than {_MOST_TIMES:,}"
     else:
@@ -215,18 +215,14 @@ def _right_rows(first: pa.Table, second: pa.Table) -> dict[str, Any]:
 
 def _paired_bootstrap(run: Run, metric: str, tables: Sequence[pa.Table]) -> dict[str, Any]:
     """Resample units once for both runs; the interval is that of the difference of pooled scores."""
-    score_first, score_second = (run.scorer.resampler(table) for table in tables)
+    score_first, score_second = (run.scorer.resampler(table, [metric]) for table in tables)
 
     def difference(weights: Floats) -> dict[str, Floats]:
         return {metric: score_second(weights)[metric] - score_first(weights)[metric]}
 
-    unit, column = ("group", "unit") if "unit" in tables[0].column_names else (run.scorer.unit, "row_id")
-    intervals = bootstrap_interval(
-        difference,
-        tables[0]["fold"].to_numpy(),
-        units=tables[0][column].to_numpy(),
-        seed=run.results["config"]["seed"],
-    )
+    unit, units = sampling_units(tables[0], run.scorer)
+    folds, seed = tables[0]["fold"].to_numpy(), run.results["config"]["seed"]
+    intervals = bootstrap_interval(difference, folds, units=units, seed=seed)
     pooled = [run.scorer.pooled(table)[metric] for table in tables]
     known = None if None in pooled else pooled[1] - pooled[0]  # type: ignore[operator]
     return {"difference": known, "interval": intervals[metric], "unit": unit}

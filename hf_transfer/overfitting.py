@@ -1,11 +1,10 @@
-"""Does a run overfit? From its folds, its epochs and runs that froze more. numpy and scipy only.
+"""Does a run overfit? From its folds, its epochs and runs that froze more. No torch.
 
 A gap between training and held-out rows alone is no overfitting: networks that fit every training
 row can still be the best there are. It is called so only when more training makes unseen rows worse,
 or has made them worse than no model, or when freezing more makes them better.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.paired import corrected, paired_scores
+from hf_transfer.paired import corrected, folds_of, paired_scores
 from hf_transfer.statistics import corrected_error
 
 Floats = NDArray[np.float64]
@@ -49,7 +48,7 @@ def diagnose(
     metric = results["primary_metric"]
     names = [name for name in dict.fromkeys([metric, "log_loss"]) if name in results["scores"]]
     gaps = {name: gap for name in names if (gap := _gap(results, name))}
-    turn = inner_turn(histories, results["num_folds"])
+    turn = inner_turn(histories, folds_of(results["folds"]))
     above, winner = _above_chance(results), _more_frozen(results, [*_grid_rivals(results), *rivals])
     return {
         "verdict": "overfits" if above or winner else _verdict(results, gaps, turn),
@@ -61,7 +60,7 @@ def diagnose(
     }
 
 
-def inner_turn(histories: Mapping[str, History], num_folds: int) -> dict[str, Any] | None:
+def inner_turn(histories: Mapping[str, History], num_folds: float) -> dict[str, Any] | None:
     """Measure how far the loss on inner splits has risen from its lowest point to the last epoch.
 
     Each fold's lowest point is where the mean of the *other* folds' losses is lowest. A fold's own
@@ -128,14 +127,14 @@ def _gap(results: Mapping[str, Any], metric: str) -> dict[str, Any] | None:
     if not known:
         return None
     differences = [train - valid for train, valid in known]
-    found = corrected(differences, results["num_folds"])
+    found = corrected(differences, folds_of(results["folds"]))
     train, valid = (float(column) for column in np.mean(known, axis=0))
     return {
         "train": train,
         "valid": valid,
         "mean": float(np.mean(differences)),
         "interval": list(found.interval) if found else None,
-        "p": found.p if found and not math.isnan(found.p) else None,
+        "p": found.p if found else None,
         "num_folds": len(known),
     }
 
@@ -153,7 +152,7 @@ def _above_chance(results: Mapping[str, Any]) -> dict[str, Any] | None:
     done = [fold for fold in results["folds"] if fold["status"] == "done"]
     losses = [(fold["train_scores"].get("log_loss"), fold["scores"].get("log_loss")) for fold in done]
     known = [(train, valid) for train, valid in losses if train is not None and valid is not None]
-    found = corrected([valid - chance for _, valid in known], results["num_folds"])
+    found = corrected([valid - chance for _, valid in known], folds_of(results["folds"]))
     if not found or found.interval[0] <= 0 or np.mean([train for train, _ in known]) >= chance:
         return None
     return {"chance": chance, "mean": found.mean, "interval": list(found.interval)}
@@ -191,7 +190,7 @@ def _more_frozen(results: Mapping[str, Any], rivals: Sequence[Rival]) -> dict[st
         if rival.parameters >= results["trainable"]["parameters"] or len(pairs) < 2:
             continue
         ahead = [_sign(results, metric) * (theirs - ours) for ours, theirs in pairs.values()]
-        error = corrected_error(ahead, results["num_folds"])
+        error = corrected_error(ahead, folds_of(results["folds"]))
         if (mean := float(np.mean(ahead))) > error:
             found.append((mean, {"name": rival.name, "ahead": mean, "error": error}))
     return max(found, key=lambda one: one[0])[1] if found else None

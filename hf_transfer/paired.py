@@ -1,10 +1,9 @@
 """Two configurations on the same folds: the difference of their scores, and whether it is one.
 
-numpy and scipy only; what is said about it in words is in `compare`.
+No torch; what is said about it in words is in `compare`.
 """
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -13,6 +12,7 @@ import numpy as np
 from scipy import special
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.scorers import effective_folds
 from hf_transfer.statistics import CorrectedT, corrected_error, corrected_resampled_t, holm
 
 LEVEL = 0.05  # of an adjusted p, below which a difference is called one
@@ -32,12 +32,13 @@ class Pair:
         second: Name of the other.
         metric: What both were scored by.
         higher_is_better: Whether more of it is better.
-        num_folds: Folds of one repeat, k.
+        num_folds: Folds of one repeat, k, by the sizes of the folds.
         differences: Second minus first, by the fold's name.
         left_out: Folds that one of the two did not finish, or has no score for.
         mean: Of the differences; None without any.
-        interval: Corrected 95 % interval of the mean; None with fewer than two folds.
-        p: Corrected two-sided p; None where it is undefined.
+        interval: Corrected 95 % interval of the mean; None with fewer than two folds, or where all
+            differ by the same.
+        p: Corrected two-sided p; None where there is no interval.
         p_adjusted: The same by Holm's rule over all pairs that were compared.
         times_the_rows: How many times as many rows might settle a difference of this size; rough.
         rows: For classes, McNemar's exact test over the out-of-fold rows of the first repeat.
@@ -48,7 +49,7 @@ class Pair:
     second: str
     metric: str
     higher_is_better: bool
-    num_folds: int
+    num_folds: float
     differences: dict[str, float]
     left_out: tuple[str, ...]
     mean: float | None
@@ -77,9 +78,9 @@ def pair_folds(
     Args:
         first: Name and fold records of one.
         second: Name and fold records of the other.
-        results: What results.json holds of a run on these folds: its metric and number of folds.
+        results: What results.json holds of a run on these folds: its metric, and what is better.
     """
-    metric, num_folds = results["primary_metric"], results["num_folds"]
+    metric, num_folds = results["primary_metric"], folds_of(first[1])
     scores = paired_scores(first[1], second[1], metric)
     differences = {name: theirs - ours for name, (ours, theirs) in scores.items()}
     found = corrected(list(differences.values()), num_folds)
@@ -94,7 +95,7 @@ def pair_folds(
         left_out=tuple(name for name in everywhere if name not in differences),
         mean=float(np.mean(list(differences.values()))) if differences else None,
         interval=found.interval if found else None,
-        p=found.p if found and not math.isnan(found.p) else None,
+        p=found.p if found else None,
     )
 
 
@@ -121,16 +122,22 @@ def paired_scores(
     return {name: (score, of_second[name]) for name, score in of_first.items() if name in of_second}
 
 
-def corrected(values: Sequence[float], num_folds: int) -> CorrectedT | None:
-    """Test the mean of fold values against 0; None where fewer than two folds can say nothing.
+def corrected(values: Sequence[float], num_folds: float) -> CorrectedT | None:
+    """Test the mean of fold values against 0; None where fewer than two values, or equal ones, say nothing.
 
-    p is NaN when all values are equal and not 0.
+    Args:
+        values: Paired differences, or scores less what they are held against, one a fold and repeat.
+        num_folds: Folds of one repeat, k; see `folds_of`.
     """
-    if len(values) < 2 or num_folds < 2:
+    if len(values) < 2 or num_folds < 2 or corrected_error(values, num_folds) == 0:
         return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # NaN says the same
-        return corrected_resampled_t(values, num_folds)
+    return corrected_resampled_t(values, num_folds)
+
+
+def folds_of(folds: Sequence[Fold]) -> float:
+    """Give the k that the correction for shared training rows needs, from the sizes of finished folds."""
+    sizes = [(fold["num_train"], fold["num_valid"]) for fold in folds if fold["status"] == "done"]
+    return effective_folds(sizes) if sizes else math.nan
 
 
 def _times_the_rows(pair: Pair, num_pairs: int) -> float | None:

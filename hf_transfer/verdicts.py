@@ -10,7 +10,7 @@ from typing import Any
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.compare import Run, sentence
 from hf_transfer.overfitting import diagnose
-from hf_transfer.paired import Pair, adjusted, pair_folds
+from hf_transfer.paired import LEVEL, Pair
 from hf_transfer.tables import configuration_name, interval, metric_name, number, probability, setting
 from hf_transfer.wording import count
 
@@ -88,29 +88,22 @@ def settings(results: Results) -> Verdict:
         rate = f"learning_rate={setting(results['config']['learning_rate'])}"
         return Verdict(question, "not measured", f"Only {spec} with {rate} was tried.")
     best = next(entry for entry in grid if entry["best"])
-    pairs = grid_pairs(results)
-    level = [pair for pair in pairs if pair.verdict in ("can't tell", "same")]
+    others = [entry for entry in grid if entry is not best]
+    worse = [entry for entry in others if _is_worse(entry)]
+    level = [entry for entry in others if not _is_worse(entry)]
     score = f"{number(best['scores'][metric]['mean'])} {metric_name(metric, results['task'])}"
     words = [
         f"{configuration_name(best, grid)} has the best mean of {len(grid)}, {score}, chosen on these folds."
     ]
-    if worse := [pair for pair in pairs if pair.verdict == "second is better"]:
-        words.append(f"Worse than it: {_listed(worse)}.")
+    if best.get("bbc") is not None:
+        words.append(f"Corrected for the choice, that is {number(best['bbc'])}.")
+    if worse:
+        words.append(f"Worse than it: {_listed(worse, grid)}.")
     if level:
-        words.append(f"Can't be told from it with this much data: {_listed(level)}.")
+        words.append(f"Can't be told from it with this much data: {_listed(level, grid)}.")
     words += [_edge(best, grid), "" if "trainable" in best else f"Of the layers, only {spec} was tried."]
     answer = f"can't tell {len(level) + 1} of {len(grid)} apart" if level else configuration_name(best, grid)
     return Verdict(question, answer, " ".join(filter(None, words)))
-
-
-def grid_pairs(results: Results) -> tuple[Pair, ...]:
-    """Compare each configuration of a grid with the best one, on the same folds."""
-    grid = results["grid"]
-    best = next(entry for entry in grid if entry["best"])
-    named = [(configuration_name(entry, grid), entry["folds"]) for entry in grid if entry is not best]
-    return adjusted(
-        [pair_folds(one, (configuration_name(best, grid), best["folds"]), results) for one in named]
-    )
 
 
 def overfits(results: Results, found: Mapping[str, Any]) -> Verdict:
@@ -181,15 +174,22 @@ def _chance(results: Results) -> str:
     )
 
 
-def _listed(pairs: Sequence[Pair]) -> str:
-    more = f"; and {len(pairs) - _MOST_NAMED} more" if len(pairs) > _MOST_NAMED else ""
-    return "; ".join(map(_behind, pairs[:_MOST_NAMED])) + more
+def _is_worse(entry: Mapping[str, Any]) -> bool:
+    """Whether a configuration is behind the best by more than chance, with p adjusted for their number."""
+    p = entry.get("p_holm")
+    return p is not None and p < LEVEL
 
 
-def _behind(pair: Pair) -> str:
-    """Name a configuration of a grid and how far it is behind the best."""
-    by = "" if pair.mean is None else f" (by {number(abs(pair.mean))}, p {probability(pair.p_adjusted)})"
-    return f"{pair.first}{by}"
+def _listed(entries: Sequence[Mapping[str, Any]], grid: Sequence[Mapping[str, Any]]) -> str:
+    """Name configurations of a grid, and how far they are behind the best."""
+    named = []
+    for entry in entries[:_MOST_NAMED]:
+        behind, p = entry.get("behind"), entry.get("p_holm")
+        tested = "" if p is None else f", p {probability(p)}"
+        by = "" if behind is None else f" (by {number(behind)}{tested})"
+        named.append(f"{configuration_name(entry, grid)}{by}")
+    more = f"; and {len(entries) - _MOST_NAMED} more" if len(entries) > _MOST_NAMED else ""
+    return "; ".join(named) + more
 
 
 def _edge(best: Mapping[str, Any], grid: Sequence[Mapping[str, Any]]) -> str:
@@ -259,8 +259,8 @@ def _gaps(results: Results, found: Mapping[str, Any]) -> str:
         ends = "" if low is None else f" ({number(low)} to {number(high)})"
         called = metric_name(name, results["task"]) + ("" if up else " (lower is better)")
         parts.append(
-            f"{called} is {number(gap['train'])} on training rows and {number(gap['valid'])} on held-out rows, "
-            f"a gap of {number(gap['mean'])}{ends}"
+            f"{called} is {number(gap['train'])} on training rows and {number(gap['valid'])} on held-out "
+            f"rows, a gap of {number(gap['mean'])}{ends}"
         )
     gaps = "; ".join(parts)
     tail = {"gap": ", which by itself is not overfitting", "no sign": ", which may be nothing"}

@@ -14,19 +14,23 @@ HEAVY = {"torch", "transformers", "timm", "torchvision"}
 LIGHT = [
     *("__init__", "_guard", "errors", "config", "results", "statistics", "metrics", "scorers", "cli", "card"),
     *("card_merge", "hub", "hub_client", "hub_files", "plots", "tables", "resources"),
-    *("run_folder", "environment", "wording", "network", "cache", "describe"),
+    *("run_folder", "environment", "wording", "network", "cache", "describe", "calibration", "grid"),
+    *("paired", "overfitting", "compare", "verdicts", "report/__init__", "report/page", "report/hard_rows"),
+    *("report/originals", "report/pictures"),
 ]
 
 # From top to bottom: a module imports only from its own line or from lines below it.
 ORDER = [
     {"cli", "__main__"},
-    {"describe", "inference", "doctor"},
+    {"describe", "inference", "doctor", "report"},
     {
         "card",
         "card_merge",
         "hub",
         "hub_client",
         "hub_files",
+        "compare",
+        "verdicts",
         "plots",
         "tables",
         "resources",
@@ -35,6 +39,7 @@ ORDER = [
     },
     {"cross_validation"},
     {"summary"},
+    {"calibration", "grid", "overfitting", "paired"},
     {"study"},
     {"heads"},
     {"training", "scoring", "solvers", "tracking"},
@@ -113,6 +118,9 @@ def test_every_public_module_checks_the_packages_name():
         "from hf_transfer.tasks import task_class; task_class('text-classification')",
         "from hf_transfer.card import write_card",
         "from hf_transfer.cli import main; main(['cache'])",
+        "from hf_transfer.compare import compare_runs",
+        "from hf_transfer.report import write_report",
+        "from hf_transfer.report.pictures import draw_pictures",
     ],
 )
 def test_torch_stays_out(code):

@@ -41,8 +41,8 @@ def draw_pictures(results: Results, histories: Mapping[str, History]) -> list[Pi
         (
             lambda: plots.fold_scores(results), "Each fold",
             _folds_alt(results, metric),
-            "A dot is a fold. Of the intervals below the dots, the thick one resamples rows and is optimistic; a "
-            "thin one allows for other training rows too and is conservative.",
+            "A dot is a fold. Of the intervals below the dots, the thick one resamples rows and is "
+            "optimistic; a thin one allows for other training rows too and is conservative.",
         ),
         (
             lambda: grid_map(results) or plots.grid_scores(results), "The configurations that were tried",

@@ -1,6 +1,8 @@
 """Intervals of scores by drawing rows again."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -63,63 +65,78 @@ def bootstrap_interval(
         >>> found["difference"][0] > 0, found["first"][0] < 0.8 < found["first"][1]
         (True, True)
     """
-    _check_settings(num_resamples, level, seed)
-    columns, starts, sizes = _strata(folds, units)
+    if not 0 < level < 1:
+        raise ConfigError(f"level must lie between 0 and 1, such as 0.95, got {level}.")
+    strata = Strata.of(folds, units)
     draws: dict[str, list[Floats]] = {}
-    for weights in _resamples(columns, starts, sizes, num_resamples=num_resamples, seed=seed):
+    for weights in strata.resamples(num_resamples, seed):
         for name, values in statistic(weights).items():
             draws.setdefault(name, []).append(np.asarray(values, dtype=np.float64))
-    if sizes.max() < 2:  # every resample is the data itself: an interval of no width would be a lie
+    if strata.fixed:  # every resample is the data itself: an interval of no width would be a lie
         return dict.fromkeys(draws)
     return {name: _percentiles(np.concatenate(chunks), level) for name, chunks in draws.items()}
 
 
-def _check_settings(num_resamples: int, level: float, seed: int) -> None:
-    if num_resamples < 1:
-        raise ConfigError(f"num_resamples must be 1 or more, got {num_resamples}.")
-    if not 0 < level < 1:
-        raise ConfigError(f"level must lie between 0 and 1, such as 0.95, got {level}.")
-    if seed < 0:
-        raise ConfigError(f"seed must be 0 or more, got {seed}.")
+@dataclass(frozen=True)
+class Strata:
+    """What a resample may exchange: units, in the order of their folds.
 
+    Attributes:
+        columns: Place of each row's unit, (n,).
+        starts: Place of the first unit of each place's fold, (number of units,).
+        sizes: Number of units of each place's fold, (number of units,).
+    """
 
-def _strata(
-    folds: ArrayLike, units: ArrayLike | None
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-    """Order the units by fold; give each row's place, and each place's fold's start and size."""
-    folds = np.asarray(folds)
-    names = np.arange(len(folds)) if units is None else np.asarray(units)
-    if not len(folds) or names.shape != folds.shape:
-        raise DataError(
-            f"Expected one unit for each of one or more rows, got {len(folds)} folds and {len(names)} units."
-        )
-    _, first_rows, unit_of_row = np.unique(names, return_index=True, return_inverse=True)
-    order = np.argsort(folds[first_rows], kind="stable")
-    places = np.empty_like(order)
-    places[order] = np.arange(len(order))
-    _, starts, counts = np.unique(folds[first_rows][order], return_index=True, return_counts=True)
-    return places[unit_of_row], np.repeat(starts, counts), np.repeat(counts, counts)
+    columns: NDArray[np.intp]
+    starts: NDArray[np.intp]
+    sizes: NDArray[np.intp]
 
+    @classmethod
+    def of(cls, folds: ArrayLike, units: ArrayLike | None) -> Self:
+        """Order the units by fold; a unit belongs to the fold of its first row.
 
-def _resamples(
-    columns: NDArray[np.intp],
-    starts: NDArray[np.intp],
-    sizes: NDArray[np.intp],
-    *,
-    num_resamples: int,
-    seed: int,
-) -> Iterator[Floats]:
-    """Yield weights (b, n) until `num_resamples` rows were given."""
-    rng = np.random.Generator(np.random.PCG64(seed))
-    num_units = len(starts)
-    chunk = max(1, CHUNK // len(columns))
-    for done in range(0, num_resamples, chunk):
-        b = min(chunk, num_resamples - done)
-        # One row of `random` a resample, whatever its chunk: the draws do not depend on the chunk.
-        drawn = starts + (rng.random((b, num_units)) * sizes).astype(np.intp)
-        drawn += num_units * np.arange(b)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=b * num_units).reshape(b, num_units)
-        yield counts.astype(np.float64)[:, columns]
+        Raises:
+            DataError: If there are no rows, or `units` does not have one entry a row.
+        """
+        folds = np.asarray(folds)
+        names = np.arange(len(folds)) if units is None else np.asarray(units)
+        if not len(folds) or names.shape != folds.shape:
+            raise DataError(
+                "Expected one unit for each of one or more rows, "
+                f"got {len(folds)} folds and {len(names)} units."
+            )
+        _, first_rows, unit_of_row = np.unique(names, return_index=True, return_inverse=True)
+        order = np.argsort(folds[first_rows], kind="stable")
+        places = np.empty_like(order)
+        places[order] = np.arange(len(order))
+        _, starts, counts = np.unique(folds[first_rows][order], return_index=True, return_counts=True)
+        return cls(places[unit_of_row], np.repeat(starts, counts), np.repeat(counts, counts))
+
+    @property
+    def fixed(self) -> bool:
+        """Whether no fold has two units to exchange."""
+        return int(self.sizes.max()) < 2
+
+    def resamples(self, num_resamples: int, seed: int) -> Iterator[Floats]:
+        """Draw as many units from each fold as it has; yield weights (b, n) until all were given.
+
+        Raises:
+            ConfigError: If `num_resamples` or `seed` is out of range.
+        """
+        if num_resamples < 1:
+            raise ConfigError(f"num_resamples must be 1 or more, got {num_resamples}.")
+        if seed < 0:
+            raise ConfigError(f"seed must be 0 or more, got {seed}.")
+        rng = np.random.Generator(np.random.PCG64(seed))
+        num_units = len(self.starts)
+        chunk = max(1, CHUNK // len(self.columns))
+        for done in range(0, num_resamples, chunk):
+            b = min(chunk, num_resamples - done)
+            # One row of `random` a resample, whatever its chunk: the draws do not depend on the chunk.
+            drawn = self.starts + (rng.random((b, num_units)) * self.sizes).astype(np.intp)
+            drawn += num_units * np.arange(b)[:, None]
+            counts = np.bincount(drawn.ravel(), minlength=b * num_units).reshape(b, num_units)
+            yield counts.astype(np.float64)[:, self.columns]
 
 
 def _percentiles(values: Floats, level: float) -> Interval | None:

@@ -26,7 +26,7 @@ class CorrectedT(NamedTuple):
 
 
 def corrected_resampled_t(
-    differences: ArrayLike, num_folds: int, *, level: float = 0.95, alternative: Alternative = "two-sided"
+    differences: ArrayLike, num_folds: float, *, level: float = 0.95, alternative: Alternative = "two-sided"
 ) -> CorrectedT:
     """Test whether paired fold differences have mean 0, allowing for shared training rows.
 
@@ -37,7 +37,7 @@ def corrected_resampled_t(
 
     Args:
         differences: Score of one configuration minus the other's, one a fold and repeat, (J,).
-        num_folds: Folds of one repeat, k.
+        num_folds: Folds of one repeat, k; where sizes differ, 1 + training rows / held-out rows.
         level: Coverage of the interval, which has two sides whatever the alternative.
         alternative: What p speaks against 0 for: a mean that differs, is "greater" or is "less".
 
@@ -46,7 +46,7 @@ def corrected_resampled_t(
         1 if they are 0 and NaN, with a warning, if they are not.
 
     Raises:
-        ConfigError: If `num_folds` is below 2, `level` is not between 0 and 1, or `alternative` is
+        ConfigError: If `num_folds` is not above 1, `level` is not between 0 and 1, or `alternative` is
             not one of the three.
         DataError: If there are fewer than two differences, or one is not finite.
 
@@ -75,7 +75,7 @@ def corrected_resampled_t(
     return CorrectedT(mean, (mean - margin, mean + margin), 2 * tail if alternative == "two-sided" else tail)
 
 
-def corrected_error(differences: ArrayLike, num_folds: int) -> float:
+def corrected_error(differences: ArrayLike, num_folds: float) -> float:
     """Estimate the standard error of a mean over folds, allowing for shared training rows.
 
     The correction adds n_test / n_train, here 1 / (k - 1), to the share 1 / J that each of J
@@ -84,13 +84,13 @@ def corrected_error(differences: ArrayLike, num_folds: int) -> float:
 
     Args:
         differences: Paired differences, or the scores of one configuration, one a fold and repeat, (J,).
-        num_folds: Folds of one repeat, k.
+        num_folds: Folds of one repeat, k; where sizes differ, 1 + training rows / held-out rows.
 
     Returns:
         The error in the unit of the differences; 0 when they are all equal.
 
     Raises:
-        ConfigError: If `num_folds` is below 2.
+        ConfigError: If `num_folds` is not above 1.
         DataError: If there are fewer than two differences, or one is not finite.
 
     References:
@@ -103,15 +103,15 @@ def corrected_error(differences: ArrayLike, num_folds: int) -> float:
     return _corrected_error(_checked_differences(differences, num_folds), num_folds)
 
 
-def _corrected_error(values: Floats, num_folds: int) -> float:
+def _corrected_error(values: Floats, num_folds: float) -> float:
     if np.ptp(values) <= SAME:
         return 0.0
     return float(np.sqrt(values.var(ddof=1) * (1 / len(values) + 1 / (num_folds - 1))))
 
 
-def _checked_differences(differences: ArrayLike, num_folds: int) -> Floats:
-    if num_folds < 2:
-        raise ConfigError(f"num_folds must be 2 or more, got {num_folds}.")
+def _checked_differences(differences: ArrayLike, num_folds: float) -> Floats:
+    if not num_folds > 1:
+        raise ConfigError(f"num_folds must be above 1, got {num_folds}: rows are learned from and held out.")
     values: NDArray[Any] = np.asarray(differences, dtype=np.float64)
     if values.ndim != 1 or len(values) < 2:
         raise DataError(
@@ -137,7 +137,7 @@ def _p_without_spread(mean: float) -> float:
     return float("nan")
 
 
-def one_standard_error(differences: ArrayLike, costs: ArrayLike, num_folds: int) -> int:
+def one_standard_error(differences: ArrayLike, costs: ArrayLike, num_folds: float) -> int:
     """Choose the cheapest configuration that is not clearly worse than the best.
 
     Not clearly: its mean shortfall is at most one corrected standard error of that shortfall. Both
@@ -153,7 +153,7 @@ def one_standard_error(differences: ArrayLike, costs: ArrayLike, num_folds: int)
         The line of the chosen configuration. Of equal costs, the smaller mean shortfall; then the first.
 
     Raises:
-        ConfigError: If `num_folds` is below 2.
+        ConfigError: If `num_folds` is not above 1.
         DataError: If `differences` is not (m, J) with J of two or more finite values, a cost is
             missing or not finite, or every configuration is worse than the best by more than an
             error, so that the best's own line of zeros is not there.

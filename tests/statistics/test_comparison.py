@@ -70,7 +70,7 @@ def test_a_constant_difference_has_no_p_value():
         ([0.1], 5, DataError, r"two or more fold differences, got shape \(1,\)"),
         ([[0.1, 0.2]], 5, DataError, r"got shape \(1, 2\)"),
         ([0.1, float("nan")], 5, DataError, r"must be finite, got \[0\.1, nan\]"),
-        ([0.1, 0.2], 1, ConfigError, "num_folds must be 2 or more, got 1"),
+        ([0.1, 0.2], 1, ConfigError, "num_folds must be above 1, got 1"),
     ],
 )
 def test_differences_that_cannot_be_tested_are_refused(differences, num_folds, error, message):
