@@ -1,6 +1,6 @@
 """Two configurations on the same folds: the difference of their scores, and whether it is one.
 
-No torch; what is said about it in words is in `compare`.
+No torch; what is said about it in words is in `pair_words`.
 """
 
 import math
@@ -12,8 +12,7 @@ import numpy as np
 from scipy import special
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.scorers import effective_folds
-from hf_transfer.statistics import CorrectedT, corrected_error, corrected_resampled_t, holm
+from hf_transfer.statistics import CorrectedT, corrected_error, corrected_resampled_t, effective_folds, holm
 
 LEVEL = 0.05  # of an adjusted p, below which a difference is called one
 POWER = 0.8  # of the test that the number of rows is worked out for

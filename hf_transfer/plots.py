@@ -239,11 +239,6 @@ def _draw_score(axes: Axes, row: int, score: dict[str, Any]) -> None:
             score["interval"], [below, below], color=BLUE, alpha=0.4, linewidth=5, solid_capstyle="butt",
             label="95 % interval",
         )  # fmt: skip
-    if score.get("conservative_interval"):
-        axes.plot(
-            score["conservative_interval"], [below, below], color=BLUE, linewidth=1.2, marker="|",
-            label="conservative 95 % interval",
-        )  # fmt: skip
     if score["pooled"] is not None:
         axes.plot(
             [score["pooled"]] * 2, [below - 0.08, below + 0.08], color=BLUE, linewidth=2, label="pooled"

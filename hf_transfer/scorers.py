@@ -359,22 +359,6 @@ def sampling_units(table: pa.Table, scorer: Scorer) -> tuple[str, NDArray[Any]]:
     return unit, _array(table, column)
 
 
-def effective_folds(sizes: Sequence[tuple[int, int]]) -> float:
-    """Give the k for which 1 / (k - 1) is the mean of held-out over training rows.
-
-    It is the number of folds where these are of one size, and less where rows beside a held-out block
-    are not trained on, or training sets grow with time.
-
-    Args:
-        sizes: Number of training and of held-out rows of each fold.
-
-    Example:
-        >>> effective_folds([(80, 20)] * 5)
-        5.0
-    """
-    return 1 + 1 / float(np.mean([num_valid / num_train for num_train, num_valid in sizes]))
-
-
 def _conservative(
     scores: Sequence[float | None], num_folds: float, lowest: float, highest: float
 ) -> list[float] | None:

@@ -21,7 +21,8 @@ from hf_transfer.overfitting import diagnose
 from hf_transfer.results import CrossValidationResult, FoldResult
 from hf_transfer.run_folder import read_histories
 from hf_transfer.schedule import freeze_for
-from hf_transfer.scorers import effective_folds, over_folds, summarise
+from hf_transfer.scorers import over_folds, summarise
+from hf_transfer.statistics import effective_folds
 from hf_transfer.study import Study
 
 

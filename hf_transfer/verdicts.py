@@ -5,14 +5,17 @@ A card and a report show the same. "Can't tell" and "not measured" are answers t
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.compare import Run, sentence
 from hf_transfer.overfitting import diagnose
+from hf_transfer.pair_words import sentence
 from hf_transfer.paired import LEVEL, Pair
 from hf_transfer.tables import configuration_name, interval, metric_name, number, probability, setting
 from hf_transfer.wording import count
+
+if TYPE_CHECKING:
+    from hf_transfer.compare import Run  # which needs more than a card does
 
 Results = dict[str, Any]
 
@@ -41,7 +44,7 @@ def verdicts(
     results: Results,
     *,
     overfitting: Mapping[str, Any] | None = None,
-    against: Sequence[tuple[Run, Pair]] = (),
+    against: "Sequence[tuple[Run, Pair]]" = (),
 ) -> list[Verdict]:
     """Answer what can be answered from a run, and say of the rest what would answer it.
 
@@ -60,7 +63,7 @@ def verdicts(
     ]
 
 
-def good_start(results: Results, against: Sequence[tuple[Run, Pair]] = ()) -> Verdict:
+def good_start(results: Results, against: "Sequence[tuple[Run, Pair]]" = ()) -> Verdict:
     """Say whether starting from the pretrained weights was better than starting from random ones."""
     question = "Is the pretrained model a good start?"
     controls = [(run, pair) for run, pair in against if _is_control(results, run)]
@@ -110,7 +113,8 @@ def overfits(results: Results, found: Mapping[str, Any]) -> Verdict:
     """Say whether a run overfits; a gap between training and held-out rows alone is not it."""
     words = [_turned(found), _above_chance(found), _won(results, found), _gaps(results, found)]
     # The classes that are chosen may still be as right as they would be with less training.
-    only_odds = found["above_chance"] and not words[0] and not words[2]
+    turned = found["turn"] is not None and found["turn"]["turned"]
+    only_odds = found["above_chance"] and not (turned or found["more_frozen"])
     answer = "yes, in its probabilities" if only_odds else _ANSWERS[found["verdict"]]
     return Verdict("Does it overfit?", answer, " ".join(filter(None, words)))
 
@@ -135,7 +139,7 @@ def published(results: Results) -> Verdict:
     return Verdict(question, f"{final['kind']} weights", " ".join(words))
 
 
-def _others(results: Results, against: Sequence[tuple[Run, Pair]]) -> list[Verdict]:
+def _others(results: Results, against: "Sequence[tuple[Run, Pair]]") -> list[Verdict]:
     """Runs that were given for comparison, other than the one from random weights."""
     rest = [(run, pair) for run, pair in against if not _is_control(results, run)]
     answers = {"second is better": "yes", "first is better": "no, worse", "same": "the same"}
@@ -145,11 +149,11 @@ def _others(results: Results, against: Sequence[tuple[Run, Pair]]) -> list[Verdi
     ]
 
 
-def _is_control(results: Results, run: Run) -> bool:
+def _is_control(results: Results, run: "Run") -> bool:
     return bool(run.results["from_scratch"]) and not results["from_scratch"]
 
 
-def _other_settings(results: Results, run: Run) -> str:
+def _other_settings(results: Results, run: "Run") -> str:
     """Name the settings in which the control differs: then more than the start is compared."""
     mine, theirs = results["config"], run.results["config"]
     differ = [name for name in _SAME_BUDGET if mine.get(name) != theirs.get(name)]

@@ -15,8 +15,7 @@ LIGHT = [
     *("__init__", "_guard", "errors", "config", "results", "statistics", "metrics", "scorers", "cli", "card"),
     *("card_merge", "hub", "hub_client", "hub_files", "plots", "tables", "resources"),
     *("run_folder", "environment", "wording", "network", "cache", "describe", "calibration", "grid"),
-    *("paired", "overfitting", "compare", "verdicts", "report/__init__", "report/page", "report/hard_rows"),
-    *("report/originals", "report/pictures"),
+    *("paired", "overfitting", "compare", "pair_words", "verdicts", "report"),
 ]
 
 # From top to bottom: a module imports only from its own line or from lines below it.
@@ -30,6 +29,7 @@ ORDER = [
         "hub_client",
         "hub_files",
         "compare",
+        "pair_words",
         "verdicts",
         "plots",
         "tables",
