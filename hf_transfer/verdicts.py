@@ -45,6 +45,7 @@ def verdicts(
     *,
     overfitting: Mapping[str, Any] | None = None,
     against: "Sequence[tuple[Run, Pair]]" = (),
+    rank: Results | None = None,
 ) -> list[Verdict]:
     """Answer what can be answered from a run, and say of the rest what would answer it.
 
@@ -52,10 +53,11 @@ def verdicts(
         results: What results.json holds.
         overfitting: What `diagnose` found; when not given, what results.json says of it.
         against: Other runs on the same folds, with their difference from this run: the other first.
+        rank: What rank.json holds, if models were ranked on these rows.
     """
     found = overfitting or results.get("overfitting") or diagnose(results, {})
     return [
-        good_start(results, against),
+        good_start(results, against, rank),
         *_others(results, against),
         settings(results),
         overfits(results, found),
@@ -63,24 +65,54 @@ def verdicts(
     ]
 
 
-def good_start(results: Results, against: "Sequence[tuple[Run, Pair]]" = ()) -> Verdict:
+def good_start(
+    results: Results, against: "Sequence[tuple[Run, Pair]]" = (), rank: Results | None = None
+) -> Verdict:
     """Say whether starting from the pretrained weights was better than starting from random ones."""
     question = "Is the pretrained model a good start?"
-    controls = [(run, pair) for run, pair in against if _is_control(results, run)]
     if results["from_scratch"]:
         return Verdict(
             question, "not asked", f"This run started from random weights. {_chance(results)}".strip()
         )
-    if not controls:
-        how = (
-            "No run from random weights on the same folds was set beside it: train one with from_scratch, "
-            "and see hf-transfer report RUN --against OTHER."
-        )
-        return Verdict(question, "not measured", f"{_chance(results)} {how}".strip())
-    run, pair = controls[0]
-    answers = {"second is better": "yes", "first is better": "no, it harms", "same": "it changes nothing"}
-    words = [f"{run.name} started from random weights. {sentence(pair)}", _other_settings(results, run)]
-    return Verdict(question, answers.get(pair.verdict, "can't tell"), " ".join(filter(None, words)))
+    controls = [(run, pair) for run, pair in against if _is_control(results, run)]
+    ranked = _ranked(results, rank)
+    frozen = [ranked[1]] if ranked else []
+    if controls:
+        run, pair = controls[0]
+        answers = {"second is better": "yes", "first is better": "no, it harms", "same": "it changes nothing"}
+        words = [
+            f"{run.name} started from random weights.",
+            sentence(pair),
+            _other_settings(results, run),
+            *frozen,
+        ]
+        return Verdict(question, answers.get(pair.verdict, "can't tell"), " ".join(filter(None, words)))
+    if ranked:
+        return Verdict(question, ranked[0], " ".join(filter(None, [ranked[1], _chance(results)])))
+    how = (
+        "No run from random weights on the same folds was set beside it: train one with from_scratch, "
+        "and see hf-transfer report RUN --against OTHER."
+    )
+    return Verdict(question, "not measured", f"{_chance(results)} {how}".strip())
+
+
+def _ranked(results: Results, rank: Results | None) -> tuple[str, str] | None:
+    """Answer from a ranking of frozen features on the same rows; None where it did not ask this."""
+    if not rank or rank["dataset"]["fingerprint"] != results["dataset"]["fingerprint"]:
+        return None
+    candidates = (one for one in rank["candidates"] if one["base_model"] == results["base_model"])
+    found = next(candidates, None)
+    if found is None or not found["against"]["scratch"]:
+        return None
+    if found["shuffled"] and found["shuffled"]["leak"]:
+        return "can't tell", "In the ranking, shuffled labels score above chance: something leaks."
+    scratch, parts = found["against"]["scratch"], []
+    for one in filter(None, (scratch, found["against"].get("baseline"))):
+        p = min((p for p in (one["p_better"], one["p_worse"]) if p is not None), default=None)
+        low, high = map(number, one["interval"])
+        parts.append(f"against {one['other']} {one['difference']:+.3f} ({low} to {high}, p {probability(p)})")
+    answer = {"better": "yes", "worse": "no, it harms"}.get(scratch["verdict"], "can't tell")
+    return answer, f"By {rank['measure']} of its frozen features: {'; '.join(parts)}."
 
 
 def settings(results: Results) -> Verdict:

@@ -77,6 +77,60 @@ def test_another_run_gets_a_question_of_its_own(run: Run, scratch: Run) -> None:
     assert found[0].answer == "not measured"
 
 
+def ranked(scratch: str, **changes: Any) -> dict[str, Any]:
+    """What rank.json holds of the run's base model."""
+
+    def against(verdict: str, other: str) -> dict[str, Any]:
+        return {"other": other, "difference": 0.2, "interval": [0.1, 0.3], "p_better": 0.01, "p_worse": None,
+                "verdict": verdict}  # fmt: skip
+
+    candidate = {
+        "base_model": "FacebookAI/roberta-base", "shuffled": {"leak": False},
+        "against": {"scratch": against(scratch, "random weights"), "baseline": against("better", "words")},
+    }  # fmt: skip
+    dataset = {"fingerprint": "5d41402abc4b2a76"}
+    return {"measure": "accuracy", "dataset": dataset, "candidates": [candidate | changes]}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "answer"), [("better", "yes"), ("worse", "no, it harms"), ("can't tell", "can't tell")]
+)
+def test_a_ranking_answers_for_the_frozen_features(run: Run, verdict: str, answer: str) -> None:
+    found = good_start(run.results, rank=ranked(verdict))
+    assert found.answer == answer
+    assert (
+        "accuracy of its frozen features: against random weights +0.200 (0.100 to 0.300, p 0.01)"
+        in found.words
+    )
+    assert "against words +0.200" in found.words
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"base_model": "other"}, {"against": {"scratch": None, "baseline": None}}],
+    ids=["another model", "no control"],
+)
+def test_a_ranking_that_does_not_ask_this_is_left_out(run: Run, changes: dict[str, Any]) -> None:
+    assert good_start(run.results, rank=ranked("better", **changes)).answer == "not measured"
+
+
+def test_a_ranking_of_other_rows_is_left_out(run: Run) -> None:
+    other = ranked("better") | {"dataset": {"fingerprint": "other"}}
+    assert good_start(run.results, rank=other).answer == "not measured"
+
+
+def test_a_leak_in_a_ranking_leaves_no_answer(run: Run) -> None:
+    found = good_start(run.results, rank=ranked("better", shuffled={"leak": True}))
+    assert found.answer == "can't tell"
+    assert "shuffled labels score above chance" in found.words
+
+
+def test_a_control_that_was_trained_goes_before_a_ranking(run: Run, scratch: Run) -> None:
+    found = good_start(run.results, against(run, scratch), ranked("worse"))
+    assert found.answer == "yes"
+    assert "frozen features" in found.words
+
+
 def entry(rate: float, mean: float, p: float | None, best: bool = False) -> dict[str, Any]:
     scores = {"f1_macro": {"mean": mean, "std": 0.1, "num_folds": 5}}
     behind = None if best else 0.9 - mean
@@ -99,9 +153,9 @@ def test_the_best_of_a_grid_is_named_when_the_others_are_worse(run: Run) -> None
     found = of_grid(run, entry(1e-4, 0.6, 0.01), entry(1e-3, 0.9, None, best=True), entry(1e-2, 0.5, 0.002))
     assert found.answer == "learning_rate=0.001"
     assert found.words == (
-        "learning_rate=0.001 has the best mean of 3, 0.900 F1 (macro), chosen on these folds. Corrected for the "
-        "choice, that is 0.880. Worse than it: learning_rate=0.0001 (by 0.300, p 0.01); learning_rate=0.01 "
-        "(by 0.400, p 0.002). Of the layers, only trainable=last:2 was tried."
+        "learning_rate=0.001 has the best mean of 3, 0.900 F1 (macro), chosen on these folds. Corrected for "
+        "the choice, that is 0.880. Worse than it: learning_rate=0.0001 (by 0.300, p 0.01); "
+        "learning_rate=0.01 (by 0.400, p 0.002). Of the layers, only trainable=last:2 was tried."
     )
 
 

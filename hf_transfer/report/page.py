@@ -1,5 +1,6 @@
 """Put a report together: the parts, each from results and predictions, and the one page of them."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +82,12 @@ def render(run: Run, others: Sequence[Run] = (), *, with_data: bool = True) -> s
     shown = [row.row_id for row in (*hard.hardest, *hard.suspected)]
     values = {
         "title": tables.one_line(run.folder.resolve().name),
-        "verdicts": verdicts(results, overfitting=_diagnosis(run, others, histories), against=against),
+        "verdicts": verdicts(
+            results,
+            overfitting=_diagnosis(run, others, histories),
+            against=against,
+            rank=_ranking(run.folder / "rank.json"),
+        ),
         "pictures": draw_pictures(results, histories),
         "hard": hard,
         "originals": find_originals(results, shown) if with_data else Originals(),
@@ -121,6 +127,16 @@ def _diagnosis(
         if all(other.results[name] == run.results[name] for name in start)
     ]
     return diagnose(run.results, histories, rivals) if histories else None
+
+
+def _ranking(path: Path) -> dict[str, Any] | None:
+    """Read what `hf-transfer rank` wrote with this folder as its output_dir, if it did."""
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+    except ValueError as error:
+        raise ConfigError(f"{path} is not readable as JSON ({error}). Rank again, or remove it.") from error
 
 
 def _template(task: str) -> jinja2.Template:

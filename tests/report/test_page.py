@@ -218,6 +218,15 @@ def test_another_run_is_set_beside(a_copy: Callable[..., Path], tmp_path: Path) 
     assert "scratch started from random weights." in page.text
 
 
+def test_a_ranking_in_the_folder_is_read(a_copy: Callable[..., Path]) -> None:
+    run = a_copy()
+    (run / "rank.json").write_text(json.dumps({"dataset": {"fingerprint": "other"}}))
+    assert "Not measured." in page_of(run).text
+    (run / "rank.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"rank\.json is not readable as JSON .* Rank again, or remove it"):
+        write_report(run, with_data=False)
+
+
 def test_a_run_on_other_folds_is_refused_and_nothing_is_written(
     a_copy: Callable[..., Path], tmp_path: Path
 ) -> None:
