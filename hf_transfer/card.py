@@ -180,17 +180,22 @@ def _numbers(results: Results) -> dict[str, Any]:
     scores, classes, folds = results["scores"], results["per_class"], results["folds"]
     done = [fold for fold in folds if fold["status"] == "done"]
     partly = [fold for fold in done if 0 < fold["train_rows_scored"] < fold["num_train"]]
-    sizes = sorted({fold["num_train"] for fold in done}) or [0]
     headline = scores.get(results["primary_metric"])
     interval = headline["interval"] if headline else None
+    wide = (headline.get("conservative_interval") if headline else None) or interval
     tested = results["test"]["scores"].get(results["primary_metric"]) if results["test"] else None
     worst = sorted(classes, key=lambda row: -1 if row["f1"] is None else row["f1"])[:MOST_ROWS]
     return {
         "done": done,
         "headline": headline,
         "off_mean": headline is not None and _outside(headline["mean"], interval),
-        "surprise": _outside(tested, interval),
-        "train_sizes": f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}",
+        "surprise": _outside(tested, wide),
+        "train_sizes": tables.train_sizes(results),
+        "two_intervals": tables.two_intervals(results),
+        "design": tables.design(results),
+        "corrected": tables.corrected_best(results),
+        "tested": any(entry.get("p_holm") is not None for entry in results["grid"] or []),
+        "calibration": results.get("calibration"),
         "verdicts": verdicts(results),
         "some_train_rows": max((fold["train_rows_scored"] for fold in partly), default=0),
         "classes": classes if len(classes) <= MOST_ROWS else worst,

@@ -16,7 +16,7 @@ from hf_transfer.paired import Pair, adjusted, pair_folds
 from hf_transfer.results import plain, read_results
 from hf_transfer.scorers import Floats, Scorer, sampling_units, scorer_of
 from hf_transfer.statistics import bootstrap_interval, mcnemar
-from hf_transfer.tables import aligned, duration, interval, plus_minus
+from hf_transfer.tables import aligned, conservative, duration, interval, plus_minus, two_intervals
 from hf_transfer.wording import count, some
 
 _KEYS = ("repeat", "fold", "row_id")
@@ -204,12 +204,14 @@ def _notes(runs: Sequence[Run], pairs: Sequence[Pair]) -> list[str]:
 def _table(runs: Sequence[Run]) -> str:
     """Set the runs side by side, one line each, in the order given."""
     metric = runs[0].results["primary_metric"]
-    rows = [["run", metric, "95 % interval", "folds", "trained", "of parameters", "time"]]
+    both = any(two_intervals(run.results) for run in runs)
+    bounds = ["95 % optimistic", "95 % conservative"] if both else ["95 % interval"]
+    rows = [["run", metric, *bounds, "folds", "trained", "of parameters", "time"]]
     for run in runs:
         results = run.results
         score, trainable = results["scores"].get(metric), results["trainable"]
+        found = [plus_minus(score), interval(score), *([conservative(score)] if both else [])]
         folds = f"{score['num_folds'] if score else 0} of {len(results['folds'])}"
         sizes = [f"{trainable['parameters']:,}", f"{trainable['total']:,}"]
-        seconds = duration(results["hardware"]["seconds"])
-        rows.append([run.name, plus_minus(score), interval(score), folds, *sizes, seconds])
+        rows.append([run.name, *found, folds, *sizes, duration(results["hardware"]["seconds"])])
     return aligned(rows)

@@ -53,6 +53,7 @@ def save_plots(run: Path, results: dict[str, Any]) -> list[str]:
         else None,
         "learning": learning_curves(read_histories(run / results["folds_path"])),
         "grid": grid_scores(results),
+        "reliability": reliability_diagram(results["calibration"]) if results.get("calibration") else None,
     }
     folder = run / "plots"
     folder.mkdir(exist_ok=True)
@@ -187,6 +188,35 @@ def confusion_matrix(confusion: Sequence[Sequence[int]], label_names: Sequence[s
     return figure
 
 
+def reliability_diagram(calibration: Mapping[str, Any]) -> Figure:
+    """Draw how often rows were right against how sure the models were, as they come and with a temperature.
+
+    Bars are one standard error of a bin's accuracy. On the diagonal, probabilities mean what they say.
+    """
+    figure, axes = _axes(5.2, 4.8)
+    axes.plot([0, 1], [0, 1], color="0.6", lw=1, ls="--", label="perfect")
+    for when, colour, marker, label in (
+        ("before", ORANGE, "s", "as they come"),
+        ("after", BLUE, "o", "with a temperature"),
+    ):
+        confidence, accuracy, count = np.array(
+            [(line["confidence"], line["accuracy"], line["count"]) for line in calibration["bins"][when]]
+        ).T
+        error = np.sqrt(accuracy * (1 - accuracy) / count)
+        text = f"{label} (error {calibration[f'ece_{when}']:.3f})"
+        axes.errorbar(
+            confidence, accuracy, yerr=error, color=colour, marker=marker, ms=5, lw=1.2, capsize=2, label=text
+        )
+    lowest = min(line["confidence"] for lines in calibration["bins"].values() for line in lines)
+    axes.set_xlim(max(0.0, lowest - 0.05), 1.02)
+    axes.set_ylim(-0.02, 1.04)
+    axes.set_xlabel("probability of the predicted class")
+    axes.set_ylabel("share of rows that were right")
+    axes.grid(color="0.9")
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    return figure
+
+
 def most_confused(confusion: Sequence[Sequence[int]]) -> list[int]:
     """Choose the classes to draw: all, or of more than 30 the 20 in the most frequent confusions."""
     counts = np.array(confusion, dtype=np.int64)
@@ -231,13 +261,15 @@ def _axes(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def _draw_score(axes: Axes, row: int, score: dict[str, Any]) -> None:
-    # The interval is about the pooled score, which may lie off the mean where folds are small. Both
-    # stand below the dots, as many dots would hide them.
+    # The optimistic interval is about the pooled score, which may lie off the mean where folds are small.
+    # Both intervals stand below the dots, as many dots would hide them.
     below = row + 0.29
+    if wide := score.get("conservative_interval"):
+        axes.plot(wide, [below, below], color=BLUE, linewidth=1.2, marker="|", label="95 %, conservative")
     if score["interval"]:
         axes.plot(
             score["interval"], [below, below], color=BLUE, alpha=0.4, linewidth=5, solid_capstyle="butt",
-            label="95 % interval",
+            label="95 %, optimistic" if wide else "95 % interval",
         )  # fmt: skip
     if score["pooled"] is not None:
         axes.plot(
@@ -263,7 +295,7 @@ def _legend_above(axes: Axes) -> None:
         once.keys(),
         loc="lower center",
         bbox_to_anchor=(0.5, 1.0),
-        ncols=5,
+        ncols=3,
         frameon=False,
         fontsize=8,
     )

@@ -72,6 +72,7 @@ def card_template(task: str) -> jinja2.Template:
         "fold_name": tables.fold_name, "interval": tables.interval, "listing": tables.listing,
         "literal": lambda text: Markup(json.dumps(text, ensure_ascii=False)), "number": tables.number,
         "metric": lambda name: tables.metric_name(name, task), "plus_minus": tables.plus_minus,
+        "behind": tables.behind, "conservative": tables.conservative,
         "setting": tables.setting, "share": "{:.3g}".format,
     }  # fmt: skip
     return environment.get_template(f"{task}.md")

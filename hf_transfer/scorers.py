@@ -332,7 +332,7 @@ def summarise(
     unit, units = sampling_units(table, scorer)
     intervals = bootstrap_interval(scorer.resampler(table), _array(table, "fold"), units=units, seed=seed)
     pooled = scorer.pooled(table)
-    num_folds = num_folds or int(_array(table, "fold").max()) + 1
+    num_folds = num_folds or max(2, int(_array(table, "fold").max()) + 1)
     often = len(pc.unique(_column(table, "repeat"))) >= REPEATS_FOR_HEADLINE
     summary = {}
     for name in dict.fromkeys(

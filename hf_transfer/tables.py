@@ -52,11 +52,11 @@ def plus_minus(score: dict[str, Any] | None) -> str:
     return number(score["mean"]) + spread
 
 
-def interval(score: dict[str, Any] | None) -> str:
-    """Write `0.897 to 0.928`; n/a where no interval was computed."""
-    if score is None or not score["interval"]:
+def interval(score: dict[str, Any] | None, kind: str = "interval") -> str:
+    """Write the optimistic interval, or of another kind: `0.897 to 0.928`; n/a where there is none."""
+    if score is None or not score.get(kind):
         return UNDEFINED
-    low, high = score["interval"]
+    low, high = score[kind]
     return f"{number(low)} to {number(high)}"
 
 
@@ -65,6 +65,11 @@ def probability(p: float | None) -> str:
     if p is None or not math.isfinite(p):
         return UNDEFINED
     return "below 0.001" if p < 0.001 else f"{p:.2g}"
+
+
+def conservative(score: dict[str, Any] | None) -> str:
+    """Write the conservative interval: `0.881 to 0.944`; n/a where there is none."""
+    return interval(score, "conservative_interval")
 
 
 def duration(seconds: float | None) -> str:
@@ -125,6 +130,32 @@ def shown_metrics(results: dict[str, Any], count: int | None = 4) -> list[str]:
     return [name for name in dict.fromkeys(order) if name in results["scores"]][:count]
 
 
+def two_intervals(results: dict[str, Any]) -> bool:
+    """Whether the scores have the conservative interval too, which runs of earlier versions lack."""
+    return any(score.get("conservative_interval") for score in results["scores"].values())
+
+
+def train_sizes(results: dict[str, Any]) -> str:
+    """Write how many rows the folds were trained on: `80`, or `76 to 84`."""
+    sizes = sorted({fold["num_train"] for fold in results["folds"] if fold["status"] == "done"}) or [0]
+    return f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
+
+
+def design(results: dict[str, Any]) -> str:
+    """Write what a score stands on: folds, repeats, rows, what is drawn, configurations tried."""
+    score = results["scores"].get(results["primary_metric"])
+    return (
+        f"k = {results['num_folds']} folds, r = {results['num_repeats']} "
+        f"repeat{'s' if results['num_repeats'] > 1 else ''}, n = {results['dataset']['num_rows']:,} rows, "
+        f"drawn by {score['unit'] if score else 'row'}, configurations tried: {len(results['grid'] or [1])}"
+    )
+
+
+def corrected_best(results: dict[str, Any]) -> float | None:
+    """The primary metric of the best of a grid, corrected for the choice; None where it is not known."""
+    return next((entry.get("bbc") for entry in results["grid"] or [] if entry["best"]), None)
+
+
 def summary_text(results: dict[str, Any]) -> str:
     """Give what a recipe prints at its end: a line for each fold, then means, intervals and sizes.
 
@@ -158,25 +189,50 @@ def _fold_table(results: dict[str, Any]) -> str:
 
 
 def _score_table(results: dict[str, Any]) -> str:
-    test = results["test"]["scores"] if results["test"] else None
-    rows = [["", "mean ± std", "95 % interval", "folds", *(["test"] if test is not None else [])]]
+    test, both = results["test"]["scores"] if results["test"] else None, two_intervals(results)
+    bounds = ["95 % optimistic", "95 % conservative"] if both else ["95 % interval"]
+    rows = [["", "mean ± std", *bounds, "folds", *(["test"] if test is not None else [])]]
     for metric in shown_metrics(results):
         score = results["scores"][metric]
-        row = [metric, plus_minus(score), interval(score), str(score["num_folds"])]
+        found = [interval(score), *([conservative(score)] if both else [])]
+        row = [metric, plus_minus(score), *found, str(score["num_folds"])]
         rows.append(row if test is None else [*row, number(test.get(metric))])
+    return "\n".join([aligned(rows), *_explained(results)])
+
+
+def _explained(results: dict[str, Any]) -> list[str]:
+    """Which interval is which, and what the score is of."""
     kinds = {score["interval_kind"]: None for score in results["scores"].values() if score["interval"]}
-    return "\n".join([aligned(rows), *(f"interval: {kind}" for kind in kinds)])
+    if not two_intervals(results):
+        return [f"interval: {kind}" for kind in kinds]
+    headline = results["scores"].get(results["primary_metric"], {}).get("headline")
+    return [
+        *(f"optimistic: {kind}; the models as they are" for kind in kinds),
+        "conservative: corrected t over folds; other training sets too"
+        + (" (the one to quote)" if headline == "conservative" else " (quote both)"),
+        f"of the procedure with {train_sizes(results)} training rows: {design(results)}",
+    ]
 
 
 def _grid_table(results: dict[str, Any]) -> str:
     metric, grid = results["primary_metric"], results["grid"]
-    rows = [["learning_rate", "weight_decay", f"{metric}, mean ± std", "folds", ""]]
+    rows = [["learning_rate", "weight_decay", f"{metric}, mean ± std", "folds", "behind", "p (Holm)", ""]]
     for entry in grid:
         score = entry["scores"].get(metric)
-        found = [plus_minus(score), str(score["num_folds"] if score else 0), "best" if entry["best"] else ""]
-        rows.append([setting(entry["learning_rate"]), setting(entry["weight_decay"]), *found])
+        found = [plus_minus(score), str(score["num_folds"] if score else 0), *behind(entry)]
+        rates = [setting(entry["learning_rate"]), setting(entry["weight_decay"])]
+        rows.append([*rates, *found, "best" if entry["best"] else ""])
     chosen = f"The scores above are of the best of {len(grid)}, chosen on these folds: somewhat too good."
+    if (corrected := corrected_best(results)) is not None:
+        chosen += f" Corrected for the choice: {metric} {number(corrected)}."
     return f"{aligned(rows)}\n{chosen}"
+
+
+def behind(entry: dict[str, Any]) -> tuple[str, str]:
+    """Write how much better the best of a grid was, and the adjusted p; dashes for the best itself."""
+    if entry["best"]:
+        return "-", "-"
+    return number(entry.get("behind")), number(entry.get("p_holm"))
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

@@ -117,12 +117,13 @@ def test_the_numbers_are_those_of_the_predictions(copy: Callable[..., Path], tas
     folds = [row for row in table(text, "Fold") if not row[name].startswith("failed")]
     assert {row["Fold"]: row[name] for row in folds} == {fold: f"{v:.3f}" for fold, v in values.items()}
     mean, std = np.mean(list(values.values())), np.std(list(values.values()), ddof=1)
-    assert f"**{name}: {mean:.3f} ± {std:.3f}** (mean ± standard deviation over 8 folds;" in text
+    assert f"**{name}: {mean:.3f} ± {std:.3f}** (mean ± standard deviation over 8 folds)." in text
     pooled = (entity_scores if task == "token-classification" else class_scores)(
         pd.read_parquet(run / "predictions.parquet")
     )
-    low, high = change(run)["scores"][primary]["interval"]
-    row = [name, *(f"{x:.3f}" for x in (mean, std, pooled[primary])), f"{low:.3f} to {high:.3f}", "8"]
+    score = change(run)["scores"][primary]
+    bounds = ["{:.3f} to {:.3f}".format(*score[kind]) for kind in ("interval", "conservative_interval")]
+    row = [name, *(f"{x:.3f}" for x in (mean, std, pooled[primary])), *bounds, "8"]
     assert list(table(text, "Metric")[0].values()) == row
 
 
@@ -255,16 +256,100 @@ def test_a_score_that_is_undefined_is_said_to_be_so(copy: Callable[..., Path]) -
     save(run, results)
     path = card.write_card(run)
     (row,) = [row for row in table(path.read_text(), "Metric") if row["Metric"].startswith("ROC AUC")]
-    assert list(row.values())[1:] == ["n/a", "n/a", "n/a", "n/a", "0"]
+    assert list(row.values())[1:] == ["n/a", "n/a", "n/a", "n/a", "n/a", "0"]
     assert "roc_auc" not in {m["type"] for m in header_of(path)["model-index"][0]["results"][0]["metrics"]}
 
 
 def test_an_interval_beside_the_mean_is_explained(copy: Callable[..., Path]) -> None:
     run = copy(scores__f1_macro__interval=[0.1, 0.2], scores__f1_macro__pooled=0.15)
+    text = section(card.write_card(run).read_text(), "summary")
+    assert "The optimistic one is **0.100 to 0.200** of the pooled score 0.150:" in text
+
+
+def test_both_intervals_are_told_apart_until_there_are_three_repeats(copy: Callable[..., Path]) -> None:
+    run = copy(scores__f1_macro__conservative_interval=[0.25, 0.75], scores__f1_macro__interval=[0.5, 0.625])
+    text = section(card.write_card(run).read_text(), "summary")
+    assert "95 % interval: **0.250 to 0.750**, the conservative one" in text
+    assert "over 8 folds" in text
+    assert "The optimistic one is **0.500 to 0.625**" in text
+    assert "With fewer than three repeats, read both." in text
+    change(run, scores__f1_macro__headline="conservative")
+    text = section(card.write_card(run).read_text(), "summary")
+    assert "**0.250 to 0.750**" in text
+    assert "optimistic" not in text
+
+
+def test_the_score_says_what_it_stands_on(copy: Callable[..., Path]) -> None:
     assert (
-        "95 % interval 0.100 to 0.200 of the pooled score 0.150, bootstrap"
-        in card.write_card(run).read_text()
+        "that of the procedure with so many rows: k = 5 folds, r = 2 repeats, n = 60 rows, drawn by row, "
+        "configurations tried: 1." in section(card.write_card(copy()).read_text(), "summary")
     )
+
+
+def test_folds_without_spread_have_an_optimistic_interval_only(copy: Callable[..., Path]) -> None:
+    run = copy(scores__f1_macro__conservative_interval=None)
+    text = section(card.write_card(run).read_text(), "summary")
+    assert "an optimistic one" in text
+    assert "so that there is no conservative one" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_results_of_an_earlier_version_still_make_a_card(copy: Callable[..., Path], task: str) -> None:
+    run = copy(task)
+    results = change(run)
+    del results["calibration"]
+    for score in results["scores"].values():
+        del score["conservative_interval"], score["headline"]
+    results["grid"] = grid_of(results)
+    save(run, results)
+    text = card.write_card(run).read_text()
+    low, high = results["scores"][results["primary_metric"]]["interval"]
+    assert f"; 95 % interval {low:.3f} to {high:.3f}" in section(text, "summary")
+    assert "95 % interval" in table(text, "Metric")[0]
+    assert "calibration" not in sections(text)
+    assert "conservative" not in text
+    assert len(table(text, "Learning rate")[0]) == 5
+    assert "Behind" not in section(text, "grid")
+
+
+def grid_of(results: dict[str, Any], **best: Any) -> list[dict[str, Any]]:
+    """Two configurations with the run's own scores, as an earlier version wrote them."""
+    entry = {
+        "learning_rate": 0.1,
+        "weight_decay": 0.0,
+        "best": True,
+        "scores": results["scores"],
+        "folds": [],
+    }
+    return [entry | best, entry | {"learning_rate": 0.01, "best": False}]
+
+
+def test_a_grid_tells_how_far_the_others_are_behind_and_what_the_choice_costs(
+    copy: Callable[..., Path],
+) -> None:
+    run = copy()
+    first, second = grid_of(change(run), behind=None, p=None, p_holm=None, bbc=0.8125)
+    change(run, grid=[first, second | {"behind": 0.0625, "p": 0.25, "p_holm": 0.5, "bbc": None}])
+    text = section(card.write_card(run).read_text(), "grid")
+    rows = table(text, "Learning rate")
+    assert [(row["Behind the best"], row["p (Holm)"]) for row in rows] == [("-", "-"), ("0.062", "0.500")]
+    assert "corrected for the choice, F1 (macro) is **0.812**" in text
+    assert "configurations tried: 2" in (run / "README.md").read_text()
+
+
+def test_calibration_stands_in_the_card(copy: Callable[..., Path]) -> None:
+    run = copy(calibration__ece_before=0.1875, calibration__ece_after=0.0625, calibration__temperature=1.625)
+    text = section(card.write_card(run).read_text(), "calibration")
+    assert table(text, "Calibration error")[0] == {
+        "Calibration error": "of the predicted class",
+        "As they come": "0.188",
+        "With a temperature": "0.062",
+    }
+    assert "The temperature of all\nout-of-fold rows is **1.625**" in text
+    assert "nothing to mend" not in text
+    change(run, calibration__floor_before=0.2)
+    assert "these rows show nothing to mend" in card.write_card(run).read_text()
+    assert "calibration" not in sections(card.write_card(copy(calibration=None)).read_text())
 
 
 def test_failed_folds_are_shown_and_counted(copy: Callable[..., Path]) -> None:
@@ -298,6 +383,8 @@ def test_test_scores_stand_beside_the_cross_validated_ones(copy: Callable[..., P
     held_out = header_of(path)["model-index"][0]["results"][1]
     assert held_out["dataset"]["split"] == "test"
     assert held_out["metrics"] == [{"type": "f1", "value": 0.3125, "name": "F1 (macro), held-out test"}]
+    change(run, scores__f1_macro__conservative_interval=[0.3, 0.9])
+    assert "lies outside" not in card.write_card(run).read_text()
 
 
 # What it says
@@ -381,7 +468,7 @@ def test_timm_weights_say_so(copy: Callable[..., Path]) -> None:
 
 def test_the_card_says_whose_score_it_is(copy: Callable[..., Path]) -> None:
     text = card.write_card(copy()).read_text()
-    assert "trained on 48 of the 60 rows.\nThe score is therefore that of the procedure." in text
+    assert "trained on 48 of the 60 rows.\nThe score is therefore that of the procedure" in text
     assert "run once more on all 60 rows (epochs: 3);\nno rows are left to score them on." in text
     text = card.write_card(copy(final__kind="none")).read_text()
     assert "No weights are published." in text
@@ -717,7 +804,7 @@ def test_it_draws_the_pictures_it_shows(copy: Callable[..., Path]) -> None:
     run = copy("image-classification")
     text = card.write_card(run).read_text()
     shown = set(re.findall(r"\]\((plots/\w+\.png)\)", text))
-    assert shown == {"plots/folds.png", "plots/confusion.png", "plots/learning.png"}
+    assert shown == {f"plots/{name}.png" for name in ("folds", "confusion", "learning", "reliability")}
     assert all((run / name).read_bytes().startswith(b"\x89PNG") for name in shown)
 
 

@@ -259,6 +259,11 @@ def test_a_grid_scores_every_configuration_on_the_same_folds_and_names_the_best(
     assert result.scores[metric]["mean"] == best["scores"][metric]["mean"]
     assert result.values["config"]["learning_rate"] == best["learning_rate"]
     assert any("best of 4 configurations" in note for note in result.values["notes"])
+    others = [entry for entry in grid if entry is not best]
+    assert all(entry["behind"] >= 0 and entry["bbc"] is None for entry in others)
+    assert all(entry["p"] is None or entry["p"] <= entry["p_holm"] <= 1 for entry in others)
+    assert 0 < best["bbc"] <= 1
+    assert (best["behind"], best["p"], best["p_holm"]) == (None, None, None)
     chosen = {name: best[name] for name in ("learning_rate", "weight_decay")}
     alone = run(
         replace(

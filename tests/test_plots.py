@@ -48,14 +48,26 @@ def test_mean_pooled_score_and_interval_are_those_of_the_results(run: tuple[Path
     axes, score = axes_of(plots.fold_scores(run[1])), run[1]["scores"]["f1_macro"]
     assert points(axes, "mean")[0] == [score["mean"]] * 2
     assert points(axes, "pooled")[0] == [score["pooled"]] * 2
-    assert points(axes, "95 % interval")[0] == score["interval"]
+    assert points(axes, "95 %, optimistic")[0] == score["interval"]
+    assert points(axes, "95 %, conservative")[0] == score["conservative_interval"]
+
+
+def test_a_run_of_an_earlier_version_has_one_interval(run: tuple[Path, dict[str, Any]]) -> None:
+    old = {
+        key: value for key, value in run[1]["scores"]["accuracy"].items() if key != "conservative_interval"
+    }
+    axes = axes_of(plots.fold_scores(run[1] | {"scores": {"accuracy": old}, "primary_metric": "accuracy"}))
+    assert points(axes, "95 % interval") == [old["interval"]]
 
 
 def test_the_legend_explains_each_mark_once(run: tuple[Path, dict[str, Any]]) -> None:
     legend = axes_of(plots.fold_scores(run[1])).get_legend()
     assert legend is not None
     texts = [text.get_text() for text in legend.get_texts()]
-    assert texts == ["95 % interval", "pooled", "mean", "a fold, training rows", "a fold, held-out rows"]
+    assert texts == [
+        *("95 %, conservative", "95 %, optimistic", "pooled", "mean"),
+        *("a fold, training rows", "a fold, held-out rows"),
+    ]
 
 
 def test_log_loss_is_drawn_only_where_nothing_else_is(run: tuple[Path, dict[str, Any]]) -> None:
@@ -167,9 +179,24 @@ def test_the_same_run_gives_the_same_bytes(run: tuple[Path, dict[str, Any]], tmp
 
 
 def test_a_picture_that_is_no_longer_true_is_removed(run: tuple[Path, dict[str, Any]]) -> None:
-    assert plots.save_plots(*run) == ["folds", "confusion", "learning"]
-    assert plots.save_plots(run[0], run[1] | {"confusion": None}) == ["folds", "learning"]
+    assert plots.save_plots(*run) == ["folds", "confusion", "learning", "reliability"]
+    assert plots.save_plots(run[0], run[1] | {"confusion": None, "calibration": None}) == [
+        "folds",
+        "learning",
+    ]
     assert sorted(path.name for path in (run[0] / "plots").iterdir()) == ["folds.png", "learning.png"]
+
+
+def test_reliability_has_a_point_for_each_bin_before_and_after(run: tuple[Path, dict[str, Any]]) -> None:
+    calibration = run[1]["calibration"]
+    axes = axes_of(plots.reliability_diagram(calibration))
+    lines = {str(box.get_label()): np.asarray(box[0].get_xydata()) for box in axes.containers}
+    for when, label in (("before", "as they come"), ("after", "with a temperature")):
+        (drawn,) = [points for name, points in lines.items() if name.startswith(label)]
+        expected = [(line["confidence"], line["accuracy"]) for line in calibration["bins"][when]]
+        assert drawn == pytest.approx(np.array(expected))
+    left, right = axes.get_xlim()
+    assert all(left < confidence < right for points in lines.values() for confidence in points[:, 0])
 
 
 def test_nothing_is_left_in_pyplot(run: tuple[Path, dict[str, Any]]) -> None:

@@ -16,7 +16,14 @@ from sklearn import metrics as sk
 
 from hf_transfer import scorers
 from hf_transfer.errors import ConfigError, DataError
-from hf_transfer.scorers import ClassificationScorer, TaggingScorer, score_folds, summarise
+from hf_transfer.scorers import (
+    ClassificationScorer,
+    TaggingScorer,
+    effective_folds,
+    score_folds,
+    summarise,
+)
+from hf_transfer.statistics import corrected_resampled_t
 
 TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
 
@@ -278,11 +285,70 @@ def test_a_score_that_is_undefined_everywhere_is_none():
         assert [found[key] for key in ("mean", "std", "pooled", "interval", "num_folds")] == [None] * 4 + [0]
 
 
-def test_a_score_from_elsewhere_gets_mean_and_deviation_only():
+def test_a_score_from_elsewhere_gets_what_follows_from_the_folds_only():
     table = predictions(40, 2, num_folds=2)
-    found = summarise([{"bleu": 0.25}, {"bleu": 0.75}], table, scorer_of(2), seed=0)["bleu"]
-    assert (found["mean"], found["num_folds"]) == (0.5, 2)
+    found = summarise([{"bleu": 25.0}, {"bleu": 75.0}], table, scorer_of(2), seed=0)["bleu"]
+    assert (found["mean"], found["num_folds"]) == (50, 2)
     assert (found["pooled"], found["interval"]) == (None, None)
+    # Its range is not known, so that nothing is cut off.
+    assert found["conservative_interval"] == pytest.approx(corrected_resampled_t([25, 75], 2).interval)
+
+
+@pytest.mark.parametrize(("num_repeats", "headline"), [(1, "both"), (2, "both"), (3, "conservative")])
+def test_the_conservative_interval_is_the_corrected_t_of_all_folds(num_repeats, headline):
+    table = predictions(90, 2, num_folds=5, num_repeats=num_repeats)
+    folds = list(score_folds(table, scorer_of(2)).values())
+    found = summarise(folds, table, scorer_of(2), seed=0)["accuracy"]
+    expected = corrected_resampled_t([scores["accuracy"] for scores in folds], 5).interval
+    assert found["conservative_interval"] == pytest.approx(expected)
+    assert found["headline"] == headline
+
+
+def test_uneven_folds_count_by_their_rows():
+    table = predictions(60, 2, num_folds=5)
+    folds = list(score_folds(table, scorer_of(2)).values())
+    even, uneven = (
+        summarise(folds, table, scorer_of(2), seed=0, num_folds=num_folds)["accuracy"]
+        for num_folds in (None, effective_folds([(10, 10), (20, 10), (30, 10), (40, 10)]))
+    )
+    assert np.ptp(uneven["conservative_interval"]) > np.ptp(even["conservative_interval"])
+    assert uneven["interval"] == even["interval"]
+
+
+def test_walking_forward_counts_for_fewer_folds_than_it_has():
+    assert effective_folds([(80, 20)] * 5) == pytest.approx(5)
+    ratio = np.mean([1, 1 / 2, 1 / 3, 1 / 4])
+    assert effective_folds([(10, 10), (20, 10), (30, 10), (40, 10)]) == pytest.approx(1 + 1 / ratio)
+
+
+@pytest.mark.parametrize(
+    ("values", "interval"),
+    [([0.5], None), ([0.5, None], None), ([0.9, 0.9, 0.9], None), ([0.7, 0.99], [0.0, 1.0])],
+)
+def test_the_conservative_interval_is_cut_to_what_a_score_can_be(values, interval):
+    table = predictions(40, 2, num_folds=2)
+    found = summarise([{"accuracy": value} for value in values], table, scorer_of(2), seed=0)["accuracy"]
+    assert found["conservative_interval"] == interval
+    assert found["headline"] == "both"
+
+
+def test_ranges_other_than_from_0_to_1_are_kept():
+    table = predictions(40, 2, num_folds=2)
+    folds = [{"mcc": -0.6, "log_loss": 0.2}, {"mcc": 0.4, "log_loss": 3.0}]
+    found = summarise(folds, table, scorer_of(2), seed=0)
+    assert found["mcc"]["conservative_interval"] == [-1, 1]
+    low, high = found["log_loss"]["conservative_interval"]
+    assert low == 0
+    assert high == pytest.approx(corrected_resampled_t([0.2, 3.0], 2).interval[1])
+
+
+@pytest.mark.parametrize("name", ["accuracy", "roc_auc", "log_loss"])
+def test_one_score_alone_is_the_same_as_among_all(name):
+    table = predictions(60, 3, num_repeats=2)
+    weights = np.random.default_rng(0).integers(0, 3, (5, 120)).astype(float)
+    alone, among = scorer_of(3).resampler(table, [name])(weights), scorer_of(3).resampler(table)(weights)
+    assert list(alone) == [name]
+    np.testing.assert_array_equal(alone[name], among[name])
 
 
 def test_grouped_rows_are_resampled_by_group():

@@ -124,9 +124,47 @@ def test_the_summary_has_the_numbers_of_the_predictions(run: tuple[Path, dict[st
         f"{low:.3f}",
         "to",
         f"{high:.3f}",
+        *("{:.3f} to {:.3f}".format(*run[1]["scores"]["f1_macro"]["conservative_interval"]).split()),
         "5",
     ]
     assert lines[-1].startswith("14,768,642 of 124,647,170 parameters trained (last:2) in 67.5 s on cpu")
+
+
+def test_the_summary_says_which_interval_is_which(run: tuple[Path, dict[str, Any]]) -> None:
+    text = tables.summary_text(run[1])
+    assert "optimistic: bootstrap over out-of-fold rows, within folds; the models as they are\n" in text
+    assert "conservative: corrected t over folds; other training sets too (quote both)\n" in text
+    assert (
+        "of the procedure with 48 training rows: k = 5 folds, r = 1 repeat, n = 60 rows, drawn by row, "
+        "configurations tried: 1\n" in text
+    )
+    score = run[1]["scores"]["f1_macro"] | {"headline": "conservative"}
+    often = run[1] | {"scores": {"f1_macro": score}, "num_repeats": 3}
+    assert "training sets too (the one to quote)" in tables.summary_text(often)
+
+
+def test_the_summary_of_an_earlier_version_has_one_interval(run: tuple[Path, dict[str, Any]]) -> None:
+    old = {
+        name: {key: value for key, value in score.items() if key not in {"conservative_interval", "headline"}}
+        for name, score in run[1]["scores"].items()
+    }
+    text = tables.summary_text(run[1] | {"scores": old})
+    assert "interval: bootstrap over out-of-fold rows, within folds\n" in text
+    assert "conservative" not in text
+
+
+def test_a_grid_is_set_beside_its_best(run: tuple[Path, dict[str, Any]]) -> None:
+    entry = {"learning_rate": 0.1, "weight_decay": 0.0, "best": True, "scores": run[1]["scores"], "bbc": 0.75}
+    other = entry | {"learning_rate": 0.2, "best": False, "behind": 0.0625, "p_holm": 0.5, "bbc": None}
+    lines = tables.summary_text(run[1] | {"grid": [entry, other]}).splitlines()
+    (first,) = [line.split() for line in lines if line.split()[:2] == ["0.1", "0"]]
+    (second,) = [line.split() for line in lines if line.split()[:2] == ["0.2", "0"]]
+    assert first[-3:] == ["-", "-", "best"]
+    assert second[-2:] == ["0.062", "0.500"]
+    assert any(line.endswith("Corrected for the choice: f1_macro 0.750.") for line in lines)
+    new = {"behind", "p_holm", "bbc"}
+    old = [{key: one[key] for key in one if key not in new} for one in (entry, other)]
+    assert "Corrected" not in tables.summary_text(run[1] | {"grid": old})
 
 
 def test_the_summary_tells_failed_folds_and_test_scores(tmp_path: Path) -> None:

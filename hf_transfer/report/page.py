@@ -149,6 +149,7 @@ def _template(task: str) -> jinja2.Template:
         lstrip_blocks=True,
     )
     environment.filters |= {
+        "conservative": tables.conservative,
         "count": "{:,}".format, "duration": tables.duration, "fold_name": tables.fold_name,
         "interval": tables.interval, "metric": lambda name: tables.metric_name(name, task),
         "number": tables.number, "plus_minus": tables.plus_minus, "setting": tables.setting,

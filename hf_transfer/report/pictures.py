@@ -36,7 +36,7 @@ def draw_pictures(results: Results, histories: Mapping[str, History]) -> list[Pi
         histories: Epochs of each fold, by the fold's name.
     """
     metric = metric_name(results["primary_metric"], results["task"])
-    confusion, names = results["confusion"], results["label_names"]
+    confusion, names, calibration = results["confusion"], results["label_names"], results.get("calibration")
     drawings: list[tuple[Callable[[], Figure | None], str, str, str]] = [
         (
             lambda: plots.fold_scores(results), "Each fold",
@@ -56,6 +56,12 @@ def draw_pictures(results: Results, histories: Mapping[str, History]) -> list[Pi
         (
             lambda: rows_curve(results), "More rows",
             f"{metric} against the number of training rows", "Each set of rows contains the smaller ones.",
+        ),
+        (
+            lambda: plots.reliability_diagram(calibration) if calibration else None, "Reliability",
+            "Share of right rows against the probability of the predicted class",
+            "On the dashed line, probabilities mean what they say. Bars are one standard error. Temperatures "
+            "come from the other folds.",
         ),
         (
             lambda: plots.confusion_matrix(confusion, names) if confusion else None, "Confusion matrix",

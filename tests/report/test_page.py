@@ -93,7 +93,7 @@ def test_a_page_draws_all_and_needs_nothing_else(a_copy: Callable[..., Path], ta
     assert page.of("html") == [{"lang": "en"}]
     assert page.of("title") == [{}]
     images = page.of("img")
-    assert len(images) == (2 if task == "token-classification" else 3)
+    assert len(images) == (2 if task == "token-classification" else 4)
     assert all(image["alt"] and image["src"].startswith("data:image/svg+xml;base64,") for image in images)
     assert not page.of("script")
     assert not page.of("link")

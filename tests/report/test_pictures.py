@@ -80,7 +80,7 @@ def test_a_curve_over_rows_goes_through_the_means() -> None:
 def test_a_picture_is_svg_that_parses_and_is_the_same_each_time(tmp_path: Any) -> None:
     run = make_run(tmp_path / "run", shape=Shape(num_rows=40))
     pictures = draw_pictures(run, {})
-    assert [picture.title for picture in pictures] == ["Each fold", "Confusion matrix"]
+    assert [picture.title for picture in pictures] == ["Each fold", "Reliability", "Confusion matrix"]
     for picture in pictures:
         head, _, data = picture.uri.partition(",")
         assert head == "data:image/svg+xml;base64"
