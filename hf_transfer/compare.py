@@ -19,6 +19,7 @@ from hf_transfer.statistics import bootstrap_interval, mcnemar
 from hf_transfer.tables import aligned, conservative, duration, interval, plus_minus, two_intervals
 from hf_transfer.wording import count, some
 
+_ENOUGH_REPEATS = 5  # in simulations, these find as much as McNemar's test, and cry wolf less often
 _KEYS = ("repeat", "fold", "row_id")
 
 
@@ -184,6 +185,8 @@ def _notes(runs: Sequence[Run], pairs: Sequence[Pair]) -> list[str]:
             f"{count(len(pairs), 'pair')}: p is adjusted by Holm's rule, the intervals are not. The run that "
             "the others are compared with was chosen by these folds, which makes its lead somewhat too large."
         )
+    if runs[0].results["num_repeats"] < _ENOUGH_REPEATS and any(p.verdict == "can't tell" for p in pairs):
+        notes.append("Besides more rows, more repeats (num_repeats) make this test find more.")
     if any(pair.rows for pair in pairs) and runs[0].results["num_repeats"] > 1:
         notes.append("Rows are counted in the first repeat only.")
     for run in runs:

@@ -1,7 +1,7 @@
 """What is said of two configurations on the same folds: which is better and by how much, or nothing."""
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.paired import Interval, Pair
+from hf_transfer.paired import LEVEL, Interval, Pair
 from hf_transfer.tables import metric_name, number, probability
 from hf_transfer.wording import count
 
@@ -20,7 +20,19 @@ def sentence(pair: Pair) -> str:
     by = f"{number(abs(pair.mean))} {metric}{_evidence(pair)}"
     if pair.verdict != "can't tell":
         return f"{better} is better than {worse} by {by}."
-    return f"Can't tell with this much data: {better} is ahead of {worse} by {by}; {_advice(pair)}."
+    models = "; on these rows the models differ, but other training rows may order them otherwise"
+    return (
+        f"Can't tell with this much data: {better} is ahead of {worse} by {by}"
+        f"{models if _models_differ(pair) else ''}; {_advice(pair)}."
+    )
+
+
+def _models_differ(pair: Pair) -> bool:
+    """Whether the tests that take the models as they are find a difference."""
+    if pair.rows:
+        return bool(pair.rows["p"] < LEVEL)
+    ends = pair.bootstrap["interval"] if pair.bootstrap else None
+    return ends is not None and (ends[0] > 0 or ends[1] < 0)
 
 
 def _evidence(pair: Pair) -> str:

@@ -136,6 +136,14 @@ PAIR = Pair(
             {"bootstrap": {"interval": (-0.2, 0.3), "unit": "sentence"}},
             "of the pooled score, by a paired bootstrap over sentences, -0.200 to 0.300",
         ),
+        (
+            {"rows": {"num_rows": 100, "only_first": 4, "only_second": 45, "p": 1e-9, "repeat": 0}},
+            "; on these rows the models differ, but other training rows may order them otherwise; more than",
+        ),
+        (
+            {"bootstrap": {"interval": (0.1, 0.3), "unit": "sentence"}},
+            "on these rows the models differ, but other training rows may order them otherwise",
+        ),
         ({"bootstrap": {"interval": None, "unit": "sentence"}}, "over sentences, undefined"),
     ],
 )  # fmt: skip
@@ -178,6 +186,18 @@ def test_folds_that_failed_are_left_out_and_named(tmp_path: Path) -> None:
     assert pair.rows["num_rows"] == 24
     note = "a and b: only folds that both finished are used, so without folds r0f1, r0f3, r0f4."
     assert note in found.to_text().splitlines()
+
+
+def test_models_that_do_not_differ_on_the_rows_are_not_said_to() -> None:
+    rows = {"num_rows": 100, "only_first": 4, "only_second": 5, "p": 1.0, "repeat": 0}
+    assert "models differ" not in sentence(replace(PAIR, rows=rows))
+    assert "models differ" not in sentence(replace(PAIR, bootstrap={"interval": (-0.1, 0.3), "unit": "row"}))
+
+
+def test_more_repeats_are_advised_where_nothing_is_decided(runs: tuple[Run, ...]) -> None:
+    advice = "Besides more rows, more repeats (num_repeats) make this test find more."
+    assert advice in compare_runs([runs[0], runs[2]]).notes
+    assert advice not in compare_runs(runs[:2]).notes
 
 
 def test_a_run_chosen_from_a_grid_is_told(runs: tuple[Run, ...]) -> None:
