@@ -41,7 +41,7 @@ def number(value: float | None, digits: int = 3) -> str:
     """Write a score with so many decimals; n/a when it is undefined."""
     if value is None or not math.isfinite(value):
         return UNDEFINED
-    return f"{value:.{digits}f}"
+    return f"{value:z.{digits}f}"  # z: never -0.000
 
 
 def plus_minus(score: dict[str, Any] | None) -> str:

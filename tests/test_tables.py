@@ -195,3 +195,7 @@ def test_a_configuration_is_named_by_the_settings_that_vary() -> None:
     assert tables.varying_settings(grid) == ["learning_rate", "trainable"]
     assert tables.configuration_name(grid[1], grid) == "learning_rate=0.01, trainable=last:2"
     assert tables.configuration_name(grid[0], grid[:1]) == "learning_rate=0.001"
+
+
+def test_a_number_that_rounds_to_nothing_has_no_sign() -> None:
+    assert (tables.number(-0.0001), tables.number(-0.0006)) == ("0.000", "-0.001")
