@@ -67,6 +67,7 @@ def audits() -> list[Audit]:
     return [
         Audit("shuffled labels", shuffled, ridge, "stratified"),
         Audit("labels of groups", grouped, nearest, "group", tied=True),
+        Audit("labels of groups", grouped, nearest, "stratified-group", tied=True),
         Audit("labels of groups", grouped, nearest, "random"),
         Audit("labels in time", in_time, nearest, "time", num_repeats=1),
         Audit("labels in time", in_time, nearest, "random"),

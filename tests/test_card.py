@@ -508,9 +508,15 @@ def test_the_freeze_is_proved_or_its_failure_is_told(copy: Callable[..., Path]) 
 
 
 def test_simulated_coverage_is_told_for_bootstrap_intervals_only(copy: Callable[..., Path]) -> None:
-    assert "85 to 92 % of cases" in card.write_card(copy()).read_text()
+    assert "83 to 91 % of cases" in card.write_card(copy()).read_text()
     run = copy(scores__f1_macro__interval_kind="corrected resampled t over repeats and folds")
-    assert "85 to 92 %" not in card.write_card(run).read_text()
+    assert "83 to 91 %" not in card.write_card(run).read_text()
+
+
+def test_rows_in_time_have_their_own_warning(copy: Callable[..., Path]) -> None:
+    warning = "54 % of simulated cases"
+    assert warning not in card.write_card(copy()).read_text()
+    assert warning in section(card.write_card(copy(config__time_by="date")).read_text(), "limits")
 
 
 def test_the_code_that_recomputes_the_scores_gives_the_scores(

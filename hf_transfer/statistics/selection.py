@@ -30,7 +30,7 @@ def best_of(
     the real one, so where configurations really differ, the estimate is slightly too low.
 
     It is a point: the spread of the averaged scores is no interval, as each comes from a third of
-    the rows, and its percentiles held the truth in 99 to 100 % of simulated cases instead of 95 %.
+    the rows, and its percentiles held the truth in 99 % of simulated cases instead of 95 %.
 
     Args:
         merits: Merit of each row under each configuration, (m, n), the higher the better: 1 for
