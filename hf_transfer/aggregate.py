@@ -19,8 +19,8 @@ from hf_transfer.config import GRID_SETTINGS, RunConfig, differing
 from hf_transfer.folds import FoldPlan
 from hf_transfer.grid import against_best, corrected_best
 from hf_transfer.results import FoldResult
-from hf_transfer.scorers import Scorer, effective_folds, over_folds, summarise
-from hf_transfer.statistics import one_standard_error
+from hf_transfer.scorers import Scorer, over_folds, summarise
+from hf_transfer.statistics import effective_folds, one_standard_error
 
 FEWEST_TO_STOP_EARLY = 300  # below, an inner split is so small that it picks noise
 
@@ -116,6 +116,7 @@ def _grid(
     return [
         {
             **{name: getattr(config, name) for name in dict.fromkeys([*GRID_SETTINGS, *differing(configs)])},
+            "parameters": next((fold.parameters for fold in finished(folds)), None),
             "best": config == best,
             "scores": {
                 name: over_folds([fold.scores.get(name) for fold in finished(folds)])

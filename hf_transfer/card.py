@@ -15,6 +15,7 @@ from hf_transfer import _guard, tables  # noqa: F401
 from hf_transfer.card_merge import KIT, Header, join_card, merge_card, read_card, with_record
 from hf_transfer.errors import ConfigError
 from hf_transfer.resources import card_template
+from hf_transfer.verdicts import verdicts
 
 __all__ = ["card_header", "merge_card", "write_card"]
 
@@ -190,7 +191,7 @@ def _names(results: Results, title: str) -> dict[str, Any]:
         "published": results["final"]["kind"] != "none",
         "num_drawn": len(most_confused(results["confusion"] or [])),
         "numbered": any(name == f"#{i}" for i, name in enumerate(drawn_names(results["label_names"]))),
-        "grid_settings": tables.grid_settings(results["grid"]) if results["grid"] else [],
+        "grid_settings": tables.varying_settings(results["grid"]) if results["grid"] else [],
         "shown": tables.shown_metrics(results),
         "all_metrics": tables.shown_metrics(results, None),
     }
@@ -217,7 +218,7 @@ def _numbers(results: Results) -> dict[str, Any]:
         "corrected": tables.corrected_best(results),
         "tested": any(entry.get("p_holm") is not None for entry in results["grid"] or []),
         "calibration": results.get("calibration"),
-        "overfitting": tables.overfitting(results),
+        "verdicts": verdicts(results),
         "some_train_rows": max((fold["train_rows_scored"] for fold in partly), default=0),
         "classes": classes if len(classes) <= MOST_ROWS else worst,
         "moved": [fold for fold in done if fold["frozen_hash_before"] != fold["frozen_hash_after"]],

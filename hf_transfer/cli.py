@@ -7,7 +7,6 @@ import runpy
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 from hf_transfer import __version__, _guard  # noqa: F401
@@ -122,12 +121,20 @@ def _parser() -> argparse.ArgumentParser:
     push.add_argument("run", metavar="RUN", help="the run's folder")
     push.add_argument("repo", metavar="REPO", help="user/name")
     push.add_argument("--private", action="store_true", help="make the repository private")
-    compare = _verb(verbs, "compare", _compare, "show runs on the same folds side by side")
+    compare = _verb(verbs, "compare", _compare, "say which of several runs on the same folds is better")
     compare.add_argument("runs", nargs="+", metavar="RUN", help="folders of runs")
     verify = _verb(
         verbs, "verify", _verify, "make a run's folds and numbers again from what it left, without training"
     )
     verify.add_argument("run", metavar="RUN", help="the run's folder, or user/name of one on the Hub")
+    report = _verb(verbs, "report", _report, "write a run as one page for a browser, verdicts first")
+    report.add_argument("run", metavar="RUN", help="the run's folder")
+    report.add_argument(
+        "--against", nargs="+", default=[], metavar="RUN", help="runs on the same folds to set it beside"
+    )
+    report.add_argument(
+        "--open-nothing", action="store_true", help="leave the data set closed: the page shows no rows of it"
+    )
     cache = _verb(
         verbs,
         "cache",
@@ -226,11 +233,18 @@ def _push(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from hf_transfer.results import read_results
-    from hf_transfer.tables import compare_text
+    from hf_transfer.compare import compare_runs, open_runs
 
-    runs = [(Path(run).name, read_results(run)) for run in options.runs]
-    _show(options, ({name: results["scores"] for name, results in runs}, compare_text(runs)))
+    found = compare_runs(open_runs(options.runs))
+    _show(options, (found.to_dict(), found.to_text()))
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from hf_transfer.report import write_report
+
+    path = write_report(options.run, against=options.against, with_data=not options.open_nothing)
+    _show(options, ({"report": str(path)}, str(path)))
     return 0
 
 

@@ -7,8 +7,8 @@ import pyarrow as pa
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.results import FoldResult
-from hf_transfer.scorers import Floats, Scorer, effective_folds, sampling_units
-from hf_transfer.statistics import best_of, corrected_error, corrected_resampled_t, holm
+from hf_transfer.scorers import Floats, Scorer, sampling_units
+from hf_transfer.statistics import best_of, corrected_error, corrected_resampled_t, effective_folds, holm
 from hf_transfer.statistics.comparison import SAME
 
 FoldResults = Sequence[FoldResult]

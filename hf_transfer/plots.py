@@ -4,7 +4,6 @@ Drawn through matplotlib's objects, so that nobody's pyplot state is touched, an
 date or version, so that the same numbers give the same file.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -19,7 +18,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.tables import grid_settings, metric_name, setting, shown_metrics
+from hf_transfer.run_folder import read_histories
+from hf_transfer.tables import metric_name, setting, shown_metrics, varying_settings
 
 # Okabe and Ito's palette, told apart by colour-blind readers too.
 BLUE, ORANGE = "#0072B2", "#D55E00"
@@ -74,16 +74,6 @@ def save(figure: Figure, path: Path) -> None:
     part.replace(path)
 
 
-def read_histories(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """Read each fold's epochs, by the fold's name; folds without any are left out."""
-    paths = sorted(folder.glob("*/history.jsonl"))
-    histories = {
-        path.parent.name: [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
-        for path in paths
-    }
-    return {name: epochs for name, epochs in histories.items() if epochs}
-
-
 def fold_scores(results: dict[str, Any]) -> Figure | None:
     """Draw each fold as a dot, beside the mean and its interval; None when no fold has a score.
 
@@ -115,7 +105,7 @@ def grid_scores(results: dict[str, Any]) -> Figure | None:
     weight decays.
     """
     grid, metric = results["grid"] or [], results["primary_metric"]
-    varying = grid_settings(grid) if grid else []
+    varying = varying_settings(grid) if grid else []
     across = "learning_rate" if len({e["learning_rate"] for e in grid}) > 1 else "weight_decay"
     along = [name for name in varying if name not in (across, "learning_rate")]
     if len({entry[across] for entry in grid}) < 2:

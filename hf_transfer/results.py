@@ -36,6 +36,7 @@ class FoldResult:
     train_rows_scored: int = 0
     status: str = "done"
     error: str | None = None
+    parameters: int | None = None  # that learned
     frozen_hash_before: str | None = None
     frozen_hash_after: str | None = None
     readings: list[dict[str, Any]] = field(default_factory=list)

@@ -16,7 +16,16 @@ from hf_transfer.errors import ConfigError
 from hf_transfer.results import FoldResult, fold_result, write_bytes, write_json, write_table
 
 # What a run leaves behind. README.md stays on --overwrite: a person may have written in it.
-_OWN = ("config.yaml", "folds.parquet", "folds", "predictions.parquet", "results.json", "plots", "model")
+_OWN = (
+    "config.yaml",
+    "folds.parquet",
+    "folds",
+    "predictions.parquet",
+    "results.json",
+    "plots",
+    "model",
+    "report.html",
+)
 
 
 def place_of(config: RunConfig, grid: Sequence[RunConfig]) -> str:
@@ -144,3 +153,13 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     changed = [name for name in now if before.get(name) != now[name]]
     shown = [f"{name}={before.get(name)!r} there, {now[name]!r} here" for name in changed[:4]]
     return "; ".join(shown) + (f"; and {len(changed) - 4} more" if len(changed) > 4 else "")
+
+
+def read_histories(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Read each fold's epochs, by the fold's name; folds without any are left out."""
+    paths = sorted(folder.glob("*/history.jsonl"))
+    histories = {
+        path.parent.name: [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
+        for path in paths
+    }
+    return {name: epochs for name, epochs in histories.items() if epochs}

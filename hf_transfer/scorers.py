@@ -189,6 +189,10 @@ class ClassificationScorer(Scorer):
         )
         return labels, predictions
 
+    def labels_and_probabilities(self, table: pa.Table) -> tuple[Ids, Floats]:
+        """Give the true class of each row, (n,), and the probabilities of all classes, (n, c)."""
+        return self._ids(table)[0], self._probabilities(table)
+
     def logits(self, table: pa.Table) -> Floats:
         """Read one logit for each row and class, (n, c)."""
         logits = _column(table, "logits")
@@ -260,7 +264,7 @@ class TaggingScorer(Scorer):
         place = {name: i for i, name in enumerate(self.types)}
         counts = np.zeros((len(references), len(self.types), 3), dtype=np.int64)
         for row, (reference, prediction) in enumerate(zip(references, predictions, strict=True)):
-            true, predicted = _spans(reference), _spans(prediction)
+            true, predicted = entity_spans(reference), entity_spans(prediction)
             for column, spans in enumerate((true & predicted, predicted, true)):
                 for _, _, name in spans:
                     counts[row, place[name], column] += 1
@@ -276,6 +280,12 @@ class TaggingScorer(Scorer):
                 f"label_names has {', '.join(self.label_names[:10])}."
             )
         return references, predictions
+
+
+def scorer_of(table: pa.Table, label_names: Sequence[str]) -> Scorer:
+    """Give what scores predictions of this kind: a class a row, or a tag a word."""
+    kind = TaggingScorer if "predictions" in table.column_names else ClassificationScorer
+    return kind(label_names)
 
 
 def score_folds(table: pa.Table, scorer: Scorer) -> dict[tuple[int, int], Scores]:
@@ -344,22 +354,6 @@ def sampling_units(table: pa.Table, scorer: Scorer) -> tuple[str, NDArray[Any]]:
     return unit, _array(table, column)
 
 
-def effective_folds(sizes: Sequence[tuple[int, int]]) -> float:
-    """Give the k for which 1 / (k - 1) is the mean of held-out over training rows.
-
-    It is the number of folds where these are of one size, and less where rows beside a held-out block
-    are not trained on, or training sets grow with time.
-
-    Args:
-        sizes: Number of training and of held-out rows of each fold.
-
-    Example:
-        >>> effective_folds([(80, 20)] * 5)
-        5.0
-    """
-    return 1 + 1 / float(np.mean([num_valid / num_train for num_train, num_valid in sizes]))
-
-
 def _conservative(
     scores: Sequence[float | None], num_folds: float, lowest: float, highest: float
 ) -> list[float] | None:
@@ -381,7 +375,7 @@ def over_folds(scores: Sequence[float | None]) -> dict[str, Any]:
     }
 
 
-def _spans(tags: Sequence[str]) -> set[tuple[int, int, str]]:
+def entity_spans(tags: Sequence[str]) -> set[tuple[int, int, str]]:
     """Find the entities of a row: a B- and the I- of its type that follow it, as (start, end, type)."""
     spans = set()
     start = None

@@ -337,6 +337,7 @@ class Study:
             train_scores=self.task.scorer.score(seen),
             train_rows_scored=len(sample),
             num_epochs=fitted.best_epoch,
+            parameters=fitted.parameters,
             frozen_hash_before=fitted.hash_before,
             frozen_hash_after=fitted.hash_after,
             readings=held_out.readings,

@@ -1,6 +1,7 @@
 """From the folds of a study to results.json: the contract between computing and publishing."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,8 +16,9 @@ from hf_transfer.config import GRID_SETTINGS, RunConfig
 from hf_transfer.environment import command, device_name, versions
 from hf_transfer.layers import freeze_table
 from hf_transfer.models import head_note
+from hf_transfer.overfitting import diagnose
 from hf_transfer.results import CrossValidationResult, FoldResult
-from hf_transfer.run_folder import place_of
+from hf_transfer.run_folder import place_of, read_histories
 from hf_transfer.schedule import freeze_for
 from hf_transfer.study import Study
 
@@ -77,6 +79,9 @@ def build_results(
         "command": command(),
         "final": final,
     }
+    histories = read_histories(study.folder.path / values["folds_path"])
+    records = {"folds": [asdict(result) for result in results]}
+    values["overfitting"] = diagnose(values | records, histories)
     return CrossValidationResult(values, tuple(results), predictions_of(best))
 
 

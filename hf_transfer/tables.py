@@ -3,19 +3,19 @@
 import html
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from statistics import fmean
 from typing import Any
 
 from markupsafe import Markup
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config import RunConfig
-from hf_transfer.errors import ConfigError
 
 UNDEFINED = "n/a"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", re.ASCII)
+
+_SETTINGS = frozenset(field.name for field in fields(RunConfig))
 
 _METRIC_NAMES = {
     "accuracy": "accuracy",
@@ -41,7 +41,7 @@ def number(value: float | None, digits: int = 3) -> str:
     """Write a score with so many decimals; n/a when it is undefined."""
     if value is None or not math.isfinite(value):
         return UNDEFINED
-    return f"{value:.{digits}f}"
+    return f"{value:z.{digits}f}"  # z: never -0.000
 
 
 def plus_minus(score: dict[str, Any] | None) -> str:
@@ -58,6 +58,13 @@ def interval(score: dict[str, Any] | None, kind: str = "interval") -> str:
         return UNDEFINED
     low, high = score[kind]
     return f"{number(low)} to {number(high)}"
+
+
+def probability(p: float | None) -> str:
+    """Write a p-value with two digits; very small ones as `below 0.001`."""
+    if p is None or not math.isfinite(p):
+        return UNDEFINED
+    return "below 0.001" if p < 0.001 else f"{p:.2g}"
 
 
 def conservative(score: dict[str, Any] | None) -> str:
@@ -85,6 +92,17 @@ def setting(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def varying_settings(grid: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Name the settings in which the entries of a grid differ, in their order there; the rate if in none."""
+    names = [name for name in grid[0] if name in _SETTINGS]
+    return [n for n in names if len({entry[n] for entry in grid}) > 1] or ["learning_rate"]
+
+
+def configuration_name(entry: Mapping[str, Any], grid: Sequence[Mapping[str, Any]]) -> str:
+    """Name an entry of a grid by the settings that vary: `learning_rate=0.01, weight_decay=0`."""
+    return ", ".join(f"{name}={setting(entry[name])}" for name in varying_settings(grid))
 
 
 def metric_name(name: str, task: str = "") -> str:
@@ -131,17 +149,6 @@ def corrected_best(results: dict[str, Any]) -> float | None:
     return next((entry.get("bbc") for entry in results["grid"] or [] if entry["best"]), None)
 
 
-def overfitting(results: dict[str, Any]) -> dict[str, float] | None:
-    """Compare the primary metric on training and held-out rows; None where a side is not known."""
-    metric = results["primary_metric"]
-    pairs = [(fold["train_scores"].get(metric), fold["scores"].get(metric)) for fold in results["folds"]]
-    known = [(train, valid) for train, valid in pairs if train is not None and valid is not None]
-    if not known:
-        return None
-    train, valid = (fmean(column) for column in zip(*known, strict=True))
-    return {"train": train, "valid": valid, "gap": abs(train - valid)}
-
-
 def summary_text(results: dict[str, Any]) -> str:
     """Give what a recipe prints at its end: a line for each fold, then means, intervals and sizes.
 
@@ -157,45 +164,6 @@ def summary_text(results: dict[str, Any]) -> str:
         *([_grid_table(results)] if results["grid"] else []),
     ]
     return "\n\n".join([*tables, cost])
-
-
-def compare_text(runs: Sequence[tuple[str, dict[str, Any]]]) -> str:
-    """Set several runs side by side, one line each, in the order given.
-
-    Args:
-        runs: A name and what results.json holds, for each run.
-
-    Raises:
-        ConfigError: If there is no run, or two were scored on other folds or by another metric.
-    """
-    if not runs:
-        raise ConfigError("There is nothing to compare; give at least one run's folder.")
-    for run in runs[1:]:
-        _check_comparable(runs[0], run)
-    metric = runs[0][1]["primary_metric"]
-    rows = [["run", metric, "95 % interval", "folds", "trained", "of parameters", "time"]]
-    for name, results in runs:
-        score, trainable = results["scores"].get(metric), results["trainable"]
-        folds = f"{score['num_folds'] if score else 0} of {len(results['folds'])}"
-        sizes = [f"{trainable['parameters']:,}", f"{trainable['total']:,}"]
-        seconds = duration(results["hardware"]["seconds"])
-        rows.append([name, plus_minus(score), interval(score), folds, *sizes, seconds])
-    return aligned(rows)
-
-
-def _check_comparable(first: tuple[str, dict[str, Any]], other: tuple[str, dict[str, Any]]) -> None:
-    (name, a), (other_name, b) = first, other
-    if a["folds_fingerprint"] != b["folds_fingerprint"]:
-        raise ConfigError(
-            f"Runs {name!r} and {other_name!r} were scored on different folds (fingerprints "
-            f"{a['folds_fingerprint']!r} and {b['folds_fingerprint']!r}), so their scores cannot be set "
-            "side by side. Run one again with the other's rows, scheme, seed, num_folds and num_repeats."
-        )
-    if a["primary_metric"] != b["primary_metric"]:
-        raise ConfigError(
-            f"Runs {name!r} and {other_name!r} have different primary metrics, {a['primary_metric']!r} and "
-            f"{b['primary_metric']!r}. Compare runs of one task."
-        )
 
 
 def _fold_table(results: dict[str, Any]) -> str:
@@ -241,7 +209,7 @@ def _explained(results: dict[str, Any]) -> list[str]:
 
 def _grid_table(results: dict[str, Any]) -> str:
     metric, grid = results["primary_metric"], results["grid"]
-    varying = grid_settings(grid)
+    varying = varying_settings(grid)
     rows = [[*varying, f"{metric}, mean ± std", "folds", "behind", "p (Holm)", ""]]
     for entry in grid:
         score = entry["scores"].get(metric)
@@ -251,13 +219,6 @@ def _grid_table(results: dict[str, Any]) -> str:
     if (corrected := corrected_best(results)) is not None:
         chosen += f" Corrected for the choice: {metric} {number(corrected)}."
     return f"{aligned(rows)}\n{chosen}"
-
-
-def grid_settings(grid: Sequence[dict[str, Any]]) -> list[str]:
-    """Name the settings in which the configurations of a grid differ, and always the learning rate."""
-    settings = {f.name for f in fields(RunConfig)}
-    names = [name for name in grid[0] if name in settings]
-    return [n for n in names if n == "learning_rate" or len({entry[n] for entry in grid}) > 1]
 
 
 def behind(entry: dict[str, Any]) -> tuple[str, str]:
@@ -299,7 +260,7 @@ def escape(value: Any) -> Markup:
         return value
     if value is None:
         return Markup(UNDEFINED)
-    text = _MARKDOWN.sub(r"\\\1", re.sub(r"\s+", " ", _public(str(value))))
+    text = _MARKDOWN.sub(r"\\\1", re.sub(r"\s+", " ", public(str(value))))
     return Markup(html.escape(text, quote=False))
 
 
@@ -313,7 +274,7 @@ def code(value: Any) -> Markup:
 
 def fence(text: str, language: str = "") -> Markup:
     """Set lines as a block of code, with a fence longer than any inside."""
-    text = _public(text).replace("<!-- hf-transfer:", "<!--hf-transfer:")
+    text = public(text).replace("<!-- hf-transfer:", "<!--hf-transfer:")
     ticks = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
     return Markup(f"{ticks}{language}\n{text}\n{ticks}")
 
@@ -340,10 +301,11 @@ def link(name: str, folder: str, hub: bool) -> Markup:
 
 def one_line(value: Any) -> str:
     """Write a value on one line, without what should not be published or would hide letters."""
-    return " ".join(_public(str(value)).split())
+    return " ".join(public(str(value)).split())
 
 
-def _public(text: str) -> str:
+def public(text: str) -> str:
+    """Leave out homes, tokens and letters that hide others."""
     for pattern, replacement in _PRIVATE:
         text = pattern.sub(replacement, text)
     return text

@@ -67,6 +67,11 @@ class Fitted:
     hash_after: str | None = None
 
     @property
+    def parameters(self) -> int:
+        """Number of parameters that learned."""
+        return sum(p.numel() for n, p in self.model.named_parameters() if n in self.freezing.trainable)
+
+    @property
     def learner(self) -> nn.Module:
         """The module that its batches are fed to."""
         return self.batches.learner(self.model)

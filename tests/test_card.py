@@ -138,12 +138,36 @@ def test_training_scores_stand_beside_held_out_ones(copy: Callable[..., Path]) -
     assert column[:5] == ["0.990", "0.970", "0.950", "", "0.930"]
     valid = float(np.mean(list(fold_values(run, "text-classification", "f1_macro").values())))
     train = np.mean([0.99, 0.97, 0.95, 0.93, 0.91, 0.99, 0.97, 0.95])
-    assert (
-        f"(up to 12 of each fold's) the models reach {train:.3f} in the mean, against {valid:.3f} on" in text
-    )
-    assert f"\nheld-out rows: a gap of {train - valid:.3f} in F1 (macro)." in text
+    said = section(text, "verdicts")
+    assert f"F1 (macro) is {train:.3f} on training rows and {valid:.3f} on held-out rows" in said
+    assert f"a gap of {train - valid:.3f} (" in said
+    assert "Scores on training rows are those of up to 12 rows a fold." in said
     change(run, folds=[fold | {"train_rows_scored": fold["num_train"]} for fold in folds])
-    assert "On training rows the models reach" in card.write_card(run).read_text()
+    assert "Scores on training rows" not in card.write_card(run).read_text()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_card_answers_each_question_even_of_results_without_a_diagnosis(
+    copy: Callable[..., Path], task: str
+) -> None:
+    said = section(card.write_card(copy(task)).read_text(), "verdicts")
+    questions = [line.split("**")[1] for line in said.splitlines() if line.startswith("- **")]
+    assert questions == [
+        "Is the pretrained model a good start?",
+        "Which layers, which learning rate?",
+        "Does it overfit?",
+        "What is published?",
+    ]
+
+
+def test_a_card_tells_the_diagnosis_in_the_results(copy: Callable[..., Path]) -> None:
+    found = {
+        "verdict": "stopped in time", "metric": "f1_macro", "gaps": {}, "above_chance": None,
+        "turn": {"turned": True, "epoch": 3, "rise": 0.25, "interval": [0.1, 0.4], "train_fall": 0.5},
+        "more_frozen": None,
+    }  # fmt: skip
+    said = section(card.write_card(copy(overfitting=found)).read_text(), "verdicts")
+    assert "rises by 0.250 (0.100 to 0.400) while that on training rows falls by 0.500" in said
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -487,6 +511,12 @@ def test_simulated_coverage_is_told_for_bootstrap_intervals_only(copy: Callable[
     assert "83 to 91 % of cases" in card.write_card(copy()).read_text()
     run = copy(scores__f1_macro__interval_kind="corrected resampled t over repeats and folds")
     assert "83 to 91 %" not in card.write_card(run).read_text()
+
+
+def test_rows_in_time_have_their_own_warning(copy: Callable[..., Path]) -> None:
+    warning = "54 % of simulated cases"
+    assert warning not in card.write_card(copy()).read_text()
+    assert warning in section(card.write_card(copy(config__time_by="date")).read_text(), "limits")
 
 
 def test_the_code_that_recomputes_the_scores_gives_the_scores(

@@ -15,15 +15,14 @@ LIGHT = [
     *("__init__", "_guard", "errors", "config", "results", "statistics", "metrics", "scorers", "cli", "card"),
     *("card_merge", "hub", "hub_client", "hub_files", "plots", "tables", "resources"),
     *("run_folder", "environment", "wording", "network", "cache", "describe", "calibration", "grid"),
-    *("aggregate", "ledger"),
-    *(f"verify/{name}" for name in ("__init__", "check", "download", "numbers", "published")),
-    *(f"verify/{name}" for name in ("readings", "record", "split")),
+    *("aggregate", "ledger", "verify"),
+    *("paired", "overfitting", "compare", "pair_words", "verdicts", "report"),
 ]
 
 # From top to bottom: a module imports only from its own line or from lines below it.
 ORDER = [
     {"cli", "__main__"},
-    {"describe", "inference", "doctor", "verify"},
+    {"describe", "inference", "doctor", "report", "verify"},
     {"search"},
     {
         "card",
@@ -31,6 +30,9 @@ ORDER = [
         "hub",
         "hub_client",
         "hub_files",
+        "compare",
+        "pair_words",
+        "verdicts",
         "plots",
         "tables",
         "resources",
@@ -39,14 +41,15 @@ ORDER = [
     },
     {"cross_validation"},
     {"summary"},
-    {"calibration", "grid"},
-    {"study"},
+    {"study", "overfitting"},
+    {"aggregate"},
+    {"calibration", "grid", "paired"},
     {"heads"},
     {"training", "scoring", "solvers", "tracking"},
     {"replay"},
     {"batches", "encoding", "workers", "schedule"},
     {"tasks", "tokens", "image_processing", "models"},
-    {"folds", "layers", "metrics", "scorers", "data", "builtin", "network", "aggregate"},
+    {"folds", "layers", "metrics", "scorers", "data", "builtin", "network"},
     {"run_folder", "cache", "ledger"},
     {"config", "results", "errors", "statistics", "environment", "wording", "progress", "_guard", ""},
 ]
@@ -119,6 +122,9 @@ def test_every_public_module_checks_the_packages_name():
         "from hf_transfer.card import write_card",
         "from hf_transfer.cli import main; main(['cache'])",
         "from hf_transfer import verify_run",
+        "from hf_transfer.compare import compare_runs",
+        "from hf_transfer.report import write_report",
+        "from hf_transfer.report.pictures import draw_pictures",
     ],
 )
 def test_torch_stays_out(code):

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hf_transfer import plots
+from hf_transfer.run_folder import read_histories
 
 MANY = tuple(f"breed {i}" for i in range(40))
 
@@ -83,7 +84,7 @@ def test_no_score_makes_no_picture(run: tuple[Path, dict[str, Any]]) -> None:
 def test_learning_curves_are_thin_for_folds_and_thick_for_their_mean(
     run: tuple[Path, dict[str, Any]],
 ) -> None:
-    axes = axes_of(plots.learning_curves(plots.read_histories(run[0] / "folds")))
+    axes = axes_of(plots.learning_curves(read_histories(run[0] / "folds")))
     for key, label in (("train_loss", "training rows"), ("inner_loss", "inner split, for early stopping")):
         losses = [
             [

@@ -16,14 +16,8 @@ from sklearn import metrics as sk
 
 from hf_transfer import scorers
 from hf_transfer.errors import ConfigError, DataError
-from hf_transfer.scorers import (
-    ClassificationScorer,
-    TaggingScorer,
-    effective_folds,
-    score_folds,
-    summarise,
-)
-from hf_transfer.statistics import corrected_resampled_t
+from hf_transfer.scorers import ClassificationScorer, TaggingScorer, score_folds, summarise
+from hf_transfer.statistics import corrected_resampled_t, effective_folds
 
 TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
 

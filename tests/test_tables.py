@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_transfer import tables
-from hf_transfer.errors import ConfigError
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=30) | st.text("<>&|`*_[]()#~$\\ \n-a1.!", max_size=20)
 
@@ -176,46 +175,27 @@ def test_the_summary_tells_failed_folds_and_test_scores(tmp_path: Path) -> None:
     assert [line.split()[-1] for line in text.splitlines() if line.startswith("f1_macro ")] == ["0.812"]
 
 
-def test_runs_are_compared_in_the_order_given(run: tuple[Path, dict[str, Any]]) -> None:
-    other = run[1] | {"trainable": {"parameters": 7, "total": 9, "spec": "head"}}
-    first, *lines = tables.compare_text([("a", run[1]), ("bcd", other)]).splitlines()
-    assert first.split()[:2] == ["run", "f1_macro"]
-    cells = ["5", "of", "5", "14,768,642", "124,647,170", "67.5", "s"]
-    assert [line.split()[0] for line in lines] == ["a", "bcd"]
-    assert lines[0].split()[-7:] == cells
-    assert lines[1].split()[-4:-2] == ["7", "9"]
-
-
-@pytest.mark.parametrize(
-    ("key", "message"),
-    [
-        ("folds_fingerprint", r"'a' and 'b' were scored on different folds .*'f000c0ffee0005' and 'other'"),
-        ("primary_metric", r"'a' and 'b' have different primary metrics, 'f1_macro' and 'other'"),
-    ],
-)
-def test_runs_that_cannot_be_compared_are_both_named(
-    run: tuple[Path, dict[str, Any]], key: str, message: str
-) -> None:
-    with pytest.raises(ConfigError, match=message):
-        tables.compare_text([("a", run[1]), ("b", run[1] | {key: "other"})])
-
-
-def test_nothing_to_compare_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="at least one run"):
-        tables.compare_text([])
-
-
 def test_numbers_stand_to_the_right_and_words_to_the_left() -> None:
     rows = [["name", "n", "note"], ["a", "5", "short"], ["bcd", "1,234", "longer one"]]
     assert tables.aligned(rows) == "name      n  note\na         5  short\nbcd   1,234  longer one"
 
 
-def test_the_gap_to_training_rows_is_of_folds_that_have_both(run: tuple[Path, dict[str, Any]]) -> None:
-    folds = [
-        {"train_scores": {"m": train}, "scores": {"m": valid}}
-        for train, valid in ((0.9, 0.7), (1.0, None), (0.7, 0.5))
+@pytest.mark.parametrize(
+    ("p", "written"), [(0.02345, "0.023"), (0.5, "0.5"), (0.0002, "below 0.001"), (1.0, "1"), (None, "n/a")]
+)
+def test_p_values_have_two_digits_and_no_false_exactness(p: float | None, written: str) -> None:
+    assert tables.probability(p) == written
+
+
+def test_a_configuration_is_named_by_the_settings_that_vary() -> None:
+    grid = [
+        {"learning_rate": rate, "weight_decay": 0.1, "trainable": spec, "p": rate, "scores": {}}
+        for rate, spec in ((1e-3, "head"), (1e-2, "last:2"))
     ]
-    assert tables.overfitting({"primary_metric": "m", "folds": folds}) == pytest.approx(
-        {"train": 0.8, "valid": 0.6, "gap": 0.2}
-    )
-    assert tables.overfitting({"primary_metric": "other", "folds": folds}) is None
+    assert tables.varying_settings(grid) == ["learning_rate", "trainable"]
+    assert tables.configuration_name(grid[1], grid) == "learning_rate=0.01, trainable=last:2"
+    assert tables.configuration_name(grid[0], grid[:1]) == "learning_rate=0.001"
+
+
+def test_a_number_that_rounds_to_nothing_has_no_sign() -> None:
+    assert (tables.number(-0.0001), tables.number(-0.0006)) == ("0.000", "-0.001")

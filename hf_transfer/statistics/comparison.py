@@ -1,6 +1,7 @@
 """Tests between configurations that were scored on the same folds and rows."""
 
 import warnings
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -107,6 +108,22 @@ def _corrected_error(values: Floats, num_folds: float) -> float:
     if np.ptp(values) <= SAME:
         return 0.0
     return float(np.sqrt(values.var(ddof=1) * (1 / len(values) + 1 / (num_folds - 1))))
+
+
+def effective_folds(sizes: Sequence[tuple[int, int]]) -> float:
+    """Give the k for which 1 / (k - 1) is the mean of held-out over training rows.
+
+    It is the number of folds where these are of one size, and less where rows beside a held-out block
+    are not trained on, or training sets grow with time.
+
+    Args:
+        sizes: Number of training and of held-out rows of each fold.
+
+    Example:
+        >>> effective_folds([(80, 20)] * 5)
+        5.0
+    """
+    return 1 + 1 / float(np.mean([num_valid / num_train for num_train, num_valid in sizes]))
 
 
 def _checked_differences(differences: ArrayLike, num_folds: float) -> Floats:

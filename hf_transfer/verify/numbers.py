@@ -17,7 +17,9 @@ from hf_transfer.aggregate import (
     score_part,
 )
 from hf_transfer.config import RunConfig, differing
+from hf_transfer.overfitting import diagnose
 from hf_transfer.results import FoldResult, plain
+from hf_transfer.run_folder import read_histories
 from hf_transfer.verify.check import Check, differences, judged, left_out
 from hf_transfer.verify.readings import name_of
 from hf_transfer.verify.record import Record
@@ -31,6 +33,10 @@ def number_checks(record: Record) -> Iterator[Check]:
     yield judged("scores", "means, intervals, classes and grid follow from them", lambda: _scores(record))
     yield judged("choices", "the best configuration and the notes follow from them", lambda: _choices(record))
     yield judged("frozen layers", "have one digest before and after training", lambda: _frozen(record))
+    if (record.folder / "folds").is_dir():
+        yield judged("overfitting", "follows from the scores and the losses", lambda: _overfitting(record))
+    else:
+        yield left_out("overfitting", "the losses of the epochs are not published")
     yield from _not_made_again(record)
 
 
@@ -101,6 +107,12 @@ def _choices(record: Record) -> Iterator[str]:
     if final["kind"] != "none":
         again = {"num_epochs": final_epochs(record.found[record.best]), "num_rows": len(record.split[0])}
         yield from differences({key: final[key] for key in again}, again, "final")
+
+
+def _overfitting(record: Record) -> Iterator[str]:
+    histories = read_histories(record.folder / record.results["folds_path"])
+    again = plain(diagnose(record.results, histories))
+    yield from differences(record.results["overfitting"], again, "overfitting")
 
 
 def _frozen(record: Record) -> Iterator[str]:

@@ -1,0 +1,185 @@
+"""The pictures of a report, as SVG in data: URIs: sharp at any size, and nothing in them can run."""
+
+import base64
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from hf_transfer import _guard, plots  # noqa: F401
+from hf_transfer.plots import BLUE, ORANGE, History
+from hf_transfer.tables import metric_name, number, setting, varying_settings
+
+Results = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as a data: URI, with its title, what it shows for those who do not see it, and a caption."""
+
+    title: str
+    alt: str
+    uri: str
+    caption: str
+
+
+def draw_pictures(results: Results, histories: Mapping[str, History]) -> list[Picture]:
+    """Draw all that a run has data for.
+
+    Args:
+        results: What results.json holds.
+        histories: Epochs of each fold, by the fold's name.
+    """
+    metric = metric_name(results["primary_metric"], results["task"])
+    confusion, names, calibration = results["confusion"], results["label_names"], results.get("calibration")
+    drawings: list[tuple[Callable[[], Figure | None], str, str, str]] = [
+        (
+            lambda: plots.fold_scores(results), "Each fold",
+            _folds_alt(results, metric),
+            "A dot is a fold. Of the intervals below the dots, the thick one resamples rows and is "
+            "optimistic; a thin one allows for other training rows too and is conservative.",
+        ),
+        (
+            lambda: grid_map(results) or plots.grid_scores(results), "The configurations that were tried",
+            f"{metric} of each configuration of the grid", "Means over the same folds; the best is outlined.",
+        ),
+        (
+            lambda: plots.learning_curves(histories), "Learning curves",
+            "Loss of each epoch, a thin line for each fold and a thick one for their mean",
+            "The held-out fold has no curve: nothing looks at it before it is scored.",
+        ),
+        (
+            lambda: rows_curve(results), "More rows",
+            f"{metric} against the number of training rows", "Each set of rows contains the smaller ones.",
+        ),
+        (
+            lambda: plots.reliability_diagram(calibration) if calibration else None, "Reliability",
+            "Share of right rows against the probability of the predicted class",
+            "On the dashed line, probabilities mean what they say. Bars are one standard error. Temperatures "
+            "come from the other folds.",
+        ),
+        (
+            lambda: plots.confusion_matrix(confusion, names) if confusion else None, "Confusion matrix",
+            _confusion_alt(confusion, names),
+            "All held-out rows: true classes down, predicted classes across.",
+        ),
+    ]  # fmt: skip
+    return [
+        Picture(title, alt, svg_uri(figure), caption)
+        for draw, title, alt, caption in drawings
+        if (figure := draw()) is not None
+    ]
+
+
+def svg_uri(figure: Figure) -> str:
+    """Write a figure as SVG within a data: URI; the same figure gives the same bytes."""
+    stream = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "hf-transfer-kit"}):
+        figure.savefig(
+            stream,
+            format="svg",
+            bbox_inches="tight",
+            pad_inches=0.08,
+            metadata={"Date": None, "Creator": None},
+        )
+    return f"data:image/svg+xml;base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+def grid_map(results: Results) -> Figure | None:
+    """Draw the primary metric over two settings of a grid; None where fewer than two of them vary.
+
+    Where more than two vary, each cell shows the best of the others.
+    """
+    grid, metric = results["grid"] or [], results["primary_metric"]
+    names = varying_settings(grid) if grid else []
+    if len(names) < 2:
+        return None
+    across, down = sorted(names, key=lambda name: name != "learning_rate")[:2]
+    columns, rows = _values(grid, across), _values(grid, down)
+    better = max if results["higher_is_better"].get(metric, True) else min
+    means = np.full((len(rows), len(columns)), np.nan)
+    for entry in grid:
+        if (mean := entry["scores"][metric]["mean"]) is not None:
+            place = rows.index(setting(entry[down])), columns.index(setting(entry[across]))
+            means[place] = mean if np.isnan(means[place]) else better(mean, means[place])
+    figure = Figure(figsize=(2.2 + 0.95 * len(columns), 1.4 + 0.55 * len(rows)), layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(means, cmap="cividis", aspect="auto")
+    figure.colorbar(image, ax=axes).set_label(metric_name(metric, results["task"]))
+    _write_means(axes, means)
+    best = next(entry for entry in grid if entry["best"])
+    corner = columns.index(setting(best[across])) - 0.5, rows.index(setting(best[down])) - 0.5
+    axes.add_patch(
+        mpl.patches.Rectangle(corner, 1, 1, fill=False, edgecolor=ORANGE, linewidth=3, clip_on=False)
+    )
+    axes.set_xticks(range(len(columns)), columns, parse_math=False)
+    axes.set_yticks(range(len(rows)), rows, parse_math=False)
+    axes.set_xlabel(across.replace("_", " "))
+    axes.set_ylabel(down.replace("_", " "))
+    return figure
+
+
+def rows_curve(results: Results) -> Figure | None:
+    """Draw the primary metric against the number of training rows; None without `learning_curve`.
+
+    Its `points` have `num_train` and, one a fold, `values`.
+    """
+    curve = results.get("learning_curve")
+    if not curve:
+        return None
+    figure = Figure(figsize=(7.5, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    points = sorted(curve["points"], key=lambda point: point["num_train"])
+    known = [(p["num_train"], [v for v in p["values"] if v is not None]) for p in points]
+    known = [(rows, values) for rows, values in known if values]
+    for rows, values in known:
+        axes.plot([rows] * len(values), values, "o", color=BLUE, alpha=0.35, markersize=4)
+    axes.plot(
+        *zip(*((r, float(np.mean(v))) for r, v in known), strict=True), color=BLUE, marker="o", linewidth=2.5
+    )
+    axes.set_xscale("log")
+    axes.set_xticks([rows for rows, _ in known], [f"{rows:,}" for rows, _ in known])
+    axes.minorticks_off()
+    axes.set_xlabel("training rows")
+    axes.set_ylabel(metric_name(results["primary_metric"], results["task"]))
+    axes.grid(color="0.9")
+    return figure
+
+
+def _values(grid: Sequence[Mapping[str, Any]], name: str) -> list[str]:
+    """The values of a setting in a grid, in order where they have one."""
+    values = {setting(entry[name]): entry[name] for entry in grid}
+    if all(isinstance(value, (int, float)) for value in values.values()):
+        return sorted(values, key=lambda text: values[text])
+    return list(values)
+
+
+def _write_means(axes: Axes, means: np.ndarray[Any, np.dtype[np.float64]]) -> None:
+    middle = (np.nanmin(means) + np.nanmax(means)) / 2
+    for (row, column), mean in np.ndenumerate(means):
+        if not np.isnan(mean):
+            colour = "white" if mean < middle else "black"
+            axes.text(column, row, number(float(mean)), ha="center", va="center", fontsize=9, color=colour)
+
+
+def _folds_alt(results: Results, metric: str) -> str:
+    """Say the primary metric of each fold."""
+    scores = [fold["scores"].get(results["primary_metric"]) for fold in results["folds"]]
+    return f"{metric} of the folds: {', '.join(map(number, scores))}"
+
+
+def _confusion_alt(confusion: Sequence[Sequence[int]] | None, names: Sequence[str]) -> str:
+    """Say which classes are most often mistaken for which."""
+    if not confusion:
+        return ""
+    counts = np.asarray(confusion).copy()
+    np.fill_diagonal(counts, 0)
+    row, column = divmod(int(counts.argmax()), len(names))
+    if not counts[row, column]:
+        return "No class was mistaken for another"
+    return f"Most often, {counts[row, column]:,} times, {names[row]} was taken for {names[column]}"

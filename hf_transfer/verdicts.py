@@ -1,0 +1,303 @@
+"""The questions that a run answers, each with its answer in words and the comparison behind it.
+
+A card and a report show the same. "Can't tell" and "not measured" are answers too.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.overfitting import diagnose
+from hf_transfer.pair_words import sentence
+from hf_transfer.paired import LEVEL, Pair
+from hf_transfer.tables import configuration_name, interval, metric_name, number, probability, setting
+from hf_transfer.wording import count
+
+if TYPE_CHECKING:
+    from hf_transfer.compare import Run  # which needs more than a card does
+
+Results = dict[str, Any]
+
+# What the answer to "is the pretrained model a good start?" must leave the same in both runs.
+_SAME_BUDGET = (
+    "base_model", "trainable", "num_epochs", "learning_rate", "weight_decay", "batch_size", "optimizer",
+    "layer_decay", "schedule", "augmentation", "early_stopping", "head_solver",
+)  # fmt: skip
+_MOST_NAMED = 6  # configurations in one sentence
+_ANSWERS = {
+    "overfits": "yes", "stopped in time": "not as it was stopped", "gap": "not shown",
+    "no sign": "no sign of it", "unknown": "can't tell",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One question about a run, its answer in a few words, and the evidence in sentences."""
+
+    question: str
+    answer: str
+    words: str
+
+
+def verdicts(
+    results: Results,
+    *,
+    overfitting: Mapping[str, Any] | None = None,
+    against: "Sequence[tuple[Run, Pair]]" = (),
+    rank: Results | None = None,
+) -> list[Verdict]:
+    """Answer what can be answered from a run, and say of the rest what would answer it.
+
+    Args:
+        results: What results.json holds.
+        overfitting: What `diagnose` found; when not given, what results.json says of it.
+        against: Other runs on the same folds, with their difference from this run: the other first.
+        rank: What rank.json holds, if models were ranked on these rows.
+    """
+    found = overfitting or results.get("overfitting") or diagnose(results, {})
+    return [
+        good_start(results, against, rank),
+        *_others(results, against),
+        settings(results),
+        overfits(results, found),
+        published(results),
+    ]
+
+
+def good_start(
+    results: Results, against: "Sequence[tuple[Run, Pair]]" = (), rank: Results | None = None
+) -> Verdict:
+    """Say whether starting from the pretrained weights was better than starting from random ones."""
+    question = "Is the pretrained model a good start?"
+    if results["from_scratch"]:
+        return Verdict(
+            question, "not asked", f"This run started from random weights. {_chance(results)}".strip()
+        )
+    controls = [(run, pair) for run, pair in against if _is_control(results, run)]
+    ranked = _ranked(results, rank)
+    frozen = [ranked[1]] if ranked else []
+    if controls:
+        run, pair = controls[0]
+        answers = {"second is better": "yes", "first is better": "no, it harms", "same": "it changes nothing"}
+        words = [
+            f"{run.name} started from random weights.",
+            sentence(pair),
+            _other_settings(results, run),
+            *frozen,
+        ]
+        return Verdict(question, answers.get(pair.verdict, "can't tell"), " ".join(filter(None, words)))
+    if ranked:
+        return Verdict(question, ranked[0], " ".join(filter(None, [ranked[1], _chance(results)])))
+    how = (
+        "No run from random weights on the same folds was set beside it: train one with from_scratch, "
+        "and see hf-transfer report RUN --against OTHER."
+    )
+    return Verdict(question, "not measured", f"{_chance(results)} {how}".strip())
+
+
+def _ranked(results: Results, rank: Results | None) -> tuple[str, str] | None:
+    """Answer from a ranking of frozen features on the same rows; None where it did not ask this."""
+    if not rank or rank["dataset"]["fingerprint"] != results["dataset"]["fingerprint"]:
+        return None
+    candidates = (one for one in rank["candidates"] if one["base_model"] == results["base_model"])
+    found = next(candidates, None)
+    if found is None or not found["against"]["scratch"]:
+        return None
+    if found["shuffled"] and found["shuffled"]["leak"]:
+        return "can't tell", "In the ranking, shuffled labels score above chance: something leaks."
+    scratch, parts = found["against"]["scratch"], []
+    for one in filter(None, (scratch, found["against"].get("baseline"))):
+        p = min((p for p in (one["p_better"], one["p_worse"]) if p is not None), default=None)
+        low, high = map(number, one["interval"])
+        parts.append(f"against {one['other']} {one['difference']:+.3f} ({low} to {high}, p {probability(p)})")
+    answer = {"better": "yes", "worse": "no, it harms"}.get(scratch["verdict"], "can't tell")
+    return answer, f"By {rank['measure']} of its frozen features: {'; '.join(parts)}."
+
+
+def settings(results: Results) -> Verdict:
+    """Say which of the configurations of a grid is best, and which cannot be told from it."""
+    question, grid, metric = "Which layers, which learning rate?", results["grid"], results["primary_metric"]
+    spec = f"trainable={results['trainable']['spec']}"
+    if not grid:
+        rate = f"learning_rate={setting(results['config']['learning_rate'])}"
+        return Verdict(question, "not measured", f"Only {spec} with {rate} was tried.")
+    best = next(entry for entry in grid if entry["best"])
+    others = [entry for entry in grid if entry is not best]
+    worse = [entry for entry in others if _is_worse(entry)]
+    level = [entry for entry in others if not _is_worse(entry)]
+    score = f"{number(best['scores'][metric]['mean'])} {metric_name(metric, results['task'])}"
+    words = [
+        f"{configuration_name(best, grid)} has the best mean of {len(grid)}, {score}, chosen on these folds."
+    ]
+    if best.get("bbc") is not None:
+        words.append(f"Corrected for the choice, that is {number(best['bbc'])}.")
+    if worse:
+        words.append(f"Worse than it: {_listed(worse, grid)}.")
+    if level:
+        words.append(f"Can't be told from it with this much data: {_listed(level, grid)}.")
+    words += [_edge(best, grid), "" if "trainable" in best else f"Of the layers, only {spec} was tried."]
+    answer = f"can't tell {len(level) + 1} of {len(grid)} apart" if level else configuration_name(best, grid)
+    return Verdict(question, answer, " ".join(filter(None, words)))
+
+
+def overfits(results: Results, found: Mapping[str, Any]) -> Verdict:
+    """Say whether a run overfits; a gap between training and held-out rows alone is not it."""
+    words = [_turned(found), _above_chance(found), _won(results, found), _gaps(results, found)]
+    # The classes that are chosen may still be as right as they would be with less training.
+    turned = found["turn"] is not None and found["turn"]["turned"]
+    only_odds = found["above_chance"] and not (turned or found["more_frozen"])
+    answer = "yes, in its probabilities" if only_odds else _ANSWERS[found["verdict"]]
+    return Verdict("Does it overfit?", answer, " ".join(filter(None, words)))
+
+
+def published(results: Results) -> Verdict:
+    """Say what weights there are, and what is known of them."""
+    question, final, metric = "What is published?", results["final"], results["primary_metric"]
+    if final["kind"] == "none":
+        return Verdict(question, "no weights", "The scores are those of the procedure.")
+    words = [
+        f"The weights in model/ were trained once more, by the same procedure, on all {final['num_rows']:,} "
+        f"rows ({count(final['num_epochs'], 'epoch')}). The scores are those of the procedure on "
+        f"{results['num_folds'] - 1} of {results['num_folds']} parts of the rows."
+    ]
+    name = metric_name(metric, results["task"])
+    tested = results["test"]["scores"].get(metric) if results["test"] else None
+    if tested is None:
+        words.append("No rows are left to score these weights on.")
+    else:
+        rows = count(results["test"]["num_rows"], "row")
+        words.append(f"On {rows} kept apart they reach {number(tested)} {name}.")
+    return Verdict(question, f"{final['kind']} weights", " ".join(words))
+
+
+def _others(results: Results, against: "Sequence[tuple[Run, Pair]]") -> list[Verdict]:
+    """Runs that were given for comparison, other than the one from random weights."""
+    rest = [(run, pair) for run, pair in against if not _is_control(results, run)]
+    answers = {"second is better": "yes", "first is better": "no, worse", "same": "the same"}
+    return [
+        Verdict(f"Is it better than {run.name}?", answers.get(pair.verdict, "can't tell"), sentence(pair))
+        for run, pair in rest
+    ]
+
+
+def _is_control(results: Results, run: "Run") -> bool:
+    return bool(run.results["from_scratch"]) and not results["from_scratch"]
+
+
+def _other_settings(results: Results, run: "Run") -> str:
+    """Name the settings in which the control differs: then more than the start is compared."""
+    mine, theirs = results["config"], run.results["config"]
+    differ = [name for name in _SAME_BUDGET if mine.get(name) != theirs.get(name)]
+    if not differ:
+        return ""
+    listed = ", ".join(
+        f"{name} ({setting(theirs.get(name))} there, {setting(mine.get(name))} here)" for name in differ
+    )
+    return f"The two also differ in {listed}, so this is not the start alone."
+
+
+def _chance(results: Results) -> str:
+    """Set the accuracy beside that of always giving the commonest class."""
+    counts, score = results["dataset"]["class_counts"].values(), results["scores"].get("accuracy")
+    if results["confusion"] is None or not sum(counts) or not score or score["mean"] is None:
+        return ""
+    share, ends = max(counts) / sum(counts), score["interval"]
+    within = f" (95 % interval {interval(score)})" if ends else ""
+    return (
+        f"Always giving the commonest class would reach {number(share)} accuracy; the run reaches "
+        f"{number(score['mean'])}{within}."
+    )
+
+
+def _is_worse(entry: Mapping[str, Any]) -> bool:
+    """Whether a configuration is behind the best by more than chance, with p adjusted for their number."""
+    p = entry.get("p_holm")
+    return p is not None and p < LEVEL
+
+
+def _listed(entries: Sequence[Mapping[str, Any]], grid: Sequence[Mapping[str, Any]]) -> str:
+    """Name configurations of a grid, and how far they are behind the best."""
+    named = []
+    for entry in entries[:_MOST_NAMED]:
+        behind, p = entry.get("behind"), entry.get("p_holm")
+        tested = "" if p is None else f", p {probability(p)}"
+        by = "" if behind is None else f" (by {number(behind)}{tested})"
+        named.append(f"{configuration_name(entry, grid)}{by}")
+    more = f"; and {len(entries) - _MOST_NAMED} more" if len(entries) > _MOST_NAMED else ""
+    return "; ".join(named) + more
+
+
+def _edge(best: Mapping[str, Any], grid: Sequence[Mapping[str, Any]]) -> str:
+    """Say when the best learning rate is the lowest or the highest: there may be a better one outside."""
+    rates = sorted({entry["learning_rate"] for entry in grid})
+    if len(rates) < 2 or rates[0] < best["learning_rate"] < rates[-1]:
+        return ""
+    side = "highest" if best["learning_rate"] == rates[-1] else "lowest"
+    beyond = side.replace("est", "er")
+    return f"Its learning rate is the {side} that was tried, so a {beyond} one may do better."
+
+
+def _turned(found: Mapping[str, Any]) -> str:
+    """What the loss on inner splits says."""
+    turn = found["turn"]
+    if not turn:
+        return ""
+    if not turn["turned"]:
+        return "The loss on inner splits does not rise by more than its noise while training goes on."
+    low, high = turn["interval"]
+    rise = (
+        f"After epoch {turn['epoch']} the loss on inner splits rises by {number(turn['rise'])} "
+        f"({number(low)} to {number(high)}) while that on training rows falls by {number(turn['train_fall'])}"
+    )
+    kept = found["verdict"] == "stopped in time"
+    return f"{rise}: more training would overfit. " + (
+        "Each fold kept the weights of its best epoch."
+        if kept
+        else "The weights after the last epoch were kept."
+    )
+
+
+def _won(results: Results, found: Mapping[str, Any]) -> str:
+    """What a configuration that froze more says."""
+    winner = found["more_frozen"]
+    if not winner:
+        return ""
+    metric = metric_name(found["metric"], results["task"])
+    return (
+        f"{winner['name']} trains fewer parameters on the same folds and is better by "
+        f"{number(winner['ahead'])} {metric}, more than one corrected standard error "
+        f"({number(winner['error'])})."
+    )
+
+
+def _above_chance(found: Mapping[str, Any]) -> str:
+    """What a loss that is worse than that of no model at all says."""
+    above = found["above_chance"]
+    if not above:
+        return ""
+    low, high = above["interval"]
+    return (
+        f"The log loss on held-out rows is {number(above['mean'])} ({number(low)} to {number(high)}) above "
+        f"{number(above['chance'])}, that of giving every row the shares of the classes, while on training "
+        "rows it fell below: what was learned makes the probabilities of new rows worse than none."
+    )
+
+
+def _gaps(results: Results, found: Mapping[str, Any]) -> str:
+    """What training rows are ahead by."""
+    if not found["gaps"]:
+        return "No fold was scored on training rows, so there is nothing to tell it from."
+    parts = []
+    for name, gap in found["gaps"].items():
+        up = results["higher_is_better"].get(name, True)
+        low, high = gap["interval"] or (None, None)
+        ends = "" if low is None else f" ({number(low)} to {number(high)})"
+        called = metric_name(name, results["task"]) + ("" if up else " (lower is better)")
+        parts.append(
+            f"{called} is {number(gap['train'])} on training rows and {number(gap['valid'])} on held-out "
+            f"rows, a gap of {number(gap['mean'])}{ends}"
+        )
+    gaps = "; ".join(parts)
+    tail = {"gap": ", which by itself is not overfitting", "no sign": ", which may be nothing"}
+    return f"{gaps[0].upper()}{gaps[1:]}{tail.get(found['verdict'], '')}."
