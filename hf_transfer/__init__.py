@@ -33,6 +33,7 @@ _HOMES = {
     "publish": "hub",
     "push": "hub",
     "run_recipe": "cli",
+    "verify_run": "verify",
     "write_card": "card",
 }
 

@@ -5,7 +5,7 @@ A card that is there already is brought up to date, with what a person wrote int
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,19 +36,34 @@ def write_card(run: str | Path) -> Path:
     from hf_transfer.plots import save_plots  # here, as matplotlib is slow to import
 
     run = Path(run)
-    path, results = run / "README.md", _read_results(run / "results.json")
+    path, results = run / "README.md", read_for_card(run)
     title = tables.one_line((results["config"].get("push_to_hub") or run.resolve().name).split("/")[-1])
-    try:
-        header = card_header(results, title)
-        text = join_card(header, with_record(header, _render(results, title, save_plots(run, results))))
-    except (KeyError, jinja2.UndefinedError) as error:
-        raise ConfigError(f"{run / 'results.json'} lacks what the card needs: {error}.") from error
+    text = card_text(run, results, title, lambda: save_plots(run, results))
     if path.exists():
         text = merge_card(read_card(path), text)
     part = path.with_name(".README.md.part")
     part.write_bytes(text.encode("utf-8", "backslashreplace"))
     part.replace(path)
     return path
+
+
+def card_text(run: Path, results: Results, title: str, pictures: Callable[[], Sequence[str]]) -> str:
+    """Give the text of a run's card as it stands where no person has written into it.
+
+    Args:
+        run: The run's folder.
+        results: What results.json holds.
+        title: Name of the model.
+        pictures: Gives the names of the card's pictures, without `.png`.
+
+    Raises:
+        ConfigError: If the results lack what the card tells.
+    """
+    try:
+        header = card_header(results, title)
+        return join_card(header, with_record(header, _render(results, title, pictures())))
+    except (KeyError, jinja2.UndefinedError) as error:
+        raise ConfigError(f"{run / 'results.json'} lacks what the card needs: {error}.") from error
 
 
 _NEEDED = {
@@ -60,7 +75,13 @@ _NEEDED = {
 }  # fmt: skip
 
 
-def _read_results(path: Path) -> Results:
+def read_for_card(run: Path) -> Results:
+    """Read a run's results.json, and see that it has all that a card tells.
+
+    Raises:
+        ConfigError: If it is missing, unreadable or of another version.
+    """
+    path = run / "results.json"
     if not path.is_file():
         raise ConfigError(f"{path.absolute()} is not there, so no run was finished. Run the recipe first.")
     try:

@@ -9,6 +9,9 @@ index; the kit's own numbers are always replaced.
 import hashlib
 import json
 import re
+from collections.abc import Iterator
+from difflib import SequenceMatcher
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +42,49 @@ def merge_card(old: str, new: str) -> str:
     return join_card(_merged_header(old_header, header, _record(old_body)["header"]), merged)
 
 
+def stale_lines(old: str, new: str) -> Iterator[tuple[str, str | None, str | None]]:
+    """Give each line of the kit's that a fresh card has otherwise; empty ones and a person's are passed over.
+
+    Args:
+        old: The card that is there.
+        new: The card as the results make it.
+
+    Yields:
+        The section or key of the header, the line that is there, and the line that ought to be; None
+        where the one or the other has no more.
+
+    Raises:
+        DataError: If the header or the marks of one of them are broken.
+    """
+    (old_header, old_body), (header, body) = _split(old), _split(merge_card(old, new))
+    before = {f"header, {key}": _yaml(value) for key, value in old_header.items()} | _sections(old_body)
+    after = {f"header, {key}": _yaml(value) for key, value in header.items()} | _sections(body)
+    for name in dict.fromkeys([*after, *before]):
+        there, made = (side.get(name, "").splitlines() for side in (before, after))
+        for change, a, b, c, d in SequenceMatcher(None, there, made, autojunk=False).get_opcodes():
+            if change != "equal":
+                pairs = zip_longest(there[a:b], made[c:d])
+                yield from ((name, *pair) for pair in pairs if any(line and line.strip() for line in pair))
+
+
+def card_name(text: str) -> str | None:
+    """Give the model's name in a card's index of results, if it has one.
+
+    Raises:
+        DataError: If the header or the marks are broken.
+    """
+    index = _split(text)[0].get("model-index")
+    entry = index[0] if isinstance(index, list) and index else None
+    return str(entry["name"]) if isinstance(entry, dict) and "name" in entry else None
+
+
+def _yaml(value: Any) -> str:
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=1000)
+
+
 def join_card(header: Header, body: str) -> str:
     """Put a header before a body."""
-    text = yaml.safe_dump(header, sort_keys=False, allow_unicode=True, width=1000)
-    return f"---\n{text}---\n{body}"
+    return f"---\n{_yaml(header)}---\n{body}"
 
 
 def with_record(header: Header, body: str) -> str:

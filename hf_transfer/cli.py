@@ -112,6 +112,10 @@ def _parser() -> argparse.ArgumentParser:
     push.add_argument("--private", action="store_true", help="make the repository private")
     compare = _verb(verbs, "compare", _compare, "show runs on the same folds side by side")
     compare.add_argument("runs", nargs="+", metavar="RUN", help="folders of runs")
+    verify = _verb(
+        verbs, "verify", _verify, "make a run's folds and numbers again from what it left, without training"
+    )
+    verify.add_argument("run", metavar="RUN", help="the run's folder, or user/name of one on the Hub")
     cache = _verb(
         verbs,
         "cache",
@@ -189,6 +193,15 @@ def _compare(options: argparse.Namespace) -> int:
 
     runs = [(Path(run).name, read_results(run)) for run in options.runs]
     _show(options, ({name: results["scores"] for name, results in runs}, compare_text(runs)))
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from hf_transfer.verify import describe_checks, refuse_wrong, verify_run
+
+    checks = verify_run(options.run)
+    _show(options, describe_checks(checks))
+    refuse_wrong(checks, options.run)
     return 0
 
 

@@ -5,19 +5,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from shutil import rmtree
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from accelerate import Accelerator
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.aggregate import best_of, final_epochs
 from hf_transfer.config import RunConfig
 from hf_transfer.data import LabelledData, label_rows
 from hf_transfer.folds import derive_seed
 from hf_transfer.models import save_model
 from hf_transfer.results import CrossValidationResult, FoldResult, write_table
-from hf_transfer.run_folder import RunFolder
+from hf_transfer.run_folder import RunFolder, weight_digests
 from hf_transfer.schedule import freeze_for
 from hf_transfer.study import Study
 from hf_transfer.summary import build_results
@@ -65,7 +65,7 @@ def cross_validate(
     study.run()
     accelerator.wait_for_everyone()
     found = study.results()
-    best = study.best(found)
+    best = best_of(found, task.scorer)
     final, test = refit(study, best, found[best])
     if accelerator.is_main_process:
         seconds = time.monotonic() - began
@@ -94,8 +94,13 @@ def refit(
     test = study.of_test_rows()
     if test is not None:
         _ = test.encoded  # by all processes: they wait for each other there
-    epochs = round(median(r.num_epochs for r in results if r.status == "done"))
-    made = {"kind": "refit", "path": "model", "num_epochs": epochs, "num_rows": len(study.uids)}
+    epochs = final_epochs(results)
+    made: dict[str, Any] = {
+        "kind": "refit",
+        "path": "model",
+        "num_epochs": epochs,
+        "num_rows": len(study.uids),
+    }
     if not study.workers.together and not study.accelerator.is_main_process:
         return made, None
     config = replace(config, num_epochs=epochs, early_stopping=False)
@@ -103,6 +108,7 @@ def refit(
     fitted = study.fit(everything, derive_seed(config.seed, "final"), "final model", config=config)
     if study.accelerator.is_main_process:
         _save_model(study.task, fitted, study.folder.path / "model")
+        made["sha256"] = weight_digests(study.folder.path / "model")
     return made, None if test is None else test.score_all(fitted)
 
 

@@ -5,7 +5,8 @@ TransferError                 exit code
 │   ├── LayerSelectionError   2   `trainable` matches nothing, or cuts a tied weight in two
 │   └── ModelError            2   the base model is absent, incomplete or made for another task
 ├── DataError                 3   rows, columns, labels or pictures
-│   └── FoldError             3   the rows cannot be split as asked
+│   ├── FoldError             3   the rows cannot be split as asked
+│   └── VerificationError     3   what a run says does not follow from what it holds
 ├── RunError                  4   some folds failed; the rest is kept and reported
 └── HubError                  5   nothing was published, nothing was lost
 """
@@ -39,6 +40,10 @@ class DataError(TransferError, ValueError):
 
 class FoldError(DataError):
     """The rows cannot be split as asked."""
+
+
+class VerificationError(DataError):
+    """What a run says does not follow from its split and its predictions."""
 
 
 class RunError(TransferError, RuntimeError):

@@ -38,6 +38,7 @@ class FoldResult:
     error: str | None = None
     frozen_hash_before: str | None = None
     frozen_hash_after: str | None = None
+    readings: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

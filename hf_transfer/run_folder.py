@@ -1,5 +1,6 @@
 """A run's folder: one experiment each, one sub-folder a fold, nothing half-written."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -15,6 +16,25 @@ from hf_transfer.results import FoldResult, fold_result, write_bytes, write_json
 
 # What a run leaves behind. README.md stays on --overwrite: a person may have written in it.
 _OWN = ("config.yaml", "folds.parquet", "folds", "predictions.parquet", "results.json", "plots", "model")
+
+
+def place_of(config: RunConfig, num_configs: int) -> str:
+    """Where in `folds/` a configuration of a grid has its folds; nothing when there is only one."""
+    return f"lr{config.learning_rate!r}-wd{config.weight_decay!r}" if num_configs > 1 else ""
+
+
+def fold_place(inside: str, repeat: int, fold: int) -> str:
+    """Where in `folds/` a fold has its files, e.g. `r0f3`."""
+    return f"{inside}/r{repeat}f{fold}".lstrip("/")
+
+
+def weight_digests(folder: Path) -> dict[str, str]:
+    """Give the SHA-256 of each file of weights in a model's folder, by its name."""
+    digests = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as stream:
+            digests[path.name] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return digests
 
 
 class RunFolder:

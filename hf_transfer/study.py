@@ -2,13 +2,11 @@
 
 import hashlib
 import json
-import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +16,7 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.aggregate import FEWEST_TO_STOP_EARLY
 from hf_transfer.batches import Positions
 from hf_transfer.config import RunConfig
 from hf_transfer.data import LabelledData
@@ -26,16 +25,20 @@ from hf_transfer.errors import RunError
 from hf_transfer.folds import (
     FoldColumns,
     FoldPlan,
-    derive_seed,
+    coded_columns,
+    fold_seed,
+    fold_table,
     hash_order,
     inner_split,
-    plan_folds,
+    plan_repeats,
 )
 from hf_transfer.heads import Rows, batchable, fit_heads
+from hf_transfer.layers import trained_hash
+from hf_transfer.ledger import HeldOut
 from hf_transfer.metrics import hub_metric
 from hf_transfer.replay import Replay
 from hf_transfer.results import FoldResult, Scores
-from hf_transfer.run_folder import RunFolder
+from hf_transfer.run_folder import RunFolder, fold_place, place_of
 from hf_transfer.scoring import predict
 from hf_transfer.tasks.base import Task
 from hf_transfer.tracking import FoldTracker
@@ -44,8 +47,6 @@ from hf_transfer.workers import Workers, fold_parallel
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-_FEWEST_TO_STOP_EARLY = 300  # below, an inner split is so small that it picks noise
 
 # What fails a fold, and not the run.
 _FAILURES = (RunError, RuntimeError, ArithmeticError, MemoryError)
@@ -76,7 +77,7 @@ class Unit:
     @property
     def seed(self) -> int:
         """Of everything random in it; the same for every configuration of a grid."""
-        return derive_seed(self.config.seed, "fold", self.repeat, self.fold)
+        return fold_seed(self.config.seed, self.repeat, self.fold)
 
 
 @dataclass(frozen=True)
@@ -102,17 +103,18 @@ class Study:
     @cached_property
     def plans(self) -> tuple[FoldPlan, ...]:
         """The folds of each repeat."""
-        return tuple(
-            plan_folds(
-                self.uids,
-                self.config.num_folds,
-                seed=self.config.seed if repeat == 0 else derive_seed(self.config.seed, "repeat", repeat),
-                columns=self.columns,
-                scheme=self.config.scheme,
-                strict=self.config.strict,
-            )
-            for repeat in range(self.config.num_repeats)
-        )
+        return plan_repeats(self.uids, self.columns, self.config)
+
+    @cached_property
+    def coded(self) -> FoldColumns:
+        """What the folds are made from, as it may be published."""
+        return coded_columns(self.columns)
+
+    @cached_property
+    def held_out(self) -> dict[str, HeldOut]:
+        """The held-out rows of each fold, by its place."""
+        rows = {unit.place: self.plans[unit.repeat].valid(unit.fold) for unit in self.units}
+        return {place: HeldOut(held_out, place) for place, held_out in rows.items()}
 
     @cached_property
     def grid(self) -> tuple[RunConfig, ...]:
@@ -126,16 +128,12 @@ class Study:
 
     def units_of(self, config: RunConfig) -> list[Unit]:
         """The folds of one configuration."""
-        inside = self.place_of(config)
+        inside = place_of(config, len(self.grid))
         return [
-            Unit(config, repeat, fold, f"{inside}/r{repeat}f{fold}".lstrip("/"))
+            Unit(config, repeat, fold, fold_place(inside, repeat, fold))
             for repeat, plan in enumerate(self.plans)
             for fold in plan.scored_folds
         ]
-
-    def place_of(self, config: RunConfig) -> str:
-        """The folder of a configuration of a grid; nothing when there is only one."""
-        return f"lr{config.learning_rate!r}-wd{config.weight_decay!r}" if len(self.grid) > 1 else ""
 
     @cached_property
     def workers(self) -> Workers:
@@ -270,7 +268,7 @@ class Study:
 
     def _split(self, rows: RowNumbers, seed: int, config: RunConfig) -> tuple[Positions, Positions | None]:
         """Positions to learn from, and those of an inner split to stop by when asked for."""
-        if not config.early_stopping or len(rows) < _FEWEST_TO_STOP_EARLY:
+        if not config.early_stopping or len(rows) < FEWEST_TO_STOP_EARLY:
             return encoded_positions(self.row_of, rows), None
         learn, stop = inner_split(rows, self.uids, seed=seed, columns=self.columns, scheme=config.scheme)
         return encoded_positions(self.row_of, learn), encoded_positions(self.row_of, stop)
@@ -284,8 +282,8 @@ class Study:
             "repeat": pa.array([repeat] * len(rows), pa.int32()),
             "fold": pa.array([fold] * len(rows), pa.int32()),
         } | self.task.columns(self.data.rows.select(rows), [decoded[row] for row in rows.tolist()])
-        if self.columns.groups is not None:
-            columns["unit"] = np.unique(np.asarray(self.columns.groups), return_inverse=True)[1][rows]
+        if self.coded.groups is not None:
+            columns["unit"] = np.asarray(self.coded.groups)[rows]
         return pa.table(columns)
 
     def _empty(self, unit: Unit) -> FoldResult:
@@ -300,8 +298,11 @@ class Study:
                 f"Frozen layers changed in training: {fitted.hash_before} before, {fitted.hash_after} after."
             )
         result, plan = self._empty(unit), self.plans[unit.repeat]
-        train, valid = plan.train(unit.fold), plan.valid(unit.fold)
-        table = self.table(fitted, valid, unit.repeat, unit.fold, workers)
+        train, held_out = plan.train(unit.fold), self.held_out[unit.place]
+        table = held_out.read(
+            lambda rows: self.table(fitted, rows, unit.repeat, unit.fold, workers),
+            weights=trained_hash(fitted.model, fitted.freezing),
+        )
         # As many training rows as held-out ones: enough to see overfitting, at little cost.
         order = hash_order([self.uids[row] for row in train], unit.seed)
         sample = np.sort(train[order[: result.num_valid]])
@@ -314,6 +315,7 @@ class Study:
             num_epochs=fitted.best_epoch,
             frozen_hash_before=fitted.hash_before,
             frozen_hash_after=fitted.hash_after,
+            readings=held_out.readings,
         )
         return result, table
 
@@ -338,18 +340,6 @@ class Study:
             raise RunError(f"Every fold failed. The first: {everything[0].error}")
         return found
 
-    def best(self, found: Mapping[RunConfig, Sequence[FoldResult]]) -> RunConfig:
-        """The configuration with the best mean of the primary metric; those with all folds go first."""
-        name = self.task.scorer.primary_metric
-        sign = 1 if self.task.scorer.higher_is_better[name] else -1
-
-        def merit(config: RunConfig) -> tuple[int, float]:
-            done = [r for r in found[config] if r.status == "done"]
-            values = [value for r in done if (value := r.scores.get(name)) is not None]
-            return len(done), sign * fmean(values) if values else -math.inf
-
-        return max(self.grid, key=merit)
-
     def predictions(self, config: RunConfig, results: Sequence[FoldResult]) -> pa.Table:
         """All out-of-fold rows of a configuration."""
         units = zip(self.units_of(config), results, strict=True)
@@ -357,12 +347,8 @@ class Study:
         return pa.concat_tables([pq.read_table(folder / "predictions.parquet") for folder in folders])
 
     def fold_table(self) -> pa.Table:
-        """The split, exactly: row id, repeat, fold."""
-        of_row = np.concatenate([plan.fold_of_row() for plan in self.plans])
-        repeats = np.repeat(np.arange(len(self.plans), dtype=np.int32), len(self.uids))
-        return pa.table(
-            {"row_id": self.uids * len(self.plans), "repeat": repeats, "fold": of_row.astype(np.int32)}
-        )
+        """The split, exactly, and what it was made from."""
+        return fold_table(self.plans, self.uids, self.coded)
 
     def _say(self, unit: Unit, result: FoldResult) -> None:
         name = self.task.scorer.primary_metric

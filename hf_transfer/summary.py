@@ -1,8 +1,6 @@
 """From the folds of a study to results.json: the contract between computing and publishing."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,19 +9,20 @@ import torch
 
 import hf_transfer
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.aggregate import Found, choice_notes, class_counts, frozen_proof, score_part, split_part
 from hf_transfer.config import RunConfig
 from hf_transfer.environment import command, device_name, versions
 from hf_transfer.layers import freeze_table
 from hf_transfer.models import head_note
 from hf_transfer.results import CrossValidationResult, FoldResult
+from hf_transfer.run_folder import place_of
 from hf_transfer.schedule import freeze_for
-from hf_transfer.scorers import over_folds, summarise
 from hf_transfer.study import Study
 
 
 def build_results(
     study: Study,
-    found: Mapping[RunConfig, Sequence[FoldResult]],
+    found: Found,
     best: RunConfig,
     *,
     final: dict[str, Any],
@@ -42,8 +41,6 @@ def build_results(
     """
     results = found[best]
     predictions = study.predictions(best, results)
-    done = [result for result in results if result.status == "done"]
-    scorer = study.task.scorer
     values = {
         "kit_version": hf_transfer.__version__,
         "created": datetime.now(UTC).date().isoformat(),
@@ -51,22 +48,14 @@ def build_results(
         **_model(study),
         "dataset": _dataset(study),
         "config": _config(study, best),
-        "grid": _grid(study, found, best),
         "replay": study.replay.describe(),
         "label_names": list(study.task.label_names),
-        "folds_scheme": study.plans[0].scheme,
-        "folds_path": f"folds/{study.place_of(best)}".rstrip("/"),
-        "folds_fingerprint": study.plans[0].fingerprint(study.uids),
-        "num_folds": study.plans[0].num_folds,
-        "num_repeats": len(study.plans),
-        "scores": summarise([r.scores for r in done], predictions, scorer, seed=study.config.seed),
-        "primary_metric": scorer.primary_metric,
-        "higher_is_better": scorer.higher_is_better,
-        "per_class": scorer.per_class(predictions),
-        "confusion": scorer.confusion(predictions),
-        **_freezing(study, best, done),
+        "folds_path": f"folds/{place_of(best, len(found))}".rstrip("/"),
+        **split_part(study.plans, study.uids),
+        **score_part(found, best, predictions, study.task.scorer),
+        **_freezing(study, best, results),
         "test": test,
-        "notes": _notes(study, best, results),
+        "notes": [*_notes(study), *choice_notes(found, best, study.task.scorer)],
         "hardware": {
             "device": device_name(study.accelerator.device),
             "num_processes": study.accelerator.num_processes,
@@ -95,8 +84,6 @@ def _model(study: Study) -> dict[str, Any]:
 
 def _dataset(study: Study) -> dict[str, Any]:
     data, names = study.data, study.task.label_names
-    labels = np.hstack([np.asarray(label) for label in data.rows["label"][:]])
-    counts = Counter(labels.tolist())
     return {
         "name": data.name,
         "config": data.config_name,
@@ -106,7 +93,7 @@ def _dataset(study: Study) -> dict[str, Any]:
         "hub": data.hub,
         "column": data.input_column,
         "label_column": data.label_column,
-        "class_counts": {name: counts[i] for i, name in enumerate(names)},
+        "class_counts": class_counts(data.rows["label"][:], names),
         "grouped_by": study.config.group_by,
     }
 
@@ -117,42 +104,13 @@ def _config(study: Study, best: RunConfig) -> dict[str, Any]:
     return best.to_dict() | lists
 
 
-def _grid(
-    study: Study, found: Mapping[RunConfig, Sequence[FoldResult]], best: RunConfig
-) -> list[dict[str, Any]] | None:
-    """Each configuration with its folds; None when there was only one."""
-    if len(found) == 1:
-        return None
-    return [
-        {
-            "learning_rate": config.learning_rate,
-            "weight_decay": config.weight_decay,
-            "best": config == best,
-            "scores": {
-                name: over_folds([r.scores.get(name) for r in results if r.status == "done"])
-                for name in study.task.scorer.higher_is_better
-            },
-            "folds": [asdict(result) for result in results],
-        }
-        for config, results in found.items()
-    ]
-
-
-def _freezing(study: Study, config: RunConfig, done: Sequence[FoldResult]) -> dict[str, Any]:
+def _freezing(study: Study, config: RunConfig, folds: Sequence[FoldResult]) -> dict[str, Any]:
     """The freeze table, and its proof from every fold."""
     model = study.task.build_model()
     freezing = freeze_for(model, config)
     sizes = {name: p.numel() for name, p in model.named_parameters()}
-    proof = None
-    if freezing.frozen_groups and done:
-        proof = {
-            "groups": list(freezing.frozen_groups),
-            "hash_before": done[0].frozen_hash_before,
-            "hash_after": done[0].frozen_hash_after,
-            "equal": all(r.frozen_hash_before == r.frozen_hash_after for r in done),
-        }
     return {
-        "frozen_proof": proof,
+        "frozen_proof": frozen_proof(freezing.frozen_groups, folds),
         "trainable": {
             "parameters": sum(sizes[name] for name in freezing.trainable),
             "total": sum(sizes.values()),
@@ -164,15 +122,9 @@ def _freezing(study: Study, config: RunConfig, done: Sequence[FoldResult]) -> di
     }
 
 
-def _notes(study: Study, best: RunConfig, results: Sequence[FoldResult]) -> list[str]:
-    """Choices that were made for the user, each once."""
+def _notes(study: Study) -> list[str]:
+    """Choices that were made for the user about the data, the folds and the model, each once."""
     notes = [*study.data.notes, *(note for plan in study.plans for note in plan.notes), *study.replay.notes]
-    if len(study.grid) > 1:
-        notes.append(
-            f"The best of {len(study.grid)} configurations by {study.task.scorer.primary_metric} on these "
-            f"same folds (learning_rate={best.learning_rate:g}, weight_decay={best.weight_decay:g}): its "
-            "score is somewhat too good for having been chosen by it."
-        )
     base = study.task.base
     if head := head_note(base, study.task.label_names):
         notes.append(head)
@@ -184,9 +136,4 @@ def _notes(study: Study, best: RunConfig, results: Sequence[FoldResult]) -> list
             notes.append(
                 f"{int((cut > 0).sum())} of {len(cut)} texts were longer than the model reads and were cut."
             )
-    if study.config.early_stopping and not all(r.num_train >= 300 for r in results):
-        notes.append("Early stopping was left out where a fold has fewer than 300 training rows.")
-    failed = sum(r.status == "failed" for r in results)
-    if failed:
-        notes.append(f"{failed} of {len(results)} folds failed and are not part of the scores.")
     return list(dict.fromkeys(notes))

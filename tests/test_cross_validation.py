@@ -1,3 +1,4 @@
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -86,6 +87,29 @@ def test_folds_in_reverse_order_find_the_same(finished, tmp_path):
     assert study.predictions(config, results).equals(result.predictions)
 
 
+def test_each_fold_says_when_and_by_which_weights_it_was_read(finished):
+    config, result = finished
+    for fold in result.folds:
+        (reading,) = fold.readings
+        assert reading["rows"] == fold.num_valid
+        done = json.loads((Path(config.output_dir) / f"folds/r0f{fold.fold}/done.json").read_text())
+        assert done["readings"] == [reading]
+    weights = {fold.readings[0]["weights"] for fold in result.folds}
+    assert len(weights) == len(result.folds)
+
+
+def test_a_study_scores_the_held_out_rows_of_a_fold_once(finished, tmp_path):
+    config, _ = finished
+    data = open_dataset(config, "text")
+    task = SequenceClassification(config, data.label_names)
+    study = Study(task, data, config, make_accelerator(config), RunFolder(tmp_path))
+    unit = study.units[0]
+    first, second = study.run_fold(unit), study.run_fold(unit)
+    assert first.status == "done"
+    assert second.status == "failed"
+    assert "held-out rows of r0f0 were scored at" in second.error
+
+
 def test_results_come_back_from_the_folder_as_they_were(finished):
     config, result = finished
     again = CrossValidationResult.load(config.output_dir)
@@ -156,7 +180,11 @@ def test_the_final_model_loads_with_plain_transformers_and_predicts_the_same(fin
     for ours, theirs in zip(found, plain, strict=True):
         assert ours["label"] == theirs["label"]
         assert ours["probability"] == pytest.approx(theirs["score"], abs=1e-5)
-    assert result.values["final"] == {"kind": "refit", "path": "model", "num_epochs": 1, "num_rows": 60}
+    weights = (Path(config.output_dir) / "model" / "model.safetensors").read_bytes()
+    assert result.values["final"] == {
+        "kind": "refit", "path": "model", "num_epochs": 1, "num_rows": 60,
+        "sha256": {"model.safetensors": hashlib.sha256(weights).hexdigest()},
+    }  # fmt: skip
 
 
 def test_a_plain_dataset_of_a_user_is_enough(reviews_config):

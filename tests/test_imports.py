@@ -14,13 +14,15 @@ HEAVY = {"torch", "transformers", "timm", "torchvision"}
 LIGHT = [
     *("__init__", "_guard", "errors", "config", "results", "statistics", "metrics", "scorers", "cli", "card"),
     *("card_merge", "hub", "hub_client", "hub_files", "plots", "tables", "resources"),
-    *("run_folder", "environment", "wording", "network", "cache", "describe"),
+    *("run_folder", "environment", "wording", "network", "cache", "describe", "aggregate", "ledger"),
+    *(f"verify/{name}" for name in ("__init__", "check", "download", "numbers", "published")),
+    *(f"verify/{name}" for name in ("readings", "record", "split")),
 ]
 
 # From top to bottom: a module imports only from its own line or from lines below it.
 ORDER = [
     {"cli", "__main__"},
-    {"describe", "inference", "doctor"},
+    {"describe", "inference", "doctor", "verify"},
     {
         "card",
         "card_merge",
@@ -41,8 +43,8 @@ ORDER = [
     {"replay"},
     {"batches", "encoding", "workers", "schedule"},
     {"tasks", "tokens", "image_processing", "models"},
-    {"folds", "layers", "metrics", "scorers", "data", "builtin", "network"},
-    {"run_folder", "cache"},
+    {"folds", "layers", "metrics", "scorers", "data", "builtin", "network", "aggregate"},
+    {"run_folder", "cache", "ledger"},
     {"config", "results", "errors", "statistics", "environment", "wording", "progress", "_guard", ""},
 ]
 
@@ -109,6 +111,7 @@ def test_every_public_module_checks_the_packages_name():
         "from hf_transfer.tasks import task_class; task_class('text-classification')",
         "from hf_transfer.card import write_card",
         "from hf_transfer.cli import main; main(['cache'])",
+        "from hf_transfer import verify_run",
     ],
 )
 def test_torch_stays_out(code):

@@ -16,19 +16,25 @@ predefined         the folds that a column names
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.folds.columns import FoldColumns, choose_scheme
-from hf_transfer.folds.order import derive_seed, hash_key, hash_order
+from hf_transfer.folds.order import derive_seed, fold_seed, hash_key, hash_order
 from hf_transfer.folds.plan import FoldPlan
-from hf_transfer.folds.split import Fold, inner_split, k_folds, plan_folds
+from hf_transfer.folds.split import Fold, inner_split, k_folds, plan_folds, plan_repeats
+from hf_transfer.folds.table import coded_columns, fold_table, read_fold_table
 
 __all__ = [
     "Fold",
     "FoldColumns",
     "FoldPlan",
     "choose_scheme",
+    "coded_columns",
     "derive_seed",
+    "fold_seed",
+    "fold_table",
     "hash_key",
     "hash_order",
     "inner_split",
     "k_folds",
     "plan_folds",
+    "plan_repeats",
+    "read_fold_table",
 ]

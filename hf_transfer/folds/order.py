@@ -42,6 +42,16 @@ def derive_seed(seed: int, *parts: object) -> int:
     return int.from_bytes(_digest(":".join(map(str, (seed, *parts))), 4), "big")
 
 
+def repeat_seed(seed: int, repeat: int) -> int:
+    """Give the seed of the split of one repeat; that of the first is the run's own."""
+    return seed if repeat == 0 else derive_seed(seed, "repeat", repeat)
+
+
+def fold_seed(seed: int, repeat: int, fold: int) -> int:
+    """Give the seed of everything random in one fold; the same for every configuration of a grid."""
+    return derive_seed(seed, "fold", repeat, fold)
+
+
 def _digest(text: str, size: int) -> bytes:
     # Half a surrogate pair can stand in a file name; it must not stop the split.
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size).digest()

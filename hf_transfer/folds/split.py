@@ -8,11 +8,12 @@ from typing import Any
 from datasets import Dataset
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
+from hf_transfer.config import RunConfig
 from hf_transfer.errors import FoldError
 from hf_transfer.folds.arrangement import RowsToSplit, arrange
 from hf_transfer.folds.checks import fit_num_folds, limit_rows
 from hf_transfer.folds.columns import FoldColumns, choose_scheme
-from hf_transfer.folds.order import Ints, derive_seed, hash_order
+from hf_transfer.folds.order import Ints, derive_seed, hash_order, repeat_seed
 from hf_transfer.folds.plan import FoldPlan
 
 
@@ -55,6 +56,25 @@ def plan_folds(
     if strict and lacking and rows.scheme.startswith("stratified"):
         raise FoldError(f"{' '.join(lacking)} Try another seed or num_folds, or do not stratify.")
     return replace(plan, notes=notes + plan.notes + lacking)
+
+
+def plan_repeats(uids: Sequence[object], columns: FoldColumns, config: RunConfig) -> tuple[FoldPlan, ...]:
+    """Plan the folds of each repeat of a run, as `plan_folds` does it for one.
+
+    Raises:
+        FoldError: If the rows cannot be split so.
+    """
+    return tuple(
+        plan_folds(
+            uids,
+            config.num_folds,
+            seed=repeat_seed(config.seed, repeat),
+            columns=columns,
+            scheme=config.scheme,
+            strict=config.strict,
+        )
+        for repeat in range(config.num_repeats)
+    )
 
 
 def k_folds(

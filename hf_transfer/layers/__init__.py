@@ -14,6 +14,7 @@ from hf_transfer.layers.freezing import (
     frozen_hash,
     parameter_groups,
     tensor_digest,
+    trained_hash,
 )
 from hf_transfer.layers.groups import LayerGroup, layer_groups
 
@@ -26,4 +27,5 @@ __all__ = [
     "layer_groups",
     "parameter_groups",
     "tensor_digest",
+    "trained_hash",
 ]

@@ -119,6 +119,13 @@ def frozen_hash(model: nn.Module, freezing: Freezing) -> str | None:
     return tensor_digest(model, names) if names else None
 
 
+def trained_hash(model: nn.Module, freezing: Freezing) -> str:
+    """Digest every parameter and buffer that training may have moved: it names the model that learned."""
+    frozen = set(_frozen_tensors(model, freezing))
+    tensors = chain(model.named_parameters(), model.named_buffers())
+    return tensor_digest(model, sorted({name for name, _ in tensors} - frozen))
+
+
 def tensor_digest(model: nn.Module, names: Iterable[str]) -> str:
     """Digest some parameters and buffers, by their names in the model."""
     tensors = dict(chain(model.named_parameters(), model.named_buffers()))

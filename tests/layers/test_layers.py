@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 from hf_transfer.errors import LayerSelectionError
-from hf_transfer.layers import freeze, freeze_table, frozen_hash, layer_groups, parameter_groups
+from hf_transfer.layers import (
+    freeze,
+    freeze_table,
+    frozen_hash,
+    layer_groups,
+    parameter_groups,
+    trained_hash,
+)
 
 TEXT = {
     "hidden_size": 16,
@@ -330,3 +337,23 @@ def test_the_table_adds_up():
     assert [row["learning_rate"] for row in rows[-2:]] == [0.05, 0.1]
     assert rows[0]["norm"] == "fixed"
     assert rows[4]["norm"] == "learns"
+
+
+def test_the_hash_of_what_learned_follows_it_and_nothing_else():
+    model = FAMILIES["bert"][0]()
+    freezing = freeze(model, "head")
+    before = trained_hash(model, freezing)
+    with torch.no_grad():
+        model.bert.embeddings.word_embeddings.weight.add_(1)
+    assert trained_hash(model, freezing) == before
+    with torch.no_grad():
+        model.classifier.bias.add_(1)
+    assert trained_hash(model, freezing) != before
+
+
+def test_statistics_that_move_are_part_of_what_learned():
+    model = FAMILIES["resnet"][0]()
+    freezing = freeze(model, "all")
+    before = trained_hash(model, freezing)
+    next(buffer for name, buffer in model.named_buffers() if name.endswith("running_mean")).add_(1)
+    assert trained_hash(model, freezing) != before

@@ -1,0 +1,90 @@
+"""The split as a table: the fold that holds each row out, and what the rows were split by."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
+from hf_transfer.errors import FoldError
+from hf_transfer.folds.columns import FoldColumns, read_counts, read_ranks, read_times
+from hf_transfer.folds.plan import FoldPlan
+
+_NAMES = {"labels": "label", "groups": "group", "times": "time", "folds": "predefined"}
+
+
+def coded_columns(columns: FoldColumns) -> FoldColumns:
+    """Give groups, times and given folds as whole numbers from 0 that split the rows in the same way.
+
+    They say who belongs together and what came first, and nobody's name or date.
+
+    Raises:
+        FoldError: If a value is missing, or if the values of one column cannot be put in order.
+    """
+    coded: dict[str, Any] = {}
+    for name, read in (("groups", read_ranks), ("folds", read_ranks)):
+        if (values := getattr(columns, name)) is not None:
+            coded[name] = read(values, name)
+    if columns.times is not None:
+        coded["times"] = read_times(columns.times)
+    return replace(columns, **coded)
+
+
+def fold_table(plans: Sequence[FoldPlan], uids: Sequence[Any], columns: FoldColumns) -> pa.Table:
+    """Give all that is needed to make the folds again, a line for each row and repeat.
+
+    Args:
+        plans: The folds of each repeat.
+        uids: What identifies each row, (n,).
+        columns: What the rows were split by, from `coded_columns`.
+
+    Returns:
+        Columns `row_id`, `repeat` and `fold` (-1 where none holds the row out); then, where the rows
+        have them, `label`, `group`, `time`, `predefined`, and `mentions` with a field for each entity
+        type.
+    """
+    repeats = np.repeat(np.arange(len(plans), dtype=np.int32), len(uids))
+    folds = np.concatenate([plan.fold_of_row() for plan in plans]).astype(np.int32)
+    split_by = {name: pa.chunked_array([array] * len(plans)) for name, array in _arrays(columns).items()}
+    return pa.table({"row_id": list(uids) * len(plans), "repeat": repeats, "fold": folds} | split_by)
+
+
+def read_fold_table(
+    table: pa.Table, label_names: Sequence[str], gap: int = 0
+) -> tuple[list[Any], FoldColumns]:
+    """Give the ids of the rows and what they were split by, from what `fold_table` made.
+
+    Args:
+        table: The split.
+        label_names: Names of the labels by number.
+        gap: Rows that are not trained on, on each side of a held-out block of time.
+
+    Raises:
+        FoldError: If the table lacks its first columns.
+    """
+    if lacking := {"row_id", "repeat", "fold"}.difference(table.column_names):
+        raise FoldError(
+            f"The table of folds lacks {', '.join(sorted(lacking))}; it has {', '.join(table.column_names)}."
+        )
+    rows = table.filter(pc.equal(table["repeat"], 0)).combine_chunks()
+    given: dict[str, Any] = {
+        name: rows[column].to_numpy() for name, column in _NAMES.items() if column in rows.column_names
+    }
+    if "mentions" in rows.column_names:
+        mentions = rows.select(["mentions"]).flatten()
+        given["counts"] = np.stack([column.to_numpy() for column in mentions.columns], axis=1)
+        label_names = tuple(name.removeprefix("mentions.") for name in mentions.column_names)
+    return rows["row_id"].to_pylist(), FoldColumns(label_names=label_names, gap=gap, **given)
+
+
+def _arrays(columns: FoldColumns) -> dict[str, pa.Array]:
+    given = columns.given()
+    arrays = {column: pa.array(given[name]) for name, column in _NAMES.items() if name in given}
+    if columns.counts is not None:
+        counts = read_counts(columns.counts)
+        names = columns.label_names or [str(kind) for kind in range(counts.shape[1])]
+        arrays["mentions"] = pa.StructArray.from_arrays([pa.array(kind) for kind in counts.T], names=names)
+    return arrays

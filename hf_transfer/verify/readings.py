@@ -1,0 +1,101 @@
+"""The ledger replayed: each held-out row was scored once, and the predictions kept are those."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config import RunConfig
+from hf_transfer.ledger import table_digest
+from hf_transfer.verify.check import Check, column_differences, differences, judged, left_out, places
+from hf_transfer.verify.record import Record
+from hf_transfer.wording import count
+
+Fold = dict[str, Any]
+
+
+def reading_checks(record: Record) -> Iterator[Check]:
+    """See that every fold is there, and that its rows were read once, for the predictions that are kept."""
+    yield judged("rows", "each fold's predictions are for the rows that it held out", lambda: _rows(record))
+    yield judged(
+        "single read", "held-out rows of each finished fold were scored once", lambda: _ledger(record)
+    )
+    if any(record.folder.glob("folds/**/done.json")):
+        yield judged("fold folders", "say the same as results.json", lambda: _folders(record))
+    else:
+        yield left_out("fold folders", "not there: they are not published")
+
+
+def _rows(record: Record) -> Iterator[str]:
+    uids, _ = record.split
+    wanted = list(map(name_of, record.names))
+    for config, folds in record.entries.items():
+        listed = [name_of((fold["repeat"], fold["fold"])) for fold in folds]
+        yield from differences(listed, wanted, _within(record, config))
+        for fold in folds:
+            rows = record.stored(config, fold["repeat"], fold["fold"])
+            if rows is not None:
+                held_out = (
+                    record.plans[fold["repeat"]].valid(fold["fold"]) if fold["status"] == "done" else []
+                )
+                again = pa.table({"row_id": pa.array([uids[row] for row in held_out], rows["row_id"].type)})
+                title = f"predictions of {_title(record, config, fold)}"
+                yield from column_differences(rows.select(["row_id"]), again, title)
+    known = {(fold["repeat"], fold["fold"]) for fold in record.results["folds"]}
+    yield from (
+        f"predictions.parquet has rows of {name_of(place)}, which results.json does not list"
+        for place in places(record.predictions)
+        if place not in known
+    )
+
+
+def _ledger(record: Record) -> Iterator[str]:
+    for config, folds in record.entries.items():
+        for fold in folds:
+            if fold["status"] == "done":
+                yield from _replayed(record, config, fold)
+
+
+def _replayed(record: Record, config: RunConfig, fold: Fold) -> Iterator[str]:
+    title, readings = _title(record, config, fold), fold.get("readings", [])
+    if len(readings) != 1:
+        yield f"{title}: its held-out rows were read {count(len(readings), 'time')} by the ledger, not once"
+        return
+    (reading,) = readings
+    yield from differences(reading["rows"], fold["num_valid"], f"{title}.readings[0].rows")
+    rows = record.stored(config, fold["repeat"], fold["fold"])
+    if rows is not None:
+        digest = table_digest(rows)
+        yield from differences(reading["predictions"], digest, f"{title}.readings[0].predictions")
+
+
+def _folders(record: Record) -> Iterator[str]:
+    """Compare each fold's own record with its line in results.json."""
+    for config, folds in record.entries.items():
+        for fold in folds:
+            name = "done.json" if fold["status"] == "done" else "failed.json"
+            path = record.unit(config, fold["repeat"], fold["fold"]) / name
+            if not path.is_file():
+                yield f"{path.relative_to(record.folder)}: is not there"
+                continue
+            own = json.loads(path.read_text(encoding="utf-8"))
+            own.pop("identity", None)  # digest of the settings and of the data, which results.json tells
+            words = f"{{}} in results.json, {{}} in {path.relative_to(record.folder)}"
+            yield from differences(fold, own, _title(record, config, fold), words)
+
+
+def name_of(place: tuple[int, int]) -> str:
+    """A fold's name, e.g. `r0f3`."""
+    return f"r{place[0]}f{place[1]}"
+
+
+def _within(record: Record, config: RunConfig) -> str:
+    if record.results["grid"] is None:
+        return "folds"
+    return f"grid[{list(record.entries).index(config)}].folds"
+
+
+def _title(record: Record, config: RunConfig, fold: Fold) -> str:
+    return f"{_within(record, config)}.{name_of((fold['repeat'], fold['fold']))}"

@@ -1,0 +1,160 @@
+"""A run as its files tell it, and the same made again from the split and the predictions."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.aggregate import Found
+from hf_transfer.config import RunConfig
+from hf_transfer.errors import VerificationError
+from hf_transfer.folds import FoldColumns, FoldPlan, fold_seed, plan_repeats, read_fold_table
+from hf_transfer.results import FoldResult, Scores, fold_result
+from hf_transfer.run_folder import fold_place, place_of
+from hf_transfer.scorers import Scorer
+from hf_transfer.tasks import task_class
+from hf_transfer.verify.check import rows_of
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a run's folder, or a repository, holds.
+
+    Attributes:
+        folder: Where the files are.
+        results: What results.json holds.
+        remote: SHA-256 of files that are on the Hub and were not fetched, by name.
+    """
+
+    folder: Path
+    results: dict[str, Any]
+    remote: Mapping[str, str] = field(default_factory=dict)
+
+    def problems(self) -> Iterator[str]:
+        """Open what nothing can be made again without: what cannot be read is raised, what is empty told."""
+        _ = self.scorer, self.best, self.results["final"]["kind"]
+        _ = [fold_result(fold) for folds in self.entries.values() for fold in folds]
+        for name, table in (("predictions.parquet", self.predictions), ("folds.parquet", self.fold_table)):
+            if not table.num_rows:
+                yield f"{name}: has no rows"
+
+    @cached_property
+    def config(self) -> RunConfig:
+        """The settings of the reported configuration, with the lists that it was chosen from."""
+        return RunConfig().changed(self.results["config"], source="results.json")
+
+    @cached_property
+    def label_names(self) -> tuple[str, ...]:
+        """In the order of their ids."""
+        return tuple(self.results["label_names"])
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        """What makes scores from predictions."""
+        return task_class(self.results["task"])(self.config, self.label_names).scorer
+
+    @cached_property
+    def predictions(self) -> pa.Table:
+        """All out-of-fold rows of the reported configuration."""
+        return self._table("predictions.parquet")
+
+    @cached_property
+    def fold_table(self) -> pa.Table:
+        """The split as it is stored."""
+        return self._table("folds.parquet")
+
+    def _table(self, name: str) -> pa.Table:
+        path = self.folder / name
+        if not path.is_file():
+            raise VerificationError(
+                f"{path.absolute()} is not there, and all numbers follow from it. Give the whole folder."
+            )
+        try:
+            return pq.read_table(path)
+        except (pa.ArrowException, OSError) as error:
+            raise VerificationError(
+                f"{path.absolute()} cannot be read as Parquet: {error}. Get the file again."
+            ) from error
+
+    @cached_property
+    def split(self) -> tuple[list[Any], FoldColumns]:
+        """The ids of the rows, and what they were split by."""
+        return read_fold_table(self.fold_table, self.label_names, self.config.gap)
+
+    @cached_property
+    def plans(self) -> tuple[FoldPlan, ...]:
+        """The folds of each repeat, made again from the settings."""
+        return plan_repeats(*self.split, self.config)
+
+    @property
+    def names(self) -> list[tuple[int, int]]:
+        """Each fold that is held out, as (repeat, fold), in order."""
+        return [(repeat, fold) for repeat, plan in enumerate(self.plans) for fold in plan.scored_folds]
+
+    @cached_property
+    def entries(self) -> dict[RunConfig, list[dict[str, Any]]]:
+        """The folds of each configuration as they are written."""
+        grid = self.results["grid"]
+        if grid is None:
+            return {self.config: self.results["folds"]}
+        configs = self.config.grid()
+        if len(configs) != len(grid):
+            raise VerificationError(
+                f"grid: written {len(grid)} configurations, the settings make {len(configs)}"
+            )
+        return {config: entry["folds"] for config, entry in zip(configs, grid, strict=True)}
+
+    @cached_property
+    def best(self) -> RunConfig:
+        """The configuration that the results say they report."""
+        if self.results["grid"] is None:
+            return self.config
+        wanted = (self.config.learning_rate, self.config.weight_decay)
+        for config in self.entries:
+            if (config.learning_rate, config.weight_decay) == wanted:
+                return config
+        raise VerificationError(f"config: learning_rate and weight_decay {wanted} are not of the grid")
+
+    def unit(self, config: RunConfig, repeat: int, fold: int) -> Path:
+        """The folder of one fold; a repository has none."""
+        inside = place_of(config, len(self.entries))
+        return self.folder / "folds" / fold_place(inside, repeat, fold)
+
+    def stored(self, config: RunConfig, repeat: int, fold: int) -> pa.Table | None:
+        """The predictions of a fold: of the reported configuration always, of others if they are there."""
+        if config == self.best:
+            return rows_of(self.predictions, repeat, fold)
+        path = self.unit(config, repeat, fold) / "predictions.parquet"
+        return pq.read_table(path) if path.is_file() else None
+
+    @cached_property
+    def found(self) -> Found:
+        """The folds of each configuration, all that can be recomputed made again."""
+        return {
+            config: [self._again(config, fold_result(fold)) for fold in folds]
+            for config, folds in self.entries.items()
+        }
+
+    def _again(self, config: RunConfig, fold: FoldResult) -> FoldResult:
+        plan, seed = self.plans[fold.repeat], fold_seed(self.config.seed, fold.repeat, fold.fold)
+        num_train, num_valid = len(plan.train(fold.fold)), len(plan.valid(fold.fold))
+        sizes = replace(fold, num_train=num_train, num_valid=num_valid, seed=seed)
+        if fold.status != "done":
+            return replace(sizes, scores={})
+        rows = self.stored(config, fold.repeat, fold.fold)
+        scores = fold.scores if rows is None else self._scores(rows, fold.scores)
+        return replace(sizes, scores=scores, train_rows_scored=min(num_train, num_valid))
+
+    def _scores(self, rows: pa.Table, written: Scores) -> Scores:
+        """The kit's own scores; those of a metric of the Hub are as they are written."""
+        others = {name: value for name, value in written.items() if name in self.other_metrics(written)}
+        return self.scorer.score(rows) | others
+
+    def other_metrics(self, written: Scores) -> list[str]:
+        """Names of scores that only code from the Hub could make again."""
+        return [name for name in written if self.config.metrics and name not in self.scorer.higher_is_better]
