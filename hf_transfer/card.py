@@ -192,6 +192,8 @@ def _names(results: Results, title: str) -> dict[str, Any]:
         "numbered": any(name == f"#{i}" for i, name in enumerate(drawn_names(results["label_names"]))),
         "shown": tables.shown_metrics(results),
         "all_metrics": tables.shown_metrics(results, None),
+        "learning_curve": results.get("learning_curve"),
+        "shuffled": results.get("shuffled"),
     }
 
 
