@@ -93,16 +93,15 @@ def _learning_curve(study: Study, config: RunConfig, results: Sequence[FoldResul
 
 def _part_units(study: Study, config: RunConfig, percent: int) -> list[Unit]:
     """The folds of a configuration on so many percent of their training rows."""
-    inside = f"{place_of(config, len(study.grid))}/curve-{percent}".lstrip("/")
-    return [
-        replace(
-            unit,
-            place=fold_place(inside, unit.repeat, unit.fold),
-            percent=percent,
-            purpose=f"learning curve, {percent} %",
-        )
-        for unit in study.units_of(config)
-    ]
+    units = [replace(unit, percent=percent) for unit in study.units_of(config)]
+    purpose = f"learning curve, {percent} %"
+    return [_control_unit(study, unit, f"curve-{percent}", purpose=purpose) for unit in units]
+
+
+def _control_unit(study: Study, unit: Unit, name: str, *, purpose: str) -> Unit:
+    """A fold again, in a folder of its own beside the others."""
+    inside = f"{place_of(unit.config, len(study.grid))}/{name}".lstrip("/")
+    return replace(unit, place=fold_place(inside, unit.repeat, unit.fold), purpose=purpose)
 
 
 def _size(study: Study, percent: int, units: Sequence[Unit], results: Sequence[FoldResult]) -> dict[str, Any]:
@@ -134,22 +133,19 @@ def _interval(study: Study, units: Sequence[Unit], results: Sequence[FoldResult]
 
 def _shuffled(study: Study, config: RunConfig, true: Sequence[FoldResult]) -> dict[str, Any]:
     """Train some folds on shuffled labels, and judge their scores."""
-    units = [
-        replace(
-            unit,
-            place=fold_place(
-                f"{place_of(config, len(study.grid))}/shuffled".lstrip("/"), unit.repeat, unit.fold
-            ),
-            purpose="shuffled labels",
-        )
-        for unit in study.units_of(config)[: study.config.shuffled_labels]
-    ]
-    results: list[FoldResult] = []
-    for repeat in dict.fromkeys(unit.repeat for unit in units):
-        shuffled = ShuffledStudy.of(study, repeat)
-        chosen = [unit for unit in units if unit.repeat == repeat]
-        shuffled.train(chosen)
-        results += shuffled.results_of(chosen)
+    chosen = study.units_of(config)[: study.config.shuffled_labels]
+    units = [_control_unit(study, unit, "shuffled", purpose="shuffled labels") for unit in chosen]
+    # Flat, as rows that were chosen from others are written again with each new column.
+    data = replace(study.data, rows=study.data.rows.flatten_indices())
+    shuffled = [ShuffledStudy.of(study, data, unit) for unit in units]
+    runs = list(zip(shuffled, units, strict=True))
+    if not study.workers.together:
+        runs = runs[study.accelerator.process_index :: study.accelerator.num_processes]
+    for one, unit in runs:
+        if one.finished(unit) is None:
+            one.run_fold(unit)
+    study.accelerator.wait_for_everyone()
+    results = [one.results_of([unit])[0] for one, unit in zip(shuffled, units, strict=True)]
     return _judged(study, units, results, true[: len(units)])
 
 
@@ -191,14 +187,11 @@ class ShuffledStudy(Study):
     original: Study
 
     @classmethod
-    def of(cls, study: Study, repeat: int) -> "ShuffledStudy":
-        """Shuffle the labels for the folds of one repeat.
-
-        Raises:
-            RunError: If the task makes other inputs of rows when their labels change.
-        """
-        seed = derive_seed(study.config.seed, "shuffled", repeat)
-        data = _with_labels(study.data, _shuffled_rows(study, study.plans[repeat], seed), f"shuffle {seed}")
+    def of(cls, study: Study, data: LabelledData, unit: Unit) -> "ShuffledStudy":
+        """Shuffle the labels of a study's rows for one fold."""
+        seed = derive_seed(unit.seed, "shuffled")
+        labels = _shuffled_rows(study, study.plans[unit.repeat], seed)
+        data = _with_labels(data, labels, f"shuffle {seed}")
         return cls(study.task, data, study.config, study.accelerator, study.folder, study)
 
     @cached_property
@@ -208,7 +201,11 @@ class ShuffledStudy(Study):
 
     @cached_property
     def encoded(self) -> "Dataset":
-        """The inputs of the original, with the shuffled labels."""
+        """The inputs of the original, with the shuffled labels.
+
+        Raises:
+            RunError: If the task makes other inputs of rows when their labels change.
+        """
         from datasets import Dataset, concatenate_datasets
 
         _refuse_labels_in_inputs(self.original, self.data)
@@ -239,7 +236,7 @@ def _shuffled_rows(study: Study, plan: FoldPlan, seed: int) -> list[Any]:
 def _with_labels(data: LabelledData, labels: list[Any], name: str) -> LabelledData:
     from datasets import Dataset, concatenate_datasets
 
-    rows = data.rows.flatten_indices()  # or both parts would be rewritten to be joined
+    rows = data.rows
     column = Dataset.from_dict({"label": labels}, features=rows.select_columns(["label"]).features)
     rows = concatenate_datasets([rows.remove_columns(["label"]), column], axis=1)
     return replace(data, rows=rows, test=None, fingerprint=f"{name} of {data.fingerprint}")

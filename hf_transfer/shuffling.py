@@ -1,7 +1,8 @@
 """Labels that nothing can be learned from, and what a score on them says.
 
-Labels change places within the rows that one fold holds out. Each fold keeps its classes in their
-shares then, for training and for scoring, and one shuffle serves all folds of a repeat.
+Labels change places within the rows that one fold holds out, so that each fold keeps its classes in
+their shares, for training and for scoring. Each run has a shuffle of its own: if one learned from the
+labels that another is scored on, their scores would not be independent.
 
 References:
     Zhang et al., "Understanding deep learning requires rethinking generalization", ICLR 2017;
@@ -18,11 +19,10 @@ from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.folds import derive_seed
-from hf_transfer.scorers import Scorer, over_folds
-from hf_transfer.statistics import bootstrap_interval
+from hf_transfer.scorers import Scorer
 
-LEVEL = 0.99  # of the interval that must hold chance: one run in 200 raises a false alarm
-_NUM_CHANCES = 100  # shuffles of the held-out labels whose mean score is chance
+LEVEL = 0.99  # of the interval that must hold chance: about one run in 200 raises a false alarm
+_NUM_CHANCES = 399  # shuffles of the held-out labels; their mean score is chance
 
 Ints = NDArray[np.int64]
 
@@ -77,32 +77,32 @@ def shuffle_tags(rows: Sequence[Sequence[str]], *, seed: int) -> list[list[str]]
 def judge_shuffled(table: pa.Table, scorer: Scorer, *, seed: int) -> dict[str, Any]:
     """Compare a score on shuffled held-out labels with chance.
 
-    Chance is the mean score of the same predictions against labels that are shuffled once more: for
-    any metric, and whatever shares the classes have.
+    The same predictions are scored against labels that are shuffled again and again. The mean of
+    these scores is chance, for any metric and whatever shares the classes have, and their spread
+    around it is the score's own, as its labels are but one more shuffle.
 
     Args:
         table: Out-of-fold predictions of the runs, whose labels are the shuffled ones.
         scorer: The task's.
-        seed: Seed of the shuffles and of the bootstrap.
+        seed: Seed of the shuffles.
 
     Returns:
         `metric`, `held_out_score` (pooled over the runs), its `interval` and `interval_level`,
-        `chance`, and `leak`: whether chance lies outside of the interval, on the worse side.
-        None where it cannot be told.
+        `chance`, and `leak`: whether chance lies outside of the interval, on the worse side. None
+        where it cannot be told.
     """
     metric = scorer.primary_metric
-    units = table["unit" if "unit" in table.column_names else "row_id"].to_numpy()
-    interval = bootstrap_interval(
-        scorer.resampler(table), table["fold"].to_numpy(), units=units, level=LEVEL, seed=seed
-    )[metric]
-    found, chance = scorer.pooled(table)[metric], _chance(table, scorer, seed)
-    leak = None
-    if interval is not None and chance is not None:
+    found, scores = scorer.pooled(table)[metric], _scores_by_chance(table, scorer, seed)
+    chance = interval = leak = None
+    if found is not None and scores.size and np.ptp(scores) > 0:
+        chance = float(scores.mean())
+        low, high = np.quantile(scores, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        interval = [found - float(high - chance), found + float(chance - low)]
         leak = chance < interval[0] if scorer.higher_is_better[metric] else chance > interval[1]
     return {
         "metric": metric,
         "held_out_score": found,
-        "interval": None if interval is None else list(interval),
+        "interval": interval,
         "interval_level": LEVEL,
         "chance": chance,
         "leak": leak,
@@ -112,7 +112,7 @@ def judge_shuffled(table: pa.Table, scorer: Scorer, *, seed: int) -> dict[str, A
 def shuffled_words(found: Mapping[str, Any]) -> str:
     """Say in a sentence or two what `judge_shuffled` found."""
     if found["leak"] is None:
-        return "Whether labels leak can't be told from so few held-out rows."
+        return "Whether labels leak can't be told: shuffling these held-out labels changes no score."
     low, high = found["interval"]
     reached = f"{found['held_out_score']:.3f} {found['metric']} ({low:.3f} to {high:.3f})"
     scores = f"{reached}, chance is {found['chance']:.3f}"
@@ -134,12 +134,12 @@ def _units(labels: Sequence[Any], groups: Sequence[Any] | Ints | None) -> Ints:
     return units if len(pairs) == units.max() + 1 else rows
 
 
-def _chance(table: pa.Table, scorer: Scorer, seed: int) -> float | None:
-    """Mean score of the predictions against labels shuffled again."""
+def _scores_by_chance(table: pa.Table, scorer: Scorer, seed: int) -> NDArray[np.float64]:
+    """Scores of the predictions against labels shuffled again, those that are defined."""
     again = _tags_again if "labels" in table.column_names else _labels_again
     seeds = (derive_seed(seed, "chance", number) for number in range(_NUM_CHANCES))
     scores = [scorer.pooled(again(table, one))[scorer.primary_metric] for one in seeds]
-    return over_folds(list(scores))["mean"]  # type: ignore[no-any-return]
+    return np.asarray([score for score in scores if score is not None], np.float64)
 
 
 def _labels_again(table: pa.Table, seed: int) -> pa.Table:
