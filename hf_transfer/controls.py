@@ -79,9 +79,10 @@ def _learning_curve(study: Study, config: RunConfig, results: Sequence[FoldResul
     sizes = [_size(study, percent, by_percent[percent], found[percent]) for percent in found]
     scorer = study.task.scorer
     metric = scorer.primary_metric
+    known = [size for size in sizes if size["mean"] is not None]
     curve = read_curve(
-        [size["num_train"] for size in sizes],
-        [[np.nan if score is None else score for score in size["scores"]] for size in sizes],
+        [size["num_train"] for size in known],
+        [[np.nan if score is None else score for score in size["scores"]] for size in known],
         num_folds=study.plans[0].num_folds,
         higher_is_better=scorer.higher_is_better[metric],
         seed=config.seed,
