@@ -21,7 +21,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.folds import derive_seed
 from hf_transfer.scorers import Scorer
 
-LEVEL = 0.99  # of the interval that must hold chance: about one run in 200 raises a false alarm
+LEVEL = 0.99  # of the scores by chance lie within the interval: about one run in 200 is a false alarm
 _NUM_CHANCES = 399  # shuffles of the held-out labels; their mean score is chance
 
 Ints = NDArray[np.int64]
@@ -78,8 +78,8 @@ def judge_shuffled(table: pa.Table, scorer: Scorer, *, seed: int) -> dict[str, A
     """Compare a score on shuffled held-out labels with chance.
 
     The same predictions are scored against labels that are shuffled again and again. The mean of
-    these scores is chance, for any metric and whatever shares the classes have, and their spread
-    around it is the score's own, as its labels are but one more shuffle.
+    these scores is chance, for any metric and whatever shares the classes have. The labels of the runs
+    are but one more shuffle, so that without a leak their score is one of these, too.
 
     Args:
         table: Out-of-fold predictions of the runs, whose labels are the shuffled ones.
@@ -87,8 +87,8 @@ def judge_shuffled(table: pa.Table, scorer: Scorer, *, seed: int) -> dict[str, A
         seed: Seed of the shuffles.
 
     Returns:
-        `metric`, `held_out_score` (pooled over the runs), its `interval` and `interval_level`,
-        `chance`, and `leak`: whether chance lies outside of the interval, on the worse side. None
+        `metric`, `held_out_score` (pooled over the runs), `chance`, the `interval` of scores by chance
+        with its `interval_level`, and `leak`: whether the score is better than that interval. None
         where it cannot be told.
     """
     metric = scorer.primary_metric
@@ -97,8 +97,8 @@ def judge_shuffled(table: pa.Table, scorer: Scorer, *, seed: int) -> dict[str, A
     if found is not None and scores.size and np.ptp(scores) > 0:
         chance = float(scores.mean())
         low, high = np.quantile(scores, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        interval = [found - float(high - chance), found + float(chance - low)]
-        leak = chance < interval[0] if scorer.higher_is_better[metric] else chance > interval[1]
+        interval = [float(low), float(high)]
+        leak = found > interval[1] if scorer.higher_is_better[metric] else found < interval[0]
     return {
         "metric": metric,
         "held_out_score": found,
@@ -114,8 +114,8 @@ def shuffled_words(found: Mapping[str, Any]) -> str:
     if found["leak"] is None:
         return "Whether labels leak can't be told: shuffling these held-out labels changes no score."
     low, high = found["interval"]
-    reached = f"{found['held_out_score']:.3f} {found['metric']} ({low:.3f} to {high:.3f})"
-    scores = f"{reached}, chance is {found['chance']:.3f}"
+    chance = f"{found['chance']:.3f} ({low:.3f} to {high:.3f})"
+    scores = f"{found['held_out_score']:.3f} {found['metric']} on held-out rows, where chance is {chance}"
     if found["leak"]:
         return (
             f"Leak: models that learned from shuffled labels still reach {scores}. Held-out labels reach "

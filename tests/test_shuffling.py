@@ -114,6 +114,7 @@ def test_chance_is_the_agreement_of_the_shares():
     assert found["chance"] == pytest.approx(float(shares[0] @ shares[1]), abs=0.01)
     assert found["held_out_score"] == pytest.approx((labels == predicted).mean())
     assert found["interval"][0] < found["chance"] < found["interval"][1]
+    assert found["interval"][0] <= found["held_out_score"] <= found["interval"][1]
     assert found["leak"] is False
     assert shuffled_words(found).startswith("No leak: models that learned from shuffled labels reach 0.")
 
@@ -123,7 +124,7 @@ def test_predictions_that_know_the_shuffled_labels_are_a_leak():
     known = np.where(np.arange(90) < 45, labels, 0)
     found = judge_shuffled(predictions(labels, known), SCORER, seed=0)
     assert found["leak"] is True
-    assert found["interval"][0] > found["chance"]
+    assert found["interval"][1] < found["held_out_score"]
     assert shuffled_words(found).startswith("Leak: ")
     below = judge_shuffled(predictions(labels, (labels + 1) % 3), SCORER, seed=0)
     assert below["leak"] is False  # worse than chance is bad luck, and no label is known
