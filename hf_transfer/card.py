@@ -194,6 +194,8 @@ def _names(results: Results, title: str) -> dict[str, Any]:
         "grid_settings": tables.varying_settings(results["grid"]) if results["grid"] else [],
         "shown": tables.shown_metrics(results),
         "all_metrics": tables.shown_metrics(results, None),
+        "learning_curve": results.get("learning_curve"),
+        "shuffled": results.get("shuffled"),
     }
 
 

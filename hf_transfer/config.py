@@ -197,6 +197,16 @@ class RunConfig:
     metrics: tuple[str, ...] = setting(
         (), "More `evaluate` metrics of the Hub by name, comma-separated.", scored=False
     )
+    learning_curve: bool = setting(
+        False,
+        "Train on 10, 20, 40 and 80 % of the rows too, and say what twice as many would give.",
+        scored=False,
+    )
+    shuffled_labels: int = setting(
+        0,
+        "Train so many of the folds on shuffled labels too: can it learn rows by heart, do labels leak?",
+        scored=False,
+    )
 
     output_dir: str = setting("runs/run", "Folder of the run.", scored=False)
     overwrite: bool = setting(False, "Replace another run in the output folder.", scored=False)
@@ -237,7 +247,7 @@ class RunConfig:
             "num_folds": 2, "num_repeats": 1, "num_epochs": 1, "batch_size": 1, "per_device_batch_size": 1,
             "max_rows": 2, "max_length": 3, "patience": 1, "num_threads": 1, "gap": 0, "reinit_top": 0,
             "weight_decay": 0, "warmup": 0, "max_grad_norm": 0, "label_smoothing": 0, "cached_views": 0,
-            "cache_gb": 0,
+            "cache_gb": 0, "shuffled_labels": 0,
         }  # fmt: skip
         problems = [
             f"{name}={value!r} is too small; use {low} or more."
@@ -271,6 +281,10 @@ class RunConfig:
             problems.append("group_by and time_by cannot be used together; leave one out.")
         if self.test_split and self.final == "none":
             problems.append("test_split is scored by the final model, so it needs final='refit'.")
+        if self.shuffled_labels > (most := self.num_folds * self.num_repeats):
+            problems.append(
+                f"shuffled_labels={self.shuffled_labels} is more than the {most} folds there are."
+            )
         problems += self._solver_conflicts()
         if self.schedule != "constant" and self.num_epochs < 2:
             problems.append(f"schedule={self.schedule!r} has several phases; set num_epochs to 2 or more.")

@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.aggregate import final_epochs
 from hf_transfer.config import RunConfig
+from hf_transfer.controls import run_controls
 from hf_transfer.data import LabelledData, label_rows
 from hf_transfer.folds import derive_seed
 from hf_transfer.models import save_model
@@ -75,10 +76,12 @@ def run_study(study: Study, began: float) -> CrossValidationResult:
     accelerator.wait_for_everyone()
     found = study.results()
     best = study.choose(found)
+    controls = run_controls(study, best, found[best])
     final, test = refit(study, best, found[best])
     if accelerator.is_main_process:
         seconds = time.monotonic() - began
-        build_results(study, found, best, final=final, test=test, seconds=seconds).save(folder.path)
+        made = {"final": final, "test": test, **controls}
+        build_results(study, found, best, made=made, seconds=seconds).save(folder.path)
     accelerator.wait_for_everyone()
     return CrossValidationResult.load(folder.path)
 

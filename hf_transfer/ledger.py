@@ -22,10 +22,16 @@ Reading = dict[str, Any]
 
 
 class HeldOut:
-    """The held-out rows of one fold of one configuration."""
+    """The held-out rows of one fold of one configuration, for one purpose.
 
-    def __init__(self, rows: NDArray[np.int64], place: str) -> None:
-        self._rows, self.place = rows, place
+    Args:
+        rows: Their numbers.
+        place: The fold's, for messages.
+        purpose: What they are read for: the score, or a control run such as `learning curve, 40 %`.
+    """
+
+    def __init__(self, rows: NDArray[np.int64], place: str, purpose: str = "score") -> None:
+        self._rows, self.place, self.purpose = rows, place, purpose
         self.readings: list[Reading] = []
 
     def read(self, predict: Callable[[NDArray[np.int64]], pa.Table], weights: str) -> pa.Table:
@@ -47,6 +53,7 @@ class HeldOut:
         self.readings.append(
             {
                 "at": datetime.now(UTC).isoformat(timespec="seconds"),
+                "purpose": self.purpose,
                 "rows": table.num_rows,
                 "weights": weights,
                 "predictions": table_digest(table),

@@ -18,11 +18,11 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.palette import BLUE, ORANGE, empty_axes
 from hf_transfer.run_folder import read_histories
+from hf_transfer.size_plot import size_curve
 from hf_transfer.tables import metric_name, setting, shown_metrics, varying_settings
 
-# Okabe and Ito's palette, told apart by colour-blind readers too.
-BLUE, ORANGE = "#0072B2", "#D55E00"
 MOST_CLASSES = 30  # in one readable confusion matrix
 MOST_CONFUSED = 20  # classes shown of a larger one
 LONGEST_NAME = 24  # characters on an axis
@@ -54,6 +54,7 @@ def save_plots(run: Path, results: dict[str, Any]) -> list[str]:
         "learning": learning_curves(read_histories(run / results["folds_path"])),
         "grid": grid_scores(results),
         "reliability": reliability_diagram(results["calibration"]) if results.get("calibration") else None,
+        "learning_curve": size_curve(results),
     }
     folder = run / "plots"
     folder.mkdir(exist_ok=True)
@@ -84,7 +85,7 @@ def fold_scores(results: dict[str, Any]) -> Figure | None:
     metrics = common or scored[:1]
     if not metrics:
         return None
-    figure, axes = _axes(7.5, 1.2 + 0.75 * len(metrics))
+    figure, axes = empty_axes(7.5, 1.2 + 0.75 * len(metrics))
     folds = [fold for fold in results["folds"] if fold["status"] == "done"]
     for row, metric in enumerate(metrics):
         _draw_score(axes, row, results["scores"][metric])
@@ -110,7 +111,7 @@ def grid_scores(results: dict[str, Any]) -> Figure | None:
     along = [name for name in varying if name not in (across, "learning_rate")]
     if len({entry[across] for entry in grid}) < 2:
         return None
-    figure, axes = _axes(7.5, 3.8)
+    figure, axes = empty_axes(7.5, 3.8)
     lines = list(dict.fromkeys(_choices(entry, along) for entry in grid))
     marked: list[list[float]] = []
     for number, line in enumerate(lines):
@@ -151,7 +152,7 @@ def learning_curves(histories: Mapping[str, History]) -> Figure | None:
     """
     if not histories:
         return None
-    figure, axes = _axes(7.5, 3.8)
+    figure, axes = empty_axes(7.5, 3.8)
     for key, label, colour in (
         ("train_loss", "training rows", BLUE),
         ("inner_loss", "inner split, for early stopping", ORANGE),
@@ -181,7 +182,7 @@ def confusion_matrix(confusion: Sequence[Sequence[int]], label_names: Sequence[s
     chosen = most_confused(confusion)
     counts, shares = counts[np.ix_(chosen, chosen)], shares[np.ix_(chosen, chosen)]
     side = 2.4 + 0.42 * max(len(chosen), 4)
-    figure, axes = _axes(side + 0.8, side)
+    figure, axes = empty_axes(side + 0.8, side)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
     bar.set_label("share of the true class")
@@ -201,7 +202,7 @@ def reliability_diagram(calibration: Mapping[str, Any]) -> Figure:
 
     Bars are one standard error of a bin's accuracy. On the diagonal, probabilities mean what they say.
     """
-    figure, axes = _axes(5.2, 4.8)
+    figure, axes = empty_axes(5.2, 4.8)
     axes.plot([0, 1], [0, 1], color="0.6", lw=1, ls="--", label="perfect")
     for when, colour, marker, label in (
         ("before", ORANGE, "s", "as they come"),
@@ -257,15 +258,6 @@ def _drawable(name: str) -> bool:
 @cache
 def _glyphs() -> frozenset[int]:
     return frozenset(FT2Font(findfont("DejaVu Sans")).get_charmap())
-
-
-def _axes(width: float, height: float) -> tuple[Figure, Axes]:
-    """Make an empty picture of so many inches."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_axisbelow(True)
-    return figure, axes
 
 
 def _draw_score(axes: Axes, row: int, score: dict[str, Any]) -> None:

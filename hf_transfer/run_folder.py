@@ -45,7 +45,7 @@ def _folder_name(text: str) -> str:
 
 
 def fold_place(inside: str, repeat: int, fold: int) -> str:
-    """Where in `folds/` a fold has its files, e.g. `r0f3`."""
+    """Where in `folds/` a fold has its files, e.g. `r0f3`; of a control run, e.g. `curve-40/r0f3`."""
     return f"{inside}/r{repeat}f{fold}".lstrip("/")
 
 

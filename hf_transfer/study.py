@@ -31,6 +31,7 @@ from hf_transfer.folds import (
     fold_table,
     hash_order,
     inner_split,
+    nested_rows,
     plan_repeats,
 )
 from hf_transfer.heads import Rows, batchable, fit_heads
@@ -68,12 +69,19 @@ def fold_columns(task: Task, data: LabelledData, config: RunConfig) -> FoldColum
 
 @dataclass(frozen=True)
 class Unit:
-    """One fold of one configuration: a pure function with its own folder."""
+    """One fold of one configuration: a pure function with its own folder.
+
+    Attributes:
+        percent: Of the fold's training rows, how many to learn from.
+        purpose: What its held-out rows are read for.
+    """
 
     config: RunConfig
     repeat: int
     fold: int
     place: str
+    percent: int = 100
+    purpose: str = "score"
 
     @property
     def seed(self) -> int:
@@ -127,10 +135,21 @@ class Study:
         return coded_columns(self.columns)
 
     @cached_property
-    def held_out(self) -> dict[str, HeldOut]:
-        """The held-out rows of each fold, by its place."""
-        rows = {unit.place: self.plans[unit.repeat].valid(unit.fold) for unit in self.units}
-        return {place: HeldOut(held_out, place) for place, held_out in rows.items()}
+    def _held_out(self) -> dict[str, HeldOut]:
+        return {}
+
+    def held_out(self, unit: Unit) -> HeldOut:
+        """The held-out rows of a fold; the same object each time."""
+        rows = self.plans[unit.repeat].valid(unit.fold)
+        return self._held_out.setdefault(unit.place, HeldOut(rows, unit.place, unit.purpose))
+
+    def train_rows(self, unit: Unit) -> RowNumbers:
+        """The rows that a fold learns from: all that it does not hold out, or a part of them."""
+        plan = self.plans[unit.repeat]
+        rows = plan.train(unit.fold)
+        if unit.percent == 100:
+            return rows
+        return nested_rows(rows, unit.percent, uids=self.uids, seed=plan.seed, columns=self.coded)
 
     @cached_property
     def grid(self) -> tuple[RunConfig, ...]:
@@ -188,28 +207,34 @@ class Study:
         if done and self.config.final == "none":
             return
         self.replay.prepare()  # for the final model too
+        self.train(self.units)
+
+    def train(self, units: Sequence[Unit]) -> None:
+        """Train and score those of some folds that are not done yet; all processes call this."""
+        done = all(self.finished(unit) for unit in units)
+        self.accelerator.wait_for_everyone()  # all have looked before anyone writes
         if done:
             return
-        for configs in self._heads():
+        for together in self._heads(units):
             # So quick that sharing it would only make the bits depend on who takes part.
             if self.accelerator.is_main_process:
-                self._run_heads(configs)
+                self._train_heads(together)
             self.accelerator.wait_for_everyone()
-        mine = self.units
+        mine = units
         if not self.workers.together:
-            mine = mine[self.accelerator.process_index :: self.accelerator.num_processes]
+            mine = units[self.accelerator.process_index :: self.accelerator.num_processes]
         for unit in mine:
             if self.finished(unit) is None:
                 self.run_fold(unit)
+        self.accelerator.wait_for_everyone()
 
     def run_fold(self, unit: Unit) -> FoldResult:
         """Train on the other shards, score the held-out one once, and write it down."""
         began = time.monotonic()
         tracker = FoldTracker(self.config, unit.place.replace("/", "-")) if self.workers.rank == 0 else None
         title = f"repeat {unit.repeat + 1}, fold {unit.fold + 1}"
-        train = self.plans[unit.repeat].train(unit.fold)
         try:
-            fitted = self.fit(train, unit.seed, title, tracker=tracker, config=unit.config)
+            fitted = self.fit(self.train_rows(unit), unit.seed, title, tracker=tracker, config=unit.config)
             result, table = self._scored(unit, fitted, self.workers)
         except _FAILURES as error:
             result, table = self._empty(unit), None
@@ -222,23 +247,24 @@ class Study:
                 tracker.finish(result.scores)
         return result
 
-    def _heads(self) -> list[list[RunConfig]]:
-        """Configurations whose heads can be trained together, those together that differ in rates only."""
-        alike: defaultdict[RunConfig, list[RunConfig]] = defaultdict(list)
-        for config in self.grid if not self.chosen else ():
-            alike[replace(config, learning_rate=1.0, weight_decay=0.0)].append(config)
-        return [configs for configs in alike.values() if batchable(self.replay, configs[0])]
+    def _heads(self, units: Sequence[Unit]) -> list[list[Unit]]:
+        """Folds whose heads can be trained together: those whose configurations differ in rates only."""
+        alike: defaultdict[RunConfig, list[Unit]] = defaultdict(list)
+        for unit in units if not self.chosen else ():
+            alike[replace(unit.config, learning_rate=1.0, weight_decay=0.0)].append(unit)
+        return [some for some in alike.values() if batchable(self.replay, some[0].config)]
 
-    def _run_heads(self, configs: Sequence[RunConfig]) -> None:
+    def _train_heads(self, units: Sequence[Unit]) -> None:
         """Train all heads in one batched program; what it does not finish is left to `run_fold`."""
-        units = [self.units_of(config) for config in configs]
-        folds = [self._split(self.plans[u.repeat].train(u.fold), u.seed, u.config) for u in units[0]]
+        configs = list(dict.fromkeys(unit.config for unit in units))
+        by_config = [[unit for unit in units if unit.config == config] for config in configs]
+        folds = [self._split(self.train_rows(u), u.seed, u.config) for u in by_config[0]]
         if len({inner is None for _, inner in folds}) > 1:
             return  # early stopping for some folds only
-        rows = [Rows(unit.seed, *split) for unit, split in zip(units[0], folds, strict=True)]
+        rows = [Rows(unit.seed, *split) for unit, split in zip(by_config[0], folds, strict=True)]
         try:
             for config, fold, fitted in fit_heads(self.replay, configs, rows):
-                unit = units[config][fold]
+                unit = by_config[config][fold]
                 if self.finished(unit) is None:
                     self._keep_head(unit, fitted)
         except _FAILURES as error:
@@ -311,8 +337,7 @@ class Study:
         return pa.table(columns)
 
     def _empty(self, unit: Unit) -> FoldResult:
-        plan = self.plans[unit.repeat]
-        train, valid = plan.train(unit.fold), plan.valid(unit.fold)
+        train, valid = self.train_rows(unit), self.plans[unit.repeat].valid(unit.fold)
         return FoldResult(unit.repeat, unit.fold, len(train), len(valid), unit.seed)
 
     def _scored(self, unit: Unit, fitted: Fitted, workers: Workers) -> tuple[FoldResult, pa.Table]:
@@ -321,8 +346,7 @@ class Study:
             raise RunError(
                 f"Frozen layers changed in training: {fitted.hash_before} before, {fitted.hash_after} after."
             )
-        result, plan = self._empty(unit), self.plans[unit.repeat]
-        train, held_out = plan.train(unit.fold), self.held_out[unit.place]
+        result, train, held_out = self._empty(unit), self.train_rows(unit), self.held_out(unit)
         table = held_out.read(
             lambda rows: self.table(fitted, rows, unit.repeat, unit.fold, workers),
             weights=trained_hash(fitted.model, fitted.freezing),
@@ -356,10 +380,7 @@ class Study:
 
     def results(self) -> dict[RunConfig, list[FoldResult]]:
         """What is in the folds' folders, of whichever process, for each configuration."""
-        found = {
-            config: [self.finished(unit) or self.folder.failed(unit.place) for unit in self.units_of(config)]
-            for config in self.grid
-        }
+        found = {config: self.results_of(self.units_of(config)) for config in self.grid}
         everything = [result for results in found.values() for result in results]
         if all(result.status == "failed" for result in everything):
             raise RunError(f"Every fold failed. The first: {everything[0].error}")
@@ -370,10 +391,18 @@ class Study:
         scorer = self.task.scorer
         return frugal_of(found, scorer, self.costs) if self.costs else best_of(found, scorer)
 
+    def results_of(self, units: Sequence[Unit]) -> list[FoldResult]:
+        """What is in the folders of some folds."""
+        return [self.finished(unit) or self.folder.failed(unit.place) for unit in units]
+
     def predictions(self, config: RunConfig, results: Sequence[FoldResult]) -> pa.Table:
         """All out-of-fold rows of a configuration."""
-        units = zip(self.units_of(config), results, strict=True)
-        folders = [self.folder.unit(unit.place) for unit, result in units if result.status == "done"]
+        return self.predictions_of(self.units_of(config), results)
+
+    def predictions_of(self, units: Sequence[Unit], results: Sequence[FoldResult]) -> pa.Table:
+        """The out-of-fold rows of some folds, without those that failed."""
+        done = [u for u, result in zip(units, results, strict=True) if result.status == "done"]
+        folders = [self.folder.unit(unit.place) for unit in done]
         return pa.concat_tables([pq.read_table(folder / "predictions.parquet") for folder in folders])
 
     def fold_table(self) -> pa.Table:
@@ -385,5 +414,6 @@ class Study:
         value = result.scores.get(name)
         found = f"{name} {value:.3f}" if value is not None else result.error or f"{name} undefined"
         repeat = f"repeat {unit.repeat + 1}, " if self.config.num_repeats > 1 else ""
-        among = f"{unit.place.partition('/')[0]}, " if len(self.grid) > 1 else ""
+        inside, _, _ = unit.place.rpartition("/")  # of a grid or a control run
+        among = f"{inside}, " if inside else ""
         print(f"{among}{repeat}fold {unit.fold + 1}: {found} ({result.seconds:.1f} s)", file=sys.stderr)

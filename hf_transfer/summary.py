@@ -1,6 +1,6 @@
 """From the folds of a study to results.json: the contract between computing and publishing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +13,7 @@ import hf_transfer
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.aggregate import Found, choice_notes, class_counts, frozen_proof, score_part, split_part
 from hf_transfer.config import GRID_SETTINGS, RunConfig
+from hf_transfer.controls import control_notes
 from hf_transfer.environment import command, device_name, versions
 from hf_transfer.layers import freeze_table
 from hf_transfer.models import head_note
@@ -28,8 +29,7 @@ def build_results(
     found: Found,
     best: RunConfig,
     *,
-    final: dict[str, Any],
-    test: dict[str, Any] | None,
+    made: Mapping[str, Any],
     seconds: float,
 ) -> CrossValidationResult:
     """Put together all that a card says.
@@ -38,8 +38,8 @@ def build_results(
         study: The finished study.
         found: The results of each configuration, one a fold, failed ones too.
         best: The configuration to report.
-        final: How the model to publish was made.
-        test: Scores of the untouched test rows.
+        made: What was trained beside the folds: `final` (how the model to publish was made), `test`
+            (scores of the untouched test rows), `learning_curve` and `shuffled`.
         seconds: The whole run took.
     """
     results = found[best]
@@ -65,8 +65,12 @@ def build_results(
         **split_part(study.plans, study.uids),
         **score_part(found, best, predictions_of, study.task.scorer),
         **_freezing(study, best, results),
-        "test": test,
-        "notes": [*_notes(study), *choice_notes(found, best, study.task.scorer)],
+        **made,
+        "notes": [
+            *_notes(study),
+            *choice_notes(found, best, study.task.scorer),
+            *control_notes(made),
+        ],
         "hardware": {
             "device": device_name(study.accelerator.device),
             "num_processes": study.accelerator.num_processes,
@@ -77,7 +81,6 @@ def build_results(
         },
         "versions": versions(),
         "command": command(),
-        "final": final,
     }
     histories = read_histories(study.folder.path / values["folds_path"])
     records = {"folds": [asdict(result) for result in results]}

@@ -163,7 +163,12 @@ def summary_text(results: dict[str, Any]) -> str:
         _score_table(results),
         *([_grid_table(results)] if results["grid"] else []),
     ]
-    return "\n\n".join([*tables, cost])
+    controls = [
+        f"{title}: {results[name]['verdict']}"
+        for name, title in (("learning_curve", "more data"), ("shuffled", "shuffled labels"))
+        if results.get(name)
+    ]
+    return "\n\n".join([*tables, *(["\n".join(controls)] if controls else []), cost])
 
 
 def _fold_table(results: dict[str, Any]) -> str:

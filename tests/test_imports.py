@@ -17,6 +17,7 @@ LIGHT = [
     *("run_folder", "environment", "wording", "network", "cache", "describe", "calibration", "grid"),
     *("aggregate", "ledger", "verify"),
     *("paired", "overfitting", "compare", "pair_words", "verdicts", "report"),
+    *("learning_curve", "shuffling", "palette", "size_plot"),
 ]
 
 # From top to bottom: a module imports only from its own line or from lines below it.
@@ -34,6 +35,8 @@ ORDER = [
         "pair_words",
         "verdicts",
         "plots",
+        "size_plot",
+        "palette",
         "tables",
         "resources",
         "audit",
@@ -41,6 +44,7 @@ ORDER = [
     },
     {"cross_validation"},
     {"summary"},
+    {"controls"},
     {"study", "overfitting"},
     {"aggregate"},
     {"calibration", "grid", "paired"},
@@ -49,7 +53,8 @@ ORDER = [
     {"replay"},
     {"batches", "encoding", "workers", "schedule"},
     {"tasks", "tokens", "image_processing", "models"},
-    {"folds", "layers", "metrics", "scorers", "data", "builtin", "network"},
+    {"shuffling"},
+    {"folds", "layers", "metrics", "scorers", "data", "builtin", "network", "learning_curve"},
     {"run_folder", "cache", "ledger"},
     {"config", "results", "errors", "statistics", "environment", "wording", "progress", "_guard", ""},
 ]

@@ -16,6 +16,7 @@ predefined         the folds that a column names
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.folds.columns import FoldColumns, choose_scheme
+from hf_transfer.folds.nested import nested_rows
 from hf_transfer.folds.order import derive_seed, fold_seed, hash_key, hash_order
 from hf_transfer.folds.plan import FoldPlan
 from hf_transfer.folds.split import Fold, inner_split, k_folds, plan_among, plan_folds, plan_repeats
@@ -34,6 +35,7 @@ __all__ = [
     "hash_order",
     "inner_split",
     "k_folds",
+    "nested_rows",
     "plan_among",
     "plan_folds",
     "plan_repeats",

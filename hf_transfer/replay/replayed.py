@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,6 +90,15 @@ class Replay:
         if found is None or tensor_digest(model, found.batches.cut.below) != found.digest:
             return self.plain
         return found.batches
+
+    def relabelled(self, encoded: "Dataset") -> "Replay":
+        """The same rows and stored tensors under other labels: `encoded` differs in `labels` alone."""
+        other = Replay(self.task, encoded, self.config, self.accelerator, self.grid)
+        for trainable, found in self.prepared.items():
+            before = found.batches
+            batches = ReplayedBatches(other.plain, before.cut, before.store, before.num_views)
+            other.prepared[trainable] = replace(found, batches=batches)
+        return other
 
     def describe(self) -> list[dict[str, Any]]:
         """What was replayed, for results.json."""

@@ -12,7 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hf_transfer import _guard, plots  # noqa: F401
-from hf_transfer.plots import BLUE, ORANGE, History
+from hf_transfer.palette import ORANGE
+from hf_transfer.plots import History
+from hf_transfer.size_plot import size_curve
 from hf_transfer.tables import metric_name, number, setting, varying_settings
 
 Results = dict[str, Any]
@@ -54,8 +56,8 @@ def draw_pictures(results: Results, histories: Mapping[str, History]) -> list[Pi
             "The held-out fold has no curve: nothing looks at it before it is scored.",
         ),
         (
-            lambda: rows_curve(results), "More rows",
-            f"{metric} against the number of training rows", "Each set of rows contains the smaller ones.",
+            lambda: size_curve(results), "More rows",
+            f"{metric} against the number of training rows", _curve_caption(results),
         ),
         (
             lambda: plots.reliability_diagram(calibration) if calibration else None, "Reliability",
@@ -124,33 +126,6 @@ def grid_map(results: Results) -> Figure | None:
     return figure
 
 
-def rows_curve(results: Results) -> Figure | None:
-    """Draw the primary metric against the number of training rows; None without `learning_curve`.
-
-    Its `points` have `num_train` and, one a fold, `values`.
-    """
-    curve = results.get("learning_curve")
-    if not curve:
-        return None
-    figure = Figure(figsize=(7.5, 3.6), layout="constrained")
-    axes = figure.add_subplot()
-    points = sorted(curve["points"], key=lambda point: point["num_train"])
-    known = [(p["num_train"], [v for v in p["values"] if v is not None]) for p in points]
-    known = [(rows, values) for rows, values in known if values]
-    for rows, values in known:
-        axes.plot([rows] * len(values), values, "o", color=BLUE, alpha=0.35, markersize=4)
-    axes.plot(
-        *zip(*((r, float(np.mean(v))) for r, v in known), strict=True), color=BLUE, marker="o", linewidth=2.5
-    )
-    axes.set_xscale("log")
-    axes.set_xticks([rows for rows, _ in known], [f"{rows:,}" for rows, _ in known])
-    axes.minorticks_off()
-    axes.set_xlabel("training rows")
-    axes.set_ylabel(metric_name(results["primary_metric"], results["task"]))
-    axes.grid(color="0.9")
-    return figure
-
-
 def _values(grid: Sequence[Mapping[str, Any]], name: str) -> list[str]:
     """The values of a setting in a grid, in order where they have one."""
     values = {setting(entry[name]): entry[name] for entry in grid}
@@ -165,6 +140,11 @@ def _write_means(axes: Axes, means: np.ndarray[Any, np.dtype[np.float64]]) -> No
         if not np.isnan(mean):
             colour = "white" if mean < middle else "black"
             axes.text(column, row, number(float(mean)), ha="center", va="center", fontsize=9, color=colour)
+
+
+def _curve_caption(results: Results) -> str:
+    curve = results.get("learning_curve")
+    return f"Each set of rows contains the smaller ones. {curve['verdict']}" if curve else ""
 
 
 def _folds_alt(results: Results, metric: str) -> str:

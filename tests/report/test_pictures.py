@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fake_run import Shape, make_run
 
-from hf_transfer.report.pictures import draw_pictures, grid_map, rows_curve, svg_uri
+from hf_transfer.report.pictures import draw_pictures, grid_map, svg_uri
 
 HIGHER = {"higher_is_better": {"accuracy": True, "log_loss": False}, "task": "text-classification"}
 
@@ -66,15 +66,6 @@ def test_layers_are_told_by_their_specification() -> None:
 @pytest.mark.parametrize("grid", [None, list(GRID[:2])])
 def test_fewer_than_two_settings_make_no_map(grid: Any) -> None:
     assert grid_map(results() | {"grid": grid}) is None
-
-
-def test_a_curve_over_rows_goes_through_the_means() -> None:
-    points = [{"num_train": 80, "values": [0.8, 0.9, None]}, {"num_train": 20, "values": [0.5, 0.6]},
-              {"num_train": 40, "values": [None]}]  # fmt: skip
-    axes = rows_curve(results() | {"learning_curve": {"points": points}}).axes[0]
-    np.testing.assert_allclose(axes.lines[-1].get_xydata(), [[20, 0.55], [80, 0.85]])
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["20", "80"]
-    assert rows_curve(results()) is None
 
 
 def test_a_picture_is_svg_that_parses_and_is_the_same_each_time(tmp_path: Any) -> None:

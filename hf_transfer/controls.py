@@ -1,0 +1,272 @@
+"""Runs beside the folds, of the configuration that is reported: on fewer rows, and on shuffled labels.
+
+They answer what more rows would give, whether the model can learn rows by heart, and whether labels
+leak. Nothing is chosen by them: each reads its held-out rows once, under a purpose of its own.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config import RunConfig
+from hf_transfer.data import LabelledData
+from hf_transfer.errors import RunError
+from hf_transfer.folds import FoldPlan, derive_seed
+from hf_transfer.learning_curve import PERCENTS, read_curve, verdict
+from hf_transfer.replay import Replay
+from hf_transfer.results import FoldResult
+from hf_transfer.run_folder import fold_place, place_of
+from hf_transfer.scorers import over_folds
+from hf_transfer.shuffling import (
+    exchangeable_unit,
+    judge_shuffled,
+    shuffle_labels,
+    shuffle_tags,
+    shuffled_words,
+)
+from hf_transfer.statistics import bootstrap_interval
+from hf_transfer.study import Study, Unit
+from hf_transfer.tasks.base import IGNORE_INDEX
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+_ROWS_TO_COMPARE = 16  # of which the inputs are made under both labels
+
+
+def run_controls(study: Study, config: RunConfig, results: Sequence[FoldResult]) -> dict[str, Any]:
+    """Train and score the control runs that were asked for; all processes call this.
+
+    Args:
+        study: The finished study.
+        config: The configuration that is reported; of a grid, the best.
+        results: Of its folds.
+
+    Returns:
+        The parts `learning_curve` and `shuffled` of results.json, None for what was not asked for.
+    """
+    if study.config.learning_curve or study.config.shuffled_labels:
+        study.replay.prepare()
+    return {
+        "learning_curve": _learning_curve(study, config, results) if study.config.learning_curve else None,
+        "shuffled": _shuffled(study, config, results) if study.config.shuffled_labels else None,
+    }
+
+
+def control_notes(controls: Mapping[str, Any]) -> list[str]:
+    """What of the control runs should be read beside the scores."""
+    notes = []
+    for title, part in (
+        ("learning curve", controls["learning_curve"]),
+        ("shuffled labels", controls["shuffled"]),
+    ):
+        if part and part["failed"]:
+            notes.append(f"{part['failed']} trainings of the {title} failed and are left out of it.")
+    if controls["shuffled"] and controls["shuffled"]["leak"]:
+        notes.append(controls["shuffled"]["verdict"])
+    return notes
+
+
+def _learning_curve(study: Study, config: RunConfig, results: Sequence[FoldResult]) -> dict[str, Any]:
+    by_percent = {percent: _part_units(study, config, percent) for percent in PERCENTS}
+    study.train([unit for units in by_percent.values() for unit in units])
+    found = {percent: study.results_of(units) for percent, units in by_percent.items()}
+    by_percent[100], found[100] = study.units_of(config), list(results)
+    sizes = [_size(study, percent, by_percent[percent], found[percent]) for percent in found]
+    scorer = study.task.scorer
+    metric = scorer.primary_metric
+    known = [size for size in sizes if size["mean"] is not None]
+    curve = read_curve(
+        [size["num_train"] for size in known],
+        [[np.nan if score is None else score for score in size["scores"]] for size in known],
+        num_folds=study.plans[0].num_folds,
+        higher_is_better=scorer.higher_is_better[metric],
+        seed=config.seed,
+    )
+    failed = sum(result.status == "failed" for percent in PERCENTS for result in found[percent])
+    said = verdict(curve, metric)
+    return {"metric": metric, "sizes": sizes, **curve, "verdict": said, "failed": failed}
+
+
+def _part_units(study: Study, config: RunConfig, percent: int) -> list[Unit]:
+    """The folds of a configuration on so many percent of their training rows."""
+    units = [replace(unit, percent=percent) for unit in study.units_of(config)]
+    purpose = f"learning curve, {percent} %"
+    return [_control_unit(study, unit, f"curve-{percent}", purpose=purpose) for unit in units]
+
+
+def _control_unit(study: Study, unit: Unit, name: str, *, purpose: str) -> Unit:
+    """A fold again, in a folder of its own beside the others."""
+    inside = f"{place_of(unit.config, study.grid)}/{name}".lstrip("/")
+    return replace(unit, place=fold_place(inside, unit.repeat, unit.fold), purpose=purpose)
+
+
+def _size(study: Study, percent: int, units: Sequence[Unit], results: Sequence[FoldResult]) -> dict[str, Any]:
+    """One size of the learning curve: scores of each fold, their mean, and an interval over rows."""
+    metric = study.task.scorer.primary_metric
+    scores = [result.scores.get(metric) for result in results]  # a failed fold has none
+    train_scores = [result.train_scores.get(metric) for result in results]
+    return {
+        "percent": percent,
+        "num_train": float(np.mean([result.num_train for result in results])),
+        "scores": scores,
+        "train_scores": train_scores,
+        "mean": over_folds(scores)["mean"],
+        "train_mean": over_folds(train_scores)["mean"],
+        "interval": _interval(study, units, results),
+    }
+
+
+def _interval(study: Study, units: Sequence[Unit], results: Sequence[FoldResult]) -> list[float] | None:
+    if not any(result.status == "done" for result in results):
+        return None
+    scorer, table = study.task.scorer, study.predictions_of(units, results)
+    drawn = table["unit" if "unit" in table.column_names else "row_id"].to_numpy()
+    found = bootstrap_interval(
+        scorer.resampler(table), table["fold"].to_numpy(), units=drawn, seed=study.config.seed
+    )[scorer.primary_metric]
+    return None if found is None else list(found)
+
+
+def _shuffled(study: Study, config: RunConfig, true: Sequence[FoldResult]) -> dict[str, Any]:
+    """Train some folds on shuffled labels, and judge their scores."""
+    chosen = study.units_of(config)[: study.config.shuffled_labels]
+    units = [_control_unit(study, unit, "shuffled", purpose="shuffled labels") for unit in chosen]
+    # Flat, as rows that were chosen from others are written again with each new column.
+    data = replace(study.data, rows=study.data.rows.flatten_indices())
+    shuffled = [ShuffledStudy.of(study, data, unit) for unit in units]
+    runs = list(zip(shuffled, units, strict=True))
+    if not study.workers.together:
+        runs = runs[study.accelerator.process_index :: study.accelerator.num_processes]
+    for one, unit in runs:
+        if one.finished(unit) is None:
+            one.run_fold(unit)
+    study.accelerator.wait_for_everyone()
+    results = [one.results_of([unit])[0] for one, unit in zip(shuffled, units, strict=True)]
+    return _judged(study, units, results, true[: len(units)])
+
+
+def _judged(
+    study: Study, units: Sequence[Unit], results: Sequence[FoldResult], true: Sequence[FoldResult]
+) -> dict[str, Any]:
+    """What the scores on shuffled labels say, beside those of the same folds with the true ones."""
+    if all(result.status == "failed" for result in results):
+        raise RunError(f"Every training on shuffled labels failed. The first: {results[0].error}")
+    scorer = study.task.scorer
+    found = judge_shuffled(study.predictions_of(units, results), scorer, seed=study.config.seed)
+    train, true_train = (
+        over_folds([result.train_scores.get(scorer.primary_metric) for result in part])["mean"]
+        for part in (results, true)
+    )
+    failed = sum(result.status == "failed" for result in results)
+    return {
+        "runs": len(results) - failed,
+        "unit": _exchanged(study),
+        "train_score": train,
+        "true_train_score": true_train,
+        **found,
+        "verdict": shuffled_words(found),
+        "failed": failed,
+    }
+
+
+def _exchanged(study: Study) -> str:
+    """What changes places: the words of a sentence, rows, or groups."""
+    if study.data.kind == "tokens":
+        return "word"
+    return exchangeable_unit(study.data.rows["label"][:], study.coded.groups)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShuffledStudy(Study):
+    """A study of the same rows in the same folds, with the same stored tensors, under shuffled labels."""
+
+    original: Study
+
+    @classmethod
+    def of(cls, study: Study, data: LabelledData, unit: Unit) -> "ShuffledStudy":
+        """Shuffle the labels of a study's rows for one fold."""
+        seed = derive_seed(unit.seed, "shuffled")
+        labels = _shuffled_rows(study, study.plans[unit.repeat], seed)
+        data = _with_labels(data, labels, f"shuffle {seed}")
+        given = {f.name: getattr(study, f.name) for f in fields(study)}
+        return cls(**given | {"data": data}, original=study)
+
+    @cached_property
+    def plans(self) -> tuple[FoldPlan, ...]:
+        """Those that the true labels gave."""
+        return self.original.plans
+
+    @cached_property
+    def encoded(self) -> "Dataset":
+        """The inputs of the original, with the shuffled labels.
+
+        Raises:
+            RunError: If the task makes other inputs of rows when their labels change.
+        """
+        from datasets import Dataset, concatenate_datasets
+
+        _refuse_labels_in_inputs(self.original, self.data)
+        before = self.original.encoded
+        labels = list(
+            _relabelled(before["labels"][:], self.original.row_of.tolist(), self.data.rows["label"][:])
+        )
+        return concatenate_datasets(
+            [before.remove_columns(["labels"]), Dataset.from_dict({"labels": labels})], axis=1
+        )
+
+    @cached_property
+    def replay(self) -> Replay:
+        """What was stored for the original: frozen layers see no label."""
+        return self.original.replay.relabelled(self.encoded)
+
+
+def _shuffled_rows(study: Study, plan: FoldPlan, seed: int) -> list[Any]:
+    labels = study.data.rows["label"][:]
+    if study.data.kind != "tokens":
+        return shuffle_labels(labels, plan.fold_of_row(), seed=seed, groups=study.coded.groups)
+    names = study.task.label_names
+    shuffled = shuffle_tags([[names[tag] for tag in row] for row in labels], seed=seed)
+    numbers = {name: number for number, name in enumerate(names)}
+    return [[numbers[tag] for tag in row] for row in shuffled]
+
+
+def _with_labels(data: LabelledData, labels: list[Any], name: str) -> LabelledData:
+    from datasets import Dataset, concatenate_datasets
+
+    rows = data.rows
+    column = Dataset.from_dict({"label": labels}, features=rows.select_columns(["label"]).features)
+    rows = concatenate_datasets([rows.remove_columns(["label"]), column], axis=1)
+    return replace(data, rows=rows, test=None, fingerprint=f"{name} of {data.fingerprint}")
+
+
+def _relabelled(encoded: Sequence[Any], row_of: Sequence[int], labels: Sequence[Any]) -> Iterator[Any]:
+    """Labels of each encoded row: a row's own in order, over all the encoded rows that it was cut into."""
+    words: dict[int, Iterator[Any]] = {}
+    for old, row in zip(encoded, row_of, strict=True):
+        if np.isscalar(old):
+            yield labels[row]
+            continue
+        given = words.setdefault(row, iter(labels[row]))
+        yield [label if label == IGNORE_INDEX else next(given) for label in old]
+
+
+def _refuse_labels_in_inputs(original: Study, shuffled: LabelledData) -> None:
+    """Stop if a task's inputs change with the labels, which is a leak that no score is needed for."""
+    before, after = original.data.rows["label"][:], shuffled.rows["label"][:]
+    changed = [row for row, pair in enumerate(zip(before, after, strict=True)) if pair[0] != pair[1]]
+    positions = changed[:_ROWS_TO_COMPARE]
+    made = [
+        original.task.encode(rows.select(positions)[:], positions)
+        for rows in (original.data.rows, shuffled.rows)
+    ]
+    for name in made[0]:
+        if name != "labels" and repr(made[0][name]) != repr(made[1][name]):
+            raise RunError(
+                f"Leak: {name!r} of the encoded rows changes when only their labels do. Make `encode` of "
+                f"{type(original.task).__name__} put labels nowhere but in 'labels'."
+            )
