@@ -56,7 +56,7 @@ class Pooling:
         if None in sizes:
             return 0
         patches = (pixels.shape[2] // sizes[0]) * (pixels.shape[3] // sizes[1])
-        return max(0, num_tokens - patches)  # deeper layers of some networks merge patches
+        return max(0, num_tokens - int(patches))  # deeper layers of some networks merge patches
 
 
 def _words(output: Tensor, mask: Tensor | None) -> Tensor:
