@@ -77,7 +77,7 @@ class Ranking:
             c.name: (other.name, c.score.folds, other.score.folds)
             for c, other in zip(self.candidates, self.candidates[1:], strict=False)
         }
-        return compare_all(pairs, self.ground.num_folds)
+        return compare_all(pairs, self.ground.num_folds, ordered=True)
 
     def leaks(self, candidate: Candidate) -> bool:
         """Whether shuffled labels score above chance, which only a leak can bring about."""

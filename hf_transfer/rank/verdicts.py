@@ -42,7 +42,9 @@ class Comparison:
         return asdict(self)
 
 
-def compare_all(pairs: Mapping[str, tuple[str, Floats, Floats]], num_folds: int) -> dict[str, Comparison]:
+def compare_all(
+    pairs: Mapping[str, tuple[str, Floats, Floats]], num_folds: int, *, ordered: bool = False
+) -> dict[str, Comparison]:
     """Ask one question of several candidates.
 
     The p-values are adjusted by Holm's rule over the candidates, for each direction by itself.
@@ -50,14 +52,16 @@ def compare_all(pairs: Mapping[str, tuple[str, Floats, Floats]], num_folds: int)
     Args:
         pairs: For each candidate the other's name, and the scores of both on the same folds, (J,).
         num_folds: Folds of one repeat.
+        ordered: Whether the direction was read off the scores themselves; each p is then doubled.
 
     References:
         Wang et al., "Characterizing and avoiding negative transfer", CVPR 2019,
         https://arxiv.org/abs/1811.09751: worse than the same without the source is negative transfer.
     """
     tests = {name: _tested(ours - theirs, num_folds) for name, (_, ours, theirs) in pairs.items()}
-    better = holm([p for *_, p, _ in tests.values()])
-    worse = holm([p for *_, p in tests.values()])
+    sides = 2 if ordered else 1
+    better = holm([min(1.0, sides * p) if p == p else p for *_, p, _ in tests.values()])
+    worse = holm([min(1.0, sides * p) if p == p else p for *_, p in tests.values()])
     return {
         name: Comparison(pairs[name][0], mean, interval, float(up), float(down), _verdict(up, down))
         for (name, (mean, interval, *_)), up, down in zip(tests.items(), better, worse, strict=True)

@@ -15,9 +15,9 @@ MEASURES = {
 }
 
 TRUST = (
-    "How far to trust this order: it scores frozen features, and fine-tuning can change it. In the published "
-    "comparison of Shao et al. (ECCV 2022), a network's accuracy on ImageNet alone orders fine-tuned networks "
-    "better than LogME and most scores like it; so take the order to drop the hopeless, and fine-tune the rest."
+    "How far to trust this order: it scores frozen features, and fine-tuning can change it. By the numbers "
+    "of Shao et al. (ECCV 2022), a network's accuracy on ImageNet alone orders fine-tuned networks better "
+    "than LogME and most scores like it. So drop the hopeless by this order, and fine-tune the rest."
 )
 
 _COLUMNS = (
@@ -47,13 +47,13 @@ def ranking_text(ranking: Ranking) -> str:
 def _title(ranking: Ranking) -> str:
     ground, plan = ranking.ground, ranking.ground.plans[0]
     of = f"{len(ground.labels):,} words of " if ground.data.kind == "tokens" else ""
-    repeats = f", repeated {count(len(ground.plans), 'time')} in all" if len(ground.plans) > 1 else ""
+    repeats = f" in {len(ground.plans)} repeats" if len(ground.plans) > 1 else ""
     return (
         f"{ground.data.name}, split {ground.data.split}: {of}{count(len(ground.rows), 'row')} of "
-        f"{KINDS[ground.data.kind]}, {len(ground.data.label_names)} labels, {plan.num_folds} {plan.scheme} folds"
-        f"{repeats}\n"
+        f"{KINDS[ground.data.kind]}, {len(ground.data.label_names)} labels, "
+        f"{plan.num_folds} {plan.scheme} folds{repeats}\n"
         f"Score: {MEASURES[ground.measure.name]}, of a linear model on the layer that each fold's training "
-        "part picks. Interval: corrected for shared training rows."
+        "part picks.\nIntervals of 95 %, corrected for shared training rows; each p adjusted for the number of models."
     )
 
 
@@ -82,8 +82,8 @@ def _controls(ranking: Ranking) -> str:
     text = aligned([["controls", "score", "95 % interval"], *rows])
     if leaking:
         text += (
-            f"\n\nLEAK: shuffled labels score above chance with {', '.join(leaking)}. Held-out rows are known "
-            "to the models by some other way; trust no score here until it is found."
+            f"\n\nLEAK: shuffled labels score above chance with {', '.join(leaking)}. Something of the "
+            "held-out rows is known to the models; trust no score here until it is found."
         )
     return text
 
@@ -146,8 +146,8 @@ def _behind(found: Comparison) -> str:
 def _difference(found: Comparison) -> str:
     low, high = found.interval
     p = min(found.p_better, found.p_worse)
-    shown = "undefined" if p != p else "below 0.001" if p < 0.001 else f"{p:.3f}"
-    return f"{found.difference:+.3f} ({low:+.3f} to {high:+.3f}, one-sided p {shown})"
+    shown = "p undefined" if p != p else "p below 0.001" if p < 0.001 else f"p {p:.3f}"
+    return f"{found.difference:+.3f} ({low:+.3f} to {high:+.3f}, {shown})"
 
 
 def _depth(ranking: Ranking, candidate: Candidate) -> str:
