@@ -1,4 +1,4 @@
-"""Does `rank` order models as fine-tuning does? Predicted orders against a cross-validated fine-tuning of each.
+"""Does `rank` order models as fine-tuning does? Predicted orders against cross-validated fine-tuning.
 
     python benchmarks/ranking.py --models MODEL MODEL … --datasets DATA DATA … --max_rows 120
     python benchmarks/ranking.py --kind text --models MODEL --datasets DATA --scratch

@@ -100,7 +100,10 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("dataset", help="what --dataset takes; its other settings may follow")
     inspect.add_argument("--kind", choices=("image", "text", "tokens"), help="found by itself when not given")
     rank = _verb(verbs, "rank", _rank, "show which of some pretrained models is a good start for a data set")
-    rank.add_argument("dataset", help="what --dataset takes; its and the folds' other settings may follow")
+    rank.add_argument(
+        "dataset",
+        help="what --dataset takes; other settings may follow, such as --max_rows, --num_folds, --output_dir",
+    )
     rank.add_argument("models", nargs="+", metavar="MODEL", help="what --base_model takes")
     rank.add_argument("--kind", choices=("image", "text", "tokens"), help="found by itself when not given")
     rank.add_argument(

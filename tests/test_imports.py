@@ -14,13 +14,14 @@ HEAVY = {"torch", "transformers", "timm", "torchvision"}
 LIGHT = [
     *("__init__", "_guard", "errors", "config", "results", "statistics", "metrics", "scorers", "cli", "card"),
     *("card_merge", "hub", "hub_client", "hub_files", "plots", "tables", "resources"),
-    *("run_folder", "environment", "wording", "network", "cache", "describe"),
+    *("run_folder", "environment", "wording", "network", "cache", "describe", "transferability", "baselines"),
 ]
 
 # From top to bottom: a module imports only from its own line or from lines below it.
 ORDER = [
     {"cli", "__main__"},
     {"describe", "inference", "doctor"},
+    {"rank"},
     {
         "card",
         "card_merge",
@@ -38,10 +39,10 @@ ORDER = [
     {"study"},
     {"heads"},
     {"training", "scoring", "solvers", "tracking"},
-    {"replay"},
+    {"replay", "features"},
     {"batches", "encoding", "workers", "schedule"},
     {"tasks", "tokens", "image_processing", "models"},
-    {"folds", "layers", "metrics", "scorers", "data", "builtin", "network"},
+    {"folds", "layers", "metrics", "scorers", "data", "builtin", "network", "transferability", "baselines"},
     {"run_folder", "cache"},
     {"config", "results", "errors", "statistics", "environment", "wording", "progress", "_guard", ""},
 ]
@@ -110,6 +111,7 @@ def test_every_public_module_checks_the_packages_name():
         "from hf_transfer.cli import main; main([])",
         "from hf_transfer import RunConfig",
         "import hf_transfer.statistics",
+        "import hf_transfer.transferability, hf_transfer.baselines",
         "from hf_transfer.tasks import task_class; task_class('text-classification')",
         "from hf_transfer.card import write_card",
         "from hf_transfer.cli import main; main(['cache'])",

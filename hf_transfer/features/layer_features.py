@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -218,11 +219,11 @@ class _Stored:
         )
 
     def _made(self, key: str) -> Any:
-        part = self._started(key)
+        part = self._created(key)
         values: Any = (
             np.empty(self.forward.shape, self.dtype)
             if part is None
-            else np.lib.format.open_memmap(part, mode="w+", dtype=self.dtype, shape=self.forward.shape)
+            else np.load(part, mmap_mode="r+", allow_pickle=False)
         )
         for places, block in self.forward.blocks():
             values[places] = (
@@ -240,12 +241,20 @@ class _Stored:
         self.folder.finish(part, key, about)
         return values
 
-    def _started(self, key: str) -> Path | None:
-        """Where to write them, if there is room."""
+    def _created(self, key: str) -> Path | None:
+        """The file to fill, if there is room; it takes its disk space at once."""
+        part = self.folder.unfinished(key)
         try:
-            return None if self.folder.make_room(self.num_bytes) else self.folder.unfinished(key)
+            if self.folder.make_room(self.num_bytes):
+                return None
+            array = np.lib.format.open_memmap(part, mode="w+", dtype=self.dtype, shape=self.forward.shape)
+            del array
+            with part.open("r+b") as stream:
+                os.posix_fallocate(stream.fileno(), 0, part.stat().st_size)
         except OSError:
+            part.unlink(missing_ok=True)
             return None
+        return part
 
     def _key(self) -> str:
         """Equal keys mean equal features: the same rows through the same weights in the same arithmetic."""

@@ -27,7 +27,7 @@ def rows_of_words(
 
     Example:
         >>> rows_of_words([3, 3, 3], ["a", "b", "c"], seed=0, limit=6)
-        array([0, 1])
+        array([1, 2])
     """
     order = hash_order(uids, seed)
     upto = np.cumsum(np.asarray(num_words)[order])

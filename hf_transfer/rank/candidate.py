@@ -98,7 +98,8 @@ class Candidate:
         score: Of the linear probe on the layer that is picked inside each fold's training part.
         picked: How often each layer was picked.
         layers: From the input to the output.
-        shuffled: The permutation test; None for a control.
+        shuffled: The permutation test; None for a control, and for blocks of time, whose rows are not
+            exchangeable.
         seconds: Of the forward pass, or to find its result.
         reused: Whether the features were found stored.
     """
@@ -157,7 +158,7 @@ def judge(name: str, base_model: str, features: LayerFeatures, ground: Ground, *
         score=scored(chosen, ground, resample=True),
         picked={group: chosen.settings.count(group) for group in dict.fromkeys(chosen.settings)},
         layers=layers,
-        shuffled=None if control else _shuffled(tables, ground),
+        shuffled=None if control or ground.in_time else _shuffled(tables, ground),
         seconds=features.seconds,
         reused=features.reused,
     )
@@ -210,7 +211,10 @@ def _shuffled(tables: Mapping[str, NDArray[np.float32]], ground: Ground) -> Perm
     places, splits = ground.to_shuffle()
     labels = ground.labels[places]
     seed = derive_seed(ground.config.seed, "shuffle")
-    orders = shuffled_labels(labels, units=ground.units[places], seed=seed)
+    folds = np.full(len(labels), -1)
+    for fold, (_, valid) in enumerate(splits):
+        folds[valid] = fold
+    orders = shuffled_labels(labels, folds=folds, units=ground.units[places], seed=seed)
     return permutation_test(
         [table[places] for table in tables.values()], labels, orders, splits, ground.measure
     )

@@ -71,6 +71,11 @@ class Ground:
         """Folds of each repeat, as they could be had."""
         return self.plans[0].num_folds
 
+    @property
+    def in_time(self) -> bool:
+        """Whether the folds are blocks of time."""
+        return self.plans[0].scheme in ("time", "walk-forward")
+
     @cached_property
     def rows(self) -> Ints:
         """Rows to compute features of: all, or of sentences so many that there are words enough."""

@@ -25,7 +25,7 @@ from hf_transfer.rank.verdicts import Comparison, compare_all
 from hf_transfer.tasks import Task, task_of_kind
 from hf_transfer.workers import make_accelerator
 
-KINDS: dict[Kind, str] = {"image": "pictures", "text": "texts", "tokens": "sentences of words"}
+KINDS: dict[Kind, str] = {"image": "pictures", "text": "texts", "tokens": "tagged sentences"}
 
 _BY_CHANCE = 0.02  # by how much shuffled labels may beat the best constant answer, beside the noise
 
@@ -255,7 +255,7 @@ def _check_kind(config: RunConfig, kind: Kind) -> None:
     fitting = [KINDS[other] for other in KINDS if type(base.config) in _auto_class(other)._model_mapping]
     if fitting and KINDS[kind] not in fitting:
         raise ModelError(
-            f"base_model={base.name!r} ({base.architecture}) is for {' or '.join(fitting)}, and the rows are "
+            f"base_model={base.name!r} is for {' or '.join(fitting)}, and the rows are "
             f"{KINDS[kind]}. Give models for the rows, or another --kind."
         )
 

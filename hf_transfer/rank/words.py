@@ -6,7 +6,6 @@ from hf_transfer.rank.candidate import Candidate, Layer, Scored
 from hf_transfer.rank.ranking import KINDS, Ranking
 from hf_transfer.rank.verdicts import LEVEL, Comparison
 from hf_transfer.tables import aligned, number
-from hf_transfer.wording import count
 
 MEASURES = {
     "accuracy": "accuracy",
@@ -46,14 +45,17 @@ def ranking_text(ranking: Ranking) -> str:
 
 def _title(ranking: Ranking) -> str:
     ground, plan = ranking.ground, ranking.ground.plans[0]
-    of = f"{len(ground.labels):,} words of " if ground.data.kind == "tokens" else ""
+    words = f"{len(ground.labels):,} words of " if ground.data.kind == "tokens" else ""
+    rows = f"{words}{len(ground.rows):,} {KINDS[ground.data.kind]}"
     repeats = f" in {len(ground.plans)} repeats" if len(ground.plans) > 1 else ""
+    labels = f"{len(ground.data.label_names)} labels"
     return (
-        f"{ground.data.name}, split {ground.data.split}: {of}{count(len(ground.rows), 'row')} of "
-        f"{KINDS[ground.data.kind]}, {len(ground.data.label_names)} labels, "
+        f"{ground.data.name}, split {ground.data.split}: {rows}, {labels}, "
         f"{plan.num_folds} {plan.scheme} folds{repeats}\n"
-        f"Score: {MEASURES[ground.measure.name]}, of a linear model on the layer that each fold's training "
-        "part picks.\nIntervals of 95 %, corrected for shared training rows; each p adjusted for the number of models."
+        f"Score: {MEASURES[ground.measure.name]},\n"
+        "  of a linear model on the frozen layer that each fold's training part picks. k-NN, LogME gain and "
+        "H-score are those of the best layer.\n"
+        "Intervals of 95 %, corrected for shared training rows; each p adjusted for the number of models."
     )
 
 
@@ -76,7 +78,8 @@ def _controls(ranking: Ranking) -> str:
     rows = [[f"simple model: {NAMES[ranking.ground.data.kind]}", *_both(ranking.baseline)]]
     rows += [[arm.name, *_both(arm.score)] for arm in ranking.scratch.values()]
     shuffled = [c.shuffled.shuffled.mean() for c in ranking.candidates if c.shuffled is not None]
-    rows.append(["the same with shuffled labels, the highest mean", number(float(max(shuffled))), ""])
+    if shuffled:
+        rows.append(["shuffled labels, the highest mean of a model", number(float(max(shuffled))), ""])
     rows.append(["one answer for all rows", number(ranking.constant), ""])
     leaking = [c.name for c in ranking.candidates if ranking.leaks(c)]
     text = aligned([["controls", "score", "95 % interval"], *rows])
@@ -128,7 +131,7 @@ def conclusion(ranking: Ranking, candidate: Candidate) -> str:
     baseline = ranking.against_baseline[candidate.name].verdict
     if ranking.leaks(candidate):
         return "no verdict, as there is a leak."
-    if candidate.shuffled is not None and candidate.shuffled.p > LEVEL:
+    if _is_nothing(candidate):
         return "nothing found: its features tell shuffled labels as well."
     if scratch is not None and scratch.verdict == "worse":
         return "a bad start: the same network does better without its pretraining."
@@ -137,6 +140,10 @@ def conclusion(ranking: Ranking, candidate: Candidate) -> str:
     if baseline == "better" and (scratch is None or scratch.verdict == "better"):
         return "a good start." if scratch else "better than the simple model, though it is not pretrained."
     return "can't tell with this much data."
+
+
+def _is_nothing(candidate: Candidate) -> bool:
+    return candidate.shuffled is not None and candidate.shuffled.p > LEVEL
 
 
 def _behind(found: Comparison) -> str:
@@ -152,6 +159,8 @@ def _difference(found: Comparison) -> str:
 
 def _depth(ranking: Ranking, candidate: Candidate) -> str:
     best, last = candidate.best, candidate.last
+    if _is_nothing(candidate):
+        return f"So no layer is better than another; its last is {last.name} ({number(last.ridge.mean)})."
     if candidate.over_specialised(ranking.ground.num_folds):
         return (
             f"Over-specialised top: the last layer, {last.name}, scores {number(last.ridge.mean)}, and "

@@ -31,31 +31,45 @@ class Permutation:
 
 
 def shuffled_labels(
-    labels: ArrayLike, num_permutations: int = 199, *, units: ArrayLike | None = None, seed: int
+    labels: ArrayLike,
+    num_permutations: int = 199,
+    *,
+    folds: ArrayLike,
+    units: ArrayLike | None = None,
+    seed: int,
 ) -> Ints:
-    """Put the labels in random orders, (b, n).
+    """Put the labels of each fold in random orders, (b, n).
+
+    Each fold keeps its labels, as folds are balanced by them: labels that change folds would unbalance
+    them, score lower for that alone, and make the true ones look better than they are.
 
     Args:
         labels: Class numbers, (n,).
         num_permutations: How many orders, b.
+        folds: The fold that holds each row out, (n,).
         units: Rows whose labels belong together, (n,): a patient's, a sentence's. The labels are then
             laid out unit by unit and the units change places as a whole, as the rows of a unit are no
-            independent evidence.
+            independent evidence. Each row by itself when not given.
         seed: Of the orders.
 
     Raises:
-        DataError: If there is not one unit a row.
+        DataError: If there is not one fold and one unit a row.
     """
     classes: Ints = np.asarray(labels, np.int64)
+    held = np.unique(np.asarray(folds), return_inverse=True)[1]
     own = np.arange(len(classes)) if units is None else np.unique(np.asarray(units), return_inverse=True)[1]
-    if own.shape != classes.shape:
-        raise DataError(f"Expected a unit for each of {len(classes)} rows, got {len(own)}.")
+    if own.shape != classes.shape or held.shape != classes.shape:
+        raise DataError(
+            f"Expected a fold and a unit for each of {len(classes)} rows, got {len(held)} and {len(own)}."
+        )
     rng = np.random.Generator(np.random.PCG64(seed))
-    places = np.argsort(own, kind="stable")
-    blocks = np.split(places, np.flatnonzero(np.diff(own[places])) + 1)
     found = np.empty((num_permutations, len(classes)), np.int64)
-    for row in found:
-        row[places] = classes[np.concatenate([blocks[i] for i in rng.permutation(len(blocks))])]
+    for fold in range(int(held.max()) + 1):
+        inside = np.flatnonzero(held == fold)
+        places = inside[np.argsort(own[inside], kind="stable")]
+        blocks = np.split(places, np.flatnonzero(np.diff(own[places])) + 1)
+        for row in found:
+            row[places] = classes[np.concatenate([blocks[i] for i in rng.permutation(len(blocks))])]
     return found
 
 
