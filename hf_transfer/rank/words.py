@@ -139,6 +139,8 @@ def conclusion(ranking: Ranking, candidate: Candidate) -> str:
         return "frozen, no better start than no network at all: the simple model beats it."
     if baseline == "better" and (scratch is None or scratch.verdict == "better"):
         return "a good start." if scratch else "better than the simple model, though it is not pretrained."
+    if scratch is not None and scratch.verdict == "better":
+        return "better than random weights, but not clearly than the simple model."
     return "can't tell with this much data."
 
 
@@ -165,6 +167,9 @@ def _depth(ranking: Ranking, candidate: Candidate) -> str:
         return (
             f"Over-specialised top: the last layer, {last.name}, scores {number(last.ridge.mean)}, and "
             f"{best.name} {number(best.ridge.mean)}, more than a standard error above. Try --reinit_top."
+            if candidate.name in ranking.scratch
+            else f"Best at {best.name} ({number(best.ridge.mean)}); the last layer, {last.name} "
+            f"({number(last.ridge.mean)}), is worse by more than a standard error."
         )
     if best is last:
         return f"Its last layer, {last.name}, is its best."

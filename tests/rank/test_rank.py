@@ -95,6 +95,8 @@ def test_each_finding_has_its_words(ranking):
     leaking = replace(ranking, candidates=(leak,))
     assert "no verdict" in conclusion(leaking, leak)
     assert "LEAK" in ranking_text(leaking)
+    near = replace(ranking, baseline=with_score(candidate, noise).score)
+    assert conclusion(near, candidate).startswith("better than random weights, but not clearly")
     beaten = replace(ranking, baseline=with_score(candidate, 0.2 + noise).score)
     assert "the simple model beats it" in conclusion(beaten, candidate)
 
