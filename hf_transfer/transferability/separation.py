@@ -2,7 +2,7 @@
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import linalg, stats
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import DataError
@@ -44,8 +44,10 @@ def h_score(features: ArrayLike, labels: ArrayLike) -> float:
     means = np.zeros((len(counts), centred.shape[1]))
     np.add.at(means, own, centred)
     means /= counts[:, None]
-    between = means.T @ (means * (counts / len(classes))[:, None])
-    return float((1 - shrinkage) * np.trace(np.linalg.lstsq(covariance, between)[0]))
+    values, vectors = linalg.eigh(covariance, check_finite=False)
+    kept = values > values[-1] * len(values) * np.finfo(np.float64).eps
+    along = np.sqrt(counts / len(classes))[:, None] * (means @ vectors[:, kept])
+    return float((1 - shrinkage) * (along**2 / values[kept]).sum())
 
 
 def weighted_tau(first: ArrayLike, second: ArrayLike) -> float:
