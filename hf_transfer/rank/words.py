@@ -55,7 +55,8 @@ def _title(ranking: Ranking) -> str:
         f"Score: {MEASURES[ground.measure.name]},\n"
         "  of a linear model on the frozen layer that each fold's training part picks. k-NN, LogME gain and "
         "H-score are those of the best layer.\n"
-        "Intervals of 95 %, corrected for shared training rows; each p adjusted for the number of models."
+        "Intervals of 95 %, corrected for shared training rows. Each p is adjusted for the number of models, "
+        "and against a control one-sided."
     )
 
 
