@@ -32,6 +32,7 @@ _HOMES = {
     "preflight": "hub",
     "publish": "hub",
     "push": "hub",
+    "rank_models": "rank",
     "run_recipe": "cli",
     "verify_run": "verify",
     "write_card": "card",

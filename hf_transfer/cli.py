@@ -62,7 +62,7 @@ def _run_verb(words: list[str]) -> int:
     if handler is None:
         parser.print_help()
         return 0
-    if settings and handler not in (_run, _inspect, _search):
+    if settings and handler not in (_run, _inspect, _search, _rank):
         raise ConfigError(f"Unknown argument {settings[0]!r}. See `hf-transfer {words[0]} --help`.")
     options.settings = settings
     return handler(options)
@@ -110,6 +110,24 @@ def _parser() -> argparse.ArgumentParser:
     inspect = _verb(verbs, "inspect", _inspect, "show a data set's labels, duplicates and folds before a run")
     inspect.add_argument("dataset", help="what --dataset takes; its other settings may follow")
     inspect.add_argument("--kind", choices=("image", "text", "tokens"), help="found by itself when not given")
+    rank = _verb(verbs, "rank", _rank, "show which of some pretrained models is a good start for a data set")
+    rank.add_argument(
+        "dataset",
+        help="what --dataset takes; other settings may follow, such as --max_rows, --num_folds, --output_dir",
+    )
+    rank.add_argument("models", nargs="+", metavar="MODEL", help="what --base_model takes")
+    rank.add_argument("--kind", choices=("image", "text", "tokens"), help="found by itself when not given")
+    rank.add_argument(
+        "--num_repeats", "--repeats", type=int, metavar="N", help="by the number of rows when not given"
+    )
+    rank.add_argument(
+        "--prior",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="what is known of a model beforehand, e.g. its accuracy on ImageNet; shown beside its score",
+    )
     predict = _verb(verbs, "predict", _predict, "label new inputs with a run's final model")
     predict.add_argument("run", metavar="RUN", help="the run's folder")
     predict.add_argument(
@@ -206,6 +224,13 @@ def _inspect(options: argparse.Namespace) -> int:
     from hf_transfer.describe import describe_data
 
     _show(options, describe_data(options))
+    return 0
+
+
+def _rank(options: argparse.Namespace) -> int:
+    from hf_transfer.rank.command import rank_command
+
+    _show(options, rank_command(options))
     return 0
 
 

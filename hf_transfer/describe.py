@@ -16,7 +16,6 @@ from hf_transfer.cache import (
     stores_folder,
 )
 from hf_transfer.config import Kind, RunConfig
-from hf_transfer.errors import DataError
 from hf_transfer.tables import aligned
 from hf_transfer.wording import count
 
@@ -50,13 +49,13 @@ def describe_data(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
         DataError: If the data set cannot be opened as pictures, texts or words.
     """
     from hf_transfer.audit import audit, report
-    from hf_transfer.data import open_dataset
+    from hf_transfer.data import find_kind, open_dataset
     from hf_transfer.folds import plan_folds
     from hf_transfer.study import fold_columns
     from hf_transfer.tasks import task_of_kind
 
     config = RunConfig.from_args(replace(RunConfig(), dataset=options.dataset), options.settings)
-    kind: Kind = options.kind or _kind(config)
+    kind: Kind = options.kind or find_kind(config)
     data = open_dataset(config, kind)
     task = task_of_kind(data.kind)(config, data.label_names)
     plan = plan_folds(
@@ -113,22 +112,6 @@ def _file_cell(name: str, value: Any) -> str:
 
 def _size(number: int) -> str:
     return f"{number / 1e6:,.1f} MB" if number >= 1e5 else f"{number / 1e3:.1f} kB"
-
-
-def _kind(config: RunConfig) -> Kind:
-    """Try the kinds from the most to the least particular."""
-    from hf_transfer.data import open_dataset
-
-    problems = []
-    kinds: tuple[Kind, ...] = ("tokens", "image", "text")
-    for kind in kinds:
-        try:
-            open_dataset(replace(config, max_rows=20), kind)
-        except DataError as error:
-            problems.append(f"as {kind}: {error}")
-        else:
-            return kind
-    raise DataError("The data set opens as no kind of input.\n" + "\n".join(problems))
 
 
 def _cell(value: Any) -> str:

@@ -17,14 +17,14 @@ LIGHT = [
     *("run_folder", "environment", "wording", "network", "cache", "describe", "calibration", "grid"),
     *("aggregate", "ledger", "verify"),
     *("paired", "overfitting", "compare", "pair_words", "verdicts", "report"),
-    *("learning_curve", "shuffling", "palette", "size_plot"),
+    *("learning_curve", "shuffling", "palette", "size_plot", "transferability", "baselines"),
 ]
 
 # From top to bottom: a module imports only from its own line or from lines below it.
 ORDER = [
     {"cli", "__main__"},
     {"describe", "inference", "doctor", "report", "verify"},
-    {"search"},
+    {"rank", "search"},
     {
         "card",
         "card_merge",
@@ -50,11 +50,14 @@ ORDER = [
     {"calibration", "grid", "paired"},
     {"heads"},
     {"training", "scoring", "solvers", "tracking"},
-    {"replay"},
+    {"replay", "features"},
     {"batches", "encoding", "workers", "schedule"},
     {"tasks", "tokens", "image_processing", "models"},
     {"shuffling"},
-    {"folds", "layers", "metrics", "scorers", "data", "builtin", "network", "learning_curve"},
+    {
+        *("folds", "layers", "metrics", "scorers", "data", "builtin", "network", "learning_curve"),
+        *("transferability", "baselines"),
+    },
     {"run_folder", "cache", "ledger"},
     {"config", "results", "errors", "statistics", "environment", "wording", "progress", "_guard", ""},
 ]
@@ -123,6 +126,7 @@ def test_every_public_module_checks_the_packages_name():
         "from hf_transfer.cli import main; main([])",
         "from hf_transfer import RunConfig",
         "import hf_transfer.statistics",
+        "import hf_transfer.transferability, hf_transfer.baselines",
         "from hf_transfer.tasks import task_class; task_class('text-classification')",
         "from hf_transfer.card import write_card",
         "from hf_transfer.cli import main; main(['cache'])",

@@ -88,6 +88,24 @@ def open_dataset(config: RunConfig, kind: Kind) -> LabelledData:
     return replace(data, split=split, notes=(*notes, *test_notes, *data.notes))
 
 
+def find_kind(config: RunConfig) -> Kind:
+    """Find what the inputs of `config.dataset` are, by trying kinds from the most to the least particular.
+
+    Raises:
+        DataError: If it opens as none of them, with each one's reason.
+    """
+    problems = []
+    kinds: tuple[Kind, ...] = ("tokens", "image", "text")
+    for kind in kinds:
+        try:
+            open_dataset(replace(config, max_rows=20), kind)
+        except DataError as error:
+            problems.append(f"as {kind}: {error}")
+        else:
+            return kind
+    raise DataError("The data set opens as no kind of input.\n" + "\n".join(problems))
+
+
 def label_rows(
     dataset: Dataset,
     config: RunConfig,

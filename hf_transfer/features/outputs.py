@@ -1,0 +1,124 @@
+"""Where each layer group of a model ends, and what comes out there."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.layers import LayerGroup, layer_groups
+
+
+class GroupOutputs:
+    """The output of each layer group of one forward pass, and of the head what enters its last layer.
+
+    A group ends where the last of its modules ends that holds nothing of another group: for a
+    transformer's block the block itself, residual connection included.
+
+    Args:
+        model: With a head, whose last layer has `num_labels` outputs.
+        num_labels: Number of labels.
+        head: Whether what the head makes before its last layer (a pooler, a final norm) counts as a
+            layer of its own. It does not where those weights are new, or where there are none.
+
+    Attributes:
+        ends: For each group the modules of which the last to finish puts out what the group does.
+        output_layer: The head's last layer, where the head counts.
+        tensors: Names of all parameters and buffers that what is recorded can depend on.
+    """
+
+    def __init__(self, model: nn.Module, num_labels: int, *, head: bool) -> None:
+        self.model = model
+        groups = layer_groups(model)
+        self.ends = _ends(groups)
+        top = groups[-1]
+        self.output_layer = output_layer(model, top, num_labels) if head else None
+        below = [*groups[:-1], top] if self.output_layer is not None else groups[:-1]
+        self.tensors = tuple(
+            name
+            for group in below
+            for name in (*group.parameters, *group.buffers)
+            if name.rpartition(".")[0] != self.output_layer
+        )
+
+    @contextmanager
+    def recorded(self) -> Iterator[dict[str, Tensor]]:
+        """Record what each group puts out while the model runs, by the group's name; the last run counts."""
+        found: dict[str, Tensor] = {}
+        hooks = [
+            self.model.get_submodule(end).register_forward_hook(
+                lambda _module, _inputs, output, name=name: _keep(found, name, output)
+            )
+            for name, ends in self.ends.items()
+            for end in ends
+        ]
+        if self.output_layer is not None:
+            hooks.append(
+                self.model.get_submodule(self.output_layer).register_forward_pre_hook(
+                    lambda _module, inputs: _keep(found, "head", inputs)
+                )
+            )
+        try:
+            yield found
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+
+def output_layer(model: nn.Module, head: LayerGroup, num_labels: int) -> str | None:
+    """The last module of the head with weights, if it has an output for each label."""
+    with_weights = [
+        name
+        for name in head.modules
+        if any(True for _ in model.get_submodule(name).parameters(recurse=False))
+    ]
+    for name in reversed(with_weights):
+        weight = getattr(model.get_submodule(name), "weight", None)
+        if isinstance(weight, Tensor) and weight.ndim >= 2 and len(weight) == num_labels:
+            return name
+    return None
+
+
+def below_output(model: nn.Module, num_labels: int) -> tuple[str, ...]:
+    """Names of the head's parameters that work before its last layer."""
+    head = layer_groups(model)[-1]
+    layer = output_layer(model, head, num_labels)
+    return tuple(name for name in head.parameters if layer is None or name.rpartition(".")[0] != layer)
+
+
+def _ends(groups: Sequence[LayerGroup]) -> dict[str, tuple[str, ...]]:
+    """For each group the largest modules that hold nothing but its own."""
+    held: defaultdict[str, set[str]] = defaultdict(set)
+    for group in groups:
+        for name in group.modules:
+            for around in _around(name):
+                held[around].add(group.name)
+    whole = {name: next(iter(names)) for name, names in held.items() if len(names) == 1}
+    ends: dict[str, list[str]] = {group.name: [] for group in groups[:-1]}
+    for name, group_name in whole.items():
+        if group_name in ends and not any(above in whole for above in _around(name)[:-1]):
+            ends[group_name].append(name)
+    return {name: tuple(found) for name, found in ends.items() if found}
+
+
+def _around(name: str) -> list[str]:
+    """The modules that a module lies in, and itself, from the outermost; not the model as a whole."""
+    return [name[:i] for i, letter in enumerate(name) if letter == "."] + [name] if name else []
+
+
+def _keep(found: dict[str, Tensor], name: str, output: Any) -> None:
+    tensor = _first_tensor(output)
+    if tensor is not None:
+        found[name] = tensor
+
+
+def _first_tensor(value: Any) -> Tensor | None:
+    """The first tensor in floating point of a module's output, which may be a tuple or a mapping."""
+    if isinstance(value, Tensor):
+        return value if value.is_floating_point() else None
+    parts = (
+        value.values() if isinstance(value, Mapping) else value if isinstance(value, (tuple, list)) else ()
+    )
+    return next((found for part in parts if (found := _first_tensor(part)) is not None), None)

@@ -1,0 +1,34 @@
+"""Of many sentences enough: words for a probe."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.folds import hash_order
+
+MOST_WORDS = 20_000
+
+
+def rows_of_words(
+    num_words: ArrayLike, uids: Sequence[object], *, seed: int, limit: int = MOST_WORDS
+) -> NDArray[np.int64]:
+    """Choose whole sentences by the hash of their ids until no more of `limit` words is left.
+
+    Args:
+        num_words: Words of each sentence.
+        uids: What identifies each sentence.
+        seed: Of the hash.
+        limit: Most words; the first sentence is taken however long it is.
+
+    Returns:
+        Numbers of the chosen sentences, in order.
+
+    Example:
+        >>> rows_of_words([3, 3, 3], ["a", "b", "c"], seed=0, limit=6)
+        array([1, 2])
+    """
+    order = hash_order(uids, seed)
+    upto = np.cumsum(np.asarray(num_words)[order])
+    return np.sort(order[: max(1, int((upto <= limit).sum()))]).astype(np.int64)
