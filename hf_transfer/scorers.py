@@ -5,7 +5,7 @@ ratios. The area under the ROC curve is averaged over folds, as scores of differ
 scale. Several repeats are averaged. Nothing here imports torch.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,7 +16,16 @@ from scipy import sparse
 
 from hf_transfer import _guard, metrics  # noqa: F401
 from hf_transfer.errors import ConfigError, DataError
-from hf_transfer.statistics import bootstrap_interval, divide, mean_defined, roc_curves, scores_from_counts
+from hf_transfer.statistics import (
+    apply_temperature,
+    bootstrap_interval,
+    corrected_error,
+    corrected_resampled_t,
+    divide,
+    mean_defined,
+    roc_curves,
+    scores_from_counts,
+)
 
 Floats = NDArray[np.float64]
 Ids = NDArray[np.int64]
@@ -24,6 +33,10 @@ Scores = dict[str, float | None]
 Resampler = Callable[[Floats], dict[str, Floats]]
 
 CHUNK = 2_000_000  # weights worked on at a time: 16 MB an array
+REPEATS_FOR_HEADLINE = 3  # from here on, the spread over folds is known well enough to go by it alone
+
+# What a score can be at most and at least, where it is not 0 to 1.
+_RANGES = {"mcc": (-1.0, 1.0), "log_loss": (0.0, np.inf)}
 
 
 class Scorer(Protocol):
@@ -43,21 +56,27 @@ class Scorer(Protocol):
     def confusion(self, table: pa.Table) -> list[list[int]] | None:
         """Count rows by true and predicted class, over all folds and repeats."""
 
-    def _resampler_of_repeat(self, table: pa.Table) -> Resampler:
+    def _resampler_of_repeat(self, table: pa.Table, names: Collection[str]) -> Resampler:
         """Read the rows of one repeat; give the function from weights (b, n) to scores (b,)."""
 
-    def resampler(self, table: pa.Table) -> Resampler:
-        """Read the rows of all folds; give the function from weights (b, n) to scores (b,)."""
+    def resampler(self, table: pa.Table, names: Collection[str] = ()) -> Resampler:
+        """Read the rows of all folds; give the function from weights (b, n) to scores (b,).
+
+        Args:
+            table: Out-of-fold predictions.
+            names: Scores to give; all of them if not given.
+        """
+        names = names or self.higher_is_better
         _refuse_twice(table)
         repeats = _array(table, "repeat")
         parts = []
         for repeat in np.unique(repeats):
             rows = np.flatnonzero(repeats == repeat)
-            parts.append((rows, self._resampler_of_repeat(table.take(rows))))
+            parts.append((rows, self._resampler_of_repeat(table.take(rows), names)))
 
         def resample(weights: Floats) -> dict[str, Floats]:
             scores = [part(weights[:, rows]) for rows, part in parts]
-            return {name: mean_defined(one[name] for one in scores) for name in self.higher_is_better}
+            return {name: mean_defined(one[name] for one in scores) for name in names}
 
         return resample
 
@@ -128,11 +147,20 @@ class ClassificationScorer(Scorer):
         counts = metrics.confusion_matrix(*ids, labels=range(len(self.label_names)))
         return counts["confusion_matrix"]  # type: ignore[no-any-return]
 
-    def _resampler_of_repeat(self, table: pa.Table) -> Resampler:
+    def _resampler_of_repeat(self, table: pa.Table, names: Collection[str]) -> Resampler:
         labels, predictions = self._ids(table)
-        folds = _array(table, "fold")
         hits = self._one_hot(labels, labels == predictions)
         support, predicted = self._one_hot(labels), self._one_hot(predictions)
+        others = self._by_probability(table, labels) if {"roc_auc", "log_loss"} & set(names) else None
+
+        def resample(weights: Floats) -> dict[str, Floats]:
+            scores = scores_from_counts(weights @ hits, weights @ support, weights @ predicted)
+            return scores | others(weights) if others else scores
+
+        return resample
+
+    def _by_probability(self, table: pa.Table, labels: Ids) -> Resampler:
+        folds = _array(table, "fold")
         probabilities = self._probabilities(table)
         losses = metrics.row_losses(labels, probabilities)
         curves = [
@@ -143,7 +171,6 @@ class ClassificationScorer(Scorer):
             undefined = np.full(len(weights), np.nan)  # what is averaged when no fold has a curve
             areas = (mean_defined(curve.area(weights) for curve in fold) for fold in curves if fold)
             return {
-                **scores_from_counts(weights @ hits, weights @ support, weights @ predicted),
                 "roc_auc": mean_defined([undefined, *areas]),
                 "log_loss": divide(weights @ losses, weights.sum(axis=1)),
             }
@@ -162,7 +189,8 @@ class ClassificationScorer(Scorer):
         )
         return labels, predictions
 
-    def _probabilities(self, table: pa.Table) -> Floats:
+    def logits(self, table: pa.Table) -> Floats:
+        """Read one logit for each row and class, (n, c)."""
         logits = _column(table, "logits")
         lengths = pc.unique(pc.list_value_length(logits)).to_pylist()
         if lengths != [len(self.label_names)]:
@@ -171,11 +199,10 @@ class ClassificationScorer(Scorer):
                 f"one for each of {', '.join(self.label_names[:10])}."
             )
         values = pc.list_flatten(logits).to_numpy().reshape(-1, len(self.label_names))
-        odds = metrics.class_scores(values, "logits")
-        odds -= odds.max(axis=1, keepdims=True)  # in place: a thousand classes make large tables
-        np.exp(odds, out=odds)
-        odds /= odds.sum(axis=1, keepdims=True)
-        return odds
+        return metrics.class_scores(values, "logits")
+
+    def _probabilities(self, table: pa.Table) -> Floats:
+        return apply_temperature(self.logits(table), 1)
 
 
 class TaggingScorer(Scorer):
@@ -208,7 +235,7 @@ class TaggingScorer(Scorer):
         """Give None: entities are found or missed, and few are mistaken for one another."""
         return None
 
-    def _resampler_of_repeat(self, table: pa.Table) -> Resampler:
+    def _resampler_of_repeat(self, table: pa.Table, names: Collection[str]) -> Resampler:
         references, predictions = self._tags(table)
         entities = self._entity_counts(references, predictions).sum(axis=1)
         words = [
@@ -261,39 +288,87 @@ def score_folds(table: pa.Table, scorer: Scorer) -> dict[tuple[int, int], Scores
 
 
 def summarise(
-    fold_scores: Sequence[Scores], table: pa.Table, scorer: Scorer, *, seed: int
+    fold_scores: Sequence[Scores],
+    table: pa.Table,
+    scorer: Scorer,
+    *,
+    seed: int,
+    num_folds: float | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Give each score's mean and standard deviation over folds, pooled value, and bootstrap interval.
+    """Give each score's mean and standard deviation over folds, pooled value, and two intervals.
+
+    `interval` is the optimistic one: a bootstrap over rows, of the pooled score, with the models as
+    they are. `conservative_interval` is of the mean over folds and repeats, and allows for other
+    training sets too: a corrected resampled t, cut to what the score can be. `headline` says what to
+    go by: "conservative" from three repeats on, else "both".
 
     Folds whose score is undefined are left out; `num_folds` says how many counted. Scores that the
-    scorer does not know, such as those of a metric of the Hub, get mean and standard deviation only.
+    scorer does not know, such as those of a metric of the Hub, get no pooled score and no bootstrap.
 
     Args:
         fold_scores: Scores of each fold that finished.
         table: Out-of-fold predictions of the same folds.
         scorer: What made the scores.
         seed: Seed of the bootstrap.
+        num_folds: Folds of a repeat, see `effective_folds`; counted in the table if not given.
     """
     # In this order a unit's first row lies in the first repeat, whose folds the bootstrap keeps.
     table = table.sort_by([("repeat", "ascending"), ("fold", "ascending")])
-    unit, column = ("group", "unit") if "unit" in table.column_names else (scorer.unit, "row_id")
-    intervals = bootstrap_interval(
-        scorer.resampler(table), _array(table, "fold"), units=_array(table, column), seed=seed
-    )
+    unit, units = sampling_units(table, scorer)
+    intervals = bootstrap_interval(scorer.resampler(table), _array(table, "fold"), units=units, seed=seed)
     pooled = scorer.pooled(table)
+    num_folds = num_folds or int(_array(table, "fold").max()) + 1
+    often = len(pc.unique(_column(table, "repeat"))) >= REPEATS_FOR_HEADLINE
     summary = {}
     for name in dict.fromkeys(
         [*scorer.higher_is_better, *(name for scores in fold_scores for name in scores)]
     ):
-        interval = intervals.get(name)
+        interval, values = intervals.get(name), [scores.get(name) for scores in fold_scores]
+        known = (-np.inf, np.inf) if name not in scorer.higher_is_better else _RANGES.get(name, (0.0, 1.0))
+        conservative = _conservative(values, num_folds, *known)
         summary[name] = {
-            **over_folds([scores.get(name) for scores in fold_scores]),
+            **over_folds(values),
             "pooled": pooled.get(name),
             "interval": None if interval is None else list(interval),
             "interval_kind": f"bootstrap over out-of-fold {unit}s, within folds",
             "unit": unit,
+            "conservative_interval": conservative,
+            "headline": "conservative" if often and conservative else "both",
         }
     return summary
+
+
+def sampling_units(table: pa.Table, scorer: Scorer) -> tuple[str, NDArray[Any]]:
+    """Say what is drawn together, a word and an entry a row: the group, or the row of all repeats."""
+    unit, column = ("group", "unit") if "unit" in table.column_names else (scorer.unit, "row_id")
+    return unit, _array(table, column)
+
+
+def effective_folds(sizes: Sequence[tuple[int, int]]) -> float:
+    """Give the k for which 1 / (k - 1) is the mean of held-out over training rows.
+
+    It is the number of folds where these are of one size, and less where rows beside a held-out block
+    are not trained on, or training sets grow with time.
+
+    Args:
+        sizes: Number of training and of held-out rows of each fold.
+
+    Example:
+        >>> effective_folds([(80, 20)] * 5)
+        5.0
+    """
+    return 1 + 1 / float(np.mean([num_valid / num_train for num_train, num_valid in sizes]))
+
+
+def _conservative(
+    scores: Sequence[float | None], num_folds: float, lowest: float, highest: float
+) -> list[float] | None:
+    """Interval of the mean over folds; None for fewer than two values, or two or more that are all equal."""
+    values = [score for score in scores if score is not None]
+    if len(values) < 2 or corrected_error(values, num_folds) == 0:
+        return None  # an interval of no width would be a lie
+    low, high = corrected_resampled_t(values, num_folds).interval
+    return [max(low, lowest), min(high, highest)]
 
 
 def over_folds(scores: Sequence[float | None]) -> dict[str, Any]:

@@ -11,13 +11,15 @@ import torch
 
 import hf_transfer
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.calibration import calibrate
 from hf_transfer.config import RunConfig
 from hf_transfer.environment import command, device_name, versions
+from hf_transfer.grid import against_best, corrected_best
 from hf_transfer.layers import freeze_table
 from hf_transfer.models import head_note
 from hf_transfer.results import CrossValidationResult, FoldResult
 from hf_transfer.schedule import freeze_for
-from hf_transfer.scorers import over_folds, summarise
+from hf_transfer.scorers import effective_folds, over_folds, summarise
 from hf_transfer.study import Study
 
 
@@ -43,7 +45,8 @@ def build_results(
     results = found[best]
     predictions = study.predictions(best, results)
     done = [result for result in results if result.status == "done"]
-    scorer = study.task.scorer
+    scorer, seed = study.task.scorer, study.config.seed
+    num_folds = effective_folds([(r.num_train, r.num_valid) for r in done])
     values = {
         "kit_version": hf_transfer.__version__,
         "created": datetime.now(UTC).date().isoformat(),
@@ -59,11 +62,12 @@ def build_results(
         "folds_fingerprint": study.plans[0].fingerprint(study.uids),
         "num_folds": study.plans[0].num_folds,
         "num_repeats": len(study.plans),
-        "scores": summarise([r.scores for r in done], predictions, scorer, seed=study.config.seed),
+        "scores": summarise([r.scores for r in done], predictions, scorer, seed=seed, num_folds=num_folds),
         "primary_metric": scorer.primary_metric,
         "higher_is_better": scorer.higher_is_better,
         "per_class": scorer.per_class(predictions),
         "confusion": scorer.confusion(predictions),
+        "calibration": calibrate(predictions, scorer, seed=seed),
         **_freezing(study, best, done),
         "test": test,
         "notes": _notes(study, best, results),
@@ -120,9 +124,15 @@ def _config(study: Study, best: RunConfig) -> dict[str, Any]:
 def _grid(
     study: Study, found: Mapping[RunConfig, Sequence[FoldResult]], best: RunConfig
 ) -> list[dict[str, Any]] | None:
-    """Each configuration with its folds; None when there was only one."""
+    """Each configuration with its folds and how it stands to the best; None when there was only one."""
     if len(found) == 1:
         return None
+    scorer, configs = study.task.scorer, list(found)
+    # The best one's predictions first, and one table at a time: they may be large.
+    order = [best, *(c for c in configs if c != best and any(r.status == "done" for r in found[c]))]
+    tables = (study.predictions(config, found[config]) for config in order)
+    corrected = corrected_best(tables, scorer, seed=study.config.seed)
+    tests = against_best(list(found.values()), configs.index(best), scorer)
     return [
         {
             "learning_rate": config.learning_rate,
@@ -130,11 +140,13 @@ def _grid(
             "best": config == best,
             "scores": {
                 name: over_folds([r.scores.get(name) for r in results if r.status == "done"])
-                for name in study.task.scorer.higher_is_better
+                for name in scorer.higher_is_better
             },
+            **test,
+            "bbc": corrected if config == best else None,
             "folds": [asdict(result) for result in results],
         }
-        for config, results in found.items()
+        for (config, results), test in zip(found.items(), tests, strict=True)
     ]
 
 

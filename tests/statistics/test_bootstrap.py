@@ -1,17 +1,12 @@
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
-from sklearn.metrics import roc_auc_score
 
-from hf_transfer import statistics
 from hf_transfer.errors import ConfigError, DataError
-from hf_transfer.statistics import bootstrap_interval, corrected_resampled_t, divide, mean_defined, roc_curves
+from hf_transfer.statistics import bootstrap, bootstrap_interval
 
 
 def mean_of(values):
@@ -79,7 +74,7 @@ def test_rows_of_a_unit_are_drawn_together(units, seed):
 
 def test_chunks_do_not_change_the_interval(hits, monkeypatch):
     whole = bootstrap_interval(mean_of(hits), np.arange(400) % 5, seed=3)
-    monkeypatch.setattr(statistics, "CHUNK", 400 * 7)
+    monkeypatch.setattr(bootstrap, "CHUNK", 400 * 7)
     assert bootstrap_interval(mean_of(hits), np.arange(400) % 5, seed=3) == whole
 
 
@@ -136,80 +131,27 @@ def test_each_row_needs_a_unit(folds, units):
         bootstrap_interval(mean_of(np.ones(2)), folds, units=units, seed=0)
 
 
-def test_corrected_t_has_the_published_form():
-    test = corrected_resampled_t([0.02, 0.01, 0.03, 0.0, 0.04], num_folds=5)
-    error = (test.interval[1] - test.mean) / stats.t.ppf(0.975, 4)
-    assert error == pytest.approx(0.0106066, abs=1e-7)
-    assert test.mean / error == pytest.approx(1.885618, abs=1e-6)
-    assert test.p == pytest.approx(0.132419, abs=1e-6)
+def test_a_difference_has_the_interval_of_its_own_values():
+    rng = np.random.default_rng(4)
+    first, second = (rng.random(300) < 0.8).astype(float), (rng.random(300) < 0.7).astype(float)
+
+    def scores(weights):
+        a, b = (mean_of(values)(weights)["mean"] for values in (first, second))
+        return {"first": a, "second": b, "difference": a - b}
+
+    found = bootstrap_interval(scores, np.arange(300) % 5, seed=0)
+    alone = bootstrap_interval(mean_of(first - second), np.arange(300) % 5, seed=0)["mean"]
+    assert found["difference"] == pytest.approx(alone)
+    assert found["first"] == pytest.approx(
+        bootstrap_interval(mean_of(first), np.arange(300) % 5, seed=0)["mean"]
+    )
 
 
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.floats(-1, 1), min_size=2, max_size=30), st.integers(2, 10))
-def test_corrected_t_is_more_careful_than_the_plain_one(differences, num_folds):
-    if np.ptp(differences) < 1e-6:
-        return
-    plain = stats.ttest_1samp(differences, 0)
-    corrected = corrected_resampled_t(differences, num_folds)
-    assert corrected.p >= plain.pvalue - 1e-12
-    assert corrected.interval[0] <= corrected.mean <= corrected.interval[1]
+def test_a_difference_of_a_configuration_to_itself_has_no_width(hits):
+    def scores(weights):
+        score = mean_of(hits)(weights)["mean"]
+        return {"score": score, "difference": score - mean_of(hits)(weights)["mean"]}
 
-
-def test_equal_configurations_are_not_told_apart():
-    assert corrected_resampled_t([0.0, 0.0, 0.0], num_folds=3) == (0.0, (0.0, 0.0), 1.0)
-
-
-def test_a_constant_difference_has_no_p_value():
-    with pytest.warns(RuntimeWarning, match=r"All fold differences equal 0\.1, so their spread is 0"):
-        mean, interval, p = corrected_resampled_t([0.9 - 0.8, 0.8 - 0.7, 0.7 - 0.6], num_folds=3)
-    assert (mean, interval) == (pytest.approx(0.1), (pytest.approx(0.1), pytest.approx(0.1)))
-    assert math.isnan(p)
-
-
-@pytest.mark.parametrize(
-    ("differences", "num_folds", "error", "message"),
-    [
-        ([0.1], 5, DataError, r"two or more fold differences, got shape \(1,\)"),
-        ([[0.1, 0.2]], 5, DataError, r"got shape \(1, 2\)"),
-        ([0.1, float("nan")], 5, DataError, r"must be finite, got \[0\.1, nan\]"),
-        ([0.1, 0.2], 1, ConfigError, "num_folds must be 2 or more, got 1"),
-    ],
-)
-def test_differences_that_cannot_be_tested_are_refused(differences, num_folds, error, message):
-    with pytest.raises(error, match=message):
-        corrected_resampled_t(differences, num_folds)
-
-
-def test_level_of_the_t_interval_is_checked():
-    with pytest.raises(ConfigError, match=r"level must lie between 0 and 1, such as 0\.95, got 1"):
-        corrected_resampled_t([0.1, 0.2], 5, level=1)
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.booleans(), st.integers(0, 5), st.integers(0, 3)), min_size=2, max_size=30))
-def test_area_of_weighted_rows_is_that_of_repeated_rows(rows):
-    positive, scores, weights = (np.asarray(column) for column in zip(*rows, strict=True))
-    labels, probabilities = positive.astype(np.int64), np.stack([-scores, scores], axis=1).astype(float)
-    curves = roc_curves(np.arange(len(rows)), labels, probabilities)
-    repeated = np.repeat(np.arange(len(rows)), weights)
-    if len(np.unique(labels[repeated])) < 2:
-        assert all(np.isnan(curve.area(weights[None].astype(float))).all() for curve in curves)
-    else:
-        expected = roc_auc_score(labels[repeated], scores[repeated])
-        assert curves[0].area(weights[None].astype(float))[0] == pytest.approx(expected)
-
-
-def test_undefined_values_are_left_out_of_a_mean():
-    means = mean_defined([np.array([1.0, np.nan, np.nan]), np.array([3.0, 5.0, np.nan])])
-    np.testing.assert_array_equal(means, [2.0, 5.0, np.nan])
-
-
-def test_nothing_divided_by_nothing_is_undefined():
-    np.testing.assert_array_equal(divide(np.array([0.0, 1.0]), np.array([0.0, 2.0])), [np.nan, 0.5])
-
-
-def test_importing_statistics_imports_no_heavy_package():
-    heavy = "{'torch', 'evaluate', 'sklearn'}"
-    code = f"import sys, hf_transfer.statistics; print(sorted({heavy} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    found = bootstrap_interval(scores, np.arange(400) % 5, seed=0)
+    assert found["difference"] == (0, 0)
+    assert found["score"][1] - found["score"][0] > 0.05

@@ -1,0 +1,147 @@
+"""Intervals of scores by drawing rows again."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.errors import ConfigError, DataError
+
+Floats = NDArray[np.float64]
+Interval = tuple[float, float]
+
+CHUNK = 2_000_000  # weights made at a time: 16 MB, and as much again for each array made from them
+
+
+def bootstrap_interval(
+    statistic: Callable[[Floats], Mapping[str, Floats]],
+    folds: ArrayLike,
+    *,
+    units: ArrayLike | None = None,
+    num_resamples: int = 1000,
+    level: float = 0.95,
+    seed: int,
+) -> dict[str, Interval | None]:
+    """Estimate a percentile interval for each score by resampling units within their fold.
+
+    It measures what another draw of rows would change, with the models as they are. What another
+    training set would change is not in it, so it is the optimistic one of the two intervals.
+
+    Args:
+        statistic: Takes weights (b, n), how often each row was drawn, and gives scores (b,) by name.
+        folds: Fold of each row, (n,).
+        units: What is drawn together, (n,): the group, or the row's id where rows occur once a
+            repeat. A unit belongs to the fold of its first row. Each row by itself when not given.
+        num_resamples: Number of resamples.
+        level: Share of the resamples inside the interval.
+        seed: Seed of the draws. The size of a chunk does not change them.
+
+    Returns:
+        Low and high for each score. None where more than half of the resamples leave the score
+        undefined (NaN), and for every score when no fold has two units to exchange.
+
+    Raises:
+        ConfigError: If `num_resamples`, `level` or `seed` is out of range.
+        DataError: If there are no rows, or `units` does not have one entry a row.
+
+    References:
+        Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
+
+    Example:
+        The difference of two configurations, both scored by the rows of the same draw. Its interval
+        is narrower than those of the two scores would suggest, as most rows are easy for both or
+        hard for both:
+
+        >>> import numpy as np
+        >>> first, second = np.ones(100), np.ones(100)
+        >>> first[:20], second[:30] = 0, 0
+        >>> def scores(weights):
+        ...     a, b = (weights @ right / weights.sum(axis=1) for right in (first, second))
+        ...     return {"first": a, "difference": a - b}
+        >>> found = bootstrap_interval(scores, np.arange(100) % 5, seed=0)
+        >>> found["difference"][0] > 0, found["first"][0] < 0.8 < found["first"][1]
+        (True, True)
+    """
+    if not 0 < level < 1:
+        raise ConfigError(f"level must lie between 0 and 1, such as 0.95, got {level}.")
+    strata = Strata.of(folds, units)
+    draws: dict[str, list[Floats]] = {}
+    for weights in strata.resamples(num_resamples, seed):
+        for name, values in statistic(weights).items():
+            draws.setdefault(name, []).append(np.asarray(values, dtype=np.float64))
+    if strata.fixed:  # every resample is the data itself: an interval of no width would be a lie
+        return dict.fromkeys(draws)
+    return {name: _percentiles(np.concatenate(chunks), level) for name, chunks in draws.items()}
+
+
+@dataclass(frozen=True)
+class Strata:
+    """What a resample may exchange: units, in the order of their folds.
+
+    Attributes:
+        columns: Place of each row's unit, (n,).
+        starts: Place of the first unit of each place's fold, (number of units,).
+        sizes: Number of units of each place's fold, (number of units,).
+    """
+
+    columns: NDArray[np.intp]
+    starts: NDArray[np.intp]
+    sizes: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, folds: ArrayLike, units: ArrayLike | None) -> Self:
+        """Order the units by fold; a unit belongs to the fold of its first row.
+
+        Raises:
+            DataError: If there are no rows, or `units` does not have one entry a row.
+        """
+        folds = np.asarray(folds)
+        names = np.arange(len(folds)) if units is None else np.asarray(units)
+        if not len(folds) or names.shape != folds.shape:
+            raise DataError(
+                "Expected one unit for each of one or more rows, "
+                f"got {len(folds)} folds and {len(names)} units."
+            )
+        _, first_rows, unit_of_row = np.unique(names, return_index=True, return_inverse=True)
+        order = np.argsort(folds[first_rows], kind="stable")
+        places = np.empty_like(order)
+        places[order] = np.arange(len(order))
+        _, starts, counts = np.unique(folds[first_rows][order], return_index=True, return_counts=True)
+        return cls(places[unit_of_row], np.repeat(starts, counts), np.repeat(counts, counts))
+
+    @property
+    def fixed(self) -> bool:
+        """Whether no fold has two units to exchange."""
+        return int(self.sizes.max()) < 2
+
+    def resamples(self, num_resamples: int, seed: int) -> Iterator[Floats]:
+        """Draw as many units from each fold as it has; yield weights (b, n) until all were given.
+
+        Raises:
+            ConfigError: If `num_resamples` or `seed` is out of range.
+        """
+        if num_resamples < 1:
+            raise ConfigError(f"num_resamples must be 1 or more, got {num_resamples}.")
+        if seed < 0:
+            raise ConfigError(f"seed must be 0 or more, got {seed}.")
+        rng = np.random.Generator(np.random.PCG64(seed))
+        num_units = len(self.starts)
+        chunk = max(1, CHUNK // len(self.columns))
+        for done in range(0, num_resamples, chunk):
+            b = min(chunk, num_resamples - done)
+            # One row of `random` a resample, whatever its chunk: the draws do not depend on the chunk.
+            drawn = self.starts + (rng.random((b, num_units)) * self.sizes).astype(np.intp)
+            drawn += num_units * np.arange(b)[:, None]
+            counts = np.bincount(drawn.ravel(), minlength=b * num_units).reshape(b, num_units)
+            yield counts.astype(np.float64)[:, self.columns]
+
+
+def _percentiles(values: Floats, level: float) -> Interval | None:
+    defined = values[np.isfinite(values)]
+    if 2 * len(defined) < len(values):
+        return None
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
