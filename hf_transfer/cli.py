@@ -104,6 +104,14 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "inputs", nargs="+", metavar="INPUT", help="texts, pictures, or a file or folder of them"
     )
+    predict.add_argument(
+        "--raw", action="store_true", help="leave probabilities as the model gives them, not calibrated"
+    )
+    predict.add_argument(
+        "--threshold",
+        choices=("f1", "balanced_accuracy"),
+        help="of two classes, choose by a probability that is tuned for this on the out-of-fold rows",
+    )
     card = _verb(verbs, "card", _card, "write a run's model card again")
     card.add_argument("run", metavar="RUN", help="the run's folder")
     push = _verb(verbs, "push", _push, "publish a run on the Hub; safe to repeat")
@@ -163,7 +171,7 @@ def _inspect(options: argparse.Namespace) -> int:
 def _predict(options: argparse.Namespace) -> int:
     from hf_transfer.inference import predict_inputs
 
-    _show(options, predict_inputs(options.run, options.inputs))
+    _show(options, predict_inputs(options.run, options.inputs, raw=options.raw, threshold=options.threshold))
     return 0
 
 

@@ -38,6 +38,7 @@ class FoldResult:
     error: str | None = None
     frozen_hash_before: str | None = None
     frozen_hash_after: str | None = None
+    start_hash: str | None = None
 
 
 @dataclass(frozen=True)

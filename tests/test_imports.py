@@ -14,7 +14,17 @@ HEAVY = {"torch", "transformers", "timm", "torchvision"}
 LIGHT = [
     *("__init__", "_guard", "errors", "config", "results", "statistics", "metrics", "scorers", "cli", "card"),
     *("card_merge", "hub", "hub_client", "hub_files", "plots", "tables", "resources"),
-    *("run_folder", "environment", "wording", "network", "cache", "describe", "calibration", "grid"),
+    *(
+        "run_folder",
+        "environment",
+        "wording",
+        "network",
+        "cache",
+        "describe",
+        "calibration",
+        "grid",
+        "agreement",
+    ),
 ]
 
 # From top to bottom: a module imports only from its own line or from lines below it.
@@ -34,14 +44,14 @@ ORDER = [
         "similarity",
     },
     {"cross_validation"},
-    {"summary"},
-    {"calibration", "grid"},
+    {"summary", "final_model", "sealing"},
+    {"calibration", "grid", "agreement"},
     {"study"},
     {"heads"},
-    {"training", "scoring", "solvers", "tracking"},
+    {"training", "scoring", "solvers", "tracking", "ensemble", "soup"},
     {"replay"},
     {"batches", "encoding", "workers", "schedule"},
-    {"tasks", "tokens", "image_processing", "models"},
+    {"tasks", "tokens", "image_processing", "models", "model_folder"},
     {"folds", "layers", "metrics", "scorers", "data", "builtin", "network"},
     {"run_folder", "cache"},
     {"config", "results", "errors", "statistics", "environment", "wording", "progress", "_guard", ""},
