@@ -53,8 +53,8 @@ def agreement_note(found: dict[str, float | None]) -> str | None:
         return None
     return (
         f"The published model gives the out-of-fold prediction for {share:.1%} of what it learned from, "
-        f"where {expected:.1%} or more were expected: it learned worse than the folds' models did. Look at it "
-        "before you use it."
+        f"where {expected:.1%} or more were expected: it learned worse than the folds' models did. Look at "
+        "it before you use it."
     )
 
 

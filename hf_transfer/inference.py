@@ -54,7 +54,7 @@ class Reading:
         """What to know of the threshold."""
         about = self.about
         return (
-            f"{about['positive']} from a probability of {about['value']:.4f} on, which gives a "
+            f"{about['positive']} from a probability of {about['value']:.4f} on: a "
             f"{about['metric']} of {about['score']:.3f} on {about['rows']:,} out-of-fold rows. It was tuned on "
             "these same rows, so expect less on others."
         )
@@ -130,8 +130,8 @@ def _reading(
     if task_class(results["task"]).kind == "tokens" or len(names) != 2:
         has = "tags words" if task_class(results["task"]).kind == "tokens" else f"has {len(names)} classes"
         raise ConfigError(
-            f"A threshold decides between two classes, and {run} {has}. Leave --threshold out: the likeliest "
-            "is taken."
+            f"A threshold decides between two classes, and {run} {has}. Leave --threshold out: "
+            "the likeliest is taken."
         )
     rows = pq.read_table(run / "predictions.parquet", columns=["label", "logits"])
     shares = apply_temperature(np.stack(rows["logits"].to_numpy()), temperature)

@@ -41,8 +41,8 @@ def seal_rows(task: Task, data: LabelledData, config: RunConfig) -> LabelledData
         raise DataError(f"sealed={share:g} cannot be set aside: {error} Or leave sealed out.") from error
     rows = data.rows.select(np.sort(rest))
     note = (
-        f"{count(len(sealed), 'row')} of {len(uids):,} sealed before the split (sealed={share:g}): in no fold, "
-        "and no model learned from them."
+        f"{count(len(sealed), 'row')} of {len(uids):,} sealed before the split (sealed={share:g}): in no "
+        "fold, and no model learned from them."
     )
     return replace(
         data,

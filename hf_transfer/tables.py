@@ -123,7 +123,16 @@ def summary_text(results: dict[str, Any]) -> str:
         _score_table(results),
         *([_grid_table(results)] if results["grid"] else []),
     ]
-    return "\n\n".join([*tables, cost])
+    return "\n\n".join([*tables, *_sealed_line(results), cost])
+
+
+def _sealed_line(results: dict[str, Any]) -> list[str]:
+    """The published model's score on the sealed rows, if there are any."""
+    final, metric = results["final"], results["primary_metric"]
+    if not final.get("sealed"):
+        return []
+    score, rows = number(final["sealed"]["scores"].get(metric)), final["sealed"]["num_rows"]
+    return [f"{metric} {score} on {rows:,} sealed rows, by what is published ({final['kind']})"]
 
 
 def compare_text(runs: Sequence[tuple[str, dict[str, Any]]]) -> str:

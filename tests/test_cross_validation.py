@@ -151,12 +151,13 @@ def test_the_final_model_loads_with_plain_transformers_and_predicts_the_same(fin
 
     config, result = finished
     texts = ["A wonderful little radio.", "It broke and nobody answered."]
-    found, _ = predict_inputs(config.output_dir, texts)
+    found, _ = predict_inputs(config.output_dir, texts, raw=True)
     plain = pipeline("text-classification", model=f"{config.output_dir}/model")(texts)
     for ours, theirs in zip(found, plain, strict=True):
         assert ours["label"] == theirs["label"]
         assert ours["probability"] == pytest.approx(theirs["score"], abs=1e-5)
-    assert result.values["final"] == {"kind": "refit", "path": "model", "num_epochs": 1, "num_rows": 60}
+    final = {name: result.values["final"][name] for name in ("kind", "path", "num_epochs", "num_rows")}
+    assert final == {"kind": "refit", "path": "model", "num_epochs": 1, "num_rows": 60}
 
 
 def test_a_plain_dataset_of_a_user_is_enough(reviews_config):
