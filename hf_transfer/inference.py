@@ -54,9 +54,9 @@ class Reading:
         """What to know of the threshold."""
         about = self.about
         return (
-            f"{about['positive']} from a probability of {about['value']:.4f} on: a "
-            f"{about['metric']} of {about['score']:.3f} on {about['rows']:,} out-of-fold rows. It was tuned on "
-            "these same rows, so expect less on others."
+            f"{about['positive']} from a probability of {about['value']:.4f} on: {about['metric']} "
+            f"{about['score']:.3f} on {about['rows']:,} out-of-fold rows. It was tuned on these same rows, so "
+            "expect less on others."
         )
 
 
