@@ -55,7 +55,7 @@ class Reading:
         about = self.about
         return (
             f"{about['positive']} from a probability of {about['value']:.4f} on: {about['metric']} "
-            f"{about['score']:.3f} on {about['rows']:,} out-of-fold rows. It was tuned on these same rows, so "
+            f"{about['score']:.3f} on {about['rows']:,} out-of-fold rows. It was tuned on these rows, so "
             "expect less on others."
         )
 
