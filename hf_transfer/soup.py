@@ -16,6 +16,7 @@ from hf_transfer.layers import Freezing
 from hf_transfer.model_folder import task_in
 from hf_transfer.results import FoldResult
 from hf_transfer.statistics import corrected_error
+from hf_transfer.statistics.comparison import SAME
 from hf_transfer.tasks.base import Task
 
 
@@ -163,4 +164,4 @@ def taste(
     mean, error = sum(known) / len(known), corrected_error(known, len(known))
     sign = 1 if higher_is_better else -1
     needed = mean - sign * error
-    return Tasting(metric, soup, mean, needed, sign * soup >= sign * needed)
+    return Tasting(metric, soup, mean, needed, sign * (soup - needed) >= -SAME)

@@ -202,7 +202,7 @@ def test_tags_of_an_ensemble_are_those_of_the_mean_probabilities(tmp_path):
     found, text = predict_inputs(tmp_path / "ner", ["Ada went to Paris"])
     assert [len(one["tags"]) for one in found] == [4]
     assert "Paris" in text
-    with pytest.raises(ConfigError, match="two classes, and .* tags words. Leave --threshold out"):
+    with pytest.raises(ConfigError, match=r"two classes, and .* tags words\. Leave --threshold out"):
         predict_inputs(tmp_path / "ner", ["Ada"], threshold="f1")
 
 
@@ -232,7 +232,7 @@ def test_probabilities_are_calibrated_unless_they_are_asked_for_raw(reviews):
 
 @pytest.mark.parametrize("metric", ["f1", "balanced_accuracy"])
 def test_a_threshold_is_tuned_on_the_out_of_fold_rows_and_says_so(reviews, capsys, metric):
-    folder, result = reviews
+    folder, _ = reviews
     assert main(["predict", folder, *TEXTS, "--threshold", metric, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     about = found[0]["threshold"]
