@@ -15,7 +15,9 @@ from hf_transfer import (
     SequenceClassification,
     TokenClassification,
     cross_validate,
+    final_model,
     open_dataset,
+    plots,
 )
 from hf_transfer.card import write_card
 from hf_transfer.cli import main
@@ -25,10 +27,15 @@ from hf_transfer.inference import predict_inputs
 from hf_transfer.study import Study
 
 DIGITS = RunConfig(
-    base_model="builtin:digits-resnet", dataset="builtin:digits_5to9", max_rows=80, num_folds=2, num_epochs=2,
+    base_model="builtin:digits-resnet", dataset="builtin:digits_5to9", max_rows=60, num_folds=2, num_epochs=1,
     learning_rate=3e-3, batch_size=16, trainable="last:1", sealed=0.1,
 )  # fmt: skip
 TEXTS = ["A wonderful little radio.", "It broke and nobody answered.", "Fine."]
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch):
+    monkeypatch.setattr(plots, "save_plots", lambda *_: [])
 
 
 def run(config: RunConfig, kind=ImageClassification) -> CrossValidationResult:
@@ -48,8 +55,20 @@ def ensemble(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def soup(tmp_path_factory):
+    """A soup that was accepted, whose members still lie where they were trained."""
     config = replace(DIGITS, final="soup", output_dir=str(tmp_path_factory.mktemp("final") / "soup"))
-    return Path(config.output_dir), config, run(config)
+    with pytest.MonkeyPatch.context() as patch:
+        accept(patch, True)
+        patch.setattr(final_model._FinalModel, "_drop_members", lambda _: None)
+        result = run(config)
+    return Path(config.output_dir), config, result
+
+
+def accept(patch: pytest.MonkeyPatch, accepted: bool) -> None:
+    taste = final_model.taste
+    patch.setattr(
+        final_model, "taste", lambda *values, **names: replace(taste(*values, **names), accepted=accepted)
+    )
 
 
 def test_an_ensemble_keeps_each_folds_model_so_that_it_loads_by_itself(ensemble):
@@ -68,9 +87,9 @@ def test_an_ensemble_keeps_each_folds_model_so_that_it_loads_by_itself(ensemble)
 def test_sealed_rows_are_in_no_fold_and_scored_by_what_is_published(ensemble):
     folder, config, result = ensemble
     sealed = result.values["final"]["sealed"]
-    assert sealed["num_rows"] == 8
-    assert result.values["dataset"]["num_rows"] == result.predictions.num_rows == 72
-    assert len(set(pq.read_table(folder / "folds.parquet")["row_id"].to_pylist())) == 72
+    assert sealed["num_rows"] == 6
+    assert result.values["dataset"]["num_rows"] == result.predictions.num_rows == 54
+    assert len(set(pq.read_table(folder / "folds.parquet")["row_id"].to_pylist())) == 54
     rows = {row["row_id"]: row for row in open_dataset(config, "image").rows}
     left_out = rows.keys() - set(result.predictions["row_id"].to_pylist())
     pictures = [str(folder / f"{row}.png") for row in left_out]
@@ -114,44 +133,30 @@ def test_a_copy_of_the_repository_predicts_as_the_run_does(ensemble, tmp_path):
     card = (folder / "README.md").read_text()
     assert "ensemble of the 2 models of the folds" in card
     assert "takes 2 times what one model takes" in card
-    assert "8 rows, a share of 10 % as asked, were set aside" in card
+    assert "6 rows, a share of 10 % as asked, were set aside" in card
     assert result.values["final"]["kind"] == "ensemble"
 
 
-def test_a_soup_loads_as_one_model_made_of_folds_with_one_start(soup):
+def test_a_soup_is_the_mean_of_folds_that_began_alike(soup):
     folder, _, result = soup
-    final = result.values["final"]
-    assert final["kind"] == ("soup" if final["soup"]["accepted"] else "refit")
+    final, head = result.values["final"], "timm_model.fc.weight"
+    assert final["kind"] == "soup"
     assert {fold.start_hash for fold in result.folds} == {final["start"]["hash"]}
-    assert list(weights(folder)) == ["model/model.safetensors"]
-    from transformers import AutoModelForImageClassification
-
-    AutoModelForImageClassification.from_pretrained(folder / "model")
-    assert 0 <= final["agreement"]["share"] <= 1
-
-
-def test_an_accepted_soup_is_the_mean_of_the_folds_heads(soup, monkeypatch, tmp_path):
-    config = replace(soup[1], output_dir=str(tmp_path / "kept"))
-    monkeypatch.setattr("hf_transfer.final_model._FinalModel._drop_members", lambda _: None)
-    accept(monkeypatch, True)
-    result, folder = run(config), tmp_path / "kept"
-    assert result.values["final"]["kind"] == "soup"
     found = load_file(folder / "model" / "model.safetensors")
     members = [load_file(folder / "folds" / f"r0f{i}" / "model" / "model.safetensors") for i in (0, 1)]
-    head = "timm_model.fc.weight"
     np.testing.assert_allclose(found[head], (members[0][head] + members[1][head]) / 2, rtol=1e-5, atol=1e-7)
     assert not np.array_equal(members[0][head], members[1][head])
+
+
+def test_a_soup_is_one_model_for_plain_transformers(soup):
+    folder, _, result = soup
+    from transformers import AutoModelForImageClassification
+
+    model = AutoModelForImageClassification.from_pretrained(folder / "model")
+    assert list(model.config.id2label.values()) == result.values["label_names"]
     write_card(folder)
     assert "mean of those of the 2 models of the folds" in (folder / "README.md").read_text()
-
-
-def accept(monkeypatch, accepted: bool) -> None:
-    from hf_transfer import final_model
-
-    taste = final_model.taste
-    monkeypatch.setattr(
-        final_model, "taste", lambda *values, **names: replace(taste(*values, **names), accepted=accepted)
-    )
+    assert 0 <= result.values["final"]["agreement"]["share"] <= 1
 
 
 def test_a_soup_that_is_not_good_enough_gives_way_to_a_model_of_all_rows(soup, monkeypatch, capsys):
@@ -165,7 +170,8 @@ def test_a_soup_that_is_not_good_enough_gives_way_to_a_model_of_all_rows(soup, m
     write_card(folder)
     card = (folder / "README.md").read_text()
     assert "The mean of the folds' weights is not published" in card
-    assert "run once more on all 72 rows" in card
+    assert "run once more on all 54 rows" in card
+    assert list(weights(folder)) == ["model/model.safetensors"]
 
 
 def test_folds_with_starts_of_their_own_are_not_made_a_soup(ensemble):
@@ -176,7 +182,7 @@ def test_folds_with_starts_of_their_own_are_not_made_a_soup(ensemble):
 
 def test_the_best_of_a_grid_is_trained_again_for_an_ensemble(tmp_path):
     config = replace(
-        DIGITS, learning_rates=(1e-4, 3e-3), trainable="head", sealed=0.0, num_epochs=3, final="ensemble",
+        DIGITS, learning_rates=(1e-4, 3e-3), trainable="head", sealed=0.0, final="ensemble",
         output_dir=str(tmp_path / "grid"),
     )  # fmt: skip
     result = run(config)
@@ -209,7 +215,7 @@ def test_tags_of_an_ensemble_are_those_of_the_mean_probabilities(tmp_path):
 @pytest.fixture(scope="module")
 def reviews(tmp_path_factory):
     config = RunConfig(
-        base_model="builtin:tiny-bert", dataset="builtin:reviews", max_rows=80, num_folds=2, num_epochs=4,
+        base_model="builtin:tiny-bert", dataset="builtin:reviews", max_rows=60, num_folds=2, num_epochs=2,
         batch_size=8, learning_rate=3e-3, max_length=24,
         output_dir=str(tmp_path_factory.mktemp("final") / "reviews"),
     )  # fmt: skip
@@ -230,18 +236,27 @@ def test_probabilities_are_calibrated_unless_they_are_asked_for_raw(reviews):
         assert odds["own"] * temperature == pytest.approx(odds["raw"], rel=1e-3, abs=1e-4)
 
 
+def test_a_refit_is_not_worse_than_the_folds_by_more_than_chance(tmp_path):
+    result = run(replace(DIGITS, max_rows=None, num_folds=2, trainable="head", learning_rate=3e-2, sealed=0.2,
+                         num_epochs=3, output_dir=str(tmp_path / "refit")))  # fmt: skip
+    sealed, folds = result.values["final"]["sealed"], result.scores["accuracy"]["mean"]
+    chance = np.sqrt(folds * (1 - folds) / sealed["num_rows"])
+    assert sealed["scores"]["accuracy"] >= folds - 4 * chance
+    assert folds > 0.6
+
+
 @pytest.mark.parametrize("metric", ["f1", "balanced_accuracy"])
 def test_a_threshold_is_tuned_on_the_out_of_fold_rows_and_says_so(reviews, capsys, metric):
     folder, _ = reviews
     assert main(["predict", folder, *TEXTS, "--threshold", metric, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     about = found[0]["threshold"]
-    assert (about["metric"], about["rows"]) == (metric, 80)
+    assert (about["metric"], about["rows"]) == (metric, 60)
     for one in found:
         positive = one["probability"] if one["label"] == about["positive"] else 1 - one["probability"]
         assert (one["label"] == about["positive"]) == (positive >= about["value"])
     assert main(["predict", folder, *TEXTS, "--threshold", metric]) == 0
-    assert f"{metric} {about['score']:.3f} on 80 out-of-fold rows. It was tuned on these rows" in (
+    assert f"{metric} {about['score']:.3f} on 60 out-of-fold rows. It was tuned on these rows" in (
         capsys.readouterr().out
     )
 
