@@ -1,6 +1,6 @@
 """Several models as one: their probabilities averaged."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,10 @@ from hf_transfer.batches import Batches
 from hf_transfer.errors import RunError
 from hf_transfer.model_folder import task_in
 from hf_transfer.models import placed
-from hf_transfer.scoring import predict
+from hf_transfer.scoring import Logits, predict
 from hf_transfer.statistics import apply_temperature
 from hf_transfer.tasks.base import Task
 from hf_transfer.workers import Workers
-
-Logits = Mapping[int, NDArray[Any]]
 
 
 def logits_of(task: Task, folder: Path, batches: Batches, workers: Workers) -> Logits:

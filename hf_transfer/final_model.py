@@ -24,8 +24,9 @@ from hf_transfer.model_folder import CALIBRATION_FILE, member_name, save_ensembl
 from hf_transfer.models import placed
 from hf_transfer.results import FoldResult
 from hf_transfer.schedule import freeze_for
+from hf_transfer.scoring import Logits
 from hf_transfer.soup import Tasting, average_weights, check_start, load_members, renew_statistics, taste
-from hf_transfer.study import Logits, Study, Unit
+from hf_transfer.study import Study, Unit
 from hf_transfer.training import Fitted, effective_batches, epoch_order, shared_seed
 
 Record = dict[str, Any]
@@ -82,7 +83,7 @@ class _FinalModel:
         seed = derive_seed(config.seed, "final")
         fitted = self.study.fit(everything, seed, "final model", config=config)
         self._save(fitted)
-        sealed, test = self._scores(lambda rows: rows.all_logits(fitted.model, self.study.workers))
+        sealed, test = self._scores(self._logits_by(fitted))
         return self._record("refit", sealed) | self._compared(fitted), test
 
     def ensemble(self) -> tuple[Record, Record | None]:
@@ -97,7 +98,7 @@ class _FinalModel:
         """Average the weights of the folds' models; where that is no good model, train on all rows."""
         start = {"seed": shared_seed(self.config), "hash": check_start(self._scored_members)}
         fitted = self._stirred()
-        logits = self._soup_logits(fitted)
+        logits = self._logits_by(fitted)
         sealed = self._score(self.sealed, logits)
         tasting = self._taste(sealed)
         if tasting.accepted:
@@ -198,7 +199,7 @@ class _FinalModel:
         members = (self._member_logits(rows, folder) for _, folder in self._members)
         return mean_log_probabilities(members, self._temperature)
 
-    def _soup_logits(self, fitted: Fitted) -> Callable[[Study], Logits]:
+    def _logits_by(self, fitted: Fitted) -> Callable[[Study], Logits]:
         return lambda rows: rows.all_logits(fitted.model, self.study.workers)
 
     def _compared(self, fitted: Fitted) -> Record:

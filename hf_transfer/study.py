@@ -39,7 +39,7 @@ from hf_transfer.model_folder import MEMBER_FILE, member_identity, member_name, 
 from hf_transfer.replay import Replay
 from hf_transfer.results import FoldResult, Scores
 from hf_transfer.run_folder import RunFolder
-from hf_transfer.scoring import predict
+from hf_transfer.scoring import Logits, predict
 from hf_transfer.tasks.base import Task
 from hf_transfer.tracking import FoldTracker
 from hf_transfer.training import Fitted, Job, fit
@@ -54,8 +54,6 @@ _FEWEST_TO_STOP_EARLY = 300  # below, an inner split is so small that it picks n
 _FAILURES = (RunError, RuntimeError, ArithmeticError, MemoryError)
 
 RowNumbers = NDArray[np.int64]
-Logits = Mapping[int, NDArray[Any]]
-"""Logits of each row, (m, c), by the row's number: one line for the row, or one for each word."""
 
 
 def fold_columns(task: Task, data: LabelledData, config: RunConfig) -> FoldColumns:
