@@ -23,10 +23,9 @@ from hf_transfer.statistics.comparison import (
 from hf_transfer.statistics.counts import divide, mean_defined, scores_from_counts
 from hf_transfer.statistics.roc import RocCurve, roc_curves
 from hf_transfer.statistics.selection import best_of
-from hf_transfer.statistics.threshold import THRESHOLD_METRICS, Threshold, best_threshold
+from hf_transfer.statistics.threshold import Threshold, best_threshold
 
 __all__ = [
-    "THRESHOLD_METRICS",
     "CorrectedT",
     "McNemar",
     "Reliability",

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from hf_transfer.errors import ConfigError, DataError
-from hf_transfer.statistics import THRESHOLD_METRICS, best_threshold
+from hf_transfer.statistics import best_threshold
+from hf_transfer.statistics.threshold import THRESHOLD_METRICS
 
 
 def f1(labels, positive) -> float:
