@@ -121,9 +121,11 @@ def _model_index(results: Results, title: str) -> list[Header]:
     folds = f"mean of {results['num_folds']}-fold cross-validation"
     means = {name: results["scores"][name]["mean"] for name in tables.shown_metrics(results, None)}
     test = results["test"]["scores"] if results["test"] else {}
+    sealed = (results["final"].get("sealed") or {"scores": {}})["scores"]
     entries = [
         _index_entry(results, means, results["dataset"]["split"], folds),
         _index_entry(results, test, results["config"].get("test_split"), "held-out test"),
+        _index_entry(results, sealed, results["dataset"]["split"], "sealed rows, the published model"),
     ]
     found = [entry for entry in entries if entry["metrics"]]
     return [{"name": title, "results": found}] if found else []
@@ -189,6 +191,7 @@ def _names(results: Results, title: str) -> dict[str, Any]:
         "timm": _is_timm(results),
         "timm_name": f"hf-hub:{repository}" if repository else f"local-dir:{here}",
         "published": results["final"]["kind"] != "none",
+        **_published(results),
         "num_drawn": len(most_confused(results["confusion"] or [])),
         "numbered": any(name == f"#{i}" for i, name in enumerate(drawn_names(results["label_names"]))),
         "grid_settings": tables.varying_settings(results["grid"]) if results["grid"] else [],
@@ -196,6 +199,19 @@ def _names(results: Results, title: str) -> dict[str, Any]:
         "all_metrics": tables.shown_metrics(results, None),
         "learning_curve": results.get("learning_curve"),
         "shuffled": results.get("shuffled"),
+    }
+
+
+def _published(results: Results) -> dict[str, Any]:
+    """Say for the templates what is known of the final model; runs of earlier versions say less."""
+    final = results["final"]
+    return {
+        "sealed": final.get("sealed"),
+        "agreement": final.get("agreement"),
+        "final_notes": final.get("notes") or [],
+        "num_members": len(final.get("members", ())),
+        "temperature": (results.get("calibration") or {}).get("temperature"),
+        "kept_test": "test" if results["test"] else "sealed" if final.get("sealed") else None,
     }
 
 

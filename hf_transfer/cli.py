@@ -79,22 +79,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"hf-transfer-kit {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB")
+    _add_learning(verbs)
+    _add_looking(verbs)
+    _add_using(verbs)
+    _add_judging(verbs)
+    cache = _verb(
+        verbs,
+        "cache",
+        _cache,
+        "show what is kept on disk for later runs: encoded rows, frozen layers' output",
+    )
+    cache.add_argument("--clear", action="store_true", help="remove all of it")
+    _verb(verbs, "doctor", _doctor, "check versions, devices, the Hub and the package's name")
+    return parser
+
+
+def _add_learning(verbs: Any) -> None:
+    """What trains."""
     run = _verb(verbs, "run", _run, "run a recipe; what follows its name are its settings")
     run.add_argument("recipe", nargs="?", help="its name, e.g. sentiment; left out, the names are listed")
-    layers = _verb(
-        verbs, "layers", _layers, "show a model's layer groups, and what a choice of them would freeze"
-    )
-    layers.add_argument("model", help="Hub id, folder, builtin:NAME or timm:ARCH")
-    layers.add_argument(
-        "--trainable", default="all", metavar="SPEC", help="head, last:2, from:NAME, globs, …"
-    )
-    layers.add_argument(
-        "--norm", default="auto", choices=("auto", "freeze", "train"), help="normalisation layers"
-    )
-    layers.add_argument("--learning_rate", "--lr", type=float, default=2e-5, metavar="X", help="of the head")
-    layers.add_argument(
-        "--layer_decay", type=float, default=1.0, metavar="X", help="factor per group below it"
-    )
     search = _verb(
         verbs, "search", _search, "find which layers should learn and at which rate; settings may follow"
     )
@@ -107,9 +110,6 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument("--exhaustive", action="store_true", help="try everything under the real folds")
     search.add_argument("--max_hours", type=float, metavar="X", help="stop in good order when they are over")
     search.add_argument("--dry_run", action="store_true", help="say what it would try, and what that costs")
-    inspect = _verb(verbs, "inspect", _inspect, "show a data set's labels, duplicates and folds before a run")
-    inspect.add_argument("dataset", help="what --dataset takes; its other settings may follow")
-    inspect.add_argument("--kind", choices=("image", "text", "tokens"), help="found by itself when not given")
     rank = _verb(verbs, "rank", _rank, "show which of some pretrained models is a good start for a data set")
     rank.add_argument(
         "dataset",
@@ -128,10 +128,43 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=VALUE",
         help="what is known of a model beforehand, e.g. its accuracy on ImageNet; shown beside its score",
     )
+
+
+def _add_looking(verbs: Any) -> None:
+    """What looks at a model or at data before anything is trained."""
+    layers = _verb(
+        verbs, "layers", _layers, "show a model's layer groups, and what a choice of them would freeze"
+    )
+    layers.add_argument("model", help="Hub id, folder, builtin:NAME or timm:ARCH")
+    layers.add_argument(
+        "--trainable", default="all", metavar="SPEC", help="head, last:2, from:NAME, globs, …"
+    )
+    layers.add_argument(
+        "--norm", default="auto", choices=("auto", "freeze", "train"), help="normalisation layers"
+    )
+    layers.add_argument("--learning_rate", "--lr", type=float, default=2e-5, metavar="X", help="of the head")
+    layers.add_argument(
+        "--layer_decay", type=float, default=1.0, metavar="X", help="factor per group below it"
+    )
+    inspect = _verb(verbs, "inspect", _inspect, "show a data set's labels, duplicates and folds before a run")
+    inspect.add_argument("dataset", help="what --dataset takes; its other settings may follow")
+    inspect.add_argument("--kind", choices=("image", "text", "tokens"), help="found by itself when not given")
+
+
+def _add_using(verbs: Any) -> None:
+    """What uses or publishes a run."""
     predict = _verb(verbs, "predict", _predict, "label new inputs with a run's final model")
     predict.add_argument("run", metavar="RUN", help="the run's folder")
     predict.add_argument(
         "inputs", nargs="+", metavar="INPUT", help="texts, pictures, or a file or folder of them"
+    )
+    predict.add_argument(
+        "--raw", action="store_true", help="leave probabilities as the model gives them, not calibrated"
+    )
+    predict.add_argument(
+        "--threshold",
+        choices=("f1", "balanced_accuracy"),
+        help="of two classes, choose by a probability that is tuned for this on the out-of-fold rows",
     )
     card = _verb(verbs, "card", _card, "write a run's model card again")
     card.add_argument("run", metavar="RUN", help="the run's folder")
@@ -139,6 +172,10 @@ def _parser() -> argparse.ArgumentParser:
     push.add_argument("run", metavar="RUN", help="the run's folder")
     push.add_argument("repo", metavar="REPO", help="user/name")
     push.add_argument("--private", action="store_true", help="make the repository private")
+
+
+def _add_judging(verbs: Any) -> None:
+    """What judges runs."""
     compare = _verb(verbs, "compare", _compare, "say which of several runs on the same folds is better")
     compare.add_argument("runs", nargs="+", metavar="RUN", help="folders of runs")
     verify = _verb(
@@ -153,15 +190,6 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--open-nothing", action="store_true", help="leave the data set closed: the page shows no rows of it"
     )
-    cache = _verb(
-        verbs,
-        "cache",
-        _cache,
-        "show what is kept on disk for later runs: encoded rows, frozen layers' output",
-    )
-    cache.add_argument("--clear", action="store_true", help="remove all of it")
-    _verb(verbs, "doctor", _doctor, "check versions, devices, the Hub and the package's name")
-    return parser
 
 
 def _verb(verbs: Any, name: str, handler: Handler, help: str) -> argparse.ArgumentParser:
@@ -237,7 +265,7 @@ def _rank(options: argparse.Namespace) -> int:
 def _predict(options: argparse.Namespace) -> int:
     from hf_transfer.inference import predict_inputs
 
-    _show(options, predict_inputs(options.run, options.inputs))
+    _show(options, predict_inputs(options.run, options.inputs, raw=options.raw, threshold=options.threshold))
     return 0
 
 

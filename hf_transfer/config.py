@@ -60,6 +60,9 @@ class RunConfig:
         None, "Split to cross-validate; 'train' where there is one.", aliases=("train_split",)
     )
     test_split: str | None = setting(None, "Split kept untouched, scored once by the final model.")
+    sealed: float = setting(
+        0.0, "Share of the rows to set aside before the split, in no fold; scored by the final model."
+    )
     input_column: str | None = setting(
         None,
         "Column of pictures, texts or word lists; found by its usual names when not given.",
@@ -212,8 +215,8 @@ class RunConfig:
     overwrite: bool = setting(False, "Replace another run in the output folder.", scored=False)
     final: str = setting(
         "refit",
-        "What to publish: a model trained on all rows, or none.",
-        choices=("refit", "none"),
+        "What to publish: a model of all rows, the folds' models together, their mean weights, or none.",
+        choices=("refit", "ensemble", "soup", "none"),
         scored=False,
     )
     report_to: str = setting(
@@ -266,6 +269,10 @@ class RunConfig:
         ]
         if not 0 < self.layer_decay <= 1:
             problems.append(f"layer_decay={self.layer_decay!r} must be above 0 and at most 1, e.g. 0.9.")
+        if not 0 <= self.sealed <= 0.2:
+            problems.append(
+                f"sealed={self.sealed!r} must be from 0 to 0.2, e.g. 0.1; the folds need the rest."
+            )
         if not self.label_smoothing < 1:
             problems.append(f"label_smoothing={self.label_smoothing!r} must be from 0 to below 1.")
         return problems
@@ -286,8 +293,27 @@ class RunConfig:
                 f"shuffled_labels={self.shuffled_labels} is more than the {most} folds there are."
             )
         problems += self._solver_conflicts()
+        problems += self._final_conflicts()
         if self.schedule != "constant" and self.num_epochs < 2:
             problems.append(f"schedule={self.schedule!r} has several phases; set num_epochs to 2 or more.")
+        return problems
+
+    def _final_conflicts(self) -> list[str]:
+        problems = []
+        if self.sealed and self.final == "none":
+            problems.append(
+                "sealed rows are scored by the final model, so they need final='refit' or another."
+            )
+        if self.final == "soup" and not self.sealed:
+            problems.append(
+                "final='soup' needs sealed rows to show that the mean of the weights is a good model; "
+                "add sealed=0.1."
+            )
+        if self.final in {"ensemble", "soup"} and self.scheme == "walk-forward":
+            problems.append(
+                f"final={self.final!r} joins the folds' models, and the first of scheme='walk-forward' learn "
+                "from few rows; use final='refit'."
+            )
         return problems
 
     def _solver_conflicts(self) -> list[str]:
@@ -371,10 +397,16 @@ class RunConfig:
         """All settings as plain values, ready for YAML and JSON."""
         return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
 
+    @property
+    def shared_start(self) -> bool:
+        """Whether all folds draw their new weights from one seed, as the mean of what they become needs."""
+        return self.final == "soup"
+
     def scored(self) -> dict[str, Any]:
         """Only the settings that change a score: two runs that agree here are the same experiment."""
-        values = self.to_dict()
-        return {f.name: values[f.name] for f in fields(self) if f.metadata["scored"]}
+        values = self.to_dict() | {"new_weights": "of all folds" if self.shared_start else "of each fold"}
+        scored = [f.name for f in fields(self) if f.metadata["scored"]]
+        return {name: values[name] for name in (*scored, "new_weights")}
 
     def save(self, path: str | Path) -> None:
         """Write all settings as YAML."""

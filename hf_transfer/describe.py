@@ -51,6 +51,7 @@ def describe_data(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     from hf_transfer.audit import audit, report
     from hf_transfer.data import find_kind, open_dataset
     from hf_transfer.folds import plan_folds
+    from hf_transfer.sealing import seal_rows
     from hf_transfer.study import fold_columns
     from hf_transfer.tasks import task_of_kind
 
@@ -58,6 +59,7 @@ def describe_data(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     kind: Kind = options.kind or find_kind(config)
     data = open_dataset(config, kind)
     task = task_of_kind(data.kind)(config, data.label_names)
+    data = seal_rows(task, data, config)
     plan = plan_folds(
         list(data.rows["row_id"]),
         config.num_folds,

@@ -21,7 +21,7 @@ _TRAINING_STATE = re.compile(
 )
 _BINARY = {".safetensors", ".parquet", ".png"}
 # Left from an earlier push they would be loaded in place of the new weights.
-WEIGHTS = re.compile(r"model(-\d+-of-\d+)?\.safetensors(\.index\.json)?")
+WEIGHTS = re.compile(r"(fold-r\d+f\d+/)?model(-\d+-of-\d+)?\.safetensors(\.index\.json)?")
 _SECRET = re.compile(
     rb"hf_[A-Za-z0-9]{30,}|(?<![A-Z0-9])(AKIA|ASIA)[A-Z0-9]{16}(?![A-Z0-9])|gh[pousr]_[A-Za-z0-9]{36,}"
     rb"|github_pat_\w{22,}|-----BEGIN [A-Z ]*PRIVATE KEY-----"
@@ -116,16 +116,21 @@ def _missing(run: Path, files: Mapping[str, Path]) -> Iterator[str]:
         return
     if "README.md" not in files:
         yield f"{run} holds no README.md. Write it with: hf-transfer card {shlex.quote(str(run))}"
-    weights = any(WEIGHTS.fullmatch(name) for name in files)
-    if not (weights and "config.json" in files) and _final(files["results.json"]) != "none":
-        yield f"{run / 'model'} must hold config.json and model.safetensors, as final is not 'none'."
+    kind, homes = _final(files["results.json"])
+    for home in homes:
+        inside = {Path(name).name for name in files if Path(name).parent == Path(home)}
+        if not ("config.json" in inside and any(map(WEIGHTS.fullmatch, inside))):
+            yield f"{run / 'model' / home} must hold config.json and model.safetensors, as final is {kind!r}."
 
 
-def _final(results: Path) -> str | None:
+def _final(results: Path) -> tuple[str, list[str]]:
+    """What kind of model results.json tells of, and in which folders of a repository its weights must be."""
     try:
-        return str(json.loads(results.read_text(encoding="utf-8"))["final"]["kind"])
+        final = json.loads(results.read_text(encoding="utf-8"))["final"]
+        kind = str(final["kind"])
+        return kind, {"none": [], "ensemble": list(final.get("members", ["."]))}.get(kind, ["."])
     except (ValueError, TypeError, KeyError):  # what is wrong with the file is told by _unreadable
-        return None
+        return "unknown", ["."]
 
 
 def _unreadable(files: Mapping[str, Path]) -> Iterator[str]:

@@ -1,11 +1,15 @@
 """`hf-transfer predict`: label new inputs with a run's final model."""
 
-from dataclasses import replace
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow.parquet as pq
 from datasets import Dataset
+from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config import RunConfig
@@ -13,50 +17,131 @@ from hf_transfer.data.data_files import SUFFIXES, read_file
 from hf_transfer.data.pictures import scan_pictures
 from hf_transfer.errors import ConfigError, DataError
 from hf_transfer.results import read_results
+from hf_transfer.statistics import Threshold, apply_temperature, best_threshold
 from hf_transfer.tables import aligned
 from hf_transfer.tasks import task_class
 from hf_transfer.wording import count
 
+if TYPE_CHECKING:
+    from hf_transfer.tasks.base import Task
+
 _PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 
 
-def predict_inputs(run: str | Path, inputs: list[str]) -> tuple[list[dict[str, Any]], str]:
+@dataclass(frozen=True)
+class Reading:
+    """How a run's logits are turned into labels.
+
+    Attributes:
+        label_names: In the order of their ids.
+        temperature: What logits are divided by; 1 leaves them as they are.
+        threshold: The probability from which on the second of two classes is chosen; None takes the likelier.
+        about: Where the threshold comes from.
+    """
+
+    label_names: Sequence[str]
+    temperature: float = 1.0
+    threshold: Threshold | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def choose(self, probabilities: NDArray[Any]) -> list[int]:
+        """The label of each row, from (n, c)."""
+        if self.threshold is None:
+            return [int(best) for best in probabilities.argmax(1)]
+        return [int(share >= self.threshold.value) for share in probabilities[:, 1]]
+
+    def sentence(self) -> str:
+        """What to know of the threshold."""
+        about = self.about
+        return (
+            f"{about['positive']} from a probability of {about['value']:.4f} on: {about['metric']} "
+            f"{about['score']:.3f} on {about['rows']:,} out-of-fold rows. It was tuned on these rows, so "
+            "expect less on others."
+        )
+
+
+def predict_inputs(
+    run: str | Path, inputs: list[str], *, raw: bool = False, threshold: str | None = None
+) -> tuple[list[dict[str, Any]], str]:
     """Label texts, pictures or sentences: as values, and as text.
 
     Args:
-        run: A finished run's folder, with its final model.
+        run: A finished run's folder with its final model, or a copy of the repository it was pushed to.
         inputs: Pictures or folders of them; texts; or a file of them, .txt (one a line) or what a run reads.
+        raw: Leave the logits as they are, instead of dividing them by the temperature that was fitted to
+            the out-of-fold ones.
+        threshold: For two classes, the metric by which to tune the probability that decides.
 
     Raises:
-        ConfigError: If the run kept no final model.
+        ConfigError: If the run kept no final model, or a threshold is asked for other than two classes.
         DataError: If an input is not usable.
     """
-    from hf_transfer.batches import Batches
-    from hf_transfer.models import placed
-    from hf_transfer.scoring import predict
-    from hf_transfer.workers import Workers, make_accelerator
-
     results = read_results(run)
     if results["final"]["path"] is None:
         raise ConfigError(f"{run} kept no final model (final=none). Run it again with --final refit.")
+    folder = _model_folder(Path(run), results)
+    reading = _reading(Path(run), folder, results, raw=raw, threshold=threshold)
+    kind = task_class(results["task"]).kind
+    shown, values = _READERS[kind](inputs, results["dataset"]["column"])
+    members = [folder / name for name in results["final"].get("members", ())]
+    if results["final"]["kind"] != "ensemble":
+        members = [folder]
+    task, logits = _logits(results, members, values, reading.temperature)
+    columns = task.columns(Dataset.from_dict({"input": values}), logits)
+    return _described(shown, columns, reading)
+
+
+def _logits(
+    results: dict[str, Any], folders: list[Path], values: list[Any], temperature: float
+) -> tuple["Task", list[NDArray[Any]]]:
+    """Logarithms of the models' mean probabilities for each input, (m, c), and the task they belong to."""
+    from hf_transfer.batches import Batches
+    from hf_transfer.ensemble import logits_of, mean_log_probabilities
+    from hf_transfer.model_folder import task_in
+    from hf_transfer.workers import Workers, make_accelerator
+
     config = RunConfig().changed(results["config"])
-    config = replace(
-        config, base_model=str(Path(run) / results["final"]["path"]), from_scratch=False, reinit_top=0
-    )
-    task = task_class(results["task"])(config, results["label_names"])
-    shown, values = _READERS[task.kind](inputs, results["dataset"]["column"])
-    rows = Dataset.from_dict({"input": values})
+    task = task_in(task_class(results["task"])(config, results["label_names"]), folders[0])
     encoded = Dataset.from_dict(task.encode({"input": values}, list(range(len(values)))))
     workers = Workers(make_accelerator(config), together=False)
-    model = placed(task.build_model(), workers.accelerator.device)
     batches = Batches(task, encoded, workers.accelerator.device)
-    decoded = predict(batches.learner(model), batches, np.arange(len(encoded)), workers)
-    columns = task.columns(rows, [decoded.get(i, np.zeros(0, np.int64)) for i in range(len(values))])
-    return _described(shown, columns, results["label_names"])
+    found = mean_log_probabilities(
+        (logits_of(task, folder, batches, workers) for folder in folders), temperature
+    )
+    nothing = np.zeros((0, len(results["label_names"])), np.float32)  # for a sentence without words
+    return task, [found.get(row, nothing) for row in range(len(values))]
+
+
+def _model_folder(run: Path, results: dict[str, Any]) -> Path:
+    """Where the model is: a run has it in a folder of its own, a repository at the top."""
+    folder = run / results["final"]["path"]
+    return folder if folder.is_dir() else run
+
+
+def _reading(
+    run: Path, folder: Path, results: dict[str, Any], *, raw: bool, threshold: str | None
+) -> Reading:
+    names = results["label_names"]
+    file = folder / "calibration.json"
+    known = file.is_file() and not raw
+    temperature = float(json.loads(file.read_text(encoding="utf-8"))["temperature"]) if known else 1.0
+    if threshold is None:
+        return Reading(names, temperature)
+    if task_class(results["task"]).kind == "tokens" or len(names) != 2:
+        has = "tags words" if task_class(results["task"]).kind == "tokens" else f"has {len(names)} classes"
+        raise ConfigError(
+            f"A threshold decides between two classes, and {run} {has}. Leave --threshold out: "
+            "the likeliest is taken."
+        )
+    rows = pq.read_table(run / "predictions.parquet", columns=["label", "logits"])
+    shares = apply_temperature(np.stack(rows["logits"].to_numpy()), temperature)
+    found = best_threshold(shares[:, 1], rows["label"].to_numpy(), threshold)
+    about = {"metric": threshold, "positive": names[1], "rows": rows.num_rows} | asdict(found)
+    return Reading(names, temperature, found, about | {"tuned_on": "the same out-of-fold rows"})
 
 
 def _described(
-    shown: list[str], columns: dict[str, list[Any]], label_names: list[str]
+    shown: list[str], columns: dict[str, list[Any]], reading: Reading
 ) -> tuple[list[dict[str, Any]], str]:
     if "logits" not in columns:
         pairs = zip(columns["tokens"], columns["predictions"], strict=True)
@@ -64,14 +149,15 @@ def _described(
         return found, "\n\n".join(
             aligned([list(p) for p in zip(f["tokens"], f["tags"], strict=True)]) for f in found
         )
-    logits = np.asarray(columns["logits"])
-    odds = np.exp(logits - logits.max(1, keepdims=True))
-    probabilities = odds / odds.sum(1, keepdims=True)
+    probabilities = apply_temperature(columns["logits"], 1.0)  # they are logarithms of probabilities
     found = [
-        {"input": name, "label": label_names[best], "probability": float(row[best])}
-        for name, best, row in zip(shown, columns["prediction"], probabilities, strict=True)
+        {"input": name, "label": reading.label_names[best], "probability": float(row[best])}
+        for name, best, row in zip(shown, reading.choose(probabilities), probabilities, strict=True)
     ]
-    return found, aligned([[f["label"], f"{f['probability']:.3f}", f["input"]] for f in found])
+    text = aligned([[f["label"], f"{f['probability']:.3f}", f["input"]] for f in found])
+    if reading.threshold is None:
+        return found, text
+    return [one | {"threshold": reading.about} for one in found], f"{text}\n\n{reading.sentence()}"
 
 
 def _read_pictures(inputs: list[str], column: str) -> tuple[list[str], list[Any]]:

@@ -40,6 +40,7 @@ class FoldResult:
     frozen_hash_before: str | None = None
     frozen_hash_after: str | None = None
     readings: list[dict[str, Any]] = field(default_factory=list)
+    start_hash: str | None = None
 
 
 @dataclass(frozen=True)

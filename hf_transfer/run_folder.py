@@ -50,11 +50,11 @@ def fold_place(inside: str, repeat: int, fold: int) -> str:
 
 
 def weight_digests(folder: Path) -> dict[str, str]:
-    """Give the SHA-256 of each file of weights in a model's folder, by its name."""
+    """Give the SHA-256 of each file of weights in a model's folder, by its path there."""
     digests = {}
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in sorted(folder.rglob("*.safetensors")):
         with path.open("rb") as stream:
-            digests[path.name] = hashlib.file_digest(stream, "sha256").hexdigest()
+            digests[path.relative_to(folder).as_posix()] = hashlib.file_digest(stream, "sha256").hexdigest()
     return digests
 
 

@@ -1,7 +1,7 @@
 """Predict encoded rows, and bring the predictions of all processes together by row."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,12 @@ from hf_transfer.workers import Workers
 
 _ROWS_AT_ONCE = 64
 
+Logits = Mapping[int, NDArray[Any]]
+"""Logits of each row, (m, c), by the row's number: one line for the row, or one for each word."""
 
-def predict(
-    learner: nn.Module, batches: Batches, positions: Positions, workers: Workers
-) -> dict[int, NDArray[Any]]:
-    """Decoded output of every row, by the row's number, whatever process computed it.
+
+def predict(learner: nn.Module, batches: Batches, positions: Positions, workers: Workers) -> Logits:
+    """Logits of every row, by the row's number, whatever process computed them.
 
     Args:
         learner: A trained module that turns these batches into logits, not wrapped.

@@ -8,13 +8,15 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from accelerate import Accelerator
 from numpy.typing import NDArray
+from torch import nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.aggregate import FEWEST_TO_STOP_EARLY, Found, best_of, frugal_of
@@ -38,10 +40,11 @@ from hf_transfer.heads import Rows, batchable, fit_heads
 from hf_transfer.layers import trained_hash
 from hf_transfer.ledger import HeldOut
 from hf_transfer.metrics import hub_metric
+from hf_transfer.model_folder import MEMBER_FILE, member_identity, member_name, save_trained
 from hf_transfer.replay import Replay
 from hf_transfer.results import FoldResult, Scores
 from hf_transfer.run_folder import RunFolder, fold_place, place_of
-from hf_transfer.scoring import predict
+from hf_transfer.scoring import Logits, predict
 from hf_transfer.tasks.base import Task
 from hf_transfer.tracking import FoldTracker
 from hf_transfer.training import Fitted, Job, fit
@@ -285,22 +288,52 @@ class Study:
 
     def _keep(self, unit: Unit, result: FoldResult, fitted: Fitted | None, table: pa.Table | None) -> None:
         history = fitted.history if fitted else []
+        if fitted and self.keeps_models and unit.repeat == 0:
+            self.keep_model(unit, fitted)
         self.folder.keep(unit.place, result, self.identity(unit.config), history, table)
         self._say(unit, result)
 
-    def of_test_rows(self) -> "Study | None":
-        """The same task and processes on the untouched rows, if there are any."""
-        rows = self.data.test
+    @property
+    def keeps_models(self) -> bool:
+        """Whether the folds' models are kept as they are trained: not of a grid, which may have too many."""
+        return self.config.final in {"ensemble", "soup"} and len(self.grid) == 1
+
+    def keep_model(self, unit: Unit, fitted: Fitted) -> None:
+        """Keep a fold's model in its folder, to be joined with the others."""
+        record = {"repeat": unit.repeat, "fold": unit.fold, "identity": self.identity(unit.config)}
+        save_trained(
+            self.task, fitted.model, self.folder.unit(unit.place) / "model", records={MEMBER_FILE: record}
+        )
+
+    def model_of(self, unit: Unit) -> Path | None:
+        """Where a fold's model was kept, by this run or an earlier one with the same settings and rows."""
+        for folder in (
+            self.folder.unit(unit.place) / "model",
+            self.folder.path / "model" / member_name(unit.repeat, unit.fold),
+        ):
+            if member_identity(folder) == self.identity(unit.config):
+                return folder
+        return None
+
+    def of_untrained(self, name: Literal["test", "sealed"]) -> "Study | None":
+        """The same task on rows that no fold has, if there are any."""
+        rows = getattr(self.data, name)
         if rows is None:
             return None
-        fingerprint = f"test of {self.data.fingerprint}"
-        return replace(self, data=replace(self.data, rows=rows, test=None, fingerprint=fingerprint))
+        fingerprint = f"{name} of {self.data.fingerprint}"
+        return replace(
+            self, data=replace(self.data, rows=rows, test=None, sealed=None, fingerprint=fingerprint)
+        )
 
-    def score_all(self, fitted: Fitted) -> dict[str, Any]:
-        """Score a model on all rows of this study, which it has not learned from."""
+    def all_logits(self, model: nn.Module, workers: Workers) -> Logits:
+        """What a model gives for every row of this study, by the row's number."""
+        batches = self.replay.plain
+        return predict(batches.learner(model), batches, np.arange(len(self.encoded)), workers)
+
+    def score_all(self, logits: Logits) -> dict[str, Any]:
+        """Score logits of all rows of this study."""
         rows = np.arange(len(self.uids))
-        here = replace(fitted, batches=self.replay.plain)
-        return {"num_rows": len(rows), "scores": self.scores(self.table(here, rows, 0, 0, self.workers))}
+        return {"num_rows": len(rows), "scores": self.scores(self.as_table(logits, rows, 0, 0))}
 
     def fit(
         self,
@@ -326,12 +359,15 @@ class Study:
     def table(self, fitted: Fitted, rows: RowNumbers, repeat: int, fold: int, workers: Workers) -> pa.Table:
         """Predictions of some processes for some rows, as the columns of predictions.parquet."""
         positions = encoded_positions(self.row_of, rows)
-        decoded = predict(fitted.learner, fitted.batches, positions, workers)
+        return self.as_table(predict(fitted.learner, fitted.batches, positions, workers), rows, repeat, fold)
+
+    def as_table(self, logits: Logits, rows: RowNumbers, repeat: int, fold: int) -> pa.Table:
+        """Logits of some rows, as the columns of predictions.parquet."""
         columns = {
             "row_id": [self.uids[row] for row in rows],
             "repeat": pa.array([repeat] * len(rows), pa.int32()),
             "fold": pa.array([fold] * len(rows), pa.int32()),
-        } | self.task.columns(self.data.rows.select(rows), [decoded[row] for row in rows.tolist()])
+        } | self.task.columns(self.data.rows.select(rows), [logits[row] for row in rows.tolist()])
         if self.coded.groups is not None:
             columns["unit"] = np.asarray(self.coded.groups)[rows]
         return pa.table(columns)
@@ -365,6 +401,7 @@ class Study:
             frozen_hash_before=fitted.hash_before,
             frozen_hash_after=fitted.hash_after,
             readings=held_out.readings,
+            start_hash=fitted.start_hash,
         )
         return result, table
 

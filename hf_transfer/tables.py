@@ -168,7 +168,17 @@ def summary_text(results: dict[str, Any]) -> str:
         for name, title in (("learning_curve", "more data"), ("shuffled", "shuffled labels"))
         if results.get(name)
     ]
-    return "\n\n".join([*tables, *(["\n".join(controls)] if controls else []), cost])
+    said = ["\n".join(controls)] if controls else []
+    return "\n\n".join([*tables, *said, *_sealed_line(results), cost])
+
+
+def _sealed_line(results: dict[str, Any]) -> list[str]:
+    """The published model's score on the sealed rows, if there are any."""
+    final, metric = results["final"], results["primary_metric"]
+    if not final.get("sealed"):
+        return []
+    score, rows = number(final["sealed"]["scores"].get(metric)), final["sealed"]["num_rows"]
+    return [f"{metric} {score} on {rows:,} sealed rows, by what is published ({final['kind']})"]
 
 
 def _fold_table(results: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, cast
 
 import numpy as np
@@ -17,7 +18,7 @@ from hf_transfer.batches import Batches, Positions, cut_by_size
 from hf_transfer.config import RunConfig
 from hf_transfer.errors import RunError
 from hf_transfer.folds import derive_seed
-from hf_transfer.layers import Freezing, frozen_hash, parameter_groups
+from hf_transfer.layers import Freezing, frozen_hash, parameter_groups, tensor_digest
 from hf_transfer.models import placed
 from hf_transfer.progress import progress_bar
 from hf_transfer.replay import Replay
@@ -65,6 +66,7 @@ class Fitted:
     best_epoch: int = 0
     hash_before: str | None = None
     hash_after: str | None = None
+    start_hash: str | None = None
 
     @property
     def parameters(self) -> int:
@@ -89,10 +91,10 @@ def fit(job: Job, train: Positions, inner: Positions | None = None) -> Fitted:
     Raises:
         RunError: If the loss becomes infinite or NaN.
     """
-    torch.manual_seed(job.seed)
-    model = placed(job.task.build_model(), job.workers.accelerator.device)
+    model = fresh_model(job.task, job.config, job.seed, job.workers.accelerator.device)
     freezing = freeze_for(model, job.config)
     fitted = Fitted(model, freezing, job.replay.plain, hash_before=frozen_hash(model, freezing))
+    fitted.start_hash = start_hash(model, job.config)
     if job.config.head_solver != "gradient":
         return _solve(job, fitted, train)
     if job.config.head_start == "probe":
@@ -114,6 +116,31 @@ def fit(job: Job, train: Positions, inner: Positions | None = None) -> Fitted:
     model.eval()
     job.workers.accelerator.free_memory()  # or its lists keep every fold's model alive
     return fitted
+
+
+def fresh_model(task: Task, config: RunConfig, seed: int, device: torch.device) -> nn.Module:
+    """A model to train, on its device.
+
+    Its new weights are drawn from the fold's seed; with `shared_start`, from one that all folds have.
+    What is random in the training that follows is the fold's own either way.
+    """
+    torch.manual_seed(shared_seed(config) if config.shared_start else seed)
+    model = placed(task.build_model(), device)
+    if config.shared_start:
+        torch.manual_seed(seed)
+    return model
+
+
+def shared_seed(config: RunConfig) -> int:
+    """The seed of the new weights of all folds, where they share their start."""
+    return derive_seed(config.seed, "start")
+
+
+def start_hash(model: nn.Module, config: RunConfig) -> str | None:
+    """Digest of a whole model before training; None where each fold has a start of its own."""
+    if not config.shared_start:
+        return None
+    return tensor_digest(model, [name for name, _ in chain(model.named_parameters(), model.named_buffers())])
 
 
 def _solve(job: Job, fitted: Fitted, train: Positions) -> Fitted:

@@ -825,3 +825,23 @@ def test_a_card_needs_no_torch(copy: Callable[..., Path]) -> None:
     done = subprocess.run([sys.executable, "-c", code, copy()], capture_output=True, text=True, check=True)
     heavy = {"torch", "transformers", "datasets", "evaluate", "timm", "sklearn"}
     assert heavy.isdisjoint(done.stdout.split())
+
+
+def test_a_pushed_ensemble_tells_how_to_fetch_it(copy: Callable[..., Path]) -> None:
+    run = copy(
+        final__kind="ensemble", final__members=["fold-r0f0", "fold-r0f1"], config__push_to_hub="me/my_reviews"
+    )
+    text = card.write_card(run).read_text("utf-8")
+    assert 'hf download "me/my_reviews" --local-dir "my_reviews"' in text
+    assert 'hf-transfer predict "my_reviews" INPUT' in text
+    assert 'model=f"{folder}/fold-r0f0"' in text
+    assert "takes 2 times what one model takes" in text
+    assert "unknown, as each row was learned from by 1 of them" in text
+
+
+def test_scores_on_sealed_rows_are_told_and_indexed(copy: Callable[..., Path]) -> None:
+    run = copy(final__sealed={"num_rows": 12, "scores": {"f1_macro": 0.75}}, config__sealed=0.1)
+    text = card.write_card(run).read_text("utf-8")
+    assert "12 rows, a share of 10 % as asked, were set aside before the split" in text
+    assert "one on the sealed rows, below" in text
+    assert "F1 (macro), sealed rows, the published model" in text

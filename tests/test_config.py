@@ -57,6 +57,14 @@ def test_flags_that_people_type_are_understood(words, name, value):
         (["--layer_decay", "2"], "layer_decay=2.0 must be above 0 and at most 1"),
         (["--schedule", "lp-ft", "--num_epochs", "1"], "set num_epochs to 2 or more"),
         (["--test_split", "test", "--final", "none"], "test_split is scored by the final model"),
+        (["--sealed", "0.1", "--final", "none"], "sealed rows are scored by the final model"),
+        (["--sealed", "0.5"], r"sealed=0\.5 must be from 0 to 0\.2"),
+        (["--final", "soup"], r"final='soup' needs sealed rows.*add sealed=0\.1"),
+        (["--final", "stew"], "final='stew' is not one of refit, ensemble, soup, none"),
+        (
+            ["--final", "ensemble", "--scheme", "walk-forward", "--time_by", "day"],
+            "final='ensemble' joins the folds' models.*use final='refit'",
+        ),
         (["no.yaml"], "No such settings file: .*no.yaml"),
         (["a.yaml", "b"], "'b' is not expected here"),
         (["--lr"], "expected one argument"),
@@ -103,6 +111,12 @@ def test_saved_settings_come_back_equal(tmp_path_factory, rate, folds, trainable
     file = tmp_path_factory.getbasetemp() / "config.yaml"
     config.save(file)
     assert RunConfig.load(file) == config
+
+
+def test_only_a_soup_changes_the_folds_that_it_is_made_of():
+    kinds = {kind: RunConfig(final=kind, sealed=0.1).scored() for kind in ("refit", "ensemble", "soup")}
+    assert kinds["refit"] == kinds["ensemble"] != kinds["soup"]
+    assert RunConfig().scored() != RunConfig(sealed=0.1).scored()
 
 
 def test_paths_do_not_make_another_experiment():

@@ -175,13 +175,14 @@ def test_the_final_model_loads_with_plain_transformers_and_predicts_the_same(fin
 
     config, result = finished
     texts = ["A wonderful little radio.", "It broke and nobody answered."]
-    found, _ = predict_inputs(config.output_dir, texts)
+    found, _ = predict_inputs(config.output_dir, texts, raw=True)
     plain = pipeline("text-classification", model=f"{config.output_dir}/model")(texts)
     for ours, theirs in zip(found, plain, strict=True):
         assert ours["label"] == theirs["label"]
         assert ours["probability"] == pytest.approx(theirs["score"], abs=1e-5)
     weights = (Path(config.output_dir) / "model" / "model.safetensors").read_bytes()
-    assert result.values["final"] == {
+    final = result.values["final"]
+    assert {name: final[name] for name in ("kind", "path", "num_epochs", "num_rows", "sha256")} == {
         "kind": "refit", "path": "model", "num_epochs": 1, "num_rows": 60,
         "sha256": {"model.safetensors": hashlib.sha256(weights).hexdigest()},
     }  # fmt: skip

@@ -326,6 +326,33 @@ class TestPush:
         push(run.path, REPO)
         assert "README.md" in server.repos[REPO].files
 
+    def test_an_ensemble_takes_the_place_of_one_model_and_back(self, run, server):
+        push(run.path, REPO)
+        model, other = run.path / "model", run.path.parent / "one model"
+        model.rename(other)
+        members = ["fold-r0f0", "fold-r0f1"]
+        ensemble = {"final": {"kind": "ensemble", "path": "model", "members": members}}
+        run.write("results.json", json.dumps(ensemble))
+        for name in members:
+            run.write(f"model/{name}/config.json", "{}")
+            run.write(f"model/{name}/model.safetensors", b"\1" * 1000)
+        run.write("model/calibration.json", '{"temperature": 2.0}')
+        push(run.path, REPO)
+        files = server.repos[REPO].files
+        assert {f"{name}/model.safetensors" for name in members} <= files.keys()
+        assert "calibration.json" in files
+        assert "model.safetensors" not in files
+        (model / "fold-r0f1" / "model.safetensors").unlink()
+        with pytest.raises(HubError, match=r"fold-r0f1 must hold config\.json and model\.safetensors"):
+            push(run.path, REPO)
+        model.rename(run.path.parent / "ensemble")
+        other.rename(model)
+        run.write("results.json", json.dumps({"final": {"kind": "refit", "path": "model"}}))
+        push(run.path, REPO)
+        assert [name for name in server.repos[REPO].files if name.endswith("safetensors")] == [
+            "model.safetensors"
+        ]
+
     def test_keeps_off_xet_and_leaves_the_client_as_it_was(self, run, server, monkeypatch):
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
         push(run.path, REPO)

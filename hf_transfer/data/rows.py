@@ -41,6 +41,7 @@ class LabelledData:
         hub: Whether `name` is a Hub id.
         input_column: Where `input` was.
         label_column: Where `label` was.
+        sealed: Rows set aside from `rows`, in no fold; see `seal_rows`.
     """
 
     rows: Dataset
@@ -55,6 +56,7 @@ class LabelledData:
     hub: bool
     input_column: str
     label_column: str
+    sealed: Dataset | None = None
 
     @property
     def class_counts(self) -> dict[str, int]:
@@ -149,7 +151,7 @@ def label_rows(
         name=origin.name,
         config_name=origin.config_name,
         split=str(dataset.split or "train"),
-        fingerprint=_fingerprint(rows[0], kind, labels.names),
+        fingerprint=fingerprint(rows[0], kind, labels.names),
         kind=kind,
         notes=(*notes, *labels.notes),
         hub=origin.hub,
@@ -262,7 +264,7 @@ def _short_name(path: str) -> str:
     return "/".join(Path(path).parts[-2:])
 
 
-def _fingerprint(rows: Dataset, kind: Kind, label_names: Sequence[str]) -> str:
+def fingerprint(rows: Dataset, kind: Kind, label_names: Sequence[str]) -> str:
     """Hash the contents themselves: `datasets`' own fingerprint changes with paths and versions."""
     digest = hashlib.sha256()
     _feed(digest, kind, *label_names)

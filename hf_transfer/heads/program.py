@@ -17,11 +17,19 @@ from hf_transfer.config import RunConfig
 from hf_transfer.heads.dropout import Dropout
 from hf_transfer.heads.optimizer import StackedOptimizer, State, like
 from hf_transfer.layers import Freezing, frozen_hash, parameter_groups
-from hf_transfer.models import placed
 from hf_transfer.replay import Replay, ReplayedBatches
 from hf_transfer.schedule import freeze_for, learning_rate_factor
 from hf_transfer.tasks.base import IGNORE_INDEX
-from hf_transfer.training import Epoch, Fitted, class_weights, effective_batches, epoch_order, smoothed
+from hf_transfer.training import (
+    Epoch,
+    Fitted,
+    class_weights,
+    effective_batches,
+    epoch_order,
+    fresh_model,
+    smoothed,
+    start_hash,
+)
 
 _ROWS_TO_LOOK_AT = 64
 
@@ -43,15 +51,20 @@ class Head:
     history: list[Epoch]
     best_epoch: int
     hash_before: str | None
+    start_hash: str | None
 
 
 @dataclass(frozen=True)
 class Start:
-    """What a fold starts with: the weights above the cut, the generator's state, the frozen part's digest."""
+    """What a fold starts with: the weights above the cut, the generator's state, and digests.
+
+    The first digest is of the frozen part, the second of the whole where the folds share their start.
+    """
 
     state: State
     generator: Tensor
     frozen_hash: str | None
+    whole_hash: str | None
 
 
 class Template:
@@ -72,13 +85,13 @@ class Template:
             learner = self.batches.learner(model)
             named = (*learner.named_parameters(), *learner.named_buffers())
             state = {name: tensor.detach().clone() for name, tensor in named}
-            self.starts[seed] = Start(state, generator, frozen_hash(model, freezing))
+            hashes = frozen_hash(model, freezing), start_hash(model, self.config)
+            self.starts[seed] = Start(state, generator, *hashes)
         return self.starts[seed]
 
     def fresh(self, seed: int) -> tuple[nn.Module, Freezing, Tensor]:
         """A new model as `fit` starts with it, and the state of the generator after it was made."""
-        torch.manual_seed(seed)
-        model = placed(self.replay.task.build_model(), self.device)
+        model = fresh_model(self.replay.task, self.config, seed, self.device)
         state = torch.get_rng_state()
         return model, freeze_for(model, self.config), state
 
@@ -109,6 +122,7 @@ class Template:
             best_epoch=head.best_epoch,
             hash_before=head.hash_before,
             hash_after=hash_after,
+            start_hash=head.start_hash,
         )
 
 
@@ -130,7 +144,7 @@ class Program:
         self.config, self.device = configs[0], template.device
         self.batches, self.learner = template.batches, template.learner
         starts = [template.start(fold.seed) for fold in folds]
-        self.hashes = [start.frozen_hash for start in starts]
+        self.hashes = [(start.frozen_hash, start.whole_hash) for start in starts]
         self.state = self._stack([start.state for start in starts])
         self.dropout = Dropout(
             self.learner, by_token=self.batches.cut.shape.by_token, states=[s.generator for s in starts]
@@ -317,7 +331,7 @@ class Program:
             for record in self.history[:last]
         ]
         state = {name: tensor[f, c].clone() for name, tensor in final.items()}
-        return Head(state, history, best, self.hashes[f])
+        return Head(state, history, best, *self.hashes[f])
 
     def _stack(self, starts: Sequence[State]) -> State:
         """All heads, those of a fold equal at first."""

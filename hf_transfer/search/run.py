@@ -15,6 +15,7 @@ from hf_transfer.errors import ConfigError
 from hf_transfer.progress import progress_bar
 from hf_transfer.results import CrossValidationResult, write_json
 from hf_transfer.run_folder import RunFolder
+from hf_transfer.sealing import seal_rows
 from hf_transfer.search.budget import Budget, OverBudget, Prices, measure
 from hf_transfer.search.candidates import SETTLED, Candidate, propose
 from hf_transfer.search.halving import FINALISTS, num_kept
@@ -123,7 +124,7 @@ def open_study(
     """The study of all rows; nothing is computed or written yet."""
     data = dataset if isinstance(dataset, LabelledData) else label_rows(dataset, config, task.kind)
     accelerator = accelerator or make_accelerator(config)
-    return Study(task, data, config, accelerator, RunFolder(config.output_dir))
+    return Study(task, seal_rows(task, data, config), config, accelerator, RunFolder(config.output_dir))
 
 
 def num_trials(candidates: Sequence[Candidate], selections: int) -> int:

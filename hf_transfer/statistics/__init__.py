@@ -24,14 +24,17 @@ from hf_transfer.statistics.comparison import (
 from hf_transfer.statistics.counts import divide, mean_defined, scores_from_counts
 from hf_transfer.statistics.roc import RocCurve, roc_curves
 from hf_transfer.statistics.selection import best_of
+from hf_transfer.statistics.threshold import Threshold, best_threshold
 
 __all__ = [
     "CorrectedT",
     "McNemar",
     "Reliability",
     "RocCurve",
+    "Threshold",
     "apply_temperature",
     "best_of",
+    "best_threshold",
     "bootstrap_interval",
     "calibration_floor",
     "classwise_calibration_error",

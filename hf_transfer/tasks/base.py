@@ -68,11 +68,14 @@ class Task(Protocol):
         ...
 
     def decode(self, logits: "Tensor", labels: "Tensor") -> list[NDArray[Any]]:
-        """One array for each encoded row; arrays of one row are joined along their first axis."""
+        """Logits of each encoded row, (m, c) in float32: one line for the row, or one for each word.
+
+        Where several encoded rows come from one row, their lines are joined.
+        """
         ...
 
     def columns(self, rows: "Dataset", decoded: Sequence[NDArray[Any]]) -> dict[str, list[Any]]:
-        """The columns of `predictions.parquet` that depend on the task."""
+        """The columns of `predictions.parquet` that depend on the task, from the logits of each row."""
         ...
 
     def fold_columns(self, rows: "Dataset") -> FoldColumns:

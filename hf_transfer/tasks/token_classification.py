@@ -108,16 +108,16 @@ class TokenClassification:
         return batch  # type: ignore[no-any-return]
 
     def decode(self, logits: "Tensor", labels: "Tensor") -> list[NDArray[Any]]:
-        """Tag ids of the words that each window tags, in order."""
-        ids, kept = logits.argmax(-1).cpu().numpy(), (labels != IGNORE_INDEX).cpu().numpy()
-        return [row[mask] for row, mask in zip(ids, kept, strict=True)]
+        """Logits of the words that each window tags, in order, (words, c) in float32."""
+        values, kept = logits.float().cpu().numpy(), (labels != IGNORE_INDEX).cpu().numpy()
+        return [row[mask] for row, mask in zip(values, kept, strict=True)]
 
     def columns(self, rows: "Dataset", decoded: Sequence[NDArray[Any]]) -> dict[str, list[Any]]:
         """Words, tags and predicted tags, word for word."""
         columns: dict[str, list[Any]] = {"tokens": list(rows["input"])}
         if "label" in rows.column_names:
             columns["labels"] = [self._tags(ids) for ids in rows["label"]]
-        return columns | {"predictions": [self._tags(ids) for ids in decoded]}
+        return columns | {"predictions": [self._tags(logits.argmax(1)) for logits in decoded]}
 
     def _tags(self, ids: Sequence[int] | NDArray[Any]) -> list[str]:
         return [self.label_names[i] for i in ids]

@@ -70,6 +70,15 @@ def differences(replay: Replay, configs, folds=FOLDS) -> list[float]:
     return found
 
 
+@pytest.mark.parametrize("kind", ["image", "text"])
+def test_heads_that_share_their_start_equal_the_plain_loop_too(kind, tiny_bert_folder):
+    replay = prepared(kind, tiny_bert_folder, final="soup", sealed=0.1)
+    assert max(differences(replay, [replay.config])) < NEAR
+    starts = {batched.start_hash for _, _, batched in fit_heads(replay, [replay.config], FOLDS)}
+    assert len(starts) == 1
+    assert None not in starts
+
+
 GRID = RunConfig(learning_rates=(3e-2, 1e-3), weight_decays=(0.0, 0.5))
 
 

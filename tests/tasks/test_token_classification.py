@@ -61,11 +61,11 @@ def test_decode_undoes_encode():
     batch = tagger.collate(rows)
     answers = torch.nn.functional.one_hot(batch["labels"].clamp(min=0), 3).float()
     joined = {0: [], 1: [], 2: []}
-    for row, ids in zip(rows, tagger.decode(answers, batch["labels"]), strict=True):
-        joined[row["row"]] += ids.tolist()
-    assert list(joined.values()) == labels
+    for row, logits in zip(rows, tagger.decode(answers, batch["labels"]), strict=True):
+        joined[row["row"]] += logits.tolist()
+    assert [np.argmax(logits, 1).tolist() for logits in joined.values()] == labels
     table = tagger.columns(
-        Dataset.from_dict({"input": sentences, "label": labels}), [np.array(ids) for ids in joined.values()]
+        Dataset.from_dict({"input": sentences, "label": labels}), [np.array(rows) for rows in joined.values()]
     )
     assert table["labels"] == table["predictions"]
     assert table["labels"][0] == ["B-PER", "I-PER", "O", "O"]
