@@ -237,7 +237,7 @@ def _search(options: argparse.Namespace) -> int:
     found = search(task, data, config, wanted)
     if found.get("judged"):
         publish(config, quiet=options.json)
-    _show(options, (found, search_text(found)))
+    _show(options, (found, search_text(config.output_dir, found)))
     return 0
 
 

@@ -46,6 +46,7 @@ def verdicts(
     overfitting: Mapping[str, Any] | None = None,
     against: "Sequence[tuple[Run, Pair]]" = (),
     rank: Results | None = None,
+    search: Results | None = None,
 ) -> list[Verdict]:
     """Answer what can be answered from a run, and say of the rest what would answer it.
 
@@ -54,12 +55,13 @@ def verdicts(
         overfitting: What `diagnose` found; when not given, what results.json says of it.
         against: Other runs on the same folds, with their difference from this run: the other first.
         rank: What rank.json holds, if models were ranked on these rows.
+        search: What search.json holds, if layers and rate were searched for.
     """
     found = overfitting or results.get("overfitting") or diagnose(results, {})
     return [
         good_start(results, against, rank),
         *_others(results, against),
-        settings(results),
+        *(searched(search) if search else [settings(results)]),
         overfits(results, found),
         published(results),
     ]
@@ -115,6 +117,17 @@ def _ranked(results: Results, rank: Results | None) -> tuple[str, str] | None:
     return answer, f"By {rank['measure']} of its frozen features: {'; '.join(parts)}."
 
 
+def searched(search: Results) -> list[Verdict]:
+    """Say what a search for layers and rate has found, in its own words."""
+    judged, words = search.get("judged"), search["verdicts"]
+    layers = f"trainable={judged['trainable']}" if judged else "can't tell"
+    rate = setting(judged["learning_rate"]) if judged else "can't tell"
+    return [
+        Verdict("Which layers should learn?", layers, words["layers"]),
+        Verdict("At which learning rate?", rate, words["rate"]),
+    ]
+
+
 def settings(results: Results) -> Verdict:
     """Say which of the configurations of a grid is best, and which cannot be told from it."""
     question, grid, metric = "Which layers, which learning rate?", results["grid"], results["primary_metric"]
@@ -130,13 +143,19 @@ def settings(results: Results) -> Verdict:
     words = [
         f"{configuration_name(best, grid)} has the best mean of {len(grid)}, {score}, chosen on these folds."
     ]
+    if results.get("choice", {}).get("rule", "best") != "best":
+        words = [
+            f"{configuration_name(best, grid)} has the fewest trained parameters of those of {len(grid)} "
+            f"that are not more than one standard error behind the best mean: {score}, chosen on these folds."
+        ]
     if best.get("bbc") is not None:
         words.append(f"Corrected for the choice, that is {number(best['bbc'])}.")
     if worse:
         words.append(f"Worse than it: {_listed(worse, grid)}.")
     if level:
         words.append(f"Can't be told from it with this much data: {_listed(level, grid)}.")
-    words += [_edge(best, grid), "" if "trainable" in best else f"Of the layers, only {spec} was tried."]
+    one_choice = len({entry.get("trainable") for entry in grid}) == 1
+    words += [_edge(best, grid), f"Of the layers, only {spec} was tried." if one_choice else ""]
     answer = f"can't tell {len(level) + 1} of {len(grid)} apart" if level else configuration_name(best, grid)
     return Verdict(question, answer, " ".join(filter(None, words)))
 
@@ -156,19 +175,34 @@ def published(results: Results) -> Verdict:
     question, final, metric = "What is published?", results["final"], results["primary_metric"]
     if final["kind"] == "none":
         return Verdict(question, "no weights", "The scores are those of the procedure.")
-    words = [
-        f"The weights in model/ were trained once more, by the same procedure, on all {final['num_rows']:,} "
-        f"rows ({count(final['num_epochs'], 'epoch')}). The scores are those of the procedure on "
-        f"{results['num_folds'] - 1} of {results['num_folds']} parts of the rows."
-    ]
+    parts = f"{results['num_folds'] - 1} of {results['num_folds']} parts of the rows"
+    words = [f"{_made(final)} The scores are those of the procedure on {parts}."]
     name = metric_name(metric, results["task"])
     tested = results["test"]["scores"].get(metric) if results["test"] else None
-    if tested is None:
+    if sealed := final.get("sealed"):
+        value = number(sealed["scores"].get(metric))
+        words.append(
+            f"On {count(sealed['num_rows'], 'row')} sealed before the split they reach {value} {name}."
+        )
+    elif tested is None:
         words.append("No rows are left to score these weights on.")
-    else:
+    if tested is not None:
         rows = count(results["test"]["num_rows"], "row")
         words.append(f"On {rows} kept apart they reach {number(tested)} {name}.")
     return Verdict(question, f"{final['kind']} weights", " ".join(words))
+
+
+def _made(final: Results) -> str:
+    """Say how what is published came about."""
+    if final["kind"] == "refit":
+        rows, epochs = f"{final['num_rows']:,} rows", count(final["num_epochs"], "epoch")
+        return (
+            f"The weights in model/ were trained once more, by the same procedure, on all {rows} ({epochs})."
+        )
+    members = count(len(final["members"]), "fold")
+    if final["kind"] == "ensemble":
+        return f"model/ holds the models of {members}, whose probabilities are averaged."
+    return f"The weights in model/ are the mean of those of the models of {members}."
 
 
 def _others(results: Results, against: "Sequence[tuple[Run, Pair]]") -> list[Verdict]:

@@ -4,12 +4,15 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config import RunConfig
 from hf_transfer.errors import ConfigError
 from hf_transfer.results import write_json
+
+if TYPE_CHECKING:
+    from hf_transfer.rank.ranking import Ranking
 
 
 def rank_command(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
@@ -19,10 +22,8 @@ def rank_command(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
         ConfigError: If a prior is not NAME=VALUE, or a setting is wrong.
         TransferError: If the data or a model cannot be used.
     """
-    from hf_transfer.plots import save
-    from hf_transfer.rank.depth_plot import depth_plot
     from hf_transfer.rank.ranking import rank_models
-    from hf_transfer.rank.words import TRUST, conclusion, ranking_text
+    from hf_transfer.rank.words import ranking_text
 
     defaults = replace(RunConfig(), dataset=options.dataset, output_dir="runs/rank")
     config = RunConfig.from_args(defaults, options.settings)
@@ -33,15 +34,25 @@ def rank_command(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
         num_repeats=options.num_repeats,
         priors=read_priors(options.prior),
     )
+    folder = Path(config.output_dir)
+    value = write_ranking(ranking, folder)
+    files = f"Layer by layer: {folder / 'depth.png'}. All figures: {folder / 'rank.json'}."
+    return value, f"{ranking_text(ranking)}\n\n{files}"
+
+
+def write_ranking(ranking: "Ranking", folder: Path) -> dict[str, Any]:
+    """Write rank.json and depth.png into a folder; gives the content of the former."""
+    from hf_transfer.plots import save
+    from hf_transfer.rank.depth_plot import depth_plot
+    from hf_transfer.rank.words import TRUST, conclusion
+
     value = ranking.to_dict() | {"trust": TRUST}
     for described, candidate in zip(value["candidates"], ranking.candidates, strict=True):
         described["conclusion"] = conclusion(ranking, candidate)
-    folder = Path(config.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "rank.json", value)
     save(depth_plot(ranking), folder / "depth.png")
-    files = f"Layer by layer: {folder / 'depth.png'}. All figures: {folder / 'rank.json'}."
-    return value, f"{ranking_text(ranking)}\n\n{files}"
+    return value
 
 
 def read_priors(words: Sequence[str]) -> dict[str, float]:

@@ -86,7 +86,8 @@ def render(run: Run, others: Sequence[Run] = (), *, with_data: bool = True) -> s
             results,
             overfitting=_diagnosis(run, others, histories),
             against=against,
-            rank=_ranking(run.folder / "rank.json"),
+            rank=_found(run.folder / "rank.json"),
+            search=_found(run.folder / "search.json"),
         ),
         "pictures": draw_pictures(results, histories),
         "hard": hard,
@@ -129,14 +130,16 @@ def _diagnosis(
     return diagnose(run.results, histories, rivals) if histories else None
 
 
-def _ranking(path: Path) -> dict[str, Any] | None:
-    """Read what `hf-transfer rank` wrote with this folder as its output_dir, if it did."""
+def _found(path: Path) -> dict[str, Any] | None:
+    """Read what `hf-transfer rank` or `search` wrote with this folder as its output_dir, if it did."""
     if not path.is_file():
         return None
     try:
         return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
     except ValueError as error:
-        raise ConfigError(f"{path} is not readable as JSON ({error}). Rank again, or remove it.") from error
+        raise ConfigError(
+            f"{path} is not readable as JSON ({error}). Make it again, or remove it."
+        ) from error
 
 
 def _template(task: str) -> jinja2.Template:

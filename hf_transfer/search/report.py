@@ -1,13 +1,17 @@
 """What a search found, as data for search.json and as sentences."""
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.results import read_results
 from hf_transfer.search.halving import Finalists, shortfall
 from hf_transfer.search.modes import Selection
 from hf_transfer.search.trials import Trial
 from hf_transfer.study import Study
+from hf_transfer.verdicts import verdicts as answers
 
 
 def describe_selection(study: Study, trials: Sequence[Trial], selection: Selection | None) -> dict[str, Any]:
@@ -166,15 +170,21 @@ def _name(about: dict[str, Any], trainable: str) -> str:
     return str(next(one["name"] for one in about["candidates"] if one["trainable"] == trainable))
 
 
-def search_text(about: dict[str, Any]) -> str:
-    """What `hf-transfer search` prints at its end.
+def search_text(run: str | Path, about: dict[str, Any]) -> str:
+    """What `hf-transfer search` prints at its end: the answers, each with what is behind it.
 
     Args:
+        run: The run's folder, of which results.json and rank.json are read if they are there.
         about: What search.json holds.
     """
-    titles = {"layers": "Which layers?", "rate": "Which learning rate?"}
-    answers = [f"{titles[key]}\n  {words}" for key, words in about["verdicts"].items()]
-    return "\n\n".join(answers)
+    if not about.get("judged"):
+        return "\n\n".join(about["verdicts"].values())
+    rank = Path(run) / "rank.json"
+    ranked = json.loads(rank.read_text(encoding="utf-8")) if rank.is_file() else None
+    found = answers(read_results(run), rank=ranked, search=about)
+    return "\n\n".join(
+        f"{one.question} {one.answer[0].upper()}{one.answer[1:]}.\n{one.words}" for one in found
+    )
 
 
 def cost_text(cost: dict[str, Any]) -> str:

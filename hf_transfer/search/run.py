@@ -13,6 +13,8 @@ from hf_transfer.cross_validation import run_study
 from hf_transfer.data import LabelledData, label_rows
 from hf_transfer.errors import ConfigError
 from hf_transfer.progress import progress_bar
+from hf_transfer.rank import rank_models
+from hf_transfer.rank.command import write_ranking
 from hf_transfer.results import CrossValidationResult, write_json
 from hf_transfer.run_folder import RunFolder
 from hf_transfer.sealing import seal_rows
@@ -83,7 +85,9 @@ def search(
     """
     options = options or SearchOptions()
     study = open_study(task, dataset, config, accelerator)
-    study.folder.open(config)
+    if study.accelerator.is_main_process:
+        study.folder.open(config)
+    study.accelerator.wait_for_everyone()
     candidates = propose(task, config)
     budget = Budget(time.monotonic(), options.max_hours)
     if options.exhaustive:
@@ -112,10 +116,26 @@ def search(
     about |= describe_selection(study, trials, selection)
     if selection is not None:
         about |= _judge(selection, prices, budget)
+    if about.get("judged"):
+        _rank(study)
+    return _kept(study, about, budget)
+
+
+def _kept(study: Study, about: dict[str, Any], budget: Budget) -> dict[str, Any]:
+    """Write search.json; gives what it holds."""
     about["seconds"] = time.monotonic() - budget.began
     about["verdicts"] = verdicts(about)
-    write_json(study.folder.path / "search.json", about)
+    if study.accelerator.is_main_process:
+        write_json(study.folder.path / "search.json", about)
     return about
+
+
+def _rank(study: Study) -> None:
+    """Set the model's frozen features beside random weights: whether it was a good start."""
+    if study.accelerator.num_processes > 1 or not study.config.dataset:
+        return  # rank runs in one process, and opens the data set by its name
+    ranking = rank_models(study.config, [study.config.base_model], kind=study.data.kind)
+    write_ranking(ranking, study.folder.path)
 
 
 def open_study(
@@ -196,11 +216,9 @@ def _exhaustive(study: Study, candidates: Sequence[Candidate], budget: Budget) -
         "mode": "exhaustive",
         "candidates": [_candidate(candidate) for candidate in candidates],
         "judged": _judged(study, result),
-        "seconds": time.monotonic() - budget.began,
     }
-    about["verdicts"] = verdicts(about)
-    write_json(study.folder.path / "search.json", about)
-    return about
+    _rank(study)
+    return _kept(study, about, budget)
 
 
 def _judged(study: Study, result: CrossValidationResult) -> dict[str, Any]:

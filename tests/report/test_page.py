@@ -223,7 +223,9 @@ def test_a_ranking_in_the_folder_is_read(a_copy: Callable[..., Path]) -> None:
     (run / "rank.json").write_text(json.dumps({"dataset": {"fingerprint": "other"}}))
     assert "Not measured." in page_of(run).text
     (run / "rank.json").write_text("{")
-    with pytest.raises(ConfigError, match=r"rank\.json is not readable as JSON .* Rank again, or remove it"):
+    with pytest.raises(
+        ConfigError, match=r"rank\.json is not readable as JSON .* Make it again, or remove it"
+    ):
         write_report(run, with_data=False)
 
 

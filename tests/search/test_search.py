@@ -1,0 +1,191 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from hf_transfer import ImageClassification, RunConfig, open_dataset
+from hf_transfer.cli import main
+from hf_transfer.errors import ConfigError
+from hf_transfer.results import read_results
+from hf_transfer.search import SearchOptions, open_study, predict_cost, propose, search, search_text
+from hf_transfer.search import budget as budgets
+from hf_transfer.verify import verify_run
+
+
+@pytest.fixture
+def config(tmp_path) -> RunConfig:
+    return RunConfig(
+        base_model="builtin:digits-resnet", dataset="builtin:digits_5to9", max_rows=60, num_folds=2,
+        num_epochs=1, batch_size=16, learning_rates=(1e-3,), output_dir=str(tmp_path / "run"),
+    )  # fmt: skip
+
+
+def searched(config, **options):
+    data = open_dataset(config, "image")
+    return search(ImageClassification(config, data.label_names), data, config, SearchOptions(**options))
+
+
+def wrong(run) -> list[str]:
+    return [check.name for check in verify_run(run) if check.state == "wrong"]
+
+
+@pytest.fixture(scope="module")
+def sliced(tmp_path_factory):
+    run = tmp_path_factory.mktemp("search") / "run"
+    config = RunConfig(
+        base_model="builtin:digits-resnet", dataset="builtin:digits_5to9", max_rows=80, num_folds=2,
+        num_epochs=1, batch_size=16, learning_rates=(1e-3, 3e-3), output_dir=str(run),
+    )  # fmt: skip
+    return run, config, searched(config, mode="design-slice")
+
+
+def test_rows_that_chose_are_in_no_fold_and_all_rows_make_the_final_model(sliced):
+    run, _, about = sliced
+    folds, predictions = pq.read_table(run / "folds.parquet"), pq.read_table(run / "predictions.parquet")
+    aside = set(folds.filter(folds["aside"])["row_id"].to_pylist())
+    assert len(aside) == about["rows"]["selection"] == 16
+    assert aside.isdisjoint(predictions["row_id"].to_pylist())
+    assert predictions.num_rows == about["rows"]["judged"] == 64
+    assert read_results(run)["final"]["num_rows"] == 80
+
+
+def test_two_are_judged_and_the_choice_can_be_verified(sliced):
+    run, _, about = sliced
+    results = read_results(run)
+    assert len(results["grid"]) == len(about["judged"]["tried"]) == 2
+    assert results["choice"]["rule"] == "one standard error"
+    assert about["judged"]["trainable"] == results["trainable"]["spec"]
+    (chosen,) = [line for line in about["finalists"][0] if line["chosen"]]
+    assert chosen["behind"] <= chosen["error"] + 1e-9
+    assert wrong(run) == []
+
+
+def test_a_spoiled_choice_is_found(sliced, tmp_path):
+    run, _, _ = sliced
+    results = read_results(run)
+    results["choice"]["costs"] = results["choice"]["costs"][::-1]
+    worse = [entry for entry in results["grid"] if not entry["best"]]
+    before = {name: results["config"][name] for name in ("trainable", "learning_rate")}
+    assert any(before != {name: entry[name] for name in before} for entry in worse)
+    copied = tmp_path / "copy"
+    copied.mkdir()
+    for path in run.rglob("*"):
+        if path.is_file():
+            target = copied / path.relative_to(run)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    results["choice"]["rule"] = "best"
+    for entry in results["grid"]:
+        entry["best"] = not entry["best"]
+    (copied / "results.json").write_text(json.dumps(results))
+    assert "scores" in wrong(copied)
+
+
+def test_it_goes_on_with_the_trials_that_are_there(sliced):
+    run, config, about = sliced
+    before = {path: path.stat().st_mtime_ns for path in (run / "search").iterdir()}
+    again = searched(config, mode="design-slice")
+    assert {path: path.stat().st_mtime_ns for path in (run / "search").iterdir()} == before
+    assert again["trials"] == about["trials"]
+    assert again["judged"] == about["judged"]
+
+
+def test_the_four_answers_are_told(sliced):
+    run, _, about = sliced
+    text = search_text(run, about)
+    for question in ("good start?", "Which layers should learn?", "At which learning rate?", "overfit?"):
+        assert question in text
+    assert "16 rows that are in no fold" in text
+
+
+def test_every_fold_chooses_for_itself_when_nested(config):
+    about = searched(config, mode="nested")
+    assert len(about["finalists"]) == 2
+    assert 0 < about["agreement"] <= 1
+    run = Path(config.output_dir)
+    results = read_results(run)
+    assert results["grid"] is None
+    assert sum(fold["num_valid"] for fold in results["folds"]) == 60
+    assert "Each fold chose anew" in about["verdicts"]["layers"]
+    assert wrong(run) == []
+
+
+def test_shared_rows_are_said_to_flatter(config):
+    about = searched(config, mode="shared")
+    assert about["rows"]["judged"] == 60
+    assert "somewhat too good" in about["verdicts"]["layers"]
+
+
+def test_everything_is_tried_when_exhaustive(config):
+    about = searched(config, exhaustive=True)
+    tried = {(entry["trainable"], entry["learning_rate"]) for entry in about["judged"]["tried"]}
+    assert tried == {(one["trainable"], 1e-3) for one in about["candidates"]}
+    scores = [entry["scores"]["accuracy"]["mean"] for entry in about["judged"]["tried"]]
+    assert about["judged"]["score"]["mean"] == max(scores)
+
+
+def test_a_budget_ends_the_search_in_good_order(config, monkeypatch):
+    clock = iter(range(0, 10**6, 40))
+    monkeypatch.setattr(budgets.time, "monotonic", lambda: float(next(clock)))
+    about = searched(config, mode="design-slice", max_hours=0.1)
+    assert about["partial"].startswith("The time was up after")
+    assert "judged" not in about
+    assert about["verdicts"]["layers"].startswith("Can't tell yet.")
+    assert json.loads((Path(config.output_dir) / "search.json").read_text()) == json.loads(json.dumps(about))
+
+
+def test_candidates_differ_and_go_from_few_parameters_to_many(config):
+    data = open_dataset(config, "image")
+    candidates = propose(ImageClassification(config, data.label_names), replace(config, learning_rates=()))
+    sizes = [candidate.parameters for candidate in candidates]
+    assert sizes == sorted(set(sizes))
+    assert [candidates[0].name, candidates[-1].name] == ["the head", "everything"]
+    assert candidates[0].cost == 0
+    assert max(candidate.cost for candidate in candidates) == candidates[-1].cost == pytest.approx(3)
+    assert candidates[0].rates != candidates[-1].rates
+    assert all(candidate.config.head_start == "probe" for candidate in candidates)
+
+
+def test_there_must_be_something_pretrained(config):
+    config = replace(config, from_scratch=True)
+    data = open_dataset(config, "image")
+    with pytest.raises(ConfigError, match="has no pretrained weights here"):
+        propose(ImageClassification(config, data.label_names), config)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"mode": "sliced"}, "mode='sliced' is not one of design-slice, nested, shared"),
+        ({"max_hours": 0.0}, "max_hours=0.0 must be above 0"),
+        ({"exhaustive": True, "mode": "nested"}, "leave mode out"),
+    ],
+)
+def test_options_that_cannot_be(options, words):
+    with pytest.raises(ConfigError, match=words):
+        SearchOptions(**options)
+
+
+def test_what_it_would_cost_is_told_without_a_run(config, capsys):
+    data = open_dataset(config, "image")
+    cost = predict_cost(
+        open_study(ImageClassification(config, data.label_names), data, config), SearchOptions()
+    )
+    assert 0 < cost["selection_seconds"] < np.inf
+    assert cost["mode"] == "nested"
+    assert not Path(config.output_dir).exists()
+    words = ["--base_model", config.base_model, "--dataset", config.dataset, "--max_rows", "60"]
+    words += ["--output_dir", config.output_dir, "--dry_run"]
+    assert main(["search", "image_classification", *words]) == 0
+    assert "mode nested: about" in capsys.readouterr().out
+    assert not Path(config.output_dir).exists()
+
+
+def test_a_recipe_that_is_none_is_refused(tmp_path, capsys):
+    path = tmp_path / "mine.py"
+    path.write_text("DEFAULTS = 1\n")
+    assert main(["search", str(path)]) == 2
+    assert "it must define DEFAULTS, a RunConfig, and import one task" in capsys.readouterr().err
