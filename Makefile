@@ -17,8 +17,9 @@ demo: $(VENV)/.installed
 	@echo
 	$(BIN)/hf-transfer compare runs/frozen-backbone runs/last-blocks runs/from-scratch
 
+# A process for each core, with one thread each: small models gain nothing from more.
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 test-all: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m "not network and not gpu"
