@@ -29,7 +29,8 @@ class TestHeldOut:
         assert table["row_id"].to_pylist() == [4, 7]
         (reading,) = held_out.readings
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", reading.pop("at"))
-        assert reading == {"rows": 2, "weights": "abc", "predictions": table_digest(table)}
+        digest = table_digest(table)
+        assert reading == {"purpose": "score", "rows": 2, "weights": "abc", "predictions": digest}
 
     def test_a_second_look_is_refused(self):
         held_out = HeldOut(np.array([4, 7]), "r0f1")
