@@ -26,6 +26,9 @@ BUILTIN = {
 }
 
 
+_HIGHEST_DROPOUT = 0.9  # above, a network learns next to nothing
+
+
 @dataclass(frozen=True)
 class BaseModel:
     """Where a model's weights and configuration come from. Opened once, built anew for every fold."""
@@ -167,6 +170,18 @@ def head_note(base: BaseModel, label_names: Sequence[str]) -> str | None:
         )
     new = f"a new one for {len(label_names)} labels"
     return f"The checkpoint's own head ({len(names)} labels) was replaced by {new}."
+
+
+def dropout_note(model: nn.Module) -> str | None:
+    """Warn of dropout that lets next to nothing through, as a few published configurations have it."""
+    rates = [module.p for module in model.modules() if isinstance(module, nn.Dropout)]
+    highest = max(rates, default=0.0)
+    if highest < _HIGHEST_DROPOUT:
+        return None
+    return (
+        f"The model's configuration sets a dropout of {highest:g}: in training hardly anything gets through "
+        "it, and the layers below may not learn. Lower it in the model's config.json."
+    )
 
 
 def placed(model: nn.Module, device: torch.device) -> nn.Module:

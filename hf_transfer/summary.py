@@ -16,7 +16,7 @@ from hf_transfer.config import GRID_SETTINGS, RunConfig
 from hf_transfer.controls import control_notes
 from hf_transfer.environment import command, device_name, versions
 from hf_transfer.layers import freeze_table
-from hf_transfer.models import head_note
+from hf_transfer.models import dropout_note, head_note
 from hf_transfer.overfitting import diagnose
 from hf_transfer.results import CrossValidationResult, FoldResult
 from hf_transfer.run_folder import place_of, read_histories
@@ -143,8 +143,9 @@ def _notes(study: Study) -> list[str]:
     """Choices that were made for the user about the data, the folds and the model, each once."""
     notes = [*study.data.notes, *(note for plan in study.plans for note in plan.notes), *study.replay.notes]
     base = study.task.base
-    if head := head_note(base, study.task.label_names):
-        notes.append(head)
+    for note in (head_note(base, study.task.label_names), dropout_note(study.task.build_model())):
+        if note:
+            notes.append(note)
     if not base.has_weights and not study.config.from_scratch:
         notes.append(f"{base.name} has no pretrained weights: this is training from scratch.")
     if "cut" in study.encoded.column_names:

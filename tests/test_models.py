@@ -14,7 +14,7 @@ from transformers import (
 
 from hf_transfer import RunConfig
 from hf_transfer.errors import ModelError
-from hf_transfer.models import bare_model, build_model, head_note, open_base_model, save_model
+from hf_transfer.models import bare_model, build_model, dropout_note, head_note, open_base_model, save_model
 
 PICTURES = AutoModelForImageClassification
 TEXTS = AutoModelForSequenceClassification
@@ -158,3 +158,9 @@ def test_weights_missing_below_the_head_are_refused(tiny_bert_folder, tmp_path):
 
 def test_layers_of_a_model_cost_no_weights():
     assert all(p.is_meta for p in bare_model(RunConfig(base_model="builtin:tiny-bert")).parameters())
+
+
+def test_dropout_that_lets_nothing_through_is_told():
+    usual = torch.nn.Sequential(torch.nn.Dropout(0.5), torch.nn.Linear(2, 2))
+    assert dropout_note(usual) is None
+    assert "dropout of 0.999" in dropout_note(torch.nn.Sequential(usual, torch.nn.Dropout(0.999)))
