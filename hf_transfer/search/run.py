@@ -97,9 +97,23 @@ def search(
     prices = measure(study)
     mode = options.mode or usual_mode(study)
     about: dict[str, Any] = {"mode": mode, "candidates": [_candidate(one) for one in candidates]}
+    trials, selection = _select(study, candidates, mode, budget)
+    if selection is None:
+        about["partial"] = f"The time was up after {len(trials)} trials."
+    about |= describe_selection(study, trials, selection)
+    if selection is not None:
+        about |= _judge(selection, prices, budget)
+    if about.get("judged"):
+        _rank(study)
+    return _kept(study, about, budget)
+
+
+def _select(
+    study: Study, candidates: Sequence[Candidate], mode: str, budget: Budget
+) -> tuple[list[Trial], Selection | None]:
+    """Run the trials, with a progress bar; no selection when the time is up before they are done."""
     trials: list[Trial] = []
-    selection = None
-    total = num_trials(candidates, len(study.units) if mode == "nested" else 1)
+    total = num_trials(candidates, len(study.units_of(study.config)) if mode == "nested" else 1)
     with progress_bar("trials", total=total, unit="trial") as bar:
 
         def on_trial(trial: Trial, found: bool) -> None:
@@ -110,15 +124,9 @@ def search(
                 budget.check()
 
         try:
-            selection = select(study, candidates, mode, on_trial)
+            return trials, select(study, candidates, mode, on_trial)
         except OverBudget:
-            about["partial"] = f"The time was up after {len(trials)} of about {total} trials."
-    about |= describe_selection(study, trials, selection)
-    if selection is not None:
-        about |= _judge(selection, prices, budget)
-    if about.get("judged"):
-        _rank(study)
-    return _kept(study, about, budget)
+            return trials, None
 
 
 def _kept(study: Study, about: dict[str, Any], budget: Budget) -> dict[str, Any]:
@@ -163,7 +171,7 @@ def predict_cost(study: Study, options: SearchOptions) -> dict[str, Any]:
     candidates = propose(study.task, study.config)
     prices, config, rows = measure(study), study.config, len(study.uids)
     mode = options.mode or usual_mode(study)
-    folds = len(study.units)
+    folds = len(study.units_of(study.config))
     entries = [candidate for candidate in candidates for _ in candidate.rates]
     dearest = sorted(candidates, key=lambda candidate: candidate.cost)[-2:]
     judged = rows if mode != "design-slice" else rows * 4 // 5
