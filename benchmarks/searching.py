@@ -1,6 +1,6 @@
 """What a search loses against trying everything, and what it costs beside that.
 
-    python benchmarks/searching.py --output_dir FOLDER image:MODEL:DATASET text:MODEL:DATASET …
+    python benchmarks/searching.py --output_dir FOLDER image,MODEL,DATASET text,MODEL,DATASET …
 
 For each set: every candidate at every rate under k folds of all rows (the exhaustive grid), and the search
 in one mode. The regret is the score of the grid's best configuration less that of the one that the search
@@ -34,7 +34,7 @@ def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("sets", nargs="+", metavar="KIND:MODEL:DATASET", help="kind: image, text or tokens")
+    parser.add_argument("sets", nargs="+", metavar="KIND,MODEL,DATASET", help="kind: image, text or tokens")
     parser.add_argument("--output_dir", required=True, help="folder of the runs")
     parser.add_argument("--mode", default="design-slice", help="of the search")
     parser.add_argument("--max_rows", type=int, default=1000)
@@ -47,7 +47,7 @@ def read_options() -> argparse.Namespace:
 
 def one_set(words: str, options: argparse.Namespace) -> tuple[float, float]:
     """Regret and cost on one set, with its line of the table."""
-    kind, model, dataset = words.split(":", 2)
+    kind, model, dataset = words.split(",", 2)
     name = f"{Path(model).name}-{Path(dataset).parent.name}-{Path(dataset).stem}".replace(":", "-")
     grid = run(kind, model, dataset, options, Path(options.output_dir) / name / "grid", exhaustive=True)
     chosen = run(

@@ -161,7 +161,7 @@ def _start_from_probe(job: Job, model: nn.Module, train: Positions) -> None:
         https://arxiv.org/abs/2202.10054.
     """
     freezing = freeze_but_output(model, job.config)
-    solve_output_layer(model, job.replay.batches(model, freezing), train, job.config)
+    solve_output_layer(model, job.replay.batches(model, freezing), train, job.config, tuned=True)
 
 
 class _Loop:

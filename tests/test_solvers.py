@@ -19,7 +19,7 @@ from hf_transfer.encoding import encode_rows
 from hf_transfer.errors import ConfigError
 from hf_transfer.schedule import freeze_for, output_layer
 from hf_transfer.scoring import predict
-from hf_transfer.solvers import _features, _logistic, _ridge, solve_output_layer
+from hf_transfer.solvers import _features, _logistic, _ridge, _tuned, solve_output_layer
 from hf_transfer.workers import Workers, make_accelerator
 
 CONFIG = RunConfig(
@@ -111,3 +111,12 @@ def test_a_class_that_the_training_rows_lack_is_unlikely(labels):
 def test_settings_that_a_solver_cannot_have_are_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
         replace(CONFIG, **settings)
+
+
+def test_a_tuned_penalty_is_strong_where_there_are_as_many_rows_as_features():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 300)
+    noisy = rng.normal(size=(300, 250))
+    noisy[:, 0] += 1.5 * labels
+    clear = 3.0 * labels[:, None] + rng.normal(size=(300, 4))
+    assert _tuned(noisy, labels, 2, CONFIG) > _tuned(clear, labels, 2, CONFIG)
