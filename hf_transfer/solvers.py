@@ -18,6 +18,9 @@ from hf_transfer.tasks.base import IGNORE_INDEX
 _ROWS_AT_ONCE = 64
 _MOST_STEPS = 2000
 
+_NOISE = 1e-5  # a feature that varies by less of its mean holds rounding errors only
+_DROPPED = 0.1  # variance that the usual dropout of 0.1 adds, as a share of the squared mean
+
 Matrix = NDArray[np.float64]
 
 
@@ -45,7 +48,9 @@ def solve_output_layer(
     _, layer = output_layer(model)
     features, labels = _features(model, layer, batches, train)
     middle, spread = features.mean(0), features.std(0)
-    spread[spread < 1e-8] = 1.0
+    spread[spread <= _NOISE * np.abs(middle) + 1e-8] = 1.0
+    if tuned:  # the head will train with dropout, which moves a feature by a share of its own size
+        spread = np.sqrt(spread**2 + _DROPPED * middle**2)
     features = (features - middle) / spread
     if tuned:
         config = replace(config, weight_decay=_tuned(features, labels, layer.out_features, config))

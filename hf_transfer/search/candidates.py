@@ -13,7 +13,7 @@ from hf_transfer.schedule import freeze_for, output_layer
 from hf_transfer.tasks.base import Task
 
 # Three apart, where the papers of these families look; of AdamW, as that is what is used.
-HEAD_RATES = (1e-3, 3e-3, 1e-2, 3e-2)
+HEAD_RATES = (1e-4, 3e-4, 1e-3, 3e-3)  # from where it was solved
 TRANSFORMER_RATES = (1e-5, 3e-5, 1e-4, 3e-4)
 CONVOLUTIONAL_RATES = (1e-4, 3e-4, 1e-3, 3e-3)
 
