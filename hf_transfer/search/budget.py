@@ -11,7 +11,7 @@ import torch
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.models import placed
 from hf_transfer.search.candidates import Candidate
-from hf_transfer.search.halving import FINALISTS, num_kept
+from hf_transfer.search.halving import FINALISTS
 from hf_transfer.study import Study
 
 _PROBED_ROWS = 16
@@ -62,7 +62,7 @@ class Prices:
             sum(self.training(candidate, learned, epochs) for candidate in entries)
             for epochs in (-(-num_epochs // 2), num_epochs)
         )
-        return short + whole / len(entries) * (num_kept(len(entries)) + 2 * FINALISTS)
+        return short + whole / len(entries) * (len(candidates) + 2 * FINALISTS)
 
     def judging(
         self, candidates: Sequence[Candidate], num_rows: int, num_folds: int, num_epochs: int

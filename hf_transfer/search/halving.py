@@ -11,8 +11,7 @@ from hf_transfer.search.candidates import Candidate
 from hf_transfer.search.trials import Entry, Trials
 from hf_transfer.statistics import corrected_error, one_standard_error
 
-FINALISTS = 4  # that are tried on every inner split
-_KEPT = 1 / 3  # of the first rung
+FINALISTS = 4  # choices of layers that are tried on every inner split
 
 
 @dataclass(frozen=True)
@@ -30,16 +29,23 @@ class Finalists:
 
     @property
     def survivors(self) -> tuple[Entry, ...]:
-        """The two to judge by the real folds: the frugal choice and the best, or the best two."""
-        other = 0 if self.chosen else 1
-        return tuple(self.entries[i] for i in (self.chosen, other) if i < len(self.entries))
+        """The two to judge by the real folds: the frugal choice, and what trains the most.
+
+        A part of the rows favours freezing, as little can be learned from few. So what it chooses is
+        set beside full training on all that the folds have; or beside the best of the others, where
+        it chooses that itself.
+        """
+        frugal = self.entries[self.chosen]
+        others = [entry for entry in self.entries if entry != frugal]
+        most = max(self.entries, key=lambda entry: entry.candidate.parameters)
+        return (frugal, *([most] if most != frugal else others[:1]))
 
 
 def halve(trials: Trials, candidates: Sequence[Candidate], num_epochs: int) -> Finalists:
-    """Find the entries with the lowest loss on inner splits.
+    """Find the choices of layers with the lowest loss on inner splits, each at its best rate.
 
-    All are trained for half the epochs on one split; the better third for all epochs; and the best
-    four on every split.
+    All are trained for half the epochs on one split, at every rate; each choice of layers at its
+    best rate for all epochs; and the best of these, with the one that trains the most, on every split.
 
     Args:
         trials: On the rows to select by.
@@ -47,18 +53,17 @@ def halve(trials: Trials, candidates: Sequence[Candidate], num_epochs: int) -> F
         num_epochs: Of a whole training.
 
     Returns:
-        The finalists. One standard error decides between them: the fewest trained parameters, then
-        the lower rate.
+        The finalists. One standard error decides between them: the fewest trained parameters.
     """
     entries = [Entry(candidate, rate) for candidate in candidates for rate in candidate.rates]
     first = rung(trials, entries, math.ceil(num_epochs / 2))
-    second = rung(trials, first[: num_kept(len(entries))], num_epochs)[:FINALISTS]
-    return judge(trials, second, num_epochs)
-
-
-def num_kept(num_entries: int) -> int:
-    """How many go on from the first rung."""
-    return min(num_entries, max(FINALISTS, math.ceil(num_entries * _KEPT)))
+    # Rates of one choice of layers must not crowd out the others.
+    best = {entry.candidate: entry for entry in reversed(first)}
+    kept = [entry for entry in first if best[entry.candidate] is entry]
+    second = rung(trials, kept, num_epochs)
+    most = max(second, key=lambda entry: entry.candidate.parameters)
+    finalists = [entry for entry in second if entry != most][: FINALISTS - 1]
+    return judge(trials, [*finalists, most], num_epochs)
 
 
 def rung(trials: Trials, entries: Sequence[Entry], num_epochs: int) -> list[Entry]:

@@ -20,7 +20,7 @@ from hf_transfer.run_folder import RunFolder
 from hf_transfer.sealing import seal_rows
 from hf_transfer.search.budget import Budget, OverBudget, Prices, measure
 from hf_transfer.search.candidates import SETTLED, Candidate, propose
-from hf_transfer.search.halving import FINALISTS, num_kept
+from hf_transfer.search.halving import FINALISTS
 from hf_transfer.search.modes import MODES, Selection, select, usual_mode
 from hf_transfer.search.report import describe_selection, verdicts
 from hf_transfer.search.trials import Trial
@@ -158,7 +158,7 @@ def open_study(
 def num_trials(candidates: Sequence[Candidate], selections: int) -> int:
     """How many trials there will be at most."""
     entries = sum(len(candidate.rates) for candidate in candidates)
-    return selections * (entries + num_kept(entries) + 2 * min(FINALISTS, entries))
+    return selections * (entries + len(candidates) + 2 * min(FINALISTS, len(candidates)))
 
 
 def predict_cost(study: Study, options: SearchOptions) -> dict[str, Any]:
