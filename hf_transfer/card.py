@@ -195,6 +195,7 @@ def _names(results: Results, title: str) -> dict[str, Any]:
         "num_drawn": len(most_confused(results["confusion"] or [])),
         "numbered": any(name == f"#{i}" for i, name in enumerate(drawn_names(results["label_names"]))),
         "grid_settings": tables.varying_settings(results["grid"]) if results["grid"] else [],
+        "num_scored": tables.num_scored(results),
         "shown": tables.shown_metrics(results),
         "all_metrics": tables.shown_metrics(results, None),
         "learning_curve": results.get("learning_curve"),

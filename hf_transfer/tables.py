@@ -139,7 +139,7 @@ def design(results: dict[str, Any]) -> str:
     score = results["scores"].get(results["primary_metric"])
     return (
         f"k = {results['num_folds']} folds, r = {results['num_repeats']} "
-        f"repeat{'s' if results['num_repeats'] > 1 else ''}, n = {results['dataset']['num_rows']:,} rows, "
+        f"repeat{'s' if results['num_repeats'] > 1 else ''}, n = {num_scored(results):,} rows, "
         f"drawn by {score['unit'] if score else 'row'}, configurations tried: {len(results['grid'] or [1])}"
     )
 
@@ -170,6 +170,11 @@ def summary_text(results: dict[str, Any]) -> str:
     ]
     said = ["\n".join(controls)] if controls else []
     return "\n\n".join([*tables, *said, *_sealed_line(results), cost])
+
+
+def num_scored(results: dict[str, Any]) -> int:
+    """Count the rows that are held out once in each repeat; others may be in no fold."""
+    return sum(fold["num_valid"] for fold in results["folds"] if fold["repeat"] == 0)
 
 
 def _sealed_line(results: dict[str, Any]) -> list[str]:

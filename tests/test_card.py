@@ -468,7 +468,7 @@ def test_timm_weights_say_so(copy: Callable[..., Path]) -> None:
 
 def test_the_card_says_whose_score_it_is(copy: Callable[..., Path]) -> None:
     text = card.write_card(copy()).read_text()
-    assert "trained on 48 of the 60 rows.\nThe score is therefore that of the procedure" in text
+    assert "trained on 48 of the 60 rows in the folds.\nThe score is therefore that of the procedure" in text
     assert "run once more on all 60 rows (epochs: 3);\nno rows are left to score them on." in text
     text = card.write_card(copy(final__kind="none")).read_text()
     assert "No weights are published." in text
@@ -481,7 +481,7 @@ def test_the_card_says_how_it_was_made(copy: Callable[..., Path]) -> None:
     folds[0]["num_train"] = 47
     change(run, folds=folds)
     text = card.write_card(run).read_text()
-    assert "trained on 47 to 48 of the 60 rows." in text
+    assert "trained on 47 to 48 of the 60 rows in the folds." in text
     assert "5 folds, 2 times, scheme `stratified`, seed 17, fingerprint `f000c0ffee0005`." in text
     assert "```sh\npython recipes/sentiment.py --trainable last:2\n```" in text
     assert "2026-11-20, on cpu: AMD EPYC, 2 cores: 12 min 34 s in all, threads" in text
