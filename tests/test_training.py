@@ -10,7 +10,7 @@ from hf_transfer.errors import RunError
 from hf_transfer.replay import Replay
 from hf_transfer.schedule import learning_rate_factor, plan_phases
 from hf_transfer.scoring import mean_loss, predict
-from hf_transfer.training import Job, _shares, class_weights, effective_batches, fit
+from hf_transfer.training import Job, _shares, class_weights, effective_batches, fit, tokens_a_pass
 from hf_transfer.workers import Workers, make_accelerator
 
 
@@ -62,7 +62,7 @@ def test_smaller_steps_do_not_change_the_update(reviews):
 
 def test_cutting_batches_by_length_does_not_change_the_update(reviews, monkeypatch):
     def lengths_of_passes(by_size):
-        monkeypatch.setattr("hf_transfer.training._TOKENS_A_PASS", 5 if by_size else 10**6)
+        monkeypatch.setattr("hf_transfer.training.tokens_a_pass", lambda _: 5 if by_size else 10**6)
         made = job(reviews, num_epochs=2, batch_size=16)
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             setattr(made.task.base.config, name, 0.0)
@@ -80,6 +80,13 @@ def test_cutting_batches_by_length_does_not_change_the_update(reviews, monkeypat
     assert len(parts) > len(passes)
     assert sum(parts) == sum(passes)
     assert torch.allclose(cut, whole, atol=1e-4)
+
+
+def test_a_pass_through_a_small_model_costs_many_tokens():
+    words = torch.nn.Embedding(10**6, 8)
+    small, large = (torch.nn.Sequential(words, torch.nn.Linear(n, n)) for n in (100, 4000))
+    assert tokens_a_pass(small) > 10_000
+    assert tokens_a_pass(large) == 62
 
 
 def test_a_head_sees_whole_batches_as_its_dropout_must_not_depend_on_the_store(reviews, monkeypatch):
