@@ -238,10 +238,10 @@ class RunConfig:
             raise ConfigError("\n".join(problems))
 
     def _secrets(self) -> list[str]:
-        """Settings that hold a token; they are saved and published, so that it may not even be repeated here."""
+        """Settings that hold a token. They are saved, and the message is kept too: it may not be repeated."""
         return [
-            f"{f.name} holds what looks like a token or a password, and settings are saved with the run. Take "
-            "it out: the kit reads a token from HF_TOKEN or `hf auth login` only."
+            f"{f.name} holds what looks like a token or a password, and settings are saved with the run. "
+            "Take it out: the kit reads a token from HF_TOKEN or `hf auth login` only."
             for f in fields(self)
             if holds_secret(str(getattr(self, f.name)))
         ]
