@@ -13,7 +13,7 @@ import pyarrow as pa
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config import RunConfig, differing
 from hf_transfer.errors import ConfigError
-from hf_transfer.results import FoldResult, fold_result, write_bytes, write_json, write_table
+from hf_transfer.results import FoldResult, fold_result, json_bytes, table_bytes, write_files
 
 # What a run leaves behind. README.md stays on --overwrite: a person may have written in it.
 _OWN = (
@@ -115,14 +115,15 @@ class RunFolder:
         folder = self.unit(place)
         folder.mkdir(parents=True, exist_ok=True)
         lines = "".join(json.dumps(epoch) + "\n" for epoch in history)
-        write_bytes(folder / "history.jsonl", lines.encode())
+        files = {"history.jsonl": lines.encode()}
         if table is None:
-            write_json(folder / "failed.json", vars(result))
+            files["failed.json"] = json_bytes(vars(result))
         else:
             (folder / "failed.json").unlink(missing_ok=True)
-            write_table(folder / "predictions.parquet", table)
-            write_json(folder / "scores.json", result.scores)
-            write_json(folder / "done.json", vars(result) | {"identity": identity})
+            files["predictions.parquet"] = table_bytes(table)
+            files["scores.json"] = json_bytes(result.scores)
+            files["done.json"] = json_bytes(vars(result) | {"identity": identity})
+        write_files({folder / name: content for name, content in files.items()})
 
 
 def check_output(config: RunConfig) -> None:
