@@ -14,6 +14,7 @@ import yaml
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.errors import ConfigError
+from hf_transfer.scrubbing import holds_secret
 
 Kind = Literal["image", "text", "tokens"]  # what a row's input is
 
@@ -232,9 +233,18 @@ class RunConfig:
     debug: bool = setting(False, "Show the whole traceback of an error.", scored=False)
 
     def __post_init__(self) -> None:
-        problems = [*self._wrong_choices(), *self._wrong_numbers(), *self._conflicts()]
+        problems = self._secrets() or [*self._wrong_choices(), *self._wrong_numbers(), *self._conflicts()]
         if problems:
             raise ConfigError("\n".join(problems))
+
+    def _secrets(self) -> list[str]:
+        """Settings that hold a token. They are saved, and the message is kept too: it may not be repeated."""
+        return [
+            f"{f.name} holds what looks like a token or a password, and settings are saved with the run. "
+            "Take it out: the kit reads a token from HF_TOKEN or `hf auth login` only."
+            for f in fields(self)
+            if holds_secret(str(getattr(self, f.name)))
+        ]
 
     def _wrong_choices(self) -> list[str]:
         return [

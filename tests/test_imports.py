@@ -17,7 +17,7 @@ LIGHT = [
     *("run_folder", "environment", "wording", "network", "cache", "describe", "calibration", "grid"),
     *("aggregate", "ledger", "verify", "agreement"),
     *("paired", "overfitting", "compare", "pair_words", "verdicts", "report"),
-    *("learning_curve", "shuffling", "palette", "size_plot", "transferability", "baselines"),
+    *("scrubbing", "learning_curve", "shuffling", "palette", "size_plot", "transferability", "baselines"),
 ]
 
 # From top to bottom: a module imports only from its own line or from lines below it.
@@ -59,7 +59,18 @@ ORDER = [
         *("transferability", "baselines"),
     },
     {"run_folder", "cache", "ledger"},
-    {"config", "results", "errors", "statistics", "environment", "wording", "progress", "_guard", ""},
+    {
+        "config",
+        "results",
+        "errors",
+        "statistics",
+        "environment",
+        "wording",
+        "progress",
+        "scrubbing",
+        "_guard",
+        "",
+    },
 ]
 
 
