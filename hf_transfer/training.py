@@ -94,14 +94,13 @@ def fit(job: Job, train: Positions, inner: Positions | None = None) -> Fitted:
         RunError: If the loss becomes infinite or NaN.
     """
     model = fresh_model(job.task, job.config, job.seed, job.workers.accelerator.device)
+    if job.config.head_start == "probe":
+        _start_from_probe(job, model, train)
     freezing = freeze_for(model, job.config)
     fitted = Fitted(model, freezing, job.replay.plain, hash_before=frozen_hash(model, freezing))
     fitted.start_hash = start_hash(model, job.config)
     if job.config.head_solver != "gradient":
         return _solve(job, fitted, train)
-    if job.config.head_start == "probe":
-        _start_from_probe(job, model, train)
-        freeze_for(model, job.config)
     stopper = _Stopper(fitted, job, inner)
     loop = _Loop(job, fitted, train)
     with loop.bar:
