@@ -103,7 +103,7 @@ class RunConfig:
 
     from_scratch: bool = setting(False, "Same architecture, random weights: the control arm.")
     trainable: str = setting(
-        "all", "What learns: all, head, last:N, last:50%, from:NAME, globs; +norm and +bias add to it."
+        "all", "What learns: all, head, last:N, last:50%, from:NAME, globs; +norm, +bias and +lora add to it."
     )
     trainables: tuple[str, ...] = setting(
         (), "Several choices of what learns, comma-separated, combined with each learning rate."
@@ -331,6 +331,11 @@ class RunConfig:
             problems.append(
                 "final='soup' needs sealed rows to show that the mean of the weights is a good model; "
                 "add sealed=0.1."
+            )
+        if self.final == "soup" and any("+lora" in spec for spec in (self.trainable, *self.trainables)):
+            problems.append(
+                "final='soup' averages weights, and +lora publishes adapters added into them; use "
+                "final='refit' or 'ensemble'."
             )
         if self.final in {"ensemble", "soup"} and self.scheme == "walk-forward":
             problems.append(

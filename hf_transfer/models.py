@@ -17,7 +17,7 @@ from transformers.utils import logging as transformers_logging
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config import RunConfig
 from hf_transfer.errors import ModelError
-from hf_transfer.layers.groups import layer_groups
+from hf_transfer.layers import layer_groups, merged
 from hf_transfer.network import hub_reachable
 
 BUILTIN = {
@@ -191,6 +191,7 @@ def placed(model: nn.Module, device: torch.device) -> nn.Module:
 
 def save_model(model: Any, folder: Path) -> None:
     """Write a model as safetensors that plain transformers, and for its architectures timm, loads."""
+    model = merged(model)  # or it would need peft
     model.to(memory_format=torch.contiguous_format)
     with quiet():
         model.save_pretrained(folder)

@@ -20,7 +20,7 @@ from hf_transfer.batches import Batch, Batches, Positions
 from hf_transfer.cache import StoreFolder, stores_folder
 from hf_transfer.config import RunConfig
 from hf_transfer.folds import derive_seed
-from hf_transfer.layers import Freezing, tensor_digest
+from hf_transfer.layers import Freezing, has_adapters, tensor_digest
 from hf_transfer.models import placed
 from hf_transfer.progress import progress_bar
 from hf_transfer.replay.batches import ReplayedBatches
@@ -82,6 +82,8 @@ class Replay:
                 if freezing.frozen_groups and freezing.trainable not in seen:
                     seen.add(freezing.trainable)
                     self._prepare(model, freezing)
+            if has_adapters(model):  # which the other configurations have not
+                model = placed(self.task.build_model(), self.accelerator.device)
 
     def batches(self, model: nn.Module, freezing: Freezing) -> Batches:
         """Batches for a model in this state: replayed if prepared, and if its frozen part is the same."""
