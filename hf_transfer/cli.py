@@ -47,9 +47,11 @@ def _guarded(run: Callable[[], int], *, debug: bool) -> int:
             print(scrubbed_traceback(error), file=sys.stderr, end="")
         print(scrubbed(f"{type(error).__name__}: {error}"), file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("Interrupted. The same command goes on where it stopped.", file=sys.stderr)
-        return _INTERRUPTED
+    except KeyboardInterrupt as stopped:
+        print(
+            f"Stopped by {stopped or 'SIGINT'}. The same command goes on where it stopped.", file=sys.stderr
+        )
+        return getattr(stopped, "exit_code", _INTERRUPTED)
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
