@@ -5,12 +5,12 @@ import json
 import os
 import runpy
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from hf_transfer import __version__, _guard  # noqa: F401
 from hf_transfer.errors import ConfigError, TransferError
+from hf_transfer.scrubbing import scrubbed, scrubbed_traceback, show_uncaught
 
 Handler = Callable[[argparse.Namespace], int]
 
@@ -33,6 +33,7 @@ def run_recipe(recipe: Callable[[], Any]) -> NoReturn:
         result = recipe()
         return 4 if getattr(result, "failed", ()) else 0
 
+    sys.excepthook = show_uncaught
     sys.exit(_guarded(run, debug="--debug" in sys.argv))
 
 
@@ -41,8 +42,8 @@ def _guarded(run: Callable[[], int], *, debug: bool) -> int:
         return run()
     except TransferError as error:
         if debug:
-            traceback.print_exc()
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+            print(scrubbed_traceback(error), file=sys.stderr, end="")
+        print(scrubbed(f"{type(error).__name__}: {error}"), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt as stopped:
         print(

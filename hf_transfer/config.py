@@ -15,6 +15,7 @@ import yaml
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.errors import ConfigError
 from hf_transfer.files import write_bytes
+from hf_transfer.scrubbing import holds_secret
 
 Kind = Literal["image", "text", "tokens"]  # what a row's input is
 
@@ -102,7 +103,7 @@ class RunConfig:
 
     from_scratch: bool = setting(False, "Same architecture, random weights: the control arm.")
     trainable: str = setting(
-        "all", "What learns: all, head, last:N, last:50%, from:NAME, globs; +norm and +bias add to it."
+        "all", "What learns: all, head, last:N, last:50%, from:NAME, globs; +norm, +bias and +lora add to it."
     )
     trainables: tuple[str, ...] = setting(
         (), "Several choices of what learns, comma-separated, combined with each learning rate."
@@ -245,9 +246,18 @@ class RunConfig:
     debug: bool = setting(False, "Show the whole traceback of an error.", scored=False)
 
     def __post_init__(self) -> None:
-        problems = [*self._wrong_choices(), *self._wrong_numbers(), *self._conflicts()]
+        problems = self._secrets() or [*self._wrong_choices(), *self._wrong_numbers(), *self._conflicts()]
         if problems:
             raise ConfigError("\n".join(problems))
+
+    def _secrets(self) -> list[str]:
+        """Settings that hold a token. They are saved, and the message is kept too: it may not be repeated."""
+        return [
+            f"{f.name} holds what looks like a token or a password, and settings are saved with the run. "
+            "Take it out: the kit reads a token from HF_TOKEN or `hf auth login` only."
+            for f in fields(self)
+            if holds_secret(str(getattr(self, f.name)))
+        ]
 
     def _wrong_choices(self) -> list[str]:
         return [
@@ -321,6 +331,11 @@ class RunConfig:
             problems.append(
                 "final='soup' needs sealed rows to show that the mean of the weights is a good model; "
                 "add sealed=0.1."
+            )
+        if self.final == "soup" and any("+lora" in spec for spec in (self.trainable, *self.trainables)):
+            problems.append(
+                "final='soup' averages weights, and +lora publishes adapters added into them; use "
+                "final='refit' or 'ensemble'."
             )
         if self.final in {"ensemble", "soup"} and self.scheme == "walk-forward":
             problems.append(

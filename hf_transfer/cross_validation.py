@@ -81,8 +81,9 @@ def run_study(study: Study, began: float) -> CrossValidationResult:
     if accelerator.is_main_process:
         write_table(folder.path / "folds.parquet", study.fold_table())
         # A model or a choice of layers that cannot be had should be known before all rows are encoded.
+        model = task.build_model()
         for config in study.grid:
-            freeze_for(task.build_model(), config)
+            freeze_for(model, config)
     study.run()
     accelerator.wait_for_everyone()
     found = study.results()

@@ -21,6 +21,7 @@ from hf_transfer.errors import ConfigError, DataError, HubError
 from hf_transfer.hub_client import LOG_IN, TAG, client, explained, patiently, say
 from hf_transfer.hub_files import WEIGHTS, check_card, collect, front_matter
 from hf_transfer.run_folder import check_output
+from hf_transfer.scrubbing import scrubbed
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -86,7 +87,7 @@ def push(run: str | Path, repo_id: str, *, private: bool = False) -> str:
         with client(ANSWER_SECONDS) as api:
             patiently(lambda: _check_account(api, repo_id), RETRY_SECONDS)
             patiently(lambda: _synchronise(api, repo_id, files, private), RETRY_SECONDS)
-            return f"{api.endpoint}/{repo_id}"
+            return scrubbed(f"{api.endpoint}/{repo_id}")
 
 
 def publish(config: RunConfig, *, quiet: bool = False) -> None:

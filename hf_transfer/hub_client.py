@@ -1,22 +1,27 @@
 """The Hub's client with bounds: timeouts, patient repetition, and its errors in words."""
 
 import json
+import logging
 import random
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.errors import HubError, TransferError
+from hf_transfer.scrubbing import scrubbed
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 TAG = "hf-transfer-kit"  # among the tags of a card that the kit wrote
 FIRST_PAUSE = 1.0  # seconds; doubles with each attempt
+LONGEST_PAUSE = 60.0  # seconds that the client may wait by itself because the Hub asks it to
+_BUSY = "another conflicting operation is in progress"  # the client would ask again without any pause
 LOG_IN = "Log in with `hf auth login`, or set HF_TOKEN to a token that may write."
 _REFUSALS = {
     401: f"The Hub does not accept the token. {LOG_IN}",
@@ -32,6 +37,7 @@ def client(seconds: float) -> Iterator["HfApi"]:
     """Give a client that waits for an answer so long and no longer; by itself it waits for ever.
 
     Large files go over plain HTTP meanwhile: the xet uploader takes no time limit and no answer for a no.
+    What the client writes into its log has no tokens and no signatures of storage in it.
     """
     from huggingface_hub import HfApi, constants, set_client_factory
     from huggingface_hub.utils import _http
@@ -41,39 +47,79 @@ def client(seconds: float) -> Iterator["HfApi"]:
     def bounded() -> Any:
         client = factory()  # perhaps a person's own, with their proxy and certificates
         client.timeout = seconds
+        client.event_hooks["response"] = [*client.event_hooks["response"], _refuse_to_wait]
         return client
 
     set_client_factory(bounded)
     constants.HF_HUB_DISABLE_XET = True
+    for logger in _LOGGERS:
+        logger.addFilter(_without_tokens)
     try:
         yield HfApi(library_name=TAG)
     finally:
         constants.HF_HUB_DISABLE_XET = xet_off
         set_client_factory(factory)
+        for logger in _LOGGERS:
+            logger.removeFilter(_without_tokens)
+
+
+_LOGGERS = [logging.getLogger(name) for name in ("huggingface_hub.utils._http", "httpx", "httpx2")]
+
+
+def _without_tokens(record: logging.LogRecord) -> bool:
+    """Clean a line of the client's log; it names addresses that hold signatures."""
+    record.msg, record.args = scrubbed(record.getMessage()), ()
+    return True
+
+
+def _refuse_to_wait(response: Any) -> None:
+    """End the client's own patience where it would be endless: `patiently` knows when time is up."""
+    from huggingface_hub.utils import _http
+
+    if response.status_code >= 400:
+        response.read()
+        if _is_busy(response) or (_pause_in(response.headers) or 0.0) > LONGEST_PAUSE:
+            _http.hf_raise_for_status(response)
+
+
+def _is_busy(response: Any) -> bool:
+    return response.status_code == 409 and _BUSY in response.text
 
 
 def patiently(step: Callable[[], None], seconds: float) -> None:
-    """Repeat a step that may be repeated, while the fault looks passing and time is left."""
+    """Repeat a step that may be repeated, while the fault looks passing and time is left.
+
+    There is always time for one repetition: the step may have sent large files for hours before it failed.
+    """
     deadline, pause = time.monotonic() + seconds, FIRST_PAUSE
-    while True:
+    for attempt in count():
         try:
             return step()
         except _faults() as error:
             # Not the shared generator: a retry must not change the run's random numbers.
             wait = _asked_pause(error) or random.SystemRandom().uniform(pause / 2, pause)
-            if not _may_pass(error) or time.monotonic() + wait > deadline:
+            over = time.monotonic() + wait > deadline if attempt else wait > seconds
+            if not _may_pass(error) or over:
                 raise
             say(f"{in_words(error)} Trying again in {wait:.0f} s.")
         time.sleep(wait)
         pause = min(2 * pause, 30.0)
 
 
-def _faults() -> tuple[type[Exception], ...]:
-    """What the client raises. Its HTTP library has another name in each major version."""
+def _http_error() -> type[Exception]:
+    """The root of what the client's HTTP library raises; it has another name in each major version."""
     from huggingface_hub.errors import HfHubHTTPError
 
-    http = next(base for base in HfHubHTTPError.__mro__ if base.__module__.startswith("httpx"))
-    return (http, OSError, RuntimeError, ValueError)
+    return next(base for base in HfHubHTTPError.__mro__ if base.__module__.startswith("httpx"))
+
+
+# What the client makes of JSON that is not what the protocol says, such as a proxy's own.
+_OTHER_JSON = (KeyError, TypeError, AttributeError)
+
+
+def _faults() -> tuple[type[Exception], ...]:
+    """What the client raises."""
+    return (_http_error(), OSError, RuntimeError, ValueError, *_OTHER_JSON)
 
 
 def _may_pass(error: BaseException) -> bool:
@@ -83,8 +129,8 @@ def _may_pass(error: BaseException) -> bool:
         return False
     answer = _answer(error)
     if answer is not None:
-        return answer.status_code in (408, 429) or answer.status_code >= 500
-    passing = (_faults()[0], ConnectionError, TimeoutError, json.JSONDecodeError)
+        return answer.status_code in (408, 429) or answer.status_code >= 500 or _is_busy(answer)
+    passing = (_http_error(), ConnectionError, TimeoutError, json.JSONDecodeError)
     return any(isinstance(cause, passing) for cause in _causes(error))
 
 
@@ -102,7 +148,10 @@ def _answer(error: BaseException) -> Any:
 
 def _asked_pause(error: BaseException) -> float | None:
     """Seconds that the server asks to wait, by either of its two headers."""
-    headers = getattr(_answer(error), "headers", {})
+    return _pause_in(getattr(_answer(error), "headers", {}))
+
+
+def _pause_in(headers: Mapping[str, str]) -> float | None:
     found = re.fullmatch(r"\s*(\d+)\s*", headers.get("Retry-After", "")) or re.search(
         r"r=0;\s*t=(\d+)", headers.get("RateLimit", "")
     )
@@ -111,7 +160,7 @@ def _asked_pause(error: BaseException) -> float | None:
 
 def in_words(error: BaseException) -> str:
     """Say what the Hub or the network did, without the token."""
-    from huggingface_hub import constants, get_token
+    from huggingface_hub import constants
     from huggingface_hub.errors import OfflineModeIsEnabled
 
     answer = _answer(error)
@@ -121,7 +170,7 @@ def in_words(error: BaseException) -> str:
         status = answer.status_code
         why = _REFUSALS.get(status, "The Hub fails." if status >= 500 else "The Hub refuses.")
         text = f"{why} (HTTP {status}: {one_line(getattr(error, 'server_message', None) or error)})"
-    elif isinstance(error, json.JSONDecodeError):
+    elif isinstance(error, (json.JSONDecodeError, *_OTHER_JSON)):
         text = f"What answers at {constants.ENDPOINT} is not the Hub, perhaps a login page or a proxy."
     elif _may_pass(error):
         text = (
@@ -131,7 +180,7 @@ def in_words(error: BaseException) -> str:
         text = (
             str(error) if isinstance(error, TransferError) else f"{type(error).__name__}: {one_line(error)}"
         )
-    return text.replace(get_token() or "\0", "***")
+    return scrubbed(text)
 
 
 @contextmanager
@@ -140,7 +189,7 @@ def explained(advice: str) -> Iterator[None]:
     try:
         yield
     except _faults() as error:
-        raise HubError(f"{in_words(error)}\n{advice}") from error
+        raise HubError(f"{in_words(error)}\n{scrubbed(advice)}") from error
 
 
 def one_line(error: object) -> str:
@@ -150,4 +199,4 @@ def one_line(error: object) -> str:
 
 def say(text: str) -> None:
     """Report progress on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    print(scrubbed(text), file=sys.stderr, flush=True)

@@ -19,11 +19,11 @@ from hf_transfer.errors import ConfigError
 from hf_transfer.files import (
     enough_disk,
     is_disk_full,
+    json_bytes,
     remove_stale,
     sync,
-    write_bytes,
-    write_json,
-    write_table,
+    table_bytes,
+    write_files,
 )
 from hf_transfer.lock import LOCK_FILE, locked, refuse_running
 from hf_transfer.results import FoldResult, fold_result
@@ -151,15 +151,17 @@ class RunFolder:
         folder = self.unit(place)
         folder.mkdir(parents=True, exist_ok=True)
         lines = "".join(json.dumps(epoch) + "\n" for epoch in history)
-        write_bytes(folder / "history.jsonl", lines.encode())
+        files = {"history.jsonl": lines.encode()}
         if table is None:
-            write_json(folder / "failed.json", vars(result))
+            files["failed.json"] = json_bytes(vars(result))
         else:
             (folder / "failed.json").unlink(missing_ok=True)
-            write_table(folder / "predictions.parquet", table)
-            write_json(folder / "scores.json", result.scores)
-            write_json(folder / "done.json", vars(result) | {"identity": identity})
-            sync(folder)
+            files["predictions.parquet"] = table_bytes(table)
+            files["scores.json"] = json_bytes(result.scores)
+            files["done.json"] = json_bytes(vars(result) | {"identity": identity})
+        write_files({folder / name: content for name, content in files.items()})
+        sync(folder)
+        if table is not None:
             shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
 
 

@@ -126,7 +126,7 @@ class Study:
     @cached_property
     def uids(self) -> list[Any]:
         """What identifies each row, wherever it stands."""
-        return list(self.data.rows["row_id"])
+        return self.data.rows["row_id"][:]  # type: ignore[no-any-return]
 
     @cached_property
     def plans(self) -> tuple[FoldPlan, ...]:
@@ -408,14 +408,12 @@ class Study:
             raise RunError(
                 f"Frozen layers changed in training: {fitted.hash_before} before, {fitted.hash_after} after."
             )
-        result, train, held_out = self._empty(unit), self.train_rows(unit), self.held_out(unit)
+        result, held_out = self._empty(unit), self.held_out(unit)
         table = held_out.read(
             lambda rows: self.table(fitted, rows, unit.repeat, unit.fold, workers),
             weights=trained_hash(fitted.model, fitted.freezing),
         )
-        # As many training rows as held-out ones: enough to see overfitting, at little cost.
-        order = hash_order([self.uids[row] for row in train], unit.seed)
-        sample = np.sort(train[order[: result.num_valid]])
+        sample = self._sample(unit, result.num_valid)
         seen = self.table(fitted, sample, unit.repeat, unit.fold, workers)
         result = replace(
             result,
@@ -431,6 +429,22 @@ class Study:
             notes=fitted.notes,
         )
         return result, table
+
+    @cached_property
+    def _samples(self) -> dict[tuple[int, int, int], RowNumbers]:
+        return {}
+
+    def _sample(self, unit: Unit, num_rows: int) -> RowNumbers:
+        """As many training rows as held-out ones: enough to see overfitting, at little cost.
+
+        They are the same for every configuration, and drawn once.
+        """
+        key = (unit.repeat, unit.fold, unit.percent)
+        if key not in self._samples:
+            train = self.train_rows(unit)
+            order = hash_order([self.uids[row] for row in train], unit.seed)
+            self._samples[key] = np.sort(train[order[:num_rows]])
+        return self._samples[key]
 
     def scores(self, table: pa.Table) -> Scores:
         """The task's scores, and those of the Hub that were asked for by name."""

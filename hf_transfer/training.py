@@ -54,6 +54,8 @@ def fit(job: Job, train: Positions, inner: Positions | None = None) -> Fitted:
         Interrupted: If the process was asked to stop.
     """
     model = fresh_model(job.task, job.config, job.seed, job.workers.accelerator.device)
+    if job.config.head_start == "probe":
+        _start_from_probe(job, model, train)
     freezing = freeze_for(model, job.config)
     fitted = Fitted(model, freezing, job.replay.plain, hash_before=frozen_hash(model, freezing))
     fitted.start_hash = start_hash(model, job.config)
@@ -67,9 +69,6 @@ def fit(job: Job, train: Positions, inner: Positions | None = None) -> Fitted:
         loop.restore(state)
         for epoch in fitted.history if job.on_epoch else ():
             job.on_epoch(epoch)  # type: ignore[misc]
-    elif job.config.head_start == "probe":
-        _start_from_probe(job, model, train)
-        freeze_for(model, job.config)
     loop.run()
     fitted.best_epoch = stopper.finish()
     freeze_for(model, job.config)

@@ -150,7 +150,8 @@ class Program:
             self.learner, by_token=self.batches.cut.shape.by_token, states=[s.generator for s in starts]
         )
         self.masks: list[Tensor] = []
-        self.optimizer = StackedOptimizer(self.state, template.decays, configs)
+        self.steps = [len(effective_batches(fold.train, self.config.batch_size, 1)) for fold in folds]
+        self.optimizer = StackedOptimizer(self.state, template.decays, configs, self.steps)
         self.weights = self._class_weights()
         self.active = torch.ones(len(folds), len(configs), dtype=torch.bool, device=self.device)
         self.history: list[dict[str, Any]] = []
@@ -163,11 +164,10 @@ class Program:
 
     def train(self, tick: Callable[[], Any]) -> None:
         """All epochs of all heads."""
-        total = [len(effective_batches(fold.train, self.config.batch_size, 1)) for fold in self.folds]
         with self.dropout:
             for epoch in range(1, self.config.num_epochs + 1):
                 began = time.monotonic()
-                losses, factors = self._epoch(epoch, total)
+                losses, factors = self._epoch(epoch)
                 record = {"epoch": epoch, "phase": "all", "train_loss": losses, "factors": factors}
                 self.history.append(record | {"inner_loss": self._look(epoch)})
                 self.history[-1]["seconds"] = (time.monotonic() - began) / self.active.numel()
@@ -175,9 +175,10 @@ class Program:
                 if not bool(self.active.any()):
                     break
 
-    def _epoch(self, epoch: int, total: Sequence[int]) -> tuple[Tensor, list[float]]:
+    def _epoch(self, epoch: int) -> tuple[Tensor, list[float]]:
         """One pass of every fold over its rows; gives every mean loss, and each fold's last rate factor."""
         self.learner.train()
+        total = self.steps
         orders = [
             effective_batches(epoch_order(fold.train, fold.seed, epoch), self.config.batch_size, 1)
             for fold in self.folds

@@ -179,7 +179,7 @@ def test_the_optimizer_follows_pytorchs(optimizer):
     ]
     start = torch.randn(1, 2, 4, 3)
     state = {"w": start.clone()}
-    stacked = StackedOptimizer(state, {"w": True}, configs)
+    stacked = StackedOptimizer(state, {"w": True}, configs, [5])
     gradients = torch.randn(5, 1, 2, 4, 3)
     for gradient in gradients:
         stacked.step({"w": gradient}, torch.ones(1, 2, dtype=torch.bool), [1.0])
