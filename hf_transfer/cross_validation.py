@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from accelerate import Accelerator
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.aggregate import Found
 from hf_transfer.config import RunConfig
 from hf_transfer.controls import run_controls
 from hf_transfer.data import LabelledData, label_rows
@@ -90,8 +91,15 @@ def run_study(study: Study, began: float) -> CrossValidationResult:
     controls = run_controls(study, best, found[best])
     final, test = make_final(study, best, found[best])
     if accelerator.is_main_process:
-        seconds = time.monotonic() - began
         made = {"final": final, "test": test, **controls}
+        seconds = _seconds(study, found, time.monotonic() - began)
         build_results(study, found, best, made=made, seconds=seconds).save(folder.path)
     accelerator.wait_for_everyone()
     return CrossValidationResult.load(folder.path)
+
+
+def _seconds(study: Study, found: Found, passed: float) -> float:
+    """How long a run took, those parts included that were done before it was stopped."""
+    trained = sum(result.seconds for results in found.values() for result in results)
+    processes = 1 if study.workers.together else study.accelerator.num_processes
+    return max(passed, trained / processes)

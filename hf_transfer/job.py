@@ -51,6 +51,7 @@ class Fitted:
     hash_after: str | None = None
     start_hash: str | None = None
     notes: list[str] = field(default_factory=list)
+    seconds_before: float = 0.0  # in processes that were stopped
 
     @property
     def parameters(self) -> int:

@@ -107,6 +107,7 @@ class Loop:
         self.fitted.notes[:] = values["notes"]
         self.losses = list(tensors["losses"].to(self.job.workers.accelerator.device))
         self.phase, self.seconds = values["phase"], values["seconds"]
+        self.fitted.seconds_before = self.seconds + sum(epoch["seconds"] for epoch in self.fitted.history)
         self.per_device = values["per_device"] if values["halved"] else self.per_device
         self.halved = values["halved"]
         kept = {name[5:]: tensor for name, tensor in tensors.items() if name.startswith("kept.")}

@@ -18,6 +18,9 @@ from hf_transfer.files import plain, write_json, write_table
 
 Scores = dict[str, float | None]
 
+# What of results.json tells of the process that wrote it.
+_CIRCUMSTANCES = {"command", "created", "hardware", "kit_version", "replay", "versions"}
+
 
 @dataclass(frozen=True)
 class FoldResult:
@@ -72,11 +75,22 @@ class CrossValidationResult:
         return plain(self.values | {"folds": [asdict(fold) for fold in self.folds]})  # type: ignore[no-any-return]
 
     def save(self, folder: str | Path) -> None:
-        """Write results.json and predictions.parquet."""
+        """Write results.json and predictions.parquet, unless they are there and say the same."""
         folder = Path(folder)
+        written = all((folder / name).is_file() for name in ("results.json", "predictions.parquet"))
+        if written and self._says_the_same(self.load(folder)):
+            return
         folder.mkdir(parents=True, exist_ok=True)
         write_table(folder / "predictions.parquet", self.predictions)
         write_json(folder / "results.json", self.to_dict())
+
+    def _says_the_same(self, other: Self) -> bool:
+        """Whether only the circumstances differ: then those of the other are the true ones."""
+        own, others = (
+            {name: value for name, value in result.to_dict().items() if name not in _CIRCUMSTANCES}
+            for result in (self, other)
+        )
+        return own == others and self.predictions.equals(other.predictions)
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:

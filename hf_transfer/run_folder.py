@@ -111,6 +111,8 @@ class RunFolder:
                 shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
         self.path.mkdir(parents=True, exist_ok=True)
         config.save(self.path / "config.yaml")
+        for done in self.path.glob("**/done.json"):  # of a run that was killed between the two
+            shutil.rmtree(done.parent / CHECKPOINT, ignore_errors=True)
 
     def unit(self, place: str) -> Path:
         """The folder of one fold, e.g. `r0f3`, in a grid within that of its configuration."""

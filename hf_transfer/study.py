@@ -253,7 +253,8 @@ class Study:
             result, table = self._empty(unit), None
             result = replace(result, status="failed", error=f"{type(error).__name__}: {error}")
             fitted = None
-        result = replace(result, seconds=time.monotonic() - began)
+        before = fitted.seconds_before if fitted else 0.0
+        result = replace(result, seconds=before + time.monotonic() - began)
         if self.workers.rank == 0:
             self._keep(unit, result, fitted, table)
             if tracker:
