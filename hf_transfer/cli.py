@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from hf_transfer import __version__, _guard  # noqa: F401
+from hf_transfer.environment import is_main_process
 from hf_transfer.errors import ConfigError, TransferError
 from hf_transfer.scrubbing import scrubbed, scrubbed_traceback, show_uncaught
 
@@ -31,7 +32,8 @@ def run_recipe(recipe: Callable[[], Any]) -> NoReturn:
 
     def run() -> int:
         result = recipe()
-        return 4 if getattr(result, "failed", ()) else 0
+        # A launcher ends all processes when one ends badly, and the main one may still be publishing.
+        return 4 if getattr(result, "failed", ()) and is_main_process() else 0
 
     sys.excepthook = show_uncaught
     sys.exit(_guarded(run, debug="--debug" in sys.argv))
