@@ -52,7 +52,8 @@ def _guarded(run: Callable[[], int], *, debug: bool) -> int:
         return error.exit_code
     except KeyboardInterrupt as stopped:
         print(
-            f"Stopped by {stopped or 'SIGINT'}. The same command goes on where it stopped.", file=sys.stderr
+            f"Stopped by {str(stopped) or 'SIGINT'}. The same command goes on where it stopped.",
+            file=sys.stderr,
         )
         return getattr(stopped, "exit_code", _INTERRUPTED)
     except BrokenPipeError:  # `| head` has seen enough
