@@ -12,7 +12,7 @@ from hf_transfer import _guard  # noqa: F401
 
 PACKAGES = (
     "torch", "transformers", "datasets", "evaluate", "accelerate", "huggingface_hub", "timm", "torchvision",
-    "tokenizers", "scikit-learn", "seqeval", "numpy",
+    "tokenizers", "scikit-learn", "seqeval", "numpy", "peft",
 )  # fmt: skip
 
 
