@@ -24,6 +24,7 @@ from hf_transfer.files import (
     sync,
     table_bytes,
     write_files,
+    write_table,
 )
 from hf_transfer.lock import LOCK_FILE, locked, refuse_running
 from hf_transfer.results import FoldResult, fold_result
