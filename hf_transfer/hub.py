@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo
 
 ANSWER_SECONDS = 60.0  # longest silence of the server in the middle of a request
-PREFLIGHT_SECONDS = 15.0  # a run should not wait longer to learn that nobody answers
+PREFLIGHT_SECONDS = 15.0  # a run should not wait longer to learn that nobody answers,
+PREFLIGHT_ANSWER_SECONDS = 7.5  # and so long for one answer
 RETRY_SECONDS = 300.0  # no new attempt to push after this time
 _NO_MODEL = {".gitattributes", ".gitignore", "README.md", "LICENSE", "LICENSE.md", "LICENSE.txt"}
 
@@ -61,7 +62,7 @@ def preflight(config: RunConfig) -> None:
         "Nothing has been computed yet. Mend it, or leave out push_to_hub and publish afterwards: "
         f"{_command(config.output_dir, config.push_to_hub, config.private)}"
     )
-    with explained(advice), client(PREFLIGHT_SECONDS / 2) as api:
+    with explained(advice), client(PREFLIGHT_ANSWER_SECONDS) as api:
         patiently(lambda: _check_place(api, str(config.push_to_hub), config.private), PREFLIGHT_SECONDS)
 
 
