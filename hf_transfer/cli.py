@@ -170,7 +170,7 @@ def _add_looking(verbs: Any) -> None:
 def _add_using(verbs: Any) -> None:
     """What uses or publishes a run."""
     predict = _verb(verbs, "predict", _predict, "label new inputs with a run's final model")
-    predict.add_argument("run", metavar="RUN", help="the run's folder")
+    predict.add_argument("run", metavar="RUN", help="the run's folder, or user/name of one on the Hub")
     predict.add_argument(
         "inputs", nargs="+", metavar="INPUT", help="texts, pictures, or a file or folder of them"
     )
