@@ -15,6 +15,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config import RunConfig
 from hf_transfer.data import LabelledData
 from hf_transfer.errors import RunError
+from hf_transfer.experiment import Unit
 from hf_transfer.folds import FoldPlan, derive_seed
 from hf_transfer.learning_curve import PERCENTS, read_curve, verdict
 from hf_transfer.replay import Replay
@@ -29,7 +30,7 @@ from hf_transfer.shuffling import (
     shuffled_words,
 )
 from hf_transfer.statistics import bootstrap_interval
-from hf_transfer.study import Study, Unit
+from hf_transfer.study import Study
 from hf_transfer.tasks.base import IGNORE_INDEX
 
 if TYPE_CHECKING:
