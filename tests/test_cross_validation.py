@@ -262,7 +262,7 @@ def test_a_full_disk_stops_the_run_and_not_only_a_fold(reviews_config, monkeypat
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(RunFolder, "keep", full)
-    with pytest.raises(DiskFullError, match=rf"full at {reviews_config.output_dir}: .* free"):
+    with pytest.raises(DiskFullError, match=rf"disk at {reviews_config.output_dir}: .* free"):
         run(reviews_config)
     monkeypatch.undo()
     assert len(run(replace(reviews_config, final="none")).folds) == 3
