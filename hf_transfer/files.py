@@ -203,8 +203,8 @@ def _full_words(folder: Path, needed: int | None) -> str:
     free = size_words(shutil.disk_usage(_existing(folder)).free)
     return (
         f"Not enough room on the disk at {folder.absolute()}: {wanted}{free} free. What was finished is "
-        "kept. Make room there (`hf-transfer cache --clear` may help) and start the same command again: it goes on "
-        "where it stopped."
+        "kept. Make room there (`hf-transfer cache --clear` may help) and start the same command again: it "
+        "goes on where it stopped."
     )
 
 

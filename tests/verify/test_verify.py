@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_runs import KINDS, WITH_CARD, edit, edit_rows, make_run, wrong
 
+from hf_transfer import RunConfig
 from hf_transfer.cli import main
 from hf_transfer.errors import ConfigError
 from hf_transfer.hub_files import collect
