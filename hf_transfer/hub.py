@@ -17,6 +17,7 @@ from hf_transfer.errors import ConfigError, DataError, HubError
 from hf_transfer.hub_client import LOG_IN, TAG, DamagedError, client, download, explained, patiently, say
 from hf_transfer.hub_files import WEIGHTS, check_card, collect, front_matter, is_same
 from hf_transfer.launcher import is_main_process
+from hf_transfer.lock import refuse_running
 from hf_transfer.run_folder import check_output
 from hf_transfer.scrubbing import scrubbed
 
@@ -75,10 +76,11 @@ def push(run: str | Path, repo_id: str, *, private: bool = False) -> str:
         private: Make it so. A repository that is already public is refused.
 
     Raises:
-        ConfigError: If `repo_id` is not a repository's name.
+        ConfigError: If `repo_id` is not a repository's name, or a run is still at work in the folder.
         HubError: If the folder is not fit to be published, or the Hub refuses or does not answer.
     """
     check_repo_id(repo_id)
+    refuse_running(Path(run), "What it holds changes under a push; wait until that run is over.")
     advice = f"Nothing is lost; the run is as it was. Go on with: {_command(run, repo_id, private)}"
     with explained(advice):
         files = collect(Path(run))

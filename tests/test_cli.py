@@ -110,9 +110,9 @@ def test_every_kind_of_error_has_its_exit_code(error, code, capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_some_failed_folds_are_exit_code_4_of_the_main_process(monkeypatch):
+def test_a_failed_fold_or_final_model_is_exit_code_4_of_the_main_process(monkeypatch):
     class Result:
-        failed = ("r0f1",)
+        incomplete = True
 
     with pytest.raises(SystemExit) as end:
         run_recipe(Result)
