@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.scrubbing import scrubbed
 
 PACKAGES = (
     "torch", "transformers", "datasets", "evaluate", "accelerate", "huggingface_hub", "timm", "torchvision",
@@ -28,12 +29,17 @@ def versions() -> dict[str, str]:
 
 
 def command() -> str:
-    """The command line of this process, as a person would type it again."""
+    """The command line of this process, as a person would type it again; without tokens."""
     program = Path(sys.argv[0])
     here = Path.cwd()
     shown = program.relative_to(here) if program.is_absolute() and program.is_relative_to(here) else program
     first = [shown.name] if shown.name == "hf-transfer" else ["python", str(shown)]
-    return shlex.join([*first, *sys.argv[1:]])
+    return scrubbed(shlex.join([*first, *sys.argv[1:]]))
+
+
+def is_main_process() -> bool:
+    """Whether this process is the first of its launch, or alone, by what launchers set."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def processor_name() -> str:

@@ -13,6 +13,7 @@ import yaml
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.errors import HubError
 from hf_transfer.hub_client import one_line, say
+from hf_transfer.scrubbing import SECRET
 
 _AT_ROOT = ("README.md", "results.json", "config.yaml", "folds.parquet", "predictions.parquet")
 _IN_MODEL = {".safetensors", ".json", ".txt", ".model", ".jinja"}
@@ -22,10 +23,6 @@ _TRAINING_STATE = re.compile(
 _BINARY = {".safetensors", ".parquet", ".png"}
 # Left from an earlier push they would be loaded in place of the new weights.
 WEIGHTS = re.compile(r"(fold-r\d+f\d+/)?model(-\d+-of-\d+)?\.safetensors(\.index\.json)?")
-_SECRET = re.compile(
-    rb"hf_[A-Za-z0-9]{30,}|(?<![A-Z0-9])(AKIA|ASIA)[A-Z0-9]{16}(?![A-Z0-9])|gh[pousr]_[A-Za-z0-9]{36,}"
-    rb"|github_pat_\w{22,}|-----BEGIN [A-Z ]*PRIVATE KEY-----"
-)
 
 
 def check_card(text: str) -> None:
@@ -151,5 +148,5 @@ def _strict_json(text: str) -> Any:
 
 def _secrets(files: Mapping[str, Path]) -> Iterator[str]:
     for path in files.values():
-        if path.suffix not in _BINARY and _SECRET.search(path.read_bytes()):
+        if path.suffix not in _BINARY and SECRET.search(path.read_bytes().decode("latin-1")):
             yield f"{path} holds something that looks like a token or a private key. Take it out first."

@@ -326,6 +326,9 @@ def _check_backbone(base: BaseModel, model: nn.Module, new: set[str]) -> None:
 
 def _reset_output(model: nn.Module, auto_class: Any, config: PretrainedConfig, new: set[str]) -> None:
     """Give new weights to an output layer that has our size but other labels: never remap by position."""
+    sized = (name for name, p in model.named_parameters() if p.shape[:1] == (config.num_labels,))
+    if new.issuperset(sized):
+        return  # the checkpoint had another size, or no head: a second model need not be made
     with torch.device("meta"):
         other = type(config).from_dict(config.to_dict(), num_labels=config.num_labels + 1)
         shapes = {name: p.shape for name, p in auto_class.from_config(other).named_parameters()}

@@ -4,10 +4,13 @@
         hub.account("hf_x", "ada")
         hub.fault("POST", r"/commit/", status=500, times=1)
 
-Contents live in memory. A fault answers instead of the server, or drops the connection before or
-after the request was carried out. Everything asked is kept in `requests`.
+Contents live in memory. A fault answers instead of the server, or drops the connection before, during or
+after the request. Everything asked is kept in `requests`. As a script it serves until it is stopped:
+
+    python tests/hub_server.py --fault "POST /commit/ lost" --fault "PUT /lfs/ 503"
 """
 
+import argparse
 import base64
 import hashlib
 import json
@@ -15,12 +18,15 @@ import re
 import socket
 import struct
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
+SIGNATURE = "5ec4e7" * 8  # lets whoever has it write to the storage, so that it must not be shown
 GITATTRIBUTES = b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n"
 REPO = r"(?P<repo>[^/]+/[^/]+)"
 REVISION = r"(?P<revision>[^/]+)"
@@ -96,14 +102,28 @@ class Fault:
 
     method: str
     path: str
-    behaviour: str = "answer"  # or reset (before), lost (carried out, then reset), stall
+    behaviour: str = "answer"  # or one of BEHAVIOURS
     status: int = 500
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b'{"error": "made to fail"}'
     times: int = 1
+    call: Callable[[], None] | None = None  # just before the connection ends, or the request is carried out
 
     def matches(self, method: str, path: str) -> bool:
         return self.times > 0 and self.method == method and re.search(self.path, path) is not None
+
+
+BEHAVIOURS = {
+    "reset": "the connection ends before anything is done",
+    "midway": "the connection ends while the request is still being sent",
+    "lost": "the request is carried out, then the connection ends",
+    "stall": "nothing comes for a minute, then the connection ends",
+    "slow": "the answer comes late and in pieces",
+    "short": "half of the answer comes, then the connection ends",
+    "cut": "the answer has lost its second half, and nothing says so",
+    "flip": "one bit of the answer is wrong",
+    "call": "something else happens before the request is carried out",
+}
 
 
 class RefusedError(Exception):
@@ -119,7 +139,9 @@ class RefusedError(Exception):
 class HubServer:
     """The server, its repositories and its accounts; a context manager."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, port: int = 0, part_size: int | None = None) -> None:
+        self.part_size = part_size  # of large files; above it they are sent in parts
+        self.parts: dict[tuple[str, int], bytes] = {}
         self.repos: dict[str, Repo] = {}
         self.blobs: dict[str, bytes] = {}
         self.accounts: dict[str, dict[str, Any]] = {}
@@ -128,7 +150,7 @@ class HubServer:
         self.lock = threading.Lock()
         self.closing = threading.Event()
         handler = type("Handler", (_Handler,), {"hub": self})
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.server = ThreadingHTTPServer(("127.0.0.1", port), handler)
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True)
 
     @property
@@ -160,6 +182,12 @@ class HubServer:
         """Spoil the next matching requests; the fault counts down its `times`."""
         self.faults.append(Fault(method, path, behaviour, **options))
         return self.faults[-1]
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let every request wait meanwhile."""
+        with self.lock:
+            yield
 
     def add_repo(self, name: str, files: dict[str, bytes] | None = None, *, private: bool = False) -> Repo:
         """Make a repository the way the site does: a first commit with .gitattributes."""
@@ -200,17 +228,34 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         url = urlsplit(self.path)
         self.query = parse_qs(url.query)
-        fault = self.hub.take_fault(self.command, url.path)
+        fault = self.hub.take_fault(self.command, url.path) or Fault("", "", "", call=None)
+        if fault.behaviour == "midway":
+            self.rfile.read(int(self.headers.get("Content-Length", 0)) // 2)
+            return self._reset(fault)
         self.body = self._read_body()
-        behaviour = fault.behaviour if fault else ""
-        if behaviour == "answer" and fault:
+        if fault.behaviour == "answer":
             return self._send(fault.status, fault.body, fault.headers)
-        if behaviour == "stall":
+        if fault.behaviour == "stall":
             self.hub.closing.wait(60)
-        if behaviour in ("reset", "stall"):
-            return self._reset()
+        if fault.behaviour in ("reset", "stall"):
+            return self._reset(fault)
+        if fault.behaviour == "call" and fault.call:
+            fault.call()
         status, body, headers = self._answer(url.path)
-        return self._reset() if behaviour == "lost" else self._send(status, body, headers)
+        return self._reset(fault) if fault.behaviour == "lost" else self._spoil(fault, status, body, headers)
+
+    def _spoil(self, fault: Fault, status: int, body: bytes, headers: dict[str, str]) -> None:
+        """Send an answer, with what the fault does to it on its way."""
+        half = len(body) // 2
+        if fault.behaviour == "slow":
+            self._send(status, body, headers, pause=0.02)
+        elif fault.behaviour == "short":
+            self._send(status, body[:half], headers | {"Content-Length": str(len(body))})
+            self._reset(fault)
+        elif fault.behaviour == "flip":
+            self._send(status, body[:half] + bytes([body[half] ^ 1]) + body[half + 1 :], headers)
+        else:
+            self._send(status, body[:half] if fault.behaviour == "cut" else body, headers)
 
     do_GET = do_HEAD = do_POST = do_PUT = _serve  # noqa: N815
 
@@ -224,7 +269,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile.readline()
         return b"".join(parts)
 
-    def _reset(self) -> None:
+    def _reset(self, fault: Fault) -> None:
+        if fault.call:
+            fault.call()
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
         self.close_connection = True
@@ -235,13 +282,16 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.rfile.close()
 
-    def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+    def _send(self, status: int, body: bytes, headers: dict[str, str], pause: float = 0.0) -> None:
+        time.sleep(pause)
         self.send_response(status)
         for name, value in ({"Content-Length": str(len(body))} | headers).items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body)
+            for part in (body[: len(body) // 2], body[len(body) // 2 :]):
+                self.wfile.write(part)
+                time.sleep(pause)
 
     def _answer(self, path: str) -> tuple[int, bytes, dict[str, str]]:
         for method, pattern, route in ROUTES:
@@ -318,11 +368,28 @@ class _Handler(BaseHTTPRequestHandler):
         objects = []
         for asked in json.loads(self.body)["objects"]:
             actions = {
-                "upload": {"href": f"{self.hub.url}/lfs/{asked['oid']}", "header": {}},
+                "upload": self._upload_action(**asked),
                 "verify": {"href": f"{self.hub.url}/lfs-verify/{asked['oid']}"},
             }
             objects.append(asked if asked["oid"] in self.hub.blobs else {**asked, "actions": actions})
         return {"transfer": "basic", "objects": objects}
+
+    def _upload_action(self, oid: str, size: int) -> dict[str, Any]:
+        """Where to send a large file: in one request, or in parts and then a word that all are there."""
+        part, url = self.hub.part_size, self.hub.url
+        if part is None or size <= part:
+            return {"href": f"{url}/lfs/{oid}?X-Amz-Signature={SIGNATURE}", "header": {}}
+        header = {str(i + 1): f"{url}/lfs-part/{oid}/{i + 1}" for i in range(-(-size // part))}
+        return {"href": f"{url}/lfs-complete/{oid}", "header": {"chunk_size": str(part), **header}}
+
+    def lfs_part(self, oid: str, number: str) -> Any:
+        self.hub.parts[oid, int(number)] = self.body
+        return 200, b"", {"ETag": hashlib.md5(self.body).hexdigest()}
+
+    def lfs_complete(self, oid: str) -> Any:
+        numbers = [part["partNumber"] for part in json.loads(self.body)["parts"]]
+        self.body = b"".join(self.hub.parts.get((oid, number), b"") for number in numbers)
+        return self.lfs_put(oid)
 
     def lfs_put(self, oid: str) -> Any:
         if hashlib.sha256(self.body).hexdigest() != oid:
@@ -417,6 +484,8 @@ ROUTES: list[tuple[tuple[str, ...], str, Callable[..., Any]]] = [
     (("POST",), f"/api/models/{REPO}/preupload/{REVISION}", _Handler.preupload),
     (("POST",), f"/{REPO}\\.git/info/lfs/objects/batch", _Handler.lfs_batch),
     (("PUT",), "/lfs/(?P<oid>[0-9a-f]{64})", _Handler.lfs_put),
+    (("PUT",), "/lfs-part/(?P<oid>[0-9a-f]{64})/(?P<number>[0-9]+)", _Handler.lfs_part),
+    (("POST",), "/lfs-complete/(?P<oid>[0-9a-f]{64})", _Handler.lfs_complete),
     (("POST",), "/lfs-verify/(?P<oid>[0-9a-f]{64})", _Handler.lfs_verify),
     (("POST",), f"/api/models/{REPO}/commit/{REVISION}", _Handler.commit),
     (("GET",), f"/api/models/{REPO}", _Handler.info),
@@ -426,3 +495,30 @@ ROUTES: list[tuple[tuple[str, ...], str, Callable[..., Any]]] = [
     (("GET",), f"/api/models/{REPO}/refs", _Handler.refs),
     (("GET", "HEAD"), f"/{REPO}/resolve/{REVISION}/(?P<file>.+)", _Handler.resolve),
 ]
+
+
+def main() -> None:
+    """Serve until stopped, and say how to point the client here."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--user", default="ada")
+    parser.add_argument("--token", default="hf_" + "Ab3" * 12)
+    parser.add_argument("--part_size", type=int, help="bytes above which large files go in parts")
+    parser.add_argument(
+        "--fault", action="append", default=[], metavar='"METHOD PATH BEHAVIOUR|STATUS [TIMES]"'
+    )
+    options = parser.parse_args()
+    with HubServer(port=options.port, part_size=options.part_size) as hub:
+        hub.account(options.token, options.user)
+        for words in options.fault:
+            method, path, what, times = [*words.split(), "1"][:4]
+            status = {"status": int(what)} if what.isdigit() else {"behaviour": what}
+            hub.fault(method, path, times=int(times), **status)
+        print(f"export HF_ENDPOINT={hub.url} HF_TOKEN={options.token} HF_HUB_DISABLE_XET=1", flush=True)
+        hub.thread.join()
+
+
+if __name__ == "__main__":
+    main()

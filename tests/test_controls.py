@@ -1,6 +1,5 @@
 """Runs on fewer rows and on shuffled labels, beside the folds of small runs."""
 
-import gc
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -29,11 +28,9 @@ SMALL = {"num_folds": 3, "final": "none"}
 
 @pytest.fixture(autouse=True, scope="module")
 def _fewer_shuffles():
-    gc.freeze()  # after each fold all objects are looked through for what can go; modules cannot
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("hf_transfer.shuffling._NUM_CHANCES", 49)
         yield
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,13 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import huggingface_hub
 import pytest
 import yaml
 from fake_run import TASKS, make_run
-from hub_server import HubServer
+from hub_case import BLOCK, FRONT, INFO, PUSHED, REPO, TOKEN, Folder, hub_for, make_folder
 from huggingface_hub import constants
 from huggingface_hub.utils import validate_repo_id
 from hypothesis import given
@@ -28,82 +27,20 @@ from hf_transfer.hub import check_card, check_repo_id, preflight, publish, push
 # The client itself sends files in a way its HTTP library no longer likes.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=<...>' to upload raw bytes:DeprecationWarning")
 
-TOKEN = "hf_" + "Ab3" * 12
-REPO = "ada/reviews"
-INFO = f"/api/models/{REPO}$"
-BLOCK = "<!-- hf-transfer:begin scores -->\n{}\n<!-- hf-transfer:end scores -->\n"
-FRONT = """---
-license: mit
-pipeline_tag: text-classification
-tags: [hf-transfer-kit, cross-validation]
-model-index:
-- name: reviews
-  results:
-  - task: {type: text-classification}
-    dataset: {type: reviews, name: Reviews}
-    metrics: [{type: accuracy, value: 0.91}]
----
-"""
-
-
-@dataclass
-class Folder:
-    """A run as training leaves it, small enough to look at."""
-
-    path: Path
-
-    def write(self, name: str, content: bytes | str) -> None:
-        path = self.path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-
-    def contents(self) -> dict[str, bytes]:
-        return {str(p): p.read_bytes() for p in sorted(self.path.rglob("*")) if p.is_file()}
-
 
 @pytest.fixture
 def run(tmp_path) -> Folder:
-    folder = Folder(tmp_path / "my run")
-    folder.write("README.md", FRONT + "# Reviews\n\n" + BLOCK.format("accuracy 0.91"))
-    folder.write("results.json", json.dumps({"final": {"kind": "refit", "path": "model"}}))
-    folder.write("config.yaml", "seed: 0\n")
-    folder.write("folds.parquet", b"PAR1\0folds")
-    folder.write("predictions.parquet", b"PAR1\0predictions")
-    folder.write("plots/confusion.png", b"\x89PNG\0picture")
-    folder.write("model/config.json", "{}")
-    folder.write("model/tokenizer.json", '{"vocab": {}}')
-    folder.write("model/model.safetensors", b"\0" * 1000)
-    folder.write("folds/r0f0/scores.json", "{}")
-    return folder
-
-
-PUSHED = {
-    "README.md", "results.json", "config.yaml", "folds.parquet", "predictions.parquet", "plots/confusion.png",
-    "config.json", "tokenizer.json", "model.safetensors",
-}  # fmt: skip
+    return make_folder(tmp_path / "my run")
 
 
 @pytest.fixture
 def server(monkeypatch, tmp_path):
-    """A Hub that this process's client talks to, with quick retries, and `ada` logged in."""
-    with HubServer() as server:
-        server.account(TOKEN, "ada", orgs={"lab": "write", "museum": "read"})
-        _point_client_at(server.url, monkeypatch, tmp_path)
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        yield server
-        huggingface_hub.close_session()
-
-
-def _point_client_at(url, monkeypatch, tmp_path):
-    monkeypatch.setattr(constants, "ENDPOINT", url)
-    template = url + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_PROGRESS_BARS", True)
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+    """A Hub with quick retries."""
     monkeypatch.setattr(hub_client, "FIRST_PAUSE", 0.02)
     monkeypatch.setattr(hub, "RETRY_SECONDS", 1.0)
     monkeypatch.setattr(hub, "PREFLIGHT_SECONDS", 1.0)
+    with hub_for(monkeypatch, tmp_path) as server:
+        yield server
 
 
 @pytest.fixture

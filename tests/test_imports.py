@@ -15,9 +15,10 @@ LIGHT = [
     *("__init__", "_guard", "errors", "config", "results", "statistics", "metrics", "scorers", "cli", "card"),
     *("card_merge", "hub", "hub_client", "hub_files", "plots", "tables", "resources"),
     *("run_folder", "environment", "wording", "network", "cache", "describe", "calibration", "grid"),
+    *("files", "lock", "interruption"),
     *("aggregate", "ledger", "verify", "agreement"),
     *("paired", "overfitting", "compare", "pair_words", "verdicts", "report"),
-    *("learning_curve", "shuffling", "palette", "size_plot", "transferability", "baselines"),
+    *("scrubbing", "learning_curve", "shuffling", "palette", "size_plot", "transferability", "baselines"),
 ]
 
 # From top to bottom: a module imports only from its own line or from lines below it.
@@ -49,9 +50,13 @@ ORDER = [
     {"aggregate"},
     {"calibration", "grid", "paired", "agreement"},
     {"heads"},
-    {"training", "scoring", "solvers", "tracking", "ensemble", "soup"},
+    {"training", "tracking", "ensemble", "soup"},
+    {"loop"},
+    {"pausing", "training_state", "stopping"},
+    {"epochs", "scoring", "solvers"},
+    {"job"},
     {"replay", "features"},
-    {"batches", "encoding", "workers", "schedule"},
+    {"batches", "encoding", "workers", "schedule", "checkpoint", "memory"},
     {"tasks", "tokens", "image_processing", "models", "model_folder"},
     {"shuffling"},
     {
@@ -59,7 +64,9 @@ ORDER = [
         *("transferability", "baselines"),
     },
     {"run_folder", "cache", "ledger"},
-    {"config", "results", "errors", "statistics", "environment", "wording", "progress", "_guard", ""},
+    {"config", "results", "statistics", "environment", "wording", "progress", "scrubbing"},
+    {"files", "lock", "interruption"},
+    {"errors", "_guard", ""},
 ]
 
 

@@ -2,18 +2,19 @@
 
 import codecs
 import csv
-import io
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset, concatenate_datasets
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
+from hf_transfer.data.mapped import ROWS_AT_ONCE, as_dataset, mapped_table
 from hf_transfer.errors import DataError
 
 SPLITS = {
@@ -22,10 +23,11 @@ SPLITS = {
     "dev": "validation",
 }  # fmt: skip
 _WORDS = re.compile(r"[a-z]+")
+_BYTES_AT_ONCE = 1_000_000
 
 
 def read_file(path: Path) -> Dataset:
-    """Read one file into memory, with every column and row that it has.
+    """Read one file with every column and row that it has; CSV and Parquet bit by bit, and not into memory.
 
     CSV columns are all texts, as the file has no types; `name_labels` tells numbers from names.
 
@@ -37,7 +39,7 @@ def read_file(path: Path) -> Dataset:
     table = _READERS[path.suffix.lower()](path)
     if not table.num_rows or not table.num_columns:
         raise DataError(f"{path.name} holds no rows. Give a file with a header and at least two rows.")
-    return Dataset(table)
+    return as_dataset(table)
 
 
 def read_shards(paths: Sequence[Path]) -> Dataset:
@@ -89,33 +91,44 @@ def split_files(paths: Sequence[Path]) -> dict[str, list[Path]]:
 
 
 def _read_csv(path: Path) -> pa.Table:
-    text = _read_text(path)
-    header = text.partition("\n")[0]
-    # A comma in the header decides, as texts may hold the other two.
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else next((d for d in ",;\t" if d in header), ",")
-    lines = _csv_lines(text, delimiter, path)
-    _, names = next(lines, (0, []))
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise DataError(
-            f"{path.name} has more than one column {repeated[0]!r}. Rename them in the first line."
-        )
-    rows = []
-    for number, row in lines:
-        if len(row) != len(names):
+    _refuse_other_than_utf8(path)
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        header = stream.readline()
+        stream.seek(0)
+        # A comma in the header decides, as texts may hold the other two.
+        delimiter = "\t" if path.suffix.lower() == ".tsv" else next((d for d in ",;\t" if d in header), ",")
+        lines = _csv_lines(stream, delimiter, path)
+        _, names = next(lines, (0, []))
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
             raise DataError(
-                f"{path.name}, line {number} has {len(row)} values, but the first line names {len(names)} "
-                f"columns {names}. Quote texts that hold {delimiter!r}."
+                f"{path.name} has more than one column {repeated[0]!r}. Rename them in the first line."
             )
-        rows.append(row)
-    return pa.table({name: pa.array([row[i] for row in rows], pa.string()) for i, name in enumerate(names)})
+        rows = (_checked_row(row, names, f"{path.name}, line {number}", delimiter) for number, row in lines)
+        schema = pa.schema([(name, pa.string()) for name in names])
+        return mapped_table(_csv_batches(rows, schema), schema)
 
 
-def _csv_lines(text: str, delimiter: str, path: Path) -> Iterator[tuple[int, list[str]]]:
+def _csv_batches(rows: Iterator[list[str]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    while some := list(islice(rows, ROWS_AT_ONCE)):
+        columns = [pa.array(values, pa.string()) for values in zip(*some, strict=True)]
+        yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _checked_row(row: list[str], names: Sequence[str], where: str, delimiter: str) -> list[str]:
+    if len(row) != len(names):
+        raise DataError(
+            f"{where} has {len(row)} values, but the first line names {len(names)} columns {names}. "
+            f"Quote texts that hold {delimiter!r}."
+        )
+    return row
+
+
+def _csv_lines(stream: TextIO, delimiter: str, path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield each row with the number of its last line; blank lines are passed over."""
     limit = csv.field_size_limit(2**31 - 1)  # the default refuses texts above 131,072 characters
     try:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        reader = csv.reader(stream, delimiter=delimiter, strict=True)
         yield from ((reader.line_num, row) for row in reader if row)
     except csv.Error as error:
         raise DataError(
@@ -206,24 +219,43 @@ def _mixture(values: list[Any]) -> str | None:
 
 def _read_parquet(path: Path) -> pa.Table:
     try:
-        table = pq.read_table(path)
-        table.validate(full=True)
+        with pq.ParquetFile(path) as file:
+            batches = (_whole(batch) for batch in file.iter_batches(ROWS_AT_ONCE))
+            return mapped_table(batches, file.schema_arrow)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path.name} is not a whole Parquet file: {' '.join(str(error).split())}") from error
-    return table
+
+
+def _whole(batch: pa.RecordBatch) -> pa.RecordBatch:
+    batch.validate(full=True)
+    return batch
 
 
 def _read_text(path: Path) -> str:
-    data = path.read_bytes()
-    try:
-        return data.removeprefix(codecs.BOM_UTF8).decode("utf-8")
-    except UnicodeDecodeError as error:
-        byte = error.start + len(data) - len(error.object)
-        wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        raise DataError(
-            f"{path.name} is not UTF-8: byte {byte} is 0x{data[byte]:02x}"
-            f"{'; it looks like UTF-16' if wide else ''}. Save it as UTF-8."
-        ) from error
+    _refuse_other_than_utf8(path)
+    return path.read_text(encoding="utf-8-sig")
+
+
+def _refuse_other_than_utf8(path: Path) -> None:
+    decoder, place = codecs.getincrementaldecoder("utf-8")(), 0
+    with path.open("rb") as stream:
+        start = stream.read(2)
+        stream.seek(0)
+        while True:
+            data = stream.read(_BYTES_AT_ONCE)
+            waiting = len(decoder.getstate()[0])
+            try:
+                decoder.decode(data, final=not data)
+            except UnicodeDecodeError as error:
+                byte = place - waiting + error.start
+                wide = start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+                raise DataError(
+                    f"{path.name} is not UTF-8: byte {byte} is 0x{error.object[error.start]:02x}"
+                    f"{'; it looks like UTF-16' if wide else ''}. Save it as UTF-8."
+                ) from error
+            if not data:
+                return
+            place += len(data)
 
 
 _READERS: dict[str, Callable[[Path], pa.Table]] = {

@@ -1,22 +1,26 @@
 """Bring pictures, texts or words of any storage into the one `input` column that tasks read."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from datasets import Array2D, Array3D, Dataset, Features, Image, LargeList, List, Value
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.config import Kind
 from hf_transfer.data.image_folder import local_path
 from hf_transfer.data.labels import refuse_rows
+from hf_transfer.data.mapped import ROWS_AT_ONCE, mapped_rows
 from hf_transfer.data.pictures import encode_pixels
 from hf_transfer.errors import DataError
 
 _TEXT = ("string", "large_string")
 _LISTS = (List, LargeList)
+_PICTURES_AT_ONCE = 64  # they may hold pixels
 
 
 def standard_inputs(dataset: Dataset, column: str, kind: Kind, *, folder: Path | None) -> Dataset:
@@ -42,7 +46,7 @@ def empty_rows(inputs: Dataset, kind: Kind) -> list[int]:
     """Give the positions of texts without a visible character, or of sentences without words."""
     if kind == "image":
         return []
-    values: Sequence[Any] = inputs["input"][:]
+    values = (value for batch in inputs.iter(ROWS_AT_ONCE) for value in batch["input"])
     if kind == "text":
         return [row for row, text in enumerate(values) if not text.strip()]
     return [row for row, words in enumerate(values) if not words]
@@ -55,8 +59,10 @@ def _texts(dataset: Dataset, column: str) -> Dataset:
             f"Column {column!r} holds {_type_name(feature)}, not texts. Pass --input_column with a column "
             "of texts."
         )
-    values = ["" if text is None else text for text in dataset[column][:]]
-    return Dataset.from_dict({"input": values}, Features({"input": Value("string")}))
+    schema = Features({"input": Value("string")}).arrow_schema
+    batches = dataset.select_columns([column]).with_format("arrow").iter(ROWS_AT_ONCE)
+    texts = (pc.fill_null(batch[column].cast(pa.string()), "") for batch in batches)
+    return mapped_rows((one for some in texts for one in pa.table([some], schema).to_batches()), schema)
 
 
 def _words(dataset: Dataset, column: str) -> Dataset:
@@ -77,9 +83,9 @@ def _pictures(dataset: Dataset, column: str, folder: Path | None) -> Dataset:
     inputs = dataset.select_columns([column]).rename_column(column, "input")
     feature = inputs.features["input"]
     if isinstance(feature, (Array2D, Array3D, *_LISTS)):
-        return _as_pictures([_encode(row["input"], number) for number, row in enumerate(inputs)])
+        return _as_pictures(_encode(row["input"], number) for number, row in enumerate(inputs))
     if getattr(feature, "dtype", None) in _TEXT:
-        return _as_pictures([_at(path, folder, number) for number, path in enumerate(inputs["input"])])
+        return _as_pictures(_at(path, folder, number) for number, path in enumerate(inputs["input"]))
     if not (isinstance(feature, Image) or _holds_pictures(feature)):
         raise DataError(
             f"Column {column!r} holds {_type_name(feature)}, not pictures. Allowed are pictures, their "
@@ -102,7 +108,7 @@ def _confined(inputs: Dataset, folder: Path | None) -> Dataset:
         pa.chunked_array(batch["input"]).combine_chunks().field("bytes").null_count == 0 for batch in batches
     ):
         return inputs
-    return _as_pictures([_follow(picture, folder, row) for row, picture in enumerate(inputs["input"])])
+    return _as_pictures(_follow(picture, folder, row) for row, picture in enumerate(inputs["input"]))
 
 
 def _follow(picture: dict[str, Any] | None, folder: Path | None, row: int) -> dict[str, Any] | None:
@@ -128,8 +134,14 @@ def _encode(pixels: Any, row: int) -> dict[str, Any]:
         raise DataError(f"Row {row}: {error}.") from error
 
 
-def _as_pictures(values: list[Any]) -> Dataset:
-    return Dataset.from_dict({"input": values}, Features({"input": Image(decode=False)}))
+def _as_pictures(values: Iterable[dict[str, Any] | None]) -> Dataset:
+    schema = Features({"input": Image(decode=False)}).arrow_schema
+    return mapped_rows(_picture_batches(iter(values), schema), schema)
+
+
+def _picture_batches(values: Iterator[Any], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    while some := list(islice(values, _PICTURES_AT_ONCE)):
+        yield pa.RecordBatch.from_arrays([pa.array(some, schema.field("input").type)], schema=schema)
 
 
 def _type_name(feature: Any) -> str:

@@ -1,4 +1,3 @@
-import gc
 import os
 from dataclasses import replace
 
@@ -47,15 +46,6 @@ def config_for(tmp_path, tiny_bert_folder):
         return RunConfig(**(given | settings))
 
     return make
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _light_collections():
-    """Each fold ends with a collection, which looks at all that the imports have made: not in here."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 def task_for(kind, config):
