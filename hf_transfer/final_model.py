@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from shutil import rmtree
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -143,11 +143,11 @@ class _FinalModel:
         start = {"seed": shared_seed(self.config), "hash": check_start(self._scored_members)}
         fitted = self._stirred()
         logits = self._logits_by(fitted)
-        sealed = self._score(self.sealed, logits)
+        sealed = self._score("sealed", logits)
         tasting = self._taste(sealed)
         if tasting.accepted:
             self._save(fitted)
-            test = self._score(self.test, logits)
+            test = self._score("test", logits)
             members = [member_name(unit.repeat, unit.fold) for unit, _ in self._members]
             record = self._record("soup", sealed) | self._compared(fitted) | {"members": members}
         else:
@@ -233,10 +233,13 @@ class _FinalModel:
         }
 
     def _scores(self, logits: Callable[[Study], Logits]) -> tuple[Record | None, Record | None]:
-        return self._score(self.sealed, logits), self._score(self.test, logits)
+        return self._score("sealed", logits), self._score("test", logits)
 
-    def _score(self, rows: Study | None, logits: Callable[[Study], Logits]) -> Record | None:
-        return None if rows is None else rows.score_all(logits(rows))
+    def _score(self, name: Literal["test", "sealed"], logits: Callable[[Study], Logits]) -> Record | None:
+        rows: Study | None = getattr(self, name)
+        if rows is None:
+            return None
+        return rows.score_all(logits(rows), f"{name}_predictions.parquet" if self.saves else None)
 
     def _member_logits(self, rows: Study, folder: Path) -> Logits:
         return logits_of(self.study.task, folder, rows.replay.plain, self.study.workers)

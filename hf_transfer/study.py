@@ -44,7 +44,7 @@ from hf_transfer.metrics import hub_metric
 from hf_transfer.model_folder import MEMBER_FILE, member_identity, member_name, save_trained
 from hf_transfer.replay import Replay
 from hf_transfer.results import FoldResult, Scores
-from hf_transfer.run_folder import CHECKPOINT, RunFolder, fold_place, place_of
+from hf_transfer.run_folder import CHECKPOINT, TRAIN_ROWS, RunFolder, fold_place, place_of
 from hf_transfer.scoring import Logits, predict
 from hf_transfer.tasks.base import Task
 from hf_transfer.tracking import FoldTracker
@@ -341,10 +341,12 @@ class Study:
         batches = self.replay.plain
         return predict(batches.learner(model), batches, np.arange(len(self.encoded)), workers)
 
-    def score_all(self, logits: Logits) -> dict[str, Any]:
-        """Score logits of all rows of this study."""
-        rows = np.arange(len(self.uids))
-        return {"num_rows": len(rows), "scores": self.scores(self.as_table(logits, rows, 0, 0))}
+    def score_all(self, logits: Logits, keep_as: str | None = None) -> dict[str, Any]:
+        """Score logits of all rows of this study; keep the predictions under a name if one is given."""
+        table = self.as_table(logits, np.arange(len(self.uids)), 0, 0)
+        if keep_as:
+            self.folder.keep_rows(keep_as, table)
+        return {"num_rows": table.num_rows, "scores": self.scores(table)}
 
     def fit(
         self,
@@ -415,6 +417,8 @@ class Study:
         )
         sample = self._sample(unit, result.num_valid)
         seen = self.table(fitted, sample, unit.repeat, unit.fold, workers)
+        if workers.rank == 0:
+            self.folder.keep_rows(f"folds/{unit.place}/{TRAIN_ROWS}", seen)
         result = replace(
             result,
             scores=self.scores(table),
