@@ -65,9 +65,9 @@ def search(
 ) -> dict[str, Any]:
     """Find which layers should learn and at which rate, and score the choice by cross-validation.
 
-    Trainings on few rows leave one candidate, or two, which the real folds judge. Everything is
-    written to `config.output_dir`, `search.json` beside the files of an ordinary run. Called again
-    with the same arguments, it goes on where it stopped.
+    Trainings on few rows leave full training, or a choice and full training, which the real folds
+    judge. Everything is written to `config.output_dir`, `search.json` beside the files of an ordinary
+    run. Called again with the same arguments, it goes on where it stopped.
 
     Args:
         task: What to learn.
