@@ -16,8 +16,6 @@ from hf_transfer.errors import RunError
 from hf_transfer.tasks.base import IGNORE_INDEX
 from hf_transfer.workers import Workers
 
-_ROWS_AT_ONCE = 64
-
 Logits = Mapping[int, NDArray[Any]]
 """Logits of each row, (m, c), by the row's number: one line for the row, or one for each word."""
 
@@ -67,6 +65,6 @@ def _forward(
 ) -> Iterator[tuple[Positions, Batch, Tensor]]:
     learner.eval()
     with torch.inference_mode(), workers.accelerator.autocast():
-        for part in workers.share(batches.by_size(positions, _ROWS_AT_ONCE)):
+        for part in workers.share(batches.by_size(positions)):
             batch = batches.collate(part)
             yield part, batch, learner(**{k: v for k, v in batch.items() if k != "labels"})
