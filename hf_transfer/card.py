@@ -14,6 +14,7 @@ import jinja2
 from hf_transfer import _guard, tables  # noqa: F401
 from hf_transfer.card_merge import KIT, Header, join_card, merge_card, read_card, with_record
 from hf_transfer.errors import ConfigError
+from hf_transfer.files import write_bytes
 from hf_transfer.resources import card_template
 from hf_transfer.verdicts import verdicts
 
@@ -42,9 +43,7 @@ def write_card(run: str | Path) -> Path:
     text = card_text(run, results, title, lambda: save_plots(run, results))
     if path.exists():
         text = merge_card(read_card(path), text)
-    part = path.with_name(".README.md.part")
-    part.write_bytes(text.encode("utf-8", "backslashreplace"))
-    part.replace(path)
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
     return path
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from hf_transfer import __version__, _guard  # noqa: F401
+from hf_transfer.environment import is_main_process
 from hf_transfer.errors import ConfigError, TransferError
 from hf_transfer.scrubbing import scrubbed, scrubbed_traceback, show_uncaught
 
@@ -31,7 +32,8 @@ def run_recipe(recipe: Callable[[], Any]) -> NoReturn:
 
     def run() -> int:
         result = recipe()
-        return 4 if getattr(result, "failed", ()) else 0
+        # A launcher ends all processes when one ends badly, and the main one may still be publishing.
+        return 4 if getattr(result, "failed", ()) and is_main_process() else 0
 
     sys.excepthook = show_uncaught
     sys.exit(_guarded(run, debug="--debug" in sys.argv))
@@ -45,9 +47,11 @@ def _guarded(run: Callable[[], int], *, debug: bool) -> int:
             print(scrubbed_traceback(error), file=sys.stderr, end="")
         print(scrubbed(f"{type(error).__name__}: {error}"), file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("Interrupted. The same command goes on where it stopped.", file=sys.stderr)
-        return _INTERRUPTED
+    except KeyboardInterrupt as stopped:
+        print(
+            f"Stopped by {stopped or 'SIGINT'}. The same command goes on where it stopped.", file=sys.stderr
+        )
+        return getattr(stopped, "exit_code", _INTERRUPTED)
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

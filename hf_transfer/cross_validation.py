@@ -1,17 +1,21 @@
 """Score a configuration on a task by cross-validation, and train the model to publish."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from accelerate import Accelerator
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.aggregate import Found
 from hf_transfer.config import RunConfig
 from hf_transfer.controls import run_controls
 from hf_transfer.data import LabelledData, label_rows
+from hf_transfer.files import write_table
 from hf_transfer.final_model import make_final
-from hf_transfer.results import CrossValidationResult, write_table
+from hf_transfer.interruption import stop_signals
+from hf_transfer.results import CrossValidationResult
 from hf_transfer.run_folder import RunFolder
 from hf_transfer.schedule import freeze_for
 from hf_transfer.sealing import seal_rows
@@ -52,11 +56,23 @@ def cross_validate(
     began = time.monotonic()
     data = dataset if isinstance(dataset, LabelledData) else label_rows(dataset, config, task.kind)
     folder = RunFolder(config.output_dir)
-    if accelerator.is_main_process:
-        folder.open(config)
-    accelerator.wait_for_everyone()
-    study = Study(task, seal_rows(task, data, config), config, accelerator, folder, tuple(grid))
-    return run_study(study, began)
+    with at_work(folder, config, accelerator):
+        study = Study(task, seal_rows(task, data, config), config, accelerator, folder, tuple(grid))
+        return run_study(study, began)
+
+
+@contextmanager
+def at_work(folder: RunFolder, config: RunConfig, accelerator: Accelerator) -> Iterator[None]:
+    """Have a run's folder to oneself, and stop at the next step when asked to; all processes enter this.
+
+    Raises:
+        ConfigError: If another run is at work in the folder, or it holds something else.
+        Interrupted: If the process was asked to stop; the same call goes on where it stopped.
+    """
+    held = folder.held(config) if accelerator.is_main_process else nullcontext()
+    with stop_signals.handled(), held:
+        accelerator.wait_for_everyone()
+        yield
 
 
 def run_study(study: Study, began: float) -> CrossValidationResult:
@@ -65,8 +81,9 @@ def run_study(study: Study, began: float) -> CrossValidationResult:
     if accelerator.is_main_process:
         write_table(folder.path / "folds.parquet", study.fold_table())
         # A model or a choice of layers that cannot be had should be known before all rows are encoded.
+        model = task.build_model()
         for config in study.grid:
-            freeze_for(task.build_model(), config)
+            freeze_for(model, config)
     study.run()
     accelerator.wait_for_everyone()
     found = study.results()
@@ -74,8 +91,15 @@ def run_study(study: Study, began: float) -> CrossValidationResult:
     controls = run_controls(study, best, found[best])
     final, test = make_final(study, best, found[best])
     if accelerator.is_main_process:
-        seconds = time.monotonic() - began
         made = {"final": final, "test": test, **controls}
+        seconds = _seconds(study, found, time.monotonic() - began)
         build_results(study, found, best, made=made, seconds=seconds).save(folder.path)
     accelerator.wait_for_everyone()
     return CrossValidationResult.load(folder.path)
+
+
+def _seconds(study: Study, found: Found, passed: float) -> float:
+    """How long a run took, those parts included that were done before it was stopped."""
+    trained = sum(result.seconds for results in found.values() for result in results)
+    processes = 1 if study.workers.together else study.accelerator.num_processes
+    return max(passed, trained / processes)

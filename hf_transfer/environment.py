@@ -37,6 +37,11 @@ def command() -> str:
     return scrubbed(shlex.join([*first, *sys.argv[1:]]))
 
 
+def is_main_process() -> bool:
+    """Whether this process is the first of its launch, or alone, by what launchers set."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def processor_name() -> str:
     """The processor's name and how many cores this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

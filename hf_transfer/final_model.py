@@ -1,5 +1,6 @@
 """The model to publish: trained anew on all rows, or made of the folds' models."""
 
+import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -16,14 +17,16 @@ from hf_transfer.aggregate import final_epochs
 from hf_transfer.agreement import agreement, agreement_note
 from hf_transfer.batches import Positions
 from hf_transfer.calibration import calibrate
+from hf_transfer.checkpoint import identity_of
 from hf_transfer.config import RunConfig
 from hf_transfer.ensemble import logits_of, mean_log_probabilities
 from hf_transfer.errors import RunError
+from hf_transfer.files import write_json
 from hf_transfer.folds import derive_seed
 from hf_transfer.model_folder import CALIBRATION_FILE, member_name, save_ensemble, save_trained
 from hf_transfer.models import placed
 from hf_transfer.results import FoldResult
-from hf_transfer.run_folder import weight_digests
+from hf_transfer.run_folder import CHECKPOINT, weight_digests
 from hf_transfer.schedule import freeze_for
 from hf_transfer.scoring import Logits
 from hf_transfer.soup import Tasting, average_weights, check_start, load_members, renew_statistics, taste
@@ -55,6 +58,10 @@ def make_final(
     if kind == "none":
         return {"kind": kind, "path": None, "num_epochs": None, "num_rows": None}, None
     final = _FinalModel(study, config, results)
+    before = final.made_before()
+    study.accelerator.wait_for_everyone()  # all have looked before anyone writes
+    if before is not None:
+        return before
     for rows in (final.sealed, final.test):
         if rows is not None:
             _ = rows.encoded  # by all processes: they wait for each other there
@@ -65,6 +72,7 @@ def make_final(
     record, test = {"refit": final.refit, "ensemble": final.ensemble, "soup": final.soup}[kind]()
     if final.saves:
         record["sha256"] = weight_digests(final.folder)
+        final.keep(record, test)
     return record, test
 
 
@@ -77,7 +85,38 @@ class _FinalModel:
         self.results = results
         self.done = [result for result in results if result.status == "done"]
         self.folder = study.folder.path / "model"
+        self.record_folder = study.folder.path / "final"
         self.saves = study.accelerator.is_main_process
+
+    def made_before(self) -> tuple[Record, Record | None] | None:
+        """What `keep` has kept of this very model, if its weights are still there."""
+        path = self.record_folder / "done.json"
+        if not path.is_file():
+            return None
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept["identity"] != self._identity or kept["final"]["sha256"] != weight_digests(self.folder):
+            return None
+        return kept["final"], kept["test"]
+
+    def keep(self, record: Record, test: Record | None) -> None:
+        """Write down how the model was made: from now on it is finished."""
+        self.record_folder.mkdir(exist_ok=True)
+        write_json(
+            self.record_folder / "done.json", {"identity": self._identity, "final": record, "test": test}
+        )
+        rmtree(self.record_folder / CHECKPOINT, ignore_errors=True)
+        if self.study.config.final == "soup":
+            self._drop_members()
+
+    @property
+    def _identity(self) -> str:
+        """Digest of all that decides the model and its scores."""
+        config, rows = (
+            self.study.config,
+            [part and part.data.fingerprint for part in (self.sealed, self.test)],
+        )
+        predictions = [reading["predictions"] for result in self.done for reading in result.readings]
+        return identity_of(self.study.identity(self.config), config.final, config.metrics, rows, predictions)
 
     def refit(self) -> tuple[Record, Record | None]:
         """Train on all rows; with early stopping, for the median of the folds' best epochs."""
@@ -85,7 +124,8 @@ class _FinalModel:
         config = replace(self.config, num_epochs=epochs, early_stopping=False)
         everything = np.arange(len(self.study.uids))
         seed = derive_seed(config.seed, "final")
-        fitted = self.study.fit(everything, seed, "final model", config=config)
+        checkpoints = self.study.checkpoints_in(self.record_folder, config)
+        fitted = self.study.fit(everything, seed, "final model", config=config, checkpoints=checkpoints)
         self._save(fitted)
         sealed, test = self._scores(self._logits_by(fitted))
         return self._record("refit", sealed) | self._compared(fitted), test
@@ -115,7 +155,6 @@ class _FinalModel:
             record["notes"] = [_refused(tasting), *record["notes"]]
             if self.saves:
                 print(record["notes"][0], file=sys.stderr)
-        self._drop_members()
         return record | {"soup": tasting.to_dict(), "start": start}, test
 
     def complete_members(self) -> None:
@@ -132,9 +171,12 @@ class _FinalModel:
         for unit in missing:
             rows = study.plans[unit.repeat].train(unit.fold)
             title = f"fold {unit.fold + 1} again, to keep its model"
-            fitted = study.fit(rows, unit.seed, title, config=unit.config)
+            checkpoints = study.checkpoints(unit)
+            fitted = study.fit(rows, unit.seed, title, config=unit.config, checkpoints=checkpoints)
             if study.workers.rank == 0:
                 study.keep_model(unit, fitted)
+                if checkpoints is not None:
+                    checkpoints.remove()
         study.accelerator.wait_for_everyone()
 
     @cached_property
@@ -247,9 +289,8 @@ class _FinalModel:
 
     def _drop_members(self) -> None:
         """Remove the folds' models, which are not published."""
-        if self.saves:
-            for unit, _ in self._members:
-                rmtree(self.study.folder.unit(unit.place) / "model", ignore_errors=True)
+        for unit, _ in self._members:
+            rmtree(self.study.folder.unit(unit.place) / "model", ignore_errors=True)
 
 
 def _refused(tasting: Tasting) -> str:

@@ -6,11 +6,12 @@ import torch
 
 from hf_transfer import RunConfig, SequenceClassification, open_dataset
 from hf_transfer.encoding import encode_rows
+from hf_transfer.epochs import shares, tokens_a_pass
 from hf_transfer.errors import RunError
 from hf_transfer.replay import Replay
 from hf_transfer.schedule import learning_rate_factor, plan_phases
 from hf_transfer.scoring import mean_loss, predict
-from hf_transfer.training import Job, _shares, class_weights, effective_batches, fit, tokens_a_pass
+from hf_transfer.training import Job, class_weights, effective_batches, fit
 from hf_transfer.workers import Workers, make_accelerator
 
 
@@ -55,14 +56,14 @@ def test_smaller_steps_do_not_change_the_update(reviews):
         return fit(made, ROWS)
 
     whole, parts = no_dropout(), no_dropout(per_device_batch_size=3)
-    assert len(_shares(ROWS[:8], job(reviews, per_device_batch_size=3))) == 3
+    assert len(shares(ROWS[:8], job(reviews).workers, 3)) == 3
     assert torch.allclose(weights(whole), weights(parts), atol=1e-4)
     assert not torch.allclose(weights(whole), weights(no_dropout(batch_size=16)), atol=1e-4)
 
 
 def test_cutting_batches_by_length_does_not_change_the_update(reviews, monkeypatch):
     def lengths_of_passes(by_size):
-        monkeypatch.setattr("hf_transfer.training.tokens_a_pass", lambda _: 5 if by_size else 10**6)
+        monkeypatch.setattr("hf_transfer.loop.tokens_a_pass", lambda _: 5 if by_size else 10**6)
         made = job(reviews, num_epochs=2, batch_size=16)
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             setattr(made.task.base.config, name, 0.0)

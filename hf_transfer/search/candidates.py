@@ -9,6 +9,8 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config import RunConfig
 from hf_transfer.errors import ConfigError, LayerSelectionError
 from hf_transfer.layers import Freezing, layer_groups
+from hf_transfer.layers.groups import owner
+from hf_transfer.layers.selection import is_norm
 from hf_transfer.schedule import freeze_for, output_layer
 from hf_transfer.tasks.base import Task
 
@@ -126,8 +128,15 @@ def _rates(model: nn.Module) -> tuple[float, ...]:
 
 
 def _start(model: nn.Module) -> str:
+    """The solved output layer, where what learns right below it could not undo the solution.
+
+    Layers of a head are new or were trained for something else (a pooler, say). What they put out may hardly
+    differ from row to row, so that the weights solved on it are huge: the first updates of such a layer then
+    throw the logits anywhere.
+    """
     try:
-        output_layer(model)
+        name, _ = output_layer(model)
     except LayerSelectionError:
         return "random"
-    return "probe"
+    others = [m for m in layer_groups(model)[-1].parameters if not m.startswith(f"{name}.")]
+    return "probe" if all(is_norm(owner(model, other)) for other in others) else "random"

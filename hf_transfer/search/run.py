@@ -9,13 +9,14 @@ from accelerate import Accelerator
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config import RunConfig
-from hf_transfer.cross_validation import run_study
+from hf_transfer.cross_validation import at_work, run_study
 from hf_transfer.data import LabelledData, label_rows
 from hf_transfer.errors import ConfigError
+from hf_transfer.files import write_json
 from hf_transfer.progress import progress_bar
 from hf_transfer.rank import rank_models
 from hf_transfer.rank.command import write_ranking
-from hf_transfer.results import CrossValidationResult, write_json
+from hf_transfer.results import CrossValidationResult
 from hf_transfer.run_folder import RunFolder
 from hf_transfer.sealing import seal_rows
 from hf_transfer.search.budget import Budget, OverBudget, Prices, measure
@@ -85,10 +86,12 @@ def search(
     """
     options = options or SearchOptions()
     study = open_study(task, dataset, config, accelerator)
-    if study.accelerator.is_main_process:
-        study.folder.open(config)
-    study.accelerator.wait_for_everyone()
-    candidates = propose(task, config)
+    with at_work(study.folder, config, study.accelerator):
+        return _search(study, options)
+
+
+def _search(study: Study, options: SearchOptions) -> dict[str, Any]:
+    candidates = propose(study.task, study.config)
     budget = Budget(time.monotonic(), options.max_hours)
     if options.exhaustive:
         return _exhaustive(study, candidates, budget)

@@ -15,8 +15,8 @@ import numpy as np
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.encoding import encoded_positions
 from hf_transfer.errors import RunError
+from hf_transfer.files import write_json
 from hf_transfer.folds import FoldPlan, derive_seed, plan_among
-from hf_transfer.results import write_json
 from hf_transfer.scoring import mean_loss
 from hf_transfer.search.candidates import Candidate
 from hf_transfer.study import RowNumbers, Study

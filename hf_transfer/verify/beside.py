@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.control_results import curve_part, shuffled_part
 from hf_transfer.errors import VerificationError
+from hf_transfer.files import plain
 from hf_transfer.folds import derive_seed, hash_order, nested_rows
 from hf_transfer.ledger import table_digest
-from hf_transfer.results import FoldResult, fold_result, plain
+from hf_transfer.results import FoldResult, fold_result
 from hf_transfer.run_folder import TRAIN_ROWS, fold_place, place_of
 from hf_transfer.shuffling import shuffle_labels
 from hf_transfer.verify.check import Check, column_differences, differences, judged, left_out, not_highest

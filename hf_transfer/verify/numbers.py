@@ -14,8 +14,9 @@ from hf_transfer.aggregate import (
     score_part,
 )
 from hf_transfer.config import RunConfig, differing
+from hf_transfer.files import plain
 from hf_transfer.overfitting import diagnose
-from hf_transfer.results import FoldResult, plain
+from hf_transfer.results import FoldResult
 from hf_transfer.run_folder import read_histories
 from hf_transfer.verify.check import Check, differences, judged, left_out, not_highest
 from hf_transfer.verify.readings import name_of
