@@ -96,7 +96,7 @@ class Bench:
         self._clear_store()
         for _ in range(most):
             child = self._start(f"random{number}")
-            wait, sent = self.random.uniform(0.03, 0.6) * self.seconds, self.random.choice(SIGNALS)
+            wait, sent = self.random.uniform(0.02, 0.5) * self.seconds, self.random.choice(SIGNALS)
             code = self._wait(child, wait)
             if code is None:
                 where = self.shared[0]

@@ -187,6 +187,7 @@ def _names(results: Results, title: str) -> dict[str, Any]:
         "base": tables.link(results["base_model"], "", _is_hub_model(results)),
         "data": tables.link(results["dataset"]["name"], "datasets/", _on_hub(results["dataset"])),
         "weights": repository or here,
+        "repository": repository,
         "timm": _is_timm(results),
         "timm_name": f"hf-hub:{repository}" if repository else f"local-dir:{here}",
         "published": results["final"]["kind"] != "none",

@@ -22,7 +22,7 @@ from hf_transfer.sealing import seal_rows
 from hf_transfer.study import Study
 from hf_transfer.summary import build_results
 from hf_transfer.tasks.base import Task
-from hf_transfer.workers import make_accelerator
+from hf_transfer.workers import make_accelerator, others_needed
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -70,7 +70,7 @@ def at_work(folder: RunFolder, config: RunConfig, accelerator: Accelerator) -> I
         Interrupted: If the process was asked to stop; the same call goes on where it stopped.
     """
     held = folder.held(config) if accelerator.is_main_process else nullcontext()
-    with stop_signals.handled(), held:
+    with stop_signals.handled(), others_needed(), held:
         accelerator.wait_for_everyone()
         yield
 

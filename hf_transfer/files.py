@@ -91,17 +91,21 @@ def table_bytes(table: pa.Table) -> bytes:
 
 
 @contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
+def new_folder(folder: Path, needed: int | None = None) -> Iterator[Path]:
     """Give an empty folder to write to; it takes its place when all of it is on the disk.
 
     What was at that place before is then removed. If writing fails, it stays.
+
+    Args:
+        folder: The place.
+        needed: Bytes, where that is known.
 
     Raises:
         DiskFullError: If there is no room.
     """
     beside = temporary(folder)
     shutil.rmtree(beside, ignore_errors=True)
-    with enough_disk(folder.parent):
+    with enough_disk(folder.parent, needed):
         beside.mkdir(parents=True)
         try:
             yield beside

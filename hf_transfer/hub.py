@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.config import RunConfig
-from hf_transfer.environment import is_main_process
 from hf_transfer.errors import ConfigError, DataError, HubError
 from hf_transfer.hub_client import LOG_IN, TAG, DamagedError, client, download, explained, patiently, say
 from hf_transfer.hub_files import WEIGHTS, check_card, collect, front_matter
+from hf_transfer.launcher import is_main_process
 from hf_transfer.run_folder import check_output
 from hf_transfer.scrubbing import scrubbed
 

@@ -18,7 +18,8 @@ LIGHT = [
     *("files", "lock", "interruption"),
     *("aggregate", "ledger", "verify", "agreement"),
     *("control_results", "paired", "overfitting", "compare", "pair_words", "verdicts", "report"),
-    *("scrubbing", "learning_curve", "shuffling", "palette", "size_plot", "transferability", "baselines"),
+    *("scrubbing", "launcher", "learning_curve", "shuffling", "palette", "size_plot"),
+    *("transferability", "baselines"),
 ]
 
 # From top to bottom: a module imports only from its own line or from lines below it.
@@ -65,7 +66,7 @@ ORDER = [
         *("transferability", "baselines"),
     },
     {"run_folder", "cache", "ledger"},
-    {"config", "results", "statistics", "environment", "wording", "progress", "scrubbing"},
+    {"config", "results", "statistics", "environment", "wording", "progress", "scrubbing", "launcher"},
     {"files", "lock", "interruption"},
     {"errors", "_guard", ""},
 ]
