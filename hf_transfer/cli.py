@@ -167,6 +167,9 @@ def _add_using(verbs: Any) -> None:
         choices=("f1", "balanced_accuracy"),
         help="of two classes, choose by a probability that is tuned for this on the out-of-fold rows",
     )
+    predict.add_argument(
+        "--trust_remote_code", action="store_true", help="run code that lies in the model's folder"
+    )
     card = _verb(verbs, "card", _card, "write a run's model card again")
     card.add_argument("run", metavar="RUN", help="the run's folder")
     push = _verb(verbs, "push", _push, "publish a run on the Hub; safe to repeat")
@@ -266,7 +269,14 @@ def _rank(options: argparse.Namespace) -> int:
 def _predict(options: argparse.Namespace) -> int:
     from hf_transfer.inference import predict_inputs
 
-    _show(options, predict_inputs(options.run, options.inputs, raw=options.raw, threshold=options.threshold))
+    found = predict_inputs(
+        options.run,
+        options.inputs,
+        raw=options.raw,
+        threshold=options.threshold,
+        trust_remote_code=options.trust_remote_code,
+    )
+    _show(options, found)
     return 0
 
 

@@ -7,9 +7,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, PretrainedConfig
 from transformers.utils import logging as transformers_logging
@@ -26,6 +28,11 @@ BUILTIN = {
 }
 
 
+# What configurations and weights make libraries raise that are damaged or of another model.
+_UNUSABLE = (
+    ValueError, RuntimeError, OSError, KeyError, TypeError, AttributeError, ImportError, SafetensorError,
+    UnpicklingError,
+)  # fmt: skip
 _HIGHEST_DROPOUT = 0.9  # above, a network learns next to nothing
 
 
@@ -124,10 +131,11 @@ def build_model(
             if settings.from_scratch or not base.has_weights:
                 return _random_model(base, auto_class, config)
             model = _pretrained_model(base, auto_class, config)
-    except (ValueError, RuntimeError, OSError, KeyError, ImportError) as error:
+    except _UNUSABLE as error:
         what = auto_class.__name__
         raise ModelError(
-            f"base_model={base.name!r} cannot be built as {what}: {first_line(error)}"
+            f"base_model={base.name!r} cannot be built as {what}: {first_line(error)} Give a whole "
+            "checkpoint of a model for this task."
         ) from error
     if settings.reinit_top:
         _reinitialise_top(model, base, auto_class, config, settings.reinit_top)
@@ -236,10 +244,11 @@ def _open_timm(name: str) -> BaseModel:
     if not timm.is_model(architecture):
         near = timm.list_models(f"*{architecture.split('_')[0]}*")[:5]
         raise ModelError(f"timm has no architecture {architecture!r}. Near it: {', '.join(near) or 'none'}.")
-    if file and not Path(file).is_file():
-        raise ModelError(
-            f"base_model={name!r}: no such file {Path(file).absolute()}. Give a .safetensors file."
+    if file and not (Path(file).is_file() and file.endswith(".safetensors")):
+        what = (
+            "is not of safetensors, which alone cannot run code" if Path(file).is_file() else "does not exist"
         )
+        raise ModelError(f"base_model={name!r}: {Path(file).absolute()} {what}. Give a .safetensors file.")
     from transformers.models.timm_wrapper.configuration_timm_wrapper import TimmWrapperConfig
 
     pretrained = timm.get_pretrained_cfg(architecture)
@@ -352,7 +361,9 @@ def _reinitialise_top(
 ) -> None:
     groups = layer_groups(model)
     if blocks > len(groups) - 2:
-        raise ModelError(f"reinit_top={blocks} is more than the {len(groups) - 2} blocks of {base.name!r}.")
+        raise ModelError(
+            f"reinit_top={blocks} is more than the {len(groups) - 2} blocks of {base.name!r}. Lower it."
+        )
     with quiet():
         fresh = _random_model(base, auto_class, config).state_dict()
     names = {name for group in groups[-1 - blocks : -1] for name in (*group.parameters, *group.buffers)}
@@ -388,7 +399,9 @@ def _check_path(name: str, location: str) -> None:
 
 def _unreachable(name: str, location: str, error: BaseException) -> str:
     if Path(location).is_dir():
-        return f"base_model={name!r}: its configuration is not usable: {first_line(error)}"
+        return (
+            f"base_model={name!r}: its configuration is not usable: {first_line(error)} Save the model again."
+        )
     return (
         f"base_model={name!r} is neither a local folder nor reachable on the Hub (no such model, no access, "
         f"or no network): {first_line(error)} {_advice()}"

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.palette import BLUE, ORANGE, empty_axes
+from hf_transfer.reading import place_inside
 from hf_transfer.run_folder import read_histories
 from hf_transfer.size_plot import size_curve
 from hf_transfer.tables import metric_name, setting, shown_metrics, varying_settings
@@ -51,7 +52,7 @@ def save_plots(run: Path, results: dict[str, Any]) -> list[str]:
         "confusion": confusion_matrix(results["confusion"], results["label_names"])
         if results["confusion"]
         else None,
-        "learning": learning_curves(read_histories(run / results["folds_path"])),
+        "learning": learning_curves(read_histories(place_inside(run, results["folds_path"]))),
         "grid": grid_scores(results),
         "reliability": reliability_diagram(results["calibration"]) if results.get("calibration") else None,
         "learning_curve": size_curve(results),

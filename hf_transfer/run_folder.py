@@ -13,6 +13,7 @@ import pyarrow as pa
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config import RunConfig, differing
 from hf_transfer.errors import ConfigError
+from hf_transfer.reading import read_json_lines
 from hf_transfer.results import FoldResult, fold_result, write_bytes, write_json, write_table
 
 # What a run leaves behind. README.md stays on --overwrite: a person may have written in it.
@@ -158,8 +159,5 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 def read_histories(folder: Path) -> dict[str, list[dict[str, Any]]]:
     """Read each fold's epochs, by the fold's name; folds without any are left out."""
     paths = sorted(folder.glob("*/history.jsonl"))
-    histories = {
-        path.parent.name: [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
-        for path in paths
-    }
+    histories = {path.parent.name: read_json_lines(path) for path in paths}
     return {name: epochs for name, epochs in histories.items() if epochs}

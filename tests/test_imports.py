@@ -67,7 +67,7 @@ ORDER = [
         "environment",
         "wording",
         "progress",
-        "scrubbing",
+        *("scrubbing", "parsing", "reading", "shape"),
         "_guard",
         "",
     },

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config import RunConfig
-from hf_transfer.cross_validation import run_study
+from hf_transfer.cross_validation import check_study, run_study
 from hf_transfer.data import LabelledData, label_rows
 from hf_transfer.errors import ConfigError
 from hf_transfer.progress import progress_bar
@@ -85,6 +85,7 @@ def search(
     """
     options = options or SearchOptions()
     study = open_study(task, dataset, config, accelerator)
+    check_study(study)
     if study.accelerator.is_main_process:
         study.folder.open(config)
     study.accelerator.wait_for_everyone()
