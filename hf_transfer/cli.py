@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from hf_transfer import __version__, _guard  # noqa: F401
 from hf_transfer.errors import ConfigError, TransferError
 from hf_transfer.scrubbing import scrubbed, scrubbed_traceback, show_uncaught
+from hf_transfer.wording import visible
 
 Handler = Callable[[argparse.Namespace], int]
 
@@ -42,8 +43,8 @@ def _guarded(run: Callable[[], int], *, debug: bool) -> int:
         return run()
     except TransferError as error:
         if debug:
-            print(scrubbed_traceback(error), file=sys.stderr, end="")
-        print(scrubbed(f"{type(error).__name__}: {error}"), file=sys.stderr)
+            print(visible(scrubbed_traceback(error)), file=sys.stderr, end="")
+        print(visible(scrubbed(f"{type(error).__name__}: {error}")), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("Interrupted. The same command goes on where it stopped.", file=sys.stderr)
@@ -339,4 +340,4 @@ def _doctor(options: argparse.Namespace) -> int:
 def _show(options: argparse.Namespace, found: tuple[Any, str]) -> None:
     """Print a result for a program or for a person."""
     value, text = found
-    print(json.dumps(value, ensure_ascii=False, allow_nan=False) if options.json else text)
+    print(visible(json.dumps(value, ensure_ascii=False, allow_nan=False) if options.json else text))

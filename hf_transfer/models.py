@@ -68,9 +68,11 @@ class BaseModel:
             try:
                 return loader.from_pretrained(self.location, **_hub_options(self), **options)
             except (OSError, ValueError, KeyError, TypeError) as error:
+                what = loader.__name__.removeprefix("Auto")
+                reason = _why(error) if "custom code" in str(error) else first_line(error)
                 raise ModelError(
-                    f"base_model={self.name!r} has no usable {loader.__name__.removeprefix('Auto')}: "
-                    f"{first_line(error)} Save it into the model's folder, or take a model for this task."
+                    f"base_model={self.name!r} has no usable {what}: {reason} Save it into the model's "
+                    "folder, or take a model for this task."
                 ) from error
 
 
@@ -100,6 +102,7 @@ def open_base_model(settings: RunConfig) -> BaseModel:
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelError(_unreachable(name, location, error)) from error
+    _refuse_kernels(name, config)
     folder = Path(location)
     return BaseModel(
         name=name,
@@ -109,6 +112,17 @@ def open_base_model(settings: RunConfig) -> BaseModel:
         trust_remote_code=settings.trust_remote_code,
         has_weights=not local or any(folder.glob("*.safetensors")) or any(folder.glob("pytorch_model*.bin")),
     )
+
+
+def _refuse_kernels(name: str, config: PretrainedConfig) -> None:
+    """Stop at a configuration that names code of the Hub as its attention."""
+    values = {"_attn_implementation": config._attn_implementation} | config.to_dict()
+    for key, value in values.items():
+        if key.endswith(("attn_implementation", "experts_implementation")) and "/" in str(value):
+            raise ModelError(
+                f"base_model={name!r} asks in its config.json for {key}={value!r}, which is code of the Hub. "
+                "Take that line out of config.json; the kit runs the attention of PyTorch."
+            )
 
 
 def build_model(
@@ -133,13 +147,25 @@ def build_model(
             model = _pretrained_model(base, auto_class, config)
     except _UNUSABLE as error:
         what = auto_class.__name__
-        raise ModelError(
-            f"base_model={base.name!r} cannot be built as {what}: {first_line(error)} Give a whole "
-            "checkpoint of a model for this task."
-        ) from error
+        raise ModelError(f"base_model={base.name!r} cannot be built as {what}: {_why(error)}") from error
     if settings.reinit_top:
         _reinitialise_top(model, base, auto_class, config, settings.reinit_top)
     return model
+
+
+def _why(error: BaseException) -> str:
+    """The reason that a library gives, and what to do; some of them advise to run foreign code."""
+    if isinstance(error, UnpicklingError):
+        return (
+            "its weights are a pickle of more than numbers, which would run code when it is loaded. Take a "
+            "model with .safetensors weights."
+        )
+    if "custom code" in str(error) or "trust_remote_code" in str(error):
+        return (
+            "it comes with Python code of its own, which is not run unless you say so. Read it, and then add "
+            "--trust_remote_code; or take another model."
+        )
+    return f"{first_line(error)} Give a whole checkpoint of a model for this task."
 
 
 def bare_model(settings: RunConfig) -> nn.Module:
@@ -398,6 +424,8 @@ def _check_path(name: str, location: str) -> None:
 
 
 def _unreachable(name: str, location: str, error: BaseException) -> str:
+    if "custom code" in str(error):
+        return f"base_model={name!r}: {_why(error)}"
     if Path(location).is_dir():
         return (
             f"base_model={name!r}: its configuration is not usable: {first_line(error)} Save the model again."

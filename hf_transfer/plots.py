@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.palette import BLUE, ORANGE, empty_axes
+from hf_transfer.palette import BLUE, ORANGE, empty_axes, plain_texts
 from hf_transfer.reading import place_inside
 from hf_transfer.run_folder import read_histories
 from hf_transfer.size_plot import size_curve
@@ -70,6 +70,7 @@ def save_plots(run: Path, results: dict[str, Any]) -> list[str]:
 def save(figure: Figure, path: Path) -> None:
     """Write a PNG whole or not at all, with the same bytes for the same picture."""
     part = path.with_name(f".{path.name}.part")
+    plain_texts(figure)
     figure.savefig(
         part, format="png", dpi=140, bbox_inches="tight", pad_inches=0.08, metadata={"Software": None}
     )

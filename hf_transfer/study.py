@@ -48,6 +48,7 @@ from hf_transfer.scoring import Logits, predict
 from hf_transfer.tasks.base import Task
 from hf_transfer.tracking import FoldTracker
 from hf_transfer.training import Fitted, Job, fit
+from hf_transfer.wording import visible
 from hf_transfer.workers import Workers, fold_parallel
 
 if TYPE_CHECKING:
@@ -453,4 +454,5 @@ class Study:
         repeat = f"repeat {unit.repeat + 1}, " if self.config.num_repeats > 1 else ""
         inside, _, _ = unit.place.rpartition("/")  # of a grid or a control run
         among = f"{inside}, " if inside else ""
-        print(f"{among}{repeat}fold {unit.fold + 1}: {found} ({result.seconds:.1f} s)", file=sys.stderr)
+        said = f"{among}{repeat}fold {unit.fold + 1}: {found} ({result.seconds:.1f} s)"
+        print(visible(said), file=sys.stderr)

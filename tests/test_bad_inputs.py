@@ -7,6 +7,7 @@ and the output folder stays as it was.
 import io
 import json
 import os
+import pickle
 import re
 import shutil
 import struct
@@ -24,6 +25,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, DatasetInfo, Features, Va
 from fake_run import Shape, make_run
 from PIL import Image
 
+import hf_transfer
 from hf_transfer.cli import main
 
 # scikit-learn's words on the made-up runs' few rows
@@ -127,6 +129,19 @@ def picture_folder(**odd: bytes) -> Make:
     return make
 
 
+def link(name: str, to: str = "secret/0.png") -> Make:
+    """Class folders of pictures, if there are none yet, with a link to what lies beside them."""
+
+    def make(folder: Path) -> None:
+        if not (folder / "pics").exists():
+            picture_folder()(folder)
+        (folder / "secret").mkdir()
+        (folder / "secret" / "0.png").write_bytes(png())
+        (folder / name).symlink_to(folder / to)
+
+    return make
+
+
 def metadata(*names: str) -> Make:
     """A folder of pictures whose classes a file tells, with some names in it."""
 
@@ -165,6 +180,30 @@ def finished(name: str = "run", **changes: Any) -> Make:
     return make
 
 
+CODE = "open('pwned', 'w')"  # what foreign code would do
+
+
+def small_model(**changes: Any) -> Make:
+    """The built-in text model as a folder, with other values in its config.json."""
+
+    def make(folder: Path) -> None:
+        shutil.copytree(Path(hf_transfer.__file__).parent / "builtin" / "tiny-bert", folder / "bert")
+        path = folder / "bert" / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+    return make
+
+
+class Poison:
+    def __reduce__(self) -> Any:
+        return exec, (CODE,)
+
+
+def poisoned(folder: Path) -> None:
+    small_model()(folder)
+    (folder / "bert" / "pytorch_model.bin").write_bytes(pickle.dumps({"bert": Poison()}, protocol=2))
+
+
 def words(*tags: list[Any]) -> Make:
     return lines("a.jsonl", *({"tokens": ["Ann", "saw", "Rome"], "ner_tags": row} for row in tags))
 
@@ -180,6 +219,11 @@ DATA_FILES = [
         "builtin:digits_5to9 holds image rows, not text; for text take builtin:reviews"),
     Bad("a format that is not read", file("a.xlsx", "PK"), TEXT.format("a.xlsx"), DATA,
         r"a.xlsx is not of a format that is read; allowed are .csv, .json"),
+    Bad("a zip file", file("a.zip", "PK"), TEXT.format("a.zip"), DATA,
+        "a.zip is not of a format that is read"),
+    Bad("a text of millions of letters", file("a.csv", "text,label\nshort,a\n" + "x" * 5_000_001 + ",b\n"),
+        TEXT.format("a.csv"), DATA,
+        "1 row with more than 5,000,000 characters in column 'text': row 1 .*Cut such texts"),
     Bad("an empty file", file("a.csv", ""), TEXT.format("a.csv"), DATA, "a.csv holds no rows. Give a file"),
     Bad("a header alone", file("a.csv", "text,label\n"), TEXT.format("a.csv"), DATA, "a.csv holds no rows"),
     Bad("an empty folder", lambda folder: (folder / "data").mkdir(), TEXT.format("./data"), DATA,
@@ -346,8 +390,16 @@ IMAGES = [
         "The path '/etc/passwd' leaves the folder pics"),
     Bad("metadata with a web address", metadata("https://example.com/x.png"), PICTURES.format("./pics"), DATA,
         "'https://example.com/x.png' is a web address; download the pictures"),
+    Bad("metadata with a zero byte", metadata("a\x00.png"), PICTURES.format("./pics"), DATA,
+        r"The path 'a.x00.png' has a zero byte, as no file's name has. Mend the file of names"),
     Bad("a CSV path that leaves its folder", file("a.csv", "image,label\n../x.png,a\ny.png,b\n"),
         PICTURES.format("a.csv"), DATA, "The path '../x.png' leaves the folder"),
+    Bad("a picture that is a link to elsewhere", link("pics/a/9.png"), PICTURES.format("./pics"), DATA,
+        "a/9.png in pics is a link to .*/secret/0.png, which is outside. Copy the files there"),
+    Bad("metadata that names a link", both(metadata("9.png"), link("pics/9.png")), PICTURES.format("./pics"),
+        DATA, "9.png in pics is a link to .*/secret/0.png, which is outside"),
+    Bad("a class that is a link to elsewhere", link("pics/c", to="secret"), PICTURES.format("./pics"), DATA,
+        "c/0.png in pics is a link to .*/secret/0.png, which is outside"),
     Bad("pixels between 0 and 1",
         lines("a.jsonl", *({"pixels": [[0.5, 0.1], [0.2, 0.3]], "label": x} for x in "ab")),
         PICTURES.format("a.jsonl"), DATA,
@@ -395,6 +447,21 @@ MODELS = [
         "base_model='builtin:digits-resnet' has no usable Tokenizer: .*or take a model for this task"),
     Bad("a text model for pictures", nothing, READY_PICTURES + " --base_model builtin:tiny-bert", SETTINGS,
         "base_model='builtin:tiny-bert' has no usable ImageProcessor: .*or take a model for this task"),
+    Bad("a model called like a command", nothing, f"{MODEL} ;touch${{IFS}}pwned", SETTINGS,
+        "base_model=';touch.*' is neither a local folder nor reachable on the Hub"),
+    Bad("weights that run code", poisoned, f"{MODEL} ./bert", SETTINGS,
+        "its weights are a pickle of more than numbers.*Take a model with .safetensors"),
+    Bad("weights that are damaged",
+        both(small_model(), file("bert/model.safetensors", b"\x10" + bytes(7) + b"{")),
+        f"{MODEL} ./bert", SETTINGS, "cannot be built as .*header.*Give a whole checkpoint"),
+    Bad("a model with code of its own",
+        both(small_model(model_type="mine", auto_map={"AutoConfig": "mine.Config"}),
+        file("bert/mine.py", CODE)),
+        f"{MODEL} ./bert", SETTINGS,
+        "it comes with Python code of its own, which is not run.*add --trust_remote_code"),
+    Bad("a model with attention from the Hub", small_model(attn_implementation="kernels-community/flash"),
+        f"{MODEL} ./bert", SETTINGS,
+        "asks in its config.json for .*kernels-community/flash.*Take that line out"),
     Bad("no such timm architecture", nothing, READY_PICTURES + " --base_model timm:resnett18", SETTINGS,
         "timm has no architecture 'resnett18'. Near it"),
     Bad("no such timm weights", nothing, READY_PICTURES + " --base_model timm:resnet18@x.safetensors",

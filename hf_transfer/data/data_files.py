@@ -26,7 +26,7 @@ SPLITS = {
 _UTF8 = re.compile(r"[^\x00\ud800-\udfff]*")  # without zero bytes and halves of letters
 _MAX_BYTES = 2**31  # in memory that any Parquet file may take
 _MAX_SWELLING = 100  # times its own size that a larger one may take; few real columns shrink by so much
-_ROWS_AT_ONCE = 1024
+_ROWS_AT_ONCE = 256
 _WORDS = re.compile(r"[a-z]+")
 
 

@@ -10,13 +10,14 @@ from datasets import Array2D, Array3D, Dataset, Features, Image, LargeList, List
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.config import Kind
-from hf_transfer.data.image_folder import local_path
+from hf_transfer.data.image_folder import local_path, refuse_links
 from hf_transfer.data.labels import refuse_rows
 from hf_transfer.data.pictures import encode_pixels
 from hf_transfer.errors import DataError
 
 _TEXT = ("string", "large_string")
 _LISTS = (List, LargeList)
+MAX_CHARACTERS = 5_000_000  # of a text: several thick books, where models read some pages
 
 
 def standard_inputs(dataset: Dataset, column: str, kind: Kind, *, folder: Path | None) -> Dataset:
@@ -56,6 +57,8 @@ def _texts(dataset: Dataset, column: str) -> Dataset:
             "of texts."
         )
     values = ["" if text is None else text for text in dataset[column][:]]
+    long = [row for row, text in enumerate(values) if len(text) > MAX_CHARACTERS]
+    refuse_rows(long, f"with more than {MAX_CHARACTERS:,} characters in column {column!r}", "Cut such texts.")
     return Dataset.from_dict({"input": values}, Features({"input": Value("string")}))
 
 
@@ -115,7 +118,9 @@ def _at(path: str | None, folder: Path | None, row: int) -> dict[str, Any] | Non
     if path is None:
         return None  # the scan tells of it, as of all pictures that cannot be read
     if folder is not None:
-        path = str(local_path(path, folder))
+        place = local_path(path, folder)
+        refuse_links([place], folder)
+        path = str(place)
     elif "://" in path:
         raise DataError(f"Row {row} holds the web address {path!r}; download the pictures first.")
     return {"bytes": None, "path": path}
