@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO := --base_model builtin:digits-resnet --dataset builtin:digits_5to9 --max_rows 100 --num_epochs 5 \
         --batch_size 16 --overwrite
 
-.PHONY: demo test test-all check bench fuzz clean
+.PHONY: demo test test-all check bench bench-faults fuzz clean
 
 # Digits 5 to 9 with a backbone that has only ever seen 0 to 4, in three ways under the same folds.
 demo: $(VENV)/.installed
@@ -28,6 +28,10 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# Kills runs at random and at named points, and goes on with them: about half an hour.
+bench-faults: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/faults.py
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/against_trainer.py

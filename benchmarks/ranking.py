@@ -26,8 +26,8 @@ import torch
 from report import machine, table, versions
 
 from hf_transfer import RunConfig, cross_validate, open_dataset
+from hf_transfer.files import write_json
 from hf_transfer.rank import rank_models
-from hf_transfer.results import write_json
 from hf_transfer.tasks import task_of_kind
 from hf_transfer.transferability import weighted_tau
 

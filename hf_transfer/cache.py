@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.results import write_json
+from hf_transfer.files import sync, write_json
 
 _QUIET = 3600.0  # seconds: rows are encoded in blocks of seconds, so a file this old has no writer
 
@@ -109,10 +109,10 @@ class StoreFolder:
 
     def finish(self, part: Path, key: str, about: Mapping[str, Any]) -> None:
         """Give a written store its name: from now on it is whole."""
-        with part.open("rb") as stream:
-            os.fsync(stream.fileno())
+        sync(part)
         write_json(self.path / f"{key}.json", dict(about) | {"created": time.time()})
         part.replace(self.file(key))
+        sync(self.path)
 
     def used(self, key: str) -> None:
         """Remember that a store was used now: the one unused for longest goes first."""

@@ -11,6 +11,7 @@ from typing import Any
 from hf_transfer import _guard, tables  # noqa: F401
 from hf_transfer.card_merge import KIT, Header, join_card, merge_card, read_card, with_record
 from hf_transfer.errors import ConfigError
+from hf_transfer.files import write_bytes
 from hf_transfer.reading import damage_told
 from hf_transfer.resources import card_template
 from hf_transfer.results import open_results, refuse_misfits
@@ -44,9 +45,7 @@ def write_card(run: str | Path) -> Path:
     text = card_text(run, results, title, lambda: save_plots(run, results))
     if old is not None:
         text = merge_card(old, text)
-    part = path.with_name(".README.md.part")
-    part.write_bytes(text.encode("utf-8", "backslashreplace"))
-    part.replace(path)
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
     return path
 
 
@@ -184,6 +183,7 @@ def _names(results: Results, title: str) -> dict[str, Any]:
         "base": tables.link(results["base_model"], "", _is_hub_model(results)),
         "data": tables.link(results["dataset"]["name"], "datasets/", _on_hub(results["dataset"])),
         "weights": repository or here,
+        "repository": repository,
         "timm": _is_timm(results),
         "timm_name": f"hf-hub:{repository}" if repository else f"local-dir:{here}",
         "published": results["final"]["kind"] != "none",

@@ -6,11 +6,13 @@ import os
 import runpy
 import sys
 from collections.abc import Callable, Sequence
+from types import TracebackType
 from typing import Any, NoReturn
 
 from hf_transfer import __version__, _guard  # noqa: F401
 from hf_transfer.errors import ConfigError, TransferError
-from hf_transfer.scrubbing import scrubbed, scrubbed_traceback, show_uncaught
+from hf_transfer.launcher import is_main_process, tell_launcher
+from hf_transfer.scrubbing import scrubbed, scrubbed_traceback
 from hf_transfer.wording import visible
 
 Handler = Callable[[argparse.Namespace], int]
@@ -32,7 +34,8 @@ def run_recipe(recipe: Callable[[], Any]) -> NoReturn:
 
     def run() -> int:
         result = recipe()
-        return 4 if getattr(result, "failed", ()) else 0
+        # A launcher ends all processes when one ends badly, and the main one may still be publishing.
+        return 4 if getattr(result, "failed", ()) and is_main_process() else 0
 
     sys.excepthook = show_uncaught
     sys.exit(_guarded(run, debug="--debug" in sys.argv))
@@ -44,14 +47,26 @@ def _guarded(run: Callable[[], int], *, debug: bool) -> int:
     except TransferError as error:
         if debug:
             print(visible(scrubbed_traceback(error)), file=sys.stderr, end="")
-        print(visible(scrubbed(f"{type(error).__name__}: {error}")), file=sys.stderr)
+        reason = visible(scrubbed(f"{type(error).__name__}: {error}"))
+        print(reason, file=sys.stderr)
+        tell_launcher(reason, reason)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("Interrupted. The same command goes on where it stopped.", file=sys.stderr)
-        return _INTERRUPTED
+    except KeyboardInterrupt as stopped:
+        print(
+            f"Stopped by {str(stopped) or 'SIGINT'}. The same command goes on where it stopped.",
+            file=sys.stderr,
+        )
+        return getattr(stopped, "exit_code", _INTERRUPTED)
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def show_uncaught(_kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
+    """Print what nobody has caught, without tokens; takes the place of `sys.excepthook`."""
+    text = scrubbed_traceback(error)
+    print(text, file=sys.stderr, end="")
+    tell_launcher(scrubbed(f"{type(error).__name__}: {error}"), text)
 
 
 def _run_verb(words: list[str]) -> int:

@@ -10,10 +10,11 @@ import pyarrow as pa
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError
+from hf_transfer.files import plain
 from hf_transfer.pair_words import sentence
 from hf_transfer.paired import Pair, adjusted, pair_folds
 from hf_transfer.reading import damage_told, read_table
-from hf_transfer.results import plain, read_results
+from hf_transfer.results import read_results
 from hf_transfer.scorers import Floats, Scorer, sampling_units, scorer_of
 from hf_transfer.statistics import bootstrap_interval, mcnemar
 from hf_transfer.tables import aligned, conservative, duration, interval, plus_minus, two_intervals

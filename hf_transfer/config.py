@@ -16,6 +16,7 @@ import yaml
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.errors import ConfigError
+from hf_transfer.files import write_bytes
 from hf_transfer.parsing import parse_yaml
 from hf_transfer.scrubbing import holds_secret
 
@@ -105,7 +106,7 @@ class RunConfig:
 
     from_scratch: bool = setting(False, "Same architecture, random weights: the control arm.")
     trainable: str = setting(
-        "all", "What learns: all, head, last:N, last:50%, from:NAME, globs; +norm and +bias add to it."
+        "all", "What learns: all, head, last:N, last:50%, from:NAME, globs; +norm, +bias and +lora add to it."
     )
     trainables: tuple[str, ...] = setting(
         (), "Several choices of what learns, comma-separated, combined with each learning rate."
@@ -217,6 +218,18 @@ class RunConfig:
 
     output_dir: str = setting("runs/run", "Folder of the run.", scored=False)
     overwrite: bool = setting(False, "Replace another run in the output folder.", scored=False)
+    resume: bool = setting(
+        True,
+        "Go on with what the output folder holds of the same run.",
+        aliases=("resume_from_checkpoint",),
+        scored=False,
+    )
+    checkpoint_minutes: float | None = setting(
+        5.0,
+        "Most minutes of a fold's training to lose when the run is killed; none keeps no checkpoints.",
+        aliases=("save_minutes",),
+        scored=False,
+    )
     final: str = setting(
         "refit",
         "What to publish: a model of all rows, the folds' models together, their mean weights, or none.",
@@ -263,7 +276,7 @@ class RunConfig:
             "num_folds": 2, "num_repeats": 1, "num_epochs": 1, "batch_size": 1, "per_device_batch_size": 1,
             "max_rows": 2, "max_length": 3, "patience": 1, "num_threads": 1, "gap": 0, "reinit_top": 0,
             "weight_decay": 0, "warmup": 0, "max_grad_norm": 0, "label_smoothing": 0, "cached_views": 0,
-            "cache_gb": 0, "shuffled_labels": 0,
+            "cache_gb": 0, "shuffled_labels": 0, "checkpoint_minutes": 0,
         }  # fmt: skip
         problems = [
             f"{name}={value!r} is too small; use {low} or more."
@@ -321,6 +334,11 @@ class RunConfig:
             problems.append(
                 "final='soup' needs sealed rows to show that the mean of the weights is a good model; "
                 "add sealed=0.1."
+            )
+        if self.final == "soup" and any("+lora" in spec for spec in (self.trainable, *self.trainables)):
+            problems.append(
+                "final='soup' averages weights, and +lora publishes adapters added into them; use "
+                "final='refit' or 'ensemble'."
             )
         if self.final in {"ensemble", "soup"} and self.scheme == "walk-forward":
             problems.append(
@@ -423,7 +441,7 @@ class RunConfig:
 
     def save(self, path: str | Path) -> None:
         """Write all settings as YAML."""
-        Path(path).write_text(yaml.safe_dump(self.to_dict(), sort_keys=False), encoding="utf-8")
+        write_bytes(Path(path), yaml.safe_dump(self.to_dict(), sort_keys=False).encode())
 
 
 def differing(configs: Sequence[RunConfig]) -> list[str]:

@@ -1,25 +1,29 @@
 """Score a configuration on a task by cross-validation, and train the model to publish."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from accelerate import Accelerator
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.aggregate import Found
 from hf_transfer.config import RunConfig
 from hf_transfer.controls import run_controls
 from hf_transfer.data import LabelledData, label_rows
+from hf_transfer.files import write_table
 from hf_transfer.final_model import make_final
+from hf_transfer.interruption import stop_signals
 from hf_transfer.metrics import hub_metric
-from hf_transfer.results import CrossValidationResult, write_table
-from hf_transfer.run_folder import RunFolder, check_output
+from hf_transfer.results import CrossValidationResult
+from hf_transfer.run_folder import RunFolder
 from hf_transfer.schedule import freeze_for
 from hf_transfer.sealing import seal_rows
 from hf_transfer.study import Study
 from hf_transfer.summary import build_results
 from hf_transfer.tasks.base import Task
-from hf_transfer.workers import make_accelerator
+from hf_transfer.workers import make_accelerator, others_needed
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -55,27 +59,39 @@ def cross_validate(
     folder = RunFolder(config.output_dir)
     study = Study(task, seal_rows(task, data, config), config, accelerator, folder, tuple(grid))
     check_study(study)
-    if accelerator.is_main_process:
-        folder.open(config)
-    accelerator.wait_for_everyone()
-    return run_study(study, began)
+    with at_work(folder, config, accelerator):
+        return run_study(study, began)
+
+
+@contextmanager
+def at_work(folder: RunFolder, config: RunConfig, accelerator: Accelerator) -> Iterator[None]:
+    """Have a run's folder to oneself, and stop at the next step when asked to; all processes enter this.
+
+    Raises:
+        ConfigError: If another run is at work in the folder, or it holds something else.
+        Interrupted: If the process was asked to stop; the same call goes on where it stopped.
+    """
+    held = folder.held(config) if accelerator.is_main_process else nullcontext()
+    with stop_signals.handled(), others_needed(), held:
+        accelerator.wait_for_everyone()
+        yield
 
 
 def check_study(study: Study) -> None:
     """See that folds, base model, metrics and each choice of layers can be had; nothing is written.
 
     Raises:
-        ConfigError: If the output folder holds something else, or the model or a choice of layers is wrong.
+        ConfigError: If the model cannot be had, or a choice of layers is wrong.
         DataError: If the rows cannot be split as asked.
         HubError: If a metric of the Hub cannot be had.
     """
-    check_output(study.config)
     _ = study.plans
     study.task.encode(study.data.rows[:1], [0])
     for name in study.config.metrics:
         hub_metric(name)
+    model = study.task.build_model()
     for config in study.grid:
-        freeze_for(study.task.build_model(), config)
+        freeze_for(model, config)
 
 
 def run_study(study: Study, began: float) -> CrossValidationResult:
@@ -90,8 +106,15 @@ def run_study(study: Study, began: float) -> CrossValidationResult:
     controls = run_controls(study, best, found[best])
     final, test = make_final(study, best, found[best])
     if accelerator.is_main_process:
-        seconds = time.monotonic() - began
         made = {"final": final, "test": test, **controls}
+        seconds = _seconds(study, found, time.monotonic() - began)
         build_results(study, found, best, made=made, seconds=seconds).save(folder.path)
     accelerator.wait_for_everyone()
     return CrossValidationResult.load(folder.path)
+
+
+def _seconds(study: Study, found: Found, passed: float) -> float:
+    """How long a run took, those parts included that were done before it was stopped."""
+    trained = sum(result.seconds for results in found.values() for result in results)
+    processes = 1 if study.workers.together else study.accelerator.num_processes
+    return max(passed, trained / processes)

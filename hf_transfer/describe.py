@@ -61,7 +61,7 @@ def describe_data(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     task = task_of_kind(data.kind)(config, data.label_names)
     data = seal_rows(task, data, config)
     plan = plan_folds(
-        list(data.rows["row_id"]),
+        data.rows["row_id"][:],
         config.num_folds,
         seed=config.seed,
         columns=fold_columns(task, data, config),

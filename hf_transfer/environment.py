@@ -13,7 +13,7 @@ from hf_transfer.scrubbing import scrubbed
 
 PACKAGES = (
     "torch", "transformers", "datasets", "evaluate", "accelerate", "huggingface_hub", "timm", "torchvision",
-    "tokenizers", "scikit-learn", "seqeval", "numpy",
+    "tokenizers", "scikit-learn", "seqeval", "numpy", "peft",
 )  # fmt: skip
 
 

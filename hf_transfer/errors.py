@@ -8,6 +8,7 @@ TransferError                 exit code
 │   ├── FoldError             3   the rows cannot be split as asked
 │   └── VerificationError     3   what a run says does not follow from what it holds
 ├── RunError                  4   some folds failed; the rest is kept and reported
+├── DiskFullError             4   there is no room left; what was finished is kept
 └── HubError                  5   nothing was published, nothing was lost
 """
 
@@ -48,6 +49,12 @@ class VerificationError(DataError):
 
 class RunError(TransferError, RuntimeError):
     """Some folds failed; the others are kept and reported."""
+
+    exit_code = 4
+
+
+class DiskFullError(TransferError, OSError):
+    """There is no room left where something was to be written; what was finished is kept."""
 
     exit_code = 4
 

@@ -1,12 +1,13 @@
 """The model to publish: trained anew on all rows, or made of the folds' models."""
 
+import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from shutil import rmtree
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -16,14 +17,16 @@ from hf_transfer.aggregate import final_epochs
 from hf_transfer.agreement import agreement, agreement_note
 from hf_transfer.batches import Positions
 from hf_transfer.calibration import calibrate
+from hf_transfer.checkpoint import identity_of
 from hf_transfer.config import RunConfig
 from hf_transfer.ensemble import logits_of, mean_log_probabilities
 from hf_transfer.errors import RunError
+from hf_transfer.files import write_json
 from hf_transfer.folds import derive_seed
 from hf_transfer.model_folder import CALIBRATION_FILE, member_name, save_ensemble, save_trained
 from hf_transfer.models import placed
 from hf_transfer.results import FoldResult
-from hf_transfer.run_folder import weight_digests
+from hf_transfer.run_folder import CHECKPOINT, weight_digests
 from hf_transfer.schedule import freeze_for
 from hf_transfer.scoring import Logits
 from hf_transfer.soup import Tasting, average_weights, check_start, load_members, renew_statistics, taste
@@ -55,6 +58,10 @@ def make_final(
     if kind == "none":
         return {"kind": kind, "path": None, "num_epochs": None, "num_rows": None}, None
     final = _FinalModel(study, config, results)
+    before = final.made_before()
+    study.accelerator.wait_for_everyone()  # all have looked before anyone writes
+    if before is not None:
+        return before
     for rows in (final.sealed, final.test):
         if rows is not None:
             _ = rows.encoded  # by all processes: they wait for each other there
@@ -65,6 +72,7 @@ def make_final(
     record, test = {"refit": final.refit, "ensemble": final.ensemble, "soup": final.soup}[kind]()
     if final.saves:
         record["sha256"] = weight_digests(final.folder)
+        final.keep(record, test)
     return record, test
 
 
@@ -77,7 +85,38 @@ class _FinalModel:
         self.results = results
         self.done = [result for result in results if result.status == "done"]
         self.folder = study.folder.path / "model"
+        self.record_folder = study.folder.path / "final"
         self.saves = study.accelerator.is_main_process
+
+    def made_before(self) -> tuple[Record, Record | None] | None:
+        """What `keep` has kept of this very model, if its weights are still there."""
+        path = self.record_folder / "done.json"
+        if not path.is_file():
+            return None
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept["identity"] != self._identity or kept["final"]["sha256"] != weight_digests(self.folder):
+            return None
+        return kept["final"], kept["test"]
+
+    def keep(self, record: Record, test: Record | None) -> None:
+        """Write down how the model was made: from now on it is finished."""
+        self.record_folder.mkdir(exist_ok=True)
+        write_json(
+            self.record_folder / "done.json", {"identity": self._identity, "final": record, "test": test}
+        )
+        rmtree(self.record_folder / CHECKPOINT, ignore_errors=True)
+        if self.study.config.final == "soup":
+            self._drop_members()
+
+    @property
+    def _identity(self) -> str:
+        """Digest of all that decides the model and its scores."""
+        config, rows = (
+            self.study.config,
+            [part and part.data.fingerprint for part in (self.sealed, self.test)],
+        )
+        predictions = [reading["predictions"] for result in self.done for reading in result.readings]
+        return identity_of(self.study.identity(self.config), config.final, config.metrics, rows, predictions)
 
     def refit(self) -> tuple[Record, Record | None]:
         """Train on all rows; with early stopping, for the median of the folds' best epochs."""
@@ -85,7 +124,8 @@ class _FinalModel:
         config = replace(self.config, num_epochs=epochs, early_stopping=False)
         everything = np.arange(len(self.study.uids))
         seed = derive_seed(config.seed, "final")
-        fitted = self.study.fit(everything, seed, "final model", config=config)
+        checkpoints = self.study.checkpoints_in(self.record_folder, config)
+        fitted = self.study.fit(everything, seed, "final model", config=config, checkpoints=checkpoints)
         self._save(fitted)
         sealed, test = self._scores(self._logits_by(fitted))
         return self._record("refit", sealed) | self._compared(fitted), test
@@ -103,11 +143,11 @@ class _FinalModel:
         start = {"seed": shared_seed(self.config), "hash": check_start(self._scored_members)}
         fitted = self._stirred()
         logits = self._logits_by(fitted)
-        sealed = self._score(self.sealed, logits)
+        sealed = self._score("sealed", logits)
         tasting = self._taste(sealed)
         if tasting.accepted:
             self._save(fitted)
-            test = self._score(self.test, logits)
+            test = self._score("test", logits)
             members = [member_name(unit.repeat, unit.fold) for unit, _ in self._members]
             record = self._record("soup", sealed) | self._compared(fitted) | {"members": members}
         else:
@@ -115,7 +155,6 @@ class _FinalModel:
             record["notes"] = [_refused(tasting), *record["notes"]]
             if self.saves:
                 print(record["notes"][0], file=sys.stderr)
-        self._drop_members()
         return record | {"soup": tasting.to_dict(), "start": start}, test
 
     def complete_members(self) -> None:
@@ -132,9 +171,12 @@ class _FinalModel:
         for unit in missing:
             rows = study.plans[unit.repeat].train(unit.fold)
             title = f"fold {unit.fold + 1} again, to keep its model"
-            fitted = study.fit(rows, unit.seed, title, config=unit.config)
+            checkpoints = study.checkpoints(unit)
+            fitted = study.fit(rows, unit.seed, title, config=unit.config, checkpoints=checkpoints)
             if study.workers.rank == 0:
                 study.keep_model(unit, fitted)
+                if checkpoints is not None:
+                    checkpoints.remove()
         study.accelerator.wait_for_everyone()
 
     @cached_property
@@ -191,10 +233,13 @@ class _FinalModel:
         }
 
     def _scores(self, logits: Callable[[Study], Logits]) -> tuple[Record | None, Record | None]:
-        return self._score(self.sealed, logits), self._score(self.test, logits)
+        return self._score("sealed", logits), self._score("test", logits)
 
-    def _score(self, rows: Study | None, logits: Callable[[Study], Logits]) -> Record | None:
-        return None if rows is None else rows.score_all(logits(rows))
+    def _score(self, name: Literal["test", "sealed"], logits: Callable[[Study], Logits]) -> Record | None:
+        rows: Study | None = getattr(self, name)
+        if rows is None:
+            return None
+        return rows.score_all(logits(rows), f"{name}_predictions.parquet" if self.saves else None)
 
     def _member_logits(self, rows: Study, folder: Path) -> Logits:
         return logits_of(self.study.task, folder, rows.replay.plain, self.study.workers)
@@ -244,9 +289,8 @@ class _FinalModel:
 
     def _drop_members(self) -> None:
         """Remove the folds' models, which are not published."""
-        if self.saves:
-            for unit, _ in self._members:
-                rmtree(self.study.folder.unit(unit.place) / "model", ignore_errors=True)
+        for unit, _ in self._members:
+            rmtree(self.study.folder.unit(unit.place) / "model", ignore_errors=True)
 
 
 def _refused(tasting: Tasting) -> str:

@@ -6,20 +6,19 @@ lost answer, a second try and a second call all end in the same state without a 
 
 import hashlib
 import io
-import os
 import re
 import shlex
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.config import RunConfig
 from hf_transfer.errors import ConfigError, DataError, HubError
-from hf_transfer.hub_client import LOG_IN, TAG, client, explained, patiently, say
+from hf_transfer.hub_client import LOG_IN, TAG, DamagedError, client, download, explained, patiently, say
 from hf_transfer.hub_files import WEIGHTS, check_card, collect, front_matter
+from hf_transfer.launcher import is_main_process
 from hf_transfer.run_folder import check_output
 from hf_transfer.scrubbing import scrubbed
 
@@ -54,7 +53,7 @@ def preflight(config: RunConfig) -> None:
         ConfigError: If the output folder holds something else, or the repository's name is not one.
         HubError: If there is no usable token, the place is not this account's, or nobody answers.
     """
-    if not _is_main_process():
+    if not is_main_process():
         return
     check_output(config)
     if config.push_to_hub is None:
@@ -100,7 +99,7 @@ def publish(config: RunConfig, *, quiet: bool = False) -> None:
     Raises:
         HubError: If the push failed; the run and its card are complete, and the message says how to go on.
     """
-    if not _is_main_process():
+    if not is_main_process():
         return
     from hf_transfer.card import write_card
     from hf_transfer.results import read_results
@@ -132,7 +131,7 @@ def _check_account(api: "HfApi", repo_id: str) -> None:
     if get_token() is None:
         raise HubError(f"There is no Hub token. {LOG_IN}")
     who = api.whoami()
-    user, token = who.get("name"), who.get("auth", {}).get("accessToken", {})
+    user, token = who["name"], who.get("auth", {}).get("accessToken", {})
     namespace = repo_id.partition("/")[0]
     writable = [user, *(org["name"] for org in who.get("orgs") or () if org.get("roleInOrg") != "read")]
     if namespace.casefold() not in {str(name).casefold() for name in writable}:
@@ -239,11 +238,9 @@ def _remote_card(api: "HfApi", info: "ModelInfo") -> str | None:
     file = next((file for file in info.siblings or () if file.rfilename == "README.md"), None)
     if file is None:
         return None
-    with TemporaryDirectory() as folder:  # not the cache, which nobody would look at again
-        path = api.hf_hub_download(info.id, file.rfilename, revision=info.sha, local_dir=folder)
-        data = Path(path).read_bytes()
-    if _git_oid(data) != file.blob_id:  # the client looks at the size only
-        raise ConnectionError(f"README.md of {info.id} arrived damaged.")
+    data = download(api, info.id, file.rfilename, str(info.sha))
+    if not _is_same(data, file):
+        raise DamagedError(f"README.md of {info.id} arrived damaged.")
     return data.decode()
 
 
@@ -263,8 +260,3 @@ def _merged(remote: str | None, ours: Path) -> bytes:
 
 def _command(run: str | Path, repo_id: str, private: bool) -> str:
     return f"hf-transfer push {shlex.quote(str(run))} {repo_id}{' --private' if private else ''}"
-
-
-def _is_main_process() -> bool:
-    """Read what the launcher of several processes sets, without torch."""
-    return os.environ.get("RANK", "0") == "0"

@@ -32,6 +32,10 @@ _REFUSALS = {
 }
 
 
+class DamagedError(ConnectionError):
+    """What arrived is not what was sent."""
+
+
 @contextmanager
 def client(seconds: float) -> Iterator["HfApi"]:
     """Give a client that waits for an answer so long and no longer; by itself it waits for ever.
@@ -46,9 +50,14 @@ def client(seconds: float) -> Iterator["HfApi"]:
 
     def bounded() -> Any:
         client = factory()  # perhaps a person's own, with their proxy and certificates
-        client.timeout = seconds
-        client.event_hooks["response"] = [*client.event_hooks["response"], _refuse_to_wait]
+        for event, hook in (("request", limit), ("response", _refuse_to_wait)):
+            client.event_hooks[event] = [*client.event_hooks[event], hook]
         return client
+
+    def limit(request: Any) -> None:
+        """Set the time limit where the client would wait for ever; some of its calls ask for that by name."""
+        limits = request.extensions["timeout"]
+        limits |= {kind: seconds for kind, limit in limits.items() if limit is None}
 
     set_client_factory(bounded)
     constants.HF_HUB_DISABLE_XET = True
@@ -86,6 +95,17 @@ def _is_busy(response: Any) -> bool:
     return response.status_code == 409 and _BUSY in response.text
 
 
+def download(api: "HfApi", repo_id: str, name: str, revision: str) -> bytes:
+    """Give a small file of a repository as it arrives, past the cache; nobody has checked it."""
+    from huggingface_hub import get_session, hf_hub_url
+    from huggingface_hub.utils import _http
+
+    url = hf_hub_url(repo_id, name, revision=revision, endpoint=api.endpoint)
+    response = get_session().get(url, headers=api._build_hf_headers())
+    _http.hf_raise_for_status(response)
+    return response.content
+
+
 def patiently(step: Callable[[], None], seconds: float) -> None:
     """Repeat a step that may be repeated, while the fault looks passing and time is left.
 
@@ -102,6 +122,8 @@ def patiently(step: Callable[[], None], seconds: float) -> None:
             if not _may_pass(error) or over:
                 raise
             say(f"{in_words(error)} Trying again in {wait:.0f} s.")
+        except _OTHER_JSON as error:
+            raise HubError(scrubbed(_not_the_hub())) from error
         time.sleep(wait)
         pause = min(2 * pause, 30.0)
 
@@ -118,8 +140,8 @@ _OTHER_JSON = (KeyError, TypeError, AttributeError)
 
 
 def _faults() -> tuple[type[Exception], ...]:
-    """What the client raises."""
-    return (_http_error(), OSError, RuntimeError, ValueError, *_OTHER_JSON)
+    """What the client raises when it is refused or not answered."""
+    return (_http_error(), OSError, RuntimeError, ValueError)
 
 
 def _may_pass(error: BaseException) -> bool:
@@ -163,24 +185,43 @@ def in_words(error: BaseException) -> str:
     from huggingface_hub import constants
     from huggingface_hub.errors import OfflineModeIsEnabled
 
-    answer = _answer(error)
     if isinstance(error, OfflineModeIsEnabled):
         text = "HF_HUB_OFFLINE is set, so nothing is sent. Unset it to publish."
-    elif answer is not None:
-        status = answer.status_code
-        why = _REFUSALS.get(status, "The Hub fails." if status >= 500 else "The Hub refuses.")
-        text = f"{why} (HTTP {status}: {one_line(getattr(error, 'server_message', None) or error)})"
-    elif isinstance(error, (json.JSONDecodeError, *_OTHER_JSON)):
-        text = f"What answers at {constants.ENDPOINT} is not the Hub, perhaps a login page or a proxy."
+    elif isinstance(error, TransferError | DamagedError):
+        text = str(error)
+    elif _answer(error) is not None:
+        text = f"{_refusal(error)} (HTTP {_answer(error).status_code}: {_reasons(error)})"
+    elif isinstance(error, json.JSONDecodeError):
+        text = _not_the_hub()
     elif _may_pass(error):
-        text = (
-            f"{constants.ENDPOINT} does not answer ({type(error).__name__}). Check the network and the proxy."
-        )
+        text = f"{constants.ENDPOINT} does not answer ({_reasons(error)}). Check the network and the proxy."
     else:
-        text = (
-            str(error) if isinstance(error, TransferError) else f"{type(error).__name__}: {one_line(error)}"
-        )
+        text = f"{type(error).__name__}: {_reasons(error)}"
     return scrubbed(text)
+
+
+def _refusal(error: BaseException) -> str:
+    """What an answer other than yes means; the storage of large files is not the Hub, and knows no token."""
+    status = _answer(error).status_code
+    if isinstance(error, RuntimeError) and status < 500 and status != 429:
+        return "The storage of large files refuses."
+    return _REFUSALS.get(status, "The Hub fails." if status >= 500 else "The Hub refuses.")
+
+
+def _reasons(error: BaseException) -> str:
+    """The words of an error and of those behind it, to the one that holds the server's answer."""
+    words = []
+    for cause in _causes(error):
+        words.append(one_line(getattr(cause, "server_message", None) or cause) or type(cause).__name__)
+        if hasattr(cause, "response"):
+            break
+    return " ".join(dict.fromkeys(words))
+
+
+def _not_the_hub() -> str:
+    from huggingface_hub import constants
+
+    return f"What answers at {constants.ENDPOINT} is not the Hub, perhaps a login page or a proxy."
 
 
 @contextmanager

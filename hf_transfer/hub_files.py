@@ -15,7 +15,10 @@ from hf_transfer.errors import HubError
 from hf_transfer.hub_client import one_line, say
 from hf_transfer.scrubbing import SECRET
 
-_AT_ROOT = ("README.md", "results.json", "config.yaml", "folds.parquet", "predictions.parquet")
+_AT_ROOT = (
+    "README.md", "results.json", "config.yaml", "folds.parquet", "predictions.parquet",
+    "test_predictions.parquet", "sealed_predictions.parquet",
+)  # fmt: skip
 _IN_MODEL = {".safetensors", ".json", ".txt", ".model", ".jinja"}
 _TRAINING_STATE = re.compile(
     r"\.|checkpoint|optimizer|scheduler|scaler|rng_state|random_states|training_args|trainer_state"

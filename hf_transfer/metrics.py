@@ -73,25 +73,6 @@ def class_average(
     return {f"{name}_{average}": float(score(labels=present, average=average, zero_division=0)[place])}
 
 
-def class_averages(references: Ids, predictions: Ids, *, labels: Sequence[int]) -> Scores:
-    """Compute the averages over classes that a fold is scored by, from one count of the rows.
-
-    Each is what `class_average` and `balanced_accuracy` give for it.
-    """
-    present = np.intersect1d(labels, np.union1d(references, predictions))
-    found = sk.precision_recall_fscore_support(references, predictions, labels=present, zero_division=0)
-    precision, recall, f1, support = map(np.asarray, found)
-    return {
-        "balanced_accuracy": float(recall[support > 0].mean()),
-        "precision_macro": float(precision.mean()),
-        "recall_macro": float(recall.mean()),
-        "f1_macro": float(f1.mean()),
-        # With one label a row, each wrong one is missed in one class and too much in another.
-        "f1_micro": float(np.mean(references == predictions)),
-        "f1_weighted": float(np.average(f1, weights=support)),
-    }
-
-
 def matthews_correlation(references: Ids, predictions: Ids) -> Scores:
     """Compute Matthews' correlation; None if the references or the predictions are all one class."""
     if np.ptp(references) == 0 or np.ptp(predictions) == 0:

@@ -1,15 +1,16 @@
 """A trained model's folder: what plain transformers or timm loads, and what it says of itself besides."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from shutil import rmtree
+from shutil import copy2, copytree, rmtree
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.files import new_folder, write_json
 from hf_transfer.models import save_model
-from hf_transfer.results import write_json
 from hf_transfer.tasks.base import Task
 
 MEMBER_FILE = "fold.json"  # which fold of which settings a model is of
@@ -27,10 +28,10 @@ def save_trained(
         folder: Replaced, if it is there.
         records: JSON files to lay beside the weights, by name.
     """
-    beside = _emptied_beside(folder)
-    save_model(model, beside)
-    task.save_processor(beside)
-    _finish(beside, folder, records or {})
+    with new_folder(folder) as beside:
+        save_model(model, beside)
+        task.save_processor(beside)
+        _add_records(beside, records or {})
 
 
 def save_ensemble(
@@ -43,26 +44,26 @@ def save_ensemble(
         folder: Replaced, if it is there; models may come from it.
         records: JSON files to lay beside them, by name.
     """
-    beside = _emptied_beside(folder)
-    beside.mkdir(parents=True)
-    for name, source in members.items():
-        source.rename(beside / name)
-    _finish(beside, folder, records)
+    with new_folder(folder) as beside:
+        for name, source in members.items():
+            copytree(source, beside / name, copy_function=_link)
+        _add_records(beside, records)
+    for source in members.values():
+        if folder not in source.parents:
+            rmtree(source, ignore_errors=True)  # only now: a run that was killed before finds it there
 
 
-def _emptied_beside(folder: Path) -> Path:
-    beside = folder.with_name(f".{folder.name}.tmp")
-    rmtree(beside, ignore_errors=True)
-    return beside
+def _link(source: str, target: str) -> None:
+    """Give a file a second name, or a copy where the file system has no such names."""
+    try:
+        os.link(source, target)
+    except OSError:
+        copy2(source, target)
 
 
-def _finish(beside: Path, folder: Path, records: Mapping[str, Mapping[str, Any]]) -> None:
+def _add_records(folder: Path, records: Mapping[str, Mapping[str, Any]]) -> None:
     for name, record in records.items():
-        write_json(beside / name, dict(record))
-    for file in (path for path in beside.rglob("*") if path.is_file()):
-        file.chmod(0o644)  # safetensors leaves 0600, whatever the umask says
-    rmtree(folder, ignore_errors=True)
-    beside.rename(folder)
+        write_json(folder / name, dict(record))
 
 
 def member_name(repeat: int, fold: int) -> str:

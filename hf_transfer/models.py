@@ -19,7 +19,7 @@ from transformers.utils import logging as transformers_logging
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config import RunConfig
 from hf_transfer.errors import ModelError
-from hf_transfer.layers.groups import layer_groups
+from hf_transfer.layers import layer_groups, merged
 from hf_transfer.network import hub_reachable
 
 BUILTIN = {
@@ -225,9 +225,12 @@ def placed(model: nn.Module, device: torch.device) -> nn.Module:
 
 def save_model(model: Any, folder: Path) -> None:
     """Write a model as safetensors that plain transformers, and for its architectures timm, loads."""
+    model = merged(model)  # or it would need peft
     model.to(memory_format=torch.contiguous_format)
+    # timm knows nothing of transformers' wrapper, which takes its own prefix off only from what had none.
+    state = {name.removeprefix("timm_model."): tensor for name, tensor in model.state_dict().items()}
     with quiet():
-        model.save_pretrained(folder)
+        model.save_pretrained(folder, state_dict=state if hasattr(model, "timm_model") else None)
 
 
 @contextmanager
@@ -360,6 +363,9 @@ def _check_backbone(base: BaseModel, model: nn.Module, new: set[str]) -> None:
 
 def _reset_output(model: nn.Module, auto_class: Any, config: PretrainedConfig, new: set[str]) -> None:
     """Give new weights to an output layer that has our size but other labels: never remap by position."""
+    sized = (name for name, p in model.named_parameters() if p.shape[:1] == (config.num_labels,))
+    if new.issuperset(sized):
+        return  # the checkpoint had another size, or no head: a second model need not be made
     with torch.device("meta"):
         other = type(config).from_dict(config.to_dict(), num_labels=config.num_labels + 1)
         shapes = {name: p.shape for name, p in auto_class.from_config(other).named_parameters()}

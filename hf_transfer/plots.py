@@ -4,6 +4,7 @@ Drawn through matplotlib's objects, so that nobody's pyplot state is touched, an
 date or version, so that the same numbers give the same file.
 """
 
+import io
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.files import write_bytes
 from hf_transfer.palette import BLUE, ORANGE, empty_axes, plain_texts
 from hf_transfer.reading import place_inside
 from hf_transfer.run_folder import read_histories
@@ -69,12 +71,12 @@ def save_plots(run: Path, results: dict[str, Any]) -> list[str]:
 
 def save(figure: Figure, path: Path) -> None:
     """Write a PNG whole or not at all, with the same bytes for the same picture."""
-    part = path.with_name(f".{path.name}.part")
     plain_texts(figure)
+    drawn = io.BytesIO()
     figure.savefig(
-        part, format="png", dpi=140, bbox_inches="tight", pad_inches=0.08, metadata={"Software": None}
+        drawn, format="png", dpi=140, bbox_inches="tight", pad_inches=0.08, metadata={"Software": None}
     )
-    part.replace(path)
+    write_bytes(path, drawn.getvalue())
 
 
 def fold_scores(results: dict[str, Any]) -> Figure | None:

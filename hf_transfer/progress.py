@@ -11,13 +11,14 @@ _SECONDS_IN_A_LOG = 30.0
 
 
 def progress_bar(
-    title: str, *, total: int, unit: str = "step", shown: bool = True, position: int = 0
+    title: str, *, total: int, initial: int = 0, unit: str = "step", shown: bool = True, position: int = 0
 ) -> "tqdm[Any]":
     """Make a bar with rate and time left; it goes away when done, as the result line says the rest."""
     terminal = sys.stderr.isatty()
     return tqdm(
         desc=title,
         total=total,
+        initial=initial,
         unit=unit,
         disable=not shown,
         position=position,

@@ -3,9 +3,6 @@
 Nothing here needs torch, so a card can be rebuilt years later on a machine without it.
 """
 
-import json
-import math
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from itertools import islice
@@ -13,14 +10,17 @@ from pathlib import Path
 from typing import Any, Self
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError
+from hf_transfer.files import plain, write_json, write_table
 from hf_transfer.reading import AGAIN, read_json_file, read_table
 from hf_transfer.shape import misfits
 
 Scores = dict[str, float | None]
+
+# What of results.json tells of the process that wrote it.
+_CIRCUMSTANCES = {"command", "created", "hardware", "kit_version", "replay", "versions"}
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class FoldResult:
     frozen_hash_after: str | None = None
     readings: list[dict[str, Any]] = field(default_factory=list)
     start_hash: str | None = None
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -75,11 +76,22 @@ class CrossValidationResult:
         return plain(self.values | {"folds": [asdict(fold) for fold in self.folds]})  # type: ignore[no-any-return]
 
     def save(self, folder: str | Path) -> None:
-        """Write results.json and predictions.parquet."""
+        """Write results.json and predictions.parquet, unless they are there and say the same."""
         folder = Path(folder)
+        written = all((folder / name).is_file() for name in ("results.json", "predictions.parquet"))
+        if written and self._says_the_same(self.load(folder)):
+            return
         folder.mkdir(parents=True, exist_ok=True)
         write_table(folder / "predictions.parquet", self.predictions)
         write_json(folder / "results.json", self.to_dict())
+
+    def _says_the_same(self, other: Self) -> bool:
+        """Whether only the circumstances differ: then those of the other are the true ones."""
+        own, others = (
+            {name: value for name, value in result.to_dict().items() if name not in _CIRCUMSTANCES}
+            for result in (self, other)
+        )
+        return own == others and self.predictions.equals(other.predictions)
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -134,39 +146,3 @@ def refuse_misfits(results: Any, folder: str | Path) -> None:
     if wrong := list(islice(misfits(results), 3)):
         path = Path(folder) / "results.json"
         raise ConfigError(f"{path} is not as a run writes it: {'; '.join(wrong)}. {AGAIN}")
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON in one step: a reader sees the old file or the new one, never half of one."""
-    text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
-    write_bytes(path, text.encode() + b"\n")
-
-
-def write_table(path: Path, table: pa.Table) -> None:
-    """Write a Parquet file in one step."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink)
-    write_bytes(path, sink.getvalue().to_pybytes())
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file beside its place, then rename it there."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with beside.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    beside.replace(path)
-
-
-def plain(value: Any) -> Any:
-    """Turn numpy scalars, tuples and NaN into what JSON and YAML can carry."""
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if hasattr(value, "item") and not isinstance(value, (str, bytes)):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -2,9 +2,12 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +16,23 @@ import pyarrow as pa
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config import RunConfig, differing
 from hf_transfer.errors import ConfigError
+from hf_transfer.files import (
+    enough_disk,
+    is_disk_full,
+    json_bytes,
+    remove_stale,
+    sync,
+    table_bytes,
+    write_files,
+    write_table,
+)
+from hf_transfer.lock import LOCK_FILE, locked, refuse_running
 from hf_transfer.reading import read_json_lines
-from hf_transfer.results import FoldResult, fold_result, write_bytes, write_json, write_table
+from hf_transfer.results import FoldResult, fold_result
+
+CHECKPOINT = "checkpoint"  # in the folder of a training that goes on
+
+TRAIN_ROWS = "train_predictions.parquet"  # beside a fold's own: those of the training rows that were scored
 
 # What a run leaves behind. README.md stays on --overwrite: a person may have written in it.
 _OWN = (
@@ -22,9 +40,12 @@ _OWN = (
     "folds.parquet",
     "folds",
     "predictions.parquet",
+    "test_predictions.parquet",
+    "sealed_predictions.parquet",
     "results.json",
     "plots",
     "model",
+    "final",
     "report.html",
 )
 
@@ -65,6 +86,24 @@ class RunFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
+    @contextmanager
+    def held(self, config: RunConfig) -> Iterator[None]:
+        """Open the folder for one run, which has it to itself; only a launch's main process does so.
+
+        Raises:
+            ConfigError: If another run is at work in it, or it holds something else.
+            DiskFullError: If what the run writes has no room.
+        """
+        check_output(config)
+        with enough_disk(self.path):
+            _make(self.path)
+            with locked(self.path) as dead:
+                if dead is not None:
+                    print(f"Going on with the run of {dead}, which was ended.", file=sys.stderr)
+                remove_stale(self.path)
+                self.open(config)
+                yield
+
     def open(self, config: RunConfig) -> None:
         """Make the folder, or go on with the same experiment in it.
 
@@ -78,6 +117,8 @@ class RunFolder:
                 shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
         self.path.mkdir(parents=True, exist_ok=True)
         config.save(self.path / "config.yaml")
+        for done in self.path.glob("**/done.json"):  # of a run that was killed between the two
+            shutil.rmtree(done.parent / CHECKPOINT, ignore_errors=True)
 
     def unit(self, place: str) -> Path:
         """The folder of one fold, e.g. `r0f3`, in a grid within that of its configuration."""
@@ -104,6 +145,12 @@ class RunFolder:
         """The record of a fold that was tried and failed."""
         return fold_result(json.loads((self.unit(place) / "failed.json").read_text(encoding="utf-8")))
 
+    def keep_rows(self, name: str, table: pa.Table) -> None:
+        """Write predictions that numbers beside the out-of-fold scores come from."""
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_table(path, table)
+
     def keep(
         self,
         place: str,
@@ -116,33 +163,60 @@ class RunFolder:
         folder = self.unit(place)
         folder.mkdir(parents=True, exist_ok=True)
         lines = "".join(json.dumps(epoch) + "\n" for epoch in history)
-        write_bytes(folder / "history.jsonl", lines.encode())
+        files = {"history.jsonl": lines.encode()}
         if table is None:
-            write_json(folder / "failed.json", vars(result))
+            files["failed.json"] = json_bytes(vars(result))
         else:
             (folder / "failed.json").unlink(missing_ok=True)
-            write_table(folder / "predictions.parquet", table)
-            write_json(folder / "scores.json", result.scores)
-            write_json(folder / "done.json", vars(result) | {"identity": identity})
+            files["predictions.parquet"] = table_bytes(table)
+            files["scores.json"] = json_bytes(result.scores)
+            files["done.json"] = json_bytes(vars(result) | {"identity": identity})
+        write_files({folder / name: content for name, content in files.items()})
+        sync(folder)
+        if table is not None:
+            shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
+
+
+def _make(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if is_disk_full(error):
+            raise
+        raise ConfigError(
+            f"output_dir={str(path)!r} cannot be made ({error.strerror}). Give another folder."
+        ) from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise ConfigError(f"output_dir={str(path)!r} may not be written to. Give a folder that you own.")
 
 
 def check_output(config: RunConfig) -> None:
     """Refuse an output folder that holds another experiment, before anything is computed.
 
     Raises:
-        ConfigError: Naming the settings that differ.
+        ConfigError: Naming the settings that differ, or the run that is at work there.
     """
     path = Path(config.output_dir)
     if path.exists() and not path.is_dir():
         raise ConfigError(f"output_dir={config.output_dir!r} is a file. Give a folder.")
-    if not path.is_dir() or not any(path.iterdir()):
+    if not path.is_dir() or not any(file for file in path.iterdir() if file.name != LOCK_FILE):
         return
     if not (path / "config.yaml").is_file():
         raise ConfigError(
             f"output_dir={config.output_dir!r} holds files that are no run's. Give an empty folder."
         )
+    refuse_running(path, "Wait for that run, end it, or give another --output_dir.")
     before, now = RunConfig.load(path / "config.yaml").scored(), config.scored()
-    started = any(path.glob("folds/**/done.json")) or (path / "results.json").is_file()
+    started = (
+        any(path.glob("folds/**/done.json"))
+        or any(path.glob(f"folds/**/{CHECKPOINT}/step-*"))
+        or (path / "results.json").is_file()
+    )
+    if started and not config.resume and not config.overwrite:
+        raise ConfigError(
+            f"output_dir={config.output_dir!r} holds a run that resume=False does not go on with. Pass "
+            "--overwrite to replace it, or another --output_dir."
+        )
     if started and before != now and not config.overwrite:
         raise ConfigError(
             f"output_dir={config.output_dir!r} already holds another run: {_differences(before, now)}. "

@@ -120,16 +120,19 @@ class ClassificationScorer(Scorer):
         self.label_names = _checked_names(label_names)
 
     def score(self, table: pa.Table) -> Scores:
-        """Score the rows of one fold, by scikit-learn."""
+        """Score the rows of one fold; all that is a function of counts comes from one count."""
         _refuse_folds(table)
-        ids = self._ids(table)
+        labels, predictions = self._ids(table)
         probabilities = self._probabilities(table)
+        hits, support, predicted = (
+            np.bincount(ids, minlength=len(self.label_names))[None].astype(np.float64)
+            for ids in (labels[labels == predictions], labels, predictions)
+        )
+        counted = {name: value.item() for name, value in scores_from_counts(hits, support, predicted).items()}
         scores = {
-            **metrics.accuracy(*ids),
-            **metrics.class_averages(*ids, labels=range(len(self.label_names))),
-            **metrics.matthews_correlation(*ids),
-            **metrics.roc_auc(ids[0], probabilities),
-            **metrics.log_loss(ids[0], probabilities),
+            **{name: None if np.isnan(value) else value for name, value in counted.items()},
+            **metrics.roc_auc(labels, probabilities),
+            **metrics.log_loss(labels, probabilities),
         }
         return {name: scores[name] for name in self.higher_is_better}
 
@@ -425,8 +428,8 @@ def _checked_names(label_names: Sequence[str]) -> tuple[str, ...]:
 
 def _refuse_folds(table: pa.Table) -> None:
     columns = [name for name in ("repeat", "fold") if name in table.column_names]
-    num_folds = table.select(columns).group_by(columns).aggregate([]).num_rows if columns else 1
-    if num_folds > 1:
+    if any(len(pc.unique(table[name])) > 1 for name in columns):
+        num_folds = table.select(columns).group_by(columns).aggregate([]).num_rows
         raise DataError(
             f"score() takes the rows of one fold, got {num_folds} folds. Use score_folds() or pooled()."
         )

@@ -32,7 +32,7 @@ def seal_rows(task: Task, data: LabelledData, config: RunConfig) -> LabelledData
     if not config.sealed:
         return data
     columns, seed = fold_columns(task, data, config), derive_seed(config.seed, "sealed")
-    uids, share = list(data.rows["row_id"]), config.sealed
+    uids, share = data.rows["row_id"][:], config.sealed
     try:
         rest, sealed = inner_split(
             np.arange(len(uids)), uids, seed=seed, columns=columns, scheme=config.scheme, share=share

@@ -18,10 +18,10 @@ SAME_TEXT = 0.8  # least share of common shingles, of all shingles of the two
 _SHINGLE = 5  # characters
 _SKETCH = 128  # shingles of a text that decide whom it is compared with
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, from the golden ratio
-_BANDS, _BAND = (
-    16,
-    4,
-)  # texts that share 80 % are missed once in 5,000, those that share 50 % compared in 64 %
+# Texts that share 80 % are missed once in 5,000, those that share 50 % compared in 64 %.
+_BANDS, _BAND = 16, 4
+_PAIRS_AT_ONCE = 4_000_000  # correlations of pictures: 16 MB
+_CANDIDATES_AT_ONCE = 50_000  # pairs of texts, whose signatures take 512 bytes
 
 
 def equal_groups(keys: Iterable[Hashable]) -> Groups:
@@ -76,30 +76,44 @@ def similar_texts(texts: Sequence[str]) -> Groups:
     """
     draw = np.random.default_rng(0)
     factors = draw.integers(0, 2**63, (_BANDS * _BAND, 1), np.uint64) * np.uint64(2) + np.uint64(1)
-    return _connected(len(texts), _resembling(texts, factors))
+    signatures = np.zeros((len(texts), len(factors)), np.uint32)
+    for position, text in enumerate(texts):
+        # The smallest hashes are as alike as all of them, and a long text takes no longer.
+        signatures[position] = (factors * _shingles(text)[:_SKETCH] >> np.uint64(32)).min(axis=1)
+    return _connected(len(texts), _resembling(texts, signatures))
 
 
 def _correlated(thumbnails: NDArray[np.float32]) -> Iterator[tuple[int, int]]:
-    for start in range(0, len(thumbnails), 512):  # in blocks, as n x n would not fit for many
+    block = max(1, _PAIRS_AT_ONCE // max(1, len(thumbnails)))  # as n x n would not fit for many
+    for start in range(0, len(thumbnails), block):
         later = thumbnails[start:]
-        rows, columns = np.nonzero(later[:512] @ later.T >= SAME_PICTURE)
+        rows, columns = np.nonzero(later[:block] @ later.T >= SAME_PICTURE)
         yield from ((start + int(i), start + int(j)) for i, j in zip(rows, columns, strict=True) if i < j)
 
 
-def _resembling(texts: Sequence[str], factors: NDArray[np.uint64]) -> Iterator[tuple[int, int]]:
-    buckets: dict[tuple[int, bytes], int] = {}
-    signatures = np.zeros((len(texts), len(factors)), np.uint64)
-    for position, text in enumerate(texts):
-        # The smallest hashes are as alike as all of them, and a long text takes no longer.
-        signature = (factors * _shingles(text)[:_SKETCH] >> np.uint64(32)).min(axis=1)
-        signatures[position] = signature
-        bands = enumerate(signature.reshape(_BANDS, _BAND))
-        firsts = {buckets.setdefault((band, part.tobytes()), position) for band, part in bands} - {position}
-        for first in sorted(firsts):
-            # Four standard deviations below what is looked for: most candidates go no further.
-            alike = (signatures[first] == signature).mean() >= SAME_TEXT - 0.2
-            if alike and _resemblance(texts[first], text) >= SAME_TEXT:
-                yield first, position
+def _resembling(texts: Sequence[str], signatures: NDArray[np.uint32]) -> Iterator[tuple[int, int]]:
+    firsts, others = _candidates(signatures)
+    for start in range(0, len(firsts), _CANDIDATES_AT_ONCE):
+        pairs = slice(start, start + _CANDIDATES_AT_ONCE)
+        shares = (signatures[firsts[pairs]] == signatures[others[pairs]]).mean(axis=1)
+        # Four standard deviations below what is looked for: most candidates go no further.
+        for place in (start + np.flatnonzero(shares >= SAME_TEXT - 0.2)).tolist():
+            first, other = int(firsts[place]), int(others[place])
+            if _resemblance(texts[first], texts[other]) >= SAME_TEXT:
+                yield first, other
+
+
+def _candidates(signatures: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """Pairs of a text and the first that has a band of its signature, each pair once, (2, m)."""
+    size, found = len(signatures), [np.zeros(0, np.int64)]
+    for start in range(0, signatures.shape[1], _BAND):
+        band = np.ascontiguousarray(signatures[:, start : start + _BAND]).view(np.uint64)
+        order = np.lexsort(band.T)  # stable, so that the first of a bucket is the first text
+        is_first = np.ones(size, np.bool_)
+        is_first[1:] = (band[order[1:]] != band[order[:-1]]).any(axis=1)
+        firsts = order[np.flatnonzero(is_first)][np.cumsum(is_first) - 1]
+        found.append(firsts[~is_first] * size + order[~is_first])
+    return np.stack(np.divmod(np.unique(np.concatenate(found)), max(1, size)))
 
 
 def _shingles(text: str) -> NDArray[np.uint64]:

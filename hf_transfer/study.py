@@ -21,6 +21,7 @@ from torch import nn
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.aggregate import FEWEST_TO_STOP_EARLY, Found, best_of, frugal_of
 from hf_transfer.batches import Positions
+from hf_transfer.checkpoint import Checkpoints
 from hf_transfer.config import RunConfig
 from hf_transfer.data import LabelledData
 from hf_transfer.encoding import encode_rows, encoded_positions
@@ -43,7 +44,7 @@ from hf_transfer.metrics import hub_metric
 from hf_transfer.model_folder import MEMBER_FILE, member_identity, member_name, save_trained
 from hf_transfer.replay import Replay
 from hf_transfer.results import FoldResult, Scores
-from hf_transfer.run_folder import RunFolder, fold_place, place_of
+from hf_transfer.run_folder import CHECKPOINT, TRAIN_ROWS, RunFolder, fold_place, place_of
 from hf_transfer.scoring import Logits, predict
 from hf_transfer.tasks.base import Task
 from hf_transfer.tracking import FoldTracker
@@ -126,7 +127,7 @@ class Study:
     @cached_property
     def uids(self) -> list[Any]:
         """What identifies each row, wherever it stands."""
-        return list(self.data.rows["row_id"])
+        return self.data.rows["row_id"][:]  # type: ignore[no-any-return]
 
     @cached_property
     def plans(self) -> tuple[FoldPlan, ...]:
@@ -238,13 +239,23 @@ class Study:
         tracker = FoldTracker(self.config, unit.place.replace("/", "-")) if self.workers.rank == 0 else None
         title = f"repeat {unit.repeat + 1}, fold {unit.fold + 1}"
         try:
-            fitted = self.fit(self.train_rows(unit), unit.seed, title, tracker=tracker, config=unit.config)
+            fitted = self.fit(
+                self.train_rows(unit),
+                unit.seed,
+                title,
+                tracker=tracker,
+                config=unit.config,
+                checkpoints=self.checkpoints(unit),
+            )
             result, table = self._scored(unit, fitted, self.workers)
         except _FAILURES as error:
+            if self.workers.together and not isinstance(error, RunError):
+                raise  # the other processes know nothing of it, and would wait for this one
             result, table = self._empty(unit), None
             result = replace(result, status="failed", error=f"{type(error).__name__}: {error}")
             fitted = None
-        result = replace(result, seconds=time.monotonic() - began)
+        before = fitted.seconds_before if fitted else 0.0
+        result = replace(result, seconds=before + time.monotonic() - began)
         if self.workers.rank == 0:
             self._keep(unit, result, fitted, table)
             if tracker:
@@ -331,10 +342,12 @@ class Study:
         batches = self.replay.plain
         return predict(batches.learner(model), batches, np.arange(len(self.encoded)), workers)
 
-    def score_all(self, logits: Logits) -> dict[str, Any]:
-        """Score logits of all rows of this study."""
-        rows = np.arange(len(self.uids))
-        return {"num_rows": len(rows), "scores": self.scores(self.as_table(logits, rows, 0, 0))}
+    def score_all(self, logits: Logits, keep_as: str | None = None) -> dict[str, Any]:
+        """Score logits of all rows of this study; keep the predictions under a name if one is given."""
+        table = self.as_table(logits, np.arange(len(self.uids)), 0, 0)
+        if keep_as:
+            self.folder.keep_rows(keep_as, table)
+        return {"num_rows": table.num_rows, "scores": self.scores(table)}
 
     def fit(
         self,
@@ -344,11 +357,26 @@ class Study:
         *,
         config: RunConfig,
         tracker: FoldTracker | None = None,
+        checkpoints: Checkpoints | None = None,
     ) -> Fitted:
-        """Train a fresh model on some rows, with an inner split for early stopping when asked."""
+        """Train a fresh model on some rows, with an inner split for early stopping when asked.
+
+        With checkpoints it goes on from the newest of them.
+        """
         report = tracker.epoch if tracker else None
-        job = Job(self.task, self.replay, config, seed, self.workers, title, report)
+        job = Job(self.task, self.replay, config, seed, self.workers, title, report, self.uids, checkpoints)
         return fit(job, *self._split(rows, seed, config))
+
+    def checkpoints(self, unit: Unit) -> Checkpoints | None:
+        """Where a fold's training keeps its state while it goes on."""
+        return self.checkpoints_in(self.folder.unit(unit.place), unit.config)
+
+    def checkpoints_in(self, folder: Path, config: RunConfig) -> Checkpoints | None:
+        """Where a training of this study keeps its state; None if that is not wanted."""
+        minutes = self.config.checkpoint_minutes
+        if minutes is None:
+            return None
+        return Checkpoints(folder / CHECKPOINT, self.identity(config), minutes)
 
     def _split(self, rows: RowNumbers, seed: int, config: RunConfig) -> tuple[Positions, Positions | None]:
         """Positions to learn from, and those of an inner split to stop by when asked for."""
@@ -383,15 +411,15 @@ class Study:
             raise RunError(
                 f"Frozen layers changed in training: {fitted.hash_before} before, {fitted.hash_after} after."
             )
-        result, train, held_out = self._empty(unit), self.train_rows(unit), self.held_out(unit)
+        result, held_out = self._empty(unit), self.held_out(unit)
         table = held_out.read(
             lambda rows: self.table(fitted, rows, unit.repeat, unit.fold, workers),
             weights=trained_hash(fitted.model, fitted.freezing),
         )
-        # As many training rows as held-out ones: enough to see overfitting, at little cost.
-        order = hash_order([self.uids[row] for row in train], unit.seed)
-        sample = np.sort(train[order[: result.num_valid]])
+        sample = self._sample(unit, result.num_valid)
         seen = self.table(fitted, sample, unit.repeat, unit.fold, workers)
+        if workers.rank == 0:
+            self.folder.keep_rows(f"folds/{unit.place}/{TRAIN_ROWS}", seen)
         result = replace(
             result,
             scores=self.scores(table),
@@ -403,8 +431,25 @@ class Study:
             frozen_hash_after=fitted.hash_after,
             readings=held_out.readings,
             start_hash=fitted.start_hash,
+            notes=fitted.notes,
         )
         return result, table
+
+    @cached_property
+    def _samples(self) -> dict[tuple[int, int, int], RowNumbers]:
+        return {}
+
+    def _sample(self, unit: Unit, num_rows: int) -> RowNumbers:
+        """As many training rows as held-out ones: enough to see overfitting, at little cost.
+
+        They are the same for every configuration, and drawn once.
+        """
+        key = (unit.repeat, unit.fold, unit.percent)
+        if key not in self._samples:
+            train = self.train_rows(unit)
+            order = hash_order([self.uids[row] for row in train], unit.seed)
+            self._samples[key] = np.sort(train[order[:num_rows]])
+        return self._samples[key]
 
     def scores(self, table: pa.Table) -> Scores:
         """The task's scores, and those of the Hub that were asked for by name."""

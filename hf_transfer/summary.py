@@ -148,6 +148,11 @@ def _notes(study: Study) -> list[str]:
             notes.append(note)
     if not base.has_weights and not study.config.from_scratch:
         notes.append(f"{base.name} has no pretrained weights: this is training from scratch.")
+    if any("+lora" in config.trainable for config in study.grid) and study.config.final != "none":
+        notes.append(
+            "Adapters (+lora) are published added into the weights that they stood beside: the model loads "
+            "without peft."
+        )
     if "cut" in study.encoded.column_names:
         cut = np.asarray(study.encoded["cut"][:])
         if cut.any():

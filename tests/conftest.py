@@ -1,5 +1,6 @@
 """Shared fixtures. No test of the default run needs a network, a Hub, or weights from outside."""
 
+import gc
 import os
 import tempfile
 from pathlib import Path
@@ -15,6 +16,13 @@ import pytest
 import torch
 
 from hf_transfer import RunConfig
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _only_new_objects_collected():
+    """After each fold all objects are looked through for what can go: half a million are the libraries'."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

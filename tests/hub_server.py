@@ -19,7 +19,8 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -181,6 +182,12 @@ class HubServer:
         """Spoil the next matching requests; the fault counts down its `times`."""
         self.faults.append(Fault(method, path, behaviour, **options))
         return self.faults[-1]
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let every request wait meanwhile."""
+        with self.lock:
+            yield
 
     def add_repo(self, name: str, files: dict[str, bytes] | None = None, *, private: bool = False) -> Repo:
         """Make a repository the way the site does: a first commit with .gitattributes."""

@@ -161,6 +161,7 @@ def test_a_soup_is_one_model_for_plain_transformers(soup):
 
 def test_a_soup_that_is_not_good_enough_gives_way_to_a_model_of_all_rows(soup, monkeypatch, capsys):
     folder, config, _ = soup
+    shutil.rmtree(folder / "final")  # what says that the model is finished
     accept(monkeypatch, False)
     final = run(config).values["final"]
     assert final["kind"] == "refit"

@@ -67,20 +67,6 @@ def test_classes_equal_scikit_learn_or_are_undefined(rows):
         np.testing.assert_allclose(np.array(found, dtype=float), expected)
 
 
-@settings(max_examples=60, deadline=None)
-@given(pairs)
-def test_all_averages_at_once_are_each_of_them(rows):
-    ids = tuple(map(np.asarray, zip(*rows, strict=True)))
-    expected = metrics.balanced_accuracy(*ids)
-    for of, average in [
-        ("precision", "macro"),
-        ("recall", "macro"),
-        *(("f1", a) for a in metrics.AVERAGES[:3]),
-    ]:
-        expected |= metrics.class_average(of, *ids, labels=LABELS, average=average)
-    assert metrics.class_averages(*ids, labels=LABELS) == pytest.approx(expected)
-
-
 @settings(max_examples=40, deadline=None)
 @given(pairs)
 def test_counts_and_agreement_equal_scikit_learn(rows):

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from hf_transfer import scorers
+from hf_transfer import metrics, scorers
 from hf_transfer.errors import ConfigError, DataError
 from hf_transfer.scorers import ClassificationScorer, TaggingScorer, score_folds, summarise
 from hf_transfer.statistics import corrected_resampled_t, effective_folds
@@ -163,6 +163,19 @@ def test_scores_of_a_fold_equal_scikit_learn():
             "log_loss": sk.log_loss(labels, chances),
         }
     )
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=12))
+def test_scores_of_a_fold_that_lacks_classes_are_those_of_the_metrics(rows):
+    ids = tuple(map(np.asarray, zip(*rows, strict=True)))
+    table = pa.table({"label": ids[0], "prediction": ids[1], "logits": np.eye(4)[ids[1]].tolist()})
+    expected = metrics.accuracy(*ids) | metrics.balanced_accuracy(*ids) | metrics.matthews_correlation(*ids)
+    for of, average in [("precision", "macro"), ("recall", "macro"), *(("f1", a) for a in metrics.AVERAGES)]:
+        if average is not None:
+            expected |= metrics.class_average(of, *ids, labels=range(4), average=average)
+    found = scorer_of(4).score(table)
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
 
 
 def test_counts_are_pooled_and_areas_averaged_over_folds():

@@ -2,19 +2,20 @@
 
 import codecs
 import csv
-import io
 import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset, concatenate_datasets
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
+from hf_transfer.data.mapped import ROWS_AT_ONCE, as_dataset, mapped_table
 from hf_transfer.errors import DataError
 from hf_transfer.parsing import parse_json
 
@@ -24,14 +25,15 @@ SPLITS = {
     "dev": "validation",
 }  # fmt: skip
 _UTF8 = re.compile(r"[^\x00\ud800-\udfff]*")  # without zero bytes and halves of letters
-_MAX_BYTES = 2**31  # in memory that any Parquet file may take
+_MAX_BYTES = 2**31  # of rows that any Parquet file may take
 _MAX_SWELLING = 100  # times its own size that a larger one may take; few real columns shrink by so much
 _ROWS_AT_ONCE = 256
 _WORDS = re.compile(r"[a-z]+")
+_BYTES_AT_ONCE = 1_000_000
 
 
 def read_file(path: Path) -> Dataset:
-    """Read one file into memory, with every column and row that it has.
+    """Read one file with every column and row that it has; CSV and Parquet bit by bit, and not into memory.
 
     CSV columns are all texts, as the file has no types; `name_labels` tells numbers from names.
 
@@ -40,13 +42,15 @@ def read_file(path: Path) -> Dataset:
     """
     if not path.is_file():
         raise DataError(f"No such file: {path.absolute()}.")
-    table = _READERS[path.suffix.lower()](path)
-    _refuse_names(table.column_names, path)
-    if not table.num_rows or not table.num_columns:
-        raise DataError(f"{path.name} holds no rows. Give a file with a header and at least two rows.")
     try:
-        return Dataset(table)
-    except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError) as error:
+        table = _READERS[path.suffix.lower()](path)
+        _refuse_names(table.column_names, path)
+        if not table.num_rows or not table.num_columns:
+            raise DataError(f"{path.name} holds no rows. Give a file with a header and at least two rows.")
+        return as_dataset(table)
+    except DataError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, pa.ArrowException) as error:
         raise DataError(
             f"{path.name} has columns that cannot be read: {' '.join(str(error).split())[:200]}. Columns "
             "hold texts, numbers, lists or pictures; leave out or convert the others."
@@ -102,22 +106,18 @@ def split_files(paths: Sequence[Path]) -> dict[str, list[Path]]:
 
 
 def _read_csv(path: Path) -> pa.Table:
-    text = read_text(path)
-    header = text.partition("\n")[0]
-    # A comma in the header decides, as texts may hold the other two.
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else next((d for d in ",;\t" if d in header), ",")
-    lines = _csv_lines(text, delimiter, path)
-    _, names = next(lines, (0, []))
-    _refuse_names(names, path)
-    rows = []
-    for number, row in lines:
-        if len(row) != len(names):
-            raise DataError(
-                f"{path.name}, line {number} has {len(row)} values, but the first line names {len(names)} "
-                f"columns {names}. Quote texts that hold {delimiter!r}."
-            )
-        rows.append(row)
-    return pa.table({name: pa.array([row[i] for row in rows], pa.string()) for i, name in enumerate(names)})
+    _refuse_other_than_utf8(path)
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        header = stream.readline()
+        stream.seek(0)
+        # A comma in the header decides, as texts may hold the other two.
+        delimiter = "\t" if path.suffix.lower() == ".tsv" else next((d for d in ",;\t" if d in header), ",")
+        lines = _csv_lines(stream, delimiter, path)
+        _, names = next(lines, (0, []))
+        _refuse_names(names, path)
+        rows = (_checked_row(row, names, f"{path.name}, line {number}", delimiter) for number, row in lines)
+        schema = pa.schema([(name, pa.string()) for name in names])
+        return mapped_table(_csv_batches(rows, schema), schema)
 
 
 def _refuse_names(names: Sequence[str], path: Path) -> None:
@@ -128,11 +128,26 @@ def _refuse_names(names: Sequence[str], path: Path) -> None:
         raise DataError(f"{path.name} has a column {odd[0]!r}, whose name is no whole text. Rename it.")
 
 
-def _csv_lines(text: str, delimiter: str, path: Path) -> Iterator[tuple[int, list[str]]]:
+def _csv_batches(rows: Iterator[list[str]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    while some := list(islice(rows, ROWS_AT_ONCE)):
+        columns = [pa.array(values, pa.string()) for values in zip(*some, strict=True)]
+        yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _checked_row(row: list[str], names: Sequence[str], where: str, delimiter: str) -> list[str]:
+    if len(row) != len(names):
+        raise DataError(
+            f"{where} has {len(row)} values, but the first line names {len(names)} columns {names}. "
+            f"Quote texts that hold {delimiter!r}."
+        )
+    return row
+
+
+def _csv_lines(stream: TextIO, delimiter: str, path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield each row with the number of its last line; blank lines are passed over."""
     limit = csv.field_size_limit(2**31 - 1)  # the default refuses texts above 131,072 characters
     try:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        reader = csv.reader(stream, delimiter=delimiter, strict=True)
         yield from ((reader.line_num, row) for row in reader if row)
     except csv.Error as error:
         raise DataError(
@@ -229,29 +244,26 @@ def _mixture(values: list[Any]) -> str | None:
 
 def _read_parquet(path: Path) -> pa.Table:
     try:
-        table = _bounded_table(path)
-        table.validate(full=True)
+        with pq.ParquetFile(path) as file:
+            return mapped_table(_bounded_batches(file, path), file.schema_arrow)
     except (pa.ArrowException, OSError) as error:
         raise DataError(
             f"{path.name} is not a whole Parquet file: {' '.join(str(error).split())}. Get or write it again."
         ) from error
-    return table
 
 
-def _bounded_table(path: Path) -> pa.Table:
-    """Read a Parquet file piece by piece, since a few bytes of it can stand for terabytes."""
-    most = max(_MAX_BYTES, _MAX_SWELLING * path.stat().st_size)
-    with pq.ParquetFile(path) as file:
-        batches, size = [], 0
-        for batch in file.iter_batches(_ROWS_AT_ONCE):
-            batches.append(batch)
-            size += batch.nbytes
-            if size > most:
-                raise DataError(
-                    f"{path.name} has {path.stat().st_size:,} bytes and stands for more than {most:,}, as no "
-                    "real rows do. Write it anew from where the rows come from."
-                )
-        return pa.Table.from_batches(batches, file.schema_arrow)
+def _bounded_batches(file: pq.ParquetFile, path: Path) -> Iterator[pa.RecordBatch]:
+    """Read piece by piece, since a few bytes of such a file can stand for terabytes."""
+    size, most = 0, max(_MAX_BYTES, _MAX_SWELLING * path.stat().st_size)
+    for batch in file.iter_batches(_ROWS_AT_ONCE):
+        batch.validate(full=True)
+        size += batch.nbytes
+        if size > most:
+            raise DataError(
+                f"{path.name} has {path.stat().st_size:,} bytes and stands for more than {most:,}, as no "
+                "real rows do. Write it anew from where the rows come from."
+            )
+        yield batch
 
 
 def read_text(path: Path) -> str:
@@ -260,16 +272,30 @@ def read_text(path: Path) -> str:
     Raises:
         DataError: If it is not UTF-8, with the byte where it goes wrong.
     """
-    data = path.read_bytes()
-    try:
-        return data.removeprefix(codecs.BOM_UTF8).decode("utf-8")
-    except UnicodeDecodeError as error:
-        byte = error.start + len(data) - len(error.object)
-        wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        raise DataError(
-            f"{path.name} is not UTF-8: byte {byte} is 0x{data[byte]:02x}"
-            f"{'; it looks like UTF-16' if wide else ''}. Save it as UTF-8."
-        ) from error
+    _refuse_other_than_utf8(path)
+    return path.read_text(encoding="utf-8-sig")
+
+
+def _refuse_other_than_utf8(path: Path) -> None:
+    decoder, place = codecs.getincrementaldecoder("utf-8")(), 0
+    with path.open("rb") as stream:
+        start = stream.read(2)
+        stream.seek(0)
+        while True:
+            data = stream.read(_BYTES_AT_ONCE)
+            waiting = len(decoder.getstate()[0])
+            try:
+                decoder.decode(data, final=not data)
+            except UnicodeDecodeError as error:
+                byte = place - waiting + error.start
+                wide = start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+                raise DataError(
+                    f"{path.name} is not UTF-8: byte {byte} is 0x{error.object[error.start]:02x}"
+                    f"{'; it looks like UTF-16' if wide else ''}. Save it as UTF-8."
+                ) from error
+            if not data:
+                return
+            place += len(data)
 
 
 _READERS: dict[str, Callable[[Path], pa.Table]] = {

@@ -1,23 +1,27 @@
 """Bring pictures, texts or words of any storage into the one `input` column that tasks read."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from datasets import Array2D, Array3D, Dataset, Features, Image, LargeList, List, Value
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.config import Kind
 from hf_transfer.data.image_folder import local_path, refuse_links
 from hf_transfer.data.labels import refuse_rows
+from hf_transfer.data.mapped import ROWS_AT_ONCE, mapped_rows
 from hf_transfer.data.pictures import encode_pixels
 from hf_transfer.errors import DataError
 
 _TEXT = ("string", "large_string")
 _LISTS = (List, LargeList)
 MAX_CHARACTERS = 5_000_000  # of a text: several thick books, where models read some pages
+_PICTURES_AT_ONCE = 64  # they may hold pixels
 
 
 def standard_inputs(dataset: Dataset, column: str, kind: Kind, *, folder: Path | None) -> Dataset:
@@ -43,7 +47,7 @@ def empty_rows(inputs: Dataset, kind: Kind) -> list[int]:
     """Give the positions of texts without a visible character, or of sentences without words."""
     if kind == "image":
         return []
-    values: Sequence[Any] = inputs["input"][:]
+    values = (value for batch in inputs.iter(ROWS_AT_ONCE) for value in batch["input"])
     if kind == "text":
         return [row for row, text in enumerate(values) if not text.strip()]
     return [row for row, words in enumerate(values) if not words]
@@ -56,10 +60,25 @@ def _texts(dataset: Dataset, column: str) -> Dataset:
             f"Column {column!r} holds {_type_name(feature)}, not texts. Pass --input_column with a column "
             "of texts."
         )
-    values = ["" if text is None else text for text in dataset[column][:]]
-    long = [row for row, text in enumerate(values) if len(text) > MAX_CHARACTERS]
-    refuse_rows(long, f"with more than {MAX_CHARACTERS:,} characters in column {column!r}", "Cut such texts.")
-    return Dataset.from_dict({"input": values}, Features({"input": Value("string")}))
+    schema = Features({"input": Value("string")}).arrow_schema
+    batches = dataset.select_columns([column]).with_format("arrow").iter(ROWS_AT_ONCE)
+    texts = (pc.fill_null(batch[column].cast(pa.string()), "") for batch in batches)
+    bounded = _bounded(texts, column)
+    return mapped_rows((one for some in bounded for one in pa.table([some], schema).to_batches()), schema)
+
+
+def _bounded(texts: Iterable[pa.ChunkedArray], column: str) -> Iterator[pa.ChunkedArray]:
+    """Pass texts on, and stop at one that would take a tokenizer minutes."""
+    start = 0
+    for some in texts:
+        long = np.flatnonzero(pc.utf8_length(some).to_numpy() > MAX_CHARACTERS)
+        refuse_rows(
+            (long + start).tolist(),
+            f"with more than {MAX_CHARACTERS:,} characters in column {column!r}",
+            "Cut such texts.",
+        )
+        start += len(some)
+        yield some
 
 
 def _words(dataset: Dataset, column: str) -> Dataset:
@@ -80,9 +99,9 @@ def _pictures(dataset: Dataset, column: str, folder: Path | None) -> Dataset:
     inputs = dataset.select_columns([column]).rename_column(column, "input")
     feature = inputs.features["input"]
     if isinstance(feature, (Array2D, Array3D, *_LISTS)):
-        return _as_pictures([_encode(row["input"], number) for number, row in enumerate(inputs)])
+        return _as_pictures(_encode(row["input"], number) for number, row in enumerate(inputs))
     if getattr(feature, "dtype", None) in _TEXT:
-        return _as_pictures([_at(path, folder, number) for number, path in enumerate(inputs["input"])])
+        return _as_pictures(_at(path, folder, number) for number, path in enumerate(inputs["input"]))
     if not (isinstance(feature, Image) or _holds_pictures(feature)):
         raise DataError(
             f"Column {column!r} holds {_type_name(feature)}, not pictures. Allowed are pictures, their "
@@ -105,7 +124,7 @@ def _confined(inputs: Dataset, folder: Path | None) -> Dataset:
         pa.chunked_array(batch["input"]).combine_chunks().field("bytes").null_count == 0 for batch in batches
     ):
         return inputs
-    return _as_pictures([_follow(picture, folder, row) for row, picture in enumerate(inputs["input"])])
+    return _as_pictures(_follow(picture, folder, row) for row, picture in enumerate(inputs["input"]))
 
 
 def _follow(picture: dict[str, Any] | None, folder: Path | None, row: int) -> dict[str, Any] | None:
@@ -133,8 +152,14 @@ def _encode(pixels: Any, row: int) -> dict[str, Any]:
         raise DataError(f"Row {row}: {error}.") from error
 
 
-def _as_pictures(values: list[Any]) -> Dataset:
-    return Dataset.from_dict({"input": values}, Features({"input": Image(decode=False)}))
+def _as_pictures(values: Iterable[dict[str, Any] | None]) -> Dataset:
+    schema = Features({"input": Image(decode=False)}).arrow_schema
+    return mapped_rows(_picture_batches(iter(values), schema), schema)
+
+
+def _picture_batches(values: Iterator[Any], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    while some := list(islice(values, _PICTURES_AT_ONCE)):
+        yield pa.RecordBatch.from_arrays([pa.array(some, schema.field("input").type)], schema=schema)
 
 
 def _type_name(feature: Any) -> str:

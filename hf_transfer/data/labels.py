@@ -133,7 +133,9 @@ def _as_words(column: LabelColumn) -> list[str]:
     refuse_rows(missing, f"without a label in {column.where}", "Label them or leave them out.")
     if column.declared is not None:
         return _from_ids(column.values, column.declared, column.where)
-    return [_as_word(value, row, column.where) for row, value in enumerate(column.values)]
+    words = (_as_word(value, row, column.where) for row, value in enumerate(column.values))
+    seen: dict[str, str] = {}  # one object for each name, as rows may be many
+    return [seen.setdefault(word, word) for word in words]
 
 
 def _is_missing(value: Any) -> bool:

@@ -14,6 +14,7 @@ from hf_transfer.config import Kind, RunConfig
 from hf_transfer.data.columns import Columns, find_columns, folds, groups, row_ids, times
 from hf_transfer.data.inputs import empty_rows, standard_inputs
 from hf_transfer.data.labels import LabelColumn, NamedLabels, name_labels
+from hf_transfer.data.mapped import ROWS_AT_ONCE
 from hf_transfer.data.origins import Origin, find_origin
 from hf_transfer.data.pictures import BadPicture, picture_bytes, scan_pictures
 from hf_transfer.data.tags import TagColumn, entity_types, name_tags, types_of
@@ -186,12 +187,19 @@ def _inputs(part: Dataset, columns: Columns, kind: Kind, origin: Origin, *, test
 
 def _labels(parts: Sequence[Dataset], inputs: Sequence[Dataset], columns: Columns, kind: Kind) -> NamedLabels:
     places = [f"column {columns.label!r}{' of the test rows' if i else ''}" for i in range(len(parts))]
-    values = [part[columns.label][:] for part in parts]
+    values = [_values(part, columns.label) for part in parts]
     declared = [_declared(part.features[columns.label]) for part in parts]
     if kind != "tokens":
         return name_labels([LabelColumn(*column) for column in zip(values, places, declared, strict=True)])
     words = [part["input"][:] for part in inputs]
     return name_tags([TagColumn(*column) for column in zip(values, places, declared, words, strict=True)])
+
+
+def _values(part: Dataset, column: str) -> list[Any]:
+    """All values of a column; equal texts are one object, as labels are few and rows may be many."""
+    seen: dict[str, str] = {}
+    values = (value for batch in part.select_columns([column]).iter(ROWS_AT_ONCE) for value in batch[column])
+    return [seen.setdefault(value, value) if isinstance(value, str) else value for value in values]
 
 
 def _declared(feature: Any) -> tuple[str, ...] | None:
@@ -202,9 +210,9 @@ def _declared(feature: Any) -> tuple[str, ...] | None:
 def _standard_rows(
     part: Dataset, inputs: Dataset, labels: Sequence[Any], columns: Columns, kind: Kind
 ) -> Dataset:
-    ids = list(row_ids(part, columns.id))
-    whole = all(isinstance(value, int) for value in ids)
-    rows = inputs.add_column("row_id", ids, feature=Value("int64" if whole else "string"))
+    ids = row_ids(part, columns.id)
+    whole = isinstance(ids, range) or all(isinstance(value, int) for value in ids)
+    rows = inputs.add_column("row_id", list(ids), feature=Value("int64" if whole else "string"))
     integer = Value("int64")
     rows = rows.add_column("label", labels, feature=List(integer) if kind == "tokens" else integer)
     if columns.group and columns.group in part.column_names:

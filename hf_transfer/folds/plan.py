@@ -6,7 +6,6 @@ from functools import cached_property
 from hashlib import sha256
 
 import numpy as np
-from datasets import Dataset
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.errors import FoldError
@@ -46,12 +45,10 @@ class FoldPlan:
 
     @cached_property
     def _shards(self) -> tuple[Ints, ...]:
-        rows = Dataset.from_dict({"row": self.permutation}).with_format("numpy")
-        shards = (
-            rows.shard(num_shards=self.num_folds, index=index, contiguous=self.contiguous)["row"][:]
-            for index in range(self.num_folds)
-        )
-        return tuple(np.asarray(shard, dtype=np.int64) for shard in shards)
+        # What `Dataset.shard` gives, without a dataset for each of them.
+        if self.contiguous:
+            return tuple(np.array_split(self.permutation, self.num_folds))
+        return tuple(self.permutation[index :: self.num_folds] for index in range(self.num_folds))
 
     def valid(self, index: int) -> Ints:
         """Give the rows of a fold, in the order of the permutation."""

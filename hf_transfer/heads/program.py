@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,114 +16,17 @@ from hf_transfer.batches import Positions
 from hf_transfer.config import RunConfig
 from hf_transfer.heads.dropout import Dropout
 from hf_transfer.heads.optimizer import StackedOptimizer, State, like
-from hf_transfer.layers import Freezing, frozen_hash, parameter_groups
-from hf_transfer.replay import Replay, ReplayedBatches
-from hf_transfer.schedule import freeze_for, learning_rate_factor
+from hf_transfer.heads.template import Head, Rows, Template
+from hf_transfer.schedule import learning_rate_factor
 from hf_transfer.tasks.base import IGNORE_INDEX
 from hf_transfer.training import (
-    Epoch,
-    Fitted,
     class_weights,
     effective_batches,
     epoch_order,
-    fresh_model,
     smoothed,
-    start_hash,
 )
 
 _ROWS_TO_LOOK_AT = 64
-
-
-@dataclass(frozen=True)
-class Rows:
-    """One fold's part in the batch: its seed, what it learns from, and what it stops by."""
-
-    seed: int
-    train: Positions
-    inner: Positions | None = None
-
-
-@dataclass
-class Head:
-    """One trained head: its weights by their names in the model, and how it went."""
-
-    state: State
-    history: list[Epoch]
-    best_epoch: int
-    hash_before: str | None
-    start_hash: str | None
-
-
-@dataclass(frozen=True)
-class Start:
-    """What a fold starts with: the weights above the cut, the generator's state, and digests.
-
-    The first digest is of the frozen part, the second of the whole where the folds share their start.
-    """
-
-    state: State
-    generator: Tensor
-    frozen_hash: str | None
-    whole_hash: str | None
-
-
-class Template:
-    """One model that takes on the heads in turn."""
-
-    def __init__(self, replay: Replay, config: RunConfig) -> None:
-        self.replay, self.config = replay, config
-        self.device = replay.accelerator.device
-        self.model, self.freezing, _ = self.fresh(config.seed)
-        self.batches = cast(ReplayedBatches, replay.batches(self.model, self.freezing))
-        self.learner = self.batches.learner(self.model)
-        self.starts: dict[int, Start] = {}
-
-    def start(self, seed: int) -> Start:
-        """What a fold of this seed starts with; made once, however many parts need it."""
-        if seed not in self.starts:
-            model, freezing, generator = self.fresh(seed)
-            learner = self.batches.learner(model)
-            named = (*learner.named_parameters(), *learner.named_buffers())
-            state = {name: tensor.detach().clone() for name, tensor in named}
-            hashes = frozen_hash(model, freezing), start_hash(model, self.config)
-            self.starts[seed] = Start(state, generator, *hashes)
-        return self.starts[seed]
-
-    def fresh(self, seed: int) -> tuple[nn.Module, Freezing, Tensor]:
-        """A new model as `fit` starts with it, and the state of the generator after it was made."""
-        model = fresh_model(self.replay.task, self.config, seed, self.device)
-        state = torch.get_rng_state()
-        return model, freeze_for(model, self.config), state
-
-    @property
-    def learned(self) -> State:
-        """What learns, by its name in the learner."""
-        return {name: p for name, p in self.learner.named_parameters() if p.requires_grad}
-
-    @property
-    def decays(self) -> dict[str, bool]:
-        """Whether weight decay applies to what learns."""
-        groups = parameter_groups(self.learner, learning_rate=1.0, weight_decay=1.0)
-        decayed = {id(p) for group in groups if group["weight_decay"] for p in group["params"]}
-        return {name: id(parameter) in decayed for name, parameter in self.learned.items()}
-
-    def with_head(self, head: Head, hash_after: str | None) -> Fitted:
-        """The model with a head's weights, which are all that this changes."""
-        own = dict(self.learner.named_parameters())
-        with torch.no_grad():
-            for name, tensor in head.state.items():
-                own[name].copy_(tensor)
-        self.model.eval()
-        return Fitted(
-            self.model,
-            self.freezing,
-            self.batches,
-            history=head.history,
-            best_epoch=head.best_epoch,
-            hash_before=head.hash_before,
-            hash_after=hash_after,
-            start_hash=head.start_hash,
-        )
 
 
 @dataclass
@@ -150,7 +53,8 @@ class Program:
             self.learner, by_token=self.batches.cut.shape.by_token, states=[s.generator for s in starts]
         )
         self.masks: list[Tensor] = []
-        self.optimizer = StackedOptimizer(self.state, template.decays, configs)
+        self.steps = [len(effective_batches(fold.train, self.config.batch_size, 1)) for fold in folds]
+        self.optimizer = StackedOptimizer(self.state, template.decays, configs, self.steps)
         self.weights = self._class_weights()
         self.active = torch.ones(len(folds), len(configs), dtype=torch.bool, device=self.device)
         self.history: list[dict[str, Any]] = []
@@ -163,11 +67,10 @@ class Program:
 
     def train(self, tick: Callable[[], Any]) -> None:
         """All epochs of all heads."""
-        total = [len(effective_batches(fold.train, self.config.batch_size, 1)) for fold in self.folds]
         with self.dropout:
             for epoch in range(1, self.config.num_epochs + 1):
                 began = time.monotonic()
-                losses, factors = self._epoch(epoch, total)
+                losses, factors = self._epoch(epoch)
                 record = {"epoch": epoch, "phase": "all", "train_loss": losses, "factors": factors}
                 self.history.append(record | {"inner_loss": self._look(epoch)})
                 self.history[-1]["seconds"] = (time.monotonic() - began) / self.active.numel()
@@ -175,9 +78,10 @@ class Program:
                 if not bool(self.active.any()):
                     break
 
-    def _epoch(self, epoch: int, total: Sequence[int]) -> tuple[Tensor, list[float]]:
+    def _epoch(self, epoch: int) -> tuple[Tensor, list[float]]:
         """One pass of every fold over its rows; gives every mean loss, and each fold's last rate factor."""
         self.learner.train()
+        total = self.steps
         orders = [
             effective_batches(epoch_order(fold.train, fold.seed, epoch), self.config.batch_size, 1)
             for fold in self.folds

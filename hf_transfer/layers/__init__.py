@@ -7,6 +7,7 @@ Nothing here needs the rest of the kit:
 """
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.layers.adapters import adaptable, has_adapters, merged, peft_installed
 from hf_transfer.layers.freezing import (
     Freezing,
     freeze,
@@ -21,11 +22,15 @@ from hf_transfer.layers.groups import LayerGroup, layer_groups
 __all__ = [
     "Freezing",
     "LayerGroup",
+    "adaptable",
     "freeze",
     "freeze_table",
     "frozen_hash",
+    "has_adapters",
     "layer_groups",
+    "merged",
     "parameter_groups",
+    "peft_installed",
     "tensor_digest",
     "trained_hash",
 ]

@@ -12,6 +12,7 @@ from torch import nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import LayerSelectionError
+from hf_transfer.layers.adapters import adapter_rank, add_adapters
 from hf_transfer.layers.groups import LayerGroup, layer_groups, owner
 from hf_transfer.layers.selection import Selection, is_norm, select_parameters
 
@@ -48,14 +49,17 @@ def freeze(
         trainable: `all`, `head`, `last:N`, `last:50%`, `from:NAME`, or comma-separated globs and
             `re:` patterns of group, module or parameter names, of which the last match wins and `-`
             in front freezes (the head learns unless it is frozen so). `+norm` and `+bias` add all
-            normalisation layers or biases.
+            normalisation layers or biases; `+lora` or `+lora:4` puts adapters into the model, of rank
+            8 or 4, beside the attention's weights (needs peft).
         norm: Normalisation layers below the head: `auto` as their group, `freeze` all, `train` all.
         only: Of what is selected, keep these groups; for schedules that unfreeze step by step.
 
     Raises:
-        LayerSelectionError: If a name matches nothing, nothing would learn, or a tied weight would
-            be half frozen.
+        LayerSelectionError: If a name matches nothing, nothing would learn, a tied weight would be
+            half frozen, or adapters cannot be made.
     """
+    if rank := adapter_rank(trainable):
+        add_adapters(model, rank)
     groups = layer_groups(model)
     selection = select_parameters(model, _with_aliases(model, groups), trainable, norm)
     if only is not None:

@@ -11,9 +11,10 @@ from torch import nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import LayerSelectionError
+from hf_transfer.layers.adapters import is_adapter
 from hf_transfer.layers.groups import LayerGroup, owner
 
-_ADDED = re.compile(r"\+(norm|bias)$")
+_ADDED = re.compile(r"\+(norm|bias|lora)(?::\d+)?$")
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ def select_parameters(
     everything = [name for group in groups for name in group.parameters]
     if "bias" in added:
         core |= {name for name in everything if name.endswith("bias")}
+    if "lora" in added:
+        core |= {name for name in everything if is_adapter(name)}
     norms = {name for name in everything if is_norm(owner(model, name))}
     names = set(core)
     if "norm" in added:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config import RunConfig
 from hf_transfer.errors import ConfigError
-from hf_transfer.results import write_json
+from hf_transfer.files import write_json
 
 if TYPE_CHECKING:
     from hf_transfer.rank.ranking import Ranking

@@ -13,22 +13,21 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.batches import Batch, Batches, Positions, batch_rows
+from hf_transfer.batches import Batch, Batches, Positions
 from hf_transfer.cache import StoreFolder, stores_folder
 from hf_transfer.config import RunConfig
 from hf_transfer.folds import derive_seed
-from hf_transfer.layers import Freezing, tensor_digest
+from hf_transfer.layers import Freezing, has_adapters, tensor_digest
 from hf_transfer.models import placed
 from hf_transfer.progress import progress_bar
-from hf_transfer.replay.cut import Cut, Suffix, features_at, find_cut
+from hf_transfer.replay.batches import ReplayedBatches
+from hf_transfer.replay.cut import Cut, features_at, find_cut
 from hf_transfer.replay.store import FeatureStore, create_store, store_bytes
 from hf_transfer.schedule import freeze_but_output, freeze_for, phases_of
-from hf_transfer.tasks.base import IGNORE_INDEX, Task
-from hf_transfer.tokens import pad_right
+from hf_transfer.tasks.base import Task
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -83,6 +82,8 @@ class Replay:
                 if freezing.frozen_groups and freezing.trainable not in seen:
                     seen.add(freezing.trainable)
                     self._prepare(model, freezing)
+            if has_adapters(model):  # which the other configurations have not
+                model = placed(self.task.build_model(), self.accelerator.device)
 
     def batches(self, model: nn.Module, freezing: Freezing) -> Batches:
         """Batches for a model in this state: replayed if prepared, and if its frozen part is the same."""
@@ -327,55 +328,6 @@ def _ways_to_freeze(model: nn.Module, config: RunConfig) -> Iterator[Callable[[]
 
 @dataclass(frozen=True)
 class _Prepared:
-    batches: "ReplayedBatches"
+    batches: ReplayedBatches
     digest: str
     about: dict[str, Any]
-
-
-class ReplayedBatches(Batches):
-    """Batches that begin at a cut, with stored `features` in place of what lies below it.
-
-    Args:
-        plain: The same rows in full.
-        cut: Where they begin.
-        store: What enters there.
-        num_views: Augmented versions of each row to choose from in training; 0 takes the plain one.
-    """
-
-    def __init__(self, plain: Batches, cut: Cut, store: FeatureStore, num_views: int) -> None:
-        super().__init__(plain.task, plain.encoded, plain.device)
-        self.cut, self.store, self.num_views = cut, store, num_views
-        self.labels = plain.encoded.select_columns(["labels"])
-        self._example = plain.task.collate(batch_rows(plain.encoded, np.arange(1)))
-
-    def learner(self, model: nn.Module) -> nn.Module:
-        """What lies above the cut."""
-        return Suffix(model, self.cut)
-
-    def collate(self, positions: Positions, seeds: Sequence[int] | None = None) -> Batch:
-        """Stored features and labels, and the model's other inputs where it reads them above the cut."""
-        features = {"features": self.store.read(positions, self._views(positions, seeds))}
-        if self.cut.chain:
-            return self.moved(features | {"labels": self._label_tensor(positions)})
-        if any(not tensor.is_floating_point() for name, tensor in self._example.items() if name != "labels"):
-            return self.moved(features | self.task.collate(batch_rows(self.encoded, positions)))
-        # Inputs in floating point (pixels) lie below the cut, so that only their shape is looked at.
-        shapes = {
-            name: torch.full((), float("nan"), dtype=tensor.dtype).expand(len(positions), *tensor.shape[1:])
-            for name, tensor in self._example.items()
-            if name != "labels"
-        }
-        return (
-            self.moved(features)
-            | {name: t.to(self.device) for name, t in shapes.items()}
-            | self.moved({"labels": self._label_tensor(positions)})
-        )
-
-    def _views(self, positions: Positions, seeds: Sequence[int] | None) -> NDArray[np.int64]:
-        if seeds is None or not self.num_views:
-            return np.zeros_like(positions)
-        return 1 + np.asarray(seeds, np.int64) % self.num_views
-
-    def _label_tensor(self, positions: Positions) -> Tensor:
-        labels = self.labels[positions]["labels"]
-        return torch.tensor(labels) if np.isscalar(labels[0]) else pad_right(labels, IGNORE_INDEX)

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from hf_transfer import _guard, tables  # noqa: F401
 from hf_transfer.compare import Run, check_comparable, compare_pair, open_runs
+from hf_transfer.files import write_bytes
 from hf_transfer.overfitting import Rival, diagnose
 from hf_transfer.paired import Pair, adjusted
 from hf_transfer.reading import damage_told, place_inside, read_json_file
@@ -23,7 +24,6 @@ from hf_transfer.report.hard_rows import (
     wrong_sentences,
 )
 from hf_transfer.report.originals import Originals, find_originals
-from hf_transfer.results import write_bytes
 from hf_transfer.run_folder import read_histories
 from hf_transfer.verdicts import verdicts
 

@@ -9,21 +9,21 @@ from accelerate import Accelerator
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config import RunConfig
-from hf_transfer.cross_validation import check_study, run_study
+from hf_transfer.cross_validation import at_work, check_study, run_study
 from hf_transfer.data import LabelledData, label_rows
 from hf_transfer.errors import ConfigError
+from hf_transfer.files import write_json
 from hf_transfer.progress import progress_bar
 from hf_transfer.rank import rank_models
 from hf_transfer.rank.command import write_ranking
-from hf_transfer.results import CrossValidationResult, write_json
+from hf_transfer.results import CrossValidationResult
 from hf_transfer.run_folder import RunFolder
 from hf_transfer.sealing import seal_rows
 from hf_transfer.search.budget import Budget, OverBudget, Prices, measure
 from hf_transfer.search.candidates import SETTLED, Candidate, propose
-from hf_transfer.search.halving import FINALISTS
-from hf_transfer.search.modes import MODES, Selection, select, usual_mode
+from hf_transfer.search.modes import MODES, Selection, rows_to_choose_by, select, usual_mode
 from hf_transfer.search.report import describe_selection, verdicts
-from hf_transfer.search.trials import Trial
+from hf_transfer.search.trials import HALVES, Trial
 from hf_transfer.study import Study
 from hf_transfer.tasks.base import Task
 from hf_transfer.workers import make_accelerator
@@ -65,7 +65,7 @@ def search(
 ) -> dict[str, Any]:
     """Find which layers should learn and at which rate, and score the choice by cross-validation.
 
-    Short trainings on inner splits leave two candidates, which the real folds judge. Everything is
+    Trainings on few rows leave one candidate, or two, which the real folds judge. Everything is
     written to `config.output_dir`, `search.json` beside the files of an ordinary run. Called again
     with the same arguments, it goes on where it stopped.
 
@@ -86,10 +86,12 @@ def search(
     options = options or SearchOptions()
     study = open_study(task, dataset, config, accelerator)
     check_study(study)
-    if study.accelerator.is_main_process:
-        study.folder.open(config)
-    study.accelerator.wait_for_everyone()
-    candidates = propose(task, config)
+    with at_work(study.folder, config, study.accelerator):
+        return _search(study, options)
+
+
+def _search(study: Study, options: SearchOptions) -> dict[str, Any]:
+    candidates = propose(study.task, study.config)
     budget = Budget(time.monotonic(), options.max_hours)
     if options.exhaustive:
         return _exhaustive(study, candidates, budget)
@@ -158,8 +160,7 @@ def open_study(
 
 def num_trials(candidates: Sequence[Candidate], selections: int) -> int:
     """How many trials there will be at most."""
-    entries = sum(len(candidate.rates) for candidate in candidates)
-    return selections * (entries + len(candidates) + 2 * min(FINALISTS, len(candidates)))
+    return selections * sum(len(candidate.rates) + HALVES - 1 for candidate in candidates)
 
 
 def predict_cost(study: Study, options: SearchOptions) -> dict[str, Any]:
@@ -176,17 +177,14 @@ def predict_cost(study: Study, options: SearchOptions) -> dict[str, Any]:
     entries = [candidate for candidate in candidates for _ in candidate.rates]
     dearest = sorted(candidates, key=lambda candidate: candidate.cost)[-2:]
     judged = rows if mode != "design-slice" else rows * 4 // 5
-    selecting = {
-        "design-slice": prices.selection(candidates, rows // 5, config.num_epochs),
-        "shared": prices.selection(candidates, rows * (folds - 1) // folds, config.num_epochs),
-        "nested": folds * prices.selection(candidates, rows * (folds - 1) // folds, config.num_epochs),
-    }[mode]
+    selections = folds if mode == "nested" else 1
+    selecting = prices.selection(candidates, rows_to_choose_by(study, mode), config.num_epochs)
     return {
         "mode": mode,
         "candidates": [_candidate(candidate) for candidate in candidates],
-        "trials": num_trials(candidates, folds if mode == "nested" else 1),
+        "trials": num_trials(candidates, selections),
         "forward_seconds": prices.forward * rows,
-        "selection_seconds": selecting,
+        "selection_seconds": selections * selecting,
         # When the dearest candidates are what is chosen.
         "judging_seconds": prices.judging(
             dearest if mode != "nested" else dearest[-1:], judged, config.num_folds, config.num_epochs

@@ -111,7 +111,7 @@ class Classification:
     def columns(self, rows: "Dataset", decoded: Sequence[NDArray[Any]]) -> dict[str, list[Any]]:
         """Label, predicted label and logits."""
         logits = np.concatenate([*decoded, np.zeros((0, len(self.label_names)), np.float32)])
-        columns: dict[str, list[Any]] = {"label": list(rows["label"])} if "label" in rows.column_names else {}
+        columns: dict[str, list[Any]] = {"label": rows["label"][:]} if "label" in rows.column_names else {}
         return columns | {"prediction": logits.argmax(1).tolist(), "logits": logits.tolist()}
 
     def fold_columns(self, rows: "Dataset") -> FoldColumns:

@@ -114,9 +114,9 @@ class TokenClassification:
 
     def columns(self, rows: "Dataset", decoded: Sequence[NDArray[Any]]) -> dict[str, list[Any]]:
         """Words, tags and predicted tags, word for word."""
-        columns: dict[str, list[Any]] = {"tokens": list(rows["input"])}
+        columns: dict[str, list[Any]] = {"tokens": rows["input"][:]}
         if "label" in rows.column_names:
-            columns["labels"] = [self._tags(ids) for ids in rows["label"]]
+            columns["labels"] = [self._tags(ids) for ids in rows["label"][:]]
         return columns | {"predictions": [self._tags(logits.argmax(1)) for logits in decoded]}
 
     def _tags(self, ids: Sequence[int] | NDArray[Any]) -> list[str]:
@@ -126,7 +126,7 @@ class TokenClassification:
         """Balanced by mentions of each entity type."""
         types = sorted({tag[2:] for tag in self.label_names if tag != "O"})
         counts = np.zeros((len(rows), len(types)), np.int64)
-        for row, ids in enumerate(rows["label"]):
+        for row, ids in enumerate(rows["label"][:]):
             starts = Counter(self.label_names[i][2:] for i in ids if self.label_names[i].startswith("B-"))
             counts[row] = [starts[kind] for kind in types]
         return FoldColumns(counts=counts, label_names=tuple(types))

@@ -14,6 +14,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.card import read_for_card
 from hf_transfer.errors import VerificationError
 from hf_transfer.tables import HUB_ID, aligned
+from hf_transfer.verify.beside import beside_checks
 from hf_transfer.verify.check import WRONG, Check, judged
 from hf_transfer.verify.download import fetch_record
 from hf_transfer.verify.numbers import number_checks
@@ -48,7 +49,7 @@ def verify_run(run: str | Path) -> list[Check]:
     files = judged("files", "can be read", record.problems)
     if files.state == WRONG:  # told once, and not by every check
         return [files]
-    kinds = (split_checks, reading_checks, number_checks, published_checks)
+    kinds = (split_checks, reading_checks, number_checks, beside_checks, published_checks)
     return [files, *(check for kind in kinds for check in kind(record))]
 
 

@@ -161,6 +161,18 @@ def _rows_in_words(rows: list[int], table: pa.Table, written: list[Any], again: 
     return "; ".join(named) + more
 
 
+def not_highest(rows: pa.Table, file: str) -> Iterator[str]:
+    """Yield a sentence for the first predicted classes that do not have the highest logit of their row."""
+    if "logits" not in rows.column_names:
+        return
+    logits = pc.list_flatten(rows["logits"]).to_numpy()
+    highest = logits.reshape(rows.num_rows, -1).argmax(axis=1)
+    wrong = np.flatnonzero(highest != rows["prediction"].to_numpy())
+    for row in wrong[:_NAMED].tolist():
+        named = f"{file}, row {row} (row_id {rows['row_id'][row]})"
+        yield f"{named}: prediction written {rows['prediction'][row]}, highest logit {highest[row]}"
+
+
 def rows_of(table: pa.Table, repeat: int, fold: int) -> pa.Table:
     """The predictions of one fold."""
     here = pc.and_(pc.equal(table["repeat"], repeat), pc.equal(table["fold"], fold))

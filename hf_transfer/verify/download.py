@@ -8,7 +8,7 @@ from hf_transfer.hub_client import client, explained
 from hf_transfer.verify.record import Record
 
 ANSWER_SECONDS = 60.0  # longest silence of the server in the middle of a request
-_FILES = ["README.md", "results.json", "config.yaml", "folds.parquet", "predictions.parquet", "plots/*.png"]
+_FILES = ["README.md", "results.json", "config.yaml", "folds.parquet", "*predictions.parquet", "plots/*.png"]
 
 
 def fetch_record(repo_id: str) -> Record:

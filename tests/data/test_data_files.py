@@ -4,6 +4,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -183,3 +184,21 @@ def test_a_folder_that_looks_like_a_column_adds_none(tmp_path):
     (tmp_path / "x=1").mkdir()
     pq.write_table(pa.table({"text": ["a"]}), tmp_path / "x=1" / "a.parquet")
     assert read_file(tmp_path / "x=1" / "a.parquet").column_names == ["text"]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 1000])
+def test_the_byte_that_is_not_utf8_is_named_wherever_a_large_file_is_cut(tmp_path, monkeypatch, size):
+    monkeypatch.setattr("hf_transfer.data.data_files._BYTES_AT_ONCE", size)
+    path = tmp_path / "rows.csv"
+    path.write_bytes("text,label\nü€,1\n".encode() + b"a\xff,0\n")
+    with pytest.raises(DataError, match=r"not UTF-8: byte 20 is 0xff"):
+        read_file(path)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_file_of_many_rows_is_read_in_parts_and_whole(tmp_path, monkeypatch, suffix):
+    monkeypatch.setattr("hf_transfer.data.mapped.KEPT_IN_MEMORY", 100)
+    rows = Dataset.from_dict({"text": [f"ü {i}" for i in range(2500)], "label": ["a", "b"] * 1250})
+    path = tmp_path / f"rows.{suffix}"
+    getattr(rows, f"to_{suffix}")(path)
+    assert read_file(path).to_dict() == rows.to_dict()

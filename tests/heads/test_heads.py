@@ -172,16 +172,20 @@ def test_many_heads_are_trained_in_parts_with_the_same_result(tiny_bert_folder, 
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-def test_the_optimizer_follows_pytorchs(optimizer):
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("longest", [0.0, 1.0])
+def test_the_optimizer_follows_pytorchs_however_gradients_lie(optimizer, turned, longest):
     configs = [
-        RunConfig(optimizer=optimizer, learning_rate=r, weight_decay=w, max_grad_norm=0.0)
+        RunConfig(optimizer=optimizer, learning_rate=r, weight_decay=w, max_grad_norm=longest)
         for r, w in ((0.1, 0.0), (0.01, 0.3))
     ]
     start = torch.randn(1, 2, 4, 3)
     state = {"w": start.clone()}
-    stacked = StackedOptimizer(state, {"w": True}, configs)
+    stacked = StackedOptimizer(state, {"w": True}, configs, [5])
     gradients = torch.randn(5, 1, 2, 4, 3)
-    for gradient in gradients:
+    if turned:
+        gradients = gradients.transpose(-1, -2).contiguous().transpose(-1, -2)
+    for gradient in gradients.clone():
         stacked.step({"w": gradient}, torch.ones(1, 2, dtype=torch.bool), [1.0])
     for g, config in enumerate(configs):
         weight = start[0, g].clone().requires_grad_()
@@ -189,6 +193,8 @@ def test_the_optimizer_follows_pytorchs(optimizer):
         options = {} if optimizer == "adamw" else {"momentum": 0.9}
         own = kind([weight], lr=config.learning_rate, weight_decay=config.weight_decay, **options)
         for gradient in gradients:
-            weight.grad = gradient[0, g]
+            weight.grad = gradient[0, g].clone()
+            if longest:
+                torch.nn.utils.clip_grad_norm_([weight], longest)
             own.step()
         assert torch.allclose(state["w"][0, g], weight.detach(), atol=1e-6)

@@ -1,4 +1,3 @@
-import gc
 import os
 from dataclasses import replace
 
@@ -7,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from transformers import AutoModelForSequenceClassification
 
 from hf_transfer import (
     ImageClassification,
@@ -18,7 +18,7 @@ from hf_transfer import (
 )
 from hf_transfer.cache import stores_folder
 from hf_transfer.encoding import encode_rows
-from hf_transfer.layers import freeze
+from hf_transfer.layers import freeze, has_adapters
 from hf_transfer.replay import Replay, ReplayedBatches, replayed
 from hf_transfer.schedule import phases_of
 from hf_transfer.workers import make_accelerator
@@ -46,15 +46,6 @@ def config_for(tmp_path, tiny_bert_folder):
         return RunConfig(**(given | settings))
 
     return make
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _light_collections():
-    """Each fold ends with a collection, which looks at all that the imports have made: not in here."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 def task_for(kind, config):
@@ -350,3 +341,32 @@ def test_heads_learn_from_a_store_of_coarser_arithmetic(kind, config_for):
     assert result.values["hardware"]["mixed_precision"] == "bf16"
     assert result.values["replay"]
     assert not result.failed
+
+
+def test_adapters_are_trained_from_the_store_and_published_as_plain_weights(config_for):
+    pytest.importorskip("peft")
+    config = config_for("text", trainable="head+lora:2", final="refit")
+    found = run("text", config)
+    (about,) = found.to_dict()["replay"]
+    assert about["cut"]
+    proof = found.to_dict()["frozen_proof"]
+    assert proof["equal"]
+    assert proof["groups"] == ["stem"]
+    check_same_predictions(
+        found, run("text", replace(config, replay=False, output_dir=f"{config.output_dir}-plain"))
+    )
+    model, report = AutoModelForSequenceClassification.from_pretrained(
+        f"{config.output_dir}/model", output_loading_info=True
+    )
+    assert not report["missing_keys"] | report["unexpected_keys"]
+    assert not has_adapters(model)
+
+
+def test_a_grid_with_adapters_replays_its_other_configurations_too(config_for):
+    pytest.importorskip("peft")
+    config = config_for("text", trainables=("head+lora:2", "last:1"), num_epochs=1)
+    found = run("text", config)
+    assert len(found.to_dict()["replay"]) == 2
+    alone = run("text", replace(config, trainables=(), trainable="last:1"))
+    scores = [e["scores"]["accuracy"]["mean"] for e in found.to_dict()["grid"] if e["trainable"] == "last:1"]
+    assert scores == [alone.scores["accuracy"]["mean"]]

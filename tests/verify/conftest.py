@@ -1,4 +1,3 @@
-import gc
 import shutil
 from pathlib import Path
 
@@ -10,15 +9,13 @@ from small_runs import make_run
 def runs(tmp_path_factory):
     """Give the folder of a run, trained at the first call."""
     made = {}
-    gc.freeze()  # after each fold all objects are looked through for what can go; modules cannot
 
     def get(kind: str) -> Path:
         if kind not in made:
             made[kind] = make_run(kind, tmp_path_factory.mktemp("run"))
         return made[kind]
 
-    yield get
-    gc.unfreeze()
+    return get
 
 
 @pytest.fixture

@@ -1,0 +1,125 @@
+"""Where a training is, kept on the disk so that a killed run goes on from there.
+
+A checkpoint is a folder that gets its name when all of it is on the disk: tensors as safetensors, the
+rest as JSON, and a manifest of sizes and digests by which a damaged one is recognised. No pickle.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.files import new_folder, plain, remove_stale, write_json
+
+_TENSORS, _VALUES, _MANIFEST = "state.safetensors", "state.json", "manifest.json"
+_NAME = re.compile(r"step-(\d{8})")
+
+
+@dataclass(frozen=True)
+class State:
+    """All that decides how a training goes on.
+
+    Attributes:
+        step: Updates done.
+        values: What JSON can hold.
+        tensors: The rest, on a processor.
+    """
+
+    step: int
+    values: dict[str, Any]
+    tensors: dict[str, torch.Tensor]
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of the tensors."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors.values())
+
+
+class DamagedError(Exception):
+    """A checkpoint is not what was written."""
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of one training.
+
+    Attributes:
+        folder: Which holds them and nothing else.
+        identity: Digest of all that decides the training; those of another training are not taken.
+        minutes: Of training that may be lost when the run is killed.
+    """
+
+    folder: Path
+    identity: str
+    minutes: float
+
+    def save(self, state: State) -> None:
+        """Write a checkpoint, then remove the older ones.
+
+        Raises:
+            DiskFullError: If there is no room; the one before is still there.
+        """
+        with new_folder(self.folder / f"step-{state.step:08d}", state.num_bytes) as beside:
+            tensors = {name: tensor.contiguous() for name, tensor in state.tensors.items()}
+            save_file(tensors, beside / _TENSORS)
+            write_json(beside / _VALUES, {"identity": self.identity, "step": state.step, **state.values})
+            files = {name: _measured(beside / name) for name in (_TENSORS, _VALUES)}
+            write_json(beside / _MANIFEST, {"files": files})
+        for path in list(self._found())[1:]:
+            shutil.rmtree(path, ignore_errors=True)
+
+    def load(self) -> State | None:
+        """Read the newest checkpoint that is whole; says which are not, and passes over those."""
+        remove_stale(self.folder)
+        for path in self._found():
+            try:
+                state = _read(path)
+            except DamagedError as error:
+                print(f"{path} is damaged ({error}) and left out.", file=sys.stderr)
+                continue
+            if state.values.pop("identity") == self.identity:
+                return state
+        return None
+
+    def remove(self) -> None:
+        """Remove all of them."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _found(self) -> Iterator[Path]:
+        """All that have a name, the latest step first: clocks go back, steps do not."""
+        paths = [path for path in self.folder.glob("step-*") if _NAME.fullmatch(path.name)]
+        yield from sorted(paths, reverse=True)
+
+
+def _measured(path: Path) -> dict[str, Any]:
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return {"bytes": path.stat().st_size, "sha256": digest}
+
+
+def _read(path: Path) -> State:
+    """Read a checkpoint after its files were held against the manifest."""
+    try:
+        manifest = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))["files"]
+        for name in (_TENSORS, _VALUES):
+            if _measured(path / name) != manifest[name]:
+                raise DamagedError(f"{name} is not what was written")
+        values = json.loads((path / _VALUES).read_text(encoding="utf-8"))
+        return State(values.pop("step"), values, load_file(path / _TENSORS))
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise DamagedError(f"{type(error).__name__}: {error}") from error
+
+
+def identity_of(*parts: Any) -> str:
+    """Digest of what JSON can hold, to tell one training from another."""
+    return hashlib.blake2b(json.dumps(plain(parts)).encode(), digest_size=16).hexdigest()

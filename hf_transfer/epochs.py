@@ -1,0 +1,73 @@
+"""Which rows come when: the order of an epoch, effective batches, and a process's steps through one."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.batches import Batches, Positions
+from hf_transfer.config import RunConfig
+from hf_transfer.folds import derive_seed
+from hf_transfer.job import Job
+from hf_transfer.layers import Freezing
+from hf_transfer.replay import Replay
+from hf_transfer.tasks.base import IGNORE_INDEX
+from hf_transfer.workers import Workers
+
+# What a pass costs on a processor besides its tokens, in tokens: measured 110 for 11 million weights
+# and 65 for 86 million. The smaller the layers, the less a token costs beside the pass itself.
+_WEIGHTS_A_PASS, _FEWEST_TOKENS = 1e9, 60
+
+
+def class_weights(replay: Replay, config: RunConfig, train: Positions) -> Tensor | None:
+    """Inverse frequency of each class among the training rows, 1 on average; None without weights."""
+    if config.class_weights == "none":
+        return None
+    labels = np.hstack(replay.encoded.select(train)["labels"][:])
+    counts = np.bincount(labels[labels != IGNORE_INDEX], minlength=len(replay.task.label_names))
+    weights = counts.sum() / (len(counts) * np.maximum(counts, 1))
+    return torch.tensor(weights, dtype=torch.float32, device=replay.accelerator.device)
+
+
+def epoch_order(positions: Positions, seed: int, epoch: int) -> Positions:
+    """The order of rows in one epoch."""
+    generator = torch.Generator().manual_seed(derive_seed(seed, "order", epoch))
+    order: Positions = torch.randperm(len(positions), generator=generator).numpy()
+    return positions[order]
+
+
+def effective_batches(positions: Positions, batch_size: int, num_processes: int) -> list[Positions]:
+    """Batches in order. A last one too small to share or to normalise joins the one before."""
+    cuts = list(range(batch_size, len(positions), batch_size))
+    if cuts and len(positions) - cuts[-1] < max(2, num_processes):
+        cuts.pop()
+    return np.split(positions, cuts)
+
+
+def shares(batch: Positions, workers: Workers, per_device: int | None) -> list[Positions]:
+    """This process's part of an effective batch, in steps that fit; equally many for every process."""
+    size = workers.size
+    each = math.ceil(len(batch) / size)
+    steps = math.ceil(each / (per_device or each))
+    steps = max(1, min(steps, len(batch) // size))
+    return np.array_split(batch, size * steps)[workers.rank * steps : (workers.rank + 1) * steps]
+
+
+def tokens_a_pass(model: nn.Module) -> int:
+    """What a pass through a model costs on a processor besides its tokens, in tokens."""
+    looked_up = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+    multiplied = sum(p.numel() for p in model.parameters() if id(p) not in looked_up)
+    return max(_FEWEST_TOKENS, round(_WEIGHTS_A_PASS / max(multiplied, 1)))
+
+
+def pads_much(job: Job, batches: Batches, freezing: Freezing) -> bool:
+    """Whether to cut batches by the length of their rows, which changes dropout's draws and the speed.
+
+    On a processor a token of padding costs what any token does. A GPU would rather have one large
+    pass. A head costs little, and is the same for a part of a batch from a store or from the model.
+    """
+    head = set(freezing.groups[-1].parameters)
+    alone = job.workers.size == 1 and job.workers.accelerator.device.type == "cpu" and not job.config.compile
+    return alone and bool(batches.sizes.any()) and not freezing.trainable <= head

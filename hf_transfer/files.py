@@ -1,0 +1,235 @@
+"""Files and folders that are there whole or not at all, and one clear error when the disk is full."""
+
+import errno
+import json
+import math
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors import SafetensorError
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.errors import DiskFullError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+# What libraries say of a full disk in errors that carry no number.
+_FULL_WORDS = ("No space left on device", "Disk quota exceeded", "enforce fail at inline_container")
+_TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp")
+
+
+def temporary(path: Path) -> Path:
+    """Where this process writes what shall become `path`; `remove_stale` knows such names."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON in one step: a reader sees the old file or the new one, never half of one."""
+    write_bytes(path, json_bytes(value))
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a Parquet file in one step."""
+    write_bytes(path, table_bytes(table))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file beside its place, then rename it there.
+
+    Raises:
+        DiskFullError: If there is no room; a file that was there stays as it was.
+    """
+    write_files({path: data})
+
+
+def write_files(contents: Mapping[Path, bytes]) -> None:
+    """Write files beside their places; when all of them are on the disk, rename them in their order.
+
+    A disk confirms several files that are asked for together in little more time than one.
+
+    Raises:
+        DiskFullError: If there is no room; files that were there stay as they were.
+    """
+    beside = {path: temporary(path) for path in contents}
+    with enough_disk(next(iter(contents)).parent, sum(map(len, contents.values()))):
+        try:
+            with ThreadPoolExecutor(len(contents)) as pool:
+                list(pool.map(_write_through, beside.values(), contents.values()))
+            for path, written in beside.items():
+                written.replace(path)
+        except BaseException:
+            for written in beside.values():
+                written.unlink(missing_ok=True)
+            raise
+
+
+def _write_through(path: Path, data: bytes) -> None:
+    with path.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def json_bytes(value: Any) -> bytes:
+    """The bytes of a JSON file; numpy's numbers become plain ones, and NaN null."""
+    text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+    return text.encode() + b"\n"
+
+
+def table_bytes(table: pa.Table) -> bytes:
+    """The bytes of a Parquet file."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
+
+
+@contextmanager
+def new_folder(folder: Path, needed: int | None = None) -> Iterator[Path]:
+    """Give an empty folder to write to; it takes its place when all of it is on the disk.
+
+    What was at that place before is then removed. If writing fails, it stays.
+
+    Args:
+        folder: The place.
+        needed: Bytes, where that is known.
+
+    Raises:
+        DiskFullError: If there is no room.
+    """
+    beside = temporary(folder)
+    shutil.rmtree(beside, ignore_errors=True)
+    with enough_disk(folder.parent, needed):
+        beside.mkdir(parents=True)
+        try:
+            yield beside
+            _settle(beside)
+            _put_in_place(beside, folder)
+        except BaseException:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise
+
+
+def _settle(folder: Path) -> None:
+    """Bring all files of a folder to the disk, and give them the permissions that its own umask gave it."""
+    mode = folder.stat().st_mode & 0o666
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(mode)  # safetensors leaves 0600, whatever the umask says
+        sync(path)
+    sync(folder)
+
+
+def _put_in_place(beside: Path, folder: Path) -> None:
+    old = temporary(folder.with_name(f"{folder.name}.old"))
+    if folder.exists():
+        folder.rename(old)
+    beside.rename(folder)
+    sync(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def sync(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def remove_stale(folder: Path) -> list[Path]:
+    """Remove what processes that run no more have left half written in a folder; gives what it was."""
+    import psutil
+
+    removed = []
+    for path in folder.rglob(".*.tmp"):
+        found = _TEMPORARY.fullmatch(path.name)
+        # A number like this process's own is that of an older one: this one has written nothing yet.
+        if found and (int(found[1]) == os.getpid() or not psutil.pid_exists(int(found[1]))):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+            removed.append(path)
+    return removed
+
+
+@contextmanager
+def enough_disk(folder: Path, needed: int | None = None) -> Iterator[None]:
+    """Turn every way in which libraries say that the disk is full into one error.
+
+    Args:
+        folder: What is written to.
+        needed: Bytes, where that is known.
+
+    Raises:
+        DiskFullError: Naming the folder, what is needed and what is free.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if isinstance(error, DiskFullError) or not is_disk_full(error):
+            raise
+        raise DiskFullError(_full_words(folder, needed)) from error
+
+
+def check_room(folder: Path, needed: int) -> None:
+    """Find out before the work whether its result will fit.
+
+    Raises:
+        DiskFullError: If it will not.
+    """
+    if shutil.disk_usage(_existing(folder)).free < needed:
+        raise DiskFullError(_full_words(folder, needed))
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether an error, or what led to it, says that the disk or the quota is full."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            return True
+        if any(words in str(error) for words in _FULL_WORDS):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _full_words(folder: Path, needed: int | None) -> str:
+    wanted = f"{size_words(needed)} needed, " if needed else ""
+    free = size_words(shutil.disk_usage(_existing(folder)).free)
+    return (
+        f"The disk is full at {folder.absolute()}: {wanted}{free} free. What was finished is kept. Make room "
+        "there (`hf-transfer cache --clear` may help) and start the same command again: it goes on where it "
+        "stopped."
+    )
+
+
+def size_words(num_bytes: int) -> str:
+    """A number of bytes as a person would say it."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if num_bytes >= size:
+            return f"{num_bytes / size:.1f} {unit}"
+    return f"{num_bytes} bytes"
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or what is above it and already there."""
+    folder = folder.absolute()
+    return folder if folder.exists() else _existing(folder.parent)
+
+
+def plain(value: Any) -> Any:
+    """Turn numpy scalars, tuples and NaN into what JSON and YAML can carry."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if hasattr(value, "item") and not isinstance(value, (str, bytes)):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,98 @@
+"""Ask a run to stop: at the next step when a training can keep where it is, otherwise at once."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from hf_transfer import _guard  # noqa: F401
+
+# Ctrl-C, what a scheduler sends before it kills, and what it sends when it is told to warn.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_COPIES = 2.0  # seconds: a launcher passes on what a terminal has sent to all processes already
+
+
+class Interrupted(KeyboardInterrupt):
+    """A run stopped because it was asked to; its exit code is the shell's for that signal.
+
+    Attributes:
+        number: Of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+    @property
+    def exit_code(self) -> int:
+        """130 for SIGINT, 143 for SIGTERM."""
+        return 128 + self.number
+
+
+class StopSignals:
+    """The signals that ask this process to stop.
+
+    Attributes:
+        received: The number of the first one; 0 when there was none.
+    """
+
+    def __init__(self) -> None:
+        self.received = 0
+        self._at = 0.0
+        self._waits = False
+
+    @contextmanager
+    def handled(self) -> Iterator[None]:
+        """Handle the signals that nobody else handles; only a main thread can.
+
+        Raises:
+            Interrupted: When one comes.
+        """
+        defaults = (signal.SIG_DFL, signal.default_int_handler)
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {n: signal.getsignal(n) for n in _SIGNALS if signal.getsignal(n) in defaults}
+        for number in before:
+            signal.signal(number, self._handle)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            self.received = 0
+
+    @contextmanager
+    def at_steps(self) -> Iterator[None]:
+        """Inside, a signal is only noted: look at `received` after each step, and call `stop`."""
+        self._waits = True
+        try:
+            yield
+        finally:
+            self._waits = False
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop if that was asked for.
+
+        Raises:
+            Interrupted: If it was.
+        """
+        if self.received:
+            raise Interrupted(self.received)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.received:
+            if time.monotonic() - self._at > _COPIES:
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)  # at once
+            return
+        self.received, self._at = number, time.monotonic()
+        if not self._waits:
+            raise Interrupted(number)
+
+
+stop_signals = StopSignals()

@@ -1,0 +1,70 @@
+"""One training: what it needs, and what comes of it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.batches import Batches
+from hf_transfer.checkpoint import Checkpoints
+from hf_transfer.config import RunConfig
+from hf_transfer.layers import Freezing
+from hf_transfer.replay import Replay
+from hf_transfer.tasks.base import Task
+from hf_transfer.workers import Workers
+
+Epoch = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that one training needs besides its rows: what, how, by whom.
+
+    Attributes:
+        row_ids: What identifies each row, for messages; its number when not given.
+        checkpoints: Where the training keeps its state while it goes on; None keeps nothing.
+    """
+
+    task: Task
+    replay: Replay
+    config: RunConfig
+    seed: int
+    workers: Workers
+    title: str = "training"
+    on_epoch: Callable[[Epoch], None] | None = None
+    row_ids: Sequence[Any] = ()
+    checkpoints: Checkpoints | None = None
+
+
+@dataclass
+class Fitted:
+    """A trained model and how it went."""
+
+    model: nn.Module
+    freezing: Freezing
+    batches: Batches
+    history: list[Epoch] = field(default_factory=list)
+    best_epoch: int = 0
+    hash_before: str | None = None
+    hash_after: str | None = None
+    start_hash: str | None = None
+    notes: list[str] = field(default_factory=list)
+    seconds_before: float = 0.0  # in processes that were stopped
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters that learned."""
+        return sum(p.numel() for n, p in self.model.named_parameters() if n in self.freezing.trainable)
+
+    @property
+    def learner(self) -> nn.Module:
+        """The module that its batches are fed to."""
+        return self.batches.learner(self.model)
+
+    def moving(self) -> Iterator[tuple[str, Tensor]]:
+        """Parameters and buffers that training may change, by their names in the model."""
+        freezing = self.freezing
+        yield from ((n, p) for n, p in self.model.named_parameters() if n in freezing.trainable)
+        yield from ((n, b) for n, b in self.model.named_buffers() if n.rpartition(".")[0] in freezing.moving)

@@ -1,0 +1,323 @@
+"""The epochs of one training, phase by phase, from its beginning or from where it was stopped."""
+
+import time
+from contextlib import nullcontext
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.batches import Positions, cut_by_size
+from hf_transfer.checkpoint import State
+from hf_transfer.config import RunConfig
+from hf_transfer.epochs import (
+    class_weights,
+    effective_batches,
+    epoch_order,
+    pads_much,
+    shares,
+    tokens_a_pass,
+)
+from hf_transfer.errors import RunError
+from hf_transfer.folds import derive_seed
+from hf_transfer.job import Fitted, Job
+from hf_transfer.layers import parameter_groups
+from hf_transfer.memory import free_memory, is_out_of_memory, memory_error
+from hf_transfer.pausing import Pauses
+from hf_transfer.progress import progress_bar
+from hf_transfer.schedule import Phase, freeze_for, learning_rate_factor, make_optimizer, phases_of
+from hf_transfer.stopping import Stopper
+from hf_transfer.tasks.base import IGNORE_INDEX
+from hf_transfer.training_state import (
+    optimizer_tensors,
+    random_state,
+    restore_optimizer,
+    restore_random_state,
+)
+
+_CHECK_EVERY = 25  # updates between looks at the loss: a look waits for the device
+_SHOWN = 8  # rows named in a message
+
+
+class Loop:
+    """The epochs of one training.
+
+    Args:
+        job: What, how, by whom.
+        fitted: The fresh model.
+        train: Positions of the rows to learn from.
+        stopper: Looks at each epoch.
+    """
+
+    def __init__(self, job: Job, fitted: Fitted, train: Positions, stopper: Stopper) -> None:
+        self.job, self.fitted, self.model, self.train = job, fitted, fitted.model, train
+        self.stopper = stopper
+        self.phases = phases_of(job.config, fitted.freezing)
+        self.phase_of = [i for i, phase in enumerate(self.phases) for _ in range(phase.num_epochs)]
+        self.steps_per_epoch = len(effective_batches(train, job.config.batch_size, job.workers.size))
+        self.total = self.steps_per_epoch * job.config.num_epochs
+        self.class_weights = class_weights(job.replay, job.config, train)
+        self.tokens_a_pass = tokens_a_pass(self.model)
+        self.per_device = job.config.per_device_batch_size
+        self.halved = False
+        self.phase = 0
+        self.losses: list[Tensor] = []  # of the updates done in this epoch
+        self.seconds = 0.0  # of this epoch, before this process took it up
+        self.restored: State | None = None
+
+    @property
+    def step(self) -> int:
+        """Updates done."""
+        return len(self.fitted.history) * self.steps_per_epoch + len(self.losses)
+
+    def run(self) -> None:
+        """Train all epochs that are left.
+
+        Raises:
+            RunError: If the loss becomes infinite or NaN, or memory is short.
+            Interrupted: If the process was asked to stop; where it is has then been kept.
+        """
+        pauses = Pauses(self.job, self._state)
+        bar = progress_bar(
+            self.job.title,
+            total=self.total,
+            initial=self.step,
+            shown=self.job.workers.rank == 0,
+            position=self.job.workers.line,
+        )
+        with bar as self.bar, pauses:
+            self._begin(self.phase)
+            for number in range(len(self.fitted.history) + 1, len(self.phase_of) + 1):
+                if self.stopper.stopped:
+                    break
+                if self.phase_of[number - 1] != self.phase:
+                    self._begin(self.phase_of[number - 1])
+                self._epoch(number, pauses)
+                pauses.after_epoch()
+
+    def restore(self, state: State) -> None:
+        """Go on from a checkpoint of this training."""
+        values, tensors = state.values, state.tensors
+        with torch.no_grad():
+            for name, tensor in self.fitted.moving():
+                tensor.copy_(tensors[f"model.{name}"])
+        self.fitted.history[:] = values["history"]
+        self.fitted.notes[:] = values["notes"]
+        self.losses = list(tensors["losses"].to(self.job.workers.accelerator.device))
+        self.phase, self.seconds = values["phase"], values["seconds"]
+        self.fitted.seconds_before = self.seconds + sum(epoch["seconds"] for epoch in self.fitted.history)
+        self.per_device = values["per_device"] if values["halved"] else self.per_device
+        self.halved = values["halved"]
+        kept = {name[5:]: tensor for name, tensor in tensors.items() if name.startswith("kept.")}
+        self.stopper.restore(values["stopper"], kept)
+        self.restored = state
+
+    def _state(self) -> State:
+        """Where the training is; all processes at work together call this."""
+        self._check(len(self.fitted.history) + 1)
+        moving = {f"model.{name}": tensor.detach().cpu() for name, tensor in self.fitted.moving()}
+        kept = {f"kept.{name}": tensor.cpu() for name, tensor in self.stopper.kept.items()}
+        losses = torch.stack(self.losses).cpu() if self.losses else torch.zeros(0)
+        values = {
+            "phase": self.phase,
+            "history": self.fitted.history,
+            "notes": self.fitted.notes,
+            "seconds": self.seconds + time.monotonic() - self.began if self.losses else 0.0,
+            "per_device": self.per_device,
+            "halved": self.halved,
+            "stopper": self.stopper.values(),
+            "hash_before": self.fitted.hash_before,
+        }
+        optimizer, scale = optimizer_tensors(self.optimizer, self.job.workers)
+        random = random_state(self.job.workers)
+        return State(
+            self.step, values | {"scale": scale}, {**moving, **kept, "losses": losses, **optimizer, **random}
+        )
+
+    def _begin(self, phase: int) -> None:
+        """Freeze, and make the optimizer, for a phase of the training."""
+        self.phase = phase
+        freezing = freeze_for(self.model, self.job.config, only=self.phases[phase].only)
+        self.fitted.batches = self.job.replay.batches(self.model, freezing)
+        self.by_size = pads_much(self.job, self.fitted.batches, freezing)
+        optimizer = _optimizer(self.model, self.job.config)
+        self.prepared, self.optimizer = self.job.workers.prepare(self.fitted.learner, optimizer)
+        if self.job.config.compile:
+            self.prepared = cast(nn.Module, torch.compile(self.prepared))
+        if self.restored is not None:
+            restore_optimizer(self.optimizer, self.restored, self.job.workers)
+            restore_random_state(self.restored, self.job.workers)
+            self.restored = None
+
+    def _epoch(self, number: int, pauses: Pauses) -> None:
+        self.began = time.monotonic()
+        phase, start = self.phases[self.phase], self.phase_of.index(self.phase) * self.steps_per_epoch
+        self.model.train()
+        self.prepared.train()
+        shuffled = epoch_order(self.train, self.job.seed, number)
+        batches = effective_batches(shuffled, self.job.config.batch_size, self.job.workers.size)
+        rate = 0.0
+        for batch in batches[len(self.losses) :]:
+            rate = self._set_rate(phase, start)
+            self.losses.append(self._update(batch, number))
+            self.bar.update()
+            if self.step % _CHECK_EVERY == 0 or len(self.losses) == self.steps_per_epoch:
+                self._check(number)
+            if len(self.losses) < self.steps_per_epoch:
+                pauses.after_step()
+        self._finish_epoch(number, phase, rate)
+
+    def _finish_epoch(self, number: int, phase: Phase, rate: float) -> None:
+        self._check_weights(number)
+        mean = torch.stack(self.losses).mean().item()
+        self.bar.set_postfix(epoch=number, loss=f"{mean:.3f}", refresh=False)
+        epoch = {
+            "epoch": number,
+            "phase": phase.name,
+            "train_loss": mean,
+            "learning_rate": rate,
+            "seconds": self.seconds + time.monotonic() - self.began,
+            "inner_loss": self.stopper.look(),
+        }
+        self.losses, self.seconds = [], 0.0
+        self.fitted.history.append(epoch)
+        if self.job.on_epoch:
+            self.job.on_epoch(epoch)
+
+    def _update(self, batch: Positions, epoch: int) -> Tensor:
+        """One step of the optimizer; where memory runs out, once more with half the rows at a time."""
+        while True:
+            try:
+                return self._stepped(batch, epoch)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._halve(batch, error)
+            free_memory()  # here, as the error holds on to what was computed
+
+    def _halve(self, batch: Positions, error: BaseException) -> None:
+        rows = max(map(len, self._pieces(batch)))
+        if self.halved or self.job.workers.together or rows == 1:
+            raise memory_error(error, self.step + 1, rows) from error
+        self.halved, self.per_device = True, rows // 2
+        self.optimizer.zero_grad()
+        self.fitted.notes.append(
+            f"Memory ran out at update {self.step + 1}: from there on {self.per_device} rows were taken at a "
+            f"time instead of {rows}. Each update is still by {self.job.config.batch_size} rows."
+        )
+
+    def _stepped(self, batch: Positions, epoch: int) -> Tensor:
+        """One step of the optimizer on this effective batch; gives its mean loss."""
+        accelerator = self.job.workers.accelerator
+        pieces = [self._collate(piece, epoch) for piece in self._pieces(batch)]
+        # The mean is over the whole effective batch, however it is cut over processes and steps.
+        weight = sum(
+            (self._weight(piece["labels"]) for piece in pieces), torch.zeros((), device=accelerator.device)
+        )
+        weight = self.job.workers.total(weight).clamp(min=1e-12)
+        loss = torch.zeros((), device=accelerator.device)
+        for i, piece in enumerate(pieces):
+            waits = self.job.workers.together and i + 1 < len(pieces)
+            with accelerator.no_sync(self.prepared) if waits else nullcontext():
+                part = self._loss(piece) / weight
+                accelerator.backward(part * self.job.workers.size)
+            loss += part.detach()
+        if self.job.config.max_grad_norm:
+            accelerator.clip_grad_norm_(
+                [p for p in self.model.parameters() if p.requires_grad], self.job.config.max_grad_norm
+            )
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return self.job.workers.total(loss)
+
+    def _pieces(self, batch: Positions) -> list[Positions]:
+        """This process's part of an effective batch, in steps that fit."""
+        pieces = shares(batch, self.job.workers, self.per_device)
+        if not self.by_size:
+            return pieces
+        sizes = self.fitted.batches.sizes
+        cut = [(piece, cut_by_size(sizes[piece], self.tokens_a_pass)) for piece in pieces]
+        # What stays whole keeps its order, and so its draws of dropout.
+        return [piece[part] if len(parts) > 1 else piece for piece, parts in cut for part in parts]
+
+    def _collate(self, positions: Positions, epoch: int) -> dict[str, Tensor]:
+        seeds = None
+        if self.job.task.augments:
+            seeds = [derive_seed(self.job.seed, "augmentation", epoch, p) for p in positions.tolist()]
+        return self.fitted.batches.collate(positions, seeds)
+
+    def _loss(self, batch: dict[str, Tensor]) -> Tensor:
+        logits = self.prepared(**{name: tensor for name, tensor in batch.items() if name != "labels"})
+        return functional.cross_entropy(
+            logits.float().flatten(0, -2),
+            batch["labels"].flatten(),
+            weight=self.class_weights,
+            label_smoothing=self.job.config.label_smoothing,
+            ignore_index=IGNORE_INDEX,
+            reduction="sum",
+        )
+
+    def _weight(self, labels: Tensor) -> Tensor:
+        counted = labels[labels != IGNORE_INDEX]
+        return (
+            torch.tensor(float(len(counted)), device=labels.device)
+            if self.class_weights is None
+            else self.class_weights[counted].sum()
+        )
+
+    def _set_rate(self, phase: Phase, start: int) -> float:
+        factor = learning_rate_factor(
+            self.job.config,
+            step=self.step,
+            total=self.total,
+            phase_step=self.step - start,
+            phase_total=phase.num_epochs * self.steps_per_epoch,
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * factor
+        return self.job.config.learning_rate * factor
+
+    def _check(self, epoch: int) -> None:
+        """Stop if the loss of one of the latest updates is no finite number."""
+        if not self.losses:
+            return
+        recent = torch.stack(self.losses[-_CHECK_EVERY:])
+        if not bool(torch.isfinite(recent).all()):
+            first = len(self.losses) - len(recent) + int((~torch.isfinite(recent)).nonzero()[0])
+            raise RunError(self._not_finite("The loss", epoch, first))
+
+    def _check_weights(self, epoch: int) -> None:
+        """Stop if the last update, whose outcome no loss has seen, has spoiled the weights."""
+        if not all(bool(torch.isfinite(p).all()) for p in self.model.parameters() if p.requires_grad):
+            raise RunError(self._not_finite("A weight", epoch, len(self.losses) - 1))
+
+    def _not_finite(self, what: str, epoch: int, update: int) -> str:
+        """What to say of an update of this epoch, counted from 0."""
+        order = epoch_order(self.train, self.job.seed, epoch)
+        batch = effective_batches(order, self.job.config.batch_size, self.job.workers.size)[update]
+        number = self.step - len(self.losses) + update + 1
+        return (
+            f"{what} is not a finite number from update {number} on (epoch {epoch}, learning_rate="
+            f"{self.job.config.learning_rate:g}; rows of that update: {self._row_names(batch)}). Lower "
+            "learning_rate, raise warmup, or set mixed_precision=no; if the rows are at fault, look at those."
+        )
+
+    def _row_names(self, batch: Positions) -> str:
+        rows = list(dict.fromkeys(self.job.replay.plain.row_of[batch].tolist()))
+        names = [repr(self.job.row_ids[row]) if len(self.job.row_ids) else str(row) for row in rows]
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        return ", ".join(names[:_SHOWN]) + more
+
+
+def _optimizer(model: nn.Module, config: RunConfig) -> torch.optim.Optimizer:
+    groups = parameter_groups(
+        model,
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        layer_decay=config.layer_decay,
+    )
+    for group in groups:
+        group["peak"] = group["lr"]
+    return make_optimizer(groups, config)

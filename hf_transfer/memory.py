@@ -1,0 +1,40 @@
+"""What running out of memory looks like, on a GPU and on a processor."""
+
+import gc
+
+import torch
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.errors import RunError
+
+_WORDS = ("DefaultCPUAllocator", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out; the process can go on with less."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _WORDS)
+
+
+def free_memory() -> None:
+    """Give back what nobody uses any more."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def memory_error(error: BaseException, update: int, rows: int) -> RunError:
+    """What to say when a training cannot go on with less.
+
+    Args:
+        error: That memory ran out.
+        update: At which it did.
+        rows: That were taken at a time.
+    """
+    said = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+    return RunError(
+        f"Memory ran out at update {update} with {rows} rows at a time ({said}). Set per_device_batch_size "
+        f"to {max(1, rows // 2)} or less, which changes no update, or take a shorter max_length, a smaller "
+        "model or fewer layers (trainable)."
+    )

@@ -1,0 +1,76 @@
+"""When a training keeps where it is: now and then, after an epoch, and when it is asked to stop."""
+
+import signal
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+
+import torch
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.checkpoint import State
+from hf_transfer.interruption import Interrupted, stop_signals
+from hf_transfer.job import Job
+
+_MOST = 0.05  # of the time may go into checkpoints after epochs
+
+
+class Pauses(AbstractContextManager["Pauses"]):
+    """Between the steps of one training.
+
+    Args:
+        job: Whose checkpoints are written, and whose processes agree.
+        state: Gives where the training is; all processes at work together call it.
+    """
+
+    def __init__(self, job: Job, state: Callable[[], State]) -> None:
+        self.checkpoints, self.workers, self.state = job.checkpoints, job.workers, state
+        self.kept, self.cost = time.monotonic(), 0.0
+        self._signals = ExitStack()
+
+    def __enter__(self) -> "Pauses":
+        self._signals.enter_context(stop_signals.at_steps())
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._signals.__exit__(*error)  # type: ignore[arg-type]
+
+    def after_step(self) -> None:
+        """Keep where the training is if it is time for that, and stop if that was asked for.
+
+        Raises:
+            Interrupted: If it was, of this process or one that works with it.
+        """
+        self._pause(epoch_ends=False)
+
+    def after_epoch(self) -> None:
+        """The same, where it costs little too."""
+        self._pause(epoch_ends=True)
+
+    def _pause(self, *, epoch_ends: bool) -> None:
+        stop, keep = self._agreed(bool(stop_signals.received), self._due(epoch_ends))
+        if self.checkpoints is not None and (stop or keep):
+            self._keep()
+        if stop:
+            raise Interrupted(stop_signals.received or signal.SIGTERM)
+
+    def _due(self, epoch_ends: bool) -> bool:
+        if self.checkpoints is None or self.workers.rank:
+            return False  # the first process looks at its clock
+        passed = time.monotonic() - self.kept
+        return passed >= 60 * self.checkpoints.minutes or (epoch_ends and passed * _MOST >= self.cost)
+
+    def _agreed(self, *wishes: bool) -> list[bool]:
+        """Whether any of the processes at work together wishes so."""
+        if not self.workers.together:
+            return list(wishes)
+        mine = torch.tensor(wishes, dtype=torch.float32, device=self.workers.accelerator.device)
+        return [wish > 0 for wish in self.workers.total(mine).tolist()]
+
+    def _keep(self) -> None:
+        began = time.monotonic()
+        state = self.state()
+        if self.checkpoints is not None and self.workers.rank == 0:
+            self.checkpoints.save(state)
+        self.kept = time.monotonic()
+        self.cost = self.kept - began

@@ -1,0 +1,67 @@
+"""Early stopping by the loss on an inner split."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.batches import Positions
+from hf_transfer.job import Fitted, Job
+from hf_transfer.scoring import mean_loss
+
+_SMOOTHING = 0.5  # of the inner loss from epoch to epoch, before its minimum is taken
+
+
+def smoothed(before: Any, loss: Any) -> Any:
+    """The inner loss smoothed over epochs, by which training stops."""
+    return _SMOOTHING * before + (1 - _SMOOTHING) * loss
+
+
+class Stopper:
+    """Early stopping by the loss on an inner split, smoothed; keeps the best epoch's weights."""
+
+    def __init__(self, fitted: Fitted, job: Job, inner: Positions | None) -> None:
+        self.fitted, self.job, self.inner = fitted, job, inner
+        self.smooth: float | None = None
+        self.best, self.best_epoch, self.stopped = math.inf, 0, False
+        self.kept: dict[str, Tensor] = {}
+
+    def look(self) -> float | None:
+        """Score the inner split after an epoch; None when there is none."""
+        if self.inner is None:
+            return None
+        loss = mean_loss(self.fitted.learner, self.fitted.batches, self.inner, self.job.workers)
+        self.smooth = loss if self.smooth is None else smoothed(self.smooth, loss)
+        epoch = len(self.fitted.history) + 1
+        if self.smooth < self.best:
+            self.best, self.best_epoch = self.smooth, epoch
+            self.kept = {name: tensor.detach().clone() for name, tensor in self.fitted.moving()}
+        self.stopped = epoch - self.best_epoch >= self.job.config.patience
+        return loss
+
+    def finish(self) -> int:
+        """Put the best epoch's weights back; gives its number."""
+        if self.inner is None:
+            return len(self.fitted.history)
+        with torch.no_grad():
+            for name, tensor in self.fitted.moving():
+                tensor.copy_(self.kept[name])
+        return self.best_epoch
+
+    def values(self) -> dict[str, Any]:
+        """Where it is, besides the weights it keeps."""
+        return {name: getattr(self, name) for name in ("smooth", "best", "best_epoch", "stopped")}
+
+    def restore(self, values: dict[str, Any], kept: dict[str, Tensor]) -> None:
+        """Go on from what `values` gave."""
+        for name, value in values.items():
+            setattr(self, name, value)
+        if self.best is None:  # JSON has no infinity
+            self.best = math.inf
+        self.kept = {
+            name: torch.empty_like(tensor).copy_(kept[name])
+            for name, tensor in self.fitted.moving()
+            if name in kept
+        }

@@ -1,0 +1,66 @@
+"""What of an optimizer and of the random generators decides how a training goes on, as plain tensors."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.checkpoint import State
+from hf_transfer.workers import Workers
+
+
+def optimizer_tensors(optimizer: Any, workers: Workers) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
+    """The optimizer's moments and counts, and in fp16 the scale of the loss.
+
+    Args:
+        optimizer: As Accelerate has prepared it.
+        workers: The processes at work.
+    """
+    state = optimizer.optimizer.state_dict()["state"]
+    tensors = {
+        f"optimizer.{number}.{name}": value.detach().cpu()
+        for number, values in state.items()
+        for name, value in values.items()
+        if isinstance(value, Tensor)
+    }
+    scaler = workers.accelerator.scaler
+    return tensors, None if scaler is None else scaler.state_dict()
+
+
+def restore_optimizer(optimizer: Any, state: State, workers: Workers) -> None:
+    """Give a new optimizer what `optimizer_tensors` took from the one before."""
+    own = optimizer.optimizer
+    parameters = [p for group in own.param_groups for p in group["params"]]
+    for key, saved in state.tensors.items():
+        if key.startswith("optimizer."):
+            _, number, name = key.split(".", 2)
+            parameter = parameters[int(number)]
+            own.state[parameter][name] = _laid_out(saved, parameter)
+    if state.values["scale"] is not None and workers.accelerator.scaler is not None:
+        workers.accelerator.scaler.load_state_dict(state.values["scale"])
+
+
+def _laid_out(saved: Tensor, parameter: Tensor) -> Tensor:
+    """A saved tensor where and as the parameter lies: the fused kernel reads memory as it lies."""
+    if saved.shape == parameter.shape:
+        return torch.empty_like(parameter, dtype=saved.dtype, requires_grad=False).copy_(saved)
+    return saved.to(parameter.device)
+
+
+def random_state(workers: Workers) -> dict[str, Tensor]:
+    """The generators that dropout draws from, of every process; all at work together call this."""
+    device = workers.accelerator.device
+    own = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        own["device"] = torch.cuda.get_rng_state(device)
+    found = workers.gather([own])
+    return {f"random.{rank}.{name}": t for rank, states in enumerate(found) for name, t in states.items()}
+
+
+def restore_random_state(state: State, workers: Workers) -> None:
+    """Set this process's generators as they were."""
+    torch.set_rng_state(state.tensors[f"random.{workers.rank}.cpu"])
+    on_device = state.tensors.get(f"random.{workers.rank}.device")
+    if on_device is not None and workers.accelerator.device.type == "cuda":
+        torch.cuda.set_rng_state(on_device, workers.accelerator.device)
