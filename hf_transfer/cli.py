@@ -28,13 +28,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run_recipe(recipe: Callable[[], Any]) -> NoReturn:
     """Run a recipe's `main` as a script: errors in one line, exit code by their kind.
 
-    Exit code 4 tells that some folds failed and the rest is reported.
+    Exit code 4 tells that a fold or the final model failed and the rest is reported.
     """
 
     def run() -> int:
         result = recipe()
         # A launcher ends all processes when one ends badly, and the main one may still be publishing.
-        return 4 if getattr(result, "failed", ()) and is_main_process() else 0
+        return 4 if getattr(result, "incomplete", False) and is_main_process() else 0
 
     sys.excepthook = show_uncaught
     sys.exit(_guarded(run, debug="--debug" in sys.argv))
@@ -170,7 +170,7 @@ def _add_looking(verbs: Any) -> None:
 def _add_using(verbs: Any) -> None:
     """What uses or publishes a run."""
     predict = _verb(verbs, "predict", _predict, "label new inputs with a run's final model")
-    predict.add_argument("run", metavar="RUN", help="the run's folder")
+    predict.add_argument("run", metavar="RUN", help="the run's folder, or user/name of one on the Hub")
     predict.add_argument(
         "inputs", nargs="+", metavar="INPUT", help="texts, pictures, or a file or folder of them"
     )

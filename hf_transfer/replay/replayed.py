@@ -32,7 +32,6 @@ from hf_transfer.tasks.base import Task
 if TYPE_CHECKING:
     from datasets import Dataset
 
-_ROWS_AT_ONCE = 64
 _READ_PER_SECOND = 1e9  # bytes from a memory-mapped file into a batch, on a slow day
 _READ_ON_DEVICE = 1e11  # from the device's own memory
 
@@ -249,7 +248,7 @@ class Replay:
         blocks = [
             (view, block)
             for view in range(self._num_views)
-            for block in self.plain.by_size(np.arange(len(self.plain.sizes)), _ROWS_AT_ONCE)
+            for block in self.plain.by_size(np.arange(len(self.plain.sizes)))
         ]
         mine = blocks[self.accelerator.process_index :: self.accelerator.num_processes]
         rank = self.accelerator.process_index
@@ -306,6 +305,7 @@ class Replay:
                 self.accelerator.device.type,
                 str(self.accelerator.mixed_precision),
                 torch.get_num_threads(),
+                self.plain.rows_a_pass,
             ],
         }
         return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
