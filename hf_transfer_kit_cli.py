@@ -7,7 +7,7 @@ def main() -> int:
     """Run the command line, or say in one line that `hf_transfer` is somebody else's."""
     try:
         from hf_transfer.cli import main as run
-        from hf_transfer.scrubbing import show_uncaught
+        from hf_transfer.cli import show_uncaught
     except ImportError as error:
         if "hf_transfer" not in str(error):
             raise

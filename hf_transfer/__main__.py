@@ -2,8 +2,7 @@
 
 import sys
 
-from hf_transfer.cli import main
-from hf_transfer.scrubbing import show_uncaught
+from hf_transfer.cli import main, show_uncaught
 
 if __name__ == "__main__":
     sys.excepthook = show_uncaught

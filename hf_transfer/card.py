@@ -15,6 +15,7 @@ from hf_transfer import _guard, tables  # noqa: F401
 from hf_transfer.card_merge import KIT, Header, join_card, merge_card, read_card, with_record
 from hf_transfer.errors import ConfigError
 from hf_transfer.files import write_bytes
+from hf_transfer.lock import refuse_running
 from hf_transfer.resources import card_template
 from hf_transfer.verdicts import verdicts
 
@@ -83,6 +84,7 @@ def read_for_card(run: Path) -> Results:
     """
     path = run / "results.json"
     if not path.is_file():
+        refuse_running(path.parent, "Wait until that run is over.")
         raise ConfigError(f"{path.absolute()} is not there, so no run was finished. Run the recipe first.")
     try:
         results: Results = json.loads(path.read_text(encoding="utf-8"))
@@ -187,6 +189,7 @@ def _names(results: Results, title: str) -> dict[str, Any]:
         "base": tables.link(results["base_model"], "", _is_hub_model(results)),
         "data": tables.link(results["dataset"]["name"], "datasets/", _on_hub(results["dataset"])),
         "weights": repository or here,
+        "repository": repository,
         "timm": _is_timm(results),
         "timm_name": f"hf-hub:{repository}" if repository else f"local-dir:{here}",
         "published": results["final"]["kind"] != "none",

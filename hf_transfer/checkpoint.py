@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.files import enough_disk, new_folder, plain, remove_stale, write_json
+from hf_transfer.files import new_folder, plain, remove_stale, write_json
 
 _TENSORS, _VALUES, _MANIFEST = "state.safetensors", "state.json", "manifest.json"
 _NAME = re.compile(r"step-(\d{8})")
@@ -69,10 +69,7 @@ class Checkpoints:
         Raises:
             DiskFullError: If there is no room; the one before is still there.
         """
-        with (
-            enough_disk(self.folder, state.num_bytes),
-            new_folder(self.folder / f"step-{state.step:08d}") as beside,
-        ):
+        with new_folder(self.folder / f"step-{state.step:08d}", state.num_bytes) as beside:
             tensors = {name: tensor.contiguous() for name, tensor in state.tensors.items()}
             save_file(tensors, beside / _TENSORS)
             write_json(beside / _VALUES, {"identity": self.identity, "step": state.step, **state.values})

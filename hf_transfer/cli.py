@@ -6,12 +6,13 @@ import os
 import runpy
 import sys
 from collections.abc import Callable, Sequence
+from types import TracebackType
 from typing import Any, NoReturn
 
 from hf_transfer import __version__, _guard  # noqa: F401
-from hf_transfer.environment import is_main_process
 from hf_transfer.errors import ConfigError, TransferError
-from hf_transfer.scrubbing import scrubbed, scrubbed_traceback, show_uncaught
+from hf_transfer.launcher import is_main_process, tell_launcher
+from hf_transfer.scrubbing import scrubbed, scrubbed_traceback
 
 Handler = Callable[[argparse.Namespace], int]
 
@@ -27,13 +28,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run_recipe(recipe: Callable[[], Any]) -> NoReturn:
     """Run a recipe's `main` as a script: errors in one line, exit code by their kind.
 
-    Exit code 4 tells that some folds failed and the rest is reported.
+    Exit code 4 tells that a fold or the final model failed and the rest is reported.
     """
 
     def run() -> int:
         result = recipe()
         # A launcher ends all processes when one ends badly, and the main one may still be publishing.
-        return 4 if getattr(result, "failed", ()) and is_main_process() else 0
+        return 4 if getattr(result, "incomplete", False) and is_main_process() else 0
 
     sys.excepthook = show_uncaught
     sys.exit(_guarded(run, debug="--debug" in sys.argv))
@@ -45,16 +46,26 @@ def _guarded(run: Callable[[], int], *, debug: bool) -> int:
     except TransferError as error:
         if debug:
             print(scrubbed_traceback(error), file=sys.stderr, end="")
-        print(scrubbed(f"{type(error).__name__}: {error}"), file=sys.stderr)
+        reason = scrubbed(f"{type(error).__name__}: {error}")
+        print(reason, file=sys.stderr)
+        tell_launcher(reason, reason)
         return error.exit_code
     except KeyboardInterrupt as stopped:
         print(
-            f"Stopped by {stopped or 'SIGINT'}. The same command goes on where it stopped.", file=sys.stderr
+            f"Stopped by {str(stopped) or 'SIGINT'}. The same command goes on where it stopped.",
+            file=sys.stderr,
         )
         return getattr(stopped, "exit_code", _INTERRUPTED)
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def show_uncaught(_kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
+    """Print what nobody has caught, without tokens; takes the place of `sys.excepthook`."""
+    text = scrubbed_traceback(error)
+    print(text, file=sys.stderr, end="")
+    tell_launcher(scrubbed(f"{type(error).__name__}: {error}"), text)
 
 
 def _run_verb(words: list[str]) -> int:
@@ -159,7 +170,7 @@ def _add_looking(verbs: Any) -> None:
 def _add_using(verbs: Any) -> None:
     """What uses or publishes a run."""
     predict = _verb(verbs, "predict", _predict, "label new inputs with a run's final model")
-    predict.add_argument("run", metavar="RUN", help="the run's folder")
+    predict.add_argument("run", metavar="RUN", help="the run's folder, or user/name of one on the Hub")
     predict.add_argument(
         "inputs", nargs="+", metavar="INPUT", help="texts, pictures, or a file or folder of them"
     )

@@ -10,26 +10,25 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config import RunConfig
+from hf_transfer.control_results import curve_part, shuffled_part
 from hf_transfer.data import LabelledData
 from hf_transfer.errors import RunError
+from hf_transfer.experiment import Unit
 from hf_transfer.folds import FoldPlan, derive_seed
-from hf_transfer.learning_curve import PERCENTS, read_curve, verdict
+from hf_transfer.learning_curve import PERCENTS
 from hf_transfer.replay import Replay
 from hf_transfer.results import FoldResult
 from hf_transfer.run_folder import fold_place, place_of
-from hf_transfer.scorers import over_folds
 from hf_transfer.shuffling import (
     exchangeable_unit,
-    judge_shuffled,
     shuffle_labels,
     shuffle_tags,
-    shuffled_words,
 )
-from hf_transfer.statistics import bootstrap_interval
-from hf_transfer.study import Study, Unit
+from hf_transfer.study import Study
 from hf_transfer.tasks.base import IGNORE_INDEX
 
 if TYPE_CHECKING:
@@ -76,20 +75,12 @@ def _learning_curve(study: Study, config: RunConfig, results: Sequence[FoldResul
     study.train([unit for units in by_percent.values() for unit in units])
     found = {percent: study.results_of(units) for percent, units in by_percent.items()}
     by_percent[100], found[100] = study.units_of(config), list(results)
-    sizes = [_size(study, percent, by_percent[percent], found[percent]) for percent in found]
-    scorer = study.task.scorer
-    metric = scorer.primary_metric
-    known = [size for size in sizes if size["mean"] is not None]
-    curve = read_curve(
-        [size["num_train"] for size in known],
-        [[np.nan if score is None else score for score in size["scores"]] for size in known],
-        num_folds=study.plans[0].num_folds,
-        higher_is_better=scorer.higher_is_better[metric],
-        seed=config.seed,
-    )
-    failed = sum(result.status == "failed" for percent in PERCENTS for result in found[percent])
-    said = verdict(curve, metric)
-    return {"metric": metric, "sizes": sizes, **curve, "verdict": said, "failed": failed}
+
+    def predictions_of(percent: int) -> pa.Table:
+        return study.predictions_of(by_percent[percent], found[percent])
+
+    num_folds, scorer = study.plans[0].num_folds, study.task.scorer
+    return curve_part(found, predictions_of, scorer, num_folds=num_folds, seed=config.seed)
 
 
 def _part_units(study: Study, config: RunConfig, percent: int) -> list[Unit]:
@@ -103,33 +94,6 @@ def _control_unit(study: Study, unit: Unit, name: str, *, purpose: str) -> Unit:
     """A fold again, in a folder of its own beside the others."""
     inside = f"{place_of(unit.config, study.grid)}/{name}".lstrip("/")
     return replace(unit, place=fold_place(inside, unit.repeat, unit.fold), purpose=purpose)
-
-
-def _size(study: Study, percent: int, units: Sequence[Unit], results: Sequence[FoldResult]) -> dict[str, Any]:
-    """One size of the learning curve: scores of each fold, their mean, and an interval over rows."""
-    metric = study.task.scorer.primary_metric
-    scores = [result.scores.get(metric) for result in results]  # a failed fold has none
-    train_scores = [result.train_scores.get(metric) for result in results]
-    return {
-        "percent": percent,
-        "num_train": float(np.mean([result.num_train for result in results])),
-        "scores": scores,
-        "train_scores": train_scores,
-        "mean": over_folds(scores)["mean"],
-        "train_mean": over_folds(train_scores)["mean"],
-        "interval": _interval(study, units, results),
-    }
-
-
-def _interval(study: Study, units: Sequence[Unit], results: Sequence[FoldResult]) -> list[float] | None:
-    if not any(result.status == "done" for result in results):
-        return None
-    scorer, table = study.task.scorer, study.predictions_of(units, results)
-    drawn = table["unit" if "unit" in table.column_names else "row_id"].to_numpy()
-    found = bootstrap_interval(
-        scorer.resampler(table), table["fold"].to_numpy(), units=drawn, seed=study.config.seed
-    )[scorer.primary_metric]
-    return None if found is None else list(found)
 
 
 def _shuffled(study: Study, config: RunConfig, true: Sequence[FoldResult]) -> dict[str, Any]:
@@ -156,22 +120,8 @@ def _judged(
     """What the scores on shuffled labels say, beside those of the same folds with the true ones."""
     if all(result.status == "failed" for result in results):
         raise RunError(f"Every training on shuffled labels failed. The first: {results[0].error}")
-    scorer = study.task.scorer
-    found = judge_shuffled(study.predictions_of(units, results), scorer, seed=study.config.seed)
-    train, true_train = (
-        over_folds([result.train_scores.get(scorer.primary_metric) for result in part])["mean"]
-        for part in (results, true)
-    )
-    failed = sum(result.status == "failed" for result in results)
-    return {
-        "runs": len(results) - failed,
-        "unit": _exchanged(study),
-        "train_score": train,
-        "true_train_score": true_train,
-        **found,
-        "verdict": shuffled_words(found),
-        "failed": failed,
-    }
+    table, unit = study.predictions_of(units, results), _exchanged(study)
+    return shuffled_part(results, true, table, study.task.scorer, seed=study.config.seed, unit=unit)
 
 
 def _exchanged(study: Study) -> str:

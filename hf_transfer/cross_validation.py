@@ -16,13 +16,13 @@ from hf_transfer.files import write_table
 from hf_transfer.final_model import make_final
 from hf_transfer.interruption import stop_signals
 from hf_transfer.results import CrossValidationResult
+from hf_transfer.room import check_study_room
 from hf_transfer.run_folder import RunFolder
-from hf_transfer.schedule import freeze_for
 from hf_transfer.sealing import seal_rows
 from hf_transfer.study import Study
 from hf_transfer.summary import build_results
 from hf_transfer.tasks.base import Task
-from hf_transfer.workers import make_accelerator
+from hf_transfer.workers import make_accelerator, others_needed
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -70,7 +70,7 @@ def at_work(folder: RunFolder, config: RunConfig, accelerator: Accelerator) -> I
         Interrupted: If the process was asked to stop; the same call goes on where it stopped.
     """
     held = folder.held(config) if accelerator.is_main_process else nullcontext()
-    with stop_signals.handled(), held:
+    with stop_signals.handled(), others_needed(), held:
         accelerator.wait_for_everyone()
         yield
 
@@ -82,8 +82,7 @@ def run_study(study: Study, began: float) -> CrossValidationResult:
         write_table(folder.path / "folds.parquet", study.fold_table())
         # A model or a choice of layers that cannot be had should be known before all rows are encoded.
         model = task.build_model()
-        for config in study.grid:
-            freeze_for(model, config)
+        check_study_room(study, model)  # of each configuration, which it freezes
     study.run()
     accelerator.wait_for_everyone()
     found = study.results()

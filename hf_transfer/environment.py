@@ -13,7 +13,7 @@ from hf_transfer.scrubbing import scrubbed
 
 PACKAGES = (
     "torch", "transformers", "datasets", "evaluate", "accelerate", "huggingface_hub", "timm", "torchvision",
-    "tokenizers", "scikit-learn", "seqeval", "numpy",
+    "tokenizers", "scikit-learn", "seqeval", "numpy", "peft",
 )  # fmt: skip
 
 
@@ -35,11 +35,6 @@ def command() -> str:
     shown = program.relative_to(here) if program.is_absolute() and program.is_relative_to(here) else program
     first = [shown.name] if shown.name == "hf-transfer" else ["python", str(shown)]
     return scrubbed(shlex.join([*first, *sys.argv[1:]]))
-
-
-def is_main_process() -> bool:
-    """Whether this process is the first of its launch, or alone, by what launchers set."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def processor_name() -> str:

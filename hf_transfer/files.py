@@ -91,17 +91,21 @@ def table_bytes(table: pa.Table) -> bytes:
 
 
 @contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
+def new_folder(folder: Path, needed: int | None = None) -> Iterator[Path]:
     """Give an empty folder to write to; it takes its place when all of it is on the disk.
 
     What was at that place before is then removed. If writing fails, it stays.
+
+    Args:
+        folder: The place.
+        needed: Bytes, where that is known.
 
     Raises:
         DiskFullError: If there is no room.
     """
     beside = temporary(folder)
     shutil.rmtree(beside, ignore_errors=True)
-    with enough_disk(folder.parent):
+    with enough_disk(folder.parent, needed):
         beside.mkdir(parents=True)
         try:
             yield beside
@@ -198,9 +202,9 @@ def _full_words(folder: Path, needed: int | None) -> str:
     wanted = f"{size_words(needed)} needed, " if needed else ""
     free = size_words(shutil.disk_usage(_existing(folder)).free)
     return (
-        f"The disk is full at {folder.absolute()}: {wanted}{free} free. What was finished is kept. Make room "
-        "there (`hf-transfer cache --clear` may help) and start the same command again: it goes on where it "
-        "stopped."
+        f"Not enough room on the disk at {folder.absolute()}: {wanted}{free} free. What was finished is "
+        "kept. Make room there (`hf-transfer cache --clear` may help) and start the same command again: it "
+        "goes on where it stopped."
     )
 
 

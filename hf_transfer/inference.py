@@ -16,6 +16,7 @@ from hf_transfer.config import RunConfig
 from hf_transfer.data.data_files import SUFFIXES, read_file
 from hf_transfer.data.pictures import scan_pictures
 from hf_transfer.errors import ConfigError, DataError
+from hf_transfer.hub_fetch import fetch_run, is_repository
 from hf_transfer.results import read_results
 from hf_transfer.statistics import Threshold, apply_temperature, best_threshold
 from hf_transfer.tables import aligned
@@ -66,7 +67,7 @@ def predict_inputs(
     """Label texts, pictures or sentences: as values, and as text.
 
     Args:
-        run: A finished run's folder with its final model, or a copy of the repository it was pushed to.
+        run: A finished run's folder with its final model, or the repository it was pushed to, `user/name`.
         inputs: Pictures or folders of them; texts; or a file of them, .txt (one a line) or what a run reads.
         raw: Leave the logits as they are, instead of dividing them by the temperature that was fitted to
             the out-of-fold ones.
@@ -75,12 +76,14 @@ def predict_inputs(
     Raises:
         ConfigError: If the run kept no final model, or a threshold is asked for other than two classes.
         DataError: If an input is not usable.
+        HubError: If the repository cannot be fetched.
     """
+    run = fetch_run(str(run))[0] if is_repository(run) else Path(run)
     results = read_results(run)
     if results["final"]["path"] is None:
         raise ConfigError(f"{run} kept no final model (final=none). Run it again with --final refit.")
-    folder = _model_folder(Path(run), results)
-    reading = _reading(Path(run), folder, results, raw=raw, threshold=threshold)
+    folder = _model_folder(run, results)
+    reading = _reading(run, folder, results, raw=raw, threshold=threshold)
     kind = task_class(results["task"]).kind
     shown, values = _READERS[kind](inputs, results["dataset"]["column"])
     members = [folder / name for name in results["final"].get("members", ())]

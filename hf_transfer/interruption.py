@@ -56,7 +56,6 @@ class StopSignals:
             yield
             return
         before = {n: signal.getsignal(n) for n in _SIGNALS if signal.getsignal(n) in defaults}
-        self.received = 0
         for number in before:
             signal.signal(number, self._handle)
         try:
@@ -64,6 +63,7 @@ class StopSignals:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+            self.received = 0
 
     @contextmanager
     def at_steps(self) -> Iterator[None]:

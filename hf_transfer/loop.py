@@ -188,14 +188,14 @@ class Loop:
 
     def _update(self, batch: Positions, epoch: int) -> Tensor:
         """One step of the optimizer; where memory runs out, once more with half the rows at a time."""
-        try:
-            return self._stepped(batch, epoch)
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            self._halve(batch, error)
-        free_memory()  # here, as the error holds on to what was computed
-        return self._stepped(batch, epoch)
+        while True:
+            try:
+                return self._stepped(batch, epoch)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._halve(batch, error)
+            free_memory()  # here, as the error holds on to what was computed
 
     def _halve(self, batch: Positions, error: BaseException) -> None:
         rows = max(map(len, self._pieces(batch)))

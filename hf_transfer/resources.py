@@ -2,9 +2,12 @@
 
 import difflib
 import json
+from functools import cache
 from pathlib import Path
 
 import jinja2
+from jinja2 import pass_context
+from jinja2.runtime import Context
 from markupsafe import Markup
 
 from hf_transfer import _guard, tables  # noqa: F401
@@ -58,6 +61,12 @@ def card_template(task: str) -> jinja2.Template:
         raise ConfigError(
             f"There is no model card for the task {task!r}. There is one for {', '.join(known)}."
         )
+    return _environment(folder).get_template(f"{task}.md")
+
+
+@cache
+def _environment(folder: Path) -> jinja2.Environment:
+    """The environment of all cards; a template that it has compiled is compiled again only if it changes."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder),
         undefined=jinja2.StrictUndefined,
@@ -71,11 +80,15 @@ def card_template(task: str) -> jinja2.Template:
         "code": tables.code, "count": "{:,}".format, "duration": tables.duration, "fence": tables.fence,
         "fold_name": tables.fold_name, "interval": tables.interval, "listing": tables.listing,
         "literal": lambda text: Markup(json.dumps(text, ensure_ascii=False)), "number": tables.number,
-        "metric": lambda name: tables.metric_name(name, task), "plus_minus": tables.plus_minus,
+        "metric": pass_context(_metric_name), "plus_minus": tables.plus_minus,
         "behind": tables.behind, "conservative": tables.conservative,
         "setting": tables.setting, "share": "{:.3g}".format,
     }  # fmt: skip
-    return environment.get_template(f"{task}.md")
+    return environment
+
+
+def _metric_name(context: Context, name: str) -> str:
+    return tables.metric_name(name, context["task"])
 
 
 def _folder(name: str) -> Path:

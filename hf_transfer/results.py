@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError
 from hf_transfer.files import plain, write_json, write_table
+from hf_transfer.lock import refuse_running
 
 Scores = dict[str, float | None]
 
@@ -63,6 +64,11 @@ class CrossValidationResult:
     def failed(self) -> tuple[FoldResult, ...]:
         """Folds without a result."""
         return tuple(fold for fold in self.folds if fold.status != "done")
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether a fold, or the model to publish, failed; running it again tries those once more."""
+        return bool(self.failed or self.values["final"].get("error"))
 
     def summary(self) -> str:
         """The table that a recipe prints."""
@@ -119,6 +125,7 @@ def read_results(folder: str | Path) -> dict[str, Any]:
     """
     path = Path(folder) / "results.json"
     if not path.is_file():
+        refuse_running(path.parent, "Wait until that run is over.")
         raise ConfigError(
             f"{path.absolute()} does not exist: the folder holds no finished run. Run a recipe first."
         )

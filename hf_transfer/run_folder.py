@@ -24,11 +24,14 @@ from hf_transfer.files import (
     sync,
     table_bytes,
     write_files,
+    write_table,
 )
 from hf_transfer.lock import LOCK_FILE, locked, refuse_running
 from hf_transfer.results import FoldResult, fold_result
 
 CHECKPOINT = "checkpoint"  # in the folder of a training that goes on
+
+TRAIN_ROWS = "train_predictions.parquet"  # beside a fold's own: those of the training rows that were scored
 
 # What a run leaves behind. README.md stays on --overwrite: a person may have written in it.
 _OWN = (
@@ -36,6 +39,8 @@ _OWN = (
     "folds.parquet",
     "folds",
     "predictions.parquet",
+    "test_predictions.parquet",
+    "sealed_predictions.parquet",
     "results.json",
     "plots",
     "model",
@@ -138,6 +143,12 @@ class RunFolder:
     def failed(self, place: str) -> FoldResult:
         """The record of a fold that was tried and failed."""
         return fold_result(json.loads((self.unit(place) / "failed.json").read_text(encoding="utf-8")))
+
+    def keep_rows(self, name: str, table: pa.Table) -> None:
+        """Write predictions that numbers beside the out-of-fold scores come from."""
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_table(path, table)
 
     def keep(
         self,

@@ -13,8 +13,11 @@ from torch.nn import functional
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.batches import Batch, Batches, Positions
 from hf_transfer.errors import RunError
+from hf_transfer.statistics import apply_temperature, fit_temperature
 from hf_transfer.tasks.base import IGNORE_INDEX
 from hf_transfer.workers import Workers
+
+_LEAST = 1e-12  # probability that a label is given, so that one row cannot make the mean infinite
 
 Logits = Mapping[int, NDArray[Any]]
 """Logits of each row, (m, c), by the row's number: one line for the row, or one for each word."""
@@ -58,6 +61,26 @@ def mean_loss(learner: nn.Module, batches: Batches, positions: Positions, worker
         total += torch.stack([loss, (labels != IGNORE_INDEX).sum().float()])
     loss, weight = workers.total(total).tolist()
     return float(loss / max(1.0, weight))
+
+
+def calibrated_loss(learner: nn.Module, batches: Batches, positions: Positions, workers: Workers) -> float:
+    """Mean cross-entropy at the temperature that suits these rows best, in eval mode.
+
+    It tells how well the classes are told apart, and not whether the model is too sure, which a
+    temperature mends afterwards. The predicted classes are those without one.
+    """
+    mine = [
+        (logits.float().flatten(0, -2)[kept].cpu().numpy(), labels[kept].cpu().numpy())
+        for _, batch, logits in _forward(learner, batches, positions, workers)
+        for labels in [batch["labels"].flatten()]
+        for kept in [labels != IGNORE_INDEX]
+    ]
+    logits, labels = (np.concatenate(parts) for parts in zip(*workers.gather(mine), strict=True))
+    if not np.isfinite(logits).all():
+        return float("inf")
+    temperature = fit_temperature(logits, labels) if len(np.unique(labels)) > 1 else 1.0
+    shares = apply_temperature(logits, temperature)
+    return float(-np.log(np.maximum(shares[np.arange(len(labels)), labels], _LEAST)).mean())
 
 
 def _forward(

@@ -4,7 +4,6 @@ import os
 import re
 import sys
 import traceback
-from types import TracebackType
 
 from hf_transfer import _guard  # noqa: F401
 
@@ -37,11 +36,6 @@ def holds_secret(text: str) -> bool:
 def scrubbed_traceback(error: BaseException) -> str:
     """Write an error with its causes as Python would, without tokens."""
     return scrubbed("".join(traceback.format_exception(error)))
-
-
-def show_uncaught(_kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
-    """Print what nobody has caught; takes the place of `sys.excepthook`."""
-    print(scrubbed_traceback(error), file=sys.stderr, end="")
 
 
 def _tokens() -> list[str]:

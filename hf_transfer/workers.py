@@ -1,7 +1,9 @@
 """Processes at work: each on whole folds of its own, or all on every batch."""
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -13,9 +15,12 @@ from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config import RunConfig
+from hf_transfer.errors import RunError, TransferError
 
-# A process that is done with its folds waits for the slowest; a dead one ends the launch anyway.
+# A process that is done with its folds waits for the slowest, for hours if it must. No time limit tells
+# one that works from one that is dead: a dead one closes its connections, and the launcher ends the rest.
 _PATIENCE = timedelta(days=7)
+_GONE = re.compile(r"connection (closed|reset) by peer|remote worker crashing|broken pipe", re.IGNORECASE)
 
 
 class Workers:
@@ -70,6 +75,24 @@ def make_accelerator(config: RunConfig) -> Accelerator:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         torch.set_num_threads(min(cores, psutil.cpu_count(logical=False) or cores))
     return accelerator
+
+
+@contextmanager
+def others_needed() -> Iterator[None]:
+    """Say it in words when this process cannot go on because another one of its launch has ended.
+
+    Raises:
+        RunError: Instead of what the library of processes raises.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, TransferError) or not _GONE.search(str(error)):
+            raise
+        raise RunError(
+            "Another process of this launch has ended, so that this one cannot go on. What ended it says so "
+            "itself, or was killed. What is finished is kept; the same command goes on where it stopped."
+        ) from error
 
 
 def _backend() -> str | None:

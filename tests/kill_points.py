@@ -47,7 +47,7 @@ POINTS = [  # in the order of a run
     Point("checkpoint: no manifest yet", "hf_transfer.checkpoint", "save_file", "after"),
     Point("checkpoint: whole, no name yet", "hf_transfer.files", "_put_in_place", file="step-"),
     Point("checkpoint: older one still there", "hf_transfer.files", "_put_in_place", "after", "step-"),
-    Point("fold: predictions, not done", "hf_transfer.run_folder", "write_json", file="done.json"),
+    Point("fold: predictions, not done", "pathlib", "Path.replace", file="done.json"),
     Point("fold: done, checkpoint there", "hf_transfer.run_folder", "sync"),
     Point("final model: no name yet", "hf_transfer.files", "_put_in_place", file="model"),
     Point("final model: not recorded", "hf_transfer.final_model", "write_json", file="done.json"),

@@ -59,14 +59,14 @@ def write_rows(path: Path) -> str:
     return str(path)
 
 
-def make_run(kind: str, folder: Path, **changes) -> Path:
-    """Train a run of a kind; write its card where the kind is of those that have one."""
+def make_run(kind: str, folder: Path, *, card: bool | None = None, **changes) -> Path:
+    """Train a run of a kind; write its card, by default where the kind is of those that have one."""
     task, settings = KINDS[kind]
     settings = {"dataset": write_rows(folder / "rows.jsonl")} | settings | changes
     config = RunConfig(**settings, output_dir=str(folder / kind))
     data = open_dataset(config, task.kind)
     cross_validate(task(config, data.label_names), data, config)
-    if kind in WITH_CARD:
+    if kind in WITH_CARD if card is None else card:
         write_card(folder / kind)
     return folder / kind
 

@@ -10,6 +10,7 @@ import pytest
 from small_runs import make_run
 
 from hf_transfer import ImageClassification, RunConfig, cross_validate, open_dataset, write_card
+from hf_transfer.card import card_text
 from hf_transfer.config import ConfigError
 from hf_transfer.controls import ShuffledStudy, _relabelled
 from hf_transfer.errors import RunError
@@ -23,7 +24,7 @@ from hf_transfer.verify import verify_run
 from hf_transfer.workers import make_accelerator
 
 ASKED = {"learning_curve": True, "shuffled_labels": 2}
-SMALL = {"num_folds": 3, "final": "none"}
+SMALL = {"num_folds": 3, "final": "none", "card": False}  # the pictures take longer than the training
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -163,13 +164,14 @@ def test_training_on_held_out_rows_raises_the_alarm(tmp_path, monkeypatch):
     monkeypatch.setattr(ShuffledStudy, "train_rows", everything)
     # More features than rows, and no penalty: whatever the labels are, they are learned by heart.
     settings = {"head_solver": "ridge", "weight_decay": 0.0, "shuffled_labels": 2, "final": "none"}
-    results = read_results(make_run("pictures", tmp_path, **settings))
+    run = make_run("pictures", tmp_path, card=False, **settings)
+    results = read_results(run)
     assert results["shuffled"]["leak"] is True
     assert results["shuffled"]["train_score"] == 1
     assert [note for note in results["notes"] if note.startswith("Leak: ")] == [
         results["shuffled"]["verdict"]
     ]
-    assert f"**{results['shuffled']['verdict']}**" in (tmp_path / "pictures/README.md").read_text("utf-8")
+    assert f"**{results['shuffled']['verdict']}**" in card_text(run, results, "a run", list)
 
 
 def test_labels_in_the_inputs_are_found_without_any_score(run):
@@ -199,7 +201,7 @@ def test_tags_change_places_in_every_window_of_a_sentence(tmp_path):
 
 
 def test_repeats(tmp_path):
-    changes = {"num_repeats": 2, "shuffled_labels": 3, "learning_curve": True, "final": "none"}
+    changes = {"num_repeats": 2, "shuffled_labels": 3, "learning_curve": True, "final": "none", "card": False}
     found = read_results(make_run("pictures", tmp_path, **changes))
     assert found["shuffled"]["runs"] == 3
     assert [len(size["scores"]) for size in found["learning_curve"]["sizes"]] == [4] * 5
@@ -215,7 +217,7 @@ def test_failures_are_said_and_left_out(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Study, "fit", sometimes)
     monkeypatch.setattr("hf_transfer.study.batchable", lambda *_: False)
-    results = read_results(make_run("pictures", tmp_path, learning_curve=True, final="none"))
+    results = read_results(make_run("pictures", tmp_path, learning_curve=True, final="none", card=False))
     means = [size["mean"] for size in results["learning_curve"]["sizes"]]
     assert [mean is None for mean in means] == [True, True, False, False, False]
     assert results["learning_curve"]["doubling"] is None

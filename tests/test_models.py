@@ -111,6 +111,15 @@ def test_a_timm_architecture_takes_weights_from_a_file(tmp_path):
     assert same(model.timm_model, original, "layer")
 
 
+def test_weights_under_the_wrapper_s_names_are_saved_under_timm_s(tmp_path):
+    model = build("builtin:digits-resnet", PICTURES)
+    save_model(model, tmp_path)
+    plain = timm.create_model(f"local-dir:{tmp_path}", pretrained=True)
+    again = AutoModelForImageClassification.from_pretrained(tmp_path)
+    for other in (plain, again.timm_model):
+        assert same(model.timm_model, other, "")
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

@@ -8,6 +8,7 @@ from hf_transfer import RunConfig, SequenceClassification, open_dataset
 from hf_transfer.encoding import encode_rows
 from hf_transfer.epochs import shares, tokens_a_pass
 from hf_transfer.errors import RunError
+from hf_transfer.loop import Loop
 from hf_transfer.replay import Replay
 from hf_transfer.schedule import learning_rate_factor, plan_phases
 from hf_transfer.scoring import mean_loss, predict
@@ -148,10 +149,74 @@ def test_an_infinite_loss_stops_the_fold(reviews):
         return model
 
     broken.task.build_model = build_with_nan
-    with pytest.raises(
-        RunError, match=r"not a finite number from update 1 on \(epoch 1.*Lower learning_rate"
-    ):
+    broken = replace(broken, row_ids=[f"row {number}" for number in range(40)])
+    words = (
+        r"loss is not a finite number from update 1 on \(epoch 1, learning_rate=0\.001; rows of that "
+        r"update: 'row \d.*Lower learning_rate"
+    )
+    with pytest.raises(RunError, match=words):
         fit(broken, ROWS)
+
+
+def test_a_last_update_that_spoils_the_weights_is_noticed(reviews, monkeypatch):
+    stepped = Loop._stepped
+
+    def spoil(self, batch, epoch):
+        loss = stepped(self, batch, epoch)
+        if self.step == 3:
+            self.model.classifier.bias.data[0] = float("inf")
+        return loss
+
+    monkeypatch.setattr(Loop, "_stepped", spoil)
+    with pytest.raises(RunError, match=r"A weight is not a finite number from update 4 on \(epoch 1"):
+        fit(job(reviews), ROWS)
+
+
+OUT_OF_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: 12 bytes"),
+    MemoryError(),
+]
+
+
+def short_of_memory(monkeypatch, error: Exception, rows: int) -> None:
+    """Let every step with more rows than that fail, as on a small device."""
+    loss = Loop._loss
+
+    def fails(self, batch):
+        if len(batch["labels"]) > rows:
+            raise error
+        return loss(self, batch)
+
+    monkeypatch.setattr(Loop, "_loss", fails)
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__)
+def test_when_memory_runs_out_half_the_rows_are_taken_at_a_time(reviews, monkeypatch, error):
+    short_of_memory(monkeypatch, error, 4)
+    fitted = fit(job(reviews), ROWS)
+    (note,) = fitted.notes
+    assert note == (
+        "Memory ran out at update 1: from there on 4 rows were taken at a time instead of 8. "
+        "Each update is still by 8 rows."
+    )
+    monkeypatch.undo()
+    assert torch.equal(weights(fitted), weights(fit(job(reviews, per_device_batch_size=4), ROWS)))
+
+
+def test_when_memory_runs_out_again_the_fold_fails_and_says_what_to_set(reviews, monkeypatch):
+    short_of_memory(monkeypatch, OUT_OF_MEMORY[0], 3)
+    words = (
+        r"Memory ran out at update 1 with 4 rows at a time \(CUDA out of memory\. Tried.*batch_size to 2 or"
+    )
+    with pytest.raises(RunError, match=words):
+        fit(job(reviews), ROWS)
+
+
+def test_another_error_is_not_taken_for_a_lack_of_memory(reviews, monkeypatch):
+    short_of_memory(monkeypatch, RuntimeError("mat1 and mat2 shapes cannot be multiplied"), 4)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        fit(job(reviews), ROWS)
 
 
 def test_predictions_come_back_by_row_in_any_order(reviews):

@@ -68,7 +68,7 @@ def draw_pictures(results: Results, histories: Mapping[str, History]) -> list[Pi
         (
             lambda: plots.confusion_matrix(confusion, names) if confusion else None, "Confusion matrix",
             _confusion_alt(confusion, names),
-            "All held-out rows: true classes down, predicted classes across.",
+            _confusion_caption(confusion, names),
         ),
     ]  # fmt: skip
     return [
@@ -76,6 +76,13 @@ def draw_pictures(results: Results, histories: Mapping[str, History]) -> list[Pi
         for draw, title, alt, caption in drawings
         if (figure := draw()) is not None
     ]
+
+
+def _confusion_caption(confusion: Sequence[Sequence[int]] | None, names: Sequence[str]) -> str:
+    drawn = len(plots.most_confused(confusion or []))
+    some = f" Of {len(names)} classes, the {drawn} that are most often confused are drawn."
+    said = "All held-out rows: true classes down, predicted classes across."
+    return said + some if drawn < len(names) else said
 
 
 def svg_uri(figure: Figure) -> str:

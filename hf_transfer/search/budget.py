@@ -11,7 +11,7 @@ import torch
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.models import placed
 from hf_transfer.search.candidates import Candidate
-from hf_transfer.search.halving import FINALISTS
+from hf_transfer.search.trials import HALVES
 from hf_transfer.study import Study
 
 _PROBED_ROWS = 16
@@ -55,14 +55,13 @@ class Prices:
         return _SELF_COST + candidate.cost * self.forward * num_rows * num_epochs
 
     def selection(self, candidates: Sequence[Candidate], num_rows: int, num_epochs: int) -> float:
-        """Seconds of all trials on so many rows, when the finalists cost what the average does."""
-        learned = num_rows * 2 / 3
-        entries = [candidate for candidate in candidates for _ in candidate.rates]
-        short, whole = (
-            sum(self.training(candidate, learned, epochs) for candidate in entries)
-            for epochs in (-(-num_epochs // 2), num_epochs)
+        """Seconds of all trials on so many rows at most: every rate on a half, the best on both."""
+        learned = num_rows / HALVES
+        return sum(
+            (len(candidate.rates) + HALVES - 1)
+            * (self.training(candidate, learned, num_epochs) + self.forward * learned)
+            for candidate in candidates
         )
-        return short + whole / len(entries) * (len(candidates) + 2 * FINALISTS)
 
     def judging(
         self, candidates: Sequence[Candidate], num_rows: int, num_folds: int, num_epochs: int

@@ -1,5 +1,6 @@
 """By which rows the layers and the rate are chosen, and by which the choice is scored."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -8,14 +9,17 @@ import numpy as np
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config import RunConfig
+from hf_transfer.experiment import RowNumbers
+from hf_transfer.folds import nested_rows
 from hf_transfer.search.candidates import SETTLED, Candidate
-from hf_transfer.search.halving import Finalists, halve
+from hf_transfer.search.climbing import Finalists, find
 from hf_transfer.search.trials import Entry, Trial, Trials, inner_plan
-from hf_transfer.study import RowNumbers, Study
+from hf_transfer.study import Study
 
 MODES = ("design-slice", "nested", "shared")
 _ENOUGH_FOR_A_SLICE = 1000  # rows; below, a fifth of them is too few to choose by
 _SLICES = 5  # one of which is set aside to choose by
+_FEWEST_TO_CHOOSE_BY = 200  # rows, where they need not be set aside
 
 OnTrial = Callable[[Trial, bool], None]
 
@@ -43,7 +47,7 @@ class Selection:
         """What goes on to the real folds."""
         if self.mode != "nested":
             return self.finalists[0].survivors
-        chosen = Counter(found.entries[found.chosen] for found in self.finalists)
+        chosen = Counter(found.chosen for found in self.finalists)
         # The most frequent choice; of equally frequent ones that with the fewest trained parameters.
         most = max(chosen, key=lambda entry: (chosen[entry], -entry.candidate.parameters, -entry.rate))
         return (most,)
@@ -54,7 +58,7 @@ class Selection:
         if self.mode != "nested":
             return None
         (most,) = self.entries
-        return float(np.mean([found.entries[found.chosen] == most for found in self.finalists]))
+        return float(np.mean([found.chosen == most for found in self.finalists]))
 
 
 def usual_mode(study: Study) -> str:
@@ -76,12 +80,14 @@ def select(study: Study, candidates: Sequence[Candidate], mode: str, on_trial: O
         return _nested(study, candidates, on_trial)
     everything = np.arange(len(study.uids))
     if mode == "shared":
-        rows, aside = np.sort(study.plans[0].train(study.plans[0].scored_folds[0])), ()
+        learned, aside = np.sort(study.plans[0].train(study.plans[0].scored_folds[0])), ()
+        rows, num_learned = part_of(study, learned), len(learned)
     else:
         rows = np.sort(inner_plan(study, everything, "design-slice", _SLICES).valid(0))
         aside = tuple(rows.tolist())
-    trials = Trials(study, rows, mode, on_trial=on_trial)
-    finalists = halve(trials, candidates, study.config.num_epochs)
+        num_learned = (len(everything) - len(rows)) * (study.config.num_folds - 1) // study.config.num_folds
+    trials = Trials(study, rows, mode, num_learned, on_trial)
+    finalists = find(trials, candidates)
     given = tuple(_configuration(entry, study) for entry in finalists.survivors)
     costs = tuple(float(entry.candidate.parameters) for entry in finalists.survivors)
     costs = costs if len(given) > 1 else ()
@@ -94,18 +100,34 @@ def _nested(study: Study, candidates: Sequence[Candidate], on_trial: OnTrial) ->
     done: list[Trial] = []
     for repeat, plan in enumerate(study.plans):
         for fold in plan.scored_folds:
-            rows = np.sort(plan.train(fold))
-            trials = Trials(study, rows, f"r{repeat}f{fold}", on_trial=on_trial)
-            found[repeat, fold] = halve(trials, candidates, study.config.num_epochs)
+            learned = np.sort(plan.train(fold))
+            trials = Trials(study, part_of(study, learned), f"r{repeat}f{fold}", len(learned), on_trial)
+            found[repeat, fold] = find(trials, candidates)
             done += trials.done.values()
-    first = np.sort(study.plans[0].train(study.plans[0].scored_folds[0]))
+    first = part_of(study, np.sort(study.plans[0].train(study.plans[0].scored_folds[0])))
     selection = Selection("nested", first, tuple(found.values()), tuple(done), study)
     (most,) = selection.entries
     config = _configuration(most, study)
-    chosen = {place: _configuration(f.entries[f.chosen], study) for place, f in found.items()}
+    chosen = {place: _configuration(f.chosen, study) for place, f in found.items()}
     return replace(
         selection, study=replace(study, config=config, given=(config,), chosen=chosen, found=SETTLED)
     )
+
+
+def rows_to_choose_by(study: Study, mode: str) -> int:
+    """About how many rows a choice is made by."""
+    num_rows, num_folds = len(study.uids), study.config.num_folds
+    if mode == "design-slice":
+        return num_rows // _SLICES
+    return min(max(num_rows // _SLICES, _FEWEST_TO_CHOOSE_BY), num_rows * (num_folds - 1) // num_folds)
+
+
+def part_of(study: Study, rows: RowNumbers) -> RowNumbers:
+    """As many of a fold's training rows as a slice would have, or a few hundred: trials on more cost more."""
+    percent = math.ceil(100 * rows_to_choose_by(study, "shared") / len(rows))
+    if percent >= 100:
+        return rows
+    return nested_rows(rows, percent, uids=study.uids, seed=study.config.seed, columns=study.coded)
 
 
 def _configuration(entry: Entry, study: Study) -> RunConfig:

@@ -7,7 +7,7 @@ from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.results import read_results
-from hf_transfer.search.halving import Finalists, shortfall
+from hf_transfer.search.climbing import Finalists
 from hf_transfer.search.modes import Selection
 from hf_transfer.search.trials import Trial
 from hf_transfer.study import Study
@@ -26,6 +26,7 @@ def describe_selection(study: Study, trials: Sequence[Trial], selection: Selecti
         "rows": {"all": len(study.uids)},
         "trials": [_trial(trial) for trial in trials],
         "trial_seconds": sum(trial.seconds for trial in trials),
+        "trial_passes": sum(trial.passes for trial in trials),
     }
     if selection is None:
         return found
@@ -43,9 +44,9 @@ def _trial(trial: Trial) -> dict[str, Any]:
     return {
         "candidate": trial.entry.candidate.name,
         "learning_rate": trial.entry.rate,
-        "split": trial.split,
-        "num_epochs": trial.num_epochs,
+        "half": trial.half,
         "loss": trial.loss,
+        "passes": trial.passes,
         "seconds": trial.seconds,
     }
 
@@ -58,12 +59,9 @@ def _finalists(found: Finalists) -> list[dict[str, Any]]:
             "parameters": entry.candidate.parameters,
             "losses": list(losses),
             "behind": behind,
-            "error": error,
-            "chosen": place == found.chosen,
+            "chosen": entry == found.chosen,
         }
-        for place, (entry, losses, (behind, error)) in enumerate(
-            zip(found.entries, found.losses, shortfall(found), strict=True)
-        )
+        for entry, losses, behind in zip(found.entries, found.losses, found.behind, strict=True)
     ]
 
 
@@ -88,10 +86,10 @@ def _unjudged(about: dict[str, Any]) -> str:
         where = (
             f"{best['candidate']} at {best['learning_rate']:g} had the lowest loss so far, {best['loss']:.3f}"
         )
-        return f"Can't tell yet. {reason} {where[0].upper()}{where[1:]}, on one inner split."
+        return f"Can't tell yet. {reason} {where[0].upper()}{where[1:]}, on half of the rows to choose by."
     chosen = next(one for one in about["finalists"][0] if one["chosen"])
     return (
-        f"By inner splits alone, train {chosen['candidate']} at {chosen['learning_rate']:g}. {reason} "
+        f"By trials on few rows alone, train {chosen['candidate']} at {chosen['learning_rate']:g}. {reason} "
         "The choice has no honest score yet."
     )
 
@@ -135,9 +133,10 @@ def _is_chosen(entry: dict[str, Any], judged: dict[str, Any]) -> bool:
 def _by_which_rows(about: dict[str, Any]) -> str:
     mode, rows, judged = about["mode"], about.get("rows", {}), about["judged"]
     if mode == "design-slice":
+        last = " but that between the last two" if len(judged["tried"]) > 1 else ""
         return (
             f"It was chosen by {rows['selection']:,} rows that are in no fold, and scored by the other "
-            f"{judged['num_rows']:,}: the score owes nothing to the choice but that between the last two."
+            f"{judged['num_rows']:,}: the score owes nothing to the choice{last}."
         )
     if mode == "nested":
         return (

@@ -21,10 +21,9 @@ from hf_transfer.run_folder import RunFolder
 from hf_transfer.sealing import seal_rows
 from hf_transfer.search.budget import Budget, OverBudget, Prices, measure
 from hf_transfer.search.candidates import SETTLED, Candidate, propose
-from hf_transfer.search.halving import FINALISTS
-from hf_transfer.search.modes import MODES, Selection, select, usual_mode
+from hf_transfer.search.modes import MODES, Selection, rows_to_choose_by, select, usual_mode
 from hf_transfer.search.report import describe_selection, verdicts
-from hf_transfer.search.trials import Trial
+from hf_transfer.search.trials import HALVES, Trial
 from hf_transfer.study import Study
 from hf_transfer.tasks.base import Task
 from hf_transfer.workers import make_accelerator
@@ -66,9 +65,9 @@ def search(
 ) -> dict[str, Any]:
     """Find which layers should learn and at which rate, and score the choice by cross-validation.
 
-    Short trainings on inner splits leave two candidates, which the real folds judge. Everything is
-    written to `config.output_dir`, `search.json` beside the files of an ordinary run. Called again
-    with the same arguments, it goes on where it stopped.
+    Trainings on few rows leave full training, or a choice and full training, which the real folds
+    judge. Everything is written to `config.output_dir`, `search.json` beside the files of an ordinary
+    run. Called again with the same arguments, it goes on where it stopped.
 
     Args:
         task: What to learn.
@@ -160,8 +159,7 @@ def open_study(
 
 def num_trials(candidates: Sequence[Candidate], selections: int) -> int:
     """How many trials there will be at most."""
-    entries = sum(len(candidate.rates) for candidate in candidates)
-    return selections * (entries + len(candidates) + 2 * min(FINALISTS, len(candidates)))
+    return selections * sum(len(candidate.rates) + HALVES - 1 for candidate in candidates)
 
 
 def predict_cost(study: Study, options: SearchOptions) -> dict[str, Any]:
@@ -178,17 +176,14 @@ def predict_cost(study: Study, options: SearchOptions) -> dict[str, Any]:
     entries = [candidate for candidate in candidates for _ in candidate.rates]
     dearest = sorted(candidates, key=lambda candidate: candidate.cost)[-2:]
     judged = rows if mode != "design-slice" else rows * 4 // 5
-    selecting = {
-        "design-slice": prices.selection(candidates, rows // 5, config.num_epochs),
-        "shared": prices.selection(candidates, rows * (folds - 1) // folds, config.num_epochs),
-        "nested": folds * prices.selection(candidates, rows * (folds - 1) // folds, config.num_epochs),
-    }[mode]
+    selections = folds if mode == "nested" else 1
+    selecting = prices.selection(candidates, rows_to_choose_by(study, mode), config.num_epochs)
     return {
         "mode": mode,
         "candidates": [_candidate(candidate) for candidate in candidates],
-        "trials": num_trials(candidates, folds if mode == "nested" else 1),
+        "trials": num_trials(candidates, selections),
         "forward_seconds": prices.forward * rows,
-        "selection_seconds": selecting,
+        "selection_seconds": selections * selecting,
         # When the dearest candidates are what is chosen.
         "judging_seconds": prices.judging(
             dearest if mode != "nested" else dearest[-1:], judged, config.num_folds, config.num_epochs

@@ -1,4 +1,4 @@
-"""Trials of a search: short trainings on inner splits, each kept in a file of its own."""
+"""Trials of a search: trainings on few rows, each kept in a file of its own."""
 
 import hashlib
 import json
@@ -13,16 +13,20 @@ from typing import Any
 import numpy as np
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config import RunConfig
 from hf_transfer.encoding import encoded_positions
 from hf_transfer.errors import RunError
+from hf_transfer.experiment import RowNumbers
 from hf_transfer.files import write_json
 from hf_transfer.folds import FoldPlan, derive_seed, plan_among
-from hf_transfer.scoring import mean_loss
+from hf_transfer.scoring import calibrated_loss
 from hf_transfer.search.candidates import Candidate
-from hf_transfer.study import RowNumbers, Study
+from hf_transfer.study import Study
 from hf_transfer.training import Job, fit
 from hf_transfer.workers import Workers
 
+HALVES = 2
+_SMALLEST_BATCH = 4  # rows; BatchNorm needs some
 _FAILURES = (RunError, RuntimeError, ArithmeticError)
 
 
@@ -41,42 +45,55 @@ class Entry:
 
 @dataclass(frozen=True)
 class Trial:
-    """One short training: what, on which inner split, for how long, and the loss it reached."""
+    """One training on a half of the rows: what, on which half, and the loss that it reached on the other.
+
+    Attributes:
+        loss: At the temperature that suits the scored rows.
+        passes: What it cost, in forward passes of one row.
+    """
 
     entry: Entry
-    split: int
-    num_epochs: int
+    half: int
     loss: float
+    passes: float
     seconds: float
 
 
 @dataclass
 class Trials:
-    """The trials on some rows of a study, which are cut into inner splits.
+    """The trials on some rows of a study, which are cut into halves.
+
+    A trial makes as many updates as a training of a real fold, by smaller batches: with fewer, low
+    rates and frozen layers lose what they would have made up for. Its rate is that which goes with
+    the batch, so that `Entry.rate` is always that of a real training.
 
     Args:
         study: Whose rows, replay and folder are used.
         rows: Numbers of the rows to select by; nothing else is read.
         tag: Names them, where a run has several such selections.
-        num_splits: Inner folds, m.
+        num_learned: Rows that a real fold learns from.
         on_trial: Is told of each trial, and of whether it was found from before; may raise to stop.
+
+    References:
+        Malladi et al., "On the SDEs and Scaling Rules for Adaptive Gradient Algorithms", NeurIPS 2022,
+        https://arxiv.org/abs/2205.10287: the square root of the batch.
     """
 
     study: Study
     rows: RowNumbers
     tag: str
-    num_splits: int = 3
+    num_learned: int
     on_trial: Callable[[Trial, bool], None] | None = None
-    done: dict[tuple[Entry, int, int], Trial] = field(default_factory=dict)
+    done: dict[tuple[Entry, int], Trial] = field(default_factory=dict)
 
     @cached_property
-    def splits(self) -> list[tuple[RowNumbers, RowNumbers]]:
-        """Rows to learn from and rows to score, of each inner fold, by the scheme of the real folds."""
-        plan = inner_plan(self.study, self.rows, self.tag, self.num_splits)
+    def halves(self) -> list[tuple[RowNumbers, RowNumbers]]:
+        """Rows to learn from and rows to score, each half once, by the scheme of the real folds."""
+        plan = inner_plan(self.study, self.rows, self.tag, HALVES)
         return [(plan.train(i), plan.valid(i)) for i in plan.scored_folds]
 
-    def run(self, wanted: Sequence[tuple[Entry, int, int]]) -> list[Trial]:
-        """Train (entry, split, epochs), each process its share; what was found before is read."""
+    def run(self, wanted: Sequence[tuple[Entry, int]]) -> list[Trial]:
+        """Train (entry, half), each process its share; what was found before is read."""
         accelerator = self.study.accelerator
         missing = [one for one in wanted if one not in self.done]
         for number, one in enumerate(missing):
@@ -86,54 +103,66 @@ class Trials:
         self.done |= {one: self._read(*one) for one in missing}
         return [self.done[one] for one in wanted]
 
-    def _one(self, entry: Entry, split: int, num_epochs: int) -> None:
-        path = self._path(entry, split, num_epochs)
+    def _one(self, entry: Entry, half: int) -> None:
+        path = self._path(entry, half)
         before = path.is_file()
         if not before:
-            trial = self._train(entry, split, num_epochs)
+            trial = self._train(entry, half)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_json(path, self._record(trial))
         if self.on_trial:
-            self.on_trial(self._read(entry, split, num_epochs), before)
+            self.on_trial(self._read(entry, half), before)
 
-    def _train(self, entry: Entry, split: int, num_epochs: int) -> Trial:
+    def _train(self, entry: Entry, half: int) -> Trial:
         began = time.monotonic()
         study = self.study
-        learn, score = (encoded_positions(study.row_of, rows) for rows in self.splits[split])
-        config = replace(entry.candidate.at(entry.rate), num_epochs=num_epochs, early_stopping=False)
+        learn, score = self.halves[half]
         workers = Workers(study.accelerator, together=False)
-        # The same seed for all of a split: they differ in what is tried, and in nothing else.
-        seed = derive_seed(study.config.seed, "search", self.tag, split)
+        # The same seed for all of a half: they differ in what is tried, and in nothing else.
+        seed = derive_seed(study.config.seed, "search", self.tag, half)
+        job = Job(study.task, study.replay, self._config(entry, len(learn)), seed, workers, entry.title)
         try:
-            fitted = fit(Job(study.task, study.replay, config, seed, workers, entry.title), learn)
-            loss = mean_loss(fitted.learner, fitted.batches, score, workers)
+            fitted = fit(job, encoded_positions(study.row_of, learn))
+            scored = encoded_positions(study.row_of, score)
+            loss = calibrated_loss(fitted.learner, fitted.batches, scored, workers)
         except _FAILURES:
             loss = math.inf
         loss = loss if math.isfinite(loss) else math.inf
-        return Trial(entry, split, num_epochs, loss, time.monotonic() - began)
+        passes = entry.candidate.cost * len(learn) * study.config.num_epochs + len(score)
+        return Trial(entry, half, loss, passes, time.monotonic() - began)
+
+    def _config(self, entry: Entry, num_rows: int) -> RunConfig:
+        """How a trial learns from so many rows: with the updates of a real training."""
+        config = entry.candidate.at(entry.rate)
+        size = round(config.batch_size * min(1.0, num_rows / self.num_learned))
+        size = min(config.batch_size, max(_SMALLEST_BATCH, size))
+        share = size / config.batch_size
+        rate = entry.rate * (share if config.optimizer == "sgd" else math.sqrt(share))
+        epochs = self.study.config.num_epochs
+        return replace(config, learning_rate=rate, batch_size=size, num_epochs=epochs, early_stopping=False)
 
     def _record(self, trial: Trial) -> dict[str, Any]:
         return {
             "tag": self.tag,
             "candidate": trial.entry.candidate.name,
             "learning_rate": trial.entry.rate,
-            "split": trial.split,
-            "num_epochs": trial.num_epochs,
+            "half": trial.half,
             "loss": trial.loss,  # null when it was infinite
+            "passes": trial.passes,
             "seconds": trial.seconds,
         }
 
-    def _read(self, entry: Entry, split: int, num_epochs: int) -> Trial:
-        record = json.loads(self._path(entry, split, num_epochs).read_text(encoding="utf-8"))
+    def _read(self, entry: Entry, half: int) -> Trial:
+        record = json.loads(self._path(entry, half).read_text(encoding="utf-8"))
         loss = math.inf if record["loss"] is None else record["loss"]
-        return Trial(entry, split, num_epochs, loss, record["seconds"])
+        return Trial(entry, half, loss, record["passes"], record["seconds"])
 
-    def _path(self, entry: Entry, split: int, num_epochs: int) -> Path:
+    def _path(self, entry: Entry, half: int) -> Path:
         """A file for each trial, named after all that decides its result."""
         rows = hashlib.blake2b(np.sort(self.rows).tobytes(), digest_size=8).hexdigest()
-        parts = [self.study.identity(entry.candidate.at(entry.rate)), rows, self.tag, split, num_epochs]
-        name = hashlib.blake2b(json.dumps(parts).encode(), digest_size=12).hexdigest()
-        return self.study.folder.path / "search" / f"{name}.json"
+        identity = self.study.identity(self._config(entry, len(self.halves[half][0])))
+        name = hashlib.blake2b(json.dumps([identity, rows, self.tag, half]).encode(), digest_size=12)
+        return self.study.folder.path / "search" / f"{name.hexdigest()}.json"
 
 
 def inner_plan(study: Study, rows: RowNumbers, tag: str, num_folds: int) -> FoldPlan:

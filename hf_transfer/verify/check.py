@@ -119,9 +119,12 @@ def _cut(text: str, start: int = 0) -> str:
 
 
 def same_value(written: Any, again: Any) -> bool:
-    """Whether two plain values are the same; numbers within 1e-9 and never the same as yes or no."""
+    """Whether two plain values are the same; numbers within 1e-9 and never the same as yes or no.
+
+    Two whole numbers are compared exactly: seeds are so large that others lie within 1e-9 of them.
+    """
     numbers = [isinstance(v, int | float) and not isinstance(v, bool) for v in (written, again)]
-    if all(numbers):
+    if all(numbers) and float in {type(written), type(again)}:
         return math.isclose(written, again, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
     return type(written) is type(again) and bool(written == again)
 
@@ -159,6 +162,18 @@ def _rows_in_words(rows: list[int], table: pa.Table, written: list[Any], again: 
     ]
     more = f"; and {len(rows) - _NAMED} more rows" if len(rows) > _NAMED else ""
     return "; ".join(named) + more
+
+
+def not_highest(rows: pa.Table, file: str) -> Iterator[str]:
+    """Yield a sentence for the first predicted classes that do not have the highest logit of their row."""
+    if "logits" not in rows.column_names:
+        return
+    logits = pc.list_flatten(rows["logits"]).to_numpy()
+    highest = logits.reshape(rows.num_rows, -1).argmax(axis=1)
+    wrong = np.flatnonzero(highest != rows["prediction"].to_numpy())
+    for row in wrong[:_NAMED].tolist():
+        named = f"{file}, row {row} (row_id {rows['row_id'][row]})"
+        yield f"{named}: prediction written {rows['prediction'][row]}, highest logit {highest[row]}"
 
 
 def rows_of(table: pa.Table, repeat: int, fold: int) -> pa.Table:

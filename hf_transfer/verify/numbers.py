@@ -4,14 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-import numpy as np
-import pyarrow.compute as pc
-
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.aggregate import (
     best_of,
     choice_notes,
     final_epochs,
+    fold_notes,
     frozen_proof,
     frugal_of,
     score_part,
@@ -21,7 +19,7 @@ from hf_transfer.files import plain
 from hf_transfer.overfitting import diagnose
 from hf_transfer.results import FoldResult
 from hf_transfer.run_folder import read_histories
-from hf_transfer.verify.check import Check, differences, judged, left_out
+from hf_transfer.verify.check import Check, differences, judged, left_out, not_highest
 from hf_transfer.verify.readings import name_of
 from hf_transfer.verify.record import Record
 
@@ -29,7 +27,11 @@ from hf_transfer.verify.record import Record
 def number_checks(record: Record) -> Iterator[Check]:
     """Make scores, intervals, tables and notes again."""
     yield judged("settings", "config.yaml and results.json agree", lambda: _settings(record))
-    yield judged("predictions", "each predicted class has the highest logit", lambda: _highest(record))
+    yield judged(
+        "predictions",
+        "each predicted class has the highest logit",
+        lambda: not_highest(record.predictions, "predictions.parquet"),
+    )
     yield judged("fold scores", "follow from the predictions of each fold", lambda: _folds(record))
     yield judged("scores", "means, intervals, classes and grid follow from them", lambda: _scores(record))
     yield judged("choices", "the best configuration and the notes follow from them", lambda: _choices(record))
@@ -51,18 +53,6 @@ def _settings(record: Record) -> Iterator[str]:
     words = "{} in results.json, {} in config.yaml"
     made = record.config.scored()
     yield from differences(made, written | {k: made[k] for k in chosen if k in made}, "config", words)
-
-
-def _highest(record: Record) -> Iterator[str]:
-    rows = record.predictions
-    if "logits" not in rows.column_names:
-        return
-    logits = pc.list_flatten(rows["logits"]).to_numpy()
-    highest = logits.reshape(rows.num_rows, -1).argmax(axis=1)
-    wrong = np.flatnonzero(highest != rows["prediction"].to_numpy())
-    for row in wrong[:5].tolist():
-        named = f"predictions.parquet, row {row} (row_id {rows['row_id'][row]})"
-        yield f"{named}: prediction written {rows['prediction'][row]}, highest logit {highest[row]}"
 
 
 def _folds(record: Record) -> Iterator[str]:
@@ -102,7 +92,7 @@ def _choices(record: Record) -> Iterator[str]:
         best = frugal_of(found, record.scorer, choice["costs"])
     written, made = ({name: getattr(c, name) for name in names} for c in (record.best, best))
     yield from differences(written, made, "the configuration chosen")
-    notes = choice_notes(record.found, record.best, record.scorer)
+    notes = choice_notes(record.found, record.best, record.scorer) + fold_notes(record.found[record.best])
     yield from (f"notes: lack {note!r}" for note in notes if note not in record.results["notes"])
     final = record.results["final"]
     if final["kind"] != "none":
@@ -131,12 +121,10 @@ def _frozen(record: Record) -> Iterator[str]:
 
 
 def _not_made_again(record: Record) -> Iterator[Check]:
-    yield left_out("train scores", "and epochs, times and digests of the folds' weights: they need training")
+    yield left_out("trainings", "epochs, times and digests of the folds' weights need training")
     yield left_out(
         "circumstances", "base model, data, layers, hardware and versions are as the run told them"
     )
-    if record.results["test"]:
-        yield left_out("test scores", "predictions for test rows are not kept; they need the data")
     if record.config.metrics:
         names = ", ".join(record.config.metrics)
         yield left_out("other metrics", f"each fold's {names}: code of the Hub, which is not run here")

@@ -1,0 +1,106 @@
+"""Find the best rate of each choice of layers, then the best choice, with few trials."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.search.candidates import Candidate
+from hf_transfer.search.trials import HALVES, Entry, Trials
+
+
+@dataclass(frozen=True)
+class Finalists:
+    """Each choice of layers at its best rate, tried on both halves, the best first.
+
+    Attributes:
+        losses: Of each on each half, (m, 2); infinite where a training failed.
+    """
+
+    entries: tuple[Entry, ...]
+    losses: tuple[tuple[float, ...], ...]
+
+    @property
+    def chosen(self) -> Entry:
+        """The one with the lowest loss. Few rows favour freezing already: no need to lean there more."""
+        return self.entries[0]
+
+    @property
+    def survivors(self) -> tuple[Entry, ...]:
+        """What the real folds judge: the choice, and what trains the most where that is another.
+
+        A few rows cannot tell that freezing is better, only that it is with so few. That training
+        everything is better they can: with more rows it will be all the more.
+        """
+        most = max(self.entries, key=lambda entry: entry.candidate.parameters)
+        return (self.chosen,) if most == self.chosen else (self.chosen, most)
+
+    @property
+    def behind(self) -> tuple[float, ...]:
+        """How much higher than the lowest the mean loss of each is."""
+        means = np.mean(self.losses, axis=1)
+        return tuple(float(mean - means[0]) if np.isfinite(mean) else np.inf for mean in means)
+
+
+def find(trials: Trials, candidates: Sequence[Candidate]) -> Finalists:
+    """Choose layers and rate by trials on two halves of some rows.
+
+    The rate of each choice is found on the first half, going from a usual one in the direction where
+    the loss falls. Each choice at its best rate is then tried on the second half too.
+
+    A candidate that is `conditional` is tried only where everything does better than the top half
+    in the first half: where the lowest layers have nothing to gain, they are not tried alone.
+
+    Args:
+        trials: On the rows to select by.
+        candidates: With their rates.
+    """
+    plain = [candidate for candidate in candidates if not candidate.conditional]
+    best = climb(trials, plain)
+    if _lower_layers_gain(best):
+        best |= climb(trials, [candidate for candidate in candidates if candidate.conditional])
+    entries = [Entry(candidate, rate) for candidate, (rate, _) in best.items()]
+    found = trials.run([(entry, half) for entry in entries for half in range(HALVES)])
+    losses = np.array([trial.loss for trial in found]).reshape(len(entries), HALVES)
+    # A tie goes to the fewest trained parameters, in which order they come.
+    order = np.argsort(losses.mean(axis=1), kind="stable")
+    return Finalists(tuple(entries[i] for i in order), tuple(map(tuple, losses[order].tolist())))
+
+
+def climb(trials: Trials, candidates: Sequence[Candidate]) -> dict[Candidate, tuple[float, float]]:
+    """The best rate of each candidate on the first half with its loss, all going on at the same time."""
+    losses: dict[Candidate, dict[float, float]] = {candidate: {} for candidate in candidates}
+    while wanted := [
+        Entry(candidate, rate)
+        for candidate, found in losses.items()
+        if (rate := next_rate(candidate.rates, found)) is not None
+    ]:
+        for trial in trials.run([(entry, 0) for entry in wanted]):
+            losses[trial.entry.candidate][trial.entry.rate] = trial.loss
+    return {
+        candidate: min(found.items(), key=lambda one: (one[1], one[0])) for candidate, found in losses.items()
+    }
+
+
+def next_rate(rates: Sequence[float], losses: Mapping[float, float]) -> float | None:
+    """The rate to try next: beside the best so far, above it first; None when both sides were tried.
+
+    It begins with the second highest: too low a rate is the commoner mistake where there are few updates.
+
+    Args:
+        rates: All that may be tried.
+        losses: Of those that were.
+    """
+    rates = sorted(rates)
+    if not losses:
+        return rates[max(0, len(rates) - 2)]
+    place = rates.index(min(losses, key=lambda rate: (losses[rate], rate)))
+    beside = rates[place + 1 : place + 2] + rates[max(0, place - 1) : place]
+    return next((rate for rate in beside if rate not in losses), None)
+
+
+def _lower_layers_gain(best: Mapping[Candidate, tuple[float, float]]) -> bool:
+    """Whether training everything beats training any upper part, on the first half."""
+    *others, (_, most) = sorted(best.items(), key=lambda one: one[0].parameters)
+    return all(most[1] < loss for _, (_, loss) in others)

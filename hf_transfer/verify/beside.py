@@ -1,0 +1,225 @@
+"""What was scored beside the folds: training rows, rows that no fold has, and the control runs."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.control_results import curve_part, shuffled_part
+from hf_transfer.errors import VerificationError
+from hf_transfer.files import plain
+from hf_transfer.folds import derive_seed, hash_order, nested_rows
+from hf_transfer.ledger import table_digest
+from hf_transfer.results import FoldResult, fold_result
+from hf_transfer.run_folder import TRAIN_ROWS, fold_place, place_of
+from hf_transfer.shuffling import shuffle_labels
+from hf_transfer.verify.check import Check, column_differences, differences, judged, left_out, not_highest
+from hf_transfer.verify.record import Record
+
+_NOT_THERE = "the predictions behind them are not there: they are not published, or an earlier version ran"
+
+
+def beside_checks(record: Record) -> Iterator[Check]:
+    """Make again what was scored beside the held-out rows, as far as the predictions behind it are there."""
+    if any(record.folder.glob(f"folds/**/{TRAIN_ROWS}")):
+        yield judged("train scores", "follow from predictions of training rows", lambda: _train(record))
+    else:
+        yield left_out("train scores", _NOT_THERE)
+    for name, written in (
+        ("test", record.results["test"]),
+        ("sealed", record.results["final"].get("sealed")),
+    ):
+        if written:
+            yield _untrained(record, name, written)
+    if record.results.get("learning_curve"):
+        yield _control(record, "learning curve", "curve-*", partial(_curve, record))
+    if record.results.get("shuffled"):
+        yield _control(record, "shuffled labels", "shuffled", partial(_shuffled, record))
+
+
+def _train(record: Record) -> Iterator[str]:
+    for config, folds in record.entries.items():
+        inside = place_of(config, list(record.entries))
+        for fold in map(fold_result, folds):
+            yield from _train_scores(record, fold, fold_place(inside, fold.repeat, fold.fold))
+
+
+def _train_scores(record: Record, fold: FoldResult, place: str, percent: int = 100) -> Iterator[str]:
+    """Compare a fold's scores of training rows, and these rows, with those that its predictions are of."""
+    rows = _seen(record, fold, place)
+    if rows is None:
+        return
+    scores, (uids, _) = record.scorer.score(rows), record.split
+    written = {name: fold.train_scores.get(name) for name in scores}
+    yield from differences(written, scores, f"{place}.train_scores")
+    yield from not_highest(rows, f"{place}/{TRAIN_ROWS}")
+    train = _train_rows(record, fold, percent)
+    order = hash_order([uids[row] for row in train], fold.seed)
+    sample = sorted(train[order[: fold.num_valid]].tolist())
+    yield from _other_rows(rows, [uids[row] for row in sample], f"{place}/{TRAIN_ROWS}")
+
+
+def _seen(record: Record, fold: FoldResult, place: str) -> pa.Table | None:
+    """The predictions of a fold's training rows, if they are there."""
+    path = record.folder / "folds" / place / TRAIN_ROWS
+    return pq.read_table(path) if fold.status == "done" and path.is_file() else None
+
+
+def _train_rows(record: Record, fold: FoldResult, percent: int) -> NDArray[np.int64]:
+    plan, (uids, columns) = record.plans[fold.repeat], record.split
+    rows = plan.train(fold.fold)
+    if percent == 100:
+        return rows
+    return nested_rows(rows, percent, uids=uids, seed=plan.seed, columns=columns)
+
+
+def _other_rows(rows: pa.Table, uids: Sequence[Any], where: str) -> Iterator[str]:
+    again = pa.table({"row_id": pa.array(uids, rows["row_id"].type)})
+    yield from column_differences(rows.select(["row_id"]), again, where)
+
+
+def _untrained(record: Record, name: str, written: Mapping[str, Any]) -> Check:
+    """The scores of the published model on rows that no fold has."""
+    path = record.folder / f"{name}_predictions.parquet"
+    if not path.is_file():
+        return left_out(f"{name} scores", f"{path.name} is not there, as an earlier version did not keep it")
+
+    def compare() -> Iterator[str]:
+        rows = pq.read_table(path)
+        scores = record.scorer.score(rows)
+        again = {"num_rows": rows.num_rows, "scores": scores}
+        known = {"num_rows": written["num_rows"], "scores": {key: written["scores"][key] for key in scores}}
+        yield from differences(known, again, name)
+        yield from not_highest(rows, path.name)
+
+    return judged(f"{name} scores", f"follow from {path.name}", compare)
+
+
+def _control(record: Record, name: str, folder: str, compare: Any) -> Check:
+    if not any(record.folder.glob(f"folds/**/{folder}/*/done.json")):
+        return left_out(name, _NOT_THERE)
+    return judged(name, "follows from the predictions of its runs", compare)
+
+
+def _curve(record: Record) -> Iterator[str]:
+    written, runs = record.results["learning_curve"], {}
+    for size in written["sizes"]:
+        if size["percent"] != 100:
+            runs[size["percent"]] = _Runs(record, f"curve-{size['percent']}", record.names, size["percent"])
+            yield from runs[size["percent"]].problems()
+    found = {percent: of_size.folds for percent, of_size in runs.items()}
+    found[100] = list(record.found[record.best])
+    again = curve_part(
+        found,
+        lambda percent: record.predictions if percent == 100 else runs[percent].predictions,
+        record.scorer,
+        num_folds=record.plans[0].num_folds,
+        seed=record.config.seed,
+    )
+    yield from differences(written, plain(again), "learning_curve")
+
+
+def _shuffled(record: Record) -> Iterator[str]:
+    written = record.results["shuffled"]
+    names = record.names[: record.config.shuffled_labels]
+    runs = _Runs(record, "shuffled", names)
+    yield from runs.problems()
+    yield from runs.other_labels()
+    true = list(record.found[record.best])[: len(names)]
+    settings = {"seed": record.config.seed, "unit": written["unit"]}
+    again = shuffled_part(runs.folds, true, runs.predictions, record.scorer, **settings)
+    yield from differences(written, plain(again), "shuffled")
+
+
+@dataclass(frozen=True)
+class _Runs:
+    """Some folds again under one purpose, in folders of their own.
+
+    Attributes:
+        record: Of the run.
+        name: Of the folder that holds those of the folds.
+        names: The folds, as (repeat, fold).
+        percent: Of the training rows.
+    """
+
+    record: Record
+    name: str
+    names: Sequence[tuple[int, int]]
+    percent: int = 100
+
+    @cached_property
+    def folds(self) -> list[FoldResult]:
+        """What each fold's folder says, its scores and sizes made again."""
+        return [self._again(fold, place) for fold, place in self._written]
+
+    @cached_property
+    def predictions(self) -> pa.Table:
+        """The held-out rows of the folds that are done."""
+        return pa.concat_tables([self._rows(place) for fold, place in self._written if fold.status == "done"])
+
+    @cached_property
+    def _written(self) -> list[tuple[FoldResult, str]]:
+        inside = f"{place_of(self.record.best, list(self.record.entries))}/{self.name}".lstrip("/")
+        return [self._read(fold_place(inside, *name)) for name in self.names]
+
+    def _read(self, place: str) -> tuple[FoldResult, str]:
+        folder = self.record.folder / "folds" / place
+        path = next(
+            (folder / name for name in ("done.json", "failed.json") if (folder / name).is_file()), None
+        )
+        if path is None:
+            raise VerificationError(f"folds/{place}: has neither done.json nor failed.json")
+        return fold_result(json.loads(path.read_text(encoding="utf-8"))), place
+
+    def _rows(self, place: str) -> pa.Table:
+        return pq.read_table(self.record.folder / "folds" / place / "predictions.parquet")
+
+    def _again(self, fold: FoldResult, place: str) -> FoldResult:
+        if fold.status != "done":
+            return replace(fold, scores={}, train_scores={})
+        seen, scorer = _seen(self.record, fold, place), self.record.scorer
+        return replace(
+            fold,
+            num_train=len(_train_rows(self.record, fold, self.percent)),
+            scores=scorer.score(self._rows(place)),
+            train_scores=fold.train_scores if seen is None else scorer.score(seen),
+        )
+
+    def problems(self) -> Iterator[str]:
+        """Compare each fold's folder with its predictions, and their rows with those it held out."""
+        uids = self.record.split[0]
+        for (fold, place), again in zip(self._written, self.folds, strict=True):
+            if fold.status != "done":
+                continue
+            rows, where = self._rows(place), f"folds/{place}"
+            written = {name: fold.scores.get(name) for name in again.scores}
+            yield from differences(written, again.scores, f"{where}.scores")
+            yield from differences(fold.num_train, again.num_train, f"{where}.num_train")
+            held_out = self.record.plans[fold.repeat].valid(fold.fold)
+            yield from _other_rows(rows, [uids[row] for row in held_out], f"predictions of {where}")
+            digests = [reading["predictions"] for reading in fold.readings]
+            yield from differences(digests, [table_digest(rows)], f"{where}.readings")
+            yield from _train_scores(self.record, fold, place, self.percent)
+
+    def other_labels(self) -> Iterator[str]:
+        """Compare the labels with the shuffle that follows from the seed, where rows have one label each."""
+        uids, columns = self.record.split
+        for fold, place in self._written:
+            if fold.status != "done" or columns.labels is None:
+                continue
+            plan, rows = self.record.plans[fold.repeat], self._rows(place)
+            seed = derive_seed(fold.seed, "shuffled")
+            labels = np.asarray(columns.labels).tolist()
+            shuffled = shuffle_labels(labels, plan.fold_of_row(), seed=seed, groups=columns.groups)
+            held_out = plan.valid(fold.fold).tolist()
+            again = {"row_id": [uids[row] for row in held_out], "label": [shuffled[row] for row in held_out]}
+            yield from column_differences(
+                rows.select(["row_id", "label"]), pa.table(again), f"predictions of folds/{place}"
+            )
