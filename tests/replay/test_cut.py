@@ -13,7 +13,8 @@ from torch.nn import functional
 from hf_transfer.layers import freeze
 from hf_transfer.models import quiet
 from hf_transfer.replay.calls import seeded
-from hf_transfer.replay.cut import Suffix, features_at, find_cut
+from hf_transfer.replay.cut import Suffix, features_at
+from hf_transfer.replay.proof import find_cut
 from hf_transfer.replay.store import store_bytes
 
 SPECS = ("head", "last:1", "last:50%")
