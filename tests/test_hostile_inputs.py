@@ -9,6 +9,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from fake_run import Shape, make_run
+from fake_run import save as save_results
 
 import hf_transfer
 from hf_transfer import RunConfig, SequenceClassification, cross_validate, open_dataset, write_card
@@ -160,3 +162,20 @@ def test_a_token_that_is_typed_is_refused_and_repeated_nowhere(words, tmp_path, 
     assert main(["run", "sentiment", *usual, *words]) == 2
     assert TOKEN not in "".join(capsys.readouterr())
     assert os.listdir(tmp_path) == ["secret.yaml"]  # noqa: PTH208
+
+
+@pytest.mark.filterwarnings("ignore:A single label was found")
+def test_a_run_cannot_have_its_own_code_run_by_predict(tmp_path, monkeypatch, capsys):
+    results = make_run(tmp_path / "run", shape=Shape(num_rows=20, num_folds=2))
+    results["config"]["trust_remote_code"] = True
+    save_results(tmp_path / "run", results)
+    trusted = []
+
+    def logits(task, *_):
+        trusted.append(task.settings.trust_remote_code)
+        return [np.zeros((1, 2), np.float32)]
+
+    monkeypatch.setattr("hf_transfer.inference._logits", logits)
+    assert main(["predict", str(tmp_path / "run"), "a text"]) == 0
+    assert main(["predict", str(tmp_path / "run"), "a text", "--trust_remote_code"]) == 0
+    assert trusted == [False, True]
