@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hf_transfer import _guard, plots  # noqa: F401
-from hf_transfer.palette import ORANGE
+from hf_transfer.palette import ORANGE, plain_texts
 from hf_transfer.plots import History
 from hf_transfer.size_plot import size_curve
 from hf_transfer.tables import metric_name, number, setting, varying_settings
@@ -68,7 +68,7 @@ def draw_pictures(results: Results, histories: Mapping[str, History]) -> list[Pi
         (
             lambda: plots.confusion_matrix(confusion, names) if confusion else None, "Confusion matrix",
             _confusion_alt(confusion, names),
-            "All held-out rows: true classes down, predicted classes across.",
+            _confusion_caption(confusion, names),
         ),
     ]  # fmt: skip
     return [
@@ -78,9 +78,17 @@ def draw_pictures(results: Results, histories: Mapping[str, History]) -> list[Pi
     ]
 
 
+def _confusion_caption(confusion: Sequence[Sequence[int]] | None, names: Sequence[str]) -> str:
+    drawn = len(plots.most_confused(confusion or []))
+    some = f" Of {len(names)} classes, the {drawn} that are most often confused are drawn."
+    said = "All held-out rows: true classes down, predicted classes across."
+    return said + some if drawn < len(names) else said
+
+
 def svg_uri(figure: Figure) -> str:
     """Write a figure as SVG within a data: URI; the same figure gives the same bytes."""
     stream = io.BytesIO()
+    plain_texts(figure)
     with mpl.rc_context({"svg.hashsalt": "hf-transfer-kit"}):
         figure.savefig(
             stream,

@@ -119,9 +119,12 @@ def _cut(text: str, start: int = 0) -> str:
 
 
 def same_value(written: Any, again: Any) -> bool:
-    """Whether two plain values are the same; numbers within 1e-9 and never the same as yes or no."""
+    """Whether two plain values are the same; numbers within 1e-9 and never the same as yes or no.
+
+    Two whole numbers are compared exactly: seeds are so large that others lie within 1e-9 of them.
+    """
     numbers = [isinstance(v, int | float) and not isinstance(v, bool) for v in (written, again)]
-    if all(numbers):
+    if all(numbers) and float in {type(written), type(again)}:
         return math.isclose(written, again, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
     return type(written) is type(again) and bool(written == again)
 
