@@ -20,6 +20,7 @@ from hf_transfer.errors import RunError, TransferError
 # A process that is done with its folds waits for the slowest, for hours if it must. No time limit tells
 # one that works from one that is dead: a dead one closes its connections, and the launcher ends the rest.
 _PATIENCE = timedelta(days=7)
+_LAUNCHED = {"ACCELERATE_MIXED_PRECISION", "LOCAL_WORLD_SIZE"}  # set by accelerate launch, and by torchrun
 _GONE = re.compile(r"connection (closed|reset) by peer|remote worker crashing|broken pipe", re.IGNORECASE)
 
 
@@ -71,7 +72,7 @@ def make_accelerator(config: RunConfig) -> Accelerator:
     )
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
-    elif accelerator.device.type == "cpu" and "ACCELERATE_MIXED_PRECISION" in os.environ:  # launched
+    elif accelerator.device.type == "cpu" and os.environ.keys() & _LAUNCHED:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         torch.set_num_threads(min(cores, psutil.cpu_count(logical=False) or cores))
     return accelerator

@@ -18,7 +18,7 @@ from huggingface_hub.utils import validate_repo_id
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_transfer import card, hub, hub_client, tables
+from hf_transfer import card, hub, hub_client, results, tables
 from hf_transfer.config import RunConfig
 from hf_transfer.errors import ConfigError, HubError
 from hf_transfer.hub import check_card, check_repo_id, preflight, publish, push
@@ -507,6 +507,7 @@ class TestPublish:
 
         monkeypatch.setattr(card, "write_card", write_card)
         monkeypatch.setattr(tables, "summary_text", lambda results: "the summary")
+        monkeypatch.setattr(results, "read_results", lambda run: {})
         return written
 
     def config(self, run, **settings):
