@@ -1,11 +1,12 @@
 # The two commands of the README, and those a maintainer needs. Each makes .venv by itself.
 PYTHON ?= python3
 VENV := .venv
+OLDEST := .venv-oldest
 BIN := $(VENV)/bin
 DEMO := --base_model builtin:digits-resnet --dataset builtin:digits_5to9 --max_rows 100 --num_epochs 5 \
         --batch_size 16 --overwrite
 
-.PHONY: demo test test-all check bench bench-faults clean
+.PHONY: demo test test-all test-oldest check bench bench-faults fuzz clean
 
 # Digits 5 to 9 with a backbone that has only ever seen 0 to 4, in three ways under the same folds.
 demo: $(VENV)/.installed
@@ -23,6 +24,10 @@ test: $(VENV)/.installed-dev
 
 test-all: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m "not network and not gpu"
+
+# The same with the oldest versions that pyproject.toml allows.
+test-oldest: $(OLDEST)/.installed
+	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -n auto --dist loadfile
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
@@ -46,6 +51,16 @@ $(VENV)/.installed-dev: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	touch $@ $(VENV)/.installed
 
+$(OLDEST)/.installed: pyproject.toml requirements-oldest.txt
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --constraint requirements-oldest.txt --editable ".[all]" \
+	  hatchling hypothesis pytest pytest-xdist
+	touch $@
+
+# Ten minutes of damaged files; what ends in anything but our own errors is kept in runs/fuzz.
+fuzz: $(VENV)/.installed-dev
+	$(BIN)/python tests/fuzz_readers.py --seconds 600
+
 clean:
-	rm -rf $(VENV) runs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) runs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

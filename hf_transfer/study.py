@@ -35,6 +35,7 @@ from hf_transfer.run_folder import CHECKPOINT, TRAIN_ROWS
 from hf_transfer.scoring import Logits, predict
 from hf_transfer.tracking import FoldTracker
 from hf_transfer.training import Fitted, Job, fit
+from hf_transfer.wording import visible
 from hf_transfer.workers import Workers
 
 # What fails a fold, and not the run.
@@ -350,4 +351,5 @@ class Study(Experiment):
         repeat = f"repeat {unit.repeat + 1}, " if self.config.num_repeats > 1 else ""
         inside, _, _ = unit.place.rpartition("/")  # of a grid or a control run
         among = f"{inside}, " if inside else ""
-        print(f"{among}{repeat}fold {unit.fold + 1}: {found} ({result.seconds:.1f} s)", file=sys.stderr)
+        said = f"{among}{repeat}fold {unit.fold + 1}: {found} ({result.seconds:.1f} s)"
+        print(visible(said), file=sys.stderr)

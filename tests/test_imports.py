@@ -69,7 +69,10 @@ ORDER = [
         *("transferability", "baselines"),
     },
     {"run_folder", "cache", "ledger"},
-    {"config", "results", "statistics", "environment", "wording", "progress", "scrubbing", "launcher"},
+    {
+        *("config", "results", "statistics", "environment", "wording", "progress", "scrubbing", "launcher"),
+        *("parsing", "reading", "shape"),
+    },
     {"files", "lock", "interruption"},
     {"errors", "_guard", ""},
 ]

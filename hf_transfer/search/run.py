@@ -9,7 +9,7 @@ from accelerate import Accelerator
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config import RunConfig
-from hf_transfer.cross_validation import at_work, run_study
+from hf_transfer.cross_validation import at_work, check_study, run_study
 from hf_transfer.data import LabelledData, label_rows
 from hf_transfer.errors import ConfigError
 from hf_transfer.files import write_json
@@ -85,6 +85,7 @@ def search(
     """
     options = options or SearchOptions()
     study = open_study(task, dataset, config, accelerator)
+    check_study(study)
     with at_work(study.folder, config, study.accelerator):
         return _search(study, options)
 

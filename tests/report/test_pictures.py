@@ -80,3 +80,12 @@ def test_a_picture_is_svg_that_parses_and_is_the_same_each_time(tmp_path: Any) -
         assert picture.caption
     assert draw_pictures(run, {}) == pictures
     assert svg_uri(grid_map(results(*GRID))) == svg_uri(grid_map(results(*GRID)))
+
+
+@pytest.mark.parametrize("num_classes", [3, 40])
+def test_the_caption_says_how_many_classes_are_drawn(tmp_path: Any, num_classes: int) -> None:
+    names = tuple(f"class {i}" for i in range(num_classes))
+    results = make_run(tmp_path, "image-classification", Shape(num_rows=400, label_names=names))
+    (matrix,) = [one for one in draw_pictures(results, {}) if one.title == "Confusion matrix"]
+    drawn = "Of 40 classes, the 20 that are most often confused are drawn." in matrix.caption
+    assert drawn == (num_classes == 40)
