@@ -96,15 +96,15 @@ def _logits(
 ) -> tuple["Task", list[NDArray[Any]]]:
     """Logarithms of the models' mean probabilities for each input, (m, c), and the task they belong to."""
     from hf_transfer.batches import Batches
+    from hf_transfer.encoding import encode_values
     from hf_transfer.ensemble import logits_of, mean_log_probabilities
     from hf_transfer.model_folder import task_in
     from hf_transfer.workers import Workers, make_accelerator
 
     config = RunConfig().changed(results["config"])
     task = task_in(task_class(results["task"])(config, results["label_names"]), folders[0])
-    encoded = Dataset.from_dict(task.encode({"input": values}, list(range(len(values)))))
     workers = Workers(make_accelerator(config), together=False)
-    batches = Batches(task, encoded, workers.accelerator.device)
+    batches = Batches(task, encode_values(task, values), workers.accelerator.device)
     found = mean_log_probabilities(
         (logits_of(task, folder, batches, workers) for folder in folders), temperature
     )
