@@ -57,7 +57,7 @@ class Draw:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     options.add_argument("--draws", type=int, default=1000, help="data sets of each problem (default 1000)")
-    options.add_argument("--nulls", type=int, default=100, help="data sets of each null (default 100)")
+    options.add_argument("--nulls", type=int, default=1000, help="data sets of each null (default 1000)")
     chosen, began = options.parse_args(), time.monotonic()
     print(f"{machine(1)}.\n{versions()}.")
     print(f"{chosen.draws} draws of each problem, {chosen.nulls} of each null.\n")

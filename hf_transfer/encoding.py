@@ -2,10 +2,13 @@
 
 import hashlib
 import json
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 from accelerate import Accelerator
 from numpy.typing import NDArray
 
@@ -16,7 +19,7 @@ from hf_transfer.tasks.base import Task
 if TYPE_CHECKING:
     from datasets import Dataset
 
-_ROWS_AT_ONCE = {"image": 32}  # pictures are large; of texts a thousand
+_PICTURES_AT_ONCE, _TEXTS_AT_ONCE = 32, 1000  # pictures are large
 
 
 def encode_rows(task: Task, rows: "Dataset", fingerprint: str, accelerator: Accelerator) -> "Dataset":
@@ -30,7 +33,7 @@ def encode_rows(task: Task, rows: "Dataset", fingerprint: str, accelerator: Acce
     """
     key = _key(task, fingerprint, len(rows))
     folder = cache_folder()
-    size = _ROWS_AT_ONCE.get(task.kind, 1000)
+    size = _rows_at_once(task)
     with accelerator.local_main_process_first():
         folder.mkdir(parents=True, exist_ok=True)
         if accelerator.is_local_main_process:
@@ -47,6 +50,30 @@ def encode_rows(task: Task, rows: "Dataset", fingerprint: str, accelerator: Acce
             new_fingerprint=key,
             desc="Encoding",
         )
+
+
+def encode_values(task: Task, values: Sequence[Any]) -> "Dataset":
+    """Turn new inputs into model inputs, bit by bit, and into a file without a name where they are many."""
+    from hf_transfer.data.mapped import mapped_rows
+
+    parts = _encoded_parts(task, values)
+    first = next(parts)
+    batches = (batch for part in chain([first], parts) for batch in part.cast(first.schema).to_batches())
+    return mapped_rows(batches, first.schema)
+
+
+def _encoded_parts(task: Task, values: Sequence[Any]) -> Iterator[pa.Table]:
+    from datasets import Dataset
+
+    size = _rows_at_once(task)
+    for start in range(0, len(values), size):
+        some = values[start : start + size]
+        encoded = task.encode({"input": list(some)}, range(start, start + len(some)))
+        yield Dataset.from_dict(dict(encoded)).with_format("arrow")[:]
+
+
+def _rows_at_once(task: Task) -> int:
+    return _PICTURES_AT_ONCE if task.kind == "image" else _TEXTS_AT_ONCE
 
 
 def encoded_positions(row_of: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -106,12 +106,12 @@ def predict_inputs(
 def _logits(task: "Task", folders: list[Path], values: list[Any], temperature: float) -> list[NDArray[Any]]:
     """Logarithms of the models' mean probabilities for each input, (m, c)."""
     from hf_transfer.batches import Batches
+    from hf_transfer.encoding import encode_values
     from hf_transfer.ensemble import logits_of, mean_log_probabilities
     from hf_transfer.workers import Workers, make_accelerator
 
-    encoded = Dataset.from_dict(task.encode({"input": values}, list(range(len(values)))))
     workers = Workers(make_accelerator(task.settings), together=False)
-    batches = Batches(task, encoded, workers.accelerator.device)
+    batches = Batches(task, encode_values(task, values), workers.accelerator.device)
     found = mean_log_probabilities(
         (logits_of(task, folder, batches, workers) for folder in folders), temperature
     )
