@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEMO := --base_model builtin:digits-resnet --dataset builtin:digits_5to9 --max_rows 100 --num_epochs 5 \
         --batch_size 16 --overwrite
 
-.PHONY: demo test test-all test-oldest check bench bench-faults clean
+.PHONY: demo test test-all test-oldest check bench bench-faults fuzz clean
 
 # Digits 5 to 9 with a backbone that has only ever seen 0 to 4, in three ways under the same folds.
 demo: $(VENV)/.installed
@@ -56,6 +56,10 @@ $(OLDEST)/.installed: pyproject.toml requirements-oldest.txt
 	$(OLDEST)/bin/python -m pip install --quiet --constraint requirements-oldest.txt --editable ".[all]" \
 	  hatchling hypothesis pytest pytest-xdist
 	touch $@
+
+# Ten minutes of damaged files; what ends in anything but our own errors is kept in runs/fuzz.
+fuzz: $(VENV)/.installed-dev
+	$(BIN)/python tests/fuzz_readers.py --seconds 600
 
 clean:
 	rm -rf $(VENV) $(OLDEST) runs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -25,8 +25,8 @@ from hf_transfer import (
     open_dataset,
 )
 from hf_transfer.config import Kind
+from hf_transfer.experiment import fold_columns
 from hf_transfer.folds import FoldPlan, plan_folds
-from hf_transfer.study import fold_columns
 
 TASKS: dict[Kind, type[Task]] = {
     "image": ImageClassification,

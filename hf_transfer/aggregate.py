@@ -167,5 +167,19 @@ def choice_notes(found: Found, best: RunConfig, scorer: Scorer) -> list[str]:
         notes.append("Early stopping was left out where a fold has fewer than 300 training rows.")
     failed = len(folds) - len(finished(folds))
     if failed:
-        notes.append(f"{failed} of {len(folds)} folds failed and are not part of the scores.")
+        what = {
+            "refit": "The final model is one of all rows all the same.",
+            "none": "",
+        }.get(best.final, "The final model is made of the folds that were finished.")
+        notes.append(f"{failed} of {len(folds)} folds failed and are not part of the scores. {what}".rstrip())
+    return notes
+
+
+def fold_notes(folds: Iterable[FoldResult]) -> list[str]:
+    """What happened while folds were trained, each with the fold's number; why some failed."""
+    notes = []
+    for fold in folds:
+        name = f"Repeat {fold.repeat + 1}, fold {fold.fold + 1}" if fold.repeat else f"Fold {fold.fold + 1}"
+        said = [*fold.notes, f"it failed. {fold.error}"] if fold.status != "done" else fold.notes
+        notes += [f"{name}: {note}" for note in said]
     return notes

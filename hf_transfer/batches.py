@@ -55,8 +55,18 @@ class Batches:
         """The batch on the device."""
         return {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
 
-    def by_size(self, positions: Positions, rows: int) -> list[Positions]:
-        """Batches of rows of similar size, so that little is padded."""
+    @property
+    def rows_a_pass(self) -> int:
+        """Rows that go through the model at once where nothing learns.
+
+        On a processor what passes between layers should stay in its cache: at 16 rows ResNet-18 and
+        ViT-tiny took a sixth less time for each than at 64, MiniLM a twentieth.
+        """
+        return 16 if self.device.type == "cpu" else 64
+
+    def by_size(self, positions: Positions) -> list[Positions]:
+        """Batches of rows of similar size to pass through the model, so that little is padded."""
+        rows = self.rows_a_pass
         ordered = positions[np.lexsort((positions, self.sizes[positions]))]
         return [ordered[i : i + rows] for i in range(0, len(ordered), rows)]
 

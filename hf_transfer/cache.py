@@ -165,6 +165,17 @@ def encoded_rows(folder: Path) -> list[CacheFile]:
     return sorted(found, key=lambda entry: entry.last_used)
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Remove files of encoded rows that nobody finishes.
+
+    Args:
+        folder: What `cache_folder` gives.
+    """
+    for entry in encoded_rows(folder):
+        if not entry.finished and not entry.being_written:
+            entry.remove()
+
+
 def clear(folder: Path) -> tuple[int, list[Path]]:
     """Remove everything that is kept, except what a process is still writing.
 

@@ -3,19 +3,18 @@
 A card that is there already is brought up to date, with what a person wrote into it; see `card_merge`.
 """
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from hf_transfer import _guard, tables  # noqa: F401
 from hf_transfer.card_merge import KIT, Header, join_card, merge_card, read_card, with_record
 from hf_transfer.errors import ConfigError
 from hf_transfer.files import write_bytes
+from hf_transfer.reading import damage_told
 from hf_transfer.resources import card_template
+from hf_transfer.results import open_results, refuse_misfits
 from hf_transfer.verdicts import verdicts
 
 __all__ = ["card_header", "merge_card", "write_card"]
@@ -40,9 +39,12 @@ def write_card(run: str | Path) -> Path:
     run = Path(run)
     path, results = run / "README.md", read_for_card(run)
     title = tables.one_line((results["config"].get("push_to_hub") or run.resolve().name).split("/")[-1])
+    refuse_misfits(results, run)
+    card_template(results["task"])  # what cannot be written or brought up to date is told before drawing
+    old = read_card(path) if path.exists() else None
     text = card_text(run, results, title, lambda: save_plots(run, results))
-    if path.exists():
-        text = merge_card(read_card(path), text)
+    if old is not None:
+        text = merge_card(old, text)
     write_bytes(path, text.encode("utf-8", "backslashreplace"))
     return path
 
@@ -59,11 +61,9 @@ def card_text(run: Path, results: Results, title: str, pictures: Callable[[], Se
     Raises:
         ConfigError: If the results lack what the card tells.
     """
-    try:
+    with damage_told(run):
         header = card_header(results, title)
         return join_card(header, with_record(header, _render(results, title, pictures())))
-    except (KeyError, jinja2.UndefinedError) as error:
-        raise ConfigError(f"{run / 'results.json'} lacks what the card needs: {error}.") from error
 
 
 _NEEDED = {
@@ -81,16 +81,12 @@ def read_for_card(run: Path) -> Results:
     Raises:
         ConfigError: If it is missing, unreadable or of another version.
     """
-    path = run / "results.json"
-    if not path.is_file():
-        raise ConfigError(f"{path.absolute()} is not there, so no run was finished. Run the recipe first.")
-    try:
-        results: Results = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigError(f"{path} is not readable as JSON: {error}. Run the recipe again.") from error
+    results = open_results(run)
     if lacking := sorted(_NEEDED.difference(results if isinstance(results, dict) else ())):
         lacks = ", ".join(map(repr, lacking))
-        raise ConfigError(f"{path} lacks {lacks}, as another version wrote it. Run the recipe again.")
+        raise ConfigError(
+            f"{run / 'results.json'} lacks {lacks}, as another version wrote it. Run the recipe again."
+        )
     return results
 
 

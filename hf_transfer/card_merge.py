@@ -19,6 +19,7 @@ import yaml
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import DataError
+from hf_transfer.parsing import parse_yaml
 
 KIT = "hf-transfer-kit"
 
@@ -99,12 +100,14 @@ def read_card(path: Path) -> str:
     """Read a card's text.
 
     Raises:
-        DataError: If it is not UTF-8.
+        DataError: If it is not UTF-8, or its header or its marks are broken.
     """
     try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
+        text = path.read_text(encoding="utf-8")
+    except (UnicodeDecodeError, OSError) as error:
         raise _broken(str(error)) from error
+    _split(text)
+    return text
 
 
 def _broken(what: str) -> DataError:
@@ -118,9 +121,9 @@ def _split(text: str) -> tuple[Header, str]:
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").rstrip("\n") + "\n"
     match = re.match(r"---\n(.*?\n)?---[ \t]*\n", text, re.S)
     try:
-        header = (yaml.safe_load(match[1] or "") or {}) if match else {}
-    except yaml.YAMLError as error:
-        raise _broken(" ".join(str(error).split())) from error
+        header = (parse_yaml(match[1] or "") or {}) if match else {}
+    except ValueError as error:
+        raise _broken(str(error)) from error
     if not isinstance(header, dict):
         raise _broken("its YAML header must hold 'key: value' lines")
     body = text[match.end() :] if match else text

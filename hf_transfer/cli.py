@@ -13,6 +13,7 @@ from hf_transfer import __version__, _guard  # noqa: F401
 from hf_transfer.errors import ConfigError, TransferError
 from hf_transfer.launcher import is_main_process, tell_launcher
 from hf_transfer.scrubbing import scrubbed, scrubbed_traceback
+from hf_transfer.wording import visible
 
 Handler = Callable[[argparse.Namespace], int]
 
@@ -28,13 +29,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run_recipe(recipe: Callable[[], Any]) -> NoReturn:
     """Run a recipe's `main` as a script: errors in one line, exit code by their kind.
 
-    Exit code 4 tells that some folds failed and the rest is reported.
+    Exit code 4 tells that a fold or the final model failed and the rest is reported.
     """
 
     def run() -> int:
         result = recipe()
         # A launcher ends all processes when one ends badly, and the main one may still be publishing.
-        return 4 if getattr(result, "failed", ()) and is_main_process() else 0
+        return 4 if getattr(result, "incomplete", False) and is_main_process() else 0
 
     sys.excepthook = show_uncaught
     sys.exit(_guarded(run, debug="--debug" in sys.argv))
@@ -45,8 +46,8 @@ def _guarded(run: Callable[[], int], *, debug: bool) -> int:
         return run()
     except TransferError as error:
         if debug:
-            print(scrubbed_traceback(error), file=sys.stderr, end="")
-        reason = scrubbed(f"{type(error).__name__}: {error}")
+            print(visible(scrubbed_traceback(error)), file=sys.stderr, end="")
+        reason = visible(scrubbed(f"{type(error).__name__}: {error}"))
         print(reason, file=sys.stderr)
         tell_launcher(reason, reason)
         return error.exit_code
@@ -170,7 +171,7 @@ def _add_looking(verbs: Any) -> None:
 def _add_using(verbs: Any) -> None:
     """What uses or publishes a run."""
     predict = _verb(verbs, "predict", _predict, "label new inputs with a run's final model")
-    predict.add_argument("run", metavar="RUN", help="the run's folder")
+    predict.add_argument("run", metavar="RUN", help="the run's folder, or user/name of one on the Hub")
     predict.add_argument(
         "inputs", nargs="+", metavar="INPUT", help="texts, pictures, or a file or folder of them"
     )
@@ -181,6 +182,9 @@ def _add_using(verbs: Any) -> None:
         "--threshold",
         choices=("f1", "balanced_accuracy"),
         help="of two classes, choose by a probability that is tuned for this on the out-of-fold rows",
+    )
+    predict.add_argument(
+        "--trust_remote_code", action="store_true", help="run code that lies in the model's folder"
     )
     card = _verb(verbs, "card", _card, "write a run's model card again")
     card.add_argument("run", metavar="RUN", help="the run's folder")
@@ -281,7 +285,14 @@ def _rank(options: argparse.Namespace) -> int:
 def _predict(options: argparse.Namespace) -> int:
     from hf_transfer.inference import predict_inputs
 
-    _show(options, predict_inputs(options.run, options.inputs, raw=options.raw, threshold=options.threshold))
+    found = predict_inputs(
+        options.run,
+        options.inputs,
+        raw=options.raw,
+        threshold=options.threshold,
+        trust_remote_code=options.trust_remote_code,
+    )
+    _show(options, found)
     return 0
 
 
@@ -344,4 +355,4 @@ def _doctor(options: argparse.Namespace) -> int:
 def _show(options: argparse.Namespace, found: tuple[Any, str]) -> None:
     """Print a result for a program or for a person."""
     value, text = found
-    print(json.dumps(value, ensure_ascii=False, allow_nan=False) if options.json else text)
+    print(visible(json.dumps(value, ensure_ascii=False, allow_nan=False) if options.json else text))

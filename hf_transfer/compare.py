@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError
 from hf_transfer.files import plain
 from hf_transfer.pair_words import sentence
 from hf_transfer.paired import Pair, adjusted, pair_folds
+from hf_transfer.reading import damage_told, read_table
 from hf_transfer.results import read_results
 from hf_transfer.scorers import Floats, Scorer, sampling_units, scorer_of
 from hf_transfer.statistics import bootstrap_interval, mcnemar
@@ -39,12 +39,8 @@ class Run:
         Raises:
             ConfigError: If the folder has none.
         """
-        path = self.folder / "predictions.parquet"
-        if not path.is_file():
-            raise ConfigError(
-                f"{path.absolute()} is not there, and results.json is not enough. Run it again."
-            )
-        return pq.read_table(path).sort_by([(name, "ascending") for name in _KEYS])
+        table = read_table(self.folder / "predictions.parquet", _KEYS)
+        return table.sort_by([(name, "ascending") for name in _KEYS])
 
     @property
     def scorer(self) -> Scorer:
@@ -95,10 +91,11 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
         raise ConfigError("There is nothing to compare; give at least one run's folder.")
     for run in runs[1:]:
         check_comparable(runs[0], run)
-    best = max(runs, key=_merit)
-    couples = [tuple(runs)] if len(runs) == 2 else [(run, best) for run in runs if run is not best]
-    pairs = adjusted([compare_pair(first, second) for first, second in couples])
-    return Comparison(tuple(runs), pairs, tuple(_notes(runs, pairs)))
+    with damage_told(" and ".join(dict.fromkeys(run.name for run in runs))):
+        best = max(runs, key=_merit)
+        couples = [tuple(runs)] if len(runs) == 2 else [(run, best) for run in runs if run is not best]
+        pairs = adjusted([compare_pair(first, second) for first, second in couples])
+        return Comparison(tuple(runs), pairs, tuple(_notes(runs, pairs)))
 
 
 def compare_pair(first: Run, second: Run) -> Pair:

@@ -1,12 +1,14 @@
 """One run's settings: flat, frozen, checked together. Defaults, then a YAML file, then flags; flags win."""
 
 import argparse
+import datetime
 import difflib
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import Field, asdict, dataclass, field, fields, replace
 from itertools import product
 from pathlib import Path
+from reprlib import Repr
 from types import UnionType
 from typing import Any, Literal, NoReturn, Self, get_args, get_origin, get_type_hints
 
@@ -15,6 +17,7 @@ import yaml
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.errors import ConfigError
 from hf_transfer.files import write_bytes
+from hf_transfer.parsing import parse_yaml
 from hf_transfer.scrubbing import holds_secret
 
 Kind = Literal["image", "text", "tokens"]  # what a row's input is
@@ -404,9 +407,9 @@ class RunConfig:
                 problems.append(_unknown(str(name), names, source))
                 continue
             try:
-                clean[known] = _as_type(value, types[known])
+                clean[known] = _as_type(_single(value), types[known])
             except ValueError as error:
-                problems.append(f"{known}={value!r} {error}")
+                problems.append(f"{known}={_shown(value)} {error}")
         if problems:
             raise ConfigError("\n".join(problems))
         return replace(self, **clean)
@@ -535,12 +538,29 @@ def _read_yaml(path: Path) -> dict[str, Any]:
             f"No such settings file: {path.absolute()}. Settings on the line are written --name value."
         )
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not readable as YAML: {' '.join(str(error).split())}") from error
+        values = parse_yaml(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise ConfigError(
+            f"{path} is not readable as YAML: {error}. Write 'setting: value' lines."
+        ) from error
     if values is not None and not isinstance(values, dict):
         raise ConfigError(f"{path} must hold 'setting: value' lines, not a {type(values).__name__}.")
     return values or {}
+
+
+def _shown(value: Any) -> str:
+    """Write a wrong value, but not all of a long or deep one."""
+    short = Repr()
+    short.maxlevel, short.maxstring, short.maxother = 2, 120, 60
+    return short.repr(value)
+
+
+def _single(value: Any) -> Any:
+    """Stop at anything but one value or a list of such."""
+    parts = value if isinstance(value, (list, tuple)) else [value]
+    if not all(part is None or isinstance(part, (str, int, float, datetime.date)) for part in parts):
+        raise ValueError("must be a single value, or a list of single values.")
+    return value
 
 
 def _as_type(value: Any, kind: Any) -> Any:
@@ -578,7 +598,7 @@ def _as_bool(value: Any) -> bool:
 def _as_number(value: Any, kind: type[int] | type[float]) -> int | float:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"must be {'a whole number' if kind is int else 'a number'}.") from None
     if isinstance(value, bool) or number != number or abs(number) == float("inf"):
         raise ValueError("must be a finite number.")

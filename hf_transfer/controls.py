@@ -17,6 +17,7 @@ from hf_transfer.config import RunConfig
 from hf_transfer.control_results import curve_part, shuffled_part
 from hf_transfer.data import LabelledData
 from hf_transfer.errors import RunError
+from hf_transfer.experiment import Unit
 from hf_transfer.folds import FoldPlan, derive_seed
 from hf_transfer.learning_curve import PERCENTS
 from hf_transfer.replay import Replay
@@ -27,7 +28,7 @@ from hf_transfer.shuffling import (
     shuffle_labels,
     shuffle_tags,
 )
-from hf_transfer.study import Study, Unit
+from hf_transfer.study import Study
 from hf_transfer.tasks.base import IGNORE_INDEX
 
 if TYPE_CHECKING:

@@ -15,9 +15,10 @@ from hf_transfer.data import LabelledData, label_rows
 from hf_transfer.files import write_table
 from hf_transfer.final_model import make_final
 from hf_transfer.interruption import stop_signals
+from hf_transfer.metrics import hub_metric
 from hf_transfer.results import CrossValidationResult
+from hf_transfer.room import check_study_room
 from hf_transfer.run_folder import RunFolder
-from hf_transfer.schedule import freeze_for
 from hf_transfer.sealing import seal_rows
 from hf_transfer.study import Study
 from hf_transfer.summary import build_results
@@ -56,8 +57,9 @@ def cross_validate(
     began = time.monotonic()
     data = dataset if isinstance(dataset, LabelledData) else label_rows(dataset, config, task.kind)
     folder = RunFolder(config.output_dir)
+    study = Study(task, seal_rows(task, data, config), config, accelerator, folder, tuple(grid))
+    check_study(study)
     with at_work(folder, config, accelerator):
-        study = Study(task, seal_rows(task, data, config), config, accelerator, folder, tuple(grid))
         return run_study(study, began)
 
 
@@ -75,15 +77,27 @@ def at_work(folder: RunFolder, config: RunConfig, accelerator: Accelerator) -> I
         yield
 
 
+def check_study(study: Study) -> None:
+    """See that folds, base model, metrics and each choice of layers can be had; nothing is written.
+
+    Raises:
+        ConfigError: If the model cannot be had, or a choice of layers is wrong.
+        DataError: If the rows cannot be split as asked.
+        HubError: If a metric of the Hub cannot be had.
+        DiskFullError: If what the run leaves will not fit.
+    """
+    _ = study.plans
+    study.task.encode(study.data.rows[:1], [0])
+    for name in study.config.metrics:
+        hub_metric(name)
+    check_study_room(study, study.task.build_model())  # of each configuration, which it freezes
+
+
 def run_study(study: Study, began: float) -> CrossValidationResult:
     """Run a study whose folder is open, and write what it found; `began` is when, by the monotonic clock."""
-    task, accelerator, folder = study.task, study.accelerator, study.folder
+    accelerator, folder = study.accelerator, study.folder
     if accelerator.is_main_process:
         write_table(folder.path / "folds.parquet", study.fold_table())
-        # A model or a choice of layers that cannot be had should be known before all rows are encoded.
-        model = task.build_model()
-        for config in study.grid:
-            freeze_for(model, config)
     study.run()
     accelerator.wait_for_everyone()
     found = study.results()

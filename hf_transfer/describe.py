@@ -50,9 +50,9 @@ def describe_data(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     """
     from hf_transfer.audit import audit, report
     from hf_transfer.data import find_kind, open_dataset
+    from hf_transfer.experiment import fold_columns
     from hf_transfer.folds import plan_folds
     from hf_transfer.sealing import seal_rows
-    from hf_transfer.study import fold_columns
     from hf_transfer.tasks import task_of_kind
 
     config = RunConfig.from_args(replace(RunConfig(), dataset=options.dataset), options.settings)

@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.cache import cache_folder
+from hf_transfer.cache import cache_folder, remove_unfinished
 from hf_transfer.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ def encode_rows(task: Task, rows: "Dataset", fingerprint: str, accelerator: Acce
     size = _rows_at_once(task)
     with accelerator.local_main_process_first():
         folder.mkdir(parents=True, exist_ok=True)
+        if accelerator.is_local_main_process:
+            remove_unfinished(folder)
         return rows.map(
             _encode,
             batched=True,

@@ -21,6 +21,7 @@ from hf_transfer.checkpoint import identity_of
 from hf_transfer.config import RunConfig
 from hf_transfer.ensemble import logits_of, mean_log_probabilities
 from hf_transfer.errors import RunError
+from hf_transfer.experiment import Unit
 from hf_transfer.files import write_json
 from hf_transfer.folds import derive_seed
 from hf_transfer.model_folder import CALIBRATION_FILE, member_name, save_ensemble, save_trained
@@ -30,7 +31,7 @@ from hf_transfer.run_folder import CHECKPOINT, weight_digests
 from hf_transfer.schedule import freeze_for
 from hf_transfer.scoring import Logits
 from hf_transfer.soup import Tasting, average_weights, check_start, load_members, renew_statistics, taste
-from hf_transfer.study import Study, Unit
+from hf_transfer.study import Study
 from hf_transfer.training import Fitted, effective_batches, epoch_order, shared_seed
 
 Record = dict[str, Any]
@@ -69,11 +70,25 @@ def make_final(
         final.complete_members()
     if not study.workers.together and not study.accelerator.is_main_process:
         return {}, None
-    record, test = {"refit": final.refit, "ensemble": final.ensemble, "soup": final.soup}[kind]()
+    try:
+        record, test = {"refit": final.refit, "ensemble": final.ensemble, "soup": final.soup}[kind]()
+    except (RuntimeError, ArithmeticError, MemoryError) as error:
+        if study.workers.together and not isinstance(error, RunError):
+            raise  # the other processes know nothing of it
+        return _failed(error), None
     if final.saves:
         record["sha256"] = weight_digests(final.folder)
         final.keep(record, test)
     return record, test
+
+
+def _failed(error: Exception) -> Record:
+    """The record of a model that could not be made: what the folds found is reported all the same."""
+    said = f"{type(error).__name__}: {error}"
+    print(f"final model: {said}", file=sys.stderr)
+    note = f"The final model could not be made, and none is published. {said}"
+    empty = {"kind": "none", "path": None, "num_epochs": None, "num_rows": None}
+    return empty | {"notes": [note], "error": said}
 
 
 class _FinalModel:

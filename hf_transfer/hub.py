@@ -4,8 +4,6 @@
 lost answer, a second try and a second call all end in the same state without a second commit.
 """
 
-import hashlib
-import io
 import re
 import shlex
 import warnings
@@ -17,17 +15,19 @@ from hf_transfer import _guard  # noqa: F401  (says what is wrong when another p
 from hf_transfer.config import RunConfig
 from hf_transfer.errors import ConfigError, DataError, HubError
 from hf_transfer.hub_client import LOG_IN, TAG, DamagedError, client, download, explained, patiently, say
-from hf_transfer.hub_files import WEIGHTS, check_card, collect, front_matter
+from hf_transfer.hub_files import WEIGHTS, check_card, collect, front_matter, is_same
 from hf_transfer.launcher import is_main_process
+from hf_transfer.lock import refuse_running
 from hf_transfer.run_folder import check_output
 from hf_transfer.scrubbing import scrubbed
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
-    from huggingface_hub.hf_api import ModelInfo, RepoSibling
+    from huggingface_hub.hf_api import ModelInfo
 
 ANSWER_SECONDS = 60.0  # longest silence of the server in the middle of a request
-PREFLIGHT_SECONDS = 15.0  # a run should not wait longer to learn that nobody answers
+PREFLIGHT_SECONDS = 15.0  # a run should not wait longer to learn that nobody answers,
+PREFLIGHT_ANSWER_SECONDS = 7.5  # and so long for one answer
 RETRY_SECONDS = 300.0  # no new attempt to push after this time
 _NO_MODEL = {".gitattributes", ".gitignore", "README.md", "LICENSE", "LICENSE.md", "LICENSE.txt"}
 
@@ -63,7 +63,7 @@ def preflight(config: RunConfig) -> None:
         "Nothing has been computed yet. Mend it, or leave out push_to_hub and publish afterwards: "
         f"{_command(config.output_dir, config.push_to_hub, config.private)}"
     )
-    with explained(advice), client(PREFLIGHT_SECONDS / 2) as api:
+    with explained(advice), client(PREFLIGHT_ANSWER_SECONDS) as api:
         patiently(lambda: _check_place(api, str(config.push_to_hub), config.private), PREFLIGHT_SECONDS)
 
 
@@ -76,10 +76,11 @@ def push(run: str | Path, repo_id: str, *, private: bool = False) -> str:
         private: Make it so. A repository that is already public is refused.
 
     Raises:
-        ConfigError: If `repo_id` is not a repository's name.
+        ConfigError: If `repo_id` is not a repository's name, or a run is still at work in the folder.
         HubError: If the folder is not fit to be published, or the Hub refuses or does not answer.
     """
     check_repo_id(repo_id)
+    refuse_running(Path(run), "What it holds changes under a push; wait until that run is over.")
     advice = f"Nothing is lost; the run is as it was. Go on with: {_command(run, repo_id, private)}"
     with explained(advice):
         files = collect(Path(run))
@@ -217,21 +218,7 @@ def _differing(info: "ModelInfo", wanted: Mapping[str, Path | bytes]) -> list[st
     """Name the files that are absent, other than wanted, or weights of an earlier push."""
     there = {file.rfilename: file for file in info.siblings or ()}
     stale = [name for name in there if name not in wanted and WEIGHTS.fullmatch(name)]
-    return stale + [name for name in wanted if name not in there or not _is_same(wanted[name], there[name])]
-
-
-def _is_same(content: Path | bytes, file: "RepoSibling") -> bool:
-    size = len(content) if isinstance(content, bytes) else content.stat().st_size
-    if size != file.size:
-        return False
-    if file.lfs is None:
-        return _git_oid(content if isinstance(content, bytes) else content.read_bytes()) == file.blob_id
-    with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest() == file.lfs.sha256
-
-
-def _git_oid(data: bytes) -> str:
-    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+    return stale + [name for name in wanted if name not in there or not is_same(wanted[name], there[name])]
 
 
 def _remote_card(api: "HfApi", info: "ModelInfo") -> str | None:
@@ -239,7 +226,7 @@ def _remote_card(api: "HfApi", info: "ModelInfo") -> str | None:
     if file is None:
         return None
     data = download(api, info.id, file.rfilename, str(info.sha))
-    if not _is_same(data, file):
+    if not is_same(data, file):
         raise DamagedError(f"README.md of {info.id} arrived damaged.")
     return data.decode()
 

@@ -8,8 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.errors import HubError, TransferError
@@ -17,6 +16,8 @@ from hf_transfer.scrubbing import scrubbed
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
+
+T = TypeVar("T")
 
 TAG = "hf-transfer-kit"  # among the tags of a card that the kit wrote
 FIRST_PAUSE = 1.0  # seconds; doubles with each attempt
@@ -106,13 +107,14 @@ def download(api: "HfApi", repo_id: str, name: str, revision: str) -> bytes:
     return response.content
 
 
-def patiently(step: Callable[[], None], seconds: float) -> None:
+def patiently(step: Callable[[], T], seconds: float) -> T:
     """Repeat a step that may be repeated, while the fault looks passing and time is left.
 
     There is always time for one repetition: the step may have sent large files for hours before it failed.
     """
     deadline, pause = time.monotonic() + seconds, FIRST_PAUSE
-    for attempt in count():
+    attempt = 0
+    while True:
         try:
             return step()
         except _faults() as error:
@@ -125,7 +127,7 @@ def patiently(step: Callable[[], None], seconds: float) -> None:
         except _OTHER_JSON as error:
             raise HubError(scrubbed(_not_the_hub())) from error
         time.sleep(wait)
-        pause = min(2 * pause, 30.0)
+        attempt, pause = attempt + 1, min(2 * pause, 30.0)
 
 
 def _http_error() -> type[Exception]:
@@ -186,7 +188,7 @@ def in_words(error: BaseException) -> str:
     from huggingface_hub.errors import OfflineModeIsEnabled
 
     if isinstance(error, OfflineModeIsEnabled):
-        text = "HF_HUB_OFFLINE is set, so nothing is sent. Unset it to publish."
+        text = "HF_HUB_OFFLINE is set, so that the Hub is not asked. Unset it to reach the Hub."
     elif isinstance(error, TransferError | DamagedError):
         text = str(error)
     elif _answer(error) is not None:

@@ -1,12 +1,14 @@
 """What of a run may be published: an explicit list of files, and a card that the Hub will take."""
 
+import hashlib
+import io
 import json
 import math
 import re
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -14,6 +16,9 @@ from hf_transfer import _guard  # noqa: F401  (says what is wrong when another p
 from hf_transfer.errors import HubError
 from hf_transfer.hub_client import one_line, say
 from hf_transfer.scrubbing import SECRET
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import RepoSibling
 
 _AT_ROOT = (
     "README.md", "results.json", "config.yaml", "folds.parquet", "predictions.parquet",
@@ -153,3 +158,18 @@ def _secrets(files: Mapping[str, Path]) -> Iterator[str]:
     for path in files.values():
         if path.suffix not in _BINARY and SECRET.search(path.read_bytes().decode("latin-1")):
             yield f"{path} holds something that looks like a token or a private key. Take it out first."
+
+
+def is_same(content: Path | bytes, file: "RepoSibling") -> bool:
+    """Whether a content is that of a file on the Hub, by the digest that the Hub tells of it."""
+    size = len(content) if isinstance(content, bytes) else content.stat().st_size
+    if size != file.size:
+        return False
+    if file.lfs is None:
+        return _git_oid(content if isinstance(content, bytes) else content.read_bytes()) == file.blob_id
+    with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest() == file.lfs.sha256
+
+
+def _git_oid(data: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()

@@ -1,21 +1,23 @@
 """`hf-transfer predict`: label new inputs with a run's final model."""
 
-import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from datasets import Dataset
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config import RunConfig
-from hf_transfer.data.data_files import SUFFIXES, read_file
+from hf_transfer.data.data_files import SUFFIXES, read_file, read_text
 from hf_transfer.data.pictures import scan_pictures
 from hf_transfer.errors import ConfigError, DataError
+from hf_transfer.hub_fetch import fetch_run, is_repository
+from hf_transfer.model_folder import task_in
+from hf_transfer.reading import AGAIN, damage_told, place_inside, read_json_file, read_table
 from hf_transfer.results import read_results
 from hf_transfer.statistics import Threshold, apply_temperature, best_threshold
 from hf_transfer.tables import aligned
@@ -61,60 +63,65 @@ class Reading:
 
 
 def predict_inputs(
-    run: str | Path, inputs: list[str], *, raw: bool = False, threshold: str | None = None
+    run: str | Path,
+    inputs: list[str],
+    *,
+    raw: bool = False,
+    threshold: str | None = None,
+    trust_remote_code: bool = False,
 ) -> tuple[list[dict[str, Any]], str]:
     """Label texts, pictures or sentences: as values, and as text.
 
     Args:
-        run: A finished run's folder with its final model, or a copy of the repository it was pushed to.
+        run: A finished run's folder with its final model, or the repository it was pushed to, `user/name`.
         inputs: Pictures or folders of them; texts; or a file of them, .txt (one a line) or what a run reads.
         raw: Leave the logits as they are, instead of dividing them by the temperature that was fitted to
             the out-of-fold ones.
         threshold: For two classes, the metric by which to tune the probability that decides.
+        trust_remote_code: Run code that lies in the model's folder, whatever the run's settings say.
 
     Raises:
         ConfigError: If the run kept no final model, or a threshold is asked for other than two classes.
         DataError: If an input is not usable.
+        HubError: If the repository cannot be fetched.
     """
+    run = fetch_run(str(run))[0] if is_repository(run) else Path(run)
     results = read_results(run)
     if results["final"]["path"] is None:
         raise ConfigError(f"{run} kept no final model (final=none). Run it again with --final refit.")
-    folder = _model_folder(Path(run), results)
-    reading = _reading(Path(run), folder, results, raw=raw, threshold=threshold)
+    folder = _model_folder(run, results)
+    reading = _reading(run, folder, results, raw=raw, threshold=threshold)
     kind = task_class(results["task"]).kind
     shown, values = _READERS[kind](inputs, results["dataset"]["column"])
-    members = [folder / name for name in results["final"].get("members", ())]
+    members = [place_inside(folder, name) for name in results["final"].get("members", ())]
     if results["final"]["kind"] != "ensemble":
         members = [folder]
-    task, logits = _logits(results, members, values, reading.temperature)
+    settings = RunConfig().changed(results["config"] | {"trust_remote_code": trust_remote_code})
+    task = task_class(results["task"])(settings, results["label_names"])
+    logits = _logits(task_in(task, members[0]), members, values, reading.temperature)
     columns = task.columns(Dataset.from_dict({"input": values}), logits)
     return _described(shown, columns, reading)
 
 
-def _logits(
-    results: dict[str, Any], folders: list[Path], values: list[Any], temperature: float
-) -> tuple["Task", list[NDArray[Any]]]:
-    """Logarithms of the models' mean probabilities for each input, (m, c), and the task they belong to."""
+def _logits(task: "Task", folders: list[Path], values: list[Any], temperature: float) -> list[NDArray[Any]]:
+    """Logarithms of the models' mean probabilities for each input, (m, c)."""
     from hf_transfer.batches import Batches
     from hf_transfer.encoding import encode_values
     from hf_transfer.ensemble import logits_of, mean_log_probabilities
-    from hf_transfer.model_folder import task_in
     from hf_transfer.workers import Workers, make_accelerator
 
-    config = RunConfig().changed(results["config"])
-    task = task_in(task_class(results["task"])(config, results["label_names"]), folders[0])
-    workers = Workers(make_accelerator(config), together=False)
+    workers = Workers(make_accelerator(task.settings), together=False)
     batches = Batches(task, encode_values(task, values), workers.accelerator.device)
     found = mean_log_probabilities(
         (logits_of(task, folder, batches, workers) for folder in folders), temperature
     )
-    nothing = np.zeros((0, len(results["label_names"])), np.float32)  # for a sentence without words
-    return task, [found.get(row, nothing) for row in range(len(values))]
+    nothing = np.zeros((0, len(task.label_names)), np.float32)  # for a sentence without words
+    return [found.get(row, nothing) for row in range(len(values))]
 
 
 def _model_folder(run: Path, results: dict[str, Any]) -> Path:
     """Where the model is: a run has it in a folder of its own, a repository at the top."""
-    folder = run / results["final"]["path"]
+    folder = place_inside(run, results["final"]["path"])
     return folder if folder.is_dir() else run
 
 
@@ -124,7 +131,7 @@ def _reading(
     names = results["label_names"]
     file = folder / "calibration.json"
     known = file.is_file() and not raw
-    temperature = float(json.loads(file.read_text(encoding="utf-8"))["temperature"]) if known else 1.0
+    temperature = _temperature(file) if known else 1.0
     if threshold is None:
         return Reading(names, temperature)
     if task_class(results["task"]).kind == "tokens" or len(names) != 2:
@@ -133,11 +140,20 @@ def _reading(
             f"A threshold decides between two classes, and {run} {has}. Leave --threshold out: "
             "the likeliest is taken."
         )
-    rows = pq.read_table(run / "predictions.parquet", columns=["label", "logits"])
-    shares = apply_temperature(np.stack(rows["logits"].to_numpy()), temperature)
-    found = best_threshold(shares[:, 1], rows["label"].to_numpy(), threshold)
+    rows = read_table(run / "predictions.parquet", ("label", "logits"))
+    with damage_told(run):
+        shares = apply_temperature(np.stack(rows["logits"].to_numpy()), temperature)
+        found = best_threshold(shares[:, 1], rows["label"].to_numpy(), threshold)
     about = {"metric": threshold, "positive": names[1], "rows": rows.num_rows} | asdict(found)
     return Reading(names, temperature, found, about | {"tuned_on": "the same out-of-fold rows"})
+
+
+def _temperature(file: Path) -> float:
+    value = read_json_file(file)
+    found = value.get("temperature") if isinstance(value, dict) else None
+    if not isinstance(found, int | float) or isinstance(found, bool) or not 0 < found < math.inf:
+        raise ConfigError(f"{file} must hold a temperature above 0. Pass --raw to do without it. {AGAIN}")
+    return float(found)
 
 
 def _described(
@@ -165,7 +181,9 @@ def _read_pictures(inputs: list[str], column: str) -> tuple[list[str], list[Any]
     for word in inputs:
         path = Path(word)
         if not path.exists():
-            raise DataError(f"No such picture or folder: {path.absolute()}.")
+            raise DataError(
+                f"No such picture or folder: {path.absolute()}. Give paths of pictures or folders."
+            )
         within = sorted(p for p in path.rglob("*") if p.suffix.lower() in _PICTURES)
         paths += within if path.is_dir() else [path]
     if not paths:
@@ -198,7 +216,7 @@ def _texts(word: str, column: str) -> list[Any]:
     if not path.is_file():
         raise DataError(f"No such file: {path.absolute()}.")
     if path.suffix.lower() == ".txt":
-        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return [line for line in read_text(path).splitlines() if line.strip()]
     rows = read_file(path)
     if column not in rows.column_names:
         there_are = ", ".join(repr(name) for name in rows.column_names)

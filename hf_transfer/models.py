@@ -7,9 +7,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, PretrainedConfig
 from transformers.utils import logging as transformers_logging
@@ -26,6 +28,11 @@ BUILTIN = {
 }
 
 
+# What configurations and weights make libraries raise that are damaged or of another model.
+_UNUSABLE = (
+    ValueError, RuntimeError, OSError, KeyError, TypeError, AttributeError, ImportError, SafetensorError,
+    UnpicklingError,
+)  # fmt: skip
 _HIGHEST_DROPOUT = 0.9  # above, a network learns next to nothing
 
 
@@ -61,9 +68,11 @@ class BaseModel:
             try:
                 return loader.from_pretrained(self.location, **_hub_options(self), **options)
             except (OSError, ValueError, KeyError, TypeError) as error:
+                what = loader.__name__.removeprefix("Auto")
+                reason = _why(error) if "custom code" in str(error) else first_line(error)
                 raise ModelError(
-                    f"base_model={self.name!r} has no usable {loader.__name__.removeprefix('Auto')}: "
-                    f"{first_line(error)} Save it into the model's folder, or take a model for this task."
+                    f"base_model={self.name!r} has no usable {what}: {reason} Save it into the model's "
+                    "folder, or take a model for this task."
                 ) from error
 
 
@@ -93,6 +102,7 @@ def open_base_model(settings: RunConfig) -> BaseModel:
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelError(_unreachable(name, location, error)) from error
+    _refuse_kernels(name, config)
     folder = Path(location)
     return BaseModel(
         name=name,
@@ -102,6 +112,17 @@ def open_base_model(settings: RunConfig) -> BaseModel:
         trust_remote_code=settings.trust_remote_code,
         has_weights=not local or any(folder.glob("*.safetensors")) or any(folder.glob("pytorch_model*.bin")),
     )
+
+
+def _refuse_kernels(name: str, config: PretrainedConfig) -> None:
+    """Stop at a configuration that names code of the Hub as its attention."""
+    values = {"_attn_implementation": config._attn_implementation} | config.to_dict()
+    for key, value in values.items():
+        if key.endswith(("attn_implementation", "experts_implementation")) and "/" in str(value):
+            raise ModelError(
+                f"base_model={name!r} asks in its config.json for {key}={value!r}, which is code of the Hub. "
+                "Take that line out of config.json; the kit runs the attention of PyTorch."
+            )
 
 
 def build_model(
@@ -124,14 +145,27 @@ def build_model(
             if settings.from_scratch or not base.has_weights:
                 return _random_model(base, auto_class, config)
             model = _pretrained_model(base, auto_class, config)
-    except (ValueError, RuntimeError, OSError, KeyError, ImportError) as error:
+    except _UNUSABLE as error:
         what = auto_class.__name__
-        raise ModelError(
-            f"base_model={base.name!r} cannot be built as {what}: {first_line(error)}"
-        ) from error
+        raise ModelError(f"base_model={base.name!r} cannot be built as {what}: {_why(error)}") from error
     if settings.reinit_top:
         _reinitialise_top(model, base, auto_class, config, settings.reinit_top)
     return model
+
+
+def _why(error: BaseException) -> str:
+    """The reason that a library gives, and what to do; some of them advise to run foreign code."""
+    if isinstance(error, UnpicklingError):
+        return (
+            "its weights are a pickle of more than numbers, which would run code when it is loaded. Take a "
+            "model with .safetensors weights."
+        )
+    if "custom code" in str(error) or "trust_remote_code" in str(error):
+        return (
+            "it comes with Python code of its own, which is not run unless you say so. Read it, and then add "
+            "--trust_remote_code; or take another model."
+        )
+    return f"{first_line(error)} Give a whole checkpoint of a model for this task."
 
 
 def bare_model(settings: RunConfig) -> nn.Module:
@@ -239,10 +273,11 @@ def _open_timm(name: str) -> BaseModel:
     if not timm.is_model(architecture):
         near = timm.list_models(f"*{architecture.split('_')[0]}*")[:5]
         raise ModelError(f"timm has no architecture {architecture!r}. Near it: {', '.join(near) or 'none'}.")
-    if file and not Path(file).is_file():
-        raise ModelError(
-            f"base_model={name!r}: no such file {Path(file).absolute()}. Give a .safetensors file."
+    if file and not (Path(file).is_file() and file.endswith(".safetensors")):
+        what = (
+            "is not of safetensors, which alone cannot run code" if Path(file).is_file() else "does not exist"
         )
+        raise ModelError(f"base_model={name!r}: {Path(file).absolute()} {what}. Give a .safetensors file.")
     from transformers.models.timm_wrapper.configuration_timm_wrapper import TimmWrapperConfig
 
     pretrained = timm.get_pretrained_cfg(architecture)
@@ -358,7 +393,9 @@ def _reinitialise_top(
 ) -> None:
     groups = layer_groups(model)
     if blocks > len(groups) - 2:
-        raise ModelError(f"reinit_top={blocks} is more than the {len(groups) - 2} blocks of {base.name!r}.")
+        raise ModelError(
+            f"reinit_top={blocks} is more than the {len(groups) - 2} blocks of {base.name!r}. Lower it."
+        )
     with quiet():
         fresh = _random_model(base, auto_class, config).state_dict()
     names = {name for group in groups[-1 - blocks : -1] for name in (*group.parameters, *group.buffers)}
@@ -393,8 +430,12 @@ def _check_path(name: str, location: str) -> None:
 
 
 def _unreachable(name: str, location: str, error: BaseException) -> str:
+    if "custom code" in str(error):
+        return f"base_model={name!r}: {_why(error)}"
     if Path(location).is_dir():
-        return f"base_model={name!r}: its configuration is not usable: {first_line(error)}"
+        return (
+            f"base_model={name!r}: its configuration is not usable: {first_line(error)} Save the model again."
+        )
     return (
         f"base_model={name!r} is neither a local folder nor reachable on the Hub (no such model, no access, "
         f"or no network): {first_line(error)} {_advice()}"

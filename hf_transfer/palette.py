@@ -2,6 +2,7 @@
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from hf_transfer import _guard  # noqa: F401
 
@@ -16,3 +17,9 @@ def empty_axes(width: float, height: float) -> tuple[Figure, Axes]:
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_axisbelow(True)
     return figure, axes
+
+
+def plain_texts(figure: Figure) -> None:
+    """Have names drawn as they are: between two dollars they would be read as mathematics."""
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)

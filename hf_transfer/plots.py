@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.files import write_bytes
-from hf_transfer.palette import BLUE, ORANGE, empty_axes
+from hf_transfer.palette import BLUE, ORANGE, empty_axes, plain_texts
+from hf_transfer.reading import place_inside
 from hf_transfer.run_folder import read_histories
 from hf_transfer.size_plot import size_curve
 from hf_transfer.tables import metric_name, setting, shown_metrics, varying_settings
@@ -53,7 +54,7 @@ def save_plots(run: Path, results: dict[str, Any]) -> list[str]:
         "confusion": confusion_matrix(results["confusion"], results["label_names"])
         if results["confusion"]
         else None,
-        "learning": learning_curves(read_histories(run / results["folds_path"])),
+        "learning": learning_curves(read_histories(place_inside(run, results["folds_path"]))),
         "grid": grid_scores(results),
         "reliability": reliability_diagram(results["calibration"]) if results.get("calibration") else None,
         "learning_curve": size_curve(results),
@@ -70,6 +71,7 @@ def save_plots(run: Path, results: dict[str, Any]) -> list[str]:
 
 def save(figure: Figure, path: Path) -> None:
     """Write a PNG whole or not at all, with the same bytes for the same picture."""
+    plain_texts(figure)
     drawn = io.BytesIO()
     figure.savefig(
         drawn, format="png", dpi=140, bbox_inches="tight", pad_inches=0.08, metadata={"Software": None}

@@ -3,18 +3,20 @@
 Nothing here needs torch, so a card can be rebuilt years later on a machine without it.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError
 from hf_transfer.files import plain, write_json, write_table
+from hf_transfer.lock import refuse_running
+from hf_transfer.reading import AGAIN, read_json_file, read_table
+from hf_transfer.shape import misfits
 
 Scores = dict[str, float | None]
 
@@ -64,6 +66,11 @@ class CrossValidationResult:
         """Folds without a result."""
         return tuple(fold for fold in self.folds if fold.status != "done")
 
+    @property
+    def incomplete(self) -> bool:
+        """Whether a fold, or the model to publish, failed; running it again tries those once more."""
+        return bool(self.failed or self.values["final"].get("error"))
+
     def summary(self) -> str:
         """The table that a recipe prints."""
         from hf_transfer.tables import summary_text
@@ -102,7 +109,7 @@ class CrossValidationResult:
         folder = Path(folder)
         values = read_results(folder)
         folds = tuple(fold_result(record) for record in values.pop("folds"))
-        return cls(values, folds, pq.read_table(folder / "predictions.parquet"))
+        return cls(values, folds, read_table(folder / "predictions.parquet"))
 
 
 def fold_result(record: Mapping[str, Any]) -> FoldResult:
@@ -115,14 +122,34 @@ def read_results(folder: str | Path) -> dict[str, Any]:
     """The content of a run's results.json.
 
     Raises:
+        ConfigError: If it is not there, not readable, or not of the shape that runs leave.
+    """
+    results = open_results(folder)
+    refuse_misfits(results, folder)
+    return results
+
+
+def open_results(folder: str | Path) -> dict[str, Any]:
+    """The content of a run's results.json, whatever it holds.
+
+    Raises:
         ConfigError: If it is not there or not readable.
     """
     path = Path(folder) / "results.json"
     if not path.is_file():
+        refuse_running(path.parent, "Wait until that run is over.")
         raise ConfigError(
             f"{path.absolute()} does not exist: the folder holds no finished run. Run a recipe first."
         )
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
-    except ValueError as error:
-        raise ConfigError(f"{path} is not readable as JSON ({error}). Run the recipe again.") from error
+    return read_json_file(path)  # type: ignore[no-any-return]
+
+
+def refuse_misfits(results: Any, folder: str | Path) -> None:
+    """Stop at results whose parts are not of the kinds that runs leave.
+
+    Raises:
+        ConfigError: Naming the first of those parts.
+    """
+    if wrong := list(islice(misfits(results), 3)):
+        path = Path(folder) / "results.json"
+        raise ConfigError(f"{path} is not as a run writes it: {'; '.join(wrong)}. {AGAIN}")

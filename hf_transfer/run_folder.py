@@ -27,6 +27,7 @@ from hf_transfer.files import (
     write_table,
 )
 from hf_transfer.lock import LOCK_FILE, locked, refuse_running
+from hf_transfer.reading import read_json_lines
 from hf_transfer.results import FoldResult, fold_result
 
 CHECKPOINT = "checkpoint"  # in the folder of a training that goes on
@@ -232,8 +233,5 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 def read_histories(folder: Path) -> dict[str, list[dict[str, Any]]]:
     """Read each fold's epochs, by the fold's name; folds without any are left out."""
     paths = sorted(folder.glob("*/history.jsonl"))
-    histories = {
-        path.parent.name: [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
-        for path in paths
-    }
+    histories = {path.parent.name: read_json_lines(path) for path in paths}
     return {name: epochs for name, epochs in histories.items() if epochs}

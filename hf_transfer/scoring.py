@@ -17,7 +17,6 @@ from hf_transfer.statistics import apply_temperature, fit_temperature
 from hf_transfer.tasks.base import IGNORE_INDEX
 from hf_transfer.workers import Workers
 
-_ROWS_AT_ONCE = 64
 _LEAST = 1e-12  # probability that a label is given, so that one row cannot make the mean infinite
 
 Logits = Mapping[int, NDArray[Any]]
@@ -89,6 +88,6 @@ def _forward(
 ) -> Iterator[tuple[Positions, Batch, Tensor]]:
     learner.eval()
     with torch.inference_mode(), workers.accelerator.autocast():
-        for part in workers.share(batches.by_size(positions, _ROWS_AT_ONCE)):
+        for part in workers.share(batches.by_size(positions)):
             batch = batches.collate(part)
             yield part, batch, learner(**{k: v for k, v in batch.items() if k != "labels"})

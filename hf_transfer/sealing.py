@@ -9,8 +9,8 @@ from hf_transfer.config import RunConfig
 from hf_transfer.data import LabelledData
 from hf_transfer.data.rows import fingerprint
 from hf_transfer.errors import DataError, FoldError
+from hf_transfer.experiment import fold_columns
 from hf_transfer.folds import derive_seed, inner_split
-from hf_transfer.study import fold_columns
 from hf_transfer.tasks.base import Task
 from hf_transfer.wording import count
 

@@ -15,7 +15,6 @@ from hf_transfer.config import RunConfig
 from hf_transfer.schedule import output_layer
 from hf_transfer.tasks.base import IGNORE_INDEX
 
-_ROWS_AT_ONCE = 64
 _MOST_STEPS = 2000
 
 _NOISE = 1e-5  # a feature that varies by less of its mean holds rounding errors only
@@ -70,7 +69,7 @@ def _features(model: nn.Module, layer: nn.Linear, batches: Batches, train: Posit
     learner = batches.learner(model).eval()
     try:
         with torch.no_grad():
-            for part in batches.by_size(train, _ROWS_AT_ONCE):
+            for part in batches.by_size(train):
                 batch = batches.collate(part)
                 target = batch.pop("labels").flatten()
                 learner(**batch)

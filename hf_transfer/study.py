@@ -1,21 +1,17 @@
 """One configuration on one data set: the folds, each a pure function with its own folder."""
 
-import hashlib
-import json
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from accelerate import Accelerator
-from numpy.typing import NDArray
 from torch import nn
 
 from hf_transfer import _guard  # noqa: F401
@@ -23,183 +19,32 @@ from hf_transfer.aggregate import FEWEST_TO_STOP_EARLY, Found, best_of, frugal_o
 from hf_transfer.batches import Positions
 from hf_transfer.checkpoint import Checkpoints
 from hf_transfer.config import RunConfig
-from hf_transfer.data import LabelledData
-from hf_transfer.encoding import encode_rows, encoded_positions
-from hf_transfer.errors import RunError
+from hf_transfer.encoding import encoded_positions
+from hf_transfer.errors import RunError, TransferError
+from hf_transfer.experiment import Experiment, RowNumbers, Unit
 from hf_transfer.folds import (
-    FoldColumns,
-    FoldPlan,
-    coded_columns,
-    fold_seed,
-    fold_table,
     hash_order,
     inner_split,
-    nested_rows,
-    plan_repeats,
 )
 from hf_transfer.heads import Rows, batchable, fit_heads
 from hf_transfer.layers import trained_hash
-from hf_transfer.ledger import HeldOut
 from hf_transfer.metrics import hub_metric
 from hf_transfer.model_folder import MEMBER_FILE, member_identity, member_name, save_trained
-from hf_transfer.replay import Replay
 from hf_transfer.results import FoldResult, Scores
-from hf_transfer.run_folder import CHECKPOINT, TRAIN_ROWS, RunFolder, fold_place, place_of
+from hf_transfer.run_folder import CHECKPOINT, TRAIN_ROWS
 from hf_transfer.scoring import Logits, predict
-from hf_transfer.tasks.base import Task
 from hf_transfer.tracking import FoldTracker
 from hf_transfer.training import Fitted, Job, fit
-from hf_transfer.workers import Workers, fold_parallel
-
-if TYPE_CHECKING:
-    from datasets import Dataset
+from hf_transfer.wording import visible
+from hf_transfer.workers import Workers
 
 # What fails a fold, and not the run.
-_FAILURES = (RunError, RuntimeError, ArithmeticError, MemoryError)
-
-RowNumbers = NDArray[np.int64]
-
-
-def fold_columns(task: Task, data: LabelledData, config: RunConfig) -> FoldColumns:
-    """What the rows of a data set are split by: labels or mentions, and groups, times or given folds."""
-    rows = data.rows
-    present = {
-        field: rows[column][:]
-        for field, column in (("groups", "group"), ("times", "time"), ("folds", "fold"))
-        if column in rows.column_names
-    }
-    return replace(task.fold_columns(rows), gap=config.gap, **present)
+_FAILURES = (RuntimeError, ArithmeticError, MemoryError, LookupError, ValueError)
 
 
 @dataclass(frozen=True)
-class Unit:
-    """One fold of one configuration: a pure function with its own folder.
-
-    Attributes:
-        percent: Of the fold's training rows, how many to learn from.
-        purpose: What its held-out rows are read for.
-    """
-
-    config: RunConfig
-    repeat: int
-    fold: int
-    place: str
-    percent: int = 100
-    purpose: str = "score"
-
-    @property
-    def seed(self) -> int:
-        """Of everything random in it; the same for every configuration of a grid."""
-        return fold_seed(self.config.seed, self.repeat, self.fold)
-
-
-@dataclass(frozen=True)
-class Study:
-    """One configuration, or a grid of them, on one data set: its folds, its encoded rows, its processes.
-
-    Attributes:
-        given: The configurations to try, where the lists in `config` do not say it. They differ in
-            how to learn only, not in the rows or the folds.
-        chosen: The configuration of each (repeat, fold), where every fold has chosen its own.
-        aside: Numbers of rows that are in no fold, as something was chosen by them before.
-        costs: Of each of `given`; the cheapest that is not clearly worse than the best is then reported
-            and published, instead of the best.
-        found: Settings that a search has settled, by name; those of `config.yaml` left them open.
-    """
-
-    task: Task
-    data: LabelledData
-    config: RunConfig
-    accelerator: Accelerator
-    folder: RunFolder
-    given: tuple[RunConfig, ...] = ()
-    chosen: Mapping[tuple[int, int], RunConfig] = field(default_factory=dict)
-    aside: tuple[int, ...] = ()
-    costs: tuple[float, ...] = ()
-    found: tuple[str, ...] = ()
-
-    @cached_property
-    def columns(self) -> FoldColumns:
-        """What the folds are made from."""
-        return fold_columns(self.task, self.data, self.config)
-
-    @cached_property
-    def uids(self) -> list[Any]:
-        """What identifies each row, wherever it stands."""
-        return self.data.rows["row_id"][:]  # type: ignore[no-any-return]
-
-    @cached_property
-    def plans(self) -> tuple[FoldPlan, ...]:
-        """The folds of each repeat."""
-        return plan_repeats(self.uids, self.columns, self.config, aside=self.aside)
-
-    @cached_property
-    def coded(self) -> FoldColumns:
-        """What the folds are made from, as it may be published."""
-        return coded_columns(self.columns)
-
-    @cached_property
-    def _held_out(self) -> dict[str, HeldOut]:
-        return {}
-
-    def held_out(self, unit: Unit) -> HeldOut:
-        """The held-out rows of a fold; the same object each time."""
-        rows = self.plans[unit.repeat].valid(unit.fold)
-        return self._held_out.setdefault(unit.place, HeldOut(rows, unit.place, unit.purpose))
-
-    def train_rows(self, unit: Unit) -> RowNumbers:
-        """The rows that a fold learns from: all that it does not hold out, or a part of them."""
-        plan = self.plans[unit.repeat]
-        rows = plan.train(unit.fold)
-        if unit.percent == 100:
-            return rows
-        return nested_rows(rows, unit.percent, uids=self.uids, seed=plan.seed, columns=self.coded)
-
-    @cached_property
-    def grid(self) -> tuple[RunConfig, ...]:
-        """The configurations to try."""
-        return self.given or self.config.grid()
-
-    @cached_property
-    def units(self) -> list[Unit]:
-        """All folds of all configurations."""
-        return [unit for config in self.grid for unit in self.units_of(config)]
-
-    def units_of(self, config: RunConfig) -> list[Unit]:
-        """The folds of one configuration."""
-        inside = place_of(config, self.grid)
-        return [
-            Unit(self.chosen.get((repeat, fold), config), repeat, fold, fold_place(inside, repeat, fold))
-            for repeat, plan in enumerate(self.plans)
-            for fold in plan.scored_folds
-        ]
-
-    @cached_property
-    def workers(self) -> Workers:
-        """Processes on folds of their own, or together."""
-        alone = fold_parallel(self.config, self.accelerator, len(self.units))
-        return Workers(self.accelerator, together=not alone)
-
-    @cached_property
-    def encoded(self) -> "Dataset":
-        """Model inputs of all rows."""
-        return encode_rows(self.task, self.data.rows, self.data.fingerprint, self.accelerator)
-
-    @cached_property
-    def replay(self) -> Replay:
-        """Batches of all rows, from stored output of the frozen layers once that is prepared."""
-        grid = tuple(dict.fromkeys([*self.grid, *self.chosen.values()]))
-        return Replay(self.task, self.encoded, self.config, self.accelerator, grid)
-
-    @cached_property
-    def row_of(self) -> RowNumbers:
-        """Which row each encoded row comes from."""
-        return np.asarray(self.encoded["row"][:], np.int64)
-
-    def identity(self, config: RunConfig) -> str:
-        """Digest of all that decides the result of a configuration's fold."""
-        parts = [config.scored(), self.data.fingerprint, self.task.base.revision, self.task.label_names]
-        return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
+class Study(Experiment):
+    """An experiment that is carried out: its folds are trained, scored, and written down."""
 
     def finished(self, unit: Unit) -> FoldResult | None:
         """What was found for a fold before."""
@@ -248,8 +93,8 @@ class Study:
             )
             result, table = self._scored(unit, fitted, self.workers)
         except _FAILURES as error:
-            if self.workers.together and not isinstance(error, RunError):
-                raise  # the other processes know nothing of it, and would wait for this one
+            if not self._fails_a_fold(error):
+                raise
             result, table = self._empty(unit), None
             result = replace(result, status="failed", error=f"{type(error).__name__}: {error}")
             fitted = None
@@ -260,6 +105,16 @@ class Study:
             if tracker:
                 tracker.finish(result.scores)
         return result
+
+    def _fails_a_fold(self, error: Exception) -> bool:
+        """Whether the other folds can go on after this.
+
+        Processes at work together all raise a RunError. Of another error the others would know
+        nothing, and wait for this one.
+        """
+        if isinstance(error, RunError):
+            return True
+        return not isinstance(error, TransferError) and not self.workers.together
 
     def _heads(self, units: Sequence[Unit]) -> list[list[Unit]]:
         """Folds whose heads can be trained together: those whose configurations differ in rates only."""
@@ -282,6 +137,8 @@ class Study:
                 if self.finished(unit) is None:
                     self._keep_head(unit, fitted)
         except _FAILURES as error:
+            if isinstance(error, TransferError) and not isinstance(error, RunError):
+                raise  # a full disk, say
             self.replay.notes.append(
                 f"Heads were trained one by one, as together they failed ({type(error).__name__}: {error})."
             )
@@ -487,10 +344,6 @@ class Study:
         folders = [self.folder.unit(unit.place) for unit in done]
         return pa.concat_tables([pq.read_table(folder / "predictions.parquet") for folder in folders])
 
-    def fold_table(self) -> pa.Table:
-        """The split, exactly, and what it was made from."""
-        return fold_table(self.plans, self.uids, self.coded)
-
     def _say(self, unit: Unit, result: FoldResult) -> None:
         name = self.task.scorer.primary_metric
         value = result.scores.get(name)
@@ -498,4 +351,5 @@ class Study:
         repeat = f"repeat {unit.repeat + 1}, " if self.config.num_repeats > 1 else ""
         inside, _, _ = unit.place.rpartition("/")  # of a grid or a control run
         among = f"{inside}, " if inside else ""
-        print(f"{among}{repeat}fold {unit.fold + 1}: {found} ({result.seconds:.1f} s)", file=sys.stderr)
+        said = f"{among}{repeat}fold {unit.fold + 1}: {found} ({result.seconds:.1f} s)"
+        print(visible(said), file=sys.stderr)

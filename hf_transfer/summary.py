@@ -11,7 +11,15 @@ import torch
 
 import hf_transfer
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.aggregate import Found, choice_notes, class_counts, frozen_proof, score_part, split_part
+from hf_transfer.aggregate import (
+    Found,
+    choice_notes,
+    class_counts,
+    fold_notes,
+    frozen_proof,
+    score_part,
+    split_part,
+)
 from hf_transfer.config import GRID_SETTINGS, RunConfig
 from hf_transfer.controls import control_notes
 from hf_transfer.environment import command, device_name, versions
@@ -69,6 +77,7 @@ def build_results(
         "notes": [
             *_notes(study),
             *choice_notes(found, best, study.task.scorer),
+            *fold_notes(results),
             *control_notes(made),
         ],
         "hardware": {

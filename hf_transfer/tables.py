@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config import RunConfig
+from hf_transfer.wording import visible
 
 UNDEFINED = "n/a"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", re.ASCII)
@@ -169,7 +170,7 @@ def summary_text(results: dict[str, Any]) -> str:
         if results.get(name)
     ]
     said = ["\n".join(controls)] if controls else []
-    return "\n\n".join([*tables, *said, *_sealed_line(results), cost])
+    return visible("\n\n".join([*tables, *said, *_sealed_line(results), cost]))
 
 
 def num_scored(results: dict[str, Any]) -> int:
@@ -255,7 +256,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
         rows: Cells, as many in each row; the first row may be a header.
     """
     columns = []
-    for cells in zip(*rows, strict=True):
+    for cells in zip(*[[visible(cell).replace("\n", "\\n") for cell in row] for row in rows], strict=True):
         width = max(map(len, cells))
         numbers = all(_NUMBER.match(cell) for cell in cells[1:] or cells)
         columns.append([cell.rjust(width) if numbers else cell.ljust(width) for cell in cells])

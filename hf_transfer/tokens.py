@@ -53,7 +53,8 @@ class Tokenizer:
         limit = 512 if limit >= _UNLIMITED else int(limit)
         if wanted is not None and wanted > limit:
             raise ModelError(
-                f"max_length={wanted} is more than the {limit} tokens that {base.name!r} can read."
+                f"max_length={wanted} is more than the {limit} tokens that {base.name!r} can read. "
+                "Lower it or leave it out."
             )
         return wanted or limit
 

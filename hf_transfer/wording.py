@@ -1,14 +1,29 @@
 """Numbers and lists in messages."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
 
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
 
 def count(number: int, noun: str) -> str:
     """Write a number with its noun: 1 row, 2 rows."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def visible(text: str) -> str:
+    r"""Write letters that would steer a terminal or hide others as their codes, all but line ends and tabs.
+
+    The codes are those of JSON, so that a text in JSON stays one.
+
+    Example:
+        >>> print(visible(chr(27) + "[31mred"))
+        \u001b[31mred
+    """
+    return _UNSEEN.sub(lambda letter: f"\\u{ord(letter[0]):04x}", text)
 
 
 def some(rows: Sequence[Any], *, noun: str = "row", limit: int = 5) -> str:

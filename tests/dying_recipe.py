@@ -2,7 +2,7 @@
 
     accelerate launch … tests/dying_recipe.py RANK PLACE HOW [settings]
 
-RANK may be `all` or `none`; PLACE is `start`, `update` (from the third on) or `fold` (from the second);
+RANK may be `all` or `none`; PLACE is `start`, `update` (from the third on) or `fold` (each);
 HOW is a name in `ENDS`.
 """
 
@@ -37,7 +37,7 @@ ENDS = {
     "crash": lambda: _raise(LookupError("a defect")),
     "linger": _linger,
 }
-PLACES = {"update": (Loop, "_update", 2), "fold": (Study, "run_fold", 1)}
+PLACES = {"update": (Loop, "_update", 2), "fold": (Study, "run_fold", 0)}
 
 
 def _after(end, owner, name, number):

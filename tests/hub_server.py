@@ -20,7 +20,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -289,9 +289,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
-            for part in (body[: len(body) // 2], body[len(body) // 2 :]):
-                self.wfile.write(part)
-                time.sleep(pause)
+            with suppress(ConnectionError):  # whoever asked has gone
+                for part in (body[: len(body) // 2], body[len(body) // 2 :]):
+                    self.wfile.write(part)
+                    time.sleep(pause)
 
     def _answer(self, path: str) -> tuple[int, bytes, dict[str, str]]:
         for method, pattern, route in ROUTES:

@@ -19,7 +19,7 @@ AREAS = [
     ("training", "hf_transfer.loop", "Loop.run"),
     ("checkpoint write", "hf_transfer.checkpoint", "Checkpoints.save"),
     ("scoring", "hf_transfer.study", "Study.table"),
-    ("store write", "hf_transfer.replay.replayed", "Replay._build"),
+    ("store write", "hf_transfer.replay.stores", "Stores._build"),
     ("heads together", "hf_transfer.study", "Study._train_heads"),
     ("a fold's files", "hf_transfer.run_folder", "RunFolder.keep"),
     ("model write", "hf_transfer.files", "_put_in_place"),

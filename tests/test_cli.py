@@ -110,13 +110,17 @@ def test_every_kind_of_error_has_its_exit_code(error, code, capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_some_failed_folds_are_exit_code_4():
+def test_a_failed_fold_or_final_model_is_exit_code_4_of_the_main_process(monkeypatch):
     class Result:
-        failed = ("r0f1",)
+        incomplete = True
 
     with pytest.raises(SystemExit) as end:
         run_recipe(Result)
     assert end.value.code == 4
+    monkeypatch.setenv("RANK", "1")  # must not have the launcher end the first process, which publishes
+    with pytest.raises(SystemExit) as end:
+        run_recipe(Result)
+    assert end.value.code == 0
 
 
 def test_a_traceback_is_shown_with_debug(capsys):

@@ -238,9 +238,7 @@ def test_nothing_to_compare_is_an_error() -> None:
 
 
 def test_a_run_without_predictions_is_an_error(runs: tuple[Run, ...], tmp_path: Path) -> None:
-    with pytest.raises(
-        ConfigError, match=r"predictions\.parquet is not there, and results\.json is not enough"
-    ):
+    with pytest.raises(ConfigError, match=r"predictions\.parquet is not there. Run the recipe again"):
         compare_runs([runs[0], Run("b", runs[1].results, tmp_path)])
 
 

@@ -1,3 +1,6 @@
+from contextlib import suppress
+from dataclasses import fields
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -111,6 +114,36 @@ def test_saved_settings_come_back_equal(tmp_path_factory, rate, folds, trainable
     file = tmp_path_factory.getbasetemp() / "config.yaml"
     config.save(file)
     assert RunConfig.load(file) == config
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.dates(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+NAMES = st.sampled_from([f.name for f in fields(RunConfig)]) | st.text(max_size=8)
+
+
+@given(st.dictionaries(NAMES, VALUES, max_size=3))
+@settings(max_examples=80, deadline=None)
+def test_any_settings_are_taken_or_refused(values):
+    with suppress(ConfigError):
+        config = RunConfig().changed(values)
+        assert RunConfig().changed(config.to_dict()) == config
+
+
+@given(st.text(max_size=40) | st.text("abc:-[]{}&*!<>|#'\" \n", max_size=40))
+@settings(max_examples=80, deadline=None)
+def test_any_file_is_read_or_refused(tmp_path_factory, text):
+    file = tmp_path_factory.getbasetemp() / "any.yaml"
+    file.write_text(text, encoding="utf-8", newline="")
+    with suppress(ConfigError):
+        assert isinstance(RunConfig.load(file), RunConfig)
+
+
+def test_an_alias_is_read_where_it_stands_for_little(tmp_path):
+    (tmp_path / "a.yaml").write_text("learning_rates: &rates [0.1, 0.2]\nweight_decays: *rates\n")
+    assert RunConfig.load(tmp_path / "a.yaml").weight_decays == (0.1, 0.2)
 
 
 def test_only_a_soup_changes_the_folds_that_it_is_made_of():

@@ -1,6 +1,8 @@
+import errno
 import hashlib
 import json
 import shutil
+from collections import namedtuple
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +19,13 @@ from hf_transfer import (
     TokenClassification,
     cross_validate,
     open_dataset,
+    write_card,
 )
-from hf_transfer.errors import ConfigError, RunError
+from hf_transfer.cli import run_recipe
+from hf_transfer.errors import ConfigError, DiskFullError, RunError
 from hf_transfer.run_folder import RunFolder
 from hf_transfer.study import Study
+from hf_transfer.verify import verify_run
 from hf_transfer.workers import make_accelerator
 
 
@@ -224,6 +229,95 @@ def test_a_failed_fold_is_reported_and_the_rest_kept(reviews_config, monkeypatch
     assert any("1 of 3 folds failed" in note for note in result.values["notes"])
     monkeypatch.setattr(Study, "fit", original)
     assert [fold.status for fold in run(reviews_config).folds] == ["done"] * 3
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("odd"), IndexError("Target 5 is out of bounds."), MemoryError()]
+)
+def test_whatever_goes_wrong_in_one_fold_the_others_go_on(reviews_config, monkeypatch, error, capsys):
+    original = Study.fit
+
+    def fail_once(self, rows, seed, title, **options):
+        if "fold 1" in title:
+            raise error
+        return original(self, rows, seed, title, **options)
+
+    monkeypatch.setattr(Study, "fit", fail_once)
+    config = replace(reviews_config, num_folds=2, max_length=8)
+    monkeypatch.setattr("sys.argv", ["recipe"])
+    with pytest.raises(SystemExit) as end:
+        run_recipe(lambda: run(config))
+    assert end.value.code == 4
+    assert f"fold 1: {type(error).__name__}: {error}" in capsys.readouterr().err
+    write_card(config.output_dir)
+    card = (Path(config.output_dir) / "README.md").read_text()
+    assert "**1 of 2 folds failed**" in card
+    assert f"Fold 1: it failed. {type(error).__name__}" in card
+    assert "The final model is one of all rows all the same." in card
+    assert not [check for check in verify_run(config.output_dir) if check.differences]
+
+
+def test_a_full_disk_stops_the_run_and_not_only_a_fold(reviews_config, monkeypatch):
+    def full(*_args, **_kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(RunFolder, "keep", full)
+    with pytest.raises(DiskFullError, match=rf"disk at {reviews_config.output_dir}: .* free"):
+        run(reviews_config)
+    monkeypatch.undo()
+    assert len(run(replace(reviews_config, final="none")).folds) == 3
+
+
+def test_a_run_that_will_not_fit_is_refused_before_it_trains(reviews_config, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("hf_transfer.files.shutil.disk_usage", lambda _: usage(10**9, 10**9, 10**6))
+    monkeypatch.setattr(Study, "fit", lambda *_, **__: pytest.fail("it trained"))
+    with pytest.raises(DiskFullError, match=r"27\.\d MB needed, 1\.0 MB free"):
+        run(reviews_config)
+
+
+def test_a_final_model_that_fails_leaves_the_report_of_the_folds(reviews_config, monkeypatch):
+    original = Study.fit
+
+    def fail_in_the_end(self, rows, seed, title, **options):
+        if title == "final model":
+            raise RunError("the loss is not a finite number")
+        return original(self, rows, seed, title, **options)
+
+    monkeypatch.setattr(Study, "fit", fail_in_the_end)
+    config = replace(reviews_config, max_length=8, num_folds=2)
+    result = run(config)
+    assert result.incomplete
+    assert not result.failed
+    write_card(config.output_dir)
+    card = (Path(config.output_dir) / "README.md").read_text()
+    assert "The final model could not be made, and none is published. RunError: the loss is not" in card
+    monkeypatch.setattr(Study, "fit", original)
+    again = run(config)
+    assert not again.incomplete
+    assert again.values["final"]["kind"] == "refit"
+
+
+def test_a_run_that_was_finished_is_left_as_it_is(finished):
+    config, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in Path(config.output_dir).rglob("*") if path.is_file()}
+    run(config)
+    changed = {path.name for path, time in before.items() if path.stat().st_mtime_ns != time}
+    assert changed <= {"config.yaml", "folds.parquet"}
+
+
+def test_a_run_that_is_not_to_be_gone_on_with_is_refused(finished):
+    config, _ = finished
+    with pytest.raises(ConfigError, match="holds a run that resume=False does not go on with"):
+        run(replace(config, resume=False))
+
+
+def test_a_checkpoint_alone_holds_its_folder(reviews_config):
+    folder = Path(reviews_config.output_dir)
+    with RunFolder(folder).held(reviews_config):
+        (folder / "folds" / "r0f0" / "checkpoint" / "step-00000003").mkdir(parents=True)
+    with pytest.raises(ConfigError, match="num_epochs=1 there, 2 here"):
+        run(replace(reviews_config, num_epochs=2))
 
 
 def test_when_every_fold_fails_the_reason_is_said(reviews_config, monkeypatch):

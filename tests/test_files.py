@@ -36,7 +36,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch,
         raise FULL
 
     monkeypatch.setattr(*{"fsync": (os, "fsync"), "replace": ("pathlib.Path.replace",)}[step], full)
-    with pytest.raises(DiskFullError, match=rf"full at {tmp_path}: 3 bytes needed, .* free\. What was"):
+    with pytest.raises(DiskFullError, match=rf"disk at {tmp_path}: 3 bytes needed, .* free\. What was"):
         write_bytes(tmp_path / "a", b"new")
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a", b"old")]
 

@@ -6,7 +6,6 @@ import re
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import huggingface_hub
@@ -146,18 +145,15 @@ class TestPreflight:
             closed.bind(("127.0.0.1", 0))
             url = f"http://127.0.0.1:{closed.getsockname()[1]}"
         monkeypatch.setattr(constants, "ENDPOINT", url)
-        start = time.monotonic()
         with pytest.raises(HubError, match=f"{url} does not answer") as caught:
             preflight(asked)
-        assert time.monotonic() - start < 5
         assert "hf-transfer push '" in str(caught.value)
 
-    def test_a_silent_server_is_told_in_seconds(self, server, asked):
+    def test_a_silent_server_is_told_in_seconds(self, server, asked, monkeypatch):
+        monkeypatch.setattr(hub, "PREFLIGHT_ANSWER_SECONDS", 0.5)
         server.fault("GET", "whoami", "stall", times=9)
-        start = time.monotonic()
         with pytest.raises(HubError, match="does not answer"):
             preflight(asked)
-        assert time.monotonic() - start < 5
 
     def test_offline_mode_is_told_at_once(self, server, asked, monkeypatch):
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
@@ -435,19 +431,23 @@ class TestFaults:
             push(run.path, REPO)
         assert server.asked("POST", "/commit/") == 1
 
-    def test_the_pause_that_the_hub_asks_for_is_made(self, run, server, monkeypatch):
-        monkeypatch.setattr(hub, "RETRY_SECONDS", 5.0)
-        server.fault("POST", "/commit/", status=429, headers={"Retry-After": "1"})
-        start = time.monotonic()
-        push(run.path, REPO)
-        assert time.monotonic() - start >= 1
+    @pytest.fixture
+    def pauses(self, monkeypatch):
+        pauses = []
+        monkeypatch.setattr(hub_client.time, "sleep", pauses.append)
+        return pauses
 
-    def test_a_longer_pause_than_there_is_time_for_ends_the_attempt(self, run, server):
+    def test_the_pause_that_the_hub_asks_for_is_made(self, run, server, monkeypatch, pauses):
+        monkeypatch.setattr(hub, "RETRY_SECONDS", 9.0)
+        server.fault("POST", "/commit/", status=429, headers={"Retry-After": "7"})
+        push(run.path, REPO)
+        assert [pause for pause in pauses if pause] == [7.0]
+
+    def test_a_longer_pause_than_there_is_time_for_ends_the_attempt(self, run, server, pauses):
         server.fault("POST", "/commit/", status=429, headers={"RateLimit": '"api";r=0;t=55'})
-        start = time.monotonic()
         with pytest.raises(HubError, match="asks for patience"):
             push(run.path, REPO)
-        assert time.monotonic() - start < 5
+        assert not any(pauses)
 
     def test_a_silent_server_cannot_hold_it_for_ever(self, run, server, monkeypatch):
         monkeypatch.setattr(hub, "ANSWER_SECONDS", 0.3)

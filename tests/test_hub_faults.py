@@ -95,7 +95,6 @@ def clock(monkeypatch):
     clock = Clock()
     for module in (hub_client, _http):
         monkeypatch.setattr(module, "time", clock)
-    monkeypatch.setattr(hub, "ANSWER_SECONDS", 0.25)
     return clock
 
 
@@ -134,6 +133,8 @@ def test_after_a_fault_the_push_completes_and_makes_one_commit(
     run, tmp_path, monkeypatch, clock, capsys, fault, request_
 ):
     before = run.contents()
+    if fault == "silent":
+        monkeypatch.setattr(hub, "ANSWER_SECONDS", 0.25)
     with hub_for(monkeypatch, tmp_path, part_size=400 if request_ in IN_PARTS else None) as server:
         if request_ == "the card there":
             server.add_repo(REPO, {"README.md": FRONT.encode()})
@@ -186,8 +187,7 @@ class TestPreflight:
         self, tmp_path, monkeypatch, clock, capsys, fault, request_
     ):
         if fault == "silent":
-            monkeypatch.setattr(hub, "PREFLIGHT_SECONDS", 0.5)
-            monkeypatch.setattr(hub_client, "FIRST_PAUSE", 0.1)
+            monkeypatch.setattr(hub, "PREFLIGHT_ANSWER_SECONDS", 0.25)
         config = RunConfig(push_to_hub=REPO, output_dir=str(tmp_path / "my run"))
         with hub_for(monkeypatch, tmp_path) as server:
             server.add_repo(REPO, {"README.md": FRONT.encode()})

@@ -13,7 +13,7 @@ PACKAGE = Path(hf_transfer.__file__).parent
 HEAVY = {"torch", "transformers", "timm", "torchvision"}
 LIGHT = [
     *("__init__", "_guard", "errors", "config", "results", "statistics", "metrics", "scorers", "cli", "card"),
-    *("card_merge", "hub", "hub_client", "hub_files", "plots", "tables", "resources"),
+    *("card_merge", "hub", "hub_client", "hub_files", "hub_fetch", "plots", "tables", "resources"),
     *("run_folder", "environment", "wording", "network", "cache", "describe", "calibration", "grid"),
     *("files", "lock", "interruption"),
     *("aggregate", "ledger", "verify", "agreement"),
@@ -33,6 +33,7 @@ ORDER = [
         "hub",
         "hub_client",
         "hub_files",
+        "hub_fetch",
         "compare",
         "pair_words",
         "verdicts",
@@ -47,7 +48,9 @@ ORDER = [
     {"cross_validation"},
     {"summary", "final_model", "sealing"},
     {"controls"},
+    {"room"},
     {"study", "overfitting"},
+    {"experiment"},
     {"aggregate"},
     {"calibration", "grid", "paired", "agreement"},
     {"heads"},
@@ -66,7 +69,10 @@ ORDER = [
         *("transferability", "baselines"),
     },
     {"run_folder", "cache", "ledger"},
-    {"config", "results", "statistics", "environment", "wording", "progress", "scrubbing", "launcher"},
+    {
+        *("config", "results", "statistics", "environment", "wording", "progress", "scrubbing", "launcher"),
+        *("parsing", "reading", "shape"),
+    },
     {"files", "lock", "interruption"},
     {"errors", "_guard", ""},
 ]

@@ -127,7 +127,7 @@ def test_weights_under_the_wrapper_s_names_are_saved_under_timm_s(tmp_path):
         ("builtin:nothing", "no built-in model 'nothing'.*builtin:digits-resnet"),
         ("./nowhere", "no such folder .*nowhere"),
         ("timm:resnet1000000", "timm has no architecture 'resnet1000000'"),
-        ("timm:test_resnet@none.safetensors", "no such file .*none.safetensors"),
+        ("timm:test_resnet@none.safetensors", "none.safetensors does not exist. Give a"),
         (
             "google-bert/bert-base-uncased",
             "neither a local folder nor reachable on the Hub.*builtin:tiny-bert",

@@ -17,7 +17,7 @@ from hf_transfer.replay import Replay
 from hf_transfer.training import Job, fit
 from hf_transfer.workers import Workers, make_accelerator
 
-ROWS, INNER = np.arange(24), np.arange(24, 36)
+ROWS, INNER = np.arange(18), np.arange(18, 30)
 KINDS = {
     "plain": {"num_epochs": 2},
     "layers from the top": {"schedule": "gradual", "trainable": "all", "num_epochs": 3},
@@ -25,7 +25,7 @@ KINDS = {
     "small steps": {"per_device_batch_size": 3, "num_epochs": 1},
     "momentum": {"optimizer": "sgd", "num_epochs": 2, "layer_decay": 0.8},
     "probe": {"head_start": "probe", "num_epochs": 1},
-    "stopped early": {"early_stopping": True, "patience": 1, "num_epochs": 6, "learning_rate": 3e-3},
+    "stopped early": {"early_stopping": True, "patience": 1, "num_epochs": 4, "learning_rate": 1e-2},
 }
 
 
@@ -37,7 +37,7 @@ class Killed(BaseException):
 def reviews(tmp_path_factory):
     config = RunConfig(
         base_model="builtin:tiny-bert", dataset="builtin:reviews", max_rows=40, num_epochs=1, batch_size=8,
-        learning_rate=1e-3, max_length=32, output_dir=str(tmp_path_factory.mktemp("run")),
+        learning_rate=1e-3, max_length=12, output_dir=str(tmp_path_factory.mktemp("run")),
     )  # fmt: skip
     data = open_dataset(config, "text")
     task = SequenceClassification(config, data.label_names)
@@ -85,7 +85,12 @@ def kill_at(monkeypatch, update: int) -> None:
     monkeypatch.setattr(Loop, "_stepped", or_die)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+QUICK = ("plain", "layers from the top", "stopped early")
+
+
+@pytest.mark.parametrize(
+    "kind", [kind if kind in QUICK else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS]
+)
 def test_a_killed_training_ends_as_if_it_had_not_been(reviews, tmp_path, monkeypatch, kind):
     whole = outcome(train(job(reviews, **KINDS[kind])))
     updates = 3 * len(whole["history"])

@@ -47,7 +47,7 @@ def test_the_solved_layer_is_scikit_learns_on_standardised_features(digits, solv
     _, layer = output_layer(model)
     learned, labels = _features(model, layer, batches, train)
     unseen, _ = _features(model, layer, batches, valid)
-    order = np.concatenate(batches.by_size(valid, 64))
+    order = np.concatenate(batches.by_size(valid))
     solve_output_layer(model, batches, train, config)
     found = predict(batches.learner(model), batches, valid, Workers(accelerator, together=False))
     scaler = StandardScaler().fit(learned)

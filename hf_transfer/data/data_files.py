@@ -4,6 +4,7 @@ import codecs
 import csv
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -16,12 +17,17 @@ from datasets import Dataset, concatenate_datasets
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.data.mapped import ROWS_AT_ONCE, as_dataset, mapped_table
 from hf_transfer.errors import DataError
+from hf_transfer.parsing import parse_json
 
 SPLITS = {
     "train": "train", "training": "train", "test": "test", "testing": "test", "eval": "test",
     "evaluation": "test", "validation": "validation", "valid": "validation", "val": "validation",
     "dev": "validation",
 }  # fmt: skip
+_UTF8 = re.compile(r"[^\x00\ud800-\udfff]*")  # without zero bytes and halves of letters
+_MAX_BYTES = 2**31  # of rows that any Parquet file may take
+_MAX_SWELLING = 100  # times its own size that a larger one may take; few real columns shrink by so much
+_ROWS_AT_ONCE = 256
 _WORDS = re.compile(r"[a-z]+")
 _BYTES_AT_ONCE = 1_000_000
 
@@ -36,10 +42,19 @@ def read_file(path: Path) -> Dataset:
     """
     if not path.is_file():
         raise DataError(f"No such file: {path.absolute()}.")
-    table = _READERS[path.suffix.lower()](path)
-    if not table.num_rows or not table.num_columns:
-        raise DataError(f"{path.name} holds no rows. Give a file with a header and at least two rows.")
-    return as_dataset(table)
+    try:
+        table = _READERS[path.suffix.lower()](path)
+        _refuse_names(table.column_names, path)
+        if not table.num_rows or not table.num_columns:
+            raise DataError(f"{path.name} holds no rows. Give a file with a header and at least two rows.")
+        return as_dataset(table)
+    except DataError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, pa.ArrowException) as error:
+        raise DataError(
+            f"{path.name} has columns that cannot be read: {' '.join(str(error).split())[:200]}. Columns "
+            "hold texts, numbers, lists or pictures; leave out or convert the others."
+        ) from error
 
 
 def read_shards(paths: Sequence[Path]) -> Dataset:
@@ -99,14 +114,18 @@ def _read_csv(path: Path) -> pa.Table:
         delimiter = "\t" if path.suffix.lower() == ".tsv" else next((d for d in ",;\t" if d in header), ",")
         lines = _csv_lines(stream, delimiter, path)
         _, names = next(lines, (0, []))
-        repeated = sorted({name for name in names if names.count(name) > 1})
-        if repeated:
-            raise DataError(
-                f"{path.name} has more than one column {repeated[0]!r}. Rename them in the first line."
-            )
+        _refuse_names(names, path)
         rows = (_checked_row(row, names, f"{path.name}, line {number}", delimiter) for number, row in lines)
         schema = pa.schema([(name, pa.string()) for name in names])
         return mapped_table(_csv_batches(rows, schema), schema)
+
+
+def _refuse_names(names: Sequence[str], path: Path) -> None:
+    repeated = next((name for name, times in Counter(names).items() if times > 1), None)
+    if repeated is not None:
+        raise DataError(f"{path.name} has more than one column {repeated!r}. Rename one of them.")
+    if odd := [name for name in names if not _UTF8.fullmatch(name)]:
+        raise DataError(f"{path.name} has a column {odd[0]!r}, whose name is no whole text. Rename it.")
 
 
 def _csv_batches(rows: Iterator[list[str]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -141,17 +160,19 @@ def _csv_lines(stream: TextIO, delimiter: str, path: Path) -> Iterator[tuple[int
 
 def _read_json_lines(path: Path) -> pa.Table:
     # Not splitlines(): texts may hold the other line ends of Unicode.
-    lines = enumerate(_read_text(path).split("\n"), 1)
+    lines = enumerate(read_text(path).split("\n"), 1)
     return _as_table([_parse_object(line, number, path) for number, line in lines if line.strip()], path)
 
 
 def _parse_object(line: str, number: int, path: Path) -> dict[str, Any]:
     try:
-        row = json.loads(line)
+        row = parse_json(line)
     except json.JSONDecodeError as error:
         raise DataError(
             f"{path.name}, line {number} is not JSON: {error.msg}, at column {error.colno}."
         ) from error
+    except ValueError as error:
+        raise DataError(f"{path.name}, line {number} cannot be read: {error}. Write it otherwise.") from error
     if not isinstance(row, dict):
         raise DataError(
             f"{path.name}, line {number} is a {type(row).__name__}; each line must be an object, e.g. "
@@ -162,11 +183,13 @@ def _parse_object(line: str, number: int, path: Path) -> dict[str, Any]:
 
 def _read_json(path: Path) -> pa.Table:
     try:
-        content = json.loads(_read_text(path))
+        content = parse_json(read_text(path))
     except json.JSONDecodeError as error:
         if error.msg == "Extra data":  # JSON Lines under the name .json, as on much of the Hub
             return _read_json_lines(path)
         raise DataError(f"{path.name}, line {error.lineno} is not JSON: {error.msg}.") from error
+    except ValueError as error:
+        raise DataError(f"{path.name} cannot be read: {error}. Write it otherwise.") from error
     if isinstance(content, dict):
         lists = [value for value in content.values() if _is_records(value)]
         if len(lists) == 1:
@@ -186,6 +209,7 @@ def _is_records(value: Any) -> bool:
 
 
 def _from_columns(columns: Mapping[str, list[Any]], path: Path) -> pa.Table:
+    _refuse_names(list(columns), path)
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:
         raise DataError(f"The columns of {path.name} have different lengths: {lengths}.")
@@ -193,7 +217,8 @@ def _from_columns(columns: Mapping[str, list[Any]], path: Path) -> pa.Table:
 
 
 def _as_table(rows: Sequence[Mapping[str, Any]], path: Path) -> pa.Table:
-    names = dict.fromkeys(name for row in rows for name in row)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    _refuse_names(names, path)
     return pa.table({name: _as_array([row.get(name) for row in rows], name, path) for name in names})
 
 
@@ -220,18 +245,33 @@ def _mixture(values: list[Any]) -> str | None:
 def _read_parquet(path: Path) -> pa.Table:
     try:
         with pq.ParquetFile(path) as file:
-            batches = (_whole(batch) for batch in file.iter_batches(ROWS_AT_ONCE))
-            return mapped_table(batches, file.schema_arrow)
+            return mapped_table(_bounded_batches(file, path), file.schema_arrow)
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path.name} is not a whole Parquet file: {' '.join(str(error).split())}") from error
+        raise DataError(
+            f"{path.name} is not a whole Parquet file: {' '.join(str(error).split())}. Get or write it again."
+        ) from error
 
 
-def _whole(batch: pa.RecordBatch) -> pa.RecordBatch:
-    batch.validate(full=True)
-    return batch
+def _bounded_batches(file: pq.ParquetFile, path: Path) -> Iterator[pa.RecordBatch]:
+    """Read piece by piece, since a few bytes of such a file can stand for terabytes."""
+    size, most = 0, max(_MAX_BYTES, _MAX_SWELLING * path.stat().st_size)
+    for batch in file.iter_batches(_ROWS_AT_ONCE):
+        batch.validate(full=True)
+        size += batch.nbytes
+        if size > most:
+            raise DataError(
+                f"{path.name} has {path.stat().st_size:,} bytes and stands for more than {most:,}, as no "
+                "real rows do. Write it anew from where the rows come from."
+            )
+        yield batch
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Read a text file without its byte order mark.
+
+    Raises:
+        DataError: If it is not UTF-8, with the byte where it goes wrong.
+    """
     _refuse_other_than_utf8(path)
     return path.read_text(encoding="utf-8-sig")
 

@@ -1,7 +1,7 @@
 """Read folders of pictures: a folder for each class, or a metadata file; no label is made up or lost."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ def image_splits(folder: Path) -> dict[str, Callable[[], Loaded]]:
     inner = _folders(folder)
     named = [place for place in inner if place.name.lower() in SPLITS]
     if not inner or len(named) < len(inner) or _metadata(folder) or not any(map(_is_split, named)):
-        return {"train": lambda: _read_split(folder)}
+        return {"train": lambda: _read_split(folder, folder)}
     splits: dict[str, Callable[[], Loaded]] = {}
     for place in named:
         split = SPLITS[place.name.lower()]
@@ -54,7 +54,7 @@ def image_splits(folder: Path) -> dict[str, Callable[[], Loaded]]:
             raise DataError(
                 f"Two folders of {folder.name} are the split {split!r}, one is {place.name!r}. Merge them."
             )
-        splits[split] = lambda place=place: _read_split(place)  # type: ignore[misc]
+        splits[split] = lambda place=place: _read_split(place, folder)  # type: ignore[misc]
     return splits
 
 
@@ -73,13 +73,33 @@ def local_path(name: Any, folder: Path) -> Path:
         raise DataError(
             f"{text!r} is a web address; download the pictures and give paths inside {folder.name}."
         )
-    # Normalised as text, since a link inside the folder is the owner's choice.
     path = Path(os.path.normpath(folder / text))
+    if "\x00" in text:
+        raise DataError(f"The path {text!r} has a zero byte, as no file's name has. Mend the file of names.")
     if folder not in path.parents:
         raise DataError(
             f"The path {text!r} leaves the folder {folder.name}; only pictures inside it are read."
         )
     return path
+
+
+def refuse_links(paths: Iterable[Path], folder: Path) -> None:
+    """Stop at a link that leads out of a data set's folder: what lies there may not be for showing.
+
+    The Hub's own cache is made of links to its store; these are let through.
+
+    Raises:
+        DataError: Naming the link and where it leads.
+    """
+    home = Path(os.path.realpath(folder))
+    for path in paths:
+        real = Path(os.path.realpath(path))
+        stored = real.parent.name == "blobs" and home.is_relative_to(real.parent.parent)
+        if not (real.is_relative_to(home) or stored):
+            raise DataError(
+                f"{path.relative_to(folder)} in {folder.name} is a link to {real}, which is outside. Copy "
+                "the files there, or give the folder that holds both as --dataset."
+            )
 
 
 def picture_rows(paths: Sequence[Path], columns: Mapping[str, Any]) -> Dataset:
@@ -91,12 +111,12 @@ def picture_rows(paths: Sequence[Path], columns: Mapping[str, Any]) -> Dataset:
     return pictures
 
 
-def _read_split(folder: Path) -> Loaded:
+def _read_split(folder: Path, root: Path) -> Loaded:
     metadata = _metadata(folder)
-    return _read_metadata(metadata[0]) if metadata else _read_classes(folder)
+    return _read_metadata(metadata[0], root) if metadata else _read_classes(folder, root)
 
 
-def _read_classes(folder: Path) -> Loaded:
+def _read_classes(folder: Path, root: Path) -> Loaded:
     classes = _folders(folder)
     _refuse_layout(folder, classes)
     paths, labels, ignored = [], [], list(_files(folder))
@@ -110,6 +130,7 @@ def _read_classes(folder: Path) -> Loaded:
         paths += found
         labels += [place.name] * len(found)
         ignored += [path for path in _files(place) if path.suffix.lower() not in SUFFIXES]
+    refuse_links(paths, root)
     return picture_rows(paths, {"label": labels}), _left_out(ignored)
 
 
@@ -141,11 +162,13 @@ def _refuse_layout(folder: Path, classes: list[Path]) -> None:
             )
 
 
-def _read_metadata(file: Path) -> Loaded:
+def _read_metadata(file: Path, root: Path) -> Loaded:
+    refuse_links([file], root)
     table = read_file(file)
     if "file_name" not in table.column_names:
         raise DataError(f"{file.name} has no column 'file_name'; it has {sorted(table.column_names)}.")
     paths = [local_path(name, file.parent) for name in table["file_name"]]
+    refuse_links(paths, root)
     if "image" in table.column_names:
         table = table.remove_columns("image")
     named = set(paths)

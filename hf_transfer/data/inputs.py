@@ -12,7 +12,7 @@ from datasets import Array2D, Array3D, Dataset, Features, Image, LargeList, List
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.config import Kind
-from hf_transfer.data.image_folder import local_path
+from hf_transfer.data.image_folder import local_path, refuse_links
 from hf_transfer.data.labels import refuse_rows
 from hf_transfer.data.mapped import ROWS_AT_ONCE, mapped_rows
 from hf_transfer.data.pictures import encode_pixels
@@ -20,6 +20,7 @@ from hf_transfer.errors import DataError
 
 _TEXT = ("string", "large_string")
 _LISTS = (List, LargeList)
+MAX_CHARACTERS = 5_000_000  # of a text: several thick books, where models read some pages
 _PICTURES_AT_ONCE = 64  # they may hold pixels
 
 
@@ -62,7 +63,22 @@ def _texts(dataset: Dataset, column: str) -> Dataset:
     schema = Features({"input": Value("string")}).arrow_schema
     batches = dataset.select_columns([column]).with_format("arrow").iter(ROWS_AT_ONCE)
     texts = (pc.fill_null(batch[column].cast(pa.string()), "") for batch in batches)
-    return mapped_rows((one for some in texts for one in pa.table([some], schema).to_batches()), schema)
+    bounded = _bounded(texts, column)
+    return mapped_rows((one for some in bounded for one in pa.table([some], schema).to_batches()), schema)
+
+
+def _bounded(texts: Iterable[pa.ChunkedArray], column: str) -> Iterator[pa.ChunkedArray]:
+    """Pass texts on, and stop at one that would take a tokenizer minutes."""
+    start = 0
+    for some in texts:
+        long = np.flatnonzero(pc.utf8_length(some).to_numpy() > MAX_CHARACTERS)
+        refuse_rows(
+            (long + start).tolist(),
+            f"with more than {MAX_CHARACTERS:,} characters in column {column!r}",
+            "Cut such texts.",
+        )
+        start += len(some)
+        yield some
 
 
 def _words(dataset: Dataset, column: str) -> Dataset:
@@ -121,7 +137,9 @@ def _at(path: str | None, folder: Path | None, row: int) -> dict[str, Any] | Non
     if path is None:
         return None  # the scan tells of it, as of all pictures that cannot be read
     if folder is not None:
-        path = str(local_path(path, folder))
+        place = local_path(path, folder)
+        refuse_links([place], folder)
+        path = str(place)
     elif "://" in path:
         raise DataError(f"Row {row} holds the web address {path!r}; download the pictures first.")
     return {"bytes": None, "path": path}

@@ -16,7 +16,7 @@ from datasets.exceptions import DatasetNotFoundError, DatasetsError
 from hf_transfer import _guard, builtin  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.config import Kind, RunConfig
 from hf_transfer.data.data_files import SPLITS, SUFFIXES, read_shards, split_files
-from hf_transfer.data.image_folder import Loaded, holds_pictures, image_splits, is_image_folder
+from hf_transfer.data.image_folder import Loaded, holds_pictures, image_splits, is_image_folder, refuse_links
 from hf_transfer.errors import DataError
 from hf_transfer.network import hub_reachable
 
@@ -104,6 +104,7 @@ def _folder(path: Path, kind: Kind) -> Origin:
     for place in (path, path / "data"):
         files = [file for file in place.glob("*.*") if file.suffix.lower() in SUFFIXES and file.is_file()]
         if files:
+            refuse_links(files, path)
             groups = split_files([file for file in files if not file.name.startswith(".")])
             splits = {split: partial(_read_shards, group) for split, group in groups.items()}
             return Origin(path.name, folder=place, splits=splits)

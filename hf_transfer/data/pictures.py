@@ -89,8 +89,9 @@ def picture_bytes(picture: Picture) -> bytes:
     if isinstance(picture, (str, Path)):
         try:
             picture = Path(picture).read_bytes()
-        except OSError as error:
-            raise DataError(f"the file cannot be opened ({error.strerror})") from error
+        except (OSError, ValueError) as error:  # the latter of a path with a zero byte
+            reason = getattr(error, "strerror", None) or error
+            raise DataError(f"the file cannot be opened ({reason})") from error
         if not picture:
             raise DataError("the file is empty")
     if not picture:

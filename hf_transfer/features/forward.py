@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 Ints = NDArray[np.int64]
 
-_ROWS_AT_ONCE = 32
 _FULL_PRECISION = 1e9  # bytes up to which features are stored as float32
 _LARGEST_HALF = 65504.0  # in float16; what is larger is stored as this
 
@@ -172,7 +171,7 @@ class _Forward:
         """Features of all rows, with their places: a batch of rows of similar size at a time."""
         starts = np.concatenate([[0], np.cumsum(self.items)])
         place_of = dict(zip(self.chosen.tolist(), range(len(self.chosen)), strict=True))
-        blocks = self.batches.by_size(self.chosen, _ROWS_AT_ONCE)
+        blocks = self.batches.by_size(self.chosen)
         with progress_bar("features", total=len(blocks), unit="batch") as bar:
             for block in blocks:
                 own = [place_of[position] for position in block.tolist()]

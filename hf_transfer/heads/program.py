@@ -26,8 +26,6 @@ from hf_transfer.training import (
     smoothed,
 )
 
-_ROWS_TO_LOOK_AT = 64
-
 
 @dataclass
 class Stopping:
@@ -192,7 +190,7 @@ class Program:
         state = {name: tensor[fold] for name, tensor in self.state.items()}
         total = torch.zeros(2, len(self.configs), device=self.device)
         with torch.no_grad(), self.template.replay.accelerator.autocast():
-            for part in self.batches.by_size(inner, _ROWS_TO_LOOK_AT):
+            for part in self.batches.by_size(inner):
                 batch = self.batches.collate(part)
                 logits = vmap(lambda own, x: functional_call(self.learner, own, (x,)), in_dims=(0, None))(
                     state, batch["features"]

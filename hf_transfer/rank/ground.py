@@ -10,9 +10,9 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.audit import Audit, audit
 from hf_transfer.config import RunConfig
 from hf_transfer.data import LabelledData
+from hf_transfer.experiment import fold_columns
 from hf_transfer.features import rows_of_words
 from hf_transfer.folds import FoldPlan, derive_seed, plan_folds
-from hf_transfer.study import fold_columns
 from hf_transfer.tasks import task_of_kind
 from hf_transfer.transferability import Measure, Probe, Split, measure_for, splits_of
 from hf_transfer.wording import count

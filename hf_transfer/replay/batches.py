@@ -40,6 +40,11 @@ class ReplayedBatches(Batches):
         """What lies above the cut."""
         return Suffix(model, self.cut)
 
+    @property
+    def rows_a_pass(self) -> int:
+        """A head is so small that a pass is worth more rows."""
+        return 64 if self.cut.chain else super().rows_a_pass
+
     def collate(self, positions: Positions, seeds: Sequence[int] | None = None) -> Batch:
         """Stored features and labels, and the model's other inputs where it reads them above the cut."""
         features = {"features": self.store.read(positions, self._views(positions, seeds))}

@@ -1,6 +1,5 @@
 """Put a report together: the parts, each from results and predictions, and the one page of them."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,10 @@ from markupsafe import Markup
 
 from hf_transfer import _guard, tables  # noqa: F401
 from hf_transfer.compare import Run, check_comparable, compare_pair, open_runs
-from hf_transfer.errors import ConfigError
 from hf_transfer.files import write_bytes
 from hf_transfer.overfitting import Rival, diagnose
 from hf_transfer.paired import Pair, adjusted
+from hf_transfer.reading import damage_told, place_inside, read_json_file
 from hf_transfer.report.hard_rows import (
     HardRow,
     RowProbabilities,
@@ -59,7 +58,9 @@ def write_report(run: str | Path, *, against: Sequence[str | Path] = (), with_da
     for other in others:
         check_comparable(this, other)
     path = Path(run) / "report.html"
-    write_bytes(path, render(this, others, with_data=with_data).encode("utf-8", "replace"))
+    with damage_told(run):
+        page = render(this, others, with_data=with_data)
+    write_bytes(path, page.encode("utf-8", "replace"))
     return path
 
 
@@ -76,7 +77,7 @@ def render(run: Run, others: Sequence[Run] = (), *, with_data: bool = True) -> s
     """
     from hf_transfer.report.pictures import draw_pictures  # here, as matplotlib is slow to import
 
-    results, histories = run.results, read_histories(run.folder / run.results["folds_path"])
+    results, histories = run.results, read_histories(place_inside(run.folder, run.results["folds_path"]))
     against = list(zip(others, adjusted([compare_pair(other, run) for other in others]), strict=True))
     hard = hard_rows(run.predictions, results)
     shown = [row.row_id for row in (*hard.hardest, *hard.suspected)]
@@ -96,12 +97,7 @@ def render(run: Run, others: Sequence[Run] = (), *, with_data: bool = True) -> s
         "headline": results["scores"].get(results["primary_metric"]),
         "done": [fold for fold in results["folds"] if fold["status"] == "done"],
     }
-    try:
-        return _template(results["task"]).render(results | values)
-    except jinja2.UndefinedError as error:
-        raise ConfigError(
-            f"{run.folder / 'results.json'} lacks what the report needs: {error}. Run the recipe again."
-        ) from error
+    return _template(results["task"]).render(results | values)
 
 
 def hard_rows(predictions: pa.Table, results: dict[str, Any]) -> HardRows:
@@ -132,14 +128,7 @@ def _diagnosis(
 
 def _found(path: Path) -> dict[str, Any] | None:
     """Read what `hf-transfer rank` or `search` wrote with this folder as its output_dir, if it did."""
-    if not path.is_file():
-        return None
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
-    except ValueError as error:
-        raise ConfigError(
-            f"{path} is not readable as JSON ({error}). Make it again, or remove it."
-        ) from error
+    return read_json_file(path) if path.is_file() else None
 
 
 def _template(task: str) -> jinja2.Template:

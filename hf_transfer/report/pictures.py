@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hf_transfer import _guard, plots  # noqa: F401
-from hf_transfer.palette import ORANGE
+from hf_transfer.palette import ORANGE, plain_texts
 from hf_transfer.plots import History
 from hf_transfer.size_plot import size_curve
 from hf_transfer.tables import metric_name, number, setting, varying_settings
@@ -88,6 +88,7 @@ def _confusion_caption(confusion: Sequence[Sequence[int]] | None, names: Sequenc
 def svg_uri(figure: Figure) -> str:
     """Write a figure as SVG within a data: URI; the same figure gives the same bytes."""
     stream = io.BytesIO()
+    plain_texts(figure)
     with mpl.rc_context({"svg.hashsalt": "hf-transfer-kit"}):
         figure.savefig(
             stream,

@@ -23,19 +23,18 @@ class Finalists:
 
     @property
     def chosen(self) -> Entry:
-        """The one with the lowest loss. Few rows favour freezing already: no need to lean there."""
+        """The one with the lowest loss. Few rows favour freezing already: no need to lean there more."""
         return self.entries[0]
 
     @property
     def survivors(self) -> tuple[Entry, ...]:
-        """What the real folds judge: the choice, and what trains the most where the halves can't tell.
+        """What the real folds judge: the choice, and what trains the most where that is another.
 
-        They can tell when both prefer the choice.
+        A few rows cannot tell that freezing is better, only that it is with so few. That training
+        everything is better they can: with more rows it will be all the more.
         """
         most = max(self.entries, key=lambda entry: entry.candidate.parameters)
-        first, other = self.losses[0], self.losses[self.entries.index(most)]
-        told = most == self.chosen or all(a < b for a, b in zip(first, other, strict=True))
-        return (self.chosen,) if told else (self.chosen, most)
+        return (self.chosen,) if most == self.chosen else (self.chosen, most)
 
     @property
     def behind(self) -> tuple[float, ...]:

@@ -9,11 +9,12 @@ import numpy as np
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config import RunConfig
+from hf_transfer.experiment import RowNumbers
 from hf_transfer.folds import nested_rows
 from hf_transfer.search.candidates import SETTLED, Candidate
 from hf_transfer.search.climbing import Finalists, find
 from hf_transfer.search.trials import Entry, Trial, Trials, inner_plan
-from hf_transfer.study import RowNumbers, Study
+from hf_transfer.study import Study
 
 MODES = ("design-slice", "nested", "shared")
 _ENOUGH_FOR_A_SLICE = 1000  # rows; below, a fifth of them is too few to choose by

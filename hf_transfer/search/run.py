@@ -9,7 +9,7 @@ from accelerate import Accelerator
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config import RunConfig
-from hf_transfer.cross_validation import at_work, run_study
+from hf_transfer.cross_validation import at_work, check_study, run_study
 from hf_transfer.data import LabelledData, label_rows
 from hf_transfer.errors import ConfigError
 from hf_transfer.files import write_json
@@ -65,9 +65,9 @@ def search(
 ) -> dict[str, Any]:
     """Find which layers should learn and at which rate, and score the choice by cross-validation.
 
-    Trainings on few rows leave one candidate, or two, which the real folds judge. Everything is
-    written to `config.output_dir`, `search.json` beside the files of an ordinary run. Called again
-    with the same arguments, it goes on where it stopped.
+    Trainings on few rows leave full training, or a choice and full training, which the real folds
+    judge. Everything is written to `config.output_dir`, `search.json` beside the files of an ordinary
+    run. Called again with the same arguments, it goes on where it stopped.
 
     Args:
         task: What to learn.
@@ -85,6 +85,7 @@ def search(
     """
     options = options or SearchOptions()
     study = open_study(task, dataset, config, accelerator)
+    check_study(study)
     with at_work(study.folder, config, study.accelerator):
         return _search(study, options)
 

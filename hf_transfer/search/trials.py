@@ -16,11 +16,12 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config import RunConfig
 from hf_transfer.encoding import encoded_positions
 from hf_transfer.errors import RunError
+from hf_transfer.experiment import RowNumbers
 from hf_transfer.files import write_json
 from hf_transfer.folds import FoldPlan, derive_seed, plan_among
 from hf_transfer.scoring import calibrated_loss
 from hf_transfer.search.candidates import Candidate
-from hf_transfer.study import RowNumbers, Study
+from hf_transfer.study import Study
 from hf_transfer.training import Job, fit
 from hf_transfer.workers import Workers
 

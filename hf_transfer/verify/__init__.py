@@ -13,7 +13,8 @@ from typing import Any
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.card import read_for_card
 from hf_transfer.errors import VerificationError
-from hf_transfer.tables import HUB_ID, aligned
+from hf_transfer.hub_fetch import is_repository
+from hf_transfer.tables import aligned
 from hf_transfer.verify.beside import beside_checks
 from hf_transfer.verify.check import WRONG, Check, judged
 from hf_transfer.verify.download import fetch_record
@@ -41,11 +42,7 @@ def verify_run(run: str | Path) -> list[Check]:
         ConfigError: If there is no finished run.
         HubError: If the repository cannot be fetched.
     """
-    folder = Path(run)
-    if not folder.exists() and "/" in str(run) and HUB_ID.fullmatch(str(run)):
-        record = fetch_record(str(run))
-    else:
-        record = Record(folder, read_for_card(folder))
+    record = fetch_record(str(run)) if is_repository(run) else Record(Path(run), read_for_card(Path(run)))
     files = judged("files", "can be read", record.problems)
     if files.state == WRONG:  # told once, and not by every check
         return [files]

@@ -9,6 +9,7 @@ from hf_transfer.aggregate import (
     best_of,
     choice_notes,
     final_epochs,
+    fold_notes,
     frozen_proof,
     frugal_of,
     score_part,
@@ -91,7 +92,7 @@ def _choices(record: Record) -> Iterator[str]:
         best = frugal_of(found, record.scorer, choice["costs"])
     written, made = ({name: getattr(c, name) for name in names} for c in (record.best, best))
     yield from differences(written, made, "the configuration chosen")
-    notes = choice_notes(record.found, record.best, record.scorer)
+    notes = choice_notes(record.found, record.best, record.scorer) + fold_notes(record.found[record.best])
     yield from (f"notes: lack {note!r}" for note in notes if note not in record.results["notes"])
     final = record.results["final"]
     if final["kind"] != "none":

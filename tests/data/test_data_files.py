@@ -8,6 +8,7 @@ from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hf_transfer.data import data_files
 from hf_transfer.data.data_files import read_file, read_shards, split_files
 from hf_transfer.errors import DataError
 
@@ -168,6 +169,21 @@ def test_files_that_say_no_split_are_one_split():
 def test_names_that_would_lose_rows_are_refused(names, message):
     with pytest.raises(DataError, match=message):
         split_files([Path(name) for name in names])
+
+
+def test_a_parquet_file_that_swells_is_not_read_to_its_end(tmp_path, monkeypatch):
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": ["x" * 1000] * 5000}), path)
+    assert len(read_file(path)) == 5000
+    monkeypatch.setattr(data_files, "_MAX_BYTES", 10_000)
+    with pytest.raises(DataError, match=r"a\.parquet has .* bytes and stands for more than .*Write it anew"):
+        read_file(path)
+
+
+def test_a_folder_that_looks_like_a_column_adds_none(tmp_path):
+    (tmp_path / "x=1").mkdir()
+    pq.write_table(pa.table({"text": ["a"]}), tmp_path / "x=1" / "a.parquet")
+    assert read_file(tmp_path / "x=1" / "a.parquet").column_names == ["text"]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 1000])

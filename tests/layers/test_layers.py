@@ -167,6 +167,41 @@ def test_trainable_selects(spec, learning):
     assert {n for n, p in model.named_parameters() if p.requires_grad} == freezing.trainable
 
 
+@pytest.fixture(scope="module")
+def bert():
+    return FAMILIES["bert"][0]()
+
+
+WORDS = st.sampled_from(
+    ["all", "head", "last:1", "last:50%", "from:block.1", "stem", "block.*", "-block.0", "-stem"]
+)
+
+
+@given(
+    WORDS, st.sampled_from(["", "+norm", "+bias", "+norm+bias"]), st.sampled_from(["auto", "freeze", "train"])
+)
+@settings(max_examples=25, deadline=None)
+def test_what_learns_and_what_is_frozen_are_all_there_is(bert, spec, added, norm):
+    freezing = freeze(bert, spec + added, norm=norm)
+    flags = {name: p.requires_grad for name, p in bert.named_parameters()}
+    assert {name for name, learns in flags.items() if learns} == freezing.trainable
+    bert.train()
+    freeze(bert, "all")
+    assert all(p.requires_grad for p in bert.parameters())
+    assert all(module.training for module in bert.train().modules())
+
+
+@given(st.text(max_size=12) | st.text("lastfromre:%.*+-,[(0123456789", max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_any_text_selects_layers_or_is_refused(bert, spec):
+    refused = None
+    try:
+        freeze(bert, spec)
+    except LayerSelectionError as error:
+        refused = str(error)
+    assert refused is None or repr(spec) in refused or "is not a regular expression" in refused
+
+
 def test_from_a_module_reaches_up_to_the_head():
     freezing = freeze(FAMILIES["bert"][0](), "from:bert.encoder.layer.1.output")
     block = [name for name in freezing.trainable if "layer.1." in name]

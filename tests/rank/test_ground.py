@@ -4,9 +4,9 @@ from datasets import Dataset
 
 from hf_transfer import RunConfig, open_dataset
 from hf_transfer.data import label_rows
+from hf_transfer.experiment import fold_columns
 from hf_transfer.folds import plan_folds
 from hf_transfer.rank.ground import make_ground
-from hf_transfer.study import fold_columns
 from hf_transfer.tasks import task_of_kind
 from hf_transfer.transferability import Probe
 

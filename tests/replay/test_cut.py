@@ -13,7 +13,8 @@ from torch.nn import functional
 from hf_transfer.layers import freeze
 from hf_transfer.models import quiet
 from hf_transfer.replay.calls import seeded
-from hf_transfer.replay.cut import Suffix, features_at, find_cut
+from hf_transfer.replay.cut import Suffix, features_at
+from hf_transfer.replay.proof import find_cut
 from hf_transfer.replay.store import store_bytes
 
 SPECS = ("head", "last:1", "last:50%")
@@ -37,6 +38,11 @@ def distilbert():
 
 def deberta():
     return hf.DebertaV2Config(relative_attention=True, pos_att_type=["p2c", "c2p"], **TEXT)
+
+
+def modern_bert(**options):
+    special = dict.fromkeys(("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"), 1)
+    return hf.ModernBertConfig(**TEXT, **special, **options)
 
 
 def small_resnet():
@@ -64,12 +70,17 @@ CLASSIFIERS = {
     "electra": lambda: hf.ElectraForSequenceClassification(hf.ElectraConfig(embedding_size=8, **TEXT)),
     "distilbert": lambda: hf.DistilBertForSequenceClassification(distilbert()),
     "deberta-v2": lambda: hf.DebertaV2ForSequenceClassification(deberta()),
+    "modernbert": lambda: hf.ModernBertForSequenceClassification(modern_bert()),
+    "modernbert, averaged": lambda: hf.ModernBertForSequenceClassification(
+        modern_bert(classifier_pooling="mean")
+    ),
 }
 TAGGERS = {
     "bert tagger": lambda: hf.BertForTokenClassification(hf.BertConfig(**TEXT)),
     "roberta tagger": lambda: hf.RobertaForTokenClassification(hf.RobertaConfig(**TEXT)),
     "distilbert tagger": lambda: hf.DistilBertForTokenClassification(distilbert()),
     "deberta-v2 tagger": lambda: hf.DebertaV2ForTokenClassification(deberta()),
+    "modernbert tagger": lambda: hf.ModernBertForTokenClassification(modern_bert()),
 }
 READERS = CLASSIFIERS | TAGGERS
 SEERS = {
@@ -86,7 +97,13 @@ SEERS = {
     "timm efficientnet": lambda: from_timm("test_efficientnet"),
 }
 FAMILIES = READERS | SEERS
-FIRST_TOKEN = {"roberta", "electra", "vit", "timm vit"}  # of these, the head gets all tokens and reads one
+FIRST_TOKEN = {
+    "roberta",
+    "electra",
+    "modernbert",
+    "vit",
+    "timm vit",
+}  # of these, the head gets all tokens and reads one
 
 
 def texts(rows, length, shortest=None):

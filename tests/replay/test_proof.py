@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from hf_transfer.layers import freeze
 from hf_transfer.replay.calls import seeded
-from hf_transfer.replay.cut import Suffix, features_at, find_cut
+from hf_transfer.replay.cut import Suffix, features_at
+from hf_transfer.replay.proof import find_cut
 
 TEXT = {
     "hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 16,

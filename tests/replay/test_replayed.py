@@ -19,7 +19,7 @@ from hf_transfer import (
 from hf_transfer.cache import stores_folder
 from hf_transfer.encoding import encode_rows
 from hf_transfer.layers import freeze, has_adapters
-from hf_transfer.replay import Replay, ReplayedBatches, replayed
+from hf_transfer.replay import Replay, ReplayedBatches, replayed, stores
 from hf_transfer.schedule import phases_of
 from hf_transfer.workers import make_accelerator
 
@@ -327,7 +327,7 @@ def test_what_is_stored_may_differ_by_as_much_as_the_arithmetic(precision, used,
         found = features_at(model, cut, batch)
         return found * 1.01 if len(found) == 3 else found  # three rows are what a store is checked by
 
-    monkeypatch.setattr(replayed, "features_at", one_percent_off)
+    monkeypatch.setattr(stores, "features_at", one_percent_off)
     replay = prepared("text", config_for("text", mixed_precision=precision))
     assert bool(replay.prepared) == used
     assert any("did not agree" in note for note in replay.notes) != used

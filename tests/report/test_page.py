@@ -224,7 +224,7 @@ def test_a_ranking_in_the_folder_is_read(a_copy: Callable[..., Path]) -> None:
     assert "Not measured." in page_of(run).text
     (run / "rank.json").write_text("{")
     with pytest.raises(
-        ConfigError, match=r"rank\.json is not readable as JSON .* Make it again, or remove it"
+        ConfigError, match=r"rank\.json is not readable as JSON .* Run the recipe again, or get the file"
     ):
         write_report(run, with_data=False)
 
@@ -256,9 +256,7 @@ def test_lacking_results_are_an_error(a_copy: Callable[..., Path]) -> None:
     results = json.loads((run / "results.json").read_text())
     del results["layers"]
     save(run, results)
-    with pytest.raises(
-        ConfigError, match=r"results\.json lacks what the report needs: 'layers' is undefined"
-    ):
+    with pytest.raises(ConfigError, match=r"results\.json is not as a run writes it: it lacks 'layers'"):
         write_report(run, with_data=False)
 
 

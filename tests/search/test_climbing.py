@@ -1,5 +1,5 @@
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given
@@ -82,12 +82,10 @@ def test_a_training_that_failed_is_never_chosen():
     assert found.behind == (0.0, math.inf)
 
 
-@pytest.mark.parametrize(
-    ("first", "other", "judged"),
-    [((0.4, 0.4), (0.5, 0.5), 1), ((0.3, 0.5), (0.5, 0.4), 2), ((0.4, 0.5), (0.5, 0.5), 2)],
-)
-def test_everything_is_judged_too_where_the_halves_cannot_tell(first, other, judged):
-    found = Finalists((Entry(HEAD, 1e-3), Entry(ALL, 1e-3)), (first, other))
-    assert len(found.survivors) == judged
-    assert found.survivors[0] == found.chosen == Entry(HEAD, 1e-3)
-    assert len(replace(found, entries=found.entries[::-1]).survivors) == 1
+def test_full_training_is_judged_beside_any_other_choice_and_else_alone():
+    entries, losses = (
+        (Entry(HEAD, 1e-3), Entry(HALF, 1e-3), Entry(ALL, 1e-3)),
+        ((0.1, 0.1), (0.2, 0.2), (0.3, 0.3)),
+    )
+    assert Finalists(entries, losses).survivors == (entries[0], entries[2])
+    assert Finalists(entries[::-1], losses).survivors == (entries[2],)

@@ -3,10 +3,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from torch import nn
 
 from hf_transfer import ImageClassification, RunConfig, open_dataset
+from hf_transfer.scoring import calibrated_loss, mean_loss
 from hf_transfer.search import open_study, propose
 from hf_transfer.search.trials import Entry, Trials
+from hf_transfer.tasks import task_of_kind
+from hf_transfer.training import Job, fit
+from hf_transfer.workers import Workers
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +55,33 @@ def test_each_half_learns_once_and_scores_once_and_no_other_row_is_read(trials):
     (trial,) = found.run([(Entry(candidates[-1], 1e-3), 1)])
     assert math.isfinite(trial.loss)
     assert trial.passes == pytest.approx(3 * 10 * 2 + 10)
+
+
+class Surer(nn.Module):
+    """The same network, three times as sure."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, **batch):
+        return 3 * self.inner(**batch)
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "dataset"),
+    [("image", "digits-resnet", "digits_5to9"), ("tokens", "tiny-bert", "mentions")],
+)
+def test_the_loss_of_a_trial_forgives_being_too_sure(kind, model, dataset, tmp_path):
+    config = RunConfig(
+        base_model=f"builtin:{model}", dataset=f"builtin:{dataset}", max_rows=20, max_length=16,
+        trainable="head", learning_rate=1e-2, batch_size=8, output_dir=str(tmp_path),
+    )  # fmt: skip
+    data = open_dataset(config, kind)
+    study = open_study(task_of_kind(kind)(config, data.label_names), data, config)
+    rows, workers = np.arange(len(study.encoded)), Workers(study.accelerator, together=False)
+    fitted = fit(Job(study.task, study.replay, config, 0, workers), rows)
+    learner, args = fitted.learner, (fitted.batches, rows, workers)
+    calibrated = calibrated_loss(learner, *args)
+    assert calibrated_loss(Surer(learner), *args) == pytest.approx(calibrated, rel=1e-4)
+    assert calibrated < min(mean_loss(learner, *args), mean_loss(Surer(learner), *args))

@@ -112,6 +112,26 @@ def test_repeats_do_not_take_the_correction_away(differences, num_folds, times):
     assert many >= spread / math.sqrt(num_folds - 1) - 1e-12
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=10, unique=True), st.integers(2, 10), st.randoms())
+def test_the_order_of_folds_does_not_matter_and_the_mean_is_inside(differences, num_folds, random):
+    found = corrected_resampled_t(differences, num_folds)
+    assert found.interval[0] <= found.mean <= found.interval[1]
+    random.shuffle(differences)
+    again = corrected_resampled_t(differences, num_folds)
+    np.testing.assert_allclose(
+        [again.mean, *again.interval, again.p], [found.mean, *found.interval, found.p], 1e-6, 1e-9
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.randoms())
+def test_the_order_of_tests_does_not_matter(values, random):
+    order = list(range(len(values)))
+    random.shuffle(order)
+    np.testing.assert_allclose(holm([values[i] for i in order]), holm(values)[order])
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=60))
 def test_mcnemar_is_a_binomial_test_of_the_rows_that_differ(rows):

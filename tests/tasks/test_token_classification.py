@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_transfer import RunConfig, TokenClassification
@@ -13,6 +13,11 @@ NAMES = ("O", "B-PER", "I-PER")
 
 def task(**settings) -> TokenClassification:
     return TokenClassification(RunConfig(base_model="builtin:tiny-bert", **settings), NAMES)
+
+
+@pytest.fixture(scope="module")
+def tagger() -> TokenClassification:
+    return task(max_length=24)
 
 
 @given(st.lists(st.integers(0, 12), max_size=60), st.integers(4, 20))
@@ -69,6 +74,20 @@ def test_decode_undoes_encode():
     )
     assert table["labels"] == table["predictions"]
     assert table["labels"][0] == ["B-PER", "I-PER", "O", "O"]
+
+
+@given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=40), min_size=1, max_size=3))
+@settings(max_examples=15, deadline=None)
+def test_every_tag_comes_back_however_long_the_sentence(tagger, labels):
+    sentences = [[f"word{tag}" * (1 + i % 3) for i, tag in enumerate(tags)] for tags in labels]
+    encoded = tagger.encode({"input": sentences, "label": labels}, list(range(len(labels))))
+    rows = [dict(zip(encoded, values, strict=True)) for values in zip(*encoded.values(), strict=True)]
+    batch = tagger.collate(rows)
+    answers = torch.nn.functional.one_hot(batch["labels"].clamp(min=0), 3).float()
+    found: list[list[int]] = [[] for _ in labels]
+    for row, logits in zip(rows, tagger.decode(answers, batch["labels"]), strict=True):
+        found[row["row"]] += logits.argmax(1).tolist()
+    assert found == labels
 
 
 def test_padding_is_ignored_by_the_loss():

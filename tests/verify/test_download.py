@@ -52,13 +52,13 @@ def test_a_repository_that_is_not_there_is_told(server):
 
 def test_a_repository_without_a_run_is_told(server):
     server.add_repo("ada/other", {"README.md": b"# Other"})
-    with pytest.raises(ConfigError, match=r"results\.json is not there"):
+    with pytest.raises(ConfigError, match=r"results\.json does not exist"):
         verify_run("ada/other")
 
 
 def test_a_folder_is_never_asked_of_the_hub(server, runs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "ada" / "digits").mkdir(parents=True)
-    with pytest.raises(ConfigError, match=r"ada/digits/results\.json is not there"):
+    with pytest.raises(ConfigError, match=r"ada/digits/results\.json does not exist"):
         verify_run("ada/digits")
     assert server.requests == []

@@ -400,7 +400,7 @@ def test_wider_types_and_large_lists_pass(copy_of):
 
 
 def test_a_folder_without_a_run_is_told(tmp_path):
-    with pytest.raises(ConfigError, match=r"results\.json is not there, so no run was finished"):
+    with pytest.raises(ConfigError, match=r"results\.json does not exist: the folder holds no finished run"):
         verify_run(tmp_path)
 
 

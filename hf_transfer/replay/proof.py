@@ -1,0 +1,101 @@
+"""Find the cheapest cut that is proven to change nothing."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.layers import Freezing
+from hf_transfer.replay.calls import Recording, record, seeded
+from hf_transfer.replay.candidates import candidates
+from hf_transfer.replay.cut import Cut, Suffix, features_at
+
+_SEED = 0  # of the proof's random draws: the same for both ways
+
+
+def find_cut(
+    model: nn.Module,
+    freezing: Freezing,
+    probes: Sequence[Mapping[str, Tensor]],
+    context: AbstractContextManager[Any],
+) -> Cut | None:
+    """Find the cheapest cut above everything frozen that gives the same logits; None without one.
+
+    Each candidate is tried on every probe, in train mode and with the same random draws, against the
+    untouched model. The stand-ins are NaN, so that whatever still depends on them cannot agree.
+
+    Args:
+        model: After `freeze`. Statistics of its BatchNorm layers may move: throw it away.
+        freezing: What `freeze` gave.
+        probes: Model inputs of batches of different sizes, which tell how shapes follow the batch.
+        context: Of the arithmetic: mixed precision or nothing.
+    """
+    model.train()
+    with context, _shaken(model):
+        passes = [record(model, probe, seed=_SEED) for probe in probes]
+        for candidate in candidates(model, freezing, passes, probes):
+            if all(
+                _proven(model, candidate, probe, seen) for probe, seen in zip(probes, passes, strict=True)
+            ):
+                return candidate
+    return None
+
+
+@contextmanager
+def _shaken(model: nn.Module) -> Iterator[None]:
+    """What learns moves a little inside: a head that starts from zeros would agree with any features."""
+    learning = [p for p in model.parameters() if p.requires_grad]
+    kept = [p.detach().clone() for p in learning]
+    with seeded(_SEED), torch.no_grad():
+        for p in learning:
+            p.add_(torch.randn_like(p), alpha=0.02)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for p, value in zip(learning, kept, strict=True):
+                p.copy_(value)
+
+
+def _proven(model: nn.Module, cut: Cut, probe: Mapping[str, Tensor], seen: Recording) -> bool:
+    """Whether a pass from the cut on gives the logits of the whole pass."""
+    entered = seen.of(cut.module)[0].tensor
+    assert entered is not None  # a candidate has one
+    try:
+        with seeded(_SEED), torch.no_grad():
+            features = _stored(model, cut, probe)
+            if not _agree(features, entered[:, :1] if cut.first_only else entered):
+                return False  # attention, say, may drop out by itself, without a module of that name
+            logits = Suffix(model, cut)(features, **_without_floats(probe))
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError, AssertionError):
+        return False  # a model that cannot run on stand-ins is no error: it is run whole
+    return logits.shape == seen.logits.shape and _agree(logits, seen.logits)
+
+
+def _stored(model: nn.Module, cut: Cut, probe: Mapping[str, Tensor]) -> Tensor:
+    """What a store would hold: it is computed in eval mode."""
+    model.eval()
+    try:
+        return features_at(model, cut, probe)
+    finally:
+        model.train()
+
+
+def _without_floats(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A batch as replaying gives it: NaN for pixels, which lie below the cut."""
+    return {
+        name: torch.full_like(value, float("nan")) if value.is_floating_point() else value
+        for name, value in batch.items()
+    }
+
+
+def _agree(found: Tensor, wanted: Tensor) -> bool:
+    """Equal to the bit; on a GPU, whose kernels may differ from call to call, nearly so."""
+    if found.device.type == "cpu":
+        return torch.equal(found, wanted)
+    scale = float(wanted.float().abs().max())
+    near = 1e-5 if wanted.dtype == torch.float32 else 2e-2
+    return bool(((found - wanted).abs().float() <= near * max(scale, 1)).all())

@@ -1,0 +1,188 @@
+"""The stores of a run: found from an earlier one, or built by all processes together."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+from torch import nn
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.batches import Batches, Positions
+from hf_transfer.cache import StoreFolder, stores_folder
+from hf_transfer.config import RunConfig
+from hf_transfer.folds import derive_seed
+from hf_transfer.progress import progress_bar
+from hf_transfer.replay.cut import Cut, features_at
+from hf_transfer.replay.store import FeatureStore, create_store, store_bytes
+
+Found = TypeVar("Found")
+
+
+class Stores:
+    """What enters a cut, for all rows of a run.
+
+    Args:
+        plain: The rows in full.
+        config: Of which `cache_gb`, `cached_views`, `augmentation` and names are used.
+        accelerator: The processes that compute together.
+    """
+
+    def __init__(self, plain: Batches, config: RunConfig, accelerator: Accelerator) -> None:
+        self.plain, self.config, self.accelerator = plain, config, accelerator
+
+    def get(self, cut: Cut, digest: str, model: nn.Module) -> tuple[FeatureStore | None, bool, str | None]:
+        """A store that agrees with the model; whether it was there before; why there is none.
+
+        Args:
+            cut: What it is of.
+            digest: Of what the stored tensors depend on in the model.
+            model: Computes them.
+        """
+        key = self._key(cut, digest)
+        reused = from_main(self.accelerator, lambda: self._usable(key, cut, model))
+        store, reason = (self._open(key, cut), None) if reused else self._build(key, cut, model)
+        if store is not None and self.fits_on_device(store.num_bytes):
+            store.load_to(self.accelerator.device)
+        return store, reused, reason
+
+    @cached_property
+    def folder(self) -> StoreFolder:
+        """Where they are, and how much they may take."""
+        return StoreFolder(stores_folder(), self.config.cache_gb * 1e9)
+
+    @property
+    def num_views(self) -> int:
+        """Versions of each row: the plain one, and augmented ones."""
+        return 1 + (self.config.cached_views if self.plain.task.augments else 0)
+
+    def fits_on_device(self, needed: float) -> bool:
+        """Whether a store of so many bytes leaves a GPU half of its free memory."""
+        device = self.accelerator.device
+        if device.type != "cuda":
+            return False
+        return needed < 0.5 * torch.cuda.mem_get_info(device)[0]
+
+    def _usable(self, key: str, cut: Cut, model: nn.Module) -> bool:
+        """Whether a finished store is there and agrees with the model."""
+        if not self.folder.file(key).is_file():
+            return False
+        try:
+            store = self._open(key, cut)
+        except (ValueError, OSError, EOFError):
+            return False
+        if not self._agrees(store, cut, model):
+            return False
+        self.folder.used(key)
+        return True
+
+    def _open(self, key: str, cut: Cut) -> FeatureStore:
+        return FeatureStore(self.folder.file(key), cut.shape, self.plain.sizes, self.num_views)
+
+    def _build(self, key: str, cut: Cut, model: nn.Module) -> tuple[FeatureStore | None, str | None]:
+        """Compute and write everything, each process its part; no store, and why, if there is no room."""
+        needed = store_bytes(cut.shape, self.plain.sizes, self.num_views)
+        part, reason = from_main(self.accelerator, lambda: self._start(key, cut, needed))
+        if reason:
+            return None, f"The output of the frozen layers was not stored: {reason}."
+        store = FeatureStore(part, cut.shape, self.plain.sizes, self.num_views, writable=True)
+        model.eval()
+        with torch.inference_mode(), self.accelerator.autocast():
+            self._fill(store, cut, model)
+        store.flush()
+        self.accelerator.wait_for_everyone()
+        about = {
+            "base_model": self.config.base_model,
+            "dataset": self.config.dataset,
+            "cut": cut.module,
+            "rows": len(self.plain.sizes),
+        }
+        if self.accelerator.is_main_process:
+            self.folder.finish(part, key, about)
+        self.accelerator.wait_for_everyone()
+        store = self._open(key, cut)
+        if from_main(self.accelerator, lambda: self._agrees(store, cut, model)):
+            return store, None
+        return None, "The frozen layers run in full: what they stored did not agree with the model."
+
+    def _start(self, key: str, cut: Cut, needed: int) -> tuple[Path, str | None]:
+        part = self.folder.unfinished(key)
+        reason = self.folder.make_room(needed)
+        if reason is None:
+            try:
+                create_store(part, cut.shape, self.plain.sizes, self.num_views)
+            except OSError as error:
+                part.unlink(missing_ok=True)
+                reason = f"{self.folder.path} cannot be written ({error.strerror or error})"
+        return part, reason
+
+    def _fill(self, store: FeatureStore, cut: Cut, model: nn.Module) -> None:
+        # The blocks are the same for any number of processes, so the bits are too.
+        blocks = [
+            (view, block)
+            for view in range(self.num_views)
+            for block in self.plain.by_size(np.arange(len(self.plain.sizes)))
+        ]
+        mine = blocks[self.accelerator.process_index :: self.accelerator.num_processes]
+        rank = self.accelerator.process_index
+        with progress_bar("frozen layers", total=len(mine), unit="batch", position=rank) as bar:
+            for view, block in mine:
+                batch = self.plain.collate(block, self._view_seeds(view, block))
+                del batch["labels"]
+                store.write(block, features_at(model, cut, batch), view)
+                bar.update()
+
+    def _view_seeds(self, view: int, block: Positions) -> list[int] | None:
+        if view == 0:
+            return None
+        return [derive_seed(self.config.seed, "view", view, position) for position in block.tolist()]
+
+    def _agrees(self, store: FeatureStore, cut: Cut, model: nn.Module) -> bool:
+        """Whether some stored rows are what the model gives for them now, up to rounding."""
+        positions = np.linspace(0, len(self.plain.sizes) - 1, 3).astype(np.int64)
+        batch = self.plain.collate(positions)
+        del batch["labels"]
+        model.eval()
+        with torch.inference_mode(), self.accelerator.autocast():
+            wanted = features_at(model, cut, batch).cpu().float()
+        found = store.read(positions, np.zeros_like(positions)).float()
+        if cut.shape.by_token:  # what stands in the padding is nobody's
+            inside = torch.arange(wanted.shape[1]) < torch.from_numpy(self.plain.sizes[positions])[:, None]
+            found, wanted = found[inside], wanted[inside]
+        # Autocast gives float32 after a normalisation too, from arithmetic that was coarser.
+        exact = cut.shape.dtype == torch.float32 and self.accelerator.mixed_precision in (None, "no")
+        near = 1e-4 if exact else 5e-2
+        return bool(torch.allclose(found, wanted, rtol=near, atol=near * max(1.0, float(wanted.abs().max()))))
+
+    def _key(self, cut: Cut, digest: str) -> str:
+        """Equal keys mean equal bits: the same rows through the same frozen layers in the same arithmetic."""
+        parts = {
+            "encoded": self.plain.encoded._fingerprint,
+            "prefix": digest,
+            "cut": [cut.module, cut.argument, cut.first_only, cut.shape.dims, str(cut.shape.dtype)],
+            "views": [self.num_views, self.config.augmentation, self.config.seed]
+            if self.num_views > 1
+            else [],
+            "arithmetic": [
+                torch.__version__,
+                self.accelerator.device.type,
+                str(self.accelerator.mixed_precision),
+                torch.get_num_threads(),
+                self.plain.rows_a_pass,
+            ],
+        }
+        return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
+
+
+def from_main(accelerator: Accelerator, find: Callable[[], Found]) -> Found:
+    """What the main process finds, for all: they must take the same way."""
+    found = [find() if accelerator.is_main_process else None]
+    if accelerator.num_processes > 1:
+        broadcast_object_list(found)
+    return found[0]  # type: ignore[return-value]
