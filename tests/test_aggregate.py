@@ -57,7 +57,9 @@ def test_notes_say_what_was_chosen_left_out_and_lost():
     early = RunConfig(early_stopping=True)
     (stopping, lost) = choice_notes({early: [fold(num_train=200), LOST]}, early, SCORER)
     assert stopping.startswith("Early stopping was left out where a fold has fewer than 300")
-    assert lost == "1 of 2 folds failed and are not part of the scores."
+    assert lost == (
+        "1 of 2 folds failed and are not part of the scores. The final model is one of all rows all the same."
+    )
     (chosen,) = choice_notes({FIRST: [fold()], SECOND: [fold()]}, SECOND, SCORER)
     assert chosen.startswith(
         "Chosen from 2 configurations by accuracy on these same folds (learning_rate=0.01"

@@ -139,7 +139,7 @@ def test_a_copy_of_the_repository_predicts_as_the_run_does(ensemble, tmp_path):
 
 def test_a_soup_is_the_mean_of_folds_that_began_alike(soup):
     folder, _, result = soup
-    final, head = result.values["final"], "timm_model.fc.weight"
+    final, head = result.values["final"], "fc.weight"
     assert final["kind"] == "soup"
     assert {fold.start_hash for fold in result.folds} == {final["start"]["hash"]}
     found = load_file(folder / "model" / "model.safetensors")
