@@ -17,7 +17,6 @@ from hf_transfer.aggregate import final_epochs
 from hf_transfer.agreement import agreement, agreement_note
 from hf_transfer.batches import Positions
 from hf_transfer.calibration import calibrate
-from hf_transfer.checkpoint import identity_of
 from hf_transfer.config import RunConfig
 from hf_transfer.ensemble import logits_of, mean_log_probabilities
 from hf_transfer.errors import RunError
@@ -32,7 +31,7 @@ from hf_transfer.schedule import freeze_for
 from hf_transfer.scoring import Logits
 from hf_transfer.soup import Tasting, average_weights, check_start, load_members, renew_statistics, taste
 from hf_transfer.study import Study
-from hf_transfer.training import Fitted, effective_batches, epoch_order, shared_seed
+from hf_transfer.training import Fitted, effective_batches, epoch_order, identity_of, shared_seed
 
 Record = dict[str, Any]
 

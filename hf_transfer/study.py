@@ -17,7 +17,6 @@ from torch import nn
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.aggregate import FEWEST_TO_STOP_EARLY, Found, best_of, frugal_of
 from hf_transfer.batches import Positions
-from hf_transfer.checkpoint import Checkpoints
 from hf_transfer.config import RunConfig
 from hf_transfer.encoding import encoded_positions
 from hf_transfer.errors import RunError, TransferError
@@ -34,7 +33,7 @@ from hf_transfer.results import FoldResult, Scores
 from hf_transfer.run_folder import CHECKPOINT, TRAIN_ROWS
 from hf_transfer.scoring import Logits, predict
 from hf_transfer.tracking import FoldTracker
-from hf_transfer.training import Fitted, Job, fit
+from hf_transfer.training import Checkpoints, Fitted, Job, fit
 from hf_transfer.wording import visible
 from hf_transfer.workers import Workers
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import hf_transfer
 from hf_transfer.errors import DataError
-from hf_transfer.loop import Loop
 from hf_transfer.study import Study
+from hf_transfer.training.loop import Loop
 
 
 def _raise(error):

@@ -16,8 +16,8 @@ from typing import Any
 
 # What a run is doing, outermost first: name, module, function.
 AREAS = [
-    ("training", "hf_transfer.loop", "Loop.run"),
-    ("checkpoint write", "hf_transfer.checkpoint", "Checkpoints.save"),
+    ("training", "hf_transfer.training.loop", "Loop.run"),
+    ("checkpoint write", "hf_transfer.training.checkpoint", "Checkpoints.save"),
     ("scoring", "hf_transfer.study", "Study.table"),
     ("store write", "hf_transfer.replay.stores", "Stores._build"),
     ("heads together", "hf_transfer.study", "Study._train_heads"),
@@ -43,8 +43,8 @@ class Point:
 POINTS = [  # in the order of a run
     Point("store: in mid-write", "hf_transfer.replay.store", "FeatureStore.write", "after"),
     Point("store: whole, no name yet", "hf_transfer.cache", "StoreFolder.finish"),
-    Point("checkpoint: tensors half written", "hf_transfer.checkpoint", "save_file", "torn"),
-    Point("checkpoint: no manifest yet", "hf_transfer.checkpoint", "save_file", "after"),
+    Point("checkpoint: tensors half written", "hf_transfer.training.checkpoint", "save_file", "torn"),
+    Point("checkpoint: no manifest yet", "hf_transfer.training.checkpoint", "save_file", "after"),
     Point("checkpoint: whole, no name yet", "hf_transfer.files", "_put_in_place", file="step-"),
     Point("checkpoint: older one still there", "hf_transfer.files", "_put_in_place", "after", "step-"),
     Point("fold: predictions, not done", "pathlib", "Path.replace", file="done.json"),

@@ -3,8 +3,8 @@ import json
 import pytest
 import torch
 
-from hf_transfer.checkpoint import Checkpoints, State
 from hf_transfer.errors import DiskFullError
+from hf_transfer.training.checkpoint import Checkpoints, State
 
 VALUES = {"history": [{"train_loss": 0.1 + 0.2}], "best": None}
 
@@ -77,7 +77,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(two, monkeypatch):
     def full(*_):
         raise RuntimeError("I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr("hf_transfer.checkpoint.save_file", full)
+    monkeypatch.setattr("hf_transfer.training.checkpoint.save_file", full)
     with pytest.raises(DiskFullError, match=r"checkpoint: \d+ bytes needed"):
         two.save(state(11))
     assert two.load().step == 10

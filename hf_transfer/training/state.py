@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.checkpoint import State
+from hf_transfer.training.checkpoint import State
 from hf_transfer.workers import Workers
 
 

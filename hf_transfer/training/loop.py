@@ -10,9 +10,15 @@ from torch.nn import functional
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.batches import Positions, cut_by_size
-from hf_transfer.checkpoint import State
 from hf_transfer.config import RunConfig
-from hf_transfer.epochs import (
+from hf_transfer.errors import RunError
+from hf_transfer.folds import derive_seed
+from hf_transfer.layers import parameter_groups
+from hf_transfer.progress import progress_bar
+from hf_transfer.schedule import Phase, freeze_for, learning_rate_factor, make_optimizer, phases_of
+from hf_transfer.tasks.base import IGNORE_INDEX
+from hf_transfer.training.checkpoint import State
+from hf_transfer.training.epochs import (
     class_weights,
     effective_batches,
     epoch_order,
@@ -20,22 +26,16 @@ from hf_transfer.epochs import (
     shares,
     tokens_a_pass,
 )
-from hf_transfer.errors import RunError
-from hf_transfer.folds import derive_seed
-from hf_transfer.job import Fitted, Job
-from hf_transfer.layers import parameter_groups
-from hf_transfer.memory import free_memory, is_out_of_memory, memory_error
-from hf_transfer.pausing import Pauses
-from hf_transfer.progress import progress_bar
-from hf_transfer.schedule import Phase, freeze_for, learning_rate_factor, make_optimizer, phases_of
-from hf_transfer.stopping import Stopper
-from hf_transfer.tasks.base import IGNORE_INDEX
-from hf_transfer.training_state import (
+from hf_transfer.training.job import Fitted, Job
+from hf_transfer.training.memory import free_memory, is_out_of_memory, memory_error
+from hf_transfer.training.pausing import Pauses
+from hf_transfer.training.state import (
     optimizer_tensors,
     random_state,
     restore_optimizer,
     restore_random_state,
 )
+from hf_transfer.training.stopping import Stopper
 
 _CHECK_EVERY = 25  # updates between looks at the loss: a look waits for the device
 _SHOWN = 8  # rows named in a message

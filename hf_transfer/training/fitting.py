@@ -9,32 +9,17 @@ from torch import nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.batches import Positions
-from hf_transfer.checkpoint import State, identity_of
 from hf_transfer.config import RunConfig
-from hf_transfer.epochs import class_weights, effective_batches, epoch_order
 from hf_transfer.folds import derive_seed
-from hf_transfer.job import Epoch, Fitted, Job
 from hf_transfer.layers import frozen_hash, tensor_digest
-from hf_transfer.loop import Loop
 from hf_transfer.models import placed
 from hf_transfer.schedule import freeze_but_output, freeze_for
 from hf_transfer.solvers import solve_output_layer
-from hf_transfer.stopping import Stopper, smoothed
 from hf_transfer.tasks.base import Task
-
-__all__ = [
-    "Epoch",
-    "Fitted",
-    "Job",
-    "class_weights",
-    "effective_batches",
-    "epoch_order",
-    "fit",
-    "fresh_model",
-    "shared_seed",
-    "smoothed",
-    "start_hash",
-]
+from hf_transfer.training.checkpoint import State, identity_of
+from hf_transfer.training.job import Fitted, Job
+from hf_transfer.training.loop import Loop
+from hf_transfer.training.stopping import Stopper
 
 
 def fit(job: Job, train: Positions, inner: Positions | None = None) -> Fitted:

@@ -8,9 +8,9 @@ from contextlib import AbstractContextManager, ExitStack
 import torch
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.checkpoint import State
 from hf_transfer.interruption import Interrupted, stop_signals
-from hf_transfer.job import Job
+from hf_transfer.training.checkpoint import State
+from hf_transfer.training.job import Job
 
 _MOST = 0.05  # of the time may go into checkpoints after epochs
 

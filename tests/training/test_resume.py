@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from hf_transfer import RunConfig, SequenceClassification, open_dataset
-from hf_transfer.checkpoint import Checkpoints
 from hf_transfer.encoding import encode_rows
 from hf_transfer.interruption import Interrupted, stop_signals
-from hf_transfer.loop import Loop
 from hf_transfer.replay import Replay
 from hf_transfer.training import Job, fit
+from hf_transfer.training.checkpoint import Checkpoints
+from hf_transfer.training.loop import Loop
 from hf_transfer.workers import Workers, make_accelerator
 
 ROWS, INNER = np.arange(18), np.arange(18, 30)

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.batches import Positions
-from hf_transfer.job import Fitted, Job
 from hf_transfer.scoring import mean_loss
+from hf_transfer.training.job import Fitted, Job
 
 _SMOOTHING = 0.5  # of the inner loss from epoch to epoch, before its minimum is taken
 

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.batches import Batches
-from hf_transfer.checkpoint import Checkpoints
 from hf_transfer.config import RunConfig
 from hf_transfer.layers import Freezing
 from hf_transfer.replay import Replay
 from hf_transfer.tasks.base import Task
+from hf_transfer.training.checkpoint import Checkpoints
 from hf_transfer.workers import Workers
 
 Epoch = dict[str, Any]

@@ -6,13 +6,13 @@ import torch
 
 from hf_transfer import RunConfig, SequenceClassification, open_dataset
 from hf_transfer.encoding import encode_rows
-from hf_transfer.epochs import shares, tokens_a_pass
 from hf_transfer.errors import RunError
-from hf_transfer.loop import Loop
 from hf_transfer.replay import Replay
 from hf_transfer.schedule import learning_rate_factor, plan_phases
 from hf_transfer.scoring import mean_loss, predict
 from hf_transfer.training import Job, class_weights, effective_batches, fit
+from hf_transfer.training.epochs import shares, tokens_a_pass
+from hf_transfer.training.loop import Loop
 from hf_transfer.workers import Workers, make_accelerator
 
 
@@ -64,7 +64,7 @@ def test_smaller_steps_do_not_change_the_update(reviews):
 
 def test_cutting_batches_by_length_does_not_change_the_update(reviews, monkeypatch):
     def lengths_of_passes(by_size):
-        monkeypatch.setattr("hf_transfer.loop.tokens_a_pass", lambda _: 5 if by_size else 10**6)
+        monkeypatch.setattr("hf_transfer.training.loop.tokens_a_pass", lambda _: 5 if by_size else 10**6)
         made = job(reviews, num_epochs=2, batch_size=16)
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             setattr(made.task.base.config, name, 0.0)
