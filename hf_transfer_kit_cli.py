@@ -7,13 +7,13 @@ def main() -> int:
     """Run the command line, or say in one line that `hf_transfer` is somebody else's."""
     try:
         from hf_transfer.cli import main as run
-        from hf_transfer.cli import show_uncaught
+        from hf_transfer.cli import prepare_process
     except ImportError as error:
         if "hf_transfer" not in str(error):
             raise
         print(_explain(error), file=sys.stderr)
         return 2
-    sys.excepthook = show_uncaught
+    prepare_process()
     return run()
 
 

@@ -2,8 +2,8 @@
 
 import sys
 
-from hf_transfer.cli import main, show_uncaught
+from hf_transfer.cli import main, prepare_process
 
 if __name__ == "__main__":
-    sys.excepthook = show_uncaught
+    prepare_process()
     sys.exit(main())

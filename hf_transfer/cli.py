@@ -1,6 +1,8 @@
 """The verbs of `hf-transfer`. Nothing heavy is imported before a verb needs it."""
 
 import argparse
+import atexit
+import gc
 import json
 import os
 import runpy
@@ -37,8 +39,18 @@ def run_recipe(recipe: Callable[[], Any]) -> NoReturn:
         # A launcher ends all processes when one ends badly, and the main one may still be publishing.
         return 4 if getattr(result, "incomplete", False) and is_main_process() else 0
 
-    sys.excepthook = show_uncaught
+    prepare_process()
     sys.exit(_guarded(run, debug="--debug" in sys.argv))
+
+
+def prepare_process() -> None:
+    """Have what nobody catches shown without tokens, and the process end at once when it is over.
+
+    An interpreter that ends looks several times through all objects for cycles. Of torch's and
+    transformers' that takes seconds, and what they hold ends with the process anyway.
+    """
+    sys.excepthook = _show_uncaught
+    atexit.register(gc.freeze)
 
 
 def _guarded(run: Callable[[], int], *, debug: bool) -> int:
@@ -62,7 +74,7 @@ def _guarded(run: Callable[[], int], *, debug: bool) -> int:
         return 0
 
 
-def show_uncaught(_kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
+def _show_uncaught(_kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
     """Print what nobody has caught, without tokens; takes the place of `sys.excepthook`."""
     text = scrubbed_traceback(error)
     print(text, file=sys.stderr, end="")
