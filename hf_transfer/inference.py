@@ -157,7 +157,7 @@ def _temperature(file: Path) -> float:
 
 
 def _described(
-    shown: list[str], columns: dict[str, list[Any]], reading: Reading
+    shown: list[str], columns: dict[str, Any], reading: Reading
 ) -> tuple[list[dict[str, Any]], str]:
     if "logits" not in columns:
         pairs = zip(columns["tokens"], columns["predictions"], strict=True)

@@ -1,6 +1,5 @@
 """Predict encoded rows, and bring the predictions of all processes together by row."""
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -23,6 +22,39 @@ Logits = Mapping[int, NDArray[Any]]
 """Logits of each row, (m, c), by the row's number: one line for the row, or one for each word."""
 
 
+class RowLogits(Logits):
+    """Logits by row in one array: an array for each row would take ten times the memory.
+
+    Args:
+        rows: The row of each encoded row, (e,).
+        lengths: Number of lines of each encoded row, (e,).
+        lines: Of all encoded rows, (lengths.sum(), c).
+        order: Of the encoded rows: by row, and parts of one row as they follow each other.
+    """
+
+    def __init__(self, rows: Positions, lengths: Positions, lines: NDArray[Any], order: Positions) -> None:
+        ordered = lengths[order]
+        ends = np.cumsum(ordered)
+        moved = (np.cumsum(lengths) - lengths)[order] - (ends - ordered)
+        self._lines = lines[np.arange(len(lines)) + np.repeat(moved, ordered)]
+        self._rows, first = np.unique(rows[order], return_index=True)
+        self._starts = (ends - ordered)[first]
+
+    def __getitem__(self, row: int) -> NDArray[Any]:
+        place = int(np.searchsorted(self._rows, row))
+        if place == len(self._rows) or self._rows[place] != row:
+            raise KeyError(row)
+        stop = self._starts[place + 1] if place + 1 < len(self._rows) else len(self._lines)
+        lines: NDArray[Any] = self._lines[self._starts[place] : stop]
+        return lines
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._rows.tolist())
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
 def predict(learner: nn.Module, batches: Batches, positions: Positions, workers: Workers) -> Logits:
     """Logits of every row, by the row's number, whatever process computed them.
 
@@ -35,19 +67,19 @@ def predict(learner: nn.Module, batches: Batches, positions: Positions, workers:
     Raises:
         RunError: If an encoded row was predicted twice or not at all.
     """
+    if not len(positions):
+        return {}
     mine = []
     for part, batch, logits in _forward(learner, batches, positions, workers):
         decoded = batches.task.decode(logits, batch["labels"])
-        mine += list(zip(part.tolist(), batches.row_of[part].tolist(), decoded, strict=True))
-    pieces = sorted(workers.gather(mine), key=lambda piece: piece[0])
-    if [piece[0] for piece in pieces] != sorted(positions.tolist()):
+        mine.append((part, np.array([len(lines) for lines in decoded]), np.concatenate(decoded)))
+    found, lengths, lines = (np.concatenate(parts) for parts in zip(*workers.gather(mine), strict=True))
+    if not np.array_equal(np.sort(found), np.sort(positions)):
         raise RunError(
-            f"{len(pieces)} predictions came back for {len(positions)} rows; some are doubled or lost."
+            f"{len(found)} predictions came back for {len(positions)} rows; some are doubled or lost."
         )
-    by_row: defaultdict[int, list[NDArray[Any]]] = defaultdict(list)
-    for _, row, values in pieces:
-        by_row[row].append(values)
-    return {row: np.concatenate(parts) for row, parts in by_row.items()}
+    rows = batches.row_of[found]
+    return RowLogits(rows, lengths, lines, np.lexsort((found, rows)))
 
 
 def mean_loss(learner: nn.Module, batches: Batches, positions: Positions, workers: Workers) -> float:

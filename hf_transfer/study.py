@@ -251,7 +251,9 @@ class Study(Experiment):
             "row_id": [self.uids[row] for row in rows],
             "repeat": pa.array([repeat] * len(rows), pa.int32()),
             "fold": pa.array([fold] * len(rows), pa.int32()),
-        } | self.task.columns(self.data.rows.select(rows), [logits[row] for row in rows.tolist()])
+        }
+        found = self.task.columns(self.data.rows.select(rows), [logits[row] for row in rows.tolist()])
+        columns |= {name: _listed(values) for name, values in found.items()}
         if self.coded.groups is not None:
             columns["unit"] = np.asarray(self.coded.groups)[rows]
         return pa.table(columns)
@@ -352,3 +354,11 @@ class Study(Experiment):
         among = f"{inside}, " if inside else ""
         said = f"{among}{repeat}fold {unit.fold + 1}: {found} ({result.seconds:.1f} s)"
         print(visible(said), file=sys.stderr)
+
+
+def _listed(values: Any) -> Any:
+    """A matrix as a column of lists in double precision; another column as it is."""
+    if not isinstance(values, np.ndarray) or values.ndim != 2:
+        return values
+    starts = pa.array(np.arange(len(values) + 1) * values.shape[1], pa.int32())
+    return pa.ListArray.from_arrays(starts, pa.array(values.ravel().astype(np.float64)))

@@ -74,8 +74,11 @@ class Task(Protocol):
         """
         ...
 
-    def columns(self, rows: "Dataset", decoded: Sequence[NDArray[Any]]) -> dict[str, list[Any]]:
-        """The columns of `predictions.parquet` that depend on the task, from the logits of each row."""
+    def columns(self, rows: "Dataset", decoded: Sequence[NDArray[Any]]) -> dict[str, Any]:
+        """The columns of `predictions.parquet` that depend on the task, from the logits of each row.
+
+        Each is a list or an array with an entry, or a line, for each row.
+        """
         ...
 
     def fold_columns(self, rows: "Dataset") -> FoldColumns:
@@ -108,11 +111,11 @@ class Classification:
         """Logits of each row, (1, c) in float32."""
         return list(logits.float().cpu().numpy()[:, None, :])
 
-    def columns(self, rows: "Dataset", decoded: Sequence[NDArray[Any]]) -> dict[str, list[Any]]:
+    def columns(self, rows: "Dataset", decoded: Sequence[NDArray[Any]]) -> dict[str, Any]:
         """Label, predicted label and logits."""
         logits = np.concatenate([*decoded, np.zeros((0, len(self.label_names)), np.float32)])
-        columns: dict[str, list[Any]] = {"label": rows["label"][:]} if "label" in rows.column_names else {}
-        return columns | {"prediction": logits.argmax(1).tolist(), "logits": logits.tolist()}
+        columns: dict[str, Any] = {"label": rows["label"][:]} if "label" in rows.column_names else {}
+        return columns | {"prediction": logits.argmax(1), "logits": logits}
 
     def fold_columns(self, rows: "Dataset") -> FoldColumns:
         """Balanced by class."""

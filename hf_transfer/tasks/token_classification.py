@@ -112,7 +112,7 @@ class TokenClassification:
         values, kept = logits.float().cpu().numpy(), (labels != IGNORE_INDEX).cpu().numpy()
         return [row[mask] for row, mask in zip(values, kept, strict=True)]
 
-    def columns(self, rows: "Dataset", decoded: Sequence[NDArray[Any]]) -> dict[str, list[Any]]:
+    def columns(self, rows: "Dataset", decoded: Sequence[NDArray[Any]]) -> dict[str, Any]:
         """Words, tags and predicted tags, word for word."""
         columns: dict[str, list[Any]] = {"tokens": rows["input"][:]}
         if "label" in rows.column_names:
