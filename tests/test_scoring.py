@@ -14,7 +14,8 @@ def test_logits_by_row_are_the_lines_of_its_parts_as_they_follow(encoded, random
     rows, lengths = (np.array([encoded[i][part] for i in order]) for part in (0, 1))
     lines = np.concatenate([np.full((encoded[i][1], 2), i) for i in order])
     found = RowLogits(rows, lengths, lines, np.lexsort((order, rows)))
-    expected = {row: [i for i, (one, n) in enumerate(encoded) for _ in range(n) if one == row] for row in rows}
+    own = [(one, i) for i, (one, n) in enumerate(encoded) for _ in range(n)]
+    expected = {row: [i for one, i in own if one == row] for row in rows}
     assert {row: found[row][:, 0].tolist() for row in found} == expected
     assert len(found) == len(expected)
 
