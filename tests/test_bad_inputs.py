@@ -419,6 +419,8 @@ FOLDS = [
     Bad("a class rarer than the folds, strictly", file("a.csv", CSV + "a,maybe,x,2026-01-01,0\n" * 2),
         TEXT.format("a.csv") + " --num_folds 3 --strict", DATA,
         "num_folds=3 is too many: class 'maybe' has 2 rows. It must be from 2 to 2"),
+    Bad("a row for each class", file("a.csv", "text,label\n" + "".join(f"t{i},c{i}\n" for i in range(9))),
+        TEXT.format("a.csv"), DATA, "Each of the 9 classes has one row, .*Give two rows or more of each"),
     Bad("a scheme without its column", nothing, READY + " --scheme group", SETTINGS,
         "scheme='group' needs group_by; give the column's name"),
     Bad("groups and times", nothing, READY + " --group_by a --time_by b", SETTINGS,

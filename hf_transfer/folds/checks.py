@@ -47,11 +47,20 @@ def limit_groups(groups: Codes) -> Limit:
 
 
 def limit_classes(labels: Codes, names: Sequence[str], groups: Codes | None, num_folds: int) -> Limit:
-    """Allow as many folds as the rarest class has rows or, where rows are grouped, groups."""
+    """Allow as many folds as the rarest class has rows or, where rows are grouped, groups.
+
+    Raises:
+        FoldError: If no class has two rows, so that none could be learned and scored.
+    """
     sizes, verb, noun = labels.sizes, "has", "row"
     if groups is not None:
         pairs = np.unique(labels.ids * len(groups.values) + groups.ids) // len(groups.values)
         sizes, verb, noun = np.bincount(pairs), "is in", "group"
+    if sizes.max() < 2:
+        raise FoldError(
+            f"Each of the {len(sizes)} classes {verb} one {noun}, so that none can be learned in some folds "
+            f"and scored in another. Give two {noun}s or more of each; or is label_column another one?"
+        )
     rare = [c for c in np.argsort(sizes, kind="stable").tolist() if sizes[c] < num_folds]
     reasons = [f"class {names[c]} {verb} {count(int(sizes[c]), noun)}" for c in rare]
     return Limit(int(sizes.min()), _listed(reasons))

@@ -340,6 +340,17 @@ def test_a_class_of_one_row_does_not_lower_the_number():
     )
 
 
+@pytest.mark.parametrize(
+    ("groups", "said"),
+    [(None, "has one row"), ([0, 0, 1, 1, 2, 2], "is in one group")],
+    ids=("rows", "groups"),
+)
+def test_classes_that_cannot_be_learned_and_scored_are_refused(groups, said):
+    labels = [0, 0, 1, 1, 2, 2] if groups else [0, 1, 2, 3, 4, 5]
+    with pytest.raises(FoldError, match=rf"^Each of the \d classes {said}, so that none can be learned"):
+        plan(6, 2, labels=labels, groups=groups)
+
+
 def test_a_rare_class_is_refused_when_strict():
     with pytest.raises(
         FoldError, match=r"^num_folds=5 is too many: class 'bee' has 3 rows\. It must be from 2 to 3\.$"
