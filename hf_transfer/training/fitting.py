@@ -1,5 +1,6 @@
 """Fit a model: one training for every task, from its beginning or from where it was stopped."""
 
+import hashlib
 import sys
 from dataclasses import replace
 from itertools import chain
@@ -67,7 +68,10 @@ def _with_own_checkpoints(job: Job, train: Positions, inner: Positions | None) -
     """The job with checkpoints that name all that decides this training."""
     if job.checkpoints is None:
         return job
-    rows = [None if some is None else some.tolist() for some in (train, inner)]
+    rows = [
+        some if some is None else hashlib.sha256(some.astype("<i8").tobytes()).hexdigest()
+        for some in (train, inner)
+    ]
     identity = identity_of(job.checkpoints.identity, job.config.scored(), job.seed, rows, job.workers.size)
     return replace(job, checkpoints=replace(job.checkpoints, identity=identity))
 
