@@ -1,45 +1,32 @@
 """One run's settings: flat, frozen, checked together. Defaults, then a YAML file, then flags; flags win."""
 
-import argparse
-import datetime
-import difflib
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import Field, asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
 from pathlib import Path
-from reprlib import Repr
-from types import UnionType
-from typing import Any, Literal, NoReturn, Self, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Self, get_type_hints
 
 import yaml
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.errors import ConfigError
 from hf_transfer.files import write_bytes
-from hf_transfer.parsing import parse_yaml
 from hf_transfer.scrubbing import holds_secret
+from hf_transfer.settings import (
+    read_flags,
+    read_settings_file,
+    setting,
+    setting_names,
+    shown_value,
+    typed,
+    unknown_setting,
+)
 
 Kind = Literal["image", "text", "tokens"]  # what a row's input is
 
 # Settings that take lists, under their names with an "s", and are then combined.
 GRID_SETTINGS = ("trainable", "learning_rate", "weight_decay")
-
-
-def setting(
-    default: Any, help: str, *, aliases: Sequence[str] = (), choices: Sequence[str] = (), scored: bool = True
-) -> Any:
-    """Make a field that carries its own help, other names, and choices.
-
-    Args:
-        default: Value when nobody says anything.
-        help: One sentence for `--help`.
-        aliases: Names that people already type for it.
-        choices: The only values allowed; empty means any.
-        scored: Whether another value makes another experiment. Paths and outputs do not.
-    """
-    metadata = {"help": help, "aliases": tuple(aliases), "choices": tuple(choices), "scored": scored}
-    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -380,17 +367,15 @@ class RunConfig:
         Raises:
             ConfigError: If a setting is unknown (with the nearest name), or a value is not usable.
         """
-        words = _flag_words(sys.argv[1:] if argv is None else argv)
-        given = vars(_parser(cls, description).parse_args(words))
-        file = given.pop("config_file", None)
+        given, file = read_flags(cls, sys.argv[1:] if argv is None else argv, description)
         if file is not None:
-            defaults = defaults.changed(_read_yaml(Path(file)), source=file)
+            defaults = defaults.changed(read_settings_file(Path(file)), source=file)
         return defaults.changed(given, source="the command line")
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read settings that `save` wrote, or that a person wrote by hand."""
-        return cls().changed(_read_yaml(Path(path)), source=str(path))
+        return cls().changed(read_settings_file(Path(path)), source=str(path))
 
     def changed(self, values: Mapping[str, Any], *, source: str = "the settings") -> Self:
         """Give a copy with some settings replaced; aliases and `-` for `_` are understood.
@@ -399,17 +384,17 @@ class RunConfig:
             ConfigError: If a name is unknown, or a value has the wrong type.
         """
         types = get_type_hints(type(self))
-        names = _all_names(type(self))
+        names = setting_names(type(self))
         problems, clean = [], {}
         for name, value in values.items():
             known = names.get(str(name).replace("-", "_"))
             if known is None:
-                problems.append(_unknown(str(name), names, source))
+                problems.append(unknown_setting(str(name), names, source))
                 continue
             try:
-                clean[known] = _as_type(_single(value), types[known])
+                clean[known] = typed(value, types[known])
             except ValueError as error:
-                problems.append(f"{known}={_shown(value)} {error}")
+                problems.append(f"{known}={shown_value(value)} {error}")
         if problems:
             raise ConfigError("\n".join(problems))
         return replace(self, **clean)
@@ -453,155 +438,3 @@ _NEEDS_COLUMN = {
     "group": "group_by", "stratified-group": "group_by", "time": "time_by",
     "walk-forward": "time_by", "predefined": "fold_column",
 }  # fmt: skip
-
-
-class _Parser(argparse.ArgumentParser):
-    """An argument parser that raises our errors instead of leaving the process."""
-
-    names: Mapping[str, str]
-
-    def error(self, message: str) -> NoReturn:
-        unknown = message.removeprefix("unrecognized arguments: ")
-        if unknown != message:
-            word = unknown.split()[0]
-            message = (
-                _unknown(word.lstrip("-"), self.names, "the command line")
-                if word.startswith("--")
-                else (
-                    f"{word!r} is not expected here; settings are written --name value, after one YAML file."
-                )
-            )
-        raise ConfigError(message)
-
-
-def _parser(config: type[RunConfig], description: str | None) -> _Parser:
-    parser = _Parser(
-        allow_abbrev=False,
-        argument_default=argparse.SUPPRESS,
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.names = _all_names(config)
-    parser.add_argument("config_file", nargs="?", metavar="FILE.yaml", help="Settings; flags win over them.")
-    types = get_type_hints(config)
-    for f in fields(config):
-        _add_flag(parser, f, types[f.name])
-    return parser
-
-
-def _add_flag(parser: argparse.ArgumentParser, f: "Field[Any]", kind: Any) -> None:
-    flags = [f"--{name}" for name in (f.name, *f.metadata["aliases"])]
-    text = f.metadata["help"].replace("%", "%%")
-    if kind is bool:
-        parser.add_argument(*flags, dest=f.name, nargs="?", const=True, metavar="BOOL", help=text)
-        parser.add_argument(
-            f"--no_{f.name}", dest=f.name, action="store_const", const=False, help=argparse.SUPPRESS
-        )
-    else:
-        shown = "{" + ",".join(f.metadata["choices"]) + "}" if f.metadata["choices"] else "VALUE"
-        parser.add_argument(*flags, dest=f.name, metavar=shown, help=text)
-
-
-def _flag_words(words: Sequence[str]) -> list[str]:
-    """Accept `--batch-size` for `--batch_size`, and a value with a dash in front (`--trainable -stem`)."""
-    result: list[str] = []
-    for word in words:
-        if word.startswith("--"):
-            name, equals, value = word[2:].partition("=")
-            result.append("--" + name.replace("-", "_") + equals + value)
-        elif (
-            word.startswith("-")
-            and word != "-h"
-            and result
-            and result[-1].startswith("--")
-            and "=" not in result[-1]
-        ):
-            result[-1] += f"={word}"
-        else:
-            result.append(word)
-    return result
-
-
-def _all_names(config: type[RunConfig]) -> dict[str, str]:
-    return {name: f.name for f in fields(config) for name in (f.name, *f.metadata["aliases"])}
-
-
-def _unknown(name: str, names: Mapping[str, str], source: str) -> str:
-    near = difflib.get_close_matches(name.replace("-", "_").removeprefix("no_"), names, n=1, cutoff=0.6)
-    advice = f"Did you mean {near[0]!r}?" if near else "See --help for all settings."
-    return f"Unknown setting {name!r} in {source or 'the settings'}. {advice}"
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise ConfigError(
-            f"No such settings file: {path.absolute()}. Settings on the line are written --name value."
-        )
-    try:
-        values = parse_yaml(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise ConfigError(
-            f"{path} is not readable as YAML: {error}. Write 'setting: value' lines."
-        ) from error
-    if values is not None and not isinstance(values, dict):
-        raise ConfigError(f"{path} must hold 'setting: value' lines, not a {type(values).__name__}.")
-    return values or {}
-
-
-def _shown(value: Any) -> str:
-    """Write a wrong value, but not all of a long or deep one."""
-    short = Repr()
-    short.maxlevel, short.maxstring, short.maxother = 2, 120, 60
-    return short.repr(value)
-
-
-def _single(value: Any) -> Any:
-    """Stop at anything but one value or a list of such."""
-    parts = value if isinstance(value, (list, tuple)) else [value]
-    if not all(part is None or isinstance(part, (str, int, float, datetime.date)) for part in parts):
-        raise ValueError("must be a single value, or a list of single values.")
-    return value
-
-
-def _as_type(value: Any, kind: Any) -> Any:
-    """Turn a flag's word or a YAML value into `kind`; a ValueError finishes the sentence `x=… …`."""
-    if isinstance(kind, UnionType):
-        if value is None or (isinstance(value, str) and value.lower() in {"none", "null", ""}):
-            return None
-        kind = next(k for k in get_args(kind) if k is not type(None))
-    if get_origin(kind) is tuple:
-        words = (
-            value.split(",")
-            if isinstance(value, str)
-            else value
-            if isinstance(value, (list, tuple))
-            else [value]
-        )
-        kind = get_args(kind)[0]
-        return tuple(_as_type(word, kind) for word in words if str(word).strip())
-    if kind is bool:
-        return _as_bool(value)
-    if kind is str:
-        if isinstance(value, (list, tuple)):
-            return ",".join(str(part) for part in value)
-        return str(value)
-    return _as_number(value, kind)
-
-
-def _as_bool(value: Any) -> bool:
-    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-    if str(value).lower() not in words:
-        raise ValueError("must be true or false.")
-    return words[str(value).lower()]
-
-
-def _as_number(value: Any, kind: type[int] | type[float]) -> int | float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"must be {'a whole number' if kind is int else 'a number'}.") from None
-    if isinstance(value, bool) or number != number or abs(number) == float("inf"):
-        raise ValueError("must be a finite number.")
-    if kind is int and number != int(number):
-        raise ValueError("must be a whole number.")
-    return kind(number)

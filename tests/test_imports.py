@@ -15,7 +15,7 @@ LIGHT = [
     *("__init__", "_guard", "errors", "config", "results", "statistics", "metrics", "scorers", "cli", "card"),
     *("card_merge", "hub", "hub_client", "hub_files", "hub_fetch", "plots", "tables", "resources"),
     *("run_folder", "environment", "wording", "network", "cache", "describe", "calibration", "grid"),
-    *("files", "lock", "interruption"),
+    *("files", "lock", "interruption", "settings", "parsing", "reading", "shape"),
     *("aggregate", "ledger", "verify", "agreement"),
     *("control_results", "paired", "overfitting", "compare", "pair_words", "verdicts", "report"),
     *("scrubbing", "launcher", "learning_curve", "shuffling", "palette", "size_plot"),
@@ -68,7 +68,7 @@ ORDER = [
     {"run_folder", "cache", "ledger"},
     {
         *("config", "results", "statistics", "environment", "wording", "progress", "scrubbing", "launcher"),
-        *("parsing", "reading", "shape"),
+        *("parsing", "reading", "shape", "settings"),
     },
     {"files", "lock", "interruption"},
     {"errors", "_guard", ""},
