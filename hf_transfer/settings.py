@@ -168,9 +168,11 @@ def typed(value: Any, kind: Any) -> Any:
 
 def _as_type(value: Any, kind: Any) -> Any:
     if isinstance(kind, UnionType):
+        kind = next(k for k in get_args(kind) if k is not type(None))
+        if kind is str and isinstance(value, (list, tuple)):
+            value = _as_type(value, str)
         if value is None or (isinstance(value, str) and value.lower() in {"none", "null", ""}):
             return None
-        kind = next(k for k in get_args(kind) if k is not type(None))
     if get_origin(kind) is tuple:
         words = (
             value.split(",")

@@ -2,7 +2,7 @@ from contextlib import suppress
 from dataclasses import fields
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hf_transfer import RunConfig
@@ -125,6 +125,8 @@ NAMES = st.sampled_from([f.name for f in fields(RunConfig)]) | st.text(max_size=
 
 
 @given(st.dictionaries(NAMES, VALUES, max_size=3))
+@example({"revision": []})
+@example({"revision": ["none"]})
 @settings(max_examples=80, deadline=None)
 def test_any_settings_are_taken_or_refused(values):
     with suppress(ConfigError):

@@ -307,10 +307,14 @@ def test_no_single_number_of_the_scores_can_be_altered(runs, kind, data):
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_number_that_is_altered_ends_with_3(runs, kind, data):
-    """But the circumstances: settings that change no score, and how frozen layers were stored."""
+    """But the circumstances, of which verify says so: settings that change no score, stores, hardware."""
     results = json.loads((runs(kind) / "results.json").read_text())
     told = RunConfig.load(runs(kind) / "config.yaml").scored()
-    parts = results | {"config": {name: results["config"].get(name) for name in told}, "replay": []}
+    parts = results | {
+        "config": {name: results["config"].get(name) for name in told},
+        "replay": [],
+        "hardware": {},
+    }
     path, value = data.draw(st.sampled_from(list(leaves(parts))))
     put(path, value + data.draw(st.sampled_from([1, -1, 0.01])))(results)
     run = Path(tempfile.mkdtemp(prefix="altered-")) / kind
