@@ -36,6 +36,7 @@ def number_checks(record: Record) -> Iterator[Check]:
     yield judged("scores", "means, intervals, classes and grid follow from them", lambda: _scores(record))
     yield judged("choices", "the best configuration and the notes follow from them", lambda: _choices(record))
     yield judged("frozen layers", "have one digest before and after training", lambda: _frozen(record))
+    yield judged("hardware", "had a process and a thread or more", lambda: _hardware(record))
     if (record.folder / "folds").is_dir():
         yield judged("overfitting", "follows from the scores and the losses", lambda: _overfitting(record))
     else:
@@ -118,6 +119,13 @@ def _frozen(record: Record) -> Iterator[str]:
     proof = record.results["frozen_proof"]
     groups = proof["groups"] if proof else []
     yield from differences(proof, frozen_proof(groups, record.found[record.best]), "frozen_proof")
+
+
+def _hardware(record: Record) -> Iterator[str]:
+    for name in ("num_processes", "num_threads"):
+        number = record.results["hardware"][name]
+        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            yield f"hardware.{name}: {number!r}, where a run has a whole number from 1"
 
 
 def _not_made_again(record: Record) -> Iterator[Check]:

@@ -303,11 +303,20 @@ def test_no_single_number_of_the_scores_can_be_altered(runs, kind, data):
     assert any(f".{last}" in line or f"[{last}]" in line for line in found)
 
 
+@pytest.mark.parametrize("number", [0, -1, 0.5, None, True])
+def test_a_run_of_no_process_is_told(runs, number):
+    results = json.loads((runs("text") / "results.json").read_text())
+    results["hardware"]["num_processes"] = number
+    checks = {check.name: check for check in number_checks(Record(runs("text"), results))}
+    assert checks["hardware"].state == "wrong"
+    assert any(f"hardware.num_processes: {number!r}" in line for line in checks["hardware"].differences)
+
+
 @pytest.mark.parametrize("kind", ["pictures", "words"])
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_number_that_is_altered_ends_with_3(runs, kind, data):
-    """But the circumstances, of which verify says so: settings that change no score, stores, hardware."""
+    """But the circumstances, of which verify says so: settings that change no score, stores."""
     results = json.loads((runs(kind) / "results.json").read_text())
     told = RunConfig.load(runs(kind) / "config.yaml").scored()
     parts = results | {
