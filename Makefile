@@ -22,8 +22,9 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
+# The slow tests too, and properties on examples that were never drawn before.
 test-all: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not network and not gpu"
+	$(BIN)/python -m pytest --hypothesis-profile random -m "not network and not gpu"
 
 # The same with the oldest versions that pyproject.toml allows.
 test-oldest: $(OLDEST)/.installed

@@ -1,7 +1,9 @@
 """Shared fixtures. No test of the default run needs a network, a Hub, or weights from outside."""
 
+import atexit
 import gc
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -14,8 +16,16 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does
 
 import pytest
 import torch
+from hypothesis import settings
 
 from hf_transfer import RunConfig
+
+atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)
+
+# The same examples each time, so that a change is judged by itself; `make test-all` draws others.
+settings.register_profile("fixed", derandomize=True)
+settings.register_profile("random", derandomize=False)
+settings.load_profile("fixed")
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -119,14 +119,16 @@ def _cut(text: str, start: int = 0) -> str:
 
 
 def same_value(written: Any, again: Any) -> bool:
-    """Whether two plain values are the same; numbers within 1e-9 and never the same as yes or no.
+    """Whether two plain values are the same; fractions within 1e-9, and no number the same as yes or no.
 
-    Two whole numbers are compared exactly: seeds are so large that others lie within 1e-9 of them.
+    A whole number is compared exactly, also with a fraction: others lie within 1e-9 of a large seed.
     """
     numbers = [isinstance(v, int | float) and not isinstance(v, bool) for v in (written, again)]
-    if all(numbers) and float in {type(written), type(again)}:
-        return math.isclose(written, again, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
-    return type(written) is type(again) and bool(written == again)
+    if not all(numbers):
+        return type(written) is type(again) and bool(written == again)
+    if int in {type(written), type(again)}:
+        return bool(written == again)
+    return math.isclose(written, again, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
 
 
 def column_differences(written: pa.Table, again: pa.Table, file: str) -> Iterator[str]:

@@ -183,6 +183,11 @@ def put(path, value):
         ("text", put("folds/1/num_valid", 13), r"^folds.r0f1.num_valid: written 13, recomputed 12$"),
         ("text", put("folds/1/num_train", 23), r"^folds.r0f1.num_train: written 23, recomputed 24$"),
         ("text", put("folds/1/seed", 1), r"^folds.r0f1.seed: written 1, recomputed \d+$"),
+        (  # within 1e-9 of it, as seeds are large
+            "text",
+            lambda results: results["folds"][1].update(seed=results["folds"][1]["seed"] + 0.01),
+            r"^folds.r0f1.seed: written \d+\.01, recomputed \d+$",
+        ),
         (
             "text",
             put("folds/1/status", "failed"),
@@ -312,25 +317,40 @@ def test_a_run_of_no_process_is_told(runs, number):
     assert any(f"hardware.num_processes: {number!r}" in line for line in checks["hardware"].differences)
 
 
+def numbers_that_count(run):
+    """Each number of results.json, with its value, but for the circumstances, which are not checked."""
+    results = json.loads((run / "results.json").read_text())
+    told = RunConfig.load(run / "config.yaml").scored()
+    settings_told = {name: results["config"].get(name) for name in told}
+    return list(leaves(results | {"config": settings_told, "replay": [], "hardware": {}}))
+
+
+def code_of_altered(run, path, value):
+    """The exit code of verify on a copy of a run with one other number."""
+    results = json.loads((run / "results.json").read_text())
+    put(path, value)(results)
+    with tempfile.TemporaryDirectory(prefix="altered-") as folder:
+        copy = shutil.copytree(run, Path(folder) / run.name)
+        (copy / "results.json").write_text(json.dumps(results))
+        return main(["verify", str(copy)])
+
+
+SHIFTS = (1, -1, 0.01)
+
+
 @pytest.mark.parametrize("kind", ["pictures", "words"])
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_number_that_is_altered_ends_with_3(runs, kind, data):
-    """But the circumstances, of which verify says so: settings that change no score, stores."""
-    results = json.loads((runs(kind) / "results.json").read_text())
-    told = RunConfig.load(runs(kind) / "config.yaml").scored()
-    parts = results | {
-        "config": {name: results["config"].get(name) for name in told},
-        "replay": [],
-        "hardware": {},
-    }
-    path, value = data.draw(st.sampled_from(list(leaves(parts))))
-    put(path, value + data.draw(st.sampled_from([1, -1, 0.01])))(results)
-    run = Path(tempfile.mkdtemp(prefix="altered-")) / kind
-    shutil.copytree(runs(kind), run)
-    (run / "results.json").write_text(json.dumps(results))
-    assert main(["verify", str(run)]) == 3
-    shutil.rmtree(run.parent)
+    path, value = data.draw(st.sampled_from(numbers_that_count(runs(kind))))
+    assert code_of_altered(runs(kind), path, value + data.draw(st.sampled_from(SHIFTS))) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["text", "pictures", "words", "grid"])
+def test_every_number_that_is_altered_ends_with_3(runs, kind):
+    altered = [(path, value + shift) for path, value in numbers_that_count(runs(kind)) for shift in SHIFTS]
+    assert not [(path, new) for path, new in altered if code_of_altered(runs(kind), path, new) != 3]
 
 
 @pytest.mark.parametrize("shift", [1e-10, -1e-10])
