@@ -1,6 +1,5 @@
 """Shared fixtures. No test of the default run needs a network, a Hub, or weights from outside."""
 
-import atexit
 import gc
 import os
 import shutil
@@ -20,12 +19,15 @@ from hypothesis import settings
 
 from hf_transfer import RunConfig
 
-atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)
-
 # The same examples each time, so that a change is judged by itself; `make test-all` draws others.
 settings.register_profile("fixed", derandomize=True)
 settings.register_profile("random", derandomize=False)
 settings.load_profile("fixed")
+
+
+def pytest_unconfigure():
+    """Leave nothing behind, in each of the processes that run tests."""
+    shutil.rmtree(os.environ["HF_HOME"], ignore_errors=True)
 
 
 @pytest.fixture(autouse=True, scope="module")
