@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import chain
 from statistics import fmean, median
 from typing import Any
 
@@ -16,7 +17,7 @@ import pyarrow as pa
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.calibration import calibrate
 from hf_transfer.config import GRID_SETTINGS, RunConfig, differing
-from hf_transfer.folds import FoldPlan
+from hf_transfer.folds import FoldPlan, RowIds
 from hf_transfer.grid import against_best, corrected_best
 from hf_transfer.results import FoldResult
 from hf_transfer.scorers import Scorer, over_folds, summarise
@@ -65,7 +66,7 @@ def finished(folds: Iterable[FoldResult]) -> list[FoldResult]:
     return [fold for fold in folds if fold.status == "done"]
 
 
-def split_part(plans: Sequence[FoldPlan], uids: Sequence[Any]) -> dict[str, Any]:
+def split_part(plans: Sequence[FoldPlan], uids: RowIds) -> dict[str, Any]:
     """How the rows were split."""
     return {
         "folds_scheme": plans[0].scheme,
@@ -150,7 +151,8 @@ def final_epochs(folds: Sequence[FoldResult]) -> int:
 
 def class_counts(labels: Iterable[Any], label_names: Sequence[str]) -> dict[str, int]:
     """Count the labels by name; a row has one number, or one for each word."""
-    counts = Counter(np.hstack([np.asarray(label, np.int64) for label in labels]).tolist())
+    lists = (label if isinstance(label, Sequence) else (label,) for label in labels)
+    counts = Counter(chain.from_iterable(lists))
     return {name: counts[i] for i, name in enumerate(label_names)}
 
 

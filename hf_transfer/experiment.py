@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from accelerate import Accelerator
@@ -18,6 +18,7 @@ from hf_transfer.encoding import encode_rows
 from hf_transfer.folds import (
     FoldColumns,
     FoldPlan,
+    RowIds,
     coded_columns,
     fold_seed,
     fold_table,
@@ -101,9 +102,10 @@ class Experiment:
         return fold_columns(self.task, self.data, self.config)
 
     @cached_property
-    def uids(self) -> list[Any]:
+    def uids(self) -> RowIds:
         """What identifies each row, wherever it stands."""
-        return self.data.rows["row_id"][:]  # type: ignore[no-any-return]
+        ids = self.data.rows.select_columns(["row_id"]).with_format("arrow")[:]
+        return ids["row_id"].to_numpy()  # type: ignore[no-any-return]
 
     @cached_property
     def plans(self) -> tuple[FoldPlan, ...]:

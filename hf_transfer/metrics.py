@@ -176,10 +176,7 @@ def class_ids(values: Any, name: str, labels: Sequence[int] | None = None) -> Id
             f"{name} must be class ids, one a row, got an array of shape {array.shape}. "
             "Of logits or probabilities pass the argmax over the last axis."
         )
-    flat = values if isinstance(values, list | tuple) else array.tolist()
-    kinds = object if array.dtype.kind in "iu" else int | np.integer
-    # NumPy casts a truth value among whole numbers without a word.
-    strange = [v for v in flat if isinstance(v, bool | np.bool_) or not isinstance(v, kinds)]
+    strange = _no_whole_numbers(values, array)
     if strange:
         raise DataError(
             f"{name} must be class ids, whole numbers from 0, got {strange[0]!r}. "
@@ -193,6 +190,17 @@ def class_ids(values: Any, name: str, labels: Sequence[int] | None = None) -> Id
             f"Class ids go {allowed}. Drop what is not to be scored, such as -100, first."
         )
     return array.astype(np.int64)
+
+
+def _no_whole_numbers(values: Any, array: NDArray[Any]) -> list[Any]:
+    """What of a flat list or array is not a whole number."""
+    whole = array.dtype.kind in "iu"
+    if isinstance(
+        values, list | tuple
+    ):  # of which NumPy casts a truth value among whole numbers without a word
+        kinds = object if whole else int | np.integer
+        return [v for v in values if isinstance(v, bool | np.bool_) or not isinstance(v, kinds)]
+    return [] if whole else [v for v in array.tolist() if isinstance(v, bool) or not isinstance(v, int)]
 
 
 def class_scores(values: Any, name: str) -> Floats:

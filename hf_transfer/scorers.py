@@ -72,7 +72,7 @@ class Scorer(Protocol):
         parts = []
         for repeat in np.unique(repeats):
             rows = np.flatnonzero(repeats == repeat)
-            parts.append((rows, self._resampler_of_repeat(table.take(rows), names)))
+            parts.append((_span(rows), self._resampler_of_repeat(rows_at(table, rows), names)))
 
         def resample(weights: Floats) -> dict[str, Floats]:
             scores = [part(weights[:, rows]) for rows, part in parts]
@@ -152,12 +152,15 @@ class ClassificationScorer(Scorer):
 
     def _resampler_of_repeat(self, table: pa.Table, names: Collection[str]) -> Resampler:
         labels, predictions = self._ids(table)
-        hits = self._one_hot(labels, labels == predictions)
-        support, predicted = self._one_hot(labels), self._one_hot(predictions)
+        # Rows of one true and one predicted class count alike: each draw is first counted by these pairs.
+        pairs, pair_of_row = np.unique(labels * len(self.label_names) + predictions, return_inverse=True)
+        true, predicted = np.divmod(pairs, len(self.label_names))
+        marks = self._one_hot(true, true == predicted), self._one_hot(true), self._one_hot(predicted)
         others = self._by_probability(table, labels) if {"roc_auc", "log_loss"} & set(names) else None
 
         def resample(weights: Floats) -> dict[str, Floats]:
-            scores = scores_from_counts(weights @ hits, weights @ support, weights @ predicted)
+            counts = np.stack([np.bincount(pair_of_row, drawn, len(pairs)) for drawn in weights])
+            scores = scores_from_counts(*(counts @ mark for mark in marks))
             return scores | others(weights) if others else scores
 
         return resample
@@ -181,7 +184,7 @@ class ClassificationScorer(Scorer):
         return resample
 
     def _one_hot(self, ids: Ids, kept: NDArray[np.bool_] | None = None) -> Any:
-        """Mark each row's class, where `kept`, so that weights @ this counts by class."""
+        """Mark each entry's class, where `kept`, so that counts @ this counts by class."""
         marks = np.ones(len(ids)) if kept is None else kept.astype(np.float64)
         return sparse.csr_array((marks, (np.arange(len(ids)), ids)), shape=(len(ids), len(self.label_names)))
 
@@ -326,7 +329,7 @@ def summarise(
         num_folds: Folds of a repeat, see `effective_folds`; counted in the table if not given.
     """
     # In this order a unit's first row lies in the first repeat, whose folds the bootstrap keeps.
-    table = table.sort_by([("repeat", "ascending"), ("fold", "ascending")])
+    table = _by_fold(table)
     unit, units = sampling_units(table, scorer)
     intervals = bootstrap_interval(scorer.resampler(table), _array(table, "fold"), units=units, seed=seed)
     pooled = scorer.pooled(table)
@@ -417,6 +420,27 @@ def _array(table: pa.Table, name: str) -> NDArray[Any]:
     return array
 
 
+def _by_fold(table: pa.Table) -> pa.Table:
+    """Order the rows by repeat and fold; those of a run are, and are not copied."""
+    repeats, folds = _array(table, "repeat"), _array(table, "fold")
+    if (np.lexsort((folds, repeats)) == np.arange(len(folds))).all():
+        return table
+    return table.sort_by([("repeat", "ascending"), ("fold", "ascending")])
+
+
+def rows_at(table: pa.Table, rows: NDArray[np.intp]) -> pa.Table:
+    """Take rows of a table by their numbers; those that follow each other are not copied."""
+    span = _span(rows)
+    return table.slice(span.start, len(rows)) if isinstance(span, slice) else table.take(rows)
+
+
+def _span(rows: NDArray[np.intp]) -> slice | NDArray[np.intp]:
+    """Row numbers as a slice where they follow each other."""
+    if not len(rows) or rows[-1] - rows[0] + 1 != len(rows) or (np.diff(rows) != 1).any():
+        return rows
+    return slice(int(rows[0]), int(rows[-1]) + 1)
+
+
 def _checked_names(label_names: Sequence[str]) -> tuple[str, ...]:
     names = tuple(label_names)
     if len(names) < 2 or len(set(names)) < len(names):
@@ -437,9 +461,10 @@ def _refuse_folds(table: pa.Table) -> None:
 
 def _refuse_twice(table: pa.Table) -> None:
     """Stop on rows that several processes padded their last batch with, or a fold that was read twice."""
-    pairs = table.select(["repeat", "row_id"]).group_by(["repeat", "row_id"]).aggregate([])
-    if pairs.num_rows < table.num_rows:
+    repeats, ids = _array(table, "repeat"), _array(table, "row_id")
+    num_pairs = sum(len(np.unique(ids[repeats == repeat])) for repeat in np.unique(repeats))
+    if num_pairs < table.num_rows:
         raise DataError(
-            f"{table.num_rows - pairs.num_rows} of {table.num_rows} predictions are for a row that has one "
+            f"{table.num_rows - num_pairs} of {table.num_rows} predictions are for a row that has one "
             "already in the same repeat. Keep one for each row and repeat."
         )

@@ -21,10 +21,7 @@ from hf_transfer.config import RunConfig
 from hf_transfer.encoding import encoded_positions
 from hf_transfer.errors import RunError, TransferError
 from hf_transfer.experiment import Experiment, RowNumbers, Unit
-from hf_transfer.folds import (
-    hash_order,
-    inner_split,
-)
+from hf_transfer.folds import hash_order, ids_at, inner_split
 from hf_transfer.heads import Rows, batchable, fit_heads
 from hf_transfer.layers import trained_hash
 from hf_transfer.metrics import hub_metric
@@ -248,7 +245,7 @@ class Study(Experiment):
     def as_table(self, logits: Logits, rows: RowNumbers, repeat: int, fold: int) -> pa.Table:
         """Logits of some rows, as the columns of predictions.parquet."""
         columns = {
-            "row_id": [self.uids[row] for row in rows],
+            "row_id": ids_at(self.uids, rows),
             "repeat": pa.array([repeat] * len(rows), pa.int32()),
             "fold": pa.array([fold] * len(rows), pa.int32()),
         }
@@ -304,7 +301,7 @@ class Study(Experiment):
         key = (unit.repeat, unit.fold, unit.percent)
         if key not in self._samples:
             train = self.train_rows(unit)
-            order = hash_order([self.uids[row] for row in train], unit.seed)
+            order = hash_order(ids_at(self.uids, train), unit.seed)
             self._samples[key] = np.sort(train[order[:num_rows]])
         return self._samples[key]
 

@@ -1,18 +1,16 @@
 """Of many sentences enough: words for a probe."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.folds import hash_order
+from hf_transfer.folds import RowIds, hash_order
 
 MOST_WORDS = 20_000
 
 
 def rows_of_words(
-    num_words: ArrayLike, uids: Sequence[object], *, seed: int, limit: int = MOST_WORDS
+    num_words: ArrayLike, uids: RowIds, *, seed: int, limit: int = MOST_WORDS
 ) -> NDArray[np.int64]:
     """Choose whole sentences by the hash of their ids until no more of `limit` words is left.
 

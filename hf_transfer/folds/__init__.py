@@ -17,22 +17,25 @@ predefined         the folds that a column names
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.folds.columns import FoldColumns, choose_scheme
 from hf_transfer.folds.nested import nested_rows
-from hf_transfer.folds.order import derive_seed, fold_seed, hash_key, hash_order
+from hf_transfer.folds.order import RowIds, derive_seed, fold_seed, hash_key, hash_order, ids_at
 from hf_transfer.folds.plan import FoldPlan
 from hf_transfer.folds.split import Fold, inner_split, k_folds, plan_among, plan_folds, plan_repeats
-from hf_transfer.folds.table import coded_columns, fold_table, read_fold_table, rows_aside
+from hf_transfer.folds.table import coded_columns, first_repeat, fold_table, read_fold_table, rows_aside
 
 __all__ = [
     "Fold",
     "FoldColumns",
     "FoldPlan",
+    "RowIds",
     "choose_scheme",
     "coded_columns",
     "derive_seed",
+    "first_repeat",
     "fold_seed",
     "fold_table",
     "hash_key",
     "hash_order",
+    "ids_at",
     "inner_split",
     "k_folds",
     "nested_rows",

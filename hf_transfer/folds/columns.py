@@ -47,7 +47,7 @@ class FoldColumns:
 
     def take(self, rows: Ints) -> "FoldColumns":
         """Give the same columns for some of the rows."""
-        taken: dict[str, Any] = {name: pick(list(values), rows) for name, values in self.given().items()}
+        taken: dict[str, Any] = {name: pick(values, rows) for name, values in self.given().items()}
         return replace(self, **taken)
 
     def given(self) -> dict[str, Values]:
@@ -126,9 +126,12 @@ def choose_scheme(columns: FoldColumns, wanted: str = "auto") -> str:
     return wanted
 
 
-def pick(values: Sequence[Any], rows: Ints) -> list[Any]:
-    """Give the values at those rows."""
-    return [values[row] for row in rows.tolist()]
+def pick(values: Values, rows: Ints) -> Values:
+    """Give the values at those rows; of an array as an array, which takes a fifth of the memory."""
+    if isinstance(values, np.ndarray):
+        return values[rows]
+    column = list(values)
+    return [column[row] for row in rows.tolist()]
 
 
 def read_codes(values: Values, name: str, order: Ints) -> Codes:
@@ -139,9 +142,14 @@ def read_codes(values: Values, name: str, order: Ints) -> Codes:
     Raises:
         FoldError: If a value is missing or is a list.
     """
+    codes = np.empty(len(order), dtype=np.int64)
+    if _are_whole(values):
+        distinct, first, ranks = np.unique(np.asarray(values)[order], return_index=True, return_inverse=True)
+        turn = np.argsort(first)
+        codes[order] = np.argsort(turn)[ranks]
+        return Codes(codes, distinct[turn].tolist(), np.bincount(codes, minlength=len(turn)))
     column = _complete(values, name)
     ids: dict[Any, int] = {}
-    codes = np.empty(len(order), dtype=np.int64)
     try:
         codes[order] = [ids.setdefault(value, len(ids)) for value in pick(column, order)]
     except TypeError:
@@ -155,6 +163,8 @@ def read_ranks(values: Values, name: str) -> Ints:
     Raises:
         FoldError: If a value is missing, or if they cannot be ordered.
     """
+    if _are_whole(values):
+        return np.unique(np.asarray(values), return_inverse=True)[1].astype(np.int64)
     column = _complete(values, name)
     try:
         ranks = {value: rank for rank, value in enumerate(sorted(set(column)))}
@@ -199,6 +209,11 @@ def sum_by(ids: Ints, counts: Ints, num_units: int) -> Ints:
     summed = np.zeros((num_units, counts.shape[1]), dtype=np.int64)
     np.add.at(summed, ids, counts)
     return summed
+
+
+def _are_whole(values: Values) -> bool:
+    """Whether a column is an array of whole numbers, of which none can be missing."""
+    return isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind in "iu"
 
 
 def _complete(values: Values, name: str) -> list[Any]:

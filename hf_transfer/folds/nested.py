@@ -1,16 +1,14 @@
 """A part of some rows that holds every smaller part of them: the sizes of a learning curve."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.errors import FoldError
 from hf_transfer.folds.columns import FoldColumns
-from hf_transfer.folds.order import Ints, hash_order
+from hf_transfer.folds.order import Ints, RowIds, hash_order, ids_at
 
 
-def nested_rows(rows: Ints, percent: int, *, uids: Sequence[object], seed: int, columns: FoldColumns) -> Ints:
+def nested_rows(rows: Ints, percent: int, *, uids: RowIds, seed: int, columns: FoldColumns) -> Ints:
     """Give about so many percent of some rows; a larger percentage gives the same rows and more.
 
     The rows are taken in the order of their hash, each class in step with the others and with its
@@ -30,7 +28,7 @@ def nested_rows(rows: Ints, percent: int, *, uids: Sequence[object], seed: int, 
     """
     if not 1 <= percent <= 100 or len(rows) < 2:
         raise FoldError(f"percent must be from 1 to 100, of 2 rows or more; got {percent} of {len(rows)}.")
-    rows = rows[hash_order([uids[row] for row in rows.tolist()], seed)]
+    rows = rows[hash_order(ids_at(uids, rows), seed)]
     groups = np.arange(len(rows)) if columns.groups is None else np.asarray(columns.groups)[rows]
     _, first, unit_of_row, sizes = np.unique(
         groups, return_index=True, return_inverse=True, return_counts=True

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 
 Ints = NDArray[np.int64]
+RowIds = Sequence[Any] | NDArray[Any]
+"""What identifies each row, (n,); whole numbers take 8 bytes each in an array, and 40 in a list."""
 
 
 def hash_key(seed: int, uid: object) -> int:
@@ -21,7 +24,7 @@ def hash_key(seed: int, uid: object) -> int:
     return int.from_bytes(_digest(f"{seed}:{uid}", 8), "big")
 
 
-def hash_order(uids: Sequence[object], seed: int) -> Ints:
+def hash_order(uids: RowIds, seed: int) -> Ints:
     """Give the rows in the order of their keys, (n,); those of equal ids as they came.
 
     Example:
@@ -30,6 +33,11 @@ def hash_order(uids: Sequence[object], seed: int) -> Ints:
     """
     keys = np.fromiter((hash_key(seed, uid) for uid in uids), dtype=np.uint64, count=len(uids))
     return np.argsort(keys, kind="stable")
+
+
+def ids_at(uids: RowIds, rows: Ints) -> RowIds:
+    """Give the ids of some rows by their numbers, in an array where those of all rows are in one."""
+    return uids[rows] if isinstance(uids, np.ndarray) else [uids[row] for row in rows.tolist()]
 
 
 def derive_seed(seed: int, *parts: object) -> int:

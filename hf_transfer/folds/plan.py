@@ -1,6 +1,5 @@
 """The folds of one split, by row number: a permutation, cut into shards."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
@@ -9,7 +8,7 @@ import numpy as np
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.errors import FoldError
-from hf_transfer.folds.order import Ints
+from hf_transfer.folds.order import Ints, RowIds
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +79,7 @@ class FoldPlan:
             folds[self.valid(index)] = index
         return folds
 
-    def fingerprint(self, uids: Sequence[object]) -> str:
+    def fingerprint(self, uids: RowIds) -> str:
         """Give the SHA-256 of the split: equal for equal folds of the same rows in one order.
 
         It covers the permutation (64-bit, little-endian), then `k:flag:seed:n` as text, then the SHA-256

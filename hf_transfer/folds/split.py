@@ -14,7 +14,7 @@ from hf_transfer.errors import FoldError
 from hf_transfer.folds.arrangement import RowsToSplit, arrange
 from hf_transfer.folds.checks import fit_num_folds, limit_rows
 from hf_transfer.folds.columns import FoldColumns, choose_scheme
-from hf_transfer.folds.order import Ints, derive_seed, hash_order, repeat_seed
+from hf_transfer.folds.order import Ints, RowIds, derive_seed, hash_order, ids_at, repeat_seed
 from hf_transfer.folds.plan import FoldPlan
 
 
@@ -28,7 +28,7 @@ class Fold:
 
 
 def plan_folds(
-    uids: Sequence[object],
+    uids: RowIds,
     num_folds: int,
     *,
     seed: int,
@@ -60,7 +60,7 @@ def plan_folds(
 
 
 def plan_repeats(
-    uids: Sequence[object], columns: FoldColumns, config: RunConfig, aside: Sequence[int] = ()
+    uids: RowIds, columns: FoldColumns, config: RunConfig, aside: Sequence[int] = ()
 ) -> tuple[FoldPlan, ...]:
     """Plan the folds of each repeat of a run, as `plan_folds` does it for one.
 
@@ -89,7 +89,7 @@ def plan_repeats(
 
 
 def plan_among(
-    rows: Ints, uids: Sequence[object], num_folds: int, *, columns: FoldColumns, **settings: Any
+    rows: Ints, uids: RowIds, num_folds: int, *, columns: FoldColumns, **settings: Any
 ) -> FoldPlan:
     """Plan the folds of some rows of a table, by their numbers there; the other rows are in none.
 
@@ -100,9 +100,7 @@ def plan_among(
         columns: What the rows of the table are split by.
         settings: As of `plan_folds`.
     """
-    planned = plan_folds(
-        [uids[row] for row in rows.tolist()], num_folds, columns=columns.take(rows), **settings
-    )
+    planned = plan_folds(ids_at(uids, rows), num_folds, columns=columns.take(rows), **settings)
     return planned.among(rows, len(uids))
 
 
@@ -156,7 +154,7 @@ def k_folds(
 
 def inner_split(
     rows: Ints,
-    uids: Sequence[object],
+    uids: RowIds,
     *,
     seed: int,
     columns: FoldColumns,
@@ -188,7 +186,7 @@ def inner_split(
     wanted = max(5, math.ceil(1 / share))
     inner, scheme = _inner_columns(columns.take(rows), scheme)
     seed = derive_seed(seed, "inner")
-    to_split = _read([uids[row] for row in rows.tolist()], seed, inner, scheme)
+    to_split = _read(ids_at(uids, rows), seed, inner, scheme)
     # A rare class does not lower the number of folds here, as that would set a third or half aside.
     num_folds, _ = _fit(to_split, wanted, strict=False, balance=False)
     plan = arrange(to_split, num_folds)
@@ -196,7 +194,7 @@ def inner_split(
     return rows[plan.train(index)], rows[plan.valid(index)]
 
 
-def _read(uids: Sequence[object], seed: int, columns: FoldColumns, scheme: str) -> RowsToSplit:
+def _read(uids: RowIds, seed: int, columns: FoldColumns, scheme: str) -> RowsToSplit:
     limit_rows(len(uids))
     columns.check(len(uids))
     return RowsToSplit(choose_scheme(columns, scheme), seed, hash_order(uids, seed), columns)

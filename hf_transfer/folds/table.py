@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.errors import FoldError
 from hf_transfer.folds.columns import FoldColumns, read_counts, read_ranks, read_times
+from hf_transfer.folds.order import RowIds
 from hf_transfer.folds.plan import FoldPlan
 
 _NAMES = {"labels": "label", "groups": "group", "times": "time", "folds": "predefined"}
@@ -33,7 +34,7 @@ def coded_columns(columns: FoldColumns) -> FoldColumns:
     return replace(columns, **coded)
 
 
-def fold_table(plans: Sequence[FoldPlan], uids: Sequence[Any], columns: FoldColumns) -> pa.Table:
+def fold_table(plans: Sequence[FoldPlan], uids: RowIds, columns: FoldColumns) -> pa.Table:
     """Give all that is needed to make the folds again, a line for each row and repeat.
 
     Args:
@@ -52,12 +53,11 @@ def fold_table(plans: Sequence[FoldPlan], uids: Sequence[Any], columns: FoldColu
     aside = ~np.isin(np.arange(len(uids)), plans[0].permutation)
     if aside.any():
         split_by["aside"] = pa.chunked_array([pa.array(aside)] * len(plans))
-    return pa.table({"row_id": list(uids) * len(plans), "repeat": repeats, "fold": folds} | split_by)
+    ids = pa.chunked_array([pa.array(uids)] * len(plans))
+    return pa.table({"row_id": ids, "repeat": repeats, "fold": folds} | split_by)
 
 
-def read_fold_table(
-    table: pa.Table, label_names: Sequence[str], gap: int = 0
-) -> tuple[list[Any], FoldColumns]:
+def read_fold_table(table: pa.Table, label_names: Sequence[str], gap: int = 0) -> tuple[RowIds, FoldColumns]:
     """Give the ids of the rows and what they were split by, from what `fold_table` made.
 
     Args:
@@ -72,7 +72,7 @@ def read_fold_table(
         raise FoldError(
             f"The table of folds lacks {', '.join(sorted(lacking))}; it has {', '.join(table.column_names)}."
         )
-    rows = table.filter(pc.equal(table["repeat"], 0)).combine_chunks()
+    rows = first_repeat(table)
     given: dict[str, Any] = {
         name: rows[column].to_numpy() for name, column in _NAMES.items() if column in rows.column_names
     }
@@ -80,15 +80,21 @@ def read_fold_table(
         mentions = rows.select(["mentions"]).flatten()
         given["counts"] = np.stack([column.to_numpy() for column in mentions.columns], axis=1)
         label_names = tuple(name.removeprefix("mentions.") for name in mentions.column_names)
-    return rows["row_id"].to_pylist(), FoldColumns(label_names=label_names, gap=gap, **given)
+    return rows["row_id"].to_numpy(), FoldColumns(label_names=label_names, gap=gap, **given)
 
 
 def rows_aside(table: pa.Table) -> tuple[int, ...]:
     """Give the numbers of the rows that are in no fold on purpose, from what `fold_table` made."""
-    rows = table.filter(pc.equal(table["repeat"], 0))
+    rows = first_repeat(table)
     if "aside" not in rows.column_names:
         return ()
     return tuple(np.flatnonzero(rows["aside"].to_numpy()).tolist())
+
+
+def first_repeat(table: pa.Table) -> pa.Table:
+    """Give the lines of the first repeat; the table itself where there is no other."""
+    first = pc.equal(table["repeat"], 0)
+    return table if pc.all(first).as_py() else table.filter(first)
 
 
 def _arrays(columns: FoldColumns) -> dict[str, pa.Array]:

@@ -18,9 +18,9 @@ class RocCurve:
     """
 
     order: NDArray[np.int32]  # a thousand classes make a thousand of these
-    positives: NDArray[np.intp]
-    below: NDArray[np.intp]
-    upto: NDArray[np.intp]
+    positives: NDArray[np.int32]
+    below: NDArray[np.int32]
+    upto: NDArray[np.int32]
 
     def area(self, weights: Floats) -> Floats:
         """Give the area under the curve, (b,), of rows weighted by (b, n)."""
@@ -45,5 +45,6 @@ def roc_curves(rows: NDArray[np.intp], labels: Ints, probabilities: Floats) -> l
         order = np.argsort(scores, kind="stable")
         positive = labels[rows] == column
         below, upto = (np.searchsorted(scores[order], scores[positive], side) for side in ("left", "right"))
-        curves.append(RocCurve(rows[order].astype(np.int32), rows[positive], below, upto))
+        found = (rows[order], rows[positive], below, upto)
+        curves.append(RocCurve(*(places.astype(np.int32) for places in found)))
     return curves

@@ -1,6 +1,6 @@
 """One training: what it needs, and what comes of it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.batches import Batches
 from hf_transfer.config import RunConfig
+from hf_transfer.folds import RowIds
 from hf_transfer.layers import Freezing
 from hf_transfer.replay import Replay
 from hf_transfer.tasks.base import Task
@@ -34,7 +35,7 @@ class Job:
     workers: Workers
     title: str = "training"
     on_epoch: Callable[[Epoch], None] | None = None
-    row_ids: Sequence[Any] = ()
+    row_ids: RowIds = ()
     checkpoints: Checkpoints | None = None
 
 

@@ -4,6 +4,7 @@ import time
 from contextlib import nullcontext
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -306,7 +307,8 @@ class Loop:
 
     def _row_names(self, batch: Positions) -> str:
         rows = list(dict.fromkeys(self.job.replay.plain.row_of[batch].tolist()))
-        names = [repr(self.job.row_ids[row]) if len(self.job.row_ids) else str(row) for row in rows]
+        ids = np.asarray(self.job.row_ids, object)
+        names = [repr(ids[row]) if len(ids) else str(row) for row in rows]
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         return ", ".join(names[:_SHOWN]) + more
 

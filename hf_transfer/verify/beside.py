@@ -15,7 +15,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.control_results import curve_part, shuffled_part
 from hf_transfer.errors import VerificationError
 from hf_transfer.files import plain
-from hf_transfer.folds import derive_seed, hash_order, nested_rows
+from hf_transfer.folds import RowIds, derive_seed, hash_order, ids_at, nested_rows
 from hf_transfer.ledger import table_digest
 from hf_transfer.results import FoldResult, fold_result
 from hf_transfer.run_folder import TRAIN_ROWS, fold_place, place_of
@@ -61,9 +61,9 @@ def _train_scores(record: Record, fold: FoldResult, place: str, percent: int = 1
     yield from differences(written, scores, f"{place}.train_scores")
     yield from not_highest(rows, f"{place}/{TRAIN_ROWS}")
     train = _train_rows(record, fold, percent)
-    order = hash_order([uids[row] for row in train], fold.seed)
-    sample = sorted(train[order[: fold.num_valid]].tolist())
-    yield from _other_rows(rows, [uids[row] for row in sample], f"{place}/{TRAIN_ROWS}")
+    order = hash_order(ids_at(uids, train), fold.seed)
+    sample = np.sort(train[order[: fold.num_valid]])
+    yield from _other_rows(rows, ids_at(uids, sample), f"{place}/{TRAIN_ROWS}")
 
 
 def _seen(record: Record, fold: FoldResult, place: str) -> pa.Table | None:
@@ -80,7 +80,7 @@ def _train_rows(record: Record, fold: FoldResult, percent: int) -> NDArray[np.in
     return nested_rows(rows, percent, uids=uids, seed=plan.seed, columns=columns)
 
 
-def _other_rows(rows: pa.Table, uids: Sequence[Any], where: str) -> Iterator[str]:
+def _other_rows(rows: pa.Table, uids: RowIds, where: str) -> Iterator[str]:
     again = pa.table({"row_id": pa.array(uids, rows["row_id"].type)})
     yield from column_differences(rows.select(["row_id"]), again, where)
 
@@ -203,7 +203,7 @@ class _Runs:
             yield from differences(written, again.scores, f"{where}.scores")
             yield from differences(fold.num_train, again.num_train, f"{where}.num_train")
             held_out = self.record.plans[fold.repeat].valid(fold.fold)
-            yield from _other_rows(rows, [uids[row] for row in held_out], f"predictions of {where}")
+            yield from _other_rows(rows, ids_at(uids, held_out), f"predictions of {where}")
             digests = [reading["predictions"] for reading in fold.readings]
             yield from differences(digests, [table_digest(rows)], f"{where}.readings")
             yield from _train_scores(self.record, fold, place, self.percent)
@@ -218,8 +218,8 @@ class _Runs:
             seed = derive_seed(fold.seed, "shuffled")
             labels = np.asarray(columns.labels).tolist()
             shuffled = shuffle_labels(labels, plan.fold_of_row(), seed=seed, groups=columns.groups)
-            held_out = plan.valid(fold.fold).tolist()
-            again = {"row_id": [uids[row] for row in held_out], "label": [shuffled[row] for row in held_out]}
+            held_out = plan.valid(fold.fold)
+            again = {"row_id": ids_at(uids, held_out), "label": [shuffled[row] for row in held_out.tolist()]}
             yield from column_differences(
                 rows.select(["row_id", "label"]), pa.table(again), f"predictions of folds/{place}"
             )

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import TransferError
+from hf_transfer.scorers import rows_at
 from hf_transfer.wording import count
 
 OK, WRONG, NOT_CHECKED = "ok", "wrong", "not checked"
@@ -180,13 +181,19 @@ def not_highest(rows: pa.Table, file: str) -> Iterator[str]:
         yield f"{named}: prediction written {rows['prediction'][row]}, highest logit {highest[row]}"
 
 
+def name_of(place: tuple[int, int]) -> str:
+    """A fold's name, e.g. `r0f3`."""
+    return f"r{place[0]}f{place[1]}"
+
+
 def rows_of(table: pa.Table, repeat: int, fold: int) -> pa.Table:
     """The predictions of one fold."""
-    here = pc.and_(pc.equal(table["repeat"], repeat), pc.equal(table["fold"], fold))
-    return table.filter(here)
+    repeats, folds = (table[name].to_numpy() for name in ("repeat", "fold"))
+    return rows_at(table, np.flatnonzero((repeats == repeat) & (folds == fold)))
 
 
 def places(table: pa.Table) -> list[tuple[int, int]]:
     """The folds that a table of predictions holds, as (repeat, fold), in the order of their first row."""
     pairs = np.stack([table[name].to_numpy() for name in ("repeat", "fold")], axis=1)
-    return list(dict.fromkeys(map(tuple, pairs.tolist())))
+    distinct, first = np.unique(pairs, axis=0, return_index=True)
+    return [(int(repeat), int(fold)) for repeat, fold in distinct[np.argsort(first)]]

@@ -19,8 +19,7 @@ from hf_transfer.files import plain
 from hf_transfer.overfitting import diagnose
 from hf_transfer.results import FoldResult
 from hf_transfer.run_folder import read_histories
-from hf_transfer.verify.check import Check, differences, judged, left_out, not_highest
-from hf_transfer.verify.readings import name_of
+from hf_transfer.verify.check import Check, differences, judged, left_out, name_of, not_highest
 from hf_transfer.verify.record import Record
 
 

@@ -8,8 +8,9 @@ import pyarrow as pa
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config import RunConfig
+from hf_transfer.folds import ids_at
 from hf_transfer.ledger import table_digest
-from hf_transfer.verify.check import Check, column_differences, differences, judged, left_out, places
+from hf_transfer.verify.check import Check, column_differences, differences, judged, left_out, name_of, places
 from hf_transfer.verify.record import Record
 from hf_transfer.wording import count
 
@@ -37,10 +38,9 @@ def _rows(record: Record) -> Iterator[str]:
         for fold in folds:
             rows = record.stored(config, fold["repeat"], fold["fold"])
             if rows is not None:
-                held_out = (
-                    record.plans[fold["repeat"]].valid(fold["fold"]) if fold["status"] == "done" else []
-                )
-                again = pa.table({"row_id": pa.array([uids[row] for row in held_out], rows["row_id"].type)})
+                held_out = record.plans[fold["repeat"]].valid(fold["fold"])
+                wanted_ids = ids_at(uids, held_out if fold["status"] == "done" else held_out[:0])
+                again = pa.table({"row_id": pa.array(wanted_ids, rows["row_id"].type)})
                 title = f"predictions of {_title(record, config, fold)}"
                 yield from column_differences(rows.select(["row_id"]), again, title)
     known = {(fold["repeat"], fold["fold"]) for fold in record.results["folds"]}
@@ -84,11 +84,6 @@ def _folders(record: Record) -> Iterator[str]:
             own.pop("identity", None)  # digest of the settings and of the data, which results.json tells
             words = f"{{}} in results.json, {{}} in {path.relative_to(record.folder)}"
             yield from differences(fold, own, _title(record, config, fold), words)
-
-
-def name_of(place: tuple[int, int]) -> str:
-    """A fold's name, e.g. `r0f3`."""
-    return f"r{place[0]}f{place[1]}"
 
 
 def _within(record: Record, config: RunConfig) -> str:

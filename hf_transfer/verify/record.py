@@ -13,7 +13,15 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.aggregate import Found
 from hf_transfer.config import GRID_SETTINGS, RunConfig, differing
 from hf_transfer.errors import VerificationError
-from hf_transfer.folds import FoldColumns, FoldPlan, fold_seed, plan_repeats, read_fold_table, rows_aside
+from hf_transfer.folds import (
+    FoldColumns,
+    FoldPlan,
+    RowIds,
+    fold_seed,
+    plan_repeats,
+    read_fold_table,
+    rows_aside,
+)
 from hf_transfer.results import FoldResult, Scores, fold_result
 from hf_transfer.run_folder import fold_place, place_of
 from hf_transfer.scorers import Scorer
@@ -82,7 +90,7 @@ class Record:
             ) from error
 
     @cached_property
-    def split(self) -> tuple[list[Any], FoldColumns]:
+    def split(self) -> tuple[RowIds, FoldColumns]:
         """The ids of the rows, and what they were split by."""
         return read_fold_table(self.fold_table, self.label_names, self.config.gap)
 

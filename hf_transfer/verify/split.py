@@ -8,8 +8,8 @@ import pyarrow.compute as pc
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.aggregate import class_counts, split_part
-from hf_transfer.folds import fold_table
-from hf_transfer.verify.check import Check, column_differences, differences, judged, places
+from hf_transfer.folds import first_repeat, fold_table
+from hf_transfer.verify.check import Check, column_differences, differences, judged, name_of, places, rows_of
 from hf_transfer.verify.record import Record
 
 
@@ -44,7 +44,7 @@ def _class_counts(record: Record) -> dict[str, int]:
     uids, columns = record.split
     if columns.labels is not None:
         return class_counts(columns.labels, record.label_names)
-    rows = record.predictions.filter(pc.equal(record.predictions["repeat"], 0))
+    rows = first_repeat(record.predictions)
     # Not all rows are there if a fold failed, or if the first block is never held out.
     if rows.num_rows < len(uids) or "labels" not in rows.column_names:
         return record.results["dataset"]["class_counts"]  # type: ignore[no-any-return]
@@ -56,18 +56,14 @@ def _class_counts(record: Record) -> dict[str, int]:
 
 def _labels(record: Record) -> Iterator[str]:
     """Compare labels, mentions and groups of each scored row with those it was split by."""
-    for repeat in sorted({repeat for repeat, _ in places(record.predictions)}):
-        rows = record.predictions.filter(pc.equal(record.predictions["repeat"], repeat))
-        of_split = _at(record, rows["row_id"].to_pylist())
-        scored = pa.table({"row_id": rows["row_id"]} | dict(_scored(rows, of_split)))
-        yield from column_differences(scored, of_split.select(scored.column_names), "predictions.parquet")
-
-
-def _at(record: Record, uids: list[Any]) -> pa.Table:
-    """The lines of the split for some rows, named as in the predictions."""
-    place = {uid: i for i, uid in enumerate(record.split[0])}
-    table = record.fold_table.take(pa.array([place[uid] for uid in uids], pa.int64()))
-    return table.rename_columns(["unit" if name == "group" else name for name in table.column_names])
+    split = first_repeat(record.fold_table)
+    split = split.rename_columns(["unit" if name == "group" else name for name in split.column_names])
+    for place in places(record.predictions):
+        rows = rows_of(record.predictions, *place)
+        scored = pa.table({"row_id": rows["row_id"]} | dict(_scored(rows, split)))
+        at = pc.index_in(rows["row_id"], value_set=split["row_id"])
+        of_split = split.select(scored.column_names).take(at)
+        yield from column_differences(scored, of_split, f"predictions.parquet, {name_of(place)}")
 
 
 def _scored(rows: pa.Table, split: pa.Table) -> Iterator[tuple[str, Any]]:

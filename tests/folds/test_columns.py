@@ -2,9 +2,19 @@ import datetime
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hf_transfer.errors import FoldError
-from hf_transfer.folds.columns import FoldColumns, choose_scheme, read_codes, read_counts, read_times
+from hf_transfer.folds.columns import (
+    FoldColumns,
+    choose_scheme,
+    pick,
+    read_codes,
+    read_counts,
+    read_ranks,
+    read_times,
+)
 
 ORDER = np.array([2, 0, 1])
 THREE = {
@@ -82,6 +92,16 @@ def test_values_are_numbered_in_the_order_of_the_hash():
     assert codes.ids.tolist() == [1, 2, 0]
     assert codes.values == ["wasp", "ant", "bee"]
     assert codes.sizes.tolist() == [1, 1, 1]
+
+
+@given(st.lists(st.integers(-3, 3), min_size=2, max_size=30), st.randoms())
+def test_whole_numbers_in_an_array_are_read_as_those_in_a_list(values, random):
+    order = np.array(random.sample(range(len(values)), len(values)))
+    listed, array = (read_codes(column, "labels", order) for column in (values, np.array(values)))
+    assert listed.ids.tolist() == array.ids.tolist()
+    assert (listed.values, listed.sizes.tolist()) == (array.values, array.sizes.tolist())
+    assert read_ranks(values, "groups").tolist() == read_ranks(np.array(values), "groups").tolist()
+    assert list(pick(values, order)) == pick(np.array(values), order).tolist()
 
 
 @pytest.mark.parametrize("missing", [None, float("nan"), "", "  ", np.datetime64("NaT")])

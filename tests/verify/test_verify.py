@@ -120,7 +120,7 @@ def doubled(rows):
             r"folds.parquet, column 'fold': row \d+ \(row_id k\d+\) written",
         ),
         ("text", "folds.parquet", other_label, r"column 'label': row \d+ .* written"),
-        ("words", "folds.parquet", other_mention, r"predictions.parquet, column 'mentions': row \d+"),
+        ("words", "folds.parquet", other_mention, r"predictions.parquet, r0f\d, column 'mentions': row \d+"),
         ("text", "folds.parquet", swapped, r"folds_fingerprint: written '\w{64}', recomputed '\w{64}'"),
         ("groups", "folds.parquet", list.pop, r"folds.parquet: written 71 rows, recomputed 72"),
         ("text", "predictions.parquet", other_logit, r"folds.r0f0.readings\[0\].predictions: written"),
