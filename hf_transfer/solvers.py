@@ -16,6 +16,7 @@ from hf_transfer.schedule import output_layer
 from hf_transfer.tasks.base import IGNORE_INDEX
 
 _MOST_STEPS = 2000
+_EXACT, _NEAR_ENOUGH = 1e-6, 1e-3  # of the gradient: of a head that is kept, and of one to choose by
 
 _NOISE = 1e-5  # a feature that varies by less of its mean holds rounding errors only
 _DROPPED = 0.1  # variance that the usual dropout of 0.1 adds, as a share of the squared mean
@@ -84,30 +85,41 @@ def _features(model: nn.Module, layer: nn.Linear, batches: Batches, train: Posit
 def _tuned(features: Matrix, labels: Any, num: int, config: RunConfig) -> float:
     """The strength with the lowest cross-entropy on every fifth item, of a head solved on the others."""
     held_out = np.arange(len(labels)) % 5 == 0
-    losses = []
-    for strength in STRENGTHS:
+    learn, learn_labels, others = features[~held_out], labels[~held_out], features[held_out]
+    losses: dict[float, float] = {}
+    solution = None
+    for strength in sorted(STRENGTHS, reverse=True):  # each starts where a stronger penalty has led
         settings = replace(config, weight_decay=strength)
-        weight, bias = _logistic(features[~held_out], labels[~held_out], num, settings)
-        logp = log_softmax(features[held_out] @ weight.T + bias, axis=1)
-        losses.append(-logp[np.arange(len(logp)), labels[held_out]].mean())
-    return STRENGTHS[int(np.argmin(losses))]
+        weight, bias, solution = _regress(learn, learn_labels, num, settings, _NEAR_ENOUGH, solution)
+        logp = log_softmax(others @ weight.T + bias, axis=1)
+        losses[strength] = float(-logp[np.arange(len(logp)), labels[held_out]].mean())
+    return min(STRENGTHS, key=losses.__getitem__)
 
 
 def _logistic(features: Matrix, labels: Any, num: int, config: RunConfig) -> tuple[Matrix, Matrix]:
+    weight, bias, _ = _regress(features, labels, num, config, _EXACT)
+    return weight, bias
+
+
+def _regress(
+    features: Matrix, labels: Any, num: int, config: RunConfig, tolerance: float, start: Any = None
+) -> tuple[Matrix, Matrix, Any]:
+    """Weight and bias of a logistic regression, and it itself, from which another strength can start."""
     from sklearn.linear_model import LogisticRegression
 
     present = np.unique(labels)
     if len(present) == 1:  # nothing to separate
-        return _spread_over(np.zeros((1, features.shape[1])), np.zeros(1), present, num, len(labels))
+        return *_spread_over(np.zeros((1, features.shape[1])), np.zeros(1), present, num, len(labels)), None
     # scikit-learn minimises C times the sum of losses plus half the squared norm.
     strength = np.inf if config.weight_decay == 0 else 1 / (config.weight_decay * len(labels))
     weights = "balanced" if config.class_weights == "balanced" else None
-    found = LogisticRegression(C=strength, class_weight=weights, max_iter=_MOST_STEPS, tol=1e-6)
+    found = start or LogisticRegression(class_weight=weights, max_iter=_MOST_STEPS, warm_start=True)
+    found.set_params(C=strength, tol=tolerance)
     found.fit(features, labels)
     weight, bias = found.coef_, found.intercept_
     if len(present) == 2:
         weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
-    return _spread_over(weight, bias, present, num, len(labels))
+    return *_spread_over(weight, bias, present, num, len(labels)), found
 
 
 def _ridge(features: Matrix, labels: Any, num: int, config: RunConfig) -> tuple[Matrix, Matrix]:

@@ -59,6 +59,8 @@ class Replay:
         self.stores = Stores(self.plain, config, accelerator)
         self.prepared: dict[frozenset[str], _Prepared] = {}
         self.notes: list[str] = []
+        self.starts: dict[Any, Any] = {}
+        """Output layers solved on the frozen layers, by all that decides them: equal for every rate."""
 
     @property
     def encoded(self) -> "Dataset":

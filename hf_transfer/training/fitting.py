@@ -14,7 +14,7 @@ from hf_transfer.config import RunConfig
 from hf_transfer.folds import derive_seed
 from hf_transfer.layers import frozen_hash, tensor_digest
 from hf_transfer.models import placed
-from hf_transfer.schedule import freeze_but_output, freeze_for
+from hf_transfer.schedule import freeze_but_output, freeze_for, output_layer
 from hf_transfer.solvers import solve_output_layer
 from hf_transfer.tasks.base import Task
 from hf_transfer.training.checkpoint import State, identity_of
@@ -131,4 +131,12 @@ def _start_from_probe(job: Job, model: nn.Module, train: Positions) -> None:
         https://arxiv.org/abs/2202.10054.
     """
     freezing = freeze_but_output(model, job.config)
-    solve_output_layer(model, job.replay.batches(model, freezing), train, job.config, tuned=True)
+    batches = job.replay.batches(model, freezing)
+    at_any_rate = replace(job.config, learning_rate=1.0, weight_decay=0.0)
+    key = (at_any_rate, job.seed, train.tobytes(), batches is job.replay.plain)
+    _, layer = output_layer(model)
+    if key in job.replay.starts:
+        layer.load_state_dict(job.replay.starts[key])
+        return
+    solve_output_layer(model, batches, train, job.config, tuned=True)
+    job.replay.starts[key] = {name: tensor.clone() for name, tensor in layer.state_dict().items()}

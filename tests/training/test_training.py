@@ -10,7 +10,7 @@ from hf_transfer.errors import RunError
 from hf_transfer.replay import Replay
 from hf_transfer.schedule import learning_rate_factor, plan_phases
 from hf_transfer.scoring import mean_loss, predict
-from hf_transfer.training import Job, class_weights, effective_batches, fit
+from hf_transfer.training import Job, class_weights, effective_batches, fit, fitting
 from hf_transfer.training.epochs import shares, tokens_a_pass
 from hf_transfer.training.loop import Loop
 from hf_transfer.workers import Workers, make_accelerator
@@ -47,6 +47,21 @@ def test_equal_seeds_give_equal_weights_and_others_do_not(reviews):
     a, b, c = (fit(job(reviews, seed), ROWS) for seed in (1, 1, 2))
     assert torch.equal(weights(a), weights(b))
     assert not torch.equal(weights(a), weights(c))
+
+
+def test_a_head_is_solved_once_for_all_rates_and_each_starts_from_it(reviews, monkeypatch):
+    made = job(reviews, head_start="probe", trainable="last:1")
+    other_rate = replace(made, config=replace(made.config, learning_rate=2e-3))
+    other_rows = replace(made, seed=2)
+    alone = [fit(replace(one, replay=job(reviews).replay), ROWS) for one in (made, other_rate, other_rows)]
+    solved = []
+    solve = fitting.solve_output_layer
+    monkeypatch.setattr(
+        fitting, "solve_output_layer", lambda *args, **options: solved.append(solve(*args, **options))
+    )
+    shared = [fit(one, ROWS) for one in (made, other_rate, other_rows)]
+    assert len(solved) == 2
+    assert all(torch.equal(weights(a), weights(b)) for a, b in zip(alone, shared, strict=True))
 
 
 def test_smaller_steps_do_not_change_the_update(reviews):
