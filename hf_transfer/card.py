@@ -14,7 +14,7 @@ from hf_transfer.errors import ConfigError
 from hf_transfer.files import write_bytes
 from hf_transfer.reading import damage_told
 from hf_transfer.resources import card_template
-from hf_transfer.results import open_results, refuse_misfits
+from hf_transfer.results import Beside, open_results, read_beside, refuse_misfits
 from hf_transfer.verdicts import verdicts
 
 __all__ = ["card_header", "merge_card", "write_card"]
@@ -63,7 +63,8 @@ def card_text(run: Path, results: Results, title: str, pictures: Callable[[], Se
     """
     with damage_told(run):
         header = card_header(results, title)
-        return join_card(header, with_record(header, _render(results, title, pictures())))
+        found = read_beside(run, results)
+        return join_card(header, with_record(header, _render(results, title, pictures(), found)))
 
 
 _NEEDED = {
@@ -167,8 +168,9 @@ def _is_timm(results: Results) -> bool:
     return name.startswith("Timm") or name == name.lower()
 
 
-def _render(results: Results, title: str, pictures: Sequence[str]) -> str:
-    values = results | _names(results, title) | _numbers(results) | {"pictures": pictures}
+def _render(results: Results, title: str, pictures: Sequence[str], found: Beside) -> str:
+    values = results | _names(results, title) | _numbers(results) | _beside(results, found)
+    values["pictures"] = pictures
     return card_template(results["task"]).render(values)
 
 
@@ -233,10 +235,21 @@ def _numbers(results: Results) -> dict[str, Any]:
         "corrected": tables.corrected_best(results),
         "tested": any(entry.get("p_holm") is not None for entry in results["grid"] or []),
         "calibration": results.get("calibration"),
-        "verdicts": verdicts(results),
         "some_train_rows": max((fold["train_rows_scored"] for fold in partly), default=0),
         "classes": classes if len(classes) <= MOST_ROWS else worst,
         "moved": [fold for fold in done if fold["frozen_hash_before"] != fold["frozen_hash_after"]],
+    }
+
+
+def _beside(results: Results, found: Beside) -> dict[str, Any]:
+    """Say for the templates what a search or a ranking found."""
+    from hf_transfer.depth_plot import DEPTH_CAPTION
+    from hf_transfer.search_plot import TRIALS_CAPTION
+
+    return {
+        "verdicts": verdicts(results, rank=found.rank, search=found.search),
+        "search_mode": found.search["mode"] if found.search else None,
+        "captions": {"trials": TRIALS_CAPTION, "depth": DEPTH_CAPTION},
     }
 
 

@@ -19,10 +19,13 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.depth_plot import depth_plot
 from hf_transfer.files import write_bytes
 from hf_transfer.palette import BLUE, ORANGE, empty_axes, plain_texts
 from hf_transfer.reading import place_inside
+from hf_transfer.results import read_beside
 from hf_transfer.run_folder import read_histories
+from hf_transfer.search_plot import trial_map
 from hf_transfer.size_plot import size_curve
 from hf_transfer.tables import metric_name, setting, shown_metrics, varying_settings
 
@@ -46,9 +49,10 @@ def save_plots(run: Path, results: dict[str, Any]) -> list[str]:
     """Draw what the run has data for into `plots/`; give the names drawn, without `.png`.
 
     Args:
-        run: The run's folder, for the histories of its folds.
+        run: The run's folder, for the histories of its folds, and what a search or a ranking left.
         results: What results.json holds.
     """
+    found = read_beside(run, results)
     figures: dict[str, Figure | None] = {
         "folds": fold_scores(results),
         "confusion": confusion_matrix(results["confusion"], results["label_names"])
@@ -58,6 +62,8 @@ def save_plots(run: Path, results: dict[str, Any]) -> list[str]:
         "grid": grid_scores(results),
         "reliability": reliability_diagram(results["calibration"]) if results.get("calibration") else None,
         "learning_curve": size_curve(results),
+        "trials": trial_map(found.search) if found.search else None,
+        "depth": depth_plot(found.rank) if found.rank else None,
     }
     folder = run / "plots"
     folder.mkdir(exist_ok=True)

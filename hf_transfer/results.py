@@ -112,6 +112,41 @@ class CrossValidationResult:
         return cls(values, folds, read_table(folder / "predictions.parquet"))
 
 
+@dataclass(frozen=True)
+class Beside:
+    """What `hf-transfer search` and `rank` left in a run's folder, as far as it is about this run.
+
+    Attributes:
+        search: The content of search.json.
+        rank: The content of rank.json.
+    """
+
+    search: dict[str, Any] | None = None
+    rank: dict[str, Any] | None = None
+
+
+def read_beside(folder: str | Path, results: Mapping[str, Any]) -> Beside:
+    """Read search.json and rank.json, if they are there and of these rows and this choice.
+
+    Args:
+        folder: The run's folder.
+        results: The content of its results.json.
+
+    Raises:
+        ConfigError: If one of them is not readable.
+    """
+    search, rank = (
+        read_json_file(path) if (path := Path(folder) / name).is_file() else None
+        for name in ("search.json", "rank.json")
+    )
+    judged = search.get("judged") if isinstance(search, dict) else None
+    if not judged or any(judged[name] != results["config"][name] for name in ("trainable", "learning_rate")):
+        search = None  # of an earlier search, or one whose time was up
+    if rank and rank["dataset"]["fingerprint"] != results["dataset"]["fingerprint"]:
+        rank = None
+    return Beside(search, rank)
+
+
 def fold_result(record: Mapping[str, Any]) -> FoldResult:
     """A fold's record from its JSON, leaving out what a later version may have added."""
     names = {f.name for f in fields(FoldResult)}

@@ -11,6 +11,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.overfitting import diagnose
 from hf_transfer.pair_words import sentence
 from hf_transfer.paired import LEVEL, Pair
+from hf_transfer.search_words import search_answers
 from hf_transfer.tables import configuration_name, interval, metric_name, number, probability, setting
 from hf_transfer.wording import count
 
@@ -119,12 +120,10 @@ def _ranked(results: Results, rank: Results | None) -> tuple[str, str] | None:
 
 def searched(search: Results) -> list[Verdict]:
     """Say what a search for layers and rate has found, in its own words."""
-    judged, words = search.get("judged"), search["verdicts"]
-    layers = f"trainable={judged['trainable']}" if judged else "can't tell"
-    rate = setting(judged["learning_rate"]) if judged else "can't tell"
+    found = search_answers(search)
     return [
-        Verdict("Which layers should learn?", layers, words["layers"]),
-        Verdict("At which learning rate?", rate, words["rate"]),
+        Verdict("Which layers should learn?", found["layers"].answer, found["layers"].words),
+        Verdict("At which learning rate?", found["rate"].answer, found["rate"].words),
     ]
 
 

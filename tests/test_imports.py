@@ -19,6 +19,7 @@ LIGHT = [
     *("aggregate", "ledger", "verify", "agreement"),
     *("control_results", "paired", "overfitting", "compare", "pair_words", "verdicts", "report"),
     *("scrubbing", "launcher", "learning_curve", "shuffling", "palette", "size_plot"),
+    *("depth_plot", "search_plot", "heat_map", "search_words"),
     *("transferability", "baselines"),
 ]
 
@@ -38,7 +39,7 @@ ORDER = [
         "pair_words",
         "verdicts",
         "plots",
-        "size_plot",
+        *("size_plot", "depth_plot", "search_plot", "heat_map", "search_words"),
         "palette",
         "tables",
         "resources",

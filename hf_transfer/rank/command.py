@@ -42,8 +42,8 @@ def rank_command(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
 
 def write_ranking(ranking: "Ranking", folder: Path) -> dict[str, Any]:
     """Write rank.json and depth.png into a folder; gives the content of the former."""
+    from hf_transfer.depth_plot import depth_plot
     from hf_transfer.plots import save
-    from hf_transfer.rank.depth_plot import depth_plot
     from hf_transfer.rank.words import TRUST, conclusion
 
     value = ranking.to_dict() | {"trust": TRUST}
@@ -51,7 +51,7 @@ def write_ranking(ranking: "Ranking", folder: Path) -> dict[str, Any]:
         described["conclusion"] = conclusion(ranking, candidate)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "rank.json", value)
-    save(depth_plot(ranking), folder / "depth.png")
+    save(depth_plot(value), folder / "depth.png")
     return value
 
 

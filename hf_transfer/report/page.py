@@ -14,7 +14,7 @@ from hf_transfer.compare import Run, check_comparable, compare_pair, open_runs
 from hf_transfer.files import write_bytes
 from hf_transfer.overfitting import Rival, diagnose
 from hf_transfer.paired import Pair, adjusted
-from hf_transfer.reading import damage_told, place_inside, read_json_file
+from hf_transfer.reading import damage_told, place_inside
 from hf_transfer.report.hard_rows import (
     HardRow,
     RowProbabilities,
@@ -24,6 +24,7 @@ from hf_transfer.report.hard_rows import (
     wrong_sentences,
 )
 from hf_transfer.report.originals import Originals, find_originals
+from hf_transfer.results import read_beside
 from hf_transfer.run_folder import read_histories
 from hf_transfer.verdicts import verdicts
 
@@ -79,7 +80,7 @@ def render(run: Run, others: Sequence[Run] = (), *, with_data: bool = True) -> s
 
     results, histories = run.results, read_histories(place_inside(run.folder, run.results["folds_path"]))
     against = list(zip(others, adjusted([compare_pair(other, run) for other in others]), strict=True))
-    hard = hard_rows(run.predictions, results)
+    hard, found = hard_rows(run.predictions, results), read_beside(run.folder, results)
     shown = [row.row_id for row in (*hard.hardest, *hard.suspected)]
     values = {
         "title": tables.one_line(run.folder.resolve().name),
@@ -87,10 +88,10 @@ def render(run: Run, others: Sequence[Run] = (), *, with_data: bool = True) -> s
             results,
             overfitting=_diagnosis(run, others, histories),
             against=against,
-            rank=_found(run.folder / "rank.json"),
-            search=_found(run.folder / "search.json"),
+            rank=found.rank,
+            search=found.search,
         ),
-        "pictures": draw_pictures(results, histories),
+        "pictures": draw_pictures(results, histories, found),
         "hard": hard,
         "originals": find_originals(results, shown) if with_data else Originals(),
         "metrics": tables.shown_metrics(results, None),
@@ -124,11 +125,6 @@ def _diagnosis(
         if all(other.results[name] == run.results[name] for name in start)
     ]
     return diagnose(run.results, histories, rivals) if histories else None
-
-
-def _found(path: Path) -> dict[str, Any] | None:
-    """Read what `hf-transfer rank` or `search` wrote with this folder as its output_dir, if it did."""
-    return read_json_file(path) if path.is_file() else None
 
 
 def _template(task: str) -> jinja2.Template:

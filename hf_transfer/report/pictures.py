@@ -4,16 +4,20 @@ import base64
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hf_transfer import _guard, plots  # noqa: F401
-from hf_transfer.palette import ORANGE, plain_texts
+from hf_transfer.depth_plot import DEPTH_CAPTION, depth_plot
+from hf_transfer.heat_map import heat_map
+from hf_transfer.palette import plain_texts
 from hf_transfer.plots import History
+from hf_transfer.results import Beside
+from hf_transfer.search_plot import TRIALS_CAPTION, trial_map
 from hf_transfer.size_plot import size_curve
 from hf_transfer.tables import metric_name, number, setting, varying_settings
 
@@ -30,13 +34,17 @@ class Picture:
     caption: str
 
 
-def draw_pictures(results: Results, histories: Mapping[str, History]) -> list[Picture]:
+def draw_pictures(
+    results: Results, histories: Mapping[str, History], found: Beside | None = None
+) -> list[Picture]:
     """Draw all that a run has data for.
 
     Args:
         results: What results.json holds.
         histories: Epochs of each fold, by the fold's name.
+        found: What a search or a ranking left beside them, if anything.
     """
+    found = found or Beside()
     metric = metric_name(results["primary_metric"], results["task"])
     confusion, names, calibration = results["confusion"], results["label_names"], results.get("calibration")
     drawings: list[tuple[Callable[[], Figure | None], str, str, str]] = [
@@ -49,6 +57,15 @@ def draw_pictures(results: Results, histories: Mapping[str, History]) -> list[Pi
         (
             lambda: grid_map(results) or plots.grid_scores(results), "The configurations that were tried",
             f"{metric} of each configuration of the grid", "Means over the same folds; the best is outlined.",
+        ),
+        (
+            partial(_drawn, trial_map, found.search), "What the search tried",
+            "Loss of each choice of layers at each learning rate", TRIALS_CAPTION,
+        ),
+        (
+            partial(_drawn, depth_plot, found.rank), "Layer by layer",
+            "Score of a linear model on what each frozen layer puts out, from the first layer to the last",
+            DEPTH_CAPTION,
         ),
         (
             lambda: plots.learning_curves(histories), "Learning curves",
@@ -76,6 +93,10 @@ def draw_pictures(results: Results, histories: Mapping[str, History]) -> list[Pi
         for draw, title, alt, caption in drawings
         if (figure := draw()) is not None
     ]
+
+
+def _drawn(draw: Callable[[Results], Figure | None], about: Results | None) -> Figure | None:
+    return draw(about) if about else None
 
 
 def _confusion_caption(confusion: Sequence[Sequence[int]] | None, names: Sequence[str]) -> str:
@@ -117,21 +138,16 @@ def grid_map(results: Results) -> Figure | None:
         if (mean := entry["scores"][metric]["mean"]) is not None:
             place = rows.index(setting(entry[down])), columns.index(setting(entry[across]))
             means[place] = mean if np.isnan(means[place]) else better(mean, means[place])
-    figure = Figure(figsize=(2.2 + 0.95 * len(columns), 1.4 + 0.55 * len(rows)), layout="constrained")
-    axes = figure.add_subplot()
-    image = axes.imshow(means, cmap="cividis", aspect="auto")
-    figure.colorbar(image, ax=axes).set_label(metric_name(metric, results["task"]))
-    _write_means(axes, means)
     best = next(entry for entry in grid if entry["best"])
-    corner = columns.index(setting(best[across])) - 0.5, rows.index(setting(best[down])) - 0.5
-    axes.add_patch(
-        mpl.patches.Rectangle(corner, 1, 1, fill=False, edgecolor=ORANGE, linewidth=3, clip_on=False)
+    place = rows.index(setting(best[down])), columns.index(setting(best[across]))
+    return heat_map(
+        means,
+        rows,
+        columns,
+        names=(across, down),
+        what=metric_name(metric, results["task"]),
+        marked=[place],
     )
-    axes.set_xticks(range(len(columns)), columns, parse_math=False)
-    axes.set_yticks(range(len(rows)), rows, parse_math=False)
-    axes.set_xlabel(across.replace("_", " "))
-    axes.set_ylabel(down.replace("_", " "))
-    return figure
 
 
 def _values(grid: Sequence[Mapping[str, Any]], name: str) -> list[str]:
@@ -140,14 +156,6 @@ def _values(grid: Sequence[Mapping[str, Any]], name: str) -> list[str]:
     if all(isinstance(value, (int, float)) for value in values.values()):
         return sorted(values, key=lambda text: values[text])
     return list(values)
-
-
-def _write_means(axes: Axes, means: np.ndarray[Any, np.dtype[np.float64]]) -> None:
-    middle = (np.nanmin(means) + np.nanmax(means)) / 2
-    for (row, column), mean in np.ndenumerate(means):
-        if not np.isnan(mean):
-            colour = "white" if mean < middle else "black"
-            axes.text(column, row, number(float(mean)), ha="center", va="center", fontsize=9, color=colour)
 
 
 def _curve_caption(results: Results) -> str:

@@ -47,18 +47,16 @@ class Selection:
         """What goes on to the real folds."""
         if self.mode != "nested":
             return self.finalists[0].survivors
-        chosen = Counter(found.chosen for found in self.finalists)
-        # The most frequent choice; of equally frequent ones that with the fewest trained parameters.
-        most = max(chosen, key=lambda entry: (chosen[entry], -entry.candidate.parameters, -entry.rate))
+        chosen = [found.chosen for found in self.finalists]
+        layers, rates = Counter(entry.candidate for entry in chosen), Counter(chosen)
+        # The most frequent layers, then their most frequent rate; of equally frequent ones the smallest.
+        most = max(
+            chosen,
+            key=lambda entry: (
+                layers[entry.candidate], -entry.candidate.parameters, rates[entry], -entry.rate
+            ),
+        )  # fmt: skip
         return (most,)
-
-    @property
-    def agreement(self) -> float | None:
-        """Of nested selection, the share of folds that chose what most did."""
-        if self.mode != "nested":
-            return None
-        (most,) = self.entries
-        return float(np.mean([found.chosen == most for found in self.finalists]))
 
 
 def usual_mode(study: Study) -> str:

@@ -22,8 +22,9 @@ from hf_transfer.sealing import seal_rows
 from hf_transfer.search.budget import Budget, OverBudget, Prices, measure
 from hf_transfer.search.candidates import SETTLED, Candidate, propose
 from hf_transfer.search.modes import MODES, Selection, rows_to_choose_by, select, usual_mode
-from hf_transfer.search.report import describe_selection, verdicts
+from hf_transfer.search.report import describe_selection
 from hf_transfer.search.trials import HALVES, Trial
+from hf_transfer.search_words import search_answers
 from hf_transfer.study import Study
 from hf_transfer.tasks.base import Task
 from hf_transfer.workers import make_accelerator
@@ -135,7 +136,7 @@ def _select(
 def _kept(study: Study, about: dict[str, Any], budget: Budget) -> dict[str, Any]:
     """Write search.json; gives what it holds."""
     about["seconds"] = time.monotonic() - budget.began
-    about["verdicts"] = verdicts(about)
+    about["verdicts"] = {name: found.words for name, found in search_answers(about).items()}
     if study.accelerator.is_main_process:
         write_json(study.folder.path / "search.json", about)
     return about

@@ -17,8 +17,9 @@ from hf_transfer.errors import VerificationError
 from hf_transfer.files import plain
 from hf_transfer.folds import RowIds, derive_seed, hash_order, ids_at, nested_rows
 from hf_transfer.ledger import table_digest
-from hf_transfer.results import FoldResult, fold_result
+from hf_transfer.results import FoldResult, fold_result, read_beside
 from hf_transfer.run_folder import TRAIN_ROWS, fold_place, place_of
+from hf_transfer.search_words import search_answers
 from hf_transfer.shuffling import shuffle_labels
 from hf_transfer.verify.check import Check, column_differences, differences, judged, left_out, not_highest
 from hf_transfer.verify.record import Record
@@ -42,6 +43,12 @@ def beside_checks(record: Record) -> Iterator[Check]:
         yield _control(record, "learning curve", "curve-*", partial(_curve, record))
     if record.results.get("shuffled"):
         yield _control(record, "shuffled labels", "shuffled", partial(_shuffled, record))
+    if (search := read_beside(record.folder, record.results).search) is not None:
+        yield judged(
+            "search",
+            "judged what results.json holds; its trials need training",
+            lambda: _search(record, search),
+        )
 
 
 def _train(record: Record) -> Iterator[str]:
@@ -100,6 +107,25 @@ def _untrained(record: Record, name: str, written: Mapping[str, Any]) -> Check:
         yield from not_highest(rows, path.name)
 
     return judged(f"{name} scores", f"follow from {path.name}", compare)
+
+
+def _search(record: Record, search: dict[str, Any]) -> Iterator[str]:
+    """Compare the scores and the words of a search with those that follow from the folds."""
+    results = record.results
+    metric, grid = results["primary_metric"], results["grid"] or ()
+    again = {
+        "metric": metric,
+        "score": results["scores"][metric],
+        "parameters": results["trainable"]["parameters"],
+        "total": results["trainable"]["total"],
+    }
+    there = search["judged"]
+    yield from differences({name: there[name] for name in again}, again, "search.judged")
+    if grid:
+        tried = [{name: value for name, value in entry.items() if name != "folds"} for entry in grid]
+        yield from differences(there["tried"], tried, "search.judged.tried")
+    words = {name: found.words for name, found in search_answers(search).items()}
+    yield from differences(search["verdicts"], words, "search.verdicts")
 
 
 def _control(record: Record, name: str, folder: str, compare: Any) -> Check:

@@ -5,7 +5,10 @@ from hf_transfer.card import read_for_card
 from hf_transfer.hub_fetch import fetch_run
 from hf_transfer.verify.record import Record
 
-_FILES = ["README.md", "results.json", "config.yaml", "folds.parquet", "*predictions.parquet", "plots/*.png"]
+_FILES = [
+    "README.md", "results.json", "config.yaml", "folds.parquet", "*predictions.parquet", "plots/*.png",
+    "search.json", "rank.json",
+]  # fmt: skip
 
 
 def fetch_record(repo_id: str) -> Record:

@@ -10,7 +10,7 @@ from hf_transfer.verify.check import NOTHING, Check, differences, judged, left_o
 from hf_transfer.verify.record import Record
 from hf_transfer.wording import some
 
-_PICTURES = ("folds", "confusion", "learning", "grid", "reliability", "learning_curve")
+_PICTURES = ("folds", "confusion", "learning", "grid", "reliability", "learning_curve", "trials", "depth")
 
 
 def published_checks(record: Record) -> Iterator[Check]:

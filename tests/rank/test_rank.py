@@ -7,11 +7,11 @@ from PIL import Image
 
 from hf_transfer import RunConfig
 from hf_transfer.cli import main
+from hf_transfer.depth_plot import depth_plot
 from hf_transfer.errors import ConfigError, ModelError
 from hf_transfer.rank import rank_models
 from hf_transfer.rank.candidate import Scored
 from hf_transfer.rank.command import read_priors
-from hf_transfer.rank.depth_plot import depth_plot
 from hf_transfer.rank.ranking import shown_names
 from hf_transfer.rank.words import conclusion, ranking_text, verdict
 from hf_transfer.transferability import Permutation
@@ -114,7 +114,7 @@ def test_the_top_is_over_specialised_where_a_lower_layer_is_clearly_better(ranki
 
 
 def test_the_picture_has_a_line_for_each_and_dashes_for_random_weights(ranking):
-    axes = depth_plot(ranking).axes[0]
+    axes = depth_plot(ranking.to_dict()).axes[0]
     labels = axes.get_legend_handles_labels()[1]
     assert {"builtin:digits-resnet", "same network, random weights", "one answer for all rows"} <= set(labels)
     styles = [line.get_linestyle() for line in axes.lines]

@@ -67,7 +67,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def quick_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw no picture, except where a test is about them."""
     if "draws" not in request.node.name:
-        monkeypatch.setattr(drawing, "draw_pictures", lambda results, histories: [])
+        monkeypatch.setattr(drawing, "draw_pictures", lambda results, histories, found: [])
 
 
 @pytest.fixture

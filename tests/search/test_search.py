@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,13 +8,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from hf_transfer import ImageClassification, RunConfig, open_dataset
+from hf_transfer.card import write_card
 from hf_transfer.cli import main
 from hf_transfer.errors import ConfigError
+from hf_transfer.hub_files import collect
 from hf_transfer.layers import peft_installed
 from hf_transfer.results import read_results
 from hf_transfer.search import SearchOptions, open_study, predict_cost, propose, search, search_text
 from hf_transfer.search import budget as budgets
 from hf_transfer.search.candidates import ADAPTER_RATES
+from hf_transfer.search_words import agreement
 from hf_transfer.tasks import task_of_kind
 from hf_transfer.verify import verify_run
 
@@ -87,6 +91,40 @@ def test_a_spoiled_choice_is_found(sliced, tmp_path):
     assert "scores" in wrong(copied)
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda about: about["judged"]["score"].update(mean=0.99), "search.judged.score.mean: written 0.99"),
+        (lambda about: about["verdicts"].update(rate="Any."), "search.verdicts.rate: written 'Any.'"),
+        (
+            lambda about: about["judged"]["tried"][1]["scores"]["accuracy"].update(mean=0.99),
+            "search.judged.tried[1].scores.accuracy.mean: written 0.99",
+        ),
+    ],
+)
+def test_a_search_that_tells_other_scores_than_the_folds_is_found(sliced, tmp_path, change, words):
+    run = shutil.copytree(sliced[0], tmp_path / "run")
+    about = json.loads((run / "search.json").read_text())
+    change(about)
+    (run / "search.json").write_text(json.dumps(about))
+    found = {check.name: check.differences for check in verify_run(run)}
+    assert any(line.startswith(words) for line in found["search"])
+
+
+def test_the_card_tells_what_was_searched_and_is_verified_when_published(sliced, tmp_path):
+    run = shutil.copytree(sliced[0], tmp_path / "run")
+    card = write_card(run).read_text()
+    assert "**Which layers should learn?** trainable=" in card
+    assert all(f"(plots/{name}.png)" in card for name in ("trials", "depth"))
+    files = collect(run)
+    assert {"search.json", "rank.json", "plots/trials.png", "plots/depth.png"} <= set(files)
+    for name, path in files.items():
+        target = tmp_path / "snapshot" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    assert wrong(tmp_path / "snapshot") == []
+
+
 def test_it_goes_on_with_the_trials_that_are_there(sliced):
     run, config, about = sliced
     before = {path: path.stat().st_mtime_ns for path in (run / "search").iterdir()}
@@ -107,7 +145,7 @@ def test_the_four_answers_are_told(sliced):
 def test_every_fold_chooses_for_itself_when_nested(config):
     about = searched(config, mode="nested")
     assert len(about["finalists"]) == 2
-    assert 0 < about["agreement"] <= 1
+    assert all(0 < share <= 1 for share in agreement(about).values())
     run = Path(config.output_dir)
     results = read_results(run)
     assert results["grid"] is None

@@ -1,0 +1,70 @@
+"""Score against depth: a line for each candidate of a ranking, beside the controls. No torch."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from hf_transfer import _guard  # noqa: F401
+
+# Okabe and Ito's palette, told apart by colour-blind readers too.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_MARKS = "osD^vP*"
+
+DEPTH_CAPTION = (
+    "Score of a linear model on what each frozen layer puts out, with the interval of its mean over folds. "
+    "Where it falls towards the end, the top layers have specialised on what the model was pretrained for."
+)
+
+Candidate = Mapping[str, Any]
+
+
+def depth_plot(ranking: Mapping[str, Any]) -> Figure:
+    """Draw the linear probe's score at each layer, with intervals; random weights dashed.
+
+    The intervals are those of the mean over folds, corrected for shared training rows.
+
+    Args:
+        ranking: What rank.json holds.
+    """
+    figure = Figure(figsize=(8.5, 5), layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_axisbelow(True)
+    candidates, controls = ranking["candidates"], ranking["controls"]
+    for place, candidate in enumerate(candidates):
+        colour, mark = COLOURS[place % len(COLOURS)], _MARKS[place % len(_MARKS)]
+        _draw(axes, candidate, colour, mark, place - (len(candidates) - 1) / 2)
+        if arm := candidate["from_scratch"]:
+            points = [(layer["depth"], layer["ridge"]["mean"]) for layer in arm["layers"]]
+            axes.plot(*zip(*points, strict=True), color=colour, linestyle="--", linewidth=1.2, alpha=0.8)
+    if any(candidate["from_scratch"] for candidate in candidates):
+        axes.plot([], [], color="0.4", linestyle="--", linewidth=1.2, label="same network, random weights")
+    baseline = controls["baseline"]
+    axes.axhline(
+        baseline["score"]["mean"], color="0.25", linestyle="-.", linewidth=1.2, label=baseline["name"]
+    )
+    axes.axhline(
+        controls["constant"], color="0.25", linestyle=":", linewidth=1.4, label="one answer for all rows"
+    )
+    axes.set_xlabel("relative depth of the frozen layer (0 is the first, 1 the last)")
+    axes.set_ylabel(ranking["measure"].replace("_", " ") + " of a linear model, held-out rows")
+    axes.grid(color="0.92")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize=8)
+    return figure
+
+
+def _draw(axes: Axes, candidate: Candidate, colour: str, mark: str, beside: float) -> None:
+    # Candidates stand a little beside one another, as their intervals would hide each other.
+    layers = candidate["layers"]
+    depths = [layer["depth"] + 0.004 * beside for layer in layers]
+    means = [layer["ridge"]["mean"] for layer in layers]
+    below, above = (
+        [max(0.0, sign * (layer["ridge"]["interval"][end] - layer["ridge"]["mean"])) for layer in layers]
+        for end, sign in ((0, -1), (1, 1))
+    )
+    axes.errorbar(
+        depths, means, yerr=[below, above], color=colour, marker=mark, markersize=4.5, linewidth=1.8,
+        elinewidth=0.8, capsize=2, label=candidate["name"],
+    )  # fmt: skip
