@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.tables import metric_name
 
 # Okabe and Ito's palette, told apart by colour-blind readers too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -49,7 +50,7 @@ def depth_plot(ranking: Mapping[str, Any]) -> Figure:
         controls["constant"], color="0.25", linestyle=":", linewidth=1.4, label="one answer for all rows"
     )
     axes.set_xlabel("relative depth of the frozen layer (0 is the first, 1 the last)")
-    axes.set_ylabel(ranking["measure"].replace("_", " ") + " of a linear model, held-out rows")
+    axes.set_ylabel(metric_name(ranking["measure"]) + " of a linear model, held-out rows")
     axes.grid(color="0.92")
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize=8)
     return figure

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.tables import setting
+from hf_transfer.tables import metric_name, setting
 
 Search = Mapping[str, Any]
 
@@ -90,7 +90,7 @@ def _layers(search: Search, judged: Mapping[str, Any]) -> str:
     between = f" ({low:.3f} to {high:.3f})" if low is not None else ""
     first = (
         f"Train {_name(search, judged['trainable'])} (trainable={judged['trainable']}): {share:.1f} % of the "
-        f"parameters, {judged['metric']} {score['mean']:.3f}{between} by the folds."
+        f"parameters, {metric_name(judged['metric'])} {score['mean']:.3f}{between} by the folds."
     )
     return " ".join([first, *_others(judged), _by_which_rows(search)])
 

@@ -25,6 +25,7 @@ _METRIC_NAMES = {
     "f1_macro": "F1 (macro)",
     "f1_micro": "F1 (micro)",
     "f1_weighted": "F1 (weighted)",
+    "f1_words": "F1 (words)",
     "log_loss": "log loss",
     "mcc": "Matthews correlation",
     "precision": "precision (entities)",

@@ -115,7 +115,8 @@ def _ranked(results: Results, rank: Results | None) -> tuple[str, str] | None:
         low, high = map(number, one["interval"])
         parts.append(f"against {one['other']} {one['difference']:+.3f} ({low} to {high}, p {probability(p)})")
     answer = {"better": "yes", "worse": "no, it harms"}.get(scratch["verdict"], "can't tell")
-    return answer, f"By {rank['measure']} of its frozen features: {'; '.join(parts)}."
+    measure = metric_name(rank["measure"])
+    return answer, f"By {measure} of its frozen features: {'; '.join(parts)}."
 
 
 def searched(search: Results) -> list[Verdict]:

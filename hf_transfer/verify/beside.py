@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from hf_transfer import _guard  # noqa: F401
+from hf_transfer import __version__, _guard  # noqa: F401
 from hf_transfer.control_results import curve_part, shuffled_part
 from hf_transfer.errors import VerificationError
 from hf_transfer.files import plain
@@ -124,8 +124,9 @@ def _search(record: Record, search: dict[str, Any]) -> Iterator[str]:
     if grid:
         tried = [{name: value for name, value in entry.items() if name != "folds"} for entry in grid]
         yield from differences(there["tried"], tried, "search.judged.tried")
-    words = {name: found.words for name, found in search_answers(search).items()}
-    yield from differences(search["verdicts"], words, "search.verdicts")
+    if results["kit_version"] == __version__:  # others may have said it otherwise
+        words = {name: found.words for name, found in search_answers(search).items()}
+        yield from differences(search["verdicts"], words, "search.verdicts")
 
 
 def _control(record: Record, name: str, folder: str, compare: Any) -> Check:
