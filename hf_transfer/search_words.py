@@ -40,19 +40,25 @@ def search_answers(search: Search) -> dict[str, Answer]:
 
 
 def agreement(search: Search) -> dict[str, float]:
-    """Give the share of choices with the layers that were judged and, among those, with the same rate.
+    """Give the share of choices with the layers that were judged, and with their rate as the best for them.
 
     There is one choice for each fold of a nested search; other searches make one choice, and agree.
     """
     judged = search["judged"]
     if search["mode"] != "nested":
         return {"layers": 1.0, "rate": 1.0}
-    name, choices = _name(search, judged["trainable"]), chosen(search)
-    rates = [rate for layers, rate in choices if layers == name]
+    name = _name(search, judged["trainable"])
+    layers, rates = [layers for layers, _ in chosen(search)], _best_rates(search, name)
     return {
-        "layers": len(rates) / len(choices),
-        "rate": rates.count(judged["learning_rate"]) / max(1, len(rates)),
+        "layers": layers.count(name) / len(layers),
+        "rate": rates.count(judged["learning_rate"]) / len(rates),
     }
+
+
+def _best_rates(search: Search, name: str) -> list[float]:
+    """The rate that each choice found best for some layers."""
+    entries = [entry for finalists in search["finalists"] for entry in finalists]
+    return [entry["learning_rate"] for entry in entries if entry["candidate"] == name]
 
 
 def chosen(search: Search) -> list[tuple[str, float]]:
@@ -145,7 +151,10 @@ def _chosen_by_folds(search: Search) -> str:
     )
     if agreement(search)["layers"] > _SETTLED:
         return words
-    return f"{words} No choice has more than half of the folds, so more rows are needed to tell."
+    return (
+        f"{words} No more than half of the folds chose what did best over all of them: "
+        "more rows are needed to tell."
+    )
 
 
 def _rate(search: Search, judged: Mapping[str, Any]) -> str:
@@ -155,8 +164,7 @@ def _rate(search: Search, judged: Mapping[str, Any]) -> str:
     )
     words = [f"Peak learning rate {rate:g} for {name}, of {_listed(tried)}."]
     if search["mode"] == "nested":
-        rates = [other for layers, other in chosen(search) if layers == name]
-        words.append(f"The folds that chose these layers took {_listed(sorted(rates))}.")
+        words.append(f"The folds found best for these layers: {_listed(sorted(_best_rates(search, name)))}.")
     if len(tried) > 1 and rate in (min(tried), max(tried)):
         side, beyond = ("lowest", "lower") if rate == min(tried) else ("highest", "higher")
         words.append(

@@ -1,6 +1,7 @@
 import math
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from hf_transfer import RunConfig
 from hf_transfer.search.candidates import Candidate
 from hf_transfer.search.climbing import Finalists, find, next_rate
+from hf_transfer.search.modes import Selection
 from hf_transfer.search.trials import Entry, Trial
 
 RATES = (1e-4, 3e-4, 1e-3, 3e-3)
@@ -89,3 +91,39 @@ def test_full_training_is_judged_beside_any_other_choice_and_else_alone():
     )
     assert Finalists(entries, losses).survivors == (entries[0], entries[2])
     assert Finalists(entries[::-1], losses).survivors == (entries[2],)
+
+
+def finalists(**losses) -> Finalists:
+    """What the trials of one fold led to: for each choice of layers its rate and its two losses."""
+    of = {"head": HEAD, "half": HALF, "first": FIRST, "all": ALL}
+    lines = sorted(losses.items(), key=lambda line: sum(line[1][1:]))
+    return Finalists(
+        tuple(Entry(of[name], rate) for name, (rate, *_) in lines),
+        tuple(tuple(line[1:]) for _, line in lines),
+    )
+
+
+def test_what_folds_found_is_pooled_by_loss_and_not_by_votes():
+    choices = (
+        finalists(head=(1e-3, 0.50, 0.50), all=(3e-3, 0.51, 0.51)),
+        finalists(head=(1e-3, 0.50, 0.50), all=(1e-3, 0.51, 0.51)),
+        finalists(head=(1e-3, 0.90, 0.90), all=(3e-3, 0.30, 0.30)),
+    )
+    assert [found.chosen.candidate for found in choices] == [HEAD, HEAD, ALL]
+    assert Selection("nested", np.arange(3), choices, (), None).entries == (Entry(ALL, 3e-3),)
+
+
+def test_what_one_fold_alone_tried_is_not_taken_for_all():
+    choices = (
+        finalists(head=(1e-3, 0.5, 0.5), first=(1e-3, 0.1, 0.1)),
+        finalists(head=(1e-4, 0.5, 0.5), all=(1e-3, 0.6, 0.6)),
+    )
+    assert Selection("nested", np.arange(3), choices, (), None).entries == (Entry(HEAD, 1e-4),)
+
+
+def test_a_training_that_failed_in_one_fold_is_not_published():
+    choices = (
+        finalists(head=(1e-3, 0.5, 0.5), all=(1e-3, 0.1, 0.1)),
+        finalists(head=(1e-3, 0.5, 0.5), all=(1e-3, math.inf, 0.1)),
+    )
+    assert Selection("nested", np.arange(3), choices, (), None).entries == (Entry(HEAD, 1e-3),)

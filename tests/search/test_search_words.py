@@ -23,8 +23,7 @@ def nested(*choices, judged=("head", 1e-3)):
         ],
         "finalists": [
             [
-                {"candidate": layers, "learning_rate": rate, "chosen": True},
-                {"candidate": "the top half", "learning_rate": 1e-2, "chosen": False},
+                {"candidate": name, "learning_rate": rate, "chosen": name == layers} for name in (HEAD, ALL)
             ]
             for layers, rate in choices
         ],
@@ -39,7 +38,7 @@ def nested(*choices, judged=("head", 1e-3)):
     ("choices", "shares", "answers"),
     [
         ([(HEAD, 1e-3)] * 3, (1.0, 1.0), ("trainable=head", "0.001")),
-        ([(HEAD, 1e-3), (HEAD, 1e-2), (ALL, 1e-3)], (2 / 3, 0.5), ("trainable=head", "can't tell")),
+        ([(HEAD, 1e-3), (HEAD, 1e-2), (ALL, 1e-2)], (2 / 3, 1 / 3), ("trainable=head", "can't tell")),
         ([(HEAD, 1e-3), (ALL, 1e-3)], (0.5, 1.0), ("can't tell", "0.001")),
     ],
 )
@@ -54,7 +53,7 @@ def test_what_half_of_the_folds_or_fewer_chose_is_no_answer(choices, shares, ans
 def test_the_choices_of_the_folds_are_counted_in_the_words():
     found = search_answers(nested((HEAD, 1e-3), (ALL, 1e-2), (HEAD, 1e-4)))
     assert "the head in 2 of 3, everything in 1 of 3" in found["layers"].words
-    assert "The folds that chose these layers took 0.0001, 0.001." in found["rate"].words
+    assert "The folds found best for these layers: 0.0001, 0.001, 0.01." in found["rate"].words
 
 
 def test_one_choice_for_all_folds_agrees_with_itself():
