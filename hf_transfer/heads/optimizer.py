@@ -63,10 +63,15 @@ class StackedOptimizer:
     def _lay_out(self, gradients: State) -> None:
         """Let the weights lie in memory as their gradients come, often transposed.
 
-        The fused kernel reads memory as it lies, and turning every gradient took as long as the step.
+        The fused kernel reads memory as it lies, and turning every gradient took as long as the step. It
+        cannot tell the weights of heads apart that lie between each other; such are laid out head by head.
         """
         for name, gradient in gradients.items():
-            self.state[name] = torch.empty_like(gradient).copy_(self.state[name])
+            like_it = torch.empty_like(gradient)
+            laid_out = (
+                like_it if _dense(like_it[0, 0]) else torch.empty(gradient.shape, device=gradient.device)
+            )
+            self.state[name] = laid_out.copy_(self.state[name])
 
     def _groups(self) -> list[dict[str, Any]]:
         groups = []
@@ -85,6 +90,16 @@ class StackedOptimizer:
                         }
                     )
         return groups
+
+
+def _dense(tensor: Tensor) -> bool:
+    """Whether a tensor has all its memory to itself, in whatever order of its dimensions."""
+    expected = 1
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size > 1 and stride != expected:
+            return False
+        expected *= size
+    return True
 
 
 def _lying_as(weights: Tensor, gradient: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.batches import Positions
 from hf_transfer.config import RunConfig
 from hf_transfer.heads.dropout import Dropout
+from hf_transfer.heads.linear import SharedInputs
 from hf_transfer.heads.optimizer import StackedOptimizer, State, like
 from hf_transfer.heads.template import Head, Rows, Template
 from hf_transfer.schedule import learning_rate_factor
@@ -65,7 +66,7 @@ class Program:
 
     def train(self, tick: Callable[[], Any]) -> None:
         """All epochs of all heads."""
-        with self.dropout:
+        with self.dropout, SharedInputs(self.learner):
             for epoch in range(1, self.config.num_epochs + 1):
                 began = time.monotonic()
                 losses, factors = self._epoch(epoch)

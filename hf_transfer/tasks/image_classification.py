@@ -45,9 +45,7 @@ class ImageClassification(Classification):
 
     def encode(self, rows: Mapping[str, list[Any]], positions: Sequence[int]) -> dict[str, list[Any]]:
         """Decode and resize; pixels are kept as bytes, (3, h, w) each."""
-        from hf_transfer.data.pictures import read_picture
-
-        pixels = self.processor.resize([read_picture(picture) for picture in rows["input"]])
+        pixels = self.processor.read(rows["input"])
         return {
             "row": list(positions),
             "size": [0] * len(pixels),
