@@ -14,7 +14,7 @@ from hf_transfer.tables import setting
 TRIALS_CAPTION = (
     "Cross-entropy at the best temperature of trainings on few rows, on rows that they did not learn from; "
     "lower is better. Where each fold chose for itself, it is the mean over the folds that tried it. Empty: "
-    "not tried, as rates nearby were worse. Framed: chosen."
+    "not tried, as rates nearby were worse. Framed: chosen, by trials on more rows where those decided."
 )
 
 

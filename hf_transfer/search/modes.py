@@ -20,6 +20,7 @@ from hf_transfer.study import Study
 MODES = ("design-slice", "nested", "shared")
 _ENOUGH_FOR_A_SLICE = 1000  # rows; below, a fifth of them is too few to choose by
 _SLICES = 5  # one of which is set aside to choose by
+WHOLE_PARTS = 5  # of a fold's training rows, of which one is held out where few rows cannot tell
 _FEWEST_TO_CHOOSE_BY = 200  # rows, where they need not be set aside
 
 OnTrial = Callable[[Trial, bool], None]
@@ -92,8 +93,9 @@ def _nested(study: Study, candidates: Sequence[Candidate], on_trial: OnTrial) ->
         for fold in plan.scored_folds:
             learned = np.sort(plan.train(fold))
             trials = Trials(study, part_of(study, learned), f"r{repeat}f{fold}", len(learned), on_trial)
-            found[repeat, fold] = find(trials, candidates)
-            done += trials.done.values()
+            whole = Trials(study, learned, f"r{repeat}f{fold}-whole", len(learned), on_trial, WHOLE_PARTS)
+            found[repeat, fold] = on_more_rows(whole, find(trials, candidates))
+            done += [*trials.done.values(), *whole.done.values()]
     first = part_of(study, np.sort(study.plans[0].train(study.plans[0].scored_folds[0])))
     selection = Selection("nested", first, tuple(found.values()), tuple(done), study)
     (most,) = selection.entries
@@ -104,11 +106,23 @@ def _nested(study: Study, candidates: Sequence[Candidate], on_trial: OnTrial) ->
     )
 
 
+def on_more_rows(trials: Trials, found: Finalists) -> Finalists:
+    """Try the choice and full training on nearly all of a fold's training rows, where few chose to freeze."""
+    if len(found.survivors) == 1:
+        return found
+    last = len(trials.halves) - 1  # walking forward, the last part has the most to learn from
+    tried = trials.run([(entry, last) for entry in found.survivors])
+    return replace(found, whole=tuple(trial.loss for trial in tried))
+
+
 def _pooled(choices: Sequence[Finalists]) -> Entry:
     """What does best over the choices of all folds: the lowest mean loss, at the rate that most found for it.
 
     Votes of the folds would throw away how close each of them was.
     """
+    pairs = [(found.whole[0], found.whole[-1]) for found in choices if found.whole]
+    if pairs and sum(most for _, most in pairs) < sum(chosen for chosen, _ in pairs):
+        choices = [replace(found, entries=found.survivors[-1:], losses=((0.0,),)) for found in choices]
     losses: dict[Candidate, list[float]] = {}
     rates: dict[Candidate, Counter[float]] = {}
     for found in choices:

@@ -58,6 +58,9 @@ def _finalists(found: Finalists) -> list[dict[str, Any]]:
             "parameters": entry.candidate.parameters,
             "losses": list(losses),
             "behind": behind,
+            "whole": found.whole[found.survivors.index(entry)]
+            if found.whole and entry in found.survivors
+            else None,
             "chosen": entry == found.chosen,
         }
         for entry, losses, behind in zip(found.entries, found.losses, found.behind, strict=True)

@@ -21,7 +21,7 @@ from hf_transfer.run_folder import RunFolder
 from hf_transfer.sealing import seal_rows
 from hf_transfer.search.budget import Budget, OverBudget, Prices, measure
 from hf_transfer.search.candidates import SETTLED, Candidate, propose
-from hf_transfer.search.modes import MODES, Selection, rows_to_choose_by, select, usual_mode
+from hf_transfer.search.modes import MODES, WHOLE_PARTS, Selection, rows_to_choose_by, select, usual_mode
 from hf_transfer.search.report import describe_selection
 from hf_transfer.search.trials import HALVES, Trial
 from hf_transfer.search_words import search_answers
@@ -117,7 +117,7 @@ def _select(
 ) -> tuple[list[Trial], Selection | None]:
     """Run the trials, with a progress bar; no selection when the time is up before they are done."""
     trials: list[Trial] = []
-    total = num_trials(candidates, len(study.units_of(study.config)) if mode == "nested" else 1)
+    total = num_trials(candidates, len(study.units_of(study.config)) if mode == "nested" else 0)
     with progress_bar("trials", total=total, unit="trial") as bar:
 
         def on_trial(trial: Trial, found: bool) -> None:
@@ -159,9 +159,10 @@ def open_study(
     return Study(task, seal_rows(task, data, config), config, accelerator, RunFolder(config.output_dir))
 
 
-def num_trials(candidates: Sequence[Candidate], selections: int) -> int:
-    """How many trials there will be at most."""
-    return selections * sum(len(candidate.rates) + HALVES - 1 for candidate in candidates)
+def num_trials(candidates: Sequence[Candidate], nested: int) -> int:
+    """How many trials there will be at most; `nested` is how many folds choose for themselves, if they do."""
+    one = sum(len(candidate.rates) + HALVES - 1 for candidate in candidates)
+    return nested * (one + 2) if nested else one
 
 
 def predict_cost(study: Study, options: SearchOptions) -> dict[str, Any]:
@@ -180,10 +181,13 @@ def predict_cost(study: Study, options: SearchOptions) -> dict[str, Any]:
     judged = rows if mode != "design-slice" else rows * 4 // 5
     selections = folds if mode == "nested" else 1
     selecting = prices.selection(candidates, rows_to_choose_by(study, mode), config.num_epochs)
+    if mode == "nested":
+        learned = rows * (config.num_folds - 1) // config.num_folds * (WHOLE_PARTS - 1) // WHOLE_PARTS
+        selecting += sum(prices.training(one, learned, config.num_epochs) for one in dearest)
     return {
         "mode": mode,
         "candidates": [_candidate(candidate) for candidate in candidates],
-        "trials": num_trials(candidates, selections),
+        "trials": num_trials(candidates, folds if mode == "nested" else 0),
         "forward_seconds": prices.forward * rows,
         "selection_seconds": selections * selecting,
         # When the dearest candidates are what is chosen.

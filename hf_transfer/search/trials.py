@@ -73,6 +73,7 @@ class Trials:
         tag: Names them, where a run has several such selections.
         num_learned: Rows that a real fold learns from.
         on_trial: Is told of each trial, and of whether it was found from before; may raise to stop.
+        parts: What the rows are cut into: halves, or more of them, of which all but one are learned from.
 
     References:
         Malladi et al., "On the SDEs and Scaling Rules for Adaptive Gradient Algorithms", NeurIPS 2022,
@@ -84,12 +85,13 @@ class Trials:
     tag: str
     num_learned: int
     on_trial: Callable[[Trial, bool], None] | None = None
+    parts: int = HALVES
     done: dict[tuple[Entry, int], Trial] = field(default_factory=dict)
 
     @cached_property
     def halves(self) -> list[tuple[RowNumbers, RowNumbers]]:
-        """Rows to learn from and rows to score, each half once, by the scheme of the real folds."""
-        plan = inner_plan(self.study, self.rows, self.tag, HALVES)
+        """Rows to learn from and rows to score, each part once, by the scheme of the real folds."""
+        plan = inner_plan(self.study, self.rows, self.tag, self.parts)
         return [(plan.train(i), plan.valid(i)) for i in plan.scored_folds]
 
     def run(self, wanted: Sequence[tuple[Entry, int]]) -> list[Trial]:

@@ -1,5 +1,5 @@
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -127,3 +127,23 @@ def test_a_training_that_failed_in_one_fold_is_not_published():
         finalists(head=(1e-3, 0.5, 0.5), all=(1e-3, math.inf, 0.1)),
     )
     assert Selection("nested", np.arange(3), choices, (), None).entries == (Entry(HEAD, 1e-3),)
+
+
+def with_whole(found: Finalists, *losses: float) -> Finalists:
+    """The same, after trials with nearly all rows of the fold."""
+    return replace(found, whole=losses)
+
+
+def test_nearly_all_rows_of_a_fold_overrule_what_few_chose():
+    few = finalists(head=(1e-3, 0.5, 0.5), all=(3e-3, 0.6, 0.6))
+    assert few.survivors == (Entry(HEAD, 1e-3), Entry(ALL, 3e-3))
+    assert with_whole(few, 0.5, 0.4).chosen == Entry(ALL, 3e-3)
+    assert with_whole(few, 0.4, 0.5).chosen == Entry(HEAD, 1e-3)
+    assert with_whole(few, 0.5, 0.4).survivors == few.survivors
+
+
+@pytest.mark.parametrize(("of_all", "best"), [(0.3, Entry(ALL, 3e-3)), (0.7, Entry(HEAD, 1e-3))])
+def test_nearly_all_rows_of_all_folds_overrule_what_few_chose(of_all, best):
+    few = finalists(head=(1e-3, 0.5, 0.5), half=(1e-3, 0.52, 0.52), all=(3e-3, 0.6, 0.6))
+    choices = (with_whole(few, 0.5, of_all), with_whole(few, 0.5, of_all + 0.1), few)
+    assert Selection("nested", np.arange(3), choices, (), None).entries == (best,)
