@@ -7,10 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.palette import PALETTE, empty_axes
 from hf_transfer.tables import metric_name
 
-# Okabe and Ito's palette, told apart by colour-blind readers too.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKS = "osD^vP*"
 
 DEPTH_CAPTION = (
@@ -29,13 +28,10 @@ def depth_plot(ranking: Mapping[str, Any]) -> Figure:
     Args:
         ranking: What rank.json holds.
     """
-    figure = Figure(figsize=(8.5, 5), layout="constrained")
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_axisbelow(True)
+    figure, axes = empty_axes(8.5, 5)
     candidates, controls = ranking["candidates"], ranking["controls"]
     for place, candidate in enumerate(candidates):
-        colour, mark = COLOURS[place % len(COLOURS)], _MARKS[place % len(_MARKS)]
+        colour, mark = PALETTE[place % len(PALETTE)], _MARKS[place % len(_MARKS)]
         _draw(axes, candidate, colour, mark, place - (len(candidates) - 1) / 2)
         if arm := candidate["from_scratch"]:
             points = [(layer["depth"], layer["ridge"]["mean"]) for layer in arm["layers"]]

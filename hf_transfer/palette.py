@@ -7,7 +7,8 @@ from matplotlib.text import Text
 from hf_transfer import _guard  # noqa: F401
 
 # Okabe and Ito's palette, told apart by colour-blind readers too.
-BLUE, ORANGE = "#0072B2", "#D55E00"
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+BLUE, ORANGE, *_ = PALETTE
 
 
 def empty_axes(width: float, height: float) -> tuple[Figure, Axes]:

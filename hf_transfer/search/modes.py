@@ -118,11 +118,9 @@ def on_more_rows(trials: Trials, found: Finalists) -> Finalists:
 def _pooled(choices: Sequence[Finalists]) -> Entry:
     """What does best over the choices of all folds: the lowest mean loss, at the rate that most found for it.
 
-    Votes of the folds would throw away how close each of them was.
+    Votes of the folds would throw away how close each of them was. Nearly all rows of the folds, where they
+    were tried, decide between that and full training.
     """
-    pairs = [(found.whole[0], found.whole[-1]) for found in choices if found.whole]
-    if pairs and sum(most for _, most in pairs) < sum(chosen for chosen, _ in pairs):
-        choices = [replace(found, entries=found.survivors[-1:], losses=((0.0,),)) for found in choices]
     losses: dict[Candidate, list[float]] = {}
     rates: dict[Candidate, Counter[float]] = {}
     for found in choices:
@@ -131,6 +129,9 @@ def _pooled(choices: Sequence[Finalists]) -> Entry:
             rates.setdefault(entry.candidate, Counter())[entry.rate] += 1
     everywhere = [candidate for candidate, found in losses.items() if len(found) == len(choices)]
     best = min(everywhere, key=lambda candidate: (fmean(losses[candidate]), candidate.parameters))
+    whole = [found.whole for found in choices if found.whole]
+    if sum(full for _, full in whole) < sum(few for few, _ in whole):
+        best = choices[0].survivors[-1].candidate
     return Entry(best, max(rates[best], key=lambda rate: (rates[best][rate], -rate)))
 
 

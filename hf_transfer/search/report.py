@@ -1,12 +1,11 @@
 """What a search found, as data for search.json and as sentences."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.results import read_results
+from hf_transfer.results import read_beside, read_results
 from hf_transfer.search.climbing import Finalists
 from hf_transfer.search.modes import Selection
 from hf_transfer.search.trials import Trial
@@ -71,14 +70,13 @@ def search_text(run: str | Path, about: dict[str, Any]) -> str:
     """What `hf-transfer search` prints at its end: the answers, each with what is behind it.
 
     Args:
-        run: The run's folder, of which results.json and rank.json are read if they are there.
+        run: The run's folder, of which results.json and, if it is there, rank.json are read.
         about: What search.json holds.
     """
     if not about.get("judged"):
         return "\n\n".join(about["verdicts"].values())
-    rank = Path(run) / "rank.json"
-    ranked = json.loads(rank.read_text(encoding="utf-8")) if rank.is_file() else None
-    found = verdicts(read_results(run), rank=ranked, search=about)
+    results = read_results(run)
+    found = verdicts(results, rank=read_beside(run, results).rank, search=about)
     return "\n\n".join(
         f"{one.question} {one.answer[0].upper()}{one.answer[1:]}.\n{one.words}" for one in found
     )
