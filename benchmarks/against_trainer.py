@@ -87,6 +87,7 @@ def read_options() -> argparse.Namespace:
     add("--num_epochs", type=int, help="in place of the case's")
     add("--num_rates", type=int, choices=range(1, len(RATES) + 1), help="in place of the case's")
     add("--workers", type=int, help="loading processes of the peers; the better of 0 and all cores by itself")
+    add("--side_by_side", type=int, help="also run the kit with so many folds at once (frozen, half, full)")
     add("--whole", action="store_true", help="run the peers as a whole instead of multiplying a part")
     return parser.parse_args()
 

@@ -26,6 +26,9 @@ def side_by_side(work: Workload, options: argparse.Namespace) -> None:
         "Accelerate loop": partial(run_peer, loop_fold, work, rows, whole=options.whole),
         "one pass, float32": lambda: all_of_it(one_pass(work, rows)),
     }
+    together = f"kit, {options.side_by_side} folds side by side"
+    if options.side_by_side:
+        contenders[together] = partial(run_side_by_side, work, options.side_by_side)
     if work.config.mixed_precision == "bf16":
         contenders["one pass, bfloat16"] = lambda: all_of_it(one_pass(work, rows, "bf16"))
     found = interleaved(contenders, options.repeats)
@@ -37,6 +40,8 @@ def side_by_side(work: Workload, options: argparse.Namespace) -> None:
             f"Peers: {work.config.num_folds} folds x {work.num_rates} rates x {epochs}, a part multiplied up."
         )
     print(f"The kit takes {ratio(found, 'kit', 'one pass, float32')} times one pass in float32.")
+    if options.side_by_side:
+        print(f"Trainer takes {ratio(found, 'Trainer', together)} times as long as the {together}.")
 
 
 def warm_up(work: Workload) -> None:
@@ -119,6 +124,12 @@ def growth(work: Workload, options: argparse.Namespace) -> None:
 def run_here(work: Workload) -> Timing:
     """The kit in this process."""
     return all_of_it(run_kit_anew(work))
+
+
+def run_side_by_side(work: Workload, num_folds: int) -> Timing:
+    """The kit with folds side by side; loading the libraries and warming up are in its time."""
+    work = work.changed(folds_per_device=num_folds, num_threads=None)
+    return all_of_it(run_child(work, processes=num_folds)["seconds"])
 
 
 def processes(work: Workload, options: argparse.Namespace) -> None:

@@ -26,7 +26,8 @@ _HERE = Path(__file__).resolve()
 def main() -> None:
     given = json.loads(sys.argv[1])
     work = Workload(RunConfig().changed(given["config"]), given["kind"], given["num_rates"])
-    torch.set_num_threads(work.config.num_threads or 1)
+    if work.config.num_threads:
+        torch.set_num_threads(work.config.num_threads)
     before = peak_memory()
     seconds = run_kit(work) if given["contender"] == "kit" else run_trainer(work)
     found = {"seconds": seconds, "before": before, "peak": peak_memory(), "device_peak": device_memory()}
@@ -47,7 +48,7 @@ def run_child(
     """Start this file with a folder and a cache of its own; give what it prints.
 
     Args:
-        work: With `num_threads` set.
+        work: Its `num_threads` are those of each process.
         contender: `kit` or `trainer`.
         processes: Launched by Accelerate; None starts the file alone.
         on_processors: Hide the GPUs.
@@ -57,7 +58,7 @@ def run_child(
         given = {"contender": contender, "kind": work.kind, "num_rates": work.num_rates, "config": config}
         environment = os.environ | {
             "HF_DATASETS_CACHE": str(Path(folder) / "cache"),
-            "OMP_NUM_THREADS": str(work.config.num_threads),
+            "OMP_NUM_THREADS": str(work.config.num_threads or 1),
             "OMP_WAIT_POLICY": "PASSIVE",
         }
         if on_processors:

@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from hf_transfer import __version__, _guard  # noqa: F401
-from hf_transfer.errors import ConfigError, TransferError
-from hf_transfer.launcher import is_main_process, tell_launcher
+from hf_transfer.errors import ConfigError, LaunchError, TransferError
+from hf_transfer.launcher import is_main_process, launch, tell_launcher
 from hf_transfer.scrubbing import scrubbed, scrubbed_traceback
 from hf_transfer.wording import visible
 
@@ -25,7 +25,8 @@ _INTERRUPTED = 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; gives the exit code that the errors' tree says."""
     words = list(sys.argv[1:] if argv is None else argv)
-    return _guarded(lambda: _run_verb(words), debug="--debug" in words)
+    again = [sys.executable, "-m", "hf_transfer", *words]
+    return _guarded(lambda: _run_verb(words), again, debug="--debug" in words)
 
 
 def run_recipe(recipe: Callable[[], Any]) -> NoReturn:
@@ -40,7 +41,7 @@ def run_recipe(recipe: Callable[[], Any]) -> NoReturn:
         return 4 if getattr(result, "incomplete", False) and is_main_process() else 0
 
     prepare_process()
-    sys.exit(_guarded(run, debug="--debug" in sys.argv))
+    sys.exit(_guarded(run, [sys.executable, *sys.argv], debug="--debug" in sys.argv))
 
 
 def prepare_process() -> None:
@@ -53,9 +54,12 @@ def prepare_process() -> None:
     atexit.register(gc.freeze)
 
 
-def _guarded(run: Callable[[], int], *, debug: bool) -> int:
+def _guarded(run: Callable[[], int], again: Sequence[str], *, debug: bool) -> int:
+    """Give the exit code of `run`; `again` is the command that would do the same in another process."""
     try:
         return run()
+    except LaunchError as needed:
+        return launch(again, needed.num_processes)
     except TransferError as error:
         if debug:
             print(visible(scrubbed_traceback(error)), file=sys.stderr, end="")

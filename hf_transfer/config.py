@@ -177,6 +177,11 @@ class RunConfig:
         choices=("auto", "folds", "data"),
         scored=False,
     )
+    folds_per_device: int = setting(
+        1,
+        "Folds to train side by side on this device, each in a process with its part of the cores.",
+        scored=False,
+    )
     replay: bool = setting(
         True,
         "Compute the output of frozen layers once and reuse it, where that changes nothing.",
@@ -264,6 +269,7 @@ class RunConfig:
             "max_rows": 2, "max_length": 3, "patience": 1, "num_threads": 1, "gap": 0, "reinit_top": 0,
             "weight_decay": 0, "warmup": 0, "max_grad_norm": 0, "label_smoothing": 0, "cached_views": 0,
             "cache_gb": 0, "shuffled_labels": 0, "checkpoint_minutes": 0,
+            "folds_per_device": 1,
         }  # fmt: skip
         problems = [
             f"{name}={value!r} is too small; use {low} or more."
@@ -292,6 +298,11 @@ class RunConfig:
 
     def _conflicts(self) -> list[str]:
         problems = []
+        if self.folds_per_device > 1 and self.parallel == "data":
+            problems.append(
+                f"folds_per_device={self.folds_per_device} gives each process folds of its own, and "
+                "parallel='data' each process a part of every batch. Leave out one of them."
+            )
         for scheme, name in _NEEDS_COLUMN.items():
             if self.scheme == scheme and getattr(self, name) is None:
                 problems.append(f"scheme={scheme!r} needs {name}; give the column's name.")

@@ -15,6 +15,7 @@ from hf_transfer.data import LabelledData, label_rows
 from hf_transfer.files import write_table
 from hf_transfer.final_model import make_final
 from hf_transfer.interruption import stop_signals
+from hf_transfer.launcher import check_launched
 from hf_transfer.metrics import hub_metric
 from hf_transfer.results import CrossValidationResult
 from hf_transfer.room import check_study_room
@@ -53,7 +54,9 @@ def cross_validate(
     Raises:
         TransferError: If a setting, the data or the base model is not usable; or every fold failed.
     """
-    accelerator = accelerator or make_accelerator(config)
+    if accelerator is None:
+        check_launched(config)
+        accelerator = make_accelerator(config)
     began = time.monotonic()
     data = dataset if isinstance(dataset, LabelledData) else label_rows(dataset, config, task.kind)
     folder = RunFolder(config.output_dir)

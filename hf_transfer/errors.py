@@ -2,6 +2,7 @@
 
 TransferError                 exit code
 ├── ConfigError               2   a setting is wrong or two settings disagree
+│   ├── LaunchError           2   folds side by side need processes, which only a launcher can start
 │   ├── LayerSelectionError   2   `trainable` matches nothing, or cuts a tied weight in two
 │   └── ModelError            2   the base model is absent, incomplete or made for another task
 ├── DataError                 3   rows, columns, labels or pictures
@@ -23,6 +24,22 @@ class ConfigError(TransferError, ValueError):
     """A setting is wrong, or two settings disagree."""
 
     exit_code = 2
+
+
+class LaunchError(ConfigError):
+    """Folds side by side need several processes, and this one is alone.
+
+    Attributes:
+        num_processes: How many are needed; recipes and the verbs of `hf-transfer` start them by themselves.
+    """
+
+    def __init__(self, num_processes: int) -> None:
+        super().__init__(
+            f"folds_per_device={num_processes} takes {num_processes} processes. Recipes and `hf-transfer` "
+            "start them by themselves; start other programs with "
+            f"`accelerate launch --num_processes {num_processes} …`."
+        )
+        self.num_processes = num_processes
 
 
 class LayerSelectionError(ConfigError):

@@ -32,6 +32,7 @@ from hf_transfer.scoring import Logits
 from hf_transfer.soup import Tasting, average_weights, check_start, load_members, renew_statistics, taste
 from hf_transfer.study import Study
 from hf_transfer.training import Fitted, effective_batches, epoch_order, identity_of, shared_seed
+from hf_transfer.workers import use_cores
 
 Record = dict[str, Any]
 
@@ -62,13 +63,13 @@ def make_final(
     study.accelerator.wait_for_everyone()  # all have looked before anyone writes
     if before is not None:
         return before
-    for rows in (final.sealed, final.test):
-        if rows is not None:
-            _ = rows.encoded  # by all processes: they wait for each other there
+    final.encode_untrained()
     if kind != "refit":
         final.complete_members()
-    if not study.workers.together and not study.accelerator.is_main_process:
-        return {}, None
+    if not study.workers.together:
+        if not study.accelerator.is_main_process:
+            return {}, None
+        use_cores(study.accelerator, study.config)  # the other processes only wait from here on
     try:
         record, test = {"refit": final.refit, "ensemble": final.ensemble, "soup": final.soup}[kind]()
     except (RuntimeError, ArithmeticError, MemoryError) as error:
@@ -111,6 +112,12 @@ class _FinalModel:
         if kept["identity"] != self._identity or kept["final"]["sha256"] != weight_digests(self.folder):
             return None
         return kept["final"], kept["test"]
+
+    def encode_untrained(self) -> None:
+        """Encode the rows that no fold has; by all processes, which wait for each other there."""
+        for rows in (self.sealed, self.test):
+            if rows is not None:
+                _ = rows.encoded
 
     def keep(self, record: Record, test: Record | None) -> None:
         """Write down how the model was made: from now on it is finished."""

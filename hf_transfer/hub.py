@@ -16,7 +16,7 @@ from hf_transfer.config import RunConfig
 from hf_transfer.errors import ConfigError, DataError, HubError
 from hf_transfer.hub_client import LOG_IN, TAG, DamagedError, client, download, explained, patiently, say
 from hf_transfer.hub_files import WEIGHTS, check_card, collect, front_matter, is_same
-from hf_transfer.launcher import is_main_process
+from hf_transfer.launcher import check_launched, is_main_process
 from hf_transfer.lock import refuse_running
 from hf_transfer.run_folder import check_output
 from hf_transfer.scrubbing import scrubbed
@@ -52,7 +52,9 @@ def preflight(config: RunConfig) -> None:
     Raises:
         ConfigError: If the output folder holds something else, or the repository's name is not one.
         HubError: If there is no usable token, the place is not this account's, or nobody answers.
+        LaunchError: If folds are to be trained side by side and this process is alone.
     """
+    check_launched(config)
     if not is_main_process():
         return
     check_output(config)

@@ -14,6 +14,7 @@ from accelerate.utils import InitProcessGroupKwargs, gather_object
 from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.allocator import keep_freed_memory
 from hf_transfer.config import RunConfig
 from hf_transfer.errors import RunError, TransferError
 
@@ -59,23 +60,37 @@ class Workers:
 
 
 def make_accelerator(config: RunConfig) -> Accelerator:
-    """An Accelerator for the launcher's processes, with the same number of threads in each run.
-
-    Sums in floating point depend on how many threads add them up. A launcher gives each of its
-    processes fewer threads, and then two processes would not find what one finds.
-    """
+    """An Accelerator for the launcher's processes; folds side by side share the cores out between them."""
     accelerator = Accelerator(
         # Without a GPU, several processes join (through gloo) only when told that they are on processors.
         cpu=not torch.accelerator.is_available(),
         mixed_precision=config.mixed_precision,
         kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE, backend=_backend())],
     )
+    if accelerator.device.type == "cpu":
+        keep_freed_memory()
+    use_cores(accelerator, config, beside=config.folds_per_device)
+    return accelerator
+
+
+def use_cores(accelerator: Accelerator, config: RunConfig, *, beside: int = 1) -> None:
+    """Set how many threads this process computes with: all cores, or its share of them.
+
+    Sums in floating point depend on how many threads add them up. A launcher gives each of its
+    processes fewer threads, and then two processes would not find what one finds: that is undone. Folds
+    side by side take fewer on purpose, as two threads do not go twice as fast as one.
+
+    Args:
+        accelerator: What it computes on: beside a GPU the launcher's number of threads stays.
+        config: Of which `num_threads` decides, if given.
+        beside: Processes at work on this machine, this one included.
+    """
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
-    elif accelerator.device.type == "cpu" and os.environ.keys() & _LAUNCHED:
+    elif accelerator.device.type == "cpu" and (beside > 1 or os.environ.keys() & _LAUNCHED):
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        torch.set_num_threads(min(cores, psutil.cpu_count(logical=False) or cores))
-    return accelerator
+        cores = min(cores, psutil.cpu_count(logical=False) or cores)
+        torch.set_num_threads(max(1, cores // beside))
 
 
 @contextmanager

