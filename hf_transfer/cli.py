@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from hf_transfer import __version__, _guard  # noqa: F401
 from hf_transfer.errors import ConfigError, LaunchError, TransferError
-from hf_transfer.launcher import is_main_process, launch, tell_launcher
+from hf_transfer.launcher import is_heard, is_main_process, launch, tell_launcher
 from hf_transfer.scrubbing import scrubbed, scrubbed_traceback
 from hf_transfer.wording import visible
 
@@ -64,14 +64,16 @@ def _guarded(run: Callable[[], int], again: Sequence[str], *, debug: bool) -> in
         if debug:
             print(visible(scrubbed_traceback(error)), file=sys.stderr, end="")
         reason = visible(scrubbed(f"{type(error).__name__}: {error}"))
-        print(reason, file=sys.stderr)
+        if not is_heard():
+            print(reason, file=sys.stderr)
         tell_launcher(reason, reason)
         return error.exit_code
     except KeyboardInterrupt as stopped:
-        print(
-            f"Stopped by {str(stopped) or 'SIGINT'}. The same command goes on where it stopped.",
-            file=sys.stderr,
-        )
+        if is_main_process() or not is_heard():
+            print(
+                f"Stopped by {str(stopped) or 'SIGINT'}. The same command goes on where it stopped.",
+                file=sys.stderr,
+            )
         return getattr(stopped, "exit_code", _INTERRUPTED)
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

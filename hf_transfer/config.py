@@ -268,8 +268,7 @@ class RunConfig:
             "num_folds": 2, "num_repeats": 1, "num_epochs": 1, "batch_size": 1, "per_device_batch_size": 1,
             "max_rows": 2, "max_length": 3, "patience": 1, "num_threads": 1, "gap": 0, "reinit_top": 0,
             "weight_decay": 0, "warmup": 0, "max_grad_norm": 0, "label_smoothing": 0, "cached_views": 0,
-            "cache_gb": 0, "shuffled_labels": 0, "checkpoint_minutes": 0,
-            "folds_per_device": 1,
+            "cache_gb": 0, "shuffled_labels": 0, "checkpoint_minutes": 0, "folds_per_device": 1,
         }  # fmt: skip
         problems = [
             f"{name}={value!r} is too small; use {low} or more."

@@ -74,7 +74,7 @@ def make_accelerator(config: RunConfig) -> Accelerator:
 
 
 def use_cores(accelerator: Accelerator, config: RunConfig, *, beside: int = 1) -> None:
-    """Set how many threads this process computes with: all cores, or its share of them.
+    """Set how many threads a launcher's process computes with: all cores, or its share of them.
 
     Sums in floating point depend on how many threads add them up. A launcher gives each of its
     processes fewer threads, and then two processes would not find what one finds: that is undone. Folds
@@ -83,11 +83,11 @@ def use_cores(accelerator: Accelerator, config: RunConfig, *, beside: int = 1) -
     Args:
         accelerator: What it computes on: beside a GPU the launcher's number of threads stays.
         config: Of which `num_threads` decides, if given.
-        beside: Processes at work on this machine, this one included.
+        beside: Processes that share the cores out, this one included.
     """
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
-    elif accelerator.device.type == "cpu" and (beside > 1 or os.environ.keys() & _LAUNCHED):
+    elif accelerator.device.type == "cpu" and os.environ.keys() & _LAUNCHED:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         cores = min(cores, psutil.cpu_count(logical=False) or cores)
         torch.set_num_threads(max(1, cores // beside))

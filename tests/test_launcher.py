@@ -6,14 +6,17 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 import hf_transfer
 from hf_transfer import RunConfig, cli, launcher
 from hf_transfer.errors import ConfigError, LaunchError
 from hf_transfer.launcher import check_launched, is_main_process, launch, tell_launcher
+from hf_transfer.workers import use_cores
 
 RECIPE = Path(hf_transfer.__file__).parents[1] / "recipes" / "image_classification.py"
 
@@ -98,6 +101,34 @@ def test_a_signal_to_stop_is_passed_on(tmp_path, number):
     assert launch(children(tmp_path, "wait", "wait"), 2) == 128 + number
     assert len(list(tmp_path.glob("*.stopped"))) == 2
     assert signal.getsignal(number) == handler
+
+
+def test_what_all_end_by_is_said_once(tmp_path, capfd):
+    script = """
+import os, sys
+from hf_transfer.cli import run_recipe
+from hf_transfer.errors import DataError
+def recipe():
+    rank = int(os.environ["RANK"])
+    raise DataError("Row 3 went bad." if rank < 2 else "Row 5 went bad.")
+run_recipe(recipe)
+"""
+    assert launch([sys.executable, "-c", script], 3) == 3
+    assert capfd.readouterr().err == "DataError: Row 3 went bad.\nDataError: Row 5 went bad.\n"
+
+
+@pytest.mark.parametrize(("launched", "threads"), [(True, 2), (False, 4)])
+def test_only_processes_of_a_launch_share_the_cores_out(monkeypatch, launched, threads):
+    found = [4]
+    monkeypatch.setattr("torch.set_num_threads", found.append)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(4))
+    monkeypatch.setattr("psutil.cpu_count", lambda logical: 4)
+    for name in ("LOCAL_WORLD_SIZE", "ACCELERATE_MIXED_PRECISION"):
+        monkeypatch.delenv(name, raising=False)
+    if launched:
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    use_cores(SimpleNamespace(device=torch.device("cpu")), RunConfig(folds_per_device=2), beside=2)
+    assert found[-1] == threads
 
 
 def test_folds_side_by_side_need_a_launch(monkeypatch):

@@ -13,6 +13,7 @@ from hf_transfer.cross_validation import at_work, check_study, run_study
 from hf_transfer.data import LabelledData, label_rows
 from hf_transfer.errors import ConfigError
 from hf_transfer.files import write_json
+from hf_transfer.launcher import check_launched
 from hf_transfer.progress import progress_bar
 from hf_transfer.rank import rank_models
 from hf_transfer.rank.command import write_ranking
@@ -85,6 +86,8 @@ def search(
         TransferError: As `cross_validate` does; or if the base model has nothing pretrained.
     """
     options = options or SearchOptions()
+    if accelerator is None:
+        check_launched(config)
     study = open_study(task, dataset, config, accelerator)
     check_study(study)
     with at_work(study.folder, config, study.accelerator):
