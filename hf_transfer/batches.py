@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Positions = NDArray[np.int64]
 Batch = dict[str, Tensor]
 
+_ROWS_AT_ONCE = 64  # on their way to a GPU that keeps all
+
 
 class Batches:
     """Batches of encoded rows, on the device that they are used on.
@@ -32,6 +34,8 @@ class Batches:
         self.task = task
         self.encoded = encoded
         self.device = device
+        self.held: Batch | None = None
+        self._may_hold = True
 
     @cached_property
     def sizes(self) -> NDArray[np.int64]:
@@ -49,7 +53,33 @@ class Batches:
 
     def collate(self, positions: Positions, seeds: Sequence[int] | None = None) -> Batch:
         """A batch of some encoded rows with `labels`; random changes are drawn from one seed a row."""
-        return self.moved(self.task.collate(batch_rows(self.encoded, positions), seeds))
+        return self.task.transform(self._stacked(positions), seeds)
+
+    def _stacked(self, positions: Positions) -> Batch:
+        """Some encoded rows as the task stacks them, on the device."""
+        if self.held is not None:
+            at = torch.from_numpy(positions).to(self.device, non_blocking=True)
+            return {name: tensor[at] for name, tensor in self.held.items()}
+        return self.moved(self.task.collate(batch_rows(self.encoded, positions)))
+
+    def hold(self) -> None:
+        """Keep pictures as bytes in a GPU's memory if all fit, so that they are read from disk once."""
+        num_rows = len(self.sizes)
+        if not self._may_hold or self.held is not None or self.sizes.any():
+            return
+        one = self._stacked(np.arange(1))
+        if fits_on_device(num_rows * sum(tensor.nbytes for tensor in one.values()), self.device):
+            held = {name: tensor.new_empty(num_rows, *tensor.shape[1:]) for name, tensor in one.items()}
+            for start in range(0, num_rows, _ROWS_AT_ONCE):
+                rows = np.arange(start, min(start + _ROWS_AT_ONCE, num_rows))
+                for name, tensor in self._stacked(rows).items():
+                    held[name][start : start + len(rows)] = tensor
+            self.held = held
+
+    def let_go(self) -> bool:
+        """Do without what is held from now on, as memory is short; whether anything was held."""
+        held, self.held, self._may_hold = self.held, None, False
+        return held is not None
 
     def moved(self, batch: Batch) -> Batch:
         """The batch on the device."""
@@ -69,6 +99,11 @@ class Batches:
         rows = self.rows_a_pass
         ordered = positions[np.lexsort((positions, self.sizes[positions]))]
         return [ordered[i : i + rows] for i in range(0, len(ordered), rows)]
+
+
+def fits_on_device(needed: float, device: torch.device) -> bool:
+    """Whether so many bytes leave a GPU half of its free memory."""
+    return device.type == "cuda" and needed < 0.5 * torch.cuda.mem_get_info(device)[0]
 
 
 def cut_by_size(sizes: NDArray[np.int64], overhead: int) -> list[NDArray[np.int64]]:

@@ -53,11 +53,15 @@ class PictureProcessor:
             return self.resize(list(pool.map(read_picture, pictures)))
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """Scale and normalise uint8 (b, 3, h, w) to float32."""
+        """Scale and normalise uint8 (b, 3, h, w) to float32, where they are."""
         if hasattr(self.processor, "val_transforms"):
             return cast(Tensor, self._timm_steps()[1](pixels.float().div(255)))
         options = dict.fromkeys(("do_resize", "do_center_crop", "do_pad", "do_convert_rgb"), False)
-        return cast(Tensor, self.processor(pixels, return_tensors="pt", **options)["pixel_values"])
+        # A processor that works with NumPy or Pillow takes only what lies in main memory.
+        where_they_are = getattr(self.processor, "backend", "") == "torchvision"
+        taken = pixels if where_they_are else pixels.cpu()
+        found = self.processor(taken, return_tensors="pt", **options)["pixel_values"]
+        return cast(Tensor, found.to(pixels.device))
 
     def from_bytes(self, pictures: Sequence[bytes]) -> Tensor:
         """Undo `tobytes` of resized pictures, (b, 3, h, w).
@@ -95,27 +99,29 @@ def augment(pixels: Tensor, how: str, seeds: Sequence[int]) -> Tensor:
     """Flip and shift pictures at random, each by its own seed, so that the order of rows does not matter.
 
     Args:
-        pixels: uint8 (b, 3, h, w).
+        pixels: uint8 (b, 3, h, w), on any device.
         how: `flip`, `crop` (up to an eighth of the side, edges repeated), or `crop-flip`.
         seeds: One a picture.
     """
-    result = pixels.clone()
-    for i, seed in enumerate(seeds):
-        draw = np.random.default_rng(seed)
-        flip, down, right = draw.random() < 0.5, draw.integers(-100, 101), draw.integers(-100, 101)
-        if "crop" in how:
-            result[i] = _shifted(result[i], int(down), int(right))
-        if "flip" in how and flip:
-            result[i] = result[i].flip(-1)
-    return result
+    draws = [np.random.default_rng(seed) for seed in seeds]
+    drawn = [(draw.random() < 0.5, draw.integers(-100, 101), draw.integers(-100, 101)) for draw in draws]
+    flip, down, right = torch.from_numpy(np.array(drawn, np.int64)).to(pixels.device).T[..., None]
+    rows, columns = (
+        torch.arange(side, device=pixels.device).expand(len(pixels), -1) for side in pixels.shape[2:]
+    )
+    if "crop" in how:
+        rows, columns = _shifted(rows, down), _shifted(columns, right)
+    if "flip" in how:
+        columns = columns.flip(-1).where(flip.bool(), columns)
+    pixels = pixels.gather(2, rows[:, None, :, None].expand(pixels.shape))
+    return pixels.gather(3, columns[:, None, None, :].expand(pixels.shape))
 
 
-def _shifted(picture: Tensor, down: int, right: int) -> Tensor:
-    """Move a picture by percents of an eighth of its side, repeating the edge."""
-    _, height, width = picture.shape
-    rows = (torch.arange(height) + down * (height // 8) // 100).clamp(0, height - 1)
-    columns = (torch.arange(width) + right * (width // 8) // 100).clamp(0, width - 1)
-    return picture[:, rows][:, :, columns]
+def _shifted(places: Tensor, percents: Tensor) -> Tensor:
+    """Places (b, n) along a side moved by percents (b, 1) of an eighth of it, repeating the edge."""
+    side = places.shape[1]
+    moved = places + (percents * (side // 8)).div(100, rounding_mode="floor")
+    return moved.clamp(0, side - 1)
 
 
 def _timm_processor(base: BaseModel) -> Any:

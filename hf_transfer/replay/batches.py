@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.batches import Batch, Batches, Positions, batch_rows
+from hf_transfer.batches import Batch, Batches, Positions
 from hf_transfer.replay.cut import Cut, Suffix
 from hf_transfer.replay.store import FeatureStore
 from hf_transfer.tasks.base import IGNORE_INDEX
@@ -32,9 +32,9 @@ class ReplayedBatches(Batches):
 
     def __init__(self, plain: Batches, cut: Cut, store: FeatureStore, num_views: int) -> None:
         super().__init__(plain.task, plain.encoded, plain.device)
-        self.cut, self.store, self.num_views = cut, store, num_views
+        self.plain, self.cut, self.store, self.num_views = plain, cut, store, num_views
         self.labels = Labels(plain.encoded)
-        self._example = plain.task.collate(batch_rows(plain.encoded, np.arange(1)))
+        self._example = plain.collate(np.arange(1))
 
     def learner(self, model: nn.Module) -> nn.Module:
         """What lies above the cut."""
@@ -45,24 +45,28 @@ class ReplayedBatches(Batches):
         """A head is so small that a pass is worth more rows."""
         return 64 if self.cut.chain else super().rows_a_pass
 
+    def hold(self) -> None:
+        """Nothing: what is stored was put into a GPU's memory when it was opened, if it fits."""
+
+    def let_go(self) -> bool:
+        """Read the store from its file from now on; whether a GPU held it, or the rows in full."""
+        held, self.store.on_device = self.store.on_device, None
+        return self.plain.let_go() or held is not None
+
     def collate(self, positions: Positions, seeds: Sequence[int] | None = None) -> Batch:
         """Stored features and labels, and the model's other inputs where it reads them above the cut."""
         features = {"features": self.store.read(positions, self._views(positions, seeds))}
         if self.cut.chain:
             return self.moved(features | {"labels": self.labels.of(positions)})
         if any(not tensor.is_floating_point() for name, tensor in self._example.items() if name != "labels"):
-            return self.moved(features | self.task.collate(batch_rows(self.encoded, positions)))
+            return self.moved(features) | super().collate(positions)
         # Inputs in floating point (pixels) lie below the cut, so that only their shape is looked at.
         shapes = {
-            name: torch.full((), float("nan"), dtype=tensor.dtype).expand(len(positions), *tensor.shape[1:])
+            name: tensor.new_full((), float("nan")).expand(len(positions), *tensor.shape[1:])
             for name, tensor in self._example.items()
             if name != "labels"
         }
-        return (
-            self.moved(features)
-            | {name: t.to(self.device) for name, t in shapes.items()}
-            | self.moved({"labels": self.labels.of(positions)})
-        )
+        return self.moved(features | {"labels": self.labels.of(positions)}) | shapes
 
     def _views(self, positions: Positions, seeds: Sequence[int] | None) -> NDArray[np.int64]:
         if seeds is None or not self.num_views:

@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.batches import Batch, Batches
+from hf_transfer.batches import Batch, Batches, fits_on_device
 from hf_transfer.config import RunConfig
 from hf_transfer.layers import Freezing, has_adapters, tensor_digest
 from hf_transfer.models import placed
@@ -171,7 +171,7 @@ class Replay:
             _ = features_at(model, cut, probe).sum().item()  # waits for a GPU
             computing = (time.perf_counter() - began) / rows
         needed = store_bytes(cut.shape, self.plain.sizes, 1)
-        speed = _READ_ON_DEVICE if self.stores.fits_on_device(needed) else _READ_PER_SECOND
+        speed = _READ_ON_DEVICE if fits_on_device(needed, self.accelerator.device) else _READ_PER_SECOND
         reading = needed / len(self.plain.sizes) / speed
         if reading > computing:
             return (

@@ -64,18 +64,15 @@ class FeatureStore:
         """The features of some rows, (b, …); rows of tokens padded with zeros to the longest, (b, l, …)."""
         if not self.shape.by_token:
             if self.on_device is not None:
-                at = torch.from_numpy(np.stack([views, positions])).to(self.on_device.device)
+                at = _moved(np.stack([views, positions]), self.on_device)
                 return self.on_device[at[0], at[1]]
             return self._tensor(self.array[views, positions])
         sizes = self.sizes[positions]
         inside = np.arange(sizes.max()) < sizes[:, None]
         items = np.where(inside, self.offsets[positions][:, None] + np.arange(sizes.max()), 0)
         if self.on_device is not None:
-            device = self.on_device.device
-            taken = self.on_device[
-                torch.from_numpy(views).to(device)[:, None], torch.from_numpy(items).to(device)
-            ]
-            return taken.masked_fill(~torch.from_numpy(inside).to(device).unsqueeze(-1), 0)
+            taken = self.on_device[_moved(views[:, None], self.on_device), _moved(items, self.on_device)]
+            return taken.masked_fill(_moved(~inside, self.on_device).unsqueeze(-1), 0)
         values = np.zeros((*inside.shape, *self.array.shape[2:]), self.array.dtype)
         values[inside] = self.array[np.broadcast_to(views[:, None], inside.shape)[inside], items[inside]]
         return self._tensor(values)
@@ -108,6 +105,11 @@ def create_store(path: Path, shape: Shape, sizes: Ints, num_views: int) -> None:
     del array
     with path.open("r+b") as stream:
         os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)  # a full disk is an error here, not later
+
+
+def _moved(values: NDArray[Any], to: Tensor) -> Tensor:
+    """An array beside a tensor, without waiting for its device."""
+    return torch.from_numpy(values).to(to.device, non_blocking=True)
 
 
 def _as_numpy(features: Tensor) -> NDArray[Any]:

@@ -14,7 +14,7 @@ from accelerate.utils import broadcast_object_list
 from torch import nn
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.batches import Batches, Positions
+from hf_transfer.batches import Batches, Positions, fits_on_device
 from hf_transfer.cache import StoreFolder, stores_folder
 from hf_transfer.config import RunConfig
 from hf_transfer.folds import derive_seed
@@ -48,7 +48,7 @@ class Stores:
         key = self._key(cut, digest)
         reused = from_main(self.accelerator, lambda: self._usable(key, cut, model))
         store, reason = (self._open(key, cut), None) if reused else self._build(key, cut, model)
-        if store is not None and self.fits_on_device(store.num_bytes):
+        if store is not None and fits_on_device(store.num_bytes, self.accelerator.device):
             store.load_to(self.accelerator.device)
         return store, reused, reason
 
@@ -61,13 +61,6 @@ class Stores:
     def num_views(self) -> int:
         """Versions of each row: the plain one, and augmented ones."""
         return 1 + (self.config.cached_views if self.plain.task.augments else 0)
-
-    def fits_on_device(self, needed: float) -> bool:
-        """Whether a store of so many bytes leaves a GPU half of its free memory."""
-        device = self.accelerator.device
-        if device.type != "cuda":
-            return False
-        return needed < 0.5 * torch.cuda.mem_get_info(device)[0]
 
     def _usable(self, key: str, cut: Cut, model: nn.Module) -> bool:
         """Whether a finished store is there and agrees with the model."""

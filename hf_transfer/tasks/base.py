@@ -22,7 +22,7 @@ IGNORE_INDEX = -100  # a label the loss and the scores skip; PyTorch's default
 
 
 class Task(Protocol):
-    """What differs between kinds of task. The life of a batch: encode, collate, model, decode."""
+    """What differs between kinds of task. The life of a batch: encode, collate, transform, model, decode."""
 
     name: ClassVar[str]
     """The Hub's task id: also the card template's file name."""
@@ -41,7 +41,7 @@ class Task(Protocol):
 
     @property
     def augments(self) -> bool:
-        """Whether `collate` changes training inputs at random."""
+        """Whether `transform` changes training inputs at random."""
         ...
 
     def build_model(self) -> "nn.Module":
@@ -56,13 +56,21 @@ class Task(Protocol):
         """
         ...
 
-    def collate(
-        self, encoded: Sequence[Mapping[str, Any]], seeds: Sequence[int] | None = None
-    ) -> "dict[str, Tensor]":
+    def collate(self, encoded: Sequence[Mapping[str, Any]]) -> "dict[str, Tensor]":
         """Stack encoded rows into the model's keyword arguments and `labels`.
 
         Args:
             encoded: Rows that `encode` made.
+        """
+        ...
+
+    def transform(
+        self, batch: "dict[str, Tensor]", seeds: Sequence[int] | None = None
+    ) -> "dict[str, Tensor]":
+        """What is left to do at every use of a stacked batch, on the device that it is on by then.
+
+        Args:
+            batch: What `collate` made.
             seeds: One a row when training: random changes are drawn from it alone.
         """
         ...
@@ -90,15 +98,14 @@ class Task(Protocol):
         ...
 
 
-class Classification:
-    """One label a row."""
+class CommonTask:
+    """What the tasks share: one opened base model, and inputs that are used as they were stacked."""
 
     augments = False
 
     def __init__(self, settings: RunConfig, label_names: Sequence[str]) -> None:
         self.settings = settings
         self.label_names = tuple(label_names)
-        self.scorer: Scorer = ClassificationScorer(self.label_names)
 
     @cached_property
     def base(self) -> "BaseModel":
@@ -106,6 +113,20 @@ class Classification:
         from hf_transfer.models import open_base_model
 
         return open_base_model(self.settings)
+
+    def transform(
+        self, batch: "dict[str, Tensor]", seeds: Sequence[int] | None = None
+    ) -> "dict[str, Tensor]":
+        """The batch itself."""
+        return batch
+
+
+class Classification(CommonTask):
+    """One label a row."""
+
+    def __init__(self, settings: RunConfig, label_names: Sequence[str]) -> None:
+        super().__init__(settings, label_names)
+        self.scorer: Scorer = ClassificationScorer(self.label_names)
 
     def decode(self, logits: "Tensor", labels: "Tensor") -> list[NDArray[Any]]:
         """Logits of each row, (1, c) in float32."""

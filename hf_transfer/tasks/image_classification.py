@@ -53,21 +53,25 @@ class ImageClassification(Classification):
             "labels": label_column(rows, 0),
         }
 
-    def collate(
-        self, encoded: Sequence[Mapping[str, Any]], seeds: Sequence[int] | None = None
-    ) -> "dict[str, Tensor]":
-        """Normalise, (b, 3, h, w) in float32; labels (b,)."""
+    def collate(self, encoded: Sequence[Mapping[str, Any]]) -> "dict[str, Tensor]":
+        """Pixels as bytes, uint8 (b, 3, h, w): a quarter of what they are as numbers; labels (b,)."""
         import torch
 
-        from hf_transfer.image_processing import augment
-
-        pixels = self.processor.from_bytes([row["pixels"] for row in encoded])
-        if seeds is not None and self.augments:
-            pixels = augment(pixels, self.settings.augmentation, seeds)
         return {
-            "pixel_values": self.processor.normalise(pixels),
+            "pixel_values": self.processor.from_bytes([row["pixels"] for row in encoded]),
             "labels": torch.tensor([row["labels"] for row in encoded]),
         }
+
+    def transform(
+        self, batch: "dict[str, Tensor]", seeds: Sequence[int] | None = None
+    ) -> "dict[str, Tensor]":
+        """Flip and shift when training, and normalise to float32."""
+        from hf_transfer.image_processing import augment
+
+        pixels = batch["pixel_values"]
+        if seeds is not None and self.augments:
+            pixels = augment(pixels, self.settings.augmentation, seeds)
+        return batch | {"pixel_values": self.processor.normalise(pixels)}
 
     def save_processor(self, folder: Path) -> None:
         """Write the processor; timm's stands in the model's config.json already."""

@@ -48,9 +48,7 @@ class SequenceClassification(Classification):
             "labels": label_column(rows, 0),
         }
 
-    def collate(
-        self, encoded: Sequence[Mapping[str, Any]], seeds: Sequence[int] | None = None
-    ) -> "dict[str, Tensor]":
+    def collate(self, encoded: Sequence[Mapping[str, Any]]) -> "dict[str, Tensor]":
         """Pad to the longest of the batch, (b, l); labels (b,)."""
         import torch
 

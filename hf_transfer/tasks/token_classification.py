@@ -13,16 +13,14 @@ from numpy.typing import NDArray
 from hf_transfer.config import Kind, RunConfig
 from hf_transfer.folds.columns import FoldColumns
 from hf_transfer.scorers import Scorer, TaggingScorer
-from hf_transfer.tasks.base import IGNORE_INDEX
+from hf_transfer.tasks.base import IGNORE_INDEX, CommonTask
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from torch import Tensor, nn
 
-    from hf_transfer.models import BaseModel
 
-
-class TokenClassification:
+class TokenClassification(CommonTask):
     """Tag the first subword of every word; a long sentence is read in overlapping windows.
 
     No word is lost to the length limit: each is tagged in exactly one window, with words around it
@@ -35,19 +33,10 @@ class TokenClassification:
 
     name: ClassVar[str] = "token-classification"
     kind: ClassVar[Kind] = "tokens"
-    augments = False
 
     def __init__(self, settings: RunConfig, label_names: Sequence[str]) -> None:
-        self.settings = settings
-        self.label_names = tuple(label_names)
+        super().__init__(settings, label_names)
         self.scorer: Scorer = TaggingScorer(self.label_names)
-
-    @cached_property
-    def base(self) -> "BaseModel":
-        """The opened base model."""
-        from hf_transfer.models import open_base_model
-
-        return open_base_model(self.settings)
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -97,9 +86,7 @@ class TokenClassification:
             "labels": first_subword_labels(word_ids, wanted),
         }
 
-    def collate(
-        self, encoded: Sequence[Mapping[str, Any]], seeds: Sequence[int] | None = None
-    ) -> "dict[str, Tensor]":
+    def collate(self, encoded: Sequence[Mapping[str, Any]]) -> "dict[str, Tensor]":
         """Pad to the longest of the batch, (b, l), labels too."""
         from hf_transfer.tokens import pad_right
 

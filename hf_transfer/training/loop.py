@@ -142,6 +142,7 @@ class Loop:
         self.phase = phase
         freezing = freeze_for(self.model, self.job.config, only=self.phases[phase].only)
         self.fitted.batches = self.job.replay.batches(self.model, freezing)
+        self.fitted.batches.hold()
         self.by_size = pads_much(self.job, self.fitted.batches, freezing)
         optimizer = _optimizer(self.model, self.job.config)
         self.prepared, self.optimizer = self.job.workers.prepare(self.fitted.learner, optimizer)
@@ -195,7 +196,9 @@ class Loop:
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
-                self._halve(batch, error)
+                if not self.fitted.batches.let_go():
+                    self._halve(batch, error)
+                self.optimizer.zero_grad()
             free_memory()  # here, as the error holds on to what was computed
 
     def _halve(self, batch: Positions, error: BaseException) -> None:
@@ -203,7 +206,6 @@ class Loop:
         if self.halved or self.job.workers.together or rows == 1:
             raise memory_error(error, self.step + 1, rows) from error
         self.halved, self.per_device = True, rows // 2
-        self.optimizer.zero_grad()
         self.fitted.notes.append(
             f"Memory ran out at update {self.step + 1}: from there on {self.per_device} rows were taken at a "
             f"time instead of {rows}. Each update is still by {self.job.config.batch_size} rows."
@@ -261,12 +263,10 @@ class Loop:
         )
 
     def _weight(self, labels: Tensor) -> Tensor:
-        counted = labels[labels != IGNORE_INDEX]
-        return (
-            torch.tensor(float(len(counted)), device=labels.device)
-            if self.class_weights is None
-            else self.class_weights[counted].sum()
-        )
+        counted = labels != IGNORE_INDEX  # taking those alone would wait for the device, to know how many
+        if self.class_weights is None:
+            return counted.sum().float()
+        return (self.class_weights[labels.where(counted, 0)] * counted).sum()
 
     def _set_rate(self, phase: Phase, start: int) -> float:
         factor = learning_rate_factor(

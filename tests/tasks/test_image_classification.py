@@ -1,10 +1,12 @@
 import io
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn import functional
 from transformers import (
     AutoImageProcessor,
     ConvNextImageProcessor,
@@ -57,10 +59,27 @@ def test_two_steps_give_what_the_published_processor_gives(folders, name):
     originals = pictures()
     encoded = task.encode({"input": [png(p) for p in originals], "label": [0, 1, 0]}, [0, 1, 2])
     rows = [dict(zip(encoded, values, strict=True)) for values in zip(*encoded.values(), strict=True)]
-    ours = task.collate(rows)["pixel_values"]
+    ours = task.transform(task.collate(rows))["pixel_values"]
     processor = AutoImageProcessor.from_pretrained(folders[name])
     theirs = processor(originals, return_tensors="pt")["pixel_values"]
     assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("how", ["flip", "crop", "crop-flip"])
+def test_pictures_are_flipped_and_shifted_as_asked(how):
+    pixels = torch.from_numpy(np.random.default_rng(3).integers(0, 256, (40, 3, 24, 32), dtype=np.uint8))
+    down, right = [range(-3, 4), range(-4, 5)] if "crop" in how else [[0], [0]]  # an eighth of each side
+    seen = set()
+    for picture, found in zip(pixels, augment(pixels, how, range(40)), strict=True):
+        padded = functional.pad(picture[None].float(), (4, 4, 3, 3), mode="replicate")[0].byte()
+        ways = {
+            (y, x, flip): window.flip(-1) if flip else window
+            for y, x, flip in product(down, right, [False, True] if "flip" in how else [False])
+            for window in [padded[:, 3 + y : 27 + y, 4 + x : 36 + x]]
+        }
+        (way,) = [way for way, window in ways.items() if torch.equal(window, found)]
+        seen.add(way)
+    assert len(seen) > (15 if "crop" in how else 1)
 
 
 def test_every_random_change_follows_its_own_seed():
@@ -75,9 +94,9 @@ def test_pictures_change_only_in_training():
     task = ImageClassification(RunConfig(base_model=str(DIGITS), augmentation="crop-flip"), ("a", "b"))
     encoded = task.encode({"input": [png(p) for p in pictures()], "label": [0, 1, 0]}, [0, 1, 2])
     rows = [dict(zip(encoded, values, strict=True)) for values in zip(*encoded.values(), strict=True)]
-    plain = task.collate(rows)["pixel_values"]
-    assert torch.equal(plain, task.collate(rows)["pixel_values"])
-    assert not torch.equal(plain, task.collate(rows, [5, 6, 7])["pixel_values"])
-    assert torch.equal(
-        task.collate(rows, [5, 6, 7])["pixel_values"], task.collate(rows, [5, 6, 7])["pixel_values"]
-    )
+    batch = task.collate(rows)
+    plain, *changed = (task.transform(batch, seeds)["pixel_values"] for seeds in (None, [5, 6, 7], [5, 6, 7]))
+    assert torch.equal(plain, task.transform(batch)["pixel_values"])
+    assert not torch.equal(plain, changed[0])
+    assert torch.equal(*changed)
+    assert batch["pixel_values"].dtype == torch.uint8  # and as it was, for the next epoch
