@@ -19,7 +19,7 @@ from transformers.utils import logging as transformers_logging
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config import RunConfig
 from hf_transfer.errors import ModelError
-from hf_transfer.layers import layer_groups, merged
+from hf_transfer.layers import LayerGroup, layer_groups, merged
 from hf_transfer.network import hub_reachable
 
 BUILTIN = {
@@ -329,9 +329,10 @@ def _pretrained_model(base: BaseModel, auto_class: Any, config: PretrainedConfig
         **_hub_options(base),
     )
     new = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
-    _check_backbone(base, model, new)
+    head = layer_groups(model)[-1]
+    _check_backbone(base, head, new)
     if [str(n) for n in (base.config.id2label or {}).values()] != list(config.id2label.values()):
-        _reset_output(model, auto_class, config, new)
+        _reset_output(model, head, auto_class, config, new)
     return model  # type: ignore[no-any-return]
 
 
@@ -344,14 +345,13 @@ def _timm_weights(base: BaseModel, auto_class: Any, config: PretrainedConfig) ->
     weights = load_file(str(base.weights_file)).items()
     given = {f"timm_model.{name.removeprefix('timm_model.')}": tensor for name, tensor in weights}
     fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
-    _check_backbone(base, model, own.keys() - fitting.keys())
+    _check_backbone(base, layer_groups(model)[-1], own.keys() - fitting.keys())
     nn.Module.load_state_dict(model, fitting, strict=False)
     return model
 
 
-def _check_backbone(base: BaseModel, model: nn.Module, new: set[str]) -> None:
+def _check_backbone(base: BaseModel, head: LayerGroup, new: set[str]) -> None:
     """Only the head may be new: random weights below it would pass for pretrained ones."""
-    head = layer_groups(model)[-1]
     below = sorted(new - set(head.parameters) - set(head.buffers))
     if below:
         raise ModelError(
@@ -361,9 +361,11 @@ def _check_backbone(base: BaseModel, model: nn.Module, new: set[str]) -> None:
         )
 
 
-def _reset_output(model: nn.Module, auto_class: Any, config: PretrainedConfig, new: set[str]) -> None:
+def _reset_output(
+    model: nn.Module, head: LayerGroup, auto_class: Any, config: PretrainedConfig, new: set[str]
+) -> None:
     """Give new weights to an output layer that has our size but other labels: never remap by position."""
-    sized = (name for name, p in model.named_parameters() if p.shape[:1] == (config.num_labels,))
+    sized = (name for name in head.parameters if model.get_parameter(name).shape[:1] == (config.num_labels,))
     if new.issuperset(sized):
         return  # the checkpoint had another size, or no head: a second model need not be made
     with torch.device("meta"):

@@ -3,11 +3,11 @@
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +33,11 @@ from hf_transfer.tracking import FoldTracker
 from hf_transfer.training import Checkpoints, Fitted, Job, fit
 from hf_transfer.wording import visible
 from hf_transfer.workers import Workers
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+_SELECTIONS = 64  # of rows that are kept at hand; two a fold
 
 # What fails a fold, and not the run.
 _FAILURES = (RuntimeError, ArithmeticError, MemoryError, LookupError, ValueError)
@@ -115,8 +120,9 @@ class Study(Experiment):
     def _heads(self, units: Sequence[Unit]) -> list[list[Unit]]:
         """Folds whose heads can be trained together: those whose configurations differ in rates only."""
         alike: defaultdict[RunConfig, list[Unit]] = defaultdict(list)
+        at_one_rate = {c: replace(c, learning_rate=1.0, weight_decay=0.0) for c in {u.config for u in units}}
         for unit in units if not self.chosen else ():
-            alike[replace(unit.config, learning_rate=1.0, weight_decay=0.0)].append(unit)
+            alike[at_one_rate[unit.config]].append(unit)
         return [some for some in alike.values() if batchable(self.replay, some[0].config)]
 
     def _train_heads(self, units: Sequence[Unit]) -> None:
@@ -249,7 +255,7 @@ class Study(Experiment):
             "repeat": pa.array([repeat] * len(rows), pa.int32()),
             "fold": pa.array([fold] * len(rows), pa.int32()),
         }
-        found = self.task.columns(self.data.rows.select(rows), [logits[row] for row in rows.tolist()])
+        found = self.task.columns(self._selected(rows.tobytes()), [logits[row] for row in rows.tolist()])
         columns |= {name: _listed(values) for name, values in found.items()}
         if self.coded.groups is not None:
             columns["unit"] = np.asarray(self.coded.groups)[rows]
@@ -288,6 +294,11 @@ class Study(Experiment):
             notes=fitted.notes,
         )
         return result, table
+
+    @cached_property
+    def _selected(self) -> Callable[[bytes], "Dataset"]:
+        """Some rows by their numbers, as bytes: every configuration predicts the same."""
+        return lru_cache(_SELECTIONS)(lambda rows: self.data.rows.select(np.frombuffer(rows, np.int64)))
 
     @cached_property
     def _samples(self) -> dict[tuple[int, int, int], RowNumbers]:

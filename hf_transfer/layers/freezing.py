@@ -1,6 +1,7 @@
 """Freeze layers as a mode that holds, prove it, and give the optimizer what learns."""
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import LayerSelectionError
 from hf_transfer.layers.adapters import adapter_rank, add_adapters
-from hf_transfer.layers.groups import LayerGroup, layer_groups, owner
+from hf_transfer.layers.groups import LayerGroup, layer_groups
 from hf_transfer.layers.selection import Selection, is_norm, select_parameters
 
 
@@ -97,11 +98,13 @@ def parameter_groups(
         Howard and Ruder, "Universal Language Model Fine-tuning", ACL 2018, https://arxiv.org/abs/1801.06146.
     """
     groups = layer_groups(model)
-    parameters = dict(model.named_parameters())
+    parameters, modules = dict(model.named_parameters()), dict(model.named_modules())
     result = []
     for distance, group in enumerate(reversed(groups)):
         learns = {name: parameters[name] for name in group.parameters if parameters[name].requires_grad}
-        plain = {name for name in learns if learns[name].ndim < 2 or is_norm(owner(model, name))}
+        plain = {
+            name for name in learns if learns[name].ndim < 2 or is_norm(modules[name.rpartition(".")[0]])
+        }
         for decays, chosen in ((True, learns.keys() - plain), (False, plain)):
             if chosen:
                 result.append(
@@ -126,9 +129,13 @@ def frozen_hash(model: nn.Module, freezing: Freezing) -> str | None:
 
 def trained_hash(model: nn.Module, freezing: Freezing) -> str:
     """Digest every parameter and buffer that training may have moved: it names the model that learned."""
-    frozen = set(_frozen_tensors(model, freezing))
-    tensors = chain(model.named_parameters(), model.named_buffers())
-    return tensor_digest(model, sorted({name for name, _ in tensors} - frozen))
+    return tensor_digest(model, sorted(name for name, _ in moving_tensors(model, freezing)))
+
+
+def moving_tensors(model: nn.Module, freezing: Freezing) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers that training may change, by their names in the model."""
+    yield from ((n, p) for n, p in model.named_parameters() if n in freezing.trainable)
+    yield from ((n, b) for n, b in model.named_buffers() if n.rpartition(".")[0] in freezing.moving)
 
 
 def tensor_digest(model: nn.Module, names: Iterable[str]) -> str:
@@ -195,11 +202,11 @@ def _dropout_mode(modules: dict[str, nn.Module], freezing: Freezing) -> str:
 
 def _with_aliases(model: nn.Module, groups: Sequence[LayerGroup]) -> tuple[LayerGroup, ...]:
     """The groups with every name of a tied weight, not only its first."""
-    names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
-    return tuple(
-        replace(group, parameters=tuple(n for n in names if n.rpartition(".")[0] in set(group.modules)))
-        for group in groups
-    )
+    group_of = {module: group.name for group in groups for module in group.modules}
+    names: defaultdict[str, list[str]] = defaultdict(list)
+    for name, _ in model.named_parameters(remove_duplicate=False):
+        names[group_of.get(name.rpartition(".")[0], "")].append(name)
+    return tuple(replace(group, parameters=tuple(names[group.name])) for group in groups)
 
 
 def _check_ties(model: nn.Module, names: frozenset[str]) -> None:
@@ -216,11 +223,11 @@ def _check_ties(model: nn.Module, names: frozenset[str]) -> None:
 
 def _moving_modules(model: nn.Module, groups: Sequence[LayerGroup], selection: Selection) -> frozenset[str]:
     """Modules of the groups that learn, drop out or gather statistics."""
-    moving = set()
+    moving, modules = set(), dict(model.named_modules())
     for group in groups:
         active = not selection.active.isdisjoint(group.parameters)
         for name in group.modules:
-            module = model.get_submodule(name)
+            module = modules[name]
             own = {f"{name}.{p}".lstrip(".") for p, _ in module.named_parameters(recurse=False)}
             if not own and is_norm(module):  # statistics without weights
                 moves = selection.norm == "train" or (

@@ -60,11 +60,6 @@ def layer_groups(model: nn.Module, example: Mapping[str, Any] | None = None) -> 
     return _build(model, places, _fill(places, keys))
 
 
-def owner(model: nn.Module, tensor: str) -> nn.Module:
-    """The module that holds a parameter or buffer of this name."""
-    return model.get_submodule(tensor.rpartition(".")[0])
-
-
 def _places(model: nn.Module) -> list[str]:
     """Names, in order of definition, of modules that own a tensor or have no children."""
     return [
@@ -202,12 +197,10 @@ def _shared(a: str, b: str) -> int:
 
 
 def _build(model: nn.Module, places: Sequence[str], keys: Mapping[str, _Key]) -> tuple[LayerGroup, ...]:
-    with_weights = {
-        keys[place]
-        for place in places
-        if any(True for _ in model.get_submodule(place).parameters(recurse=False))
-    }
-    ordered = sorted(with_weights | {_STEM, _HEAD})
+    parameters = _by_owner(name for name, _ in model.named_parameters())
+    buffers = _by_owner(name for name, _ in model.named_buffers())
+    own = _by_owner(name for name, _ in model.named_parameters(remove_duplicate=False))
+    ordered = sorted({keys[place] for place in places if place in own} | {_STEM, _HEAD})
     # A key without weights (an activation that a pattern counted) joins the group below it.
     group_of = {key: max((k for k in ordered if k <= key), default=_STEM) for key in set(keys.values())}
     members: defaultdict[_Key, list[str]] = defaultdict(list)
@@ -215,8 +208,6 @@ def _build(model: nn.Module, places: Sequence[str], keys: Mapping[str, _Key]) ->
         members[group_of[keys[place]]].append(place)
     names = {_STEM: "stem", _HEAD: "head"}
     names |= {key: f"block.{i}" for i, key in enumerate(k for k in ordered if k not in names)}
-    parameters = _by_owner(name for name, _ in model.named_parameters())
-    buffers = _by_owner(name for name, _ in model.named_buffers())
     return tuple(
         LayerGroup(
             names[key],

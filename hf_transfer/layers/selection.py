@@ -12,7 +12,7 @@ from torch import nn
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import LayerSelectionError
 from hf_transfer.layers.adapters import is_adapter
-from hf_transfer.layers.groups import LayerGroup, owner
+from hf_transfer.layers.groups import LayerGroup
 
 _ADDED = re.compile(r"\+(norm|bias|lora)(?::\d+)?$")
 
@@ -58,7 +58,8 @@ def select_parameters(
         core |= {name for name in everything if name.endswith("bias")}
     if "lora" in added:
         core |= {name for name in everything if is_adapter(name)}
-    norms = {name for name in everything if is_norm(owner(model, name))}
+    modules = dict(model.named_modules(remove_duplicate=False))
+    norms = {name for name in everything if is_norm(modules[name.rpartition(".")[0]])}
     names = set(core)
     if "norm" in added:
         norm = "train"

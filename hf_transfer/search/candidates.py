@@ -10,7 +10,6 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config import RunConfig
 from hf_transfer.errors import ConfigError, LayerSelectionError
 from hf_transfer.layers import Freezing, adaptable, layer_groups, peft_installed
-from hf_transfer.layers.groups import owner
 from hf_transfer.layers.selection import is_norm
 from hf_transfer.schedule import freeze_for, output_layer
 from hf_transfer.tasks.base import Task
@@ -160,6 +159,6 @@ def _start(model: nn.Module, head_only: bool) -> str:
     except LayerSelectionError:
         return "random"
     others = [other for other in layer_groups(model)[-1].parameters if not other.startswith(f"{name}.")]
-    alone = all(is_norm(owner(model, other)) for other in others)
+    alone = all(is_norm(model.get_submodule(other.rpartition(".")[0])) for other in others)
     still = head_only or not any(isinstance(module, _BatchNorm) for module in model.modules())
     return "probe" if alone and still else "random"

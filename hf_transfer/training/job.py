@@ -10,7 +10,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.batches import Batches
 from hf_transfer.config import RunConfig
 from hf_transfer.folds import RowIds
-from hf_transfer.layers import Freezing
+from hf_transfer.layers import Freezing, moving_tensors
 from hf_transfer.replay import Replay
 from hf_transfer.tasks.base import Task
 from hf_transfer.training.checkpoint import Checkpoints
@@ -66,6 +66,4 @@ class Fitted:
 
     def moving(self) -> Iterator[tuple[str, Tensor]]:
         """Parameters and buffers that training may change, by their names in the model."""
-        freezing = self.freezing
-        yield from ((n, p) for n, p in self.model.named_parameters() if n in freezing.trainable)
-        yield from ((n, b) for n, b in self.model.named_buffers() if n.rpartition(".")[0] in freezing.moving)
+        return moving_tensors(self.model, self.freezing)
