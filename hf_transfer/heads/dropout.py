@@ -1,6 +1,7 @@
 """Dropout for many heads at once: the masks that each fold draws when it is trained alone."""
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 
 import torch
@@ -22,6 +23,8 @@ class Dropout(AbstractContextManager[None]):
         self.module, self.by_token = module, by_token
         self.layers = [m for m in module.modules() if type(m) is nn.Dropout and m.p > 0]
         self.generators = [_generator(state) for state in states]
+        # A generator gives one number after the other, and each fold has its own.
+        self.pool = ThreadPoolExecutor(torch.get_num_threads())
         self._next: Iterator[Tensor] | None = None
         self._calls: dict[tuple[int, ...], list[tuple[float, tuple[int, ...]]]] = {}
         self._seen: list[tuple[float, tuple[int, ...]]] = []
@@ -33,6 +36,7 @@ class Dropout(AbstractContextManager[None]):
     def __exit__(self, *_: object) -> None:
         for layer in self.layers:
             layer.__dict__.pop("forward", None)
+        self.pool.shutdown()
 
     def use(self, masks: Sequence[Tensor]) -> None:
         """Let the next pass take these masks, one a call: a layer may be called more than once."""
@@ -48,13 +52,17 @@ class Dropout(AbstractContextManager[None]):
         """
         if not self.layers:
             return []
-        drawn: list[list[Tensor]] = []
-        for generator, rows, length in zip(self.generators, counts, lengths, strict=True):
-            drawn.append([])
-            for rate, full in self._calls_for(features[0]):
+        calls = self._calls_for(features[0])
+        masks = [torch.ones(len(features), *full) for _, full in calls]
+
+        def draw(fold: int) -> None:
+            rows, length = counts[fold], lengths[fold]
+            for (rate, full), mask in zip(calls, masks, strict=True):
                 own = (rows, length, *full[2:]) if self.by_token else (rows, *full[1:])
-                drawn[-1].append(_mask(rate, own, full, generator))
-        return [torch.stack(column).to(features.device) for column in zip(*drawn, strict=True)]
+                _draw(mask[fold][tuple(slice(n) for n in own)], 1 - rate, self.generators[fold])
+
+        list(self.pool.map(draw, range(len(features))))
+        return [mask.to(features.device) for mask in masks]
 
     def _calls_for(self, features: Tensor) -> list[tuple[float, tuple[int, ...]]]:
         """Rate and input shape of every call that such a batch leads to, in order."""
@@ -78,13 +86,10 @@ class Dropout(AbstractContextManager[None]):
         return forward
 
 
-def _mask(rate: float, own: tuple[int, ...], full: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """A dropout mask of a fold's own shape, filled up with ones to the full shape."""
-    mask = torch.ones(full)
-    mask[tuple(slice(n) for n in own)] = (
-        torch.empty(own).bernoulli_(1 - rate, generator=generator).div_(1 - rate)
-    )
-    return mask
+def _draw(mask: Tensor, kept: float, generator: torch.Generator) -> None:
+    """Fill a mask, in the order in which a tensor of its shape alone is filled."""
+    drawn = mask if mask.is_contiguous() else torch.empty(mask.shape)
+    mask.copy_(drawn.bernoulli_(kept, generator=generator).div_(kept))
 
 
 def _generator(state: Tensor) -> torch.Generator:
