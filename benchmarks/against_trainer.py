@@ -5,8 +5,9 @@
     python benchmarks/against_trainer.py --case frozen --task text --model MODEL --dataset FILE.csv
 
 Cases: `frozen` (the head learns; 5 folds x 5 epochs x 8 learning rates), `half` (the upper half of the
-layers; 5 x 5 x 1), `full` (everything; 5 x 5 x 1), `growth` (the kit alone, with more rows, folds, epochs
-and rates), `processes` (the kit in two processes against one), `memory` (peaks of the kit and of Trainer).
+layers; 5 x 5 x 1), `full` (everything; 5 x 5 x 1), `parts` (an epoch of the kit with one part left out or
+put in), `growth` (the kit alone, with more rows, folds, epochs and rates), `processes` (the kit in two
+processes against one), `memory` (peaks of the kit and of Trainer).
 
 A peer is measured on one fold, one epoch and one learning rate, and multiplied up; `--whole` runs all of it.
 """
@@ -48,6 +49,7 @@ CASES = {
     "frozen": Case("head", num_rates=8),
     "half": Case("last:50%"),
     "full": Case("all"),
+    "parts": Case("all", num_epochs=3),
     "growth": Case("head", num_rates=8),
     "processes": Case("all", num_epochs=2),
     "memory": Case("head", num_rates=8),

@@ -7,6 +7,7 @@ from statistics import median
 
 import torch
 from child import run_child
+from parts import parts
 from peers import Peer, PeerRows, best_workers, loop_fold, one_pass, peer_rows, trainer_fold
 from report import number, table
 from timing import Timing, all_of_it, interleaved, ratio
@@ -193,6 +194,7 @@ RUNNERS: dict[str, Callable[[Workload, argparse.Namespace], None]] = {
     "frozen": side_by_side,
     "half": side_by_side,
     "full": side_by_side,
+    "parts": parts,
     "growth": growth,
     "processes": processes,
     "memory": memory,

@@ -53,9 +53,9 @@ class Batches:
 
     def collate(self, positions: Positions, seeds: Sequence[int] | None = None) -> Batch:
         """A batch of some encoded rows with `labels`; random changes are drawn from one seed a row."""
-        return self.task.transform(self._stacked(positions), seeds)
+        return self.task.transform(self.stacked(positions), seeds)
 
-    def _stacked(self, positions: Positions) -> Batch:
+    def stacked(self, positions: Positions) -> Batch:
         """Some encoded rows as the task stacks them, on the device."""
         if self.held is not None:
             at = torch.from_numpy(positions).to(self.device, non_blocking=True)
@@ -67,12 +67,12 @@ class Batches:
         num_rows = len(self.sizes)
         if not self._may_hold or self.held is not None or self.sizes.any():
             return
-        one = self._stacked(np.arange(1))
+        one = self.stacked(np.arange(1))
         if fits_on_device(num_rows * sum(tensor.nbytes for tensor in one.values()), self.device):
             held = {name: tensor.new_empty(num_rows, *tensor.shape[1:]) for name, tensor in one.items()}
             for start in range(0, num_rows, _ROWS_AT_ONCE):
                 rows = np.arange(start, min(start + _ROWS_AT_ONCE, num_rows))
-                for name, tensor in self._stacked(rows).items():
+                for name, tensor in self.stacked(rows).items():
                     held[name][start : start + len(rows)] = tensor
             self.held = held
 
