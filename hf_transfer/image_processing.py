@@ -55,7 +55,7 @@ class PictureProcessor:
     def normalise(self, pixels: Tensor) -> Tensor:
         """Scale and normalise uint8 (b, 3, h, w) to float32, where they are."""
         if hasattr(self.processor, "val_transforms"):
-            return cast(Tensor, self._timm_steps()[1](pixels.float().div(255)))
+            return self._timm_normalise(pixels.float().div_(255))
         options = dict.fromkeys(("do_resize", "do_center_crop", "do_pad", "do_convert_rgb"), False)
         # A processor that works with NumPy or Pillow takes only what lies in main memory.
         where_they_are = getattr(self.processor, "backend", "") == "torchvision"
@@ -87,6 +87,13 @@ class PictureProcessor:
         steps = self.processor.val_transforms.transforms
         cut = next(i for i, step in enumerate(steps) if type(step).__name__ in {"ToTensor", "MaybeToTensor"})
         return steps[:cut], steps[cut + 1]
+
+    def _timm_normalise(self, pixels: Tensor) -> Tensor:
+        from torchvision.transforms.v2.functional import normalize  # which timm needs, and nothing else here
+
+        step = self._timm_steps()[1]
+        # Not by the step itself, which looks whether a deviation is 0, and waits for a GPU to know.
+        return cast(Tensor, normalize(pixels, step.mean, step.std, inplace=True))
 
     def _timm_resize(self, picture: Image.Image) -> Tensor:
         for step in self._timm_steps()[0]:

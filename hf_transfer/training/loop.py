@@ -196,7 +196,7 @@ class Loop:
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
-                if not self.fitted.batches.let_go():
+                if self.job.workers.together or not self.fitted.batches.let_go():
                     self._halve(batch, error)
                 self.optimizer.zero_grad()
             free_memory()  # here, as the error holds on to what was computed
