@@ -6,9 +6,9 @@ from functools import partial
 from statistics import median
 
 import torch
+from apart import PEERS, Apart
 from child import run_child
 from parts import parts
-from peers import Peer, PeerRows, best_workers, loop_fold, one_pass, peer_rows, trainer_fold
 from report import number, table
 from timing import Timing, all_of_it, interleaved, ratio
 from workload import Workload, run_kit_anew
@@ -18,21 +18,21 @@ MIB = 2**20
 
 def side_by_side(work: Workload, options: argparse.Namespace) -> None:
     """The kit, the two peers and one pass."""
-    warm_up(work)
-    workers = best_workers(work) if options.workers is None else options.workers
-    rows = peer_rows(work, workers)
-    contenders: dict[str, Callable[[], Timing]] = {
-        "kit": partial(run_here, work),
-        "Trainer": partial(run_peer, trainer_fold, work, rows, whole=options.whole),
-        "Accelerate loop": partial(run_peer, loop_fold, work, rows, whole=options.whole),
-        "one pass, float32": lambda: all_of_it(one_pass(work, rows)),
-    }
+    few = min(2 * work.config.batch_size, len(work.data.rows))
+    run_kit_anew(work.changed(max_rows=few, num_folds=2, num_epochs=1, num_rates=1))  # loads the libraries
     together = f"kit, {options.side_by_side} folds side by side"
-    if options.side_by_side:
-        contenders[together] = partial(run_side_by_side, work, options.side_by_side)
-    if work.config.mixed_precision == "bf16":
-        contenders["one pass, bfloat16"] = lambda: all_of_it(one_pass(work, rows, "bf16"))
-    found = interleaved(contenders, options.repeats)
+    with Apart(work, options.workers) as peers:
+        contenders: dict[str, Callable[[], Timing]] = {
+            "kit": partial(run_here, work),
+            **{name: partial(peers.run, name, whole=options.whole) for name in PEERS},
+            "one pass, float32": peers.one_pass,
+        }
+        if options.side_by_side:
+            contenders[together] = partial(run_side_by_side, work, options.side_by_side)
+        if work.config.mixed_precision == "bf16":
+            contenders["one pass, bfloat16"] = partial(peers.one_pass, "bf16")
+        workers = peers.workers
+        found = interleaved(contenders, options.repeats)
     print(comparison(work, found))
     print(f"\nMedians of {options.repeats} interleaved repeats; {workers} loading processes for the peers.")
     if not options.whole:
@@ -43,31 +43,6 @@ def side_by_side(work: Workload, options: argparse.Namespace) -> None:
     print(f"The kit takes {ratio(found, 'kit', 'one pass, float32')} times one pass in float32.")
     if options.side_by_side:
         print(f"Trainer takes {ratio(found, 'Trainer', together)} times as long as the {together}.")
-
-
-def warm_up(work: Workload) -> None:
-    """Let every contender load its libraries and files once, on a few rows."""
-    few = work.changed(
-        max_rows=min(2 * work.config.batch_size, len(work.data.rows)), num_folds=2, num_epochs=1, num_rates=1
-    )
-    rows = peer_rows(few)
-    run_kit_anew(few)
-    for peer in (trainer_fold, loop_fold):
-        peer(few, rows, 0, few.rates[0], 1)
-    one_pass(few, rows)
-
-
-def run_peer(peer: Peer, work: Workload, rows: PeerRows, *, whole: bool) -> Timing:
-    """All folds and rates, or one of each and one epoch, multiplied up."""
-    epochs = work.config.num_epochs
-    if whole:
-        units = [(fold, rate) for rate in work.rates for fold in range(work.config.num_folds)]
-        return all_of_it(
-            rows.seconds + sum(peer(work, rows, fold, rate, epochs).fold(epochs) for fold, rate in units)
-        )
-    times = peer(work, rows, 0, work.rates[0], 1)
-    product = work.config.num_folds * work.num_rates * times.fold(epochs)
-    return Timing(times.fold(1), rows.seconds + product, times)
 
 
 def comparison(work: Workload, found: dict[str, list[Timing]]) -> str:
