@@ -1,4 +1,4 @@
-"""The peers in a process of their own, without what the kit sets for its process: memory that is kept, say."""
+"""The peers in a process of their own: nothing that the kit sets for its process (memory kept) is theirs."""
 
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager
