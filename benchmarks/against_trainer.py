@@ -85,6 +85,7 @@ def read_options() -> argparse.Namespace:
     add("--batch_size", type=int, default=32)
     add("--max_length", type=int, help="most tokens of a text")
     add("--seed", type=int, default=0)
+    add("--trainable", help="in place of the case's")
     add("--num_folds", type=int, help="in place of the case's")
     add("--num_epochs", type=int, help="in place of the case's")
     add("--num_rates", type=int, choices=range(1, len(RATES) + 1), help="in place of the case's")
@@ -102,7 +103,7 @@ def workload(options: argparse.Namespace) -> Iterator[tuple[Workload, str, str]]
         name, model, dataset, data = stand_ins(options, Path(folder))
         config = RunConfig(
             base_model=model, dataset=data, max_rows=options.max_rows, max_length=options.max_length,
-            trainable=case.trainable, num_folds=options.num_folds or case.num_folds,
+            trainable=options.trainable or case.trainable, num_folds=options.num_folds or case.num_folds,
             num_epochs=options.num_epochs or case.num_epochs, batch_size=options.batch_size,
             mixed_precision=options.mixed_precision, num_threads=options.threads, seed=options.seed,
             final="none", report_to="none",

@@ -43,9 +43,10 @@ class Part:
 def parts(work: Workload, options: argparse.Namespace) -> None:
     """An epoch of the first fold's training with each part left out, and with each put in."""
     with TemporaryDirectory() as folder, empty_cache(Path(folder) / "cache"):
-        work = work.changed(output_dir=str(Path(folder) / "run"))
+        epochs = max(2, work.config.num_epochs)  # the first warms up
+        work = work.changed(output_dir=str(Path(folder) / "run"), num_epochs=epochs)
         encoded, making = encode(work)
-        known = known_parts(work, encoded)
+        known = known_parts(work)
         ways = {AS_IT_IS: Part()} | known
         contenders = {name: partial(epoch, work, encoded, part) for name, part in ways.items()}
         found = interleaved(contenders, options.repeats)
@@ -66,14 +67,15 @@ def gain(found: dict[str, list[Timing]], name: str, *, put_in: bool) -> tuple[st
     return "no" if put_in else "yes", number(median(t.whole for t in found[name])), ratio(found, *pair)
 
 
-def known_parts(work: Workload, encoded: Any) -> dict[str, Part]:
+def known_parts(work: Workload) -> dict[str, Part]:
     """The parts that such a work has."""
     gpu = torch.cuda.is_available()
     found = {
         "one kernel for a step of the optimizer": Part(without_fused),
-        "bfloat16": Part(settings={"mixed_precision": "bf16"}),
         "compile": Part(settings={"compile": True}),
     }
+    if work.config.mixed_precision != "bf16":
+        found["bfloat16"] = Part(settings={"mixed_precision": "bf16"})
     if work.kind == "image":
         found |= {
             "pictures decoded and resized once": Part(partial(read_anew, work)),
@@ -96,7 +98,8 @@ def without_fused() -> AbstractContextManager[Any]:
     return patch("hf_transfer.training.loop.make_optimizer", lambda groups, _: torch.optim.AdamW(groups))
 
 
-def read_anew(work: Workload) -> AbstractContextManager[Any]:
+@contextmanager
+def read_anew(work: Workload) -> Iterator[None]:
     """Let every access open, decode and resize the pictures, in several threads."""
 
     def stacked(self: Batches, positions: Positions) -> dict[str, torch.Tensor]:
@@ -105,7 +108,8 @@ def read_anew(work: Workload) -> AbstractContextManager[Any]:
         encoded = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
         return self.moved(self.task.collate(encoded))
 
-    return patch.object(Batches, "stacked", stacked)
+    with patch.object(Batches, "stacked", stacked), patch.object(Batches, "hold", lambda _: None):
+        yield
 
 
 def encode(work: Workload) -> tuple[Any, float]:

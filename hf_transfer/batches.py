@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import ref
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.memory import fits_on_device, is_out_of_memory
 from hf_transfer.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -21,6 +23,28 @@ Batch = dict[str, Tensor]
 _ROWS_AT_ONCE = 64  # on their way to a GPU that keeps all
 
 
+class Kept:
+    """What a GPU keeps of some rows, without their labels; a process keeps one set of rows at a time.
+
+    Attributes:
+        inputs: All rows as the task stacks them; None while they are read from disk.
+        allowed: Whether to keep them; not after memory was short.
+    """
+
+    _last: "ClassVar[ref[Kept] | None]" = None
+
+    def __init__(self) -> None:
+        self.inputs: Batch | None = None
+        self.allowed = True
+
+    def replace_others(self) -> None:
+        """Give back what was kept of other rows: those of the study before, say."""
+        last = Kept._last and Kept._last()
+        if last is not None and last is not self:
+            last.inputs = None
+        Kept._last = ref(self)
+
+
 class Batches:
     """Batches of encoded rows, on the device that they are used on.
 
@@ -28,14 +52,16 @@ class Batches:
         task: Collates.
         encoded: What the task's `encode` made; several encoded rows may belong to one row.
         device: Where the batches go.
+        kept: What batches of the same rows under other labels share on the device.
     """
 
-    def __init__(self, task: Task, encoded: "Dataset", device: torch.device) -> None:
+    def __init__(
+        self, task: Task, encoded: "Dataset", device: torch.device, kept: "Kept | None" = None
+    ) -> None:
         self.task = task
         self.encoded = encoded
         self.device = device
-        self.held: Batch | None = None
-        self._may_hold = True
+        self.kept = kept or Kept()
 
     @cached_property
     def sizes(self) -> NDArray[np.int64]:
@@ -57,29 +83,47 @@ class Batches:
 
     def stacked(self, positions: Positions) -> Batch:
         """Some encoded rows as the task stacks them, on the device."""
-        if self.held is not None:
-            at = torch.from_numpy(positions).to(self.device, non_blocking=True)
-            return {name: tensor[at] for name, tensor in self.held.items()}
-        return self.moved(self.task.collate(batch_rows(self.encoded, positions)))
+        if self.kept.inputs is None:
+            return self.moved(self.task.collate(batch_rows(self.encoded, positions)))
+        at = torch.from_numpy(positions).to(self.device, non_blocking=True)
+        inputs = {name: tensor[at] for name, tensor in self.kept.inputs.items()}
+        return inputs | {"labels": self._labels[at]}
+
+    @cached_property
+    def _labels(self) -> Tensor:
+        return torch.tensor(self.encoded["labels"][:], device=self.device)
 
     def hold(self) -> None:
         """Keep pictures as bytes in a GPU's memory if all fit, so that they are read from disk once."""
-        num_rows = len(self.sizes)
-        if not self._may_hold or self.held is not None or self.sizes.any():
+        asked = self.kept.allowed and self.kept.inputs is None and fits_on_device(0, self.device)
+        if not asked or self.sizes.any():
             return
-        one = self.stacked(np.arange(1))
-        if fits_on_device(num_rows * sum(tensor.nbytes for tensor in one.values()), self.device):
-            held = {name: tensor.new_empty(num_rows, *tensor.shape[1:]) for name, tensor in one.items()}
-            for start in range(0, num_rows, _ROWS_AT_ONCE):
-                rows = np.arange(start, min(start + _ROWS_AT_ONCE, num_rows))
-                for name, tensor in self.stacked(rows).items():
-                    held[name][start : start + len(rows)] = tensor
-            self.held = held
+        self.kept.replace_others()
+        one = self._inputs(np.arange(1))
+        if fits_on_device(len(self.sizes) * sum(tensor.nbytes for tensor in one.values()), self.device):
+            try:
+                self.kept.inputs = self._all_inputs(one)
+            except (MemoryError, RuntimeError) as error:  # another process on this GPU was quicker
+                if not is_out_of_memory(error):
+                    raise
+                self.let_go()
+
+    def _inputs(self, positions: Positions) -> Batch:
+        return {name: tensor for name, tensor in self.stacked(positions).items() if name != "labels"}
+
+    def _all_inputs(self, one: Batch) -> Batch:
+        num_rows = len(self.sizes)
+        found = {name: tensor.new_empty(num_rows, *tensor.shape[1:]) for name, tensor in one.items()}
+        for start in range(0, num_rows, _ROWS_AT_ONCE):
+            rows = np.arange(start, min(start + _ROWS_AT_ONCE, num_rows))
+            for name, tensor in self._inputs(rows).items():
+                found[name][start : start + len(rows)] = tensor
+        return found
 
     def let_go(self) -> bool:
-        """Do without what is held from now on, as memory is short; whether anything was held."""
-        held, self.held, self._may_hold = self.held, None, False
-        return held is not None
+        """Do without what is kept from now on, as memory is short; whether anything was kept."""
+        kept, self.kept.inputs, self.kept.allowed = self.kept.inputs, None, False
+        return kept is not None
 
     def moved(self, batch: Batch) -> Batch:
         """The batch on the device."""
@@ -99,11 +143,6 @@ class Batches:
         rows = self.rows_a_pass
         ordered = positions[np.lexsort((positions, self.sizes[positions]))]
         return [ordered[i : i + rows] for i in range(0, len(ordered), rows)]
-
-
-def fits_on_device(needed: float, device: torch.device) -> bool:
-    """Whether so many bytes leave a GPU half of its free memory."""
-    return device.type == "cuda" and needed < 0.5 * torch.cuda.mem_get_info(device)[0]
 
 
 def cut_by_size(sizes: NDArray[np.int64], overhead: int) -> list[NDArray[np.int64]]:

@@ -30,6 +30,7 @@ class PictureProcessor:
     def __init__(self, base: BaseModel) -> None:
         self.name = base.name
         self.processor = _timm_processor(base) if base.is_timm else base.load(AutoImageProcessor)
+        self._moved: dict[torch.device, list[Tensor]] = {}
         self.shape = tuple(self.resize([_blank()])[0].shape)
 
     def resize(self, pictures: Sequence[Image.Image]) -> list[Tensor]:
@@ -91,9 +92,15 @@ class PictureProcessor:
     def _timm_normalise(self, pixels: Tensor) -> Tensor:
         from torchvision.transforms.v2.functional import normalize  # which timm needs, and nothing else here
 
-        step = self._timm_steps()[1]
-        # Not by the step itself, which looks whether a deviation is 0, and waits for a GPU to know.
-        return cast(Tensor, normalize(pixels, step.mean, step.std, inplace=True))
+        # Not by the step itself: it looks whether a deviation is 0, and waits for a GPU to know. Nor are
+        # its numbers moved there each time, which takes a wait too.
+        if pixels.device not in self._moved:
+            step = self._timm_steps()[1]
+            self._moved[pixels.device] = [
+                torch.as_tensor(numbers, dtype=pixels.dtype, device=pixels.device)
+                for numbers in (step.mean, step.std)
+            ]
+        return cast(Tensor, normalize(pixels, *self._moved[pixels.device], inplace=True))
 
     def _timm_resize(self, picture: Image.Image) -> Tensor:
         for step in self._timm_steps()[0]:
@@ -112,7 +119,9 @@ def augment(pixels: Tensor, how: str, seeds: Sequence[int]) -> Tensor:
     """
     draws = [np.random.default_rng(seed) for seed in seeds]
     drawn = [(draw.random() < 0.5, draw.integers(-100, 101), draw.integers(-100, 101)) for draw in draws]
-    flip, down, right = torch.from_numpy(np.array(drawn, np.int64)).to(pixels.device).T[..., None]
+    flip, down, right = (
+        torch.from_numpy(np.array(drawn, np.int64)).to(pixels.device, non_blocking=True).T[..., None]
+    )
     rows, columns = (
         torch.arange(side, device=pixels.device).expand(len(pixels), -1) for side in pixels.shape[2:]
     )

@@ -12,6 +12,7 @@ from torch.nn import functional
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.batches import Batch, Batches, Positions
 from hf_transfer.errors import RunError
+from hf_transfer.memory import free_memory, is_out_of_memory
 from hf_transfer.statistics import apply_temperature, fit_temperature
 from hf_transfer.tasks.base import IGNORE_INDEX
 from hf_transfer.workers import Workers
@@ -121,5 +122,16 @@ def _forward(
     learner.eval()
     with torch.inference_mode(), workers.accelerator.autocast():
         for part in workers.share(batches.by_size(positions)):
+            yield part, *_passed(learner, batches, part)
+
+
+def _passed(learner: nn.Module, batches: Batches, part: Positions) -> tuple[Batch, Tensor]:
+    """A batch and its logits; where memory runs out, once more without what is kept for speed."""
+    while True:
+        try:
             batch = batches.collate(part)
-            yield part, batch, learner(**{k: v for k, v in batch.items() if k != "labels"})
+            return batch, learner(**{k: v for k, v in batch.items() if k != "labels"})
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error) or not batches.let_go():
+                raise
+        free_memory()  # here, as the error holds on to what was computed

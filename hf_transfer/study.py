@@ -37,8 +37,6 @@ from hf_transfer.workers import Workers
 if TYPE_CHECKING:
     from datasets import Dataset
 
-_SELECTIONS = 64  # of rows that are kept at hand; two a fold
-
 # What fails a fold, and not the run.
 _FAILURES = (RuntimeError, ArithmeticError, MemoryError, LookupError, ValueError)
 
@@ -298,7 +296,8 @@ class Study(Experiment):
     @cached_property
     def _selected(self) -> Callable[[bytes], "Dataset"]:
         """Some rows by their numbers, as bytes: every configuration predicts the same."""
-        return lru_cache(_SELECTIONS)(lambda rows: self.data.rows.select(np.frombuffer(rows, np.int64)))
+        rows, num_folds = self.data.rows, self.config.num_folds * self.config.num_repeats
+        return lru_cache(2 * num_folds)(lambda chosen: rows.select(np.frombuffer(chosen, np.int64)))
 
     @cached_property
     def _samples(self) -> dict[tuple[int, int, int], RowNumbers]:

@@ -12,9 +12,10 @@ from accelerate import Accelerator
 from torch import nn
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.batches import Batch, Batches, fits_on_device
+from hf_transfer.batches import Batch, Batches, Kept
 from hf_transfer.config import RunConfig
 from hf_transfer.layers import Freezing, has_adapters, tensor_digest
+from hf_transfer.memory import fits_on_device
 from hf_transfer.models import placed
 from hf_transfer.replay.batches import ReplayedBatches
 from hf_transfer.replay.cut import Cut, features_at
@@ -43,6 +44,7 @@ class Replay:
         accelerator: The processes that compute the stored tensors together.
         grid: What will be trained, of which `trainable`, `schedule` and how heads are made are used;
             the configurations of `config` when not given.
+        kept: What is on the device of the same rows already.
     """
 
     def __init__(
@@ -52,10 +54,11 @@ class Replay:
         config: RunConfig,
         accelerator: Accelerator,
         grid: Sequence[RunConfig] = (),
+        kept: Kept | None = None,
     ) -> None:
         self.task, self.config, self.accelerator = task, config, accelerator
         self.grid = grid or config.grid()
-        self.plain = Batches(task, encoded, accelerator.device)
+        self.plain = Batches(task, encoded, accelerator.device, kept)
         self.stores = Stores(self.plain, config, accelerator)
         self.prepared: dict[frozenset[str], _Prepared] = {}
         self.notes: list[str] = []
@@ -91,7 +94,7 @@ class Replay:
 
     def relabelled(self, encoded: "Dataset") -> "Replay":
         """The same rows and stored tensors under other labels: `encoded` differs in `labels` alone."""
-        other = Replay(self.task, encoded, self.config, self.accelerator, self.grid)
+        other = Replay(self.task, encoded, self.config, self.accelerator, self.grid, self.plain.kept)
         for trainable, found in self.prepared.items():
             before = found.batches
             batches = ReplayedBatches(other.plain, before.cut, before.store, before.num_views)

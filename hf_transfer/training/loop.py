@@ -15,6 +15,7 @@ from hf_transfer.config import RunConfig
 from hf_transfer.errors import RunError
 from hf_transfer.folds import derive_seed
 from hf_transfer.layers import parameter_groups
+from hf_transfer.memory import free_memory, is_out_of_memory, memory_error
 from hf_transfer.progress import progress_bar
 from hf_transfer.schedule import Phase, freeze_for, learning_rate_factor, make_optimizer, phases_of
 from hf_transfer.tasks.base import IGNORE_INDEX
@@ -28,7 +29,6 @@ from hf_transfer.training.epochs import (
     tokens_a_pass,
 )
 from hf_transfer.training.job import Fitted, Job
-from hf_transfer.training.memory import free_memory, is_out_of_memory, memory_error
 from hf_transfer.training.pausing import Pauses
 from hf_transfer.training.state import (
     optimizer_tensors,
@@ -80,7 +80,8 @@ class Loop:
             RunError: If the loss becomes infinite or NaN, or memory is short.
             Interrupted: If the process was asked to stop; where it is has then been kept.
         """
-        pauses = Pauses(self.job, self._state)
+        weights = sum(tensor.nbytes for _, tensor in self.fitted.moving())
+        pauses = Pauses(self.job, self._state, num_bytes=3 * weights)  # with AdamW's two moments
         bar = progress_bar(
             self.job.title,
             total=self.total,
@@ -142,7 +143,8 @@ class Loop:
         self.phase = phase
         freezing = freeze_for(self.model, self.job.config, only=self.phases[phase].only)
         self.fitted.batches = self.job.replay.batches(self.model, freezing)
-        self.fitted.batches.hold()
+        if not self.job.workers.together:  # together they could not agree on letting go
+            self.fitted.batches.hold()
         self.by_size = pads_much(self.job, self.fitted.batches, freezing)
         optimizer = _optimizer(self.model, self.job.config)
         self.prepared, self.optimizer = self.job.workers.prepare(self.fitted.learner, optimizer)
@@ -189,17 +191,30 @@ class Loop:
             self.job.on_epoch(epoch)
 
     def _update(self, batch: Positions, epoch: int) -> Tensor:
-        """One step of the optimizer; where memory runs out, once more with half the rows at a time."""
+        """One step of the optimizer; where memory runs out, once more with less of it.
+
+        First what is kept for speed goes, then half the rows are taken at a time.
+        """
         while True:
             try:
                 return self._stepped(batch, epoch)
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
-                if self.job.workers.together or not self.fitted.batches.let_go():
+                if not self._without_kept():
                     self._halve(batch, error)
                 self.optimizer.zero_grad()
             free_memory()  # here, as the error holds on to what was computed
+
+    def _without_kept(self) -> bool:
+        """Let go of what the device keeps, if that helps; others that share the batch would not wait."""
+        if self.job.workers.together or not self.fitted.batches.let_go():
+            return False
+        self.fitted.notes.append(
+            f"Memory ran out at update {self.step + 1}: from there on rows are read from disk for every "
+            "batch, and no longer kept on the device."
+        )
+        return True
 
     def _halve(self, batch: Positions, error: BaseException) -> None:
         rows = max(map(len, self._pieces(batch)))

@@ -13,6 +13,7 @@ from hf_transfer.training.checkpoint import State
 from hf_transfer.training.job import Job
 
 _MOST = 0.05  # of the time may go into checkpoints after epochs
+_BYTES_A_SECOND = 4e8  # of a checkpoint, until one was written: gathered, hashed and put on a disk
 
 
 class Pauses(AbstractContextManager["Pauses"]):
@@ -21,11 +22,12 @@ class Pauses(AbstractContextManager["Pauses"]):
     Args:
         job: Whose checkpoints are written, and whose processes agree.
         state: Gives where the training is; all processes at work together call it.
+        num_bytes: How large a checkpoint will be, roughly.
     """
 
-    def __init__(self, job: Job, state: Callable[[], State]) -> None:
+    def __init__(self, job: Job, state: Callable[[], State], num_bytes: int) -> None:
         self.checkpoints, self.workers, self.state = job.checkpoints, job.workers, state
-        self.kept, self.cost = time.monotonic(), 0.0
+        self.kept, self.cost = time.monotonic(), num_bytes / _BYTES_A_SECOND
         self._signals = ExitStack()
 
     def __enter__(self) -> "Pauses":

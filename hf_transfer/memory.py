@@ -1,4 +1,4 @@
-"""What running out of memory looks like, on a GPU and on a processor."""
+"""Memory of a GPU and of a processor: whether something fits, and what running out of it looks like."""
 
 import gc
 
@@ -8,6 +8,11 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import RunError
 
 _WORDS = ("DefaultCPUAllocator", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+
+
+def fits_on_device(needed: float, device: torch.device) -> bool:
+    """Whether so many bytes leave a GPU half of its free memory; nothing has to be kept on a processor."""
+    return device.type == "cuda" and needed < 0.5 * torch.cuda.mem_get_info(device)[0]
 
 
 def is_out_of_memory(error: BaseException) -> bool:
