@@ -39,7 +39,7 @@ class Kept:
 
     def replace_others(self) -> None:
         """Give back what was kept of other rows: those of the study before, say."""
-        last = Kept._last and Kept._last()
+        last = Kept._last() if Kept._last is not None else None
         if last is not None and last is not self:
             last.inputs = None
         Kept._last = ref(self)

@@ -59,7 +59,7 @@ ORDER = [
     {"scoring", "solvers"},
     {"replay", "features"},
     {"batches", "encoding", "workers", "schedule"},
-    {"allocator"},
+    {"allocator", "memory"},
     {"tasks", "tokens", "image_processing", "models", "model_folder"},
     {"control_results"},
     {"shuffling"},
