@@ -53,12 +53,10 @@ _given: list[_Given] = []  # of the process of the peers
 
 def _begin(work: Workload, workers: int | None, threads: int) -> None:
     torch.set_num_threads(threads)
-    few = work.changed(
-        max_rows=min(2 * work.config.batch_size, len(work.data.rows)), num_folds=2, num_epochs=1, num_rates=1
-    )
+    small = work.small
     for peer in PEERS.values():
-        peer(few, peer_rows(few), 0, few.rates[0], 1)
-    one_pass(few, peer_rows(few))
+        peer(small, peer_rows(small), 0, small.rates[0], 1)
+    one_pass(small, peer_rows(small))
     _given.append(_Given(work, peer_rows(work, best_workers(work) if workers is None else workers)))
 
 

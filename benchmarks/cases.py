@@ -18,8 +18,7 @@ MIB = 2**20
 
 def side_by_side(work: Workload, options: argparse.Namespace) -> None:
     """The kit, the two peers and one pass."""
-    few = min(2 * work.config.batch_size, len(work.data.rows))
-    run_kit_anew(work.changed(max_rows=few, num_folds=2, num_epochs=1, num_rates=1))  # loads the libraries
+    run_kit_anew(work.small)
     together = f"kit, {options.side_by_side} folds side by side"
     with Apart(work, options.workers) as peers:
         contenders: dict[str, Callable[[], Timing]] = {

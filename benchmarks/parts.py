@@ -18,7 +18,7 @@ from report import number, table
 from timing import Timing, all_of_it, interleaved, ratio
 from workload import Clock, Workload, empty_cache
 
-from hf_transfer.batches import Batches, Positions
+from hf_transfer.batches import Batches, Positions, as_rows
 from hf_transfer.encoding import encode_rows
 from hf_transfer.replay import Replay
 from hf_transfer.training import Job, fit
@@ -104,9 +104,7 @@ def read_anew(work: Workload) -> Iterator[None]:
 
     def stacked(self: Batches, positions: Positions) -> dict[str, torch.Tensor]:
         rows = work.data.rows[positions]
-        columns = work.task.encode(rows, positions.tolist())
-        encoded = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-        return self.moved(self.task.collate(encoded))
+        return self.moved(self.task.collate(as_rows(work.task.encode(rows, positions.tolist()))))
 
     with patch.object(Batches, "stacked", stacked), patch.object(Batches, "hold", lambda _: None):
         yield

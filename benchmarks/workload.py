@@ -84,6 +84,12 @@ class Workload:
             f"rate{'s' if self.num_rates > 1 else ''}"
         )
 
+    @property
+    def small(self) -> "Workload":
+        """The same on a few rows, to load libraries and files once before a clock starts."""
+        rows = min(2 * self.config.batch_size, len(self.data.rows))
+        return self.changed(max_rows=rows, num_folds=2, num_epochs=1, num_rates=1)
+
     def changed(self, *, num_rates: int | None = None, **settings: Any) -> "Workload":
         """The same with other settings."""
         return Workload(

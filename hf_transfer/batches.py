@@ -1,6 +1,6 @@
 """Encoded rows as batches, and the module that they are fed to."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import ref
@@ -190,5 +190,9 @@ class _Whole(nn.Module):
 
 def batch_rows(encoded: "Dataset", positions: Positions) -> list[dict[str, Any]]:
     """Some encoded rows, one dictionary each."""
-    columns = encoded[positions]
+    return as_rows(encoded[positions])
+
+
+def as_rows(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Columns, as a task's `encode` gives them, as rows."""
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]

@@ -86,6 +86,14 @@ def test_a_head_of_other_labels_is_replaced_even_when_its_size_fits(tmp_path):
     assert "kept" in head_note(base, ("x", "y", "z"))
 
 
+def test_a_new_head_of_two_labels_costs_no_second_model(tiny_bert_folder, monkeypatch):
+    """Two token types beside two labels: only the head's own sizes tell whether its output is new."""
+    monkeypatch.setattr(TEXTS, "from_config", lambda *_, **__: pytest.fail("a second model was made"))
+    one, other = (build(tiny_bert_folder, TEXTS, ("a", "b"), seed) for seed in (1, 2))
+    assert one.config.type_vocab_size == 2
+    assert not same(one, other, "classifier")
+
+
 @pytest.mark.parametrize("args", [{}, {"num_classes": 1000}])
 def test_a_timm_folder_loads_and_saves_for_timm_and_transformers(tmp_path, args):
     original = timm.create_model("test_resnet")

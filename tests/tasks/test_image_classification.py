@@ -19,6 +19,7 @@ from transformers import (
 
 import hf_transfer
 from hf_transfer import ImageClassification, RunConfig
+from hf_transfer.batches import as_rows
 from hf_transfer.image_processing import augment
 
 DIGITS = Path(hf_transfer.__file__).parent / "builtin" / "digits-resnet"
@@ -58,7 +59,7 @@ def test_two_steps_give_what_the_published_processor_gives(folders, name):
     task = ImageClassification(RunConfig(base_model=str(folders[name])), ("a", "b"))
     originals = pictures()
     encoded = task.encode({"input": [png(p) for p in originals], "label": [0, 1, 0]}, [0, 1, 2])
-    rows = [dict(zip(encoded, values, strict=True)) for values in zip(*encoded.values(), strict=True)]
+    rows = as_rows(encoded)
     ours = task.transform(task.collate(rows))["pixel_values"]
     processor = AutoImageProcessor.from_pretrained(folders[name])
     theirs = processor(originals, return_tensors="pt")["pixel_values"]
@@ -93,7 +94,7 @@ def test_every_random_change_follows_its_own_seed():
 def test_pictures_change_only_in_training():
     task = ImageClassification(RunConfig(base_model=str(DIGITS), augmentation="crop-flip"), ("a", "b"))
     encoded = task.encode({"input": [png(p) for p in pictures()], "label": [0, 1, 0]}, [0, 1, 2])
-    rows = [dict(zip(encoded, values, strict=True)) for values in zip(*encoded.values(), strict=True)]
+    rows = as_rows(encoded)
     batch = task.collate(rows)
     plain, *changed = (task.transform(batch, seeds)["pixel_values"] for seeds in (None, [5, 6, 7], [5, 6, 7]))
     assert torch.equal(plain, task.transform(batch)["pixel_values"])

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_transfer import RunConfig, TokenClassification
+from hf_transfer.batches import as_rows
 from hf_transfer.tasks.token_classification import first_subword_labels, word_windows
 
 NAMES = ("O", "B-PER", "I-PER")
@@ -62,7 +63,7 @@ def test_decode_undoes_encode():
     sentences = [["Ada", "Lovelace", "wrote", "."], [f"w{i}" for i in range(40)], ["Ada"]]
     labels = [[1, 2, 0, 0], [i % 3 for i in range(40)], [1]]
     encoded = tagger.encode({"input": sentences, "label": labels}, [0, 1, 2])
-    rows = [dict(zip(encoded, values, strict=True)) for values in zip(*encoded.values(), strict=True)]
+    rows = as_rows(encoded)
     batch = tagger.collate(rows)
     answers = torch.nn.functional.one_hot(batch["labels"].clamp(min=0), 3).float()
     joined = {0: [], 1: [], 2: []}
@@ -81,7 +82,7 @@ def test_decode_undoes_encode():
 def test_every_tag_comes_back_however_long_the_sentence(tagger, labels):
     sentences = [[f"word{tag}" * (1 + i % 3) for i, tag in enumerate(tags)] for tags in labels]
     encoded = tagger.encode({"input": sentences, "label": labels}, list(range(len(labels))))
-    rows = [dict(zip(encoded, values, strict=True)) for values in zip(*encoded.values(), strict=True)]
+    rows = as_rows(encoded)
     batch = tagger.collate(rows)
     answers = torch.nn.functional.one_hot(batch["labels"].clamp(min=0), 3).float()
     found: list[list[int]] = [[] for _ in labels]
@@ -93,7 +94,7 @@ def test_every_tag_comes_back_however_long_the_sentence(tagger, labels):
 def test_padding_is_ignored_by_the_loss():
     tagger = task()
     encoded = tagger.encode({"input": [["Ada"], ["Ada", "left", "."]], "label": [[1], [1, 0, 0]]}, [0, 1])
-    rows = [dict(zip(encoded, values, strict=True)) for values in zip(*encoded.values(), strict=True)]
+    rows = as_rows(encoded)
     batch = tagger.collate(rows)
     assert batch["input_ids"].shape == batch["labels"].shape == batch["attention_mask"].shape
     assert (batch["labels"][batch["attention_mask"] == 0] == -100).all()
