@@ -24,6 +24,7 @@ _HOMES = {
     "TokenClassification": "tasks",
     "TransferError": "errors",
     "cross_validate": "cross_validation",
+    "fine_tune": "presets",
     "freeze": "layers",
     "k_folds": "folds",
     "layer_groups": "layers",

@@ -177,10 +177,14 @@ def _add_looking(verbs: Any) -> None:
     layers.add_argument(
         "--norm", default="auto", choices=("auto", "freeze", "train"), help="normalisation layers"
     )
-    layers.add_argument("--learning_rate", "--lr", type=float, default=2e-5, metavar="X", help="of the head")
     layers.add_argument(
-        "--layer_decay", type=float, default=1.0, metavar="X", help="factor per group below it"
+        "--learning_rate",
+        "--lr",
+        default="auto",
+        metavar="X",
+        help="of the head; auto: as a run would choose",
     )
+    layers.add_argument("--layer_decay", default="auto", metavar="X", help="factor per group below it")
     inspect = _verb(verbs, "inspect", _inspect, "show a data set's labels, duplicates and folds before a run")
     inspect.add_argument("dataset", help="what --dataset takes; its other settings may follow")
     inspect.add_argument("--kind", choices=("image", "text", "tokens"), help="found by itself when not given")

@@ -1,4 +1,8 @@
-"""One run's settings: flat, frozen, checked together. Defaults, then a YAML file, then flags; flags win."""
+"""One run's settings: flat, frozen, checked together. Defaults, then a YAML file, then flags; flags win.
+
+Numbers that may be left to the kit are `auto` here until `defaults.settle` has chosen them for the rows and
+the model at hand; what trains and scores sees numbers only.
+"""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,6 +18,7 @@ from hf_transfer.errors import ConfigError
 from hf_transfer.files import write_bytes
 from hf_transfer.scrubbing import holds_secret
 from hf_transfer.settings import (
+    AUTO,
     read_flags,
     read_settings_file,
     setting,
@@ -25,6 +30,13 @@ from hf_transfer.settings import (
 
 Kind = Literal["image", "text", "tokens"]  # what a row's input is
 
+# What a preset says of other settings.
+PRESETS: dict[str, dict[str, Any]] = {
+    "quick": {"trainable": "head"},
+    "good": {},
+    "best": {"final": "ensemble", "sealed": 0.1},
+}
+
 # Settings that take lists, under their names with an "s", and are then combined.
 GRID_SETTINGS = ("trainable", "learning_rate", "weight_decay")
 
@@ -33,6 +45,13 @@ GRID_SETTINGS = ("trainable", "learning_rate", "weight_decay")
 class RunConfig:
     """Every setting of a run. Raises `ConfigError` naming all that is wrong at once."""
 
+    preset: str = setting(
+        "good",
+        "quick: a frozen backbone and a head in closed form; good: what the other settings say; best: a "
+        "search for layers and rate, the folds' models together, judged on sealed rows. What is given wins.",
+        choices=tuple(PRESETS),
+        scored=False,
+    )
     base_model: str = setting(
         "",
         "Hub id, local folder, builtin:NAME, or timm:ARCH (random weights) or timm:ARCH@FILE to start from.",
@@ -70,7 +89,12 @@ class RunConfig:
     on_bad_image: str = setting("fail", "What to do with unreadable pictures.", choices=("fail", "skip"))
 
     num_folds: int = setting(5, "Number of folds, k.", aliases=("folds", "n_splits"))
-    num_repeats: int = setting(1, "How often to repeat with other folds.", aliases=("repeats", "n_repeats"))
+    num_repeats: int = setting(
+        AUTO,
+        "How often to repeat with other folds; auto takes 3 where a repeat costs little, else 1.",
+        aliases=("repeats", "n_repeats"),
+        auto=True,
+    )
     scheme: str = setting(
         "auto",
         "How rows are split; auto takes predefined, time, (stratified-)group, entity or stratified.",
@@ -103,7 +127,11 @@ class RunConfig:
         "When it learns: constant, lp-ft (the head first), or gradual (from the top down).",
         choices=("constant", "lp-ft", "gradual"),
     )
-    layer_decay: float = setting(1.0, "Learning rate factor for each layer group below the head.")
+    layer_decay: float = setting(
+        AUTO,
+        "Learning rate factor for each layer group below the head; auto by the kind of model.",
+        auto=True,
+    )
     reinit_top: int = setting(0, "Give the top N blocks new random weights.")
     norm: str = setting(
         "auto",
@@ -112,20 +140,32 @@ class RunConfig:
     )
 
     head_solver: str = setting(
-        "gradient",
-        "With trainable=head: gradient steps, or the output layer in closed form (weight_decay is its L2).",
-        choices=("gradient", "lbfgs", "ridge"),
+        AUTO,
+        "With trainable=head: gradient steps, or the output layer in closed form (weight_decay is its L2); "
+        "auto takes lbfgs where nothing is asked for that only gradient steps have.",
+        choices=(AUTO, "gradient", "lbfgs", "ridge"),
     )
     head_start: str = setting(
-        "random",
-        "Where the head starts: random weights, or the output layer solved on the pretrained features.",
-        choices=("random", "probe"),
+        AUTO,
+        "Where the head starts: random weights, or the output layer solved on the pretrained features; auto "
+        "by the kind of model.",
+        choices=(AUTO, "random", "probe"),
     )
-    learning_rate: float = setting(2e-5, "Peak learning rate.", aliases=("lr",))
+    learning_rate: float = setting(
+        AUTO,
+        "Peak learning rate; auto by what learns, and the kind and width of the model.",
+        aliases=("lr",),
+        auto=True,
+    )
     learning_rates: tuple[float, ...] = setting(
         (), "Several peak learning rates, comma-separated, all under the same folds; the best is named."
     )
-    num_epochs: int = setting(3, "Passes over the training rows.", aliases=("num_train_epochs", "epochs"))
+    num_epochs: int = setting(
+        AUTO,
+        "Passes over the training rows; auto takes more of few rows, as it is updates that count.",
+        aliases=("num_train_epochs", "epochs"),
+        auto=True,
+    )
     batch_size: int = setting(32, "Rows for each update, over all processes together.")
     per_device_batch_size: int | None = setting(
         None,
@@ -134,14 +174,21 @@ class RunConfig:
         scored=False,
     )
     optimizer: str = setting("adamw", "Optimizer.", choices=("adamw", "sgd"), aliases=("optim",))
-    weight_decay: float = setting(0.01, "Decay of weight matrices; never of norms and biases.")
+    weight_decay: float = setting(
+        AUTO,
+        "Decay of weight matrices, never of norms and biases; auto takes 0.01, and of a head in closed form "
+        "the strength that is best on inner folds of the training rows.",
+        auto=True,
+    )
     weight_decays: tuple[float, ...] = setting(
         (), "Several weight decays, comma-separated, combined with each learning rate."
     )
     warmup: float = setting(
-        0.1, "Rising learning rate first: a share of all updates below 1, a number of them from 1 on.",
+        AUTO,
+        "Rising learning rate first: a share of all updates below 1, a number of them from 1 on; auto: 0.1.",
         aliases=("warmup_ratio", "warmup_steps"),
-    )  # fmt: skip
+        auto=True,
+    )
     scheduler: str = setting(
         "linear",
         "Learning rate after warm-up.",
@@ -273,19 +320,19 @@ class RunConfig:
         problems = [
             f"{name}={value!r} is too small; use {low} or more."
             for name, low in at_least.items()
-            if (value := getattr(self, name)) is not None and not value >= low
+            if (value := getattr(self, name)) not in (None, AUTO) and not value >= low
         ]
         if not 0 <= self.seed < 2**32:
             problems.append(f"seed={self.seed!r} must be from 0 to 4294967295.")
         for rate in (self.learning_rate, *self.learning_rates):
-            if not 0 < rate < 100:
+            if rate != AUTO and not 0 < rate < 100:
                 problems.append(f"learning_rate={rate!r} must be above 0 (2e-5 is usual for BERT).")
         problems += [
             f"weight_decay={decay!r} is too small; use 0 or more."
             for decay in self.weight_decays
             if decay < 0
         ]
-        if not 0 < self.layer_decay <= 1:
+        if self.layer_decay != AUTO and not 0 < self.layer_decay <= 1:
             problems.append(f"layer_decay={self.layer_decay!r} must be above 0 and at most 1, e.g. 0.9.")
         if not 0 <= self.sealed <= 0.2:
             problems.append(
@@ -311,13 +358,14 @@ class RunConfig:
             problems.append("group_by and time_by cannot be used together; leave one out.")
         if self.test_split and self.final == "none":
             problems.append("test_split is scored by the final model, so it needs final='refit'.")
-        if self.shuffled_labels > (most := self.num_folds * self.num_repeats):
+        repeats = 1 if self.num_repeats == AUTO else self.num_repeats
+        if self.shuffled_labels > (most := self.num_folds * repeats):
             problems.append(
                 f"shuffled_labels={self.shuffled_labels} is more than the {most} folds there are."
             )
         problems += self._solver_conflicts()
         problems += self._final_conflicts()
-        if self.schedule != "constant" and self.num_epochs < 2:
+        if self.schedule != "constant" and self.num_epochs != AUTO and self.num_epochs < 2:
             problems.append(f"schedule={self.schedule!r} has several phases; set num_epochs to 2 or more.")
         return problems
 
@@ -345,7 +393,7 @@ class RunConfig:
         return problems
 
     def _solver_conflicts(self) -> list[str]:
-        if self.head_solver == "gradient":
+        if self.head_solver in {AUTO, "gradient"}:
             return []
         given = f"head_solver={self.head_solver!r}"
         problems = []
@@ -353,7 +401,7 @@ class RunConfig:
             problems.append(f"{given} needs trainable='head', not {self.trainable!r}.")
         if self.trainables:
             problems.append(f"{given} needs trainable='head' alone; leave trainables out.")
-        if self.head_start != "random":
+        if self.head_start == "probe":
             problems.append(f"{given} has no start; leave head_start out.")
         if self.learning_rates:
             problems.append(f"{given} has no rate; leave learning_rates out (weight_decays is its L2).")
@@ -378,9 +426,14 @@ class RunConfig:
             ConfigError: If a setting is unknown (with the nearest name), or a value is not usable.
         """
         given, file = read_flags(cls, sys.argv[1:] if argv is None else argv, description)
-        if file is not None:
-            defaults = defaults.changed(read_settings_file(Path(file)), source=file)
-        return defaults.changed(given, source="the command line")
+        written = {} if file is None else read_settings_file(Path(file))
+        preset = given.get("preset", written.get("preset", defaults.preset))
+        of_preset = PRESETS.get(str(preset), {})  # of another word, the choices are told below
+        return (
+            defaults.changed(of_preset)
+            .changed(written, source=str(file))
+            .changed(given, source="the command line")
+        )
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -395,11 +448,15 @@ class RunConfig:
         """
         types = get_type_hints(type(self))
         names = setting_names(type(self))
+        automatic = {f.name: f.metadata["auto"] for f in fields(self)}
         problems, clean = [], {}
         for name, value in values.items():
             known = names.get(str(name).replace("-", "_"))
             if known is None:
                 problems.append(unknown_setting(str(name), names, source))
+                continue
+            if automatic[known] and str(value).strip().lower() == AUTO:
+                clean[known] = AUTO
                 continue
             try:
                 clean[known] = typed(value, types[known])

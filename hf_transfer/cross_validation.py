@@ -3,15 +3,18 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from accelerate import Accelerator
+from torch import nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.aggregate import Found
 from hf_transfer.config import RunConfig
 from hf_transfer.controls import run_controls
 from hf_transfer.data import LabelledData, label_rows
+from hf_transfer.defaults import in_common, model_facts, num_repeats, settle, settled_words
 from hf_transfer.files import write_table
 from hf_transfer.final_model import make_final
 from hf_transfer.interruption import stop_signals
@@ -61,8 +64,8 @@ def cross_validate(
     data = dataset if isinstance(dataset, LabelledData) else label_rows(dataset, config, task.kind)
     folder = RunFolder(config.output_dir)
     study = Study(task, seal_rows(task, data, config), config, accelerator, folder, tuple(grid))
-    check_study(study)
-    with at_work(folder, config, accelerator):
+    study = check_study(study)
+    with at_work(folder, study.config, accelerator):
         return run_study(study, began)
 
 
@@ -80,8 +83,11 @@ def at_work(folder: RunFolder, config: RunConfig, accelerator: Accelerator) -> I
         yield
 
 
-def check_study(study: Study) -> None:
+def check_study(study: Study) -> Study:
     """See that folds, base model, metrics and each choice of layers can be had; nothing is written.
+
+    Returns:
+        The study with all chosen that its settings left to the kit.
 
     Raises:
         ConfigError: If the model cannot be had, or a choice of layers is wrong.
@@ -89,11 +95,35 @@ def check_study(study: Study) -> None:
         HubError: If a metric of the Hub cannot be had.
         DiskFullError: If what the run leaves will not fit.
     """
-    _ = study.plans
     study.task.encode(study.data.rows[:1], [0])
     for name in study.config.metrics:
         hub_metric(name)
-    check_study_room(study, study.task.build_model())  # of each configuration, which it freezes
+    model = study.task.build_model()
+    study = with_defaults(study, model)
+    check_study_room(study, model)  # of each configuration, which it freezes
+    return study
+
+
+def with_defaults(study: Study, model: nn.Module) -> Study:
+    """A study with numbers in the place of every `auto`, by the model's kind and the numbers of rows."""
+    facts = model_facts(model, pretrained=study.task.base.has_weights and not study.config.from_scratch)
+    num_rows = len(study.uids) - len(study.aside)
+    repeats = num_repeats(study.config, facts, num_rows)
+    study = replace(
+        study,
+        config=replace(study.config, num_repeats=repeats),
+        given=tuple(replace(config, num_repeats=repeats) for config in study.given),
+    )
+    learned = max(len(plan.train(fold)) for plan in study.plans for fold in plan.scored_folds)
+    settled = tuple(settle(config, model, facts, learned) for config in study.grid)
+    words = (settled_words(*both, learned) for both in zip(study.grid, settled, strict=True))
+    config = in_common(study.config, settled)
+    return replace(
+        study,
+        config=config,
+        given=() if config.grid() == settled else settled,
+        chosen_words=tuple(dict.fromkeys(filter(None, words))),
+    )
 
 
 def run_study(study: Study, began: float) -> CrossValidationResult:

@@ -20,6 +20,7 @@ from hf_transfer.tables import aligned
 from hf_transfer.wording import count
 
 _COLUMNS = ("group", "modules", "parameters", "trainable", "status", "learning_rate", "norm", "dropout")
+_USUAL_ROWS = 1_000  # to learn from; the rates do not depend on it
 _FILE_COLUMNS = ("kind", "base_model", "dataset", "rows", "bytes", "last_used", "state")
 
 
@@ -30,12 +31,22 @@ def describe_layers(options: argparse.Namespace) -> tuple[list[dict[str, Any]], 
         ModelError: If the model cannot be opened.
         LayerSelectionError: If `--trainable` matches nothing.
     """
-    from hf_transfer.layers import freeze, freeze_table
+    from hf_transfer.defaults import model_facts, settle
+    from hf_transfer.layers import freeze_table
     from hf_transfer.models import bare_model
+    from hf_transfer.schedule import freeze_for
 
-    model = bare_model(RunConfig(base_model=options.model))
-    freezing = freeze(model, options.trainable, norm=options.norm)
-    rows = freeze_table(model, freezing, learning_rate=options.learning_rate, layer_decay=options.layer_decay)
+    names = ("trainable", "norm", "learning_rate", "layer_decay")
+    given = {name: getattr(options, name) for name in names}
+    config = RunConfig(base_model=options.model, head_solver="gradient").changed(given)
+    model = bare_model(config)
+    config = settle(config, model, model_facts(model, pretrained=True), _USUAL_ROWS)
+    rows = freeze_table(
+        model,
+        freeze_for(model, config),
+        learning_rate=config.learning_rate,
+        layer_decay=config.layer_decay,
+    )
     total, learns = (sum(row[name] for row in rows) for name in ("parameters", "trainable"))
     cells = [[_cell(row[name]) for name in _COLUMNS] for row in rows]
     title = f"{options.model} with trainable={options.trainable}: {learns:,} of {total:,} parameters learn"

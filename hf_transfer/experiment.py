@@ -83,6 +83,7 @@ class Experiment:
         costs: Of each of `given`; the cheapest that is not clearly worse than the best is then reported
             and published, instead of the best.
         found: Settings that a search has settled, by name; those of `config.yaml` left them open.
+        chosen_words: What was chosen for settings that were left to the kit, in sentences.
     """
 
     task: Task
@@ -95,6 +96,7 @@ class Experiment:
     aside: tuple[int, ...] = ()
     costs: tuple[float, ...] = ()
     found: tuple[str, ...] = ()
+    chosen_words: tuple[str, ...] = ()
 
     @cached_property
     def columns(self) -> FoldColumns:

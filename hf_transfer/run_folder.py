@@ -29,6 +29,7 @@ from hf_transfer.files import (
 from hf_transfer.lock import LOCK_FILE, locked, refuse_running
 from hf_transfer.reading import read_json_lines
 from hf_transfer.results import FoldResult, fold_result
+from hf_transfer.settings import AUTO
 
 CHECKPOINT = "checkpoint"  # in the folder of a training that goes on
 
@@ -57,7 +58,7 @@ def place_of(config: RunConfig, grid: Sequence[RunConfig]) -> str:
     rates = ("learning_rate", "weight_decay")
     others = [str(getattr(config, name)) for name in differing(grid) if name not in rates]
     # A choice of layers may hold characters that no folder's name can.
-    words = [*map(_folder_name, others), f"lr{config.learning_rate!r}-wd{config.weight_decay!r}"]
+    words = [*map(_folder_name, others), f"lr{config.learning_rate}-wd{config.weight_decay}"]
     return "-".join(words)
 
 
@@ -207,6 +208,7 @@ def check_output(config: RunConfig) -> None:
         )
     refuse_running(path, "Wait for that run, end it, or give another --output_dir.")
     before, now = RunConfig.load(path / "config.yaml").scored(), config.scored()
+    now = {name: before[name] if value == AUTO else value for name, value in now.items()}  # not yet chosen
     started = (
         any(path.glob("folds/**/done.json"))
         or any(path.glob(f"folds/**/{CHECKPOINT}/step-*"))

@@ -17,9 +17,17 @@ from hf_transfer.parsing import parse_yaml
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+AUTO = "auto"  # of a number that the kit chooses, by what learns and from how many rows
+
 
 def setting(
-    default: Any, help: str, *, aliases: Sequence[str] = (), choices: Sequence[str] = (), scored: bool = True
+    default: Any,
+    help: str,
+    *,
+    aliases: Sequence[str] = (),
+    choices: Sequence[str] = (),
+    scored: bool = True,
+    auto: bool = False,
 ) -> Any:
     """Make a field that carries its own help, other names, and choices.
 
@@ -29,8 +37,11 @@ def setting(
         aliases: Names that people already type for it.
         choices: The only values allowed; empty means any.
         scored: Whether another value makes another experiment. Paths and outputs do not.
+        auto: Whether `auto` may stand in the place of a number.
     """
-    metadata = {"help": help, "aliases": tuple(aliases), "choices": tuple(choices), "scored": scored}
+    metadata = {
+        "help": help, "aliases": tuple(aliases), "choices": tuple(choices), "scored": scored, "auto": auto
+    }  # fmt: skip
     return field(default=default, metadata=metadata)
 
 

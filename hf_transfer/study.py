@@ -20,6 +20,7 @@ from hf_transfer.batches import Positions
 from hf_transfer.config import RunConfig
 from hf_transfer.encoding import encoded_positions
 from hf_transfer.errors import RunError, TransferError
+from hf_transfer.estimate import say_duration
 from hf_transfer.experiment import Experiment, RowNumbers, Unit
 from hf_transfer.folds import hash_order, ids_at, inner_split
 from hf_transfer.heads import Rows, batchable, fit_heads
@@ -55,6 +56,7 @@ class Study(Experiment):
         if done and self.config.final == "none":
             return
         self.replay.prepare()  # for the final model too
+        say_duration(self)
         self.train(self.units)
 
     def train(self, units: Sequence[Unit]) -> None:

@@ -150,7 +150,12 @@ def _freezing(study: Study, config: RunConfig, folds: Sequence[FoldResult]) -> d
 
 def _notes(study: Study) -> list[str]:
     """Choices that were made for the user about the data, the folds and the model, each once."""
-    notes = [*study.data.notes, *(note for plan in study.plans for note in plan.notes), *study.replay.notes]
+    notes = [
+        *study.chosen_words,
+        *study.data.notes,
+        *(note for plan in study.plans for note in plan.notes),
+        *study.replay.notes,
+    ]
     base = study.task.base
     for note in (head_note(base, study.task.label_names), dropout_note(study.task.build_model())):
         if note:

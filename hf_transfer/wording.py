@@ -14,6 +14,18 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def duration(seconds: float) -> str:
+    """Write a time as people say it: 40 s, 12 min, 3 h.
+
+    Example:
+        >>> duration(41.7), duration(700), duration(10_000)
+        ('42 s', '12 min', '2.8 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
 def visible(text: str) -> str:
     r"""Write letters that would steer a terminal or hide others as their codes, all but line ends and tabs.
 

@@ -11,7 +11,7 @@ from hf_transfer import (
     CrossValidationResult,
     ImageClassification,
     RunConfig,
-    cross_validate,
+    fine_tune,
     open_dataset,
     preflight,
     publish,
@@ -21,8 +21,6 @@ from hf_transfer import (
 DEFAULTS = RunConfig(
     base_model="google/vit-base-patch16-224-in21k",
     dataset="AI-Lab-Makerere/beans",
-    learning_rate=5e-5,
-    num_epochs=3,
     batch_size=32,
     output_dir="runs/image_classification",
 )
@@ -34,7 +32,7 @@ def main(argv: list[str] | None = None) -> CrossValidationResult:
     preflight(config)  # before hours of training: may we write what we are going to write?
     data = open_dataset(config, ImageClassification.kind)
     task = ImageClassification(config, data.label_names)
-    result = cross_validate(task, data, config)
+    result = fine_tune(task, data, config)
     publish(config)
     return result
 

@@ -27,6 +27,7 @@ LIGHT = [
 ORDER = [
     {"cli", "__main__"},
     {"describe", "inference", "doctor", "report", "verify"},
+    {"presets"},
     {"rank", "search"},
     {
         "card",
@@ -54,10 +55,11 @@ ORDER = [
     {"experiment"},
     {"aggregate"},
     {"calibration", "grid", "paired", "agreement"},
-    {"heads"},
+    {"heads", "estimate"},
     {"training", "tracking", "ensemble", "soup"},
     {"scoring", "solvers"},
     {"replay", "features"},
+    {"defaults"},
     {"batches", "encoding", "workers", "schedule"},
     {"allocator", "memory"},
     {"tasks", "tokens", "image_processing", "models", "model_folder"},

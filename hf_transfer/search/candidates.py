@@ -1,35 +1,26 @@
 """What a search tries: choices of layers, each with the learning rates that suit it."""
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config import RunConfig
-from hf_transfer.errors import ConfigError, LayerSelectionError
+from hf_transfer.defaults import model_facts, settle
+from hf_transfer.errors import ConfigError
 from hf_transfer.layers import Freezing, adaptable, layer_groups, peft_installed
-from hf_transfer.layers.selection import is_norm
-from hf_transfer.schedule import freeze_for, output_layer
+from hf_transfer.schedule import freeze_for
+from hf_transfer.settings import AUTO
 from hf_transfer.tasks.base import Task
 
-# Three apart, where the papers of these families look; of AdamW, as that is what is used.
-HEAD_RATES = (1e-4, 3e-4, 1e-3, 3e-3)  # from where it was solved
-TRANSFORMER_RATES = (1e-5, 3e-5, 1e-4, 3e-4)
-CONVOLUTIONAL_RATES = (1e-4, 3e-4, 1e-3, 3e-3)
-ADAPTER_RATES = (1e-4, 3e-4, 1e-3, 3e-3)
-
-# Rate factor from group to group downwards when everything learns.
-DECAYS = {"text": 0.9, "tokens": 0.9, "image": 0.75, "convolutional": 1.0}
-
+_AROUND = (1 / 3, 1.0, 3.0)  # the usual rate, and where else it may be better
 
 FIRST_BLOCK, ADAPTERS = "the first block", "the head with adapters"
 
 # What a search decides, whatever the settings say.
 SETTLED = (
     *("trainable", "trainables", "layer_decay", "head_start", "head_solver", "schedule"),
-    *("learning_rate", "learning_rates", "weight_decays"),
+    *("learning_rate", "learning_rates", "weight_decay", "weight_decays", "num_epochs", "warmup"),
 )
 
 
@@ -58,18 +49,20 @@ class Candidate:
         return replace(self.config, learning_rate=rate)
 
 
-def propose(task: Task, config: RunConfig) -> tuple[Candidate, ...]:
+def propose(task: Task, config: RunConfig, num_rows: int) -> tuple[Candidate, ...]:
     """The choices of layers worth trying for a model, from the fewest trained parameters to the most.
 
     The head alone; adapters beside the attention, where there is some and peft is installed; the top
     quarter and the top half of the blocks (a quarter often gives most of what there is to gain);
     everything, with rates that fall from group to group; and the first block, which is what an unusual
-    input asks for. They start from the solved head, where it stays a solution as training begins.
+    input asks for. Each learns as the kit would by itself, but for what the settings say, at the rate that
+    it would choose and at those around it.
 
     Args:
         task: Whose base model it is.
         config: Of which everything is taken but what learns and how fast. `learning_rates` replace
             the usual ones.
+        num_rows: Rows that a fold learns from.
 
     Raises:
         ConfigError: If there is nothing pretrained to choose layers of.
@@ -85,17 +78,16 @@ def propose(task: Task, config: RunConfig) -> tuple[Candidate, ...]:
             "weights here. Give a base model that has, or leave from_scratch out."
         )
     model = task.build_model()
+    facts = model_facts(model, pretrained=True)
     found: dict[frozenset[str], Candidate] = {}
-    for name, settings in _choices(model, task.kind).items():
-        wanted = _plain(config).changed(settings)
+    for name, trainable in _choices(model).items():
+        wanted = settle(_plain(config, trainable), model, facts, num_rows)
         freezing = freeze_for(model, wanted)
-        head_only = freezing.trainable <= set(freezing.groups[-1].parameters)
-        wanted = replace(wanted, head_start=_start(model, head_only))
         size = sum(p.numel() for n, p in model.named_parameters() if n in freezing.trainable)
         candidate = Candidate(
             name,
             wanted,
-            config.learning_rates or (HEAD_RATES if head_only else _rates(name, model)),
+            _rates(config, wanted),
             size,
             cost_of(freezing),
             conditional=name == FIRST_BLOCK,
@@ -117,48 +109,32 @@ def cost_of(freezing: Freezing) -> float:
     return (2 * above + sum(learning)) / len(groups)
 
 
-def convolutional(model: nn.Module) -> bool:
-    """Whether a model has no attention."""
-    return not any("attention" in type(module).__name__.lower() for module in model.modules())
-
-
-def _plain(config: RunConfig) -> RunConfig:
+def _plain(config: RunConfig, trainable: str) -> RunConfig:
+    """The settings of one choice of layers; what a search finds out is left to the kit for now."""
     lists = {"trainables": (), "learning_rates": (), "weight_decays": ()}
-    return config.changed(lists | {"schedule": "constant", "head_solver": "gradient"})
+    found = {"learning_rate": AUTO, "layer_decay": AUTO, "head_start": AUTO, "head_solver": AUTO}
+    if trainable != "head" or config.learning_rates:
+        found["head_solver"] = "gradient"
+    return config.changed(lists | found | {"schedule": "constant", "trainable": trainable})
 
 
-def _choices(model: nn.Module, kind: str) -> dict[str, dict[str, Any]]:
+def _choices(model: nn.Module) -> dict[str, str]:
+    """The choices of layers, by their names in sentences."""
     names = [group.name for group in layer_groups(model)]
-    decay = DECAYS["convolutional" if convolutional(model) else kind]
-    choices: dict[str, dict[str, Any]] = {
-        "the head": {"trainable": "head"},
-        "the top quarter": {"trainable": "last:25%"},
-        "the top half": {"trainable": "last:50%"},
-        "everything": {"trainable": "all", "layer_decay": decay},
-        FIRST_BLOCK: {"trainable": ",".join([*names[:2], names[-1]])},
+    choices = {
+        "the head": "head",
+        "the top quarter": "last:25%",
+        "the top half": "last:50%",
+        "everything": "all",
+        FIRST_BLOCK: ",".join([*names[:2], names[-1]]),
     }
     if adaptable(model) and peft_installed():
-        choices[ADAPTERS] = {"trainable": "head+lora"}  # the last, as it puts them into the model
+        choices[ADAPTERS] = "head+lora"  # the last, as it puts them into the model
     return choices
 
 
-def _rates(name: str, model: nn.Module) -> tuple[float, ...]:
-    if name == ADAPTERS:
-        return ADAPTER_RATES
-    return CONVOLUTIONAL_RATES if convolutional(model) else TRANSFORMER_RATES
-
-
-def _start(model: nn.Module, head_only: bool) -> str:
-    """The solved output layer, where what it was solved on does not change under it at once; else random.
-
-    It does where BatchNorm turns from stored to batch statistics, and where a head has other layers (a
-    pooler, say): their output may hardly differ from row to row, so that the solved weights are huge.
-    """
-    try:
-        name, _ = output_layer(model)
-    except LayerSelectionError:
-        return "random"
-    others = [other for other in layer_groups(model)[-1].parameters if not other.startswith(f"{name}.")]
-    alone = all(is_norm(model.get_submodule(other.rpartition(".")[0])) for other in others)
-    still = head_only or not any(isinstance(module, _BatchNorm) for module in model.modules())
-    return "probe" if alone and still else "random"
+def _rates(config: RunConfig, candidate: RunConfig) -> tuple[float, ...]:
+    """Rates to try: those given, or the usual one and those around it; a head in closed form has none."""
+    if candidate.head_solver != "gradient":
+        return (candidate.learning_rate,)
+    return config.learning_rates or tuple(float(f"{candidate.learning_rate * f:.2g}") for f in _AROUND)

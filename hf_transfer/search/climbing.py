@@ -9,6 +9,8 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.search.candidates import Candidate
 from hf_transfer.search.trials import HALVES, Entry, Trials
 
+_LEADING = 2  # choices of layers that are tried on both halves, besides full training
+
 
 @dataclass(frozen=True)
 class Finalists:
@@ -47,11 +49,12 @@ class Finalists:
         return tuple(float(mean - means[0]) if np.isfinite(mean) else np.inf for mean in means)
 
 
-def find(trials: Trials, candidates: Sequence[Candidate]) -> Finalists:
+def find(trials: Trials, candidates: Sequence[Candidate], *, thorough: bool = False) -> Finalists:
     """Choose layers and rate by trials on two halves of some rows.
 
-    The rate of each choice is found on the first half, going from a usual one in the direction where
-    the loss falls. Each choice at its best rate is then tried on the second half too.
+    Each choice of layers is tried at its usual rate on the first half. Those that lead there, and what
+    trains everything, are tried on the second half too. The rates around the usual one are then tried for
+    the best alone: what a better rate gives another choice is seldom more than what it is behind.
 
     A candidate that is `conditional` is tried only where everything does better than the top half
     in the first half: where the lowest layers have nothing to gain, they are not tried alone.
@@ -59,17 +62,58 @@ def find(trials: Trials, candidates: Sequence[Candidate]) -> Finalists:
     Args:
         trials: On the rows to select by.
         candidates: With their rates.
+        thorough: Try every choice at its best rate on both halves, at several times the cost.
     """
     plain = [candidate for candidate in candidates if not candidate.conditional]
-    best = climb(trials, plain)
+    start = climb if thorough else try_usual
+    best = start(trials, plain)
     if _lower_layers_gain(best):
-        best |= climb(trials, [candidate for candidate in candidates if candidate.conditional])
-    entries = [Entry(candidate, rate) for candidate, (rate, _) in best.items()]
+        best |= start(trials, [candidate for candidate in candidates if candidate.conditional])
+    leading = list(best) if thorough else _leading(best)
+    found = _ordered(trials, [Entry(candidate, best[candidate][0]) for candidate in leading])
+    if thorough:
+        return found
+    first = found.entries[0]
+    rate, _ = climb(trials, [first.candidate])[first.candidate]
+    if rate == first.rate:
+        return found
+    with_rate = _ordered(trials, [Entry(first.candidate, rate), *found.entries])
+    better = next(entry for entry in with_rate.entries if entry.candidate == first.candidate)
+    return _ordered(trials, [better, *(entry for entry in found.entries if entry != first)])
+
+
+def try_usual(trials: Trials, candidates: Sequence[Candidate]) -> dict[Candidate, tuple[float, float]]:
+    """The usual rate of each candidate, with its loss on the first half."""
+    entries = [Entry(candidate, usual_rate(candidate.rates)) for candidate in candidates]
+    return {
+        trial.entry.candidate: (trial.entry.rate, trial.loss)
+        for trial in trials.run([(e, 0) for e in entries])
+    }
+
+
+def _leading(best: Mapping[Candidate, tuple[float, float]]) -> list[Candidate]:
+    """The two with the lowest losses, and what trains the most: full training is judged in any case."""
+    first = sorted(best, key=lambda candidate: (best[candidate][1], candidate.parameters))[:_LEADING]
+    most = max(best, key=lambda candidate: candidate.parameters)
+    return [candidate for candidate in best if candidate in first or candidate == most]
+
+
+def _ordered(trials: Trials, entries: Sequence[Entry]) -> Finalists:
+    """Entries by their mean loss on both halves; a tie goes to the fewest trained parameters."""
+    entries = sorted(entries, key=lambda entry: entry.candidate.parameters)
     found = trials.run([(entry, half) for entry in entries for half in range(HALVES)])
     losses = np.array([trial.loss for trial in found]).reshape(len(entries), HALVES)
-    # A tie goes to the fewest trained parameters, in which order they come.
     order = np.argsort(losses.mean(axis=1), kind="stable")
     return Finalists(tuple(entries[i] for i in order), tuple(map(tuple, losses[order].tolist())))
+
+
+def most_trials(candidates: Sequence[Candidate], *, thorough: bool = False) -> list[Candidate]:
+    """The choice of layers of each trial that `find` may run, if the dearest lead and every rate is tried."""
+    dearest = sorted(candidates, key=lambda candidate: -candidate.cost)
+    if thorough:
+        return [one for one in candidates for _ in range(len(one.rates) + HALVES - 1)]
+    rates = [one for one in dearest[:1] for _ in range(len(one.rates))]
+    return [*candidates, *dearest[: _LEADING + 1], *rates]
 
 
 def climb(trials: Trials, candidates: Sequence[Candidate]) -> dict[Candidate, tuple[float, float]]:
@@ -87,10 +131,15 @@ def climb(trials: Trials, candidates: Sequence[Candidate]) -> dict[Candidate, tu
     }
 
 
+def usual_rate(rates: Sequence[float]) -> float:
+    """The second highest: too low a rate is the commoner mistake where there are few updates."""
+    return sorted(rates)[max(0, len(rates) - 2)]
+
+
 def next_rate(rates: Sequence[float], losses: Mapping[float, float]) -> float | None:
     """The rate to try next: beside the best so far, above it first; None when both sides were tried.
 
-    It begins with the second highest: too low a rate is the commoner mistake where there are few updates.
+    It begins with the usual rate.
 
     Args:
         rates: All that may be tried.
@@ -98,7 +147,7 @@ def next_rate(rates: Sequence[float], losses: Mapping[float, float]) -> float | 
     """
     rates = sorted(rates)
     if not losses:
-        return rates[max(0, len(rates) - 2)]
+        return usual_rate(rates)
     place = rates.index(min(losses, key=lambda rate: (losses[rate], rate)))
     beside = rates[place + 1 : place + 2] + rates[max(0, place - 1) : place]
     return next((rate for rate in beside if rate not in losses), None)

@@ -9,7 +9,6 @@ from statistics import fmean
 import numpy as np
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.config import RunConfig
 from hf_transfer.experiment import RowNumbers
 from hf_transfer.folds import nested_rows
 from hf_transfer.search.candidates import SETTLED, Candidate
@@ -53,8 +52,8 @@ class Selection:
 
 
 def usual_mode(study: Study) -> str:
-    """A slice to choose by where there are rows for one, else inside each fold."""
-    return "design-slice" if len(study.uids) >= _ENOUGH_FOR_A_SLICE else "nested"
+    """A slice to choose by where there are rows for one, else the first fold's training rows."""
+    return "design-slice" if len(study.uids) >= _ENOUGH_FOR_A_SLICE else "shared"
 
 
 def select(study: Study, candidates: Sequence[Candidate], mode: str, on_trial: OnTrial) -> Selection:
@@ -79,7 +78,7 @@ def select(study: Study, candidates: Sequence[Candidate], mode: str, on_trial: O
         num_learned = (len(everything) - len(rows)) * (study.config.num_folds - 1) // study.config.num_folds
     trials = Trials(study, rows, mode, num_learned, on_trial)
     finalists = find(trials, candidates)
-    given = tuple(_configuration(entry, study) for entry in finalists.survivors)
+    given = tuple(entry.candidate.at(entry.rate) for entry in finalists.survivors)
     costs = tuple(float(entry.candidate.parameters) for entry in finalists.survivors)
     costs = costs if len(given) > 1 else ()
     judged = replace(study, given=given, aside=aside, config=given[0], costs=costs, found=SETTLED)
@@ -94,13 +93,13 @@ def _nested(study: Study, candidates: Sequence[Candidate], on_trial: OnTrial) ->
             learned = np.sort(plan.train(fold))
             trials = Trials(study, part_of(study, learned), f"r{repeat}f{fold}", len(learned), on_trial)
             whole = Trials(study, learned, f"r{repeat}f{fold}-whole", len(learned), on_trial, WHOLE_PARTS)
-            found[repeat, fold] = on_more_rows(whole, find(trials, candidates))
+            found[repeat, fold] = on_more_rows(whole, find(trials, candidates, thorough=True))
             done += [*trials.done.values(), *whole.done.values()]
     first = part_of(study, np.sort(study.plans[0].train(study.plans[0].scored_folds[0])))
     selection = Selection("nested", first, tuple(found.values()), tuple(done), study)
     (most,) = selection.entries
-    config = _configuration(most, study)
-    chosen = {place: _configuration(f.chosen, study) for place, f in found.items()}
+    config = most.candidate.at(most.rate)
+    chosen = {place: f.chosen.candidate.at(f.chosen.rate) for place, f in found.items()}
     return replace(
         selection, study=replace(study, config=config, given=(config,), chosen=chosen, found=SETTLED)
     )
@@ -149,7 +148,3 @@ def part_of(study: Study, rows: RowNumbers) -> RowNumbers:
     if percent >= 100:
         return rows
     return nested_rows(rows, percent, uids=study.uids, seed=study.config.seed, columns=study.coded)
-
-
-def _configuration(entry: Entry, study: Study) -> RunConfig:
-    return replace(entry.candidate.at(entry.rate), num_epochs=study.config.num_epochs)

@@ -11,6 +11,7 @@ from hf_transfer.search.modes import Selection
 from hf_transfer.search.trials import Trial
 from hf_transfer.study import Study
 from hf_transfer.verdicts import verdicts
+from hf_transfer.wording import duration
 
 
 def describe_selection(study: Study, trials: Sequence[Trial], selection: Selection | None) -> dict[str, Any]:
@@ -94,13 +95,9 @@ def cost_text(cost: dict[str, Any]) -> str:
         [
             *lines,
             "",
-            f"mode {cost['mode']}: about {cost['trials']} trials in {_minutes(choosing)}, then the real "
-            f"folds in at most {_minutes(judging)}.",
-            f"Everything under the real folds (--exhaustive) would take about {_minutes(whole)}; "
-            f"one forward pass over all rows takes {_minutes(cost['forward_seconds'])}.",
+            f"mode {cost['mode']}: about {cost['trials']} trials in {duration(choosing)}, then the real "
+            f"folds in at most {duration(judging)}.",
+            f"Everything under the real folds (--exhaustive) would take about {duration(whole)}; "
+            f"one forward pass over all rows takes {duration(cost['forward_seconds'])}.",
         ]
     )
-
-
-def _minutes(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

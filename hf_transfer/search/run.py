@@ -22,9 +22,10 @@ from hf_transfer.run_folder import RunFolder
 from hf_transfer.sealing import seal_rows
 from hf_transfer.search.budget import Budget, OverBudget, Prices, measure
 from hf_transfer.search.candidates import SETTLED, Candidate, propose
+from hf_transfer.search.climbing import most_trials
 from hf_transfer.search.modes import MODES, WHOLE_PARTS, Selection, rows_to_choose_by, select, usual_mode
 from hf_transfer.search.report import describe_selection
-from hf_transfer.search.trials import HALVES, Trial
+from hf_transfer.search.trials import Trial
 from hf_transfer.search_words import search_answers
 from hf_transfer.study import Study
 from hf_transfer.tasks.base import Task
@@ -88,14 +89,12 @@ def search(
     options = options or SearchOptions()
     if accelerator is None:
         check_launched(config)
-    study = open_study(task, dataset, config, accelerator)
-    check_study(study)
-    with at_work(study.folder, config, study.accelerator):
-        return _search(study, options)
+    study = check_study(open_study(task, dataset, config, accelerator))
+    with at_work(study.folder, study.config, study.accelerator):
+        return _search(study, options, _candidates(study, config))
 
 
-def _search(study: Study, options: SearchOptions) -> dict[str, Any]:
-    candidates = propose(study.task, study.config)
+def _search(study: Study, options: SearchOptions, candidates: Sequence[Candidate]) -> dict[str, Any]:
     budget = Budget(time.monotonic(), options.max_hours)
     if options.exhaustive:
         return _exhaustive(study, candidates, budget)
@@ -120,7 +119,8 @@ def _select(
 ) -> tuple[list[Trial], Selection | None]:
     """Run the trials, with a progress bar; no selection when the time is up before they are done."""
     trials: list[Trial] = []
-    total = num_trials(candidates, len(study.units_of(study.config)) if mode == "nested" else 0)
+    nested = mode == "nested"
+    total = len(most_trials(candidates, thorough=nested)) * (len(study.units) if nested else 1)
     with progress_bar("trials", total=total, unit="trial") as bar:
 
         def on_trial(trial: Trial, found: bool) -> None:
@@ -162,12 +162,6 @@ def open_study(
     return Study(task, seal_rows(task, data, config), config, accelerator, RunFolder(config.output_dir))
 
 
-def num_trials(candidates: Sequence[Candidate], nested: int) -> int:
-    """How many trials there will be at most; `nested` is how many folds choose for themselves, if they do."""
-    one = sum(len(candidate.rates) + HALVES - 1 for candidate in candidates)
-    return nested * (one + 2) if nested else one
-
-
 def predict_cost(study: Study, options: SearchOptions) -> dict[str, Any]:
     """What a search would cost, in seconds, from the time of one forward pass.
 
@@ -175,30 +169,37 @@ def predict_cost(study: Study, options: SearchOptions) -> dict[str, Any]:
         study: As `open_study` gives it.
         options: How to search.
     """
-    candidates = propose(study.task, study.config)
-    prices, config, rows = measure(study), study.config, len(study.uids)
+    config = study.config
+    study = check_study(study)
+    candidates = _candidates(study, config)
+    prices, num_folds, rows = measure(study), config.num_folds, len(study.uids)
     mode = options.mode or usual_mode(study)
-    folds = len(study.units_of(study.config))
+    nested = mode == "nested"
+    trials = most_trials(candidates, thorough=nested)
     entries = [candidate for candidate in candidates for _ in candidate.rates]
     dearest = sorted(candidates, key=lambda candidate: candidate.cost)[-2:]
     judged = rows if mode != "design-slice" else rows * 4 // 5
-    selections = folds if mode == "nested" else 1
-    selecting = prices.selection(candidates, rows_to_choose_by(study, mode), config.num_epochs)
-    if mode == "nested":
-        learned = rows * (config.num_folds - 1) // config.num_folds * (WHOLE_PARTS - 1) // WHOLE_PARTS
-        selecting += sum(prices.training(one, learned, config.num_epochs) for one in dearest)
+    selections = len(study.units) if nested else 1
+    selecting = sum(prices.trial(one, rows_to_choose_by(study, mode)) for one in trials)
+    if nested:
+        learned = rows * (num_folds - 1) // num_folds * (WHOLE_PARTS - 1) // WHOLE_PARTS
+        selecting += sum(prices.training(one, learned) for one in dearest)
     return {
         "mode": mode,
         "candidates": [_candidate(candidate) for candidate in candidates],
-        "trials": num_trials(candidates, folds if mode == "nested" else 0),
+        "trials": selections * len(trials),
         "forward_seconds": prices.forward * rows,
         "selection_seconds": selections * selecting,
         # When the dearest candidates are what is chosen.
-        "judging_seconds": prices.judging(
-            dearest if mode != "nested" else dearest[-1:], judged, config.num_folds, config.num_epochs
-        ),
-        "exhaustive_seconds": prices.judging(entries, rows, config.num_folds, config.num_epochs),
+        "judging_seconds": prices.judging(dearest if not nested else dearest[-1:], judged, num_folds),
+        "exhaustive_seconds": prices.judging(entries, rows, num_folds),
     }
+
+
+def _candidates(study: Study, config: RunConfig) -> tuple[Candidate, ...]:
+    """What may be chosen, by the settings as they were given."""
+    known = replace(config, num_repeats=study.config.num_repeats)
+    return propose(study.task, known, len(study.train_rows(study.units[0])))
 
 
 def _judge(selection: Selection, prices: Prices, budget: Budget) -> dict[str, Any]:
@@ -208,7 +209,7 @@ def _judge(selection: Selection, prices: Prices, budget: Budget) -> dict[str, An
     rows = len(study.uids) - len(study.aside)
 
     def needed(some: Sequence[Candidate]) -> float:
-        return prices.judging(some, rows, config.num_folds, config.num_epochs)
+        return prices.judging(some, rows, config.num_folds)
 
     if needed(candidates) > budget.left and len(study.given) > 1:
         study, candidates = replace(study, given=study.given[:1], costs=()), candidates[:1]
@@ -220,11 +221,7 @@ def _judge(selection: Selection, prices: Prices, budget: Budget) -> dict[str, An
 
 def _exhaustive(study: Study, candidates: Sequence[Candidate], budget: Budget) -> dict[str, Any]:
     """Every candidate at every rate, as one grid."""
-    given = tuple(
-        replace(candidate.at(rate), num_epochs=study.config.num_epochs)
-        for candidate in candidates
-        for rate in candidate.rates
-    )
+    given = tuple(candidate.at(rate) for candidate in candidates for rate in candidate.rates)
     study = replace(study, given=given, found=SETTLED)
     result = run_study(study, budget.began)
     about: dict[str, Any] = {
@@ -241,7 +238,7 @@ def _judged(study: Study, result: CrossValidationResult) -> dict[str, Any]:
     metric = values["primary_metric"]
     tried = values["grid"] or [
         {"best": True, "scores": result.scores}
-        | {n: values["config"][n] for n in ("trainable", "learning_rate")}
+        | {n: values["config"][n] for n in ("trainable", "learning_rate", "head_solver")}
     ]
     return {
         "metric": metric,
@@ -250,6 +247,8 @@ def _judged(study: Study, result: CrossValidationResult) -> dict[str, Any]:
         "trainable": values["config"]["trainable"],
         "layer_decay": values["config"]["layer_decay"],
         "learning_rate": values["config"]["learning_rate"],
+        "head_solver": values["config"]["head_solver"],
+        "num_epochs": values["config"]["num_epochs"],
         "parameters": values["trainable"]["parameters"],
         "total": values["trainable"]["total"],
         "tried": [{key: value for key, value in entry.items() if key != "folds"} for entry in tried],
@@ -262,6 +261,8 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
         "trainable": candidate.config.trainable,
         "layer_decay": candidate.config.layer_decay,
         "head_start": candidate.config.head_start,
+        "head_solver": candidate.config.head_solver,
+        "num_epochs": candidate.config.num_epochs,
         "learning_rates": list(candidate.rates),
         "parameters": candidate.parameters,
         "cost": candidate.cost,

@@ -40,7 +40,10 @@ class Entry:
     @property
     def title(self) -> str:
         """In words."""
-        return f"{self.candidate.name} at {self.rate:g}"
+        solved = self.candidate.config.head_solver != "gradient"
+        return (
+            f"{self.candidate.name} in closed form" if solved else f"{self.candidate.name} at {self.rate:g}"
+        )
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ class Trials:
         except _FAILURES:
             loss = math.inf
         loss = loss if math.isfinite(loss) else math.inf
-        passes = entry.candidate.cost * len(learn) * study.config.num_epochs + len(score)
+        passes = entry.candidate.cost * len(learn) * entry.candidate.config.num_epochs + len(score)
         return Trial(entry, half, loss, passes, time.monotonic() - began)
 
     def _config(self, entry: Entry, num_rows: int) -> RunConfig:
@@ -140,8 +143,7 @@ class Trials:
         size = min(config.batch_size, max(_SMALLEST_BATCH, size))
         share = size / config.batch_size
         rate = entry.rate * (share if config.optimizer == "sgd" else math.sqrt(share))
-        epochs = self.study.config.num_epochs
-        return replace(config, learning_rate=rate, batch_size=size, num_epochs=epochs, early_stopping=False)
+        return replace(config, learning_rate=rate, batch_size=size, early_stopping=False)
 
     def _record(self, trial: Trial) -> dict[str, Any]:
         return {

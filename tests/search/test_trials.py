@@ -6,6 +6,7 @@ import pytest
 from torch import nn
 
 from hf_transfer import ImageClassification, RunConfig, open_dataset
+from hf_transfer.cross_validation import check_study
 from hf_transfer.scoring import calibrated_loss, mean_loss
 from hf_transfer.search import open_study, propose
 from hf_transfer.search.trials import Entry, Trials
@@ -18,12 +19,12 @@ from hf_transfer.workers import Workers
 def trials(tmp_path_factory):
     config = RunConfig(
         base_model="builtin:digits-resnet", dataset="builtin:digits_5to9", max_rows=60, num_folds=3,
-        num_epochs=2, batch_size=20, output_dir=str(tmp_path_factory.mktemp("trials")),
+        num_epochs=2, batch_size=20, num_repeats=1, learning_rates=(1e-3,), output_dir=str(tmp_path_factory.mktemp("trials")),
     )  # fmt: skip
     data = open_dataset(config, "image")
     task = ImageClassification(config, data.label_names)
-    study = open_study(task, data, config)
-    return Trials(study, np.arange(0, 40, 2), "some", 40), propose(task, config)
+    study = check_study(open_study(task, data, config))
+    return Trials(study, np.arange(0, 40, 2), "some", 40), propose(task, config, 40)
 
 
 def test_a_trial_makes_as_many_updates_as_a_real_training(trials):
@@ -75,12 +76,12 @@ class Surer(nn.Module):
 def test_the_loss_of_a_trial_forgives_being_too_sure(kind, model, dataset, tmp_path):
     config = RunConfig(
         base_model=f"builtin:{model}", dataset=f"builtin:{dataset}", max_rows=20, max_length=16,
-        trainable="head", learning_rate=1e-2, batch_size=8, output_dir=str(tmp_path),
+        trainable="head", learning_rate=1e-2, num_epochs=3, batch_size=8, output_dir=str(tmp_path),
     )  # fmt: skip
     data = open_dataset(config, kind)
-    study = open_study(task_of_kind(kind)(config, data.label_names), data, config)
+    study = check_study(open_study(task_of_kind(kind)(config, data.label_names), data, config))
     rows, workers = np.arange(len(study.encoded)), Workers(study.accelerator, together=False)
-    fitted = fit(Job(study.task, study.replay, config, 0, workers), rows)
+    fitted = fit(Job(study.task, study.replay, study.config, 0, workers), rows)
     learner, args = fitted.learner, (fitted.batches, rows, workers)
     calibrated = calibrated_loss(learner, *args)
     assert calibrated_loss(Surer(learner), *args) == pytest.approx(calibrated, rel=1e-4)
