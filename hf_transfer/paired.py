@@ -15,11 +15,15 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.statistics import CorrectedT, corrected_error, corrected_resampled_t, effective_folds, holm
 
 LEVEL = 0.05  # of an adjusted p, below which a difference is called one
+LIKELY = 0.2  # the same, below which it is called likely where the models differ on these very rows
 POWER = 0.8  # of the test that the number of rows is worked out for
 
 Fold = Mapping[str, Any]
 Interval = tuple[float, float]
-Verdict = Literal["second is better", "first is better", "same", "can't tell"]
+Verdict = Literal[
+    "second is better", "second is likely better", "same", "can't tell", "first is likely better",
+    "first is better",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,12 +65,28 @@ class Pair:
 
     @property
     def verdict(self) -> Verdict:
-        """Which of the two is better, by the adjusted p."""
+        """Which of the two is better: by the adjusted p for sure, or likely, if on these rows for sure."""
         if self.differences and not any(self.differences.values()):
             return "same"
-        if self.mean is None or self.p_adjusted is None or self.p_adjusted >= LEVEL:
+        if self.mean is None or self.p_adjusted is None:
             return "can't tell"
-        return "second is better" if (self.mean > 0) == self.higher_is_better else "first is better"
+        ahead = (self.mean > 0) == self.higher_is_better
+        if self.p_adjusted < LEVEL:
+            return "second is better" if ahead else "first is better"
+        if self.p_adjusted < LIKELY and self.differs_on_rows:
+            return "second is likely better" if ahead else "first is likely better"
+        return "can't tell"
+
+    @property
+    def differs_on_rows(self) -> bool:
+        """Whether the models as they are differ on these rows, to the side of the mean of the folds."""
+        if self.mean is None:
+            return False
+        if self.rows:
+            to_second = self.rows["only_second"] > self.rows["only_first"]
+            return bool(self.rows["p"] < LEVEL) and to_second == ((self.mean > 0) == self.higher_is_better)
+        ends = self.bootstrap["interval"] if self.bootstrap else None
+        return ends is not None and (ends[0] > 0 if self.mean > 0 else ends[1] < 0)
 
 
 def pair_folds(
