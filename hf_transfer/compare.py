@@ -140,7 +140,11 @@ def leave_beside(runs: Sequence[Run]) -> list[str]:
 
 
 def compared_with(run: Run, others: Sequence[Run]) -> list[Other]:
-    """Compare a run with each of some others, with p adjusted for their number."""
+    """Compare a run with each of some others, with p adjusted for their number.
+
+    Of a path that stands for a name, the last two parts are kept: a card tells nobody's folders.
+    """
+    run, *others = (replace(one, name="/".join(Path(one.name).parts[-2:])) for one in (run, *others))
     pairs = adjusted([compare_pair(other, run) for other in others])
     return [Other.of(other.results, pair) for other, pair in zip(others, pairs, strict=True)]
 

@@ -1,7 +1,8 @@
 """Runs beside the folds, of the configuration that is reported: on fewer rows, on shuffled labels, a probe.
 
 They answer what more rows would give, whether the model can learn rows by heart, whether labels leak,
-and what a head in closed form reaches. Nothing is chosen by them: each reads its held-out rows once, under a purpose of its own.
+and what a head in closed form reaches. Nothing is chosen by them: each reads its held-out rows once,
+under a purpose of its own.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -20,7 +20,7 @@ Answer = Literal["yes", "no", "can't tell"]
 
 _LEAST_BEHIND = 0.01  # of a score: less than that is no reason to train longer
 _LEAST_FALL = 0.01  # of the first epoch's loss, in one epoch
-_MOVED = 0.1  # share of the first epoch's loss that training must have taken away to say that it learned
+MOVED = 0.1  # share of the first epoch's loss that training must have taken away to say that it learned
 
 
 def judge_learning(
@@ -59,7 +59,7 @@ def _answer(evidence: Mapping[str, Any], overfits: str) -> Answer:
         return "can't tell"
     if loss["falls"]:
         return "no"
-    return "yes" if loss["taken"] >= _MOVED else "can't tell"
+    return "yes" if loss["taken"] >= MOVED else "can't tell"
 
 
 def _solved(results: Mapping[str, Any]) -> bool | None:
@@ -120,7 +120,7 @@ def final_fall(histories: Mapping[str, History], num_folds: float) -> dict[str, 
         return None
     falls = [_fall(curve) for curve in known]
     found, mean = corrected(falls, num_folds), float(np.mean(falls))
-    interval = list(found.interval) if found else None
+    interval = list(found.interval) if found else [mean, mean]  # equal in every fold
     return {
         "first": float(np.mean([curve[0] for curve in known])),
         "last": float(np.mean([curve[-1] for curve in known])),
@@ -128,7 +128,7 @@ def final_fall(histories: Mapping[str, History], num_folds: float) -> dict[str, 
         "interval": interval,
         "taken": float(np.mean([1 - curve[-1] / curve[0] for curve in known])),
         "num_folds": len(known),
-        "falls": interval is not None and interval[0] > 0 and mean >= _LEAST_FALL,
+        "falls": interval[0] > 0 and mean >= _LEAST_FALL,
     }
 
 
@@ -141,13 +141,19 @@ def _fall(curve: Any) -> float:
 def _inner_fall(
     results: Mapping[str, Any], histories: Mapping[str, History], overfitting: Mapping[str, Any]
 ) -> dict[str, Any] | None:
-    """Measure whether the loss on inner splits is lowest at the last epoch there could be, and falls there."""
+    """Measure whether the loss on inner splits is lowest at the last of all epochs, and falls there."""
     turn, epochs = overfitting["turn"], results["config"]["num_epochs"]
     if not turn:
         return None
     curves = [[epoch.get("inner_loss") for epoch in history] for history in histories.values()]
-    steps = [curve[-2] - curve[-1] for curve in curves if len(curve) == epochs > 1 and None not in curve]
+    whole = [np.asarray(one, float) for one in curves if len(one) == epochs > 1 and None not in one]
+    steps = [float(curve[-2] - curve[-1]) for curve in whole]
     fall = float(np.mean(steps)) if steps else None
     error = corrected_error(steps, folds_of(results["folds"])) if len(steps) > 1 else None
-    at_end = turn["epoch"] == epochs and fall is not None and error is not None
-    return {"epoch": turn["epoch"], "fall": fall, "error": error, "falls": at_end and fall > error}  # type: ignore[operator]
+    falls = fall is not None and error is not None and fall > error
+    return {
+        "epoch": turn["epoch"],
+        "fall": fall,
+        "error": error,
+        "falls": falls and turn["epoch"] == epochs,
+    }

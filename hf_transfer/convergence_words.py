@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.convergence import MOVED
 from hf_transfer.tables import metric_name, number, setting
 
 Results = Mapping[str, Any]
@@ -68,7 +69,7 @@ def _loss(found: Mapping[str, Any]) -> str:
         return ""
     went = f"The training loss went from {number(loss['first'])} to {number(loss['last'])}"
     if not loss["falls"]:
-        return f"{went} and falls no more at the end."
+        return f"{went}, and {'falls no more' if loss['taken'] >= MOVED else 'hardly fell'} at the end."
     low, high = loss["interval"]
     share = f"{100 * loss['fall']:.1f} % of the former an epoch ({100 * low:.1f} to {100 * high:.1f})"
     return f"{went} and still falls at the end, by {share}."

@@ -102,9 +102,8 @@ def pair_folds(
     metric, num_folds = results["primary_metric"], folds_of(first[1])
     scores = paired_scores(first[1], second[1], metric)
     differences = {name: theirs - ours for name, (ours, theirs) in scores.items()}
-    found = corrected(list(differences.values()), num_folds)
     everywhere = dict.fromkeys(_name(fold) for fold in (*first[1], *second[1]))
-    return Pair(
+    untested = Pair(
         first=first[0],
         second=second[0],
         metric=metric,
@@ -112,7 +111,20 @@ def pair_folds(
         num_folds=num_folds,
         differences=differences,
         left_out=tuple(name for name in everywhere if name not in differences),
-        mean=float(np.mean(list(differences.values()))) if differences else None,
+        mean=None,
+        interval=None,
+        p=None,
+    )
+    return retested(untested)
+
+
+def retested(pair: Pair) -> Pair:
+    """Work out mean, interval and p of a pair from its differences; not yet adjusted."""
+    values = list(pair.differences.values())
+    found = corrected(values, pair.num_folds)
+    return replace(
+        pair,
+        mean=float(np.mean(values)) if values else None,
         interval=found.interval if found else None,
         p=found.p if found else None,
     )

@@ -7,7 +7,6 @@ reached. Where frozen layers are replayed it costs seconds; elsewhere it is left
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch

@@ -149,7 +149,9 @@ def read_beside(folder: str | Path, results: Mapping[str, Any]) -> Beside:
         search = None  # of an earlier search, or one whose time was up
     if rank and rank["dataset"]["fingerprint"] != results["dataset"]["fingerprint"]:
         rank = None
-    if compare and any(compare[name] != value for name, value in compared(results).items()):
+    if not isinstance(compare, dict) or any(
+        compare.get(name) != value for name, value in compared(results).items()
+    ):
         compare = None  # of other folds, or of a run that was here before
     return Beside(search, rank, compare)
 

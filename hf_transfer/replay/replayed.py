@@ -72,7 +72,7 @@ class Replay:
         return self.plain.encoded
 
     def prepare(self) -> None:
-        """Find the cut of each phase of the training and store what enters it, once; all processes call this."""
+        """Find the cut of each phase and store what enters it, once; all processes call this."""
         if self._is_prepared or not self.config.replay or self._refused():
             return
         self._is_prepared = True
