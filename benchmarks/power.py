@@ -53,7 +53,7 @@ def main() -> None:
 
 def power_table(num_draws: int) -> str:
     """Share of verdicts "yes", and of "yes" or "likely", by rows, repeats and true difference."""
-    names = ["alike, 0", *(f"{effect:g}" for effect in EFFECTS)]
+    names = ["0, alike", *(f"{effect:g}" for effect in EFFECTS)]
     rows = []
     for num_rows in ROWS:
         cases = [Case(num_rows, (ALIKE_NOISE, ALIKE_NOISE)), *(case_of(num_rows, e) for e in EFFECTS)]
