@@ -48,18 +48,26 @@ def nearest(features: Floats, labels: Ints) -> Callable[[Floats], Ints]:
     return classify
 
 
-def draw_linear(num_rows: int, num_features: int, rng: np.random.Generator) -> tuple[Floats, Ints]:
+def draw_linear(
+    num_rows: int, num_features: int, rng: np.random.Generator, signal: float = SIGNAL
+) -> tuple[Floats, Ints]:
     """Draw features from a normal distribution, and labels with a probability that the first one decides."""
     features = rng.normal(size=(num_rows, num_features))
-    return features, (rng.random(num_rows) < expit(SIGNAL * features[:, 0])).astype(np.int64)
+    return features, (rng.random(num_rows) < expit(signal * features[:, 0])).astype(np.int64)
 
 
-def true_accuracy(line: Line) -> float:
-    """Accuracy on all rows that `draw_linear` could ever give, by quadrature over the first feature."""
+def true_accuracy(line: Line, noise: float = 0.0, signal: float = SIGNAL) -> float:
+    """Accuracy on all rows that `draw_linear` could ever give, by quadrature over the first feature.
+
+    Args:
+        line: The classifier.
+        noise: Standard deviation of what is added to each feature before the classifier sees it.
+        signal: That the labels were drawn with.
+    """
     points, shares = _quadrature()
-    rest = np.sqrt(max(float((line.weights[1:] ** 2).sum()), 1e-30))
-    positive = ndtr((line.offset + line.weights[0] * points) / rest)
-    chance = expit(SIGNAL * points)
+    seen = (line.weights[1:] ** 2).sum() * (1 + noise**2) + (line.weights[0] * noise) ** 2
+    positive = ndtr((line.offset + line.weights[0] * points) / np.sqrt(max(float(seen), 1e-30)))
+    chance = expit(signal * points)
     return float((shares * (chance * positive + (1 - chance) * (1 - positive))).sum())
 
 

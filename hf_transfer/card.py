@@ -12,6 +12,7 @@ from hf_transfer import _guard, tables  # noqa: F401
 from hf_transfer.card_merge import KIT, Header, join_card, merge_card, read_card, with_record
 from hf_transfer.errors import ConfigError
 from hf_transfer.files import write_bytes
+from hf_transfer.others import others_from_json
 from hf_transfer.reading import damage_told
 from hf_transfer.resources import card_template
 from hf_transfer.results import Beside, open_results, read_beside, refuse_misfits
@@ -21,14 +22,17 @@ __all__ = ["card_header", "merge_card", "write_card"]
 
 MOST_ROWS = 50  # classes in one table
 
+_PICTURES = ("folds", "confusion", "learning", "grid", "reliability", "learning_curve", "trials", "depth")
+
 Results = dict[str, Any]
 
 
-def write_card(run: str | Path) -> Path:
+def write_card(run: str | Path, *, redraw: bool = True) -> Path:
     """Write README.md and plots/ into a run's folder; give the path of README.md.
 
     Args:
         run: The folder, with results.json and, for the learning curves, folds/*/history.jsonl.
+        redraw: Whether to draw the pictures, or leave those that are there as they are.
 
     Raises:
         ConfigError: If results.json is missing, unreadable or of another version.
@@ -42,11 +46,17 @@ def write_card(run: str | Path) -> Path:
     refuse_misfits(results, run)
     card_template(results["task"])  # what cannot be written or brought up to date is told before drawing
     old = read_card(path) if path.exists() else None
-    text = card_text(run, results, title, lambda: save_plots(run, results))
+    pictures = (lambda: save_plots(run, results)) if redraw else (lambda: pictures_there(run))
+    text = card_text(run, results, title, pictures)
     if old is not None:
         text = merge_card(old, text)
     write_bytes(path, text.encode("utf-8", "backslashreplace"))
     return path
+
+
+def pictures_there(run: Path) -> list[str]:
+    """Name the pictures that an earlier card has drawn, without `.png`."""
+    return [name for name in _PICTURES if (run / "plots" / f"{name}.png").is_file()]
 
 
 def card_text(run: Path, results: Results, title: str, pictures: Callable[[], Sequence[str]]) -> str:
@@ -242,12 +252,14 @@ def _numbers(results: Results) -> dict[str, Any]:
 
 
 def _beside(results: Results, found: Beside) -> dict[str, Any]:
-    """Say for the templates what a search or a ranking found."""
+    """Say for the templates what a search, a ranking or a comparison found."""
     from hf_transfer.depth_plot import DEPTH_CAPTION
     from hf_transfer.search_plot import TRIALS_CAPTION
 
     return {
-        "verdicts": verdicts(results, rank=found.rank, search=found.search),
+        "verdicts": verdicts(
+            results, against=others_from_json(found.compare), rank=found.rank, search=found.search
+        ),
         "search_mode": found.search["mode"] if found.search else None,
         "captions": {"trials": TRIALS_CAPTION, "depth": DEPTH_CAPTION},
     }

@@ -335,9 +335,12 @@ def _push(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from hf_transfer.compare import compare_runs, open_runs
+    from hf_transfer.compare import compare_runs, leave_beside, open_runs
 
-    found = compare_runs(open_runs(options.runs))
+    runs = open_runs(options.runs)
+    found = compare_runs(runs)
+    for left in leave_beside(runs):
+        print(visible(scrubbed(left)), file=sys.stderr)
     _show(options, (found.to_dict(), found.to_text()))
     return 0
 

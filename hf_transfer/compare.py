@@ -1,5 +1,6 @@
 """Runs on the same folds, set side by side: a table, and for each pair whether one is better, in words."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -9,8 +10,10 @@ from typing import Any
 import pyarrow as pa
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.errors import ConfigError
-from hf_transfer.files import plain
+from hf_transfer.card import write_card
+from hf_transfer.errors import ConfigError, TransferError
+from hf_transfer.files import plain, write_json
+from hf_transfer.others import COMPARE_FILE, Other, others_to_json
 from hf_transfer.pair_words import sentence
 from hf_transfer.paired import Pair, adjusted, pair_folds
 from hf_transfer.reading import damage_told, read_table
@@ -109,6 +112,41 @@ def compare_pair(first: Run, second: Run) -> Pair:
     if "prediction" in first.predictions.column_names:
         return replace(pair, rows=_right_rows(*tables))
     return replace(pair, bootstrap=_paired_bootstrap(first, pair.metric, tables))
+
+
+def leave_beside(runs: Sequence[Run]) -> list[str]:
+    """Write into each run's folder how it differs from the others, and bring its card up to date.
+
+    A folder that may not be written to is left as it is, and so is a card that cannot be read.
+
+    Args:
+        runs: Two or more on the same folds.
+
+    Returns:
+        A sentence for each card that was left.
+    """
+    left = []
+    for run in runs if len(runs) > 1 else ():
+        if not os.access(run.folder, os.W_OK):
+            continue
+        others = compared_with(run, [other for other in runs if other is not run])
+        write_json(run.folder / COMPARE_FILE, others_to_json(run.results, others))
+        if (run.folder / "README.md").is_file():
+            try:
+                write_card(run.folder, redraw=False)
+            except TransferError as error:
+                left.append(f"The card of {run.name} is left as it was. {error}")
+    return left
+
+
+def compared_with(run: Run, others: Sequence[Run]) -> list[Other]:
+    """Compare a run with each of some others, with p adjusted for their number.
+
+    Of a path that stands for a name, the last two parts are kept: a card tells nobody's folders.
+    """
+    run, *others = (replace(one, name="/".join(Path(one.name).parts[-2:])) for one in (run, *others))
+    pairs = adjusted([compare_pair(other, run) for other in others])
+    return [Other.of(other.results, pair) for other, pair in zip(others, pairs, strict=True)]
 
 
 def check_comparable(first: Run, other: Run) -> None:

@@ -76,6 +76,23 @@ def _interval(table: pa.Table, scorer: Scorer, seed: int) -> list[float] | None:
     return None if interval is None else list(interval)
 
 
+def probe_part(folds: Sequence[FoldResult], scorer: Scorer) -> dict[str, Any]:
+    """Make the part `probe`.
+
+    Args:
+        folds: Of the first repeat, each with a head that was solved in closed form.
+        scorer: The task's.
+    """
+    metric = scorer.primary_metric
+    scores = [fold.scores.get(metric) for fold in folds]
+    return {
+        "metric": metric,
+        "folds": [fold.fold for fold in folds],
+        "scores": scores,
+        "mean": over_folds(scores)["mean"],
+    }
+
+
 def shuffled_part(
     folds: Sequence[FoldResult],
     true: Sequence[FoldResult],

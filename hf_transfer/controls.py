@@ -1,7 +1,8 @@
-"""Runs beside the folds, of the configuration that is reported: on fewer rows, and on shuffled labels.
+"""Runs beside the folds, of the configuration that is reported: on fewer rows, on shuffled labels, a probe.
 
-They answer what more rows would give, whether the model can learn rows by heart, and whether labels
-leak. Nothing is chosen by them: each reads its held-out rows once, under a purpose of its own.
+They answer what more rows would give, whether the model can learn rows by heart, whether labels leak,
+and what a head in closed form reaches. Nothing is chosen by them: each reads its held-out rows once,
+under a purpose of its own.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,12 +15,13 @@ import pyarrow as pa
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config import RunConfig
-from hf_transfer.control_results import curve_part, shuffled_part
+from hf_transfer.control_results import curve_part, probe_part, shuffled_part
 from hf_transfer.data import LabelledData
 from hf_transfer.errors import RunError
 from hf_transfer.experiment import Unit
 from hf_transfer.folds import FoldPlan, derive_seed
 from hf_transfer.learning_curve import PERCENTS
+from hf_transfer.probing import run_probe
 from hf_transfer.replay import Replay
 from hf_transfer.results import FoldResult
 from hf_transfer.run_folder import fold_place, place_of
@@ -38,7 +40,7 @@ _ROWS_TO_COMPARE = 16  # of which the inputs are made under both labels
 
 
 def run_controls(study: Study, config: RunConfig, results: Sequence[FoldResult]) -> dict[str, Any]:
-    """Train and score the control runs that were asked for; all processes call this.
+    """Train and score the control runs that were asked for, and the probe; all processes call this.
 
     Args:
         study: The finished study.
@@ -46,13 +48,15 @@ def run_controls(study: Study, config: RunConfig, results: Sequence[FoldResult])
         results: Of its folds.
 
     Returns:
-        The parts `learning_curve` and `shuffled` of results.json, None for what was not asked for.
+        The parts `learning_curve`, `shuffled` and `probe` of results.json; None for what was not asked
+        for, and for a probe that would cost more than seconds.
     """
     if study.config.learning_curve or study.config.shuffled_labels:
         study.replay.prepare()
     return {
         "learning_curve": _learning_curve(study, config, results) if study.config.learning_curve else None,
         "shuffled": _shuffled(study, config, results) if study.config.shuffled_labels else None,
+        "probe": _probe(study, config),
     }
 
 
@@ -94,6 +98,16 @@ def _control_unit(study: Study, unit: Unit, name: str, *, purpose: str) -> Unit:
     """A fold again, in a folder of its own beside the others."""
     inside = f"{place_of(unit.config, study.grid)}/{name}".lstrip("/")
     return replace(unit, place=fold_place(inside, unit.repeat, unit.fold), purpose=purpose)
+
+
+def _probe(study: Study, config: RunConfig) -> dict[str, Any] | None:
+    """Solve the head of each fold of the first repeat in closed form."""
+    units = [
+        _control_unit(study, unit, "probe", purpose="closed-form probe")
+        for unit in study.units_of(config)
+        if unit.repeat == 0
+    ]
+    return probe_part(study.results_of(units), study.task.scorer) if run_probe(study, config, units) else None
 
 
 def _shuffled(study: Study, config: RunConfig, true: Sequence[FoldResult]) -> dict[str, Any]:

@@ -202,7 +202,12 @@ def _starts_solved(config: RunConfig, facts: ModelFacts, learns: str) -> bool:
     statistics, and a head with other layers (a pooler, say) may hardly differ from row to row, so that
     the solved weights are huge.
     """
-    return learns in {"adapters", "top", "all"} and facts.plain_head and not facts.batch_norm and config.reinit_top == 0
+    return (
+        learns in {"adapters", "top", "all"}
+        and facts.plain_head
+        and not facts.batch_norm
+        and config.reinit_top == 0
+    )
 
 
 def _rate(config: RunConfig, facts: ModelFacts, learns: str) -> float:

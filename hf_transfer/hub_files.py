@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _AT_ROOT = (
     "README.md", "results.json", "config.yaml", "folds.parquet", "predictions.parquet",
-    "test_predictions.parquet", "sealed_predictions.parquet", "search.json", "rank.json",
+    "test_predictions.parquet", "sealed_predictions.parquet", "search.json", "rank.json", "compare.json",
 )  # fmt: skip
 _IN_MODEL = {".safetensors", ".json", ".txt", ".model", ".jinja"}
 _TRAINING_STATE = re.compile(

@@ -1,7 +1,7 @@
 """What is said of two configurations on the same folds: which is better and by how much, or nothing."""
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.paired import LEVEL, Interval, Pair
+from hf_transfer.paired import Interval, Pair
 from hf_transfer.tables import metric_name, number, probability
 from hf_transfer.wording import count
 
@@ -18,21 +18,37 @@ def sentence(pair: Pair) -> str:
     ahead = (pair.mean > 0) == pair.higher_is_better
     better, worse = (second, first) if ahead else (first, second)
     by = f"{number(abs(pair.mean))} {metric}{_evidence(pair)}"
+    if "likely" in pair.verdict:
+        return (
+            f"On these rows {better} is better than {worse}, and with other training rows likely: by {by}; "
+            f"{_advice(pair)}."
+        )
     if pair.verdict != "can't tell":
         return f"{better} is better than {worse} by {by}."
     models = "; on these rows the models differ, but other training rows may order them otherwise"
     return (
         f"Can't tell with this much data: {better} is ahead of {worse} by {by}"
-        f"{models if _models_differ(pair) else ''}; {_advice(pair)}."
+        f"{models if pair.differs_on_rows else ''}; {_advice(pair)}."
     )
 
 
-def _models_differ(pair: Pair) -> bool:
-    """Whether the tests that take the models as they are find a difference."""
-    if pair.rows:
-        return bool(pair.rows["p"] < LEVEL)
-    ends = pair.bootstrap["interval"] if pair.bootstrap else None
-    return ends is not None and (ends[0] > 0 or ends[1] < 0)
+def graded(pair: Pair, *, better: str = "yes", worse: str = "no", same: str = "the same") -> str:
+    """Answer whether the second of two configurations is better, as surely as it is known.
+
+    Args:
+        pair: The two.
+        better: The answer where it is.
+        worse: The answer where the first one is.
+        same: The answer where every fold has the same score.
+    """
+    likely, p = "; with other training rows likely", f"(p {probability(pair.p_adjusted)})"
+    return {
+        "second is better": better,
+        "second is likely better": f"on these rows {better}{likely} {p}",
+        "same": same,
+        "first is likely better": f"on these rows {worse}{likely} too {p}",
+        "first is better": worse,
+    }.get(pair.verdict, "can't tell")
 
 
 def _evidence(pair: Pair) -> str:

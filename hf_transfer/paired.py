@@ -15,11 +15,15 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.statistics import CorrectedT, corrected_error, corrected_resampled_t, effective_folds, holm
 
 LEVEL = 0.05  # of an adjusted p, below which a difference is called one
+LIKELY = 0.2  # the same, below which it is called likely where the models differ on these very rows
 POWER = 0.8  # of the test that the number of rows is worked out for
 
 Fold = Mapping[str, Any]
 Interval = tuple[float, float]
-Verdict = Literal["second is better", "first is better", "same", "can't tell"]
+Verdict = Literal[
+    "second is better", "second is likely better", "same", "can't tell", "first is likely better",
+    "first is better",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,12 +65,28 @@ class Pair:
 
     @property
     def verdict(self) -> Verdict:
-        """Which of the two is better, by the adjusted p."""
+        """Which of the two is better: by the adjusted p for sure, or likely, if on these rows for sure."""
         if self.differences and not any(self.differences.values()):
             return "same"
-        if self.mean is None or self.p_adjusted is None or self.p_adjusted >= LEVEL:
+        if self.mean is None or self.p_adjusted is None:
             return "can't tell"
-        return "second is better" if (self.mean > 0) == self.higher_is_better else "first is better"
+        ahead = (self.mean > 0) == self.higher_is_better
+        if self.p_adjusted < LEVEL:
+            return "second is better" if ahead else "first is better"
+        if self.p_adjusted < LIKELY and self.differs_on_rows:
+            return "second is likely better" if ahead else "first is likely better"
+        return "can't tell"
+
+    @property
+    def differs_on_rows(self) -> bool:
+        """Whether the models as they are differ on these rows, to the side of the mean of the folds."""
+        if self.mean is None:
+            return False
+        if self.rows:
+            to_second = self.rows["only_second"] > self.rows["only_first"]
+            return bool(self.rows["p"] < LEVEL) and to_second == ((self.mean > 0) == self.higher_is_better)
+        ends = self.bootstrap["interval"] if self.bootstrap else None
+        return ends is not None and (ends[0] > 0 if self.mean > 0 else ends[1] < 0)
 
 
 def pair_folds(
@@ -82,9 +102,8 @@ def pair_folds(
     metric, num_folds = results["primary_metric"], folds_of(first[1])
     scores = paired_scores(first[1], second[1], metric)
     differences = {name: theirs - ours for name, (ours, theirs) in scores.items()}
-    found = corrected(list(differences.values()), num_folds)
     everywhere = dict.fromkeys(_name(fold) for fold in (*first[1], *second[1]))
-    return Pair(
+    untested = Pair(
         first=first[0],
         second=second[0],
         metric=metric,
@@ -92,7 +111,20 @@ def pair_folds(
         num_folds=num_folds,
         differences=differences,
         left_out=tuple(name for name in everywhere if name not in differences),
-        mean=float(np.mean(list(differences.values()))) if differences else None,
+        mean=None,
+        interval=None,
+        p=None,
+    )
+    return retested(untested)
+
+
+def retested(pair: Pair) -> Pair:
+    """Work out mean, interval and p of a pair from its differences; not yet adjusted."""
+    values = list(pair.differences.values())
+    found = corrected(values, pair.num_folds)
+    return replace(
+        pair,
+        mean=float(np.mean(values)) if values else None,
         interval=found.interval if found else None,
         p=found.p if found else None,
     )

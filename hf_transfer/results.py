@@ -20,6 +20,9 @@ from hf_transfer.shape import misfits
 
 Scores = dict[str, float | None]
 
+NOT_SOLVED = "The head's closed form ran out of steps before it was at its optimum."
+"""The note of a fold of which that is so."""
+
 # What of results.json tells of the process that wrote it.
 _CIRCUMSTANCES = {"command", "created", "hardware", "kit_version", "replay", "versions"}
 
@@ -114,19 +117,21 @@ class CrossValidationResult:
 
 @dataclass(frozen=True)
 class Beside:
-    """What `hf-transfer search` and `rank` left in a run's folder, as far as it is about this run.
+    """What `hf-transfer search`, `rank` and `compare` left in a run's folder, as far as it is about this run.
 
     Attributes:
         search: The content of search.json.
         rank: The content of rank.json.
+        compare: The content of compare.json.
     """
 
     search: dict[str, Any] | None = None
     rank: dict[str, Any] | None = None
+    compare: dict[str, Any] | None = None
 
 
 def read_beside(folder: str | Path, results: Mapping[str, Any]) -> Beside:
-    """Read search.json and rank.json, if they are there and of these rows and this choice.
+    """Read search.json, rank.json and compare.json, if they are there and of these rows, folds and choice.
 
     Args:
         folder: The run's folder.
@@ -135,16 +140,30 @@ def read_beside(folder: str | Path, results: Mapping[str, Any]) -> Beside:
     Raises:
         ConfigError: If one of them is not readable.
     """
-    search, rank = (
+    search, rank, compare = (
         read_json_file(path) if (path := Path(folder) / name).is_file() else None
-        for name in ("search.json", "rank.json")
+        for name in ("search.json", "rank.json", "compare.json")
     )
     judged = search.get("judged") if isinstance(search, dict) else None
     if not judged or any(judged[name] != results["config"][name] for name in ("trainable", "learning_rate")):
         search = None  # of an earlier search, or one whose time was up
     if rank and rank["dataset"]["fingerprint"] != results["dataset"]["fingerprint"]:
         rank = None
-    return Beside(search, rank)
+    if not isinstance(compare, dict) or any(
+        compare.get(name) != value for name, value in compared(results).items()
+    ):
+        compare = None  # of other folds, or of a run that was here before
+    return Beside(search, rank, compare)
+
+
+def compared(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Say which results a comparison is about: beside others it tells nothing."""
+    metric = results["primary_metric"]
+    return {
+        "folds_fingerprint": results["folds_fingerprint"],
+        "metric": metric,
+        "scores": [fold["scores"].get(metric) for fold in results["folds"]],
+    }
 
 
 def fold_result(record: Mapping[str, Any]) -> FoldResult:

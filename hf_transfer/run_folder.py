@@ -44,6 +44,7 @@ _OWN = (
     "test_predictions.parquet",
     "sealed_predictions.parquet",
     "results.json",
+    "compare.json",
     "plots",
     "model",
     "final",

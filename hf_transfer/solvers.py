@@ -30,8 +30,8 @@ STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
 def solve_output_layer(
     model: nn.Module, batches: Batches, train: Positions, config: RunConfig, *, tuned: bool = False
-) -> None:
-    """Set a model's output layer to the optimum for its training rows.
+) -> bool:
+    """Set a model's output layer to the optimum for its training rows; gives whether it got there.
 
     Features are standardised by their mean and deviation in the training rows, which is then folded
     into the layer's weights, so that the model needs nothing beside itself.
@@ -55,11 +55,12 @@ def solve_output_layer(
     if tuned:
         config = replace(config, weight_decay=_tuned(features, labels, layer.out_features, config))
     solve = _ridge if config.head_solver == "ridge" else _logistic
-    weight, bias = solve(features, labels, layer.out_features, config)
+    weight, bias, solved = solve(features, labels, layer.out_features, config)
     weight = weight / spread
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(weight))
         layer.bias.copy_(torch.from_numpy(bias - weight @ middle))
+    return solved
 
 
 def _features(model: nn.Module, layer: nn.Linear, batches: Batches, train: Positions) -> tuple[Matrix, Any]:
@@ -96,9 +97,9 @@ def _tuned(features: Matrix, labels: Any, num: int, config: RunConfig) -> float:
     return min(STRENGTHS, key=losses.__getitem__)
 
 
-def _logistic(features: Matrix, labels: Any, num: int, config: RunConfig) -> tuple[Matrix, Matrix]:
-    weight, bias, _ = _regress(features, labels, num, config, _EXACT)
-    return weight, bias
+def _logistic(features: Matrix, labels: Any, num: int, config: RunConfig) -> tuple[Matrix, Matrix, bool]:
+    weight, bias, found = _regress(features, labels, num, config, _EXACT)
+    return weight, bias, found is None or max(found.n_iter_) < _MOST_STEPS
 
 
 def _regress(
@@ -122,14 +123,14 @@ def _regress(
     return *_spread_over(weight, bias, present, num, len(labels)), found
 
 
-def _ridge(features: Matrix, labels: Any, num: int, config: RunConfig) -> tuple[Matrix, Matrix]:
+def _ridge(features: Matrix, labels: Any, num: int, config: RunConfig) -> tuple[Matrix, Matrix, bool]:
     from sklearn.linear_model import Ridge
     from sklearn.utils.class_weight import compute_sample_weight
 
     weights = compute_sample_weight("balanced", labels) if config.class_weights == "balanced" else None
     targets = 2.0 * (labels[:, None] == np.arange(num)) - 1
     found = Ridge(alpha=max(config.weight_decay * len(labels), 1e-8)).fit(features, targets, weights)
-    return found.coef_, found.intercept_
+    return found.coef_, found.intercept_, True
 
 
 def _spread_over(weight: Matrix, bias: Matrix, present: Any, num: int, rows: int) -> tuple[Matrix, Matrix]:

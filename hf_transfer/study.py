@@ -96,7 +96,7 @@ class Study(Experiment):
         except _FAILURES as error:
             if not self._fails_a_fold(error):
                 raise
-            result, table = self._empty(unit), None
+            result, table = self.unscored(unit), None
             result = replace(result, status="failed", error=f"{type(error).__name__}: {error}")
             fitted = None
         before = fitted.seconds_before if fitted else 0.0
@@ -261,7 +261,8 @@ class Study(Experiment):
             columns["unit"] = np.asarray(self.coded.groups)[rows]
         return pa.table(columns)
 
-    def _empty(self, unit: Unit) -> FoldResult:
+    def unscored(self, unit: Unit) -> FoldResult:
+        """The record of a fold before anything is known but its size."""
         train, valid = self.train_rows(unit), self.plans[unit.repeat].valid(unit.fold)
         return FoldResult(unit.repeat, unit.fold, len(train), len(valid), unit.seed)
 
@@ -271,7 +272,7 @@ class Study(Experiment):
             raise RunError(
                 f"Frozen layers changed in training: {fitted.hash_before} before, {fitted.hash_after} after."
             )
-        result, held_out = self._empty(unit), self.held_out(unit)
+        result, held_out = self.unscored(unit), self.held_out(unit)
         table = held_out.read(
             lambda rows: self.table(fitted, rows, unit.repeat, unit.fold, workers),
             weights=trained_hash(fitted.model, fitted.freezing),

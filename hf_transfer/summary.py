@@ -22,6 +22,7 @@ from hf_transfer.aggregate import (
 )
 from hf_transfer.config import GRID_SETTINGS, RunConfig
 from hf_transfer.controls import control_notes
+from hf_transfer.convergence import judge_learning
 from hf_transfer.environment import command, device_name, versions
 from hf_transfer.layers import freeze_table
 from hf_transfer.models import dropout_note, head_note
@@ -47,7 +48,7 @@ def build_results(
         found: The results of each configuration, one a fold, failed ones too.
         best: The configuration to report.
         made: What was trained beside the folds: `final` (how the model to publish was made), `test`
-            (scores of the untouched test rows), `learning_curve` and `shuffled`.
+            (scores of the untouched test rows), `learning_curve`, `shuffled` and `probe`.
         seconds: The whole run took.
     """
     results = found[best]
@@ -94,6 +95,7 @@ def build_results(
     histories = read_histories(study.folder.path / values["folds_path"])
     records = {"folds": [asdict(result) for result in results]}
     values["overfitting"] = diagnose(values | records, histories)
+    values["learned"] = judge_learning(values | records, histories, values["overfitting"])
     return CrossValidationResult(values, tuple(results), predictions_of(best))
 
 

@@ -171,7 +171,7 @@ def summary_text(results: dict[str, Any]) -> str:
         if results.get(name)
     ]
     said = ["\n".join(controls)] if controls else []
-    return visible("\n\n".join([*tables, *said, *_sealed_line(results), cost]))
+    return visible("\n\n".join([*tables, *said, *_sealed_line(results), cost, *_unlearned_line(results)]))
 
 
 def num_scored(results: dict[str, Any]) -> int:
@@ -186,6 +186,16 @@ def _sealed_line(results: dict[str, Any]) -> list[str]:
         return []
     score, rows = number(final["sealed"]["scores"].get(metric)), final["sealed"]["num_rows"]
     return [f"{metric} {score} on {rows:,} sealed rows, by what is published ({final['kind']})"]
+
+
+def _unlearned_line(results: dict[str, Any]) -> list[str]:
+    """Say that more training is needed, where it is."""
+    from hf_transfer.convergence_words import learned_words  # here, as it takes its numbers from this module
+
+    found = results.get("learned")
+    if not found or found["answer"] != "no":
+        return []
+    return [f"Has it learned enough? No. {learned_words(results, found)}"]
 
 
 def _fold_table(results: dict[str, Any]) -> str:

@@ -5,26 +5,21 @@ A card and a report show the same. "Can't tell" and "not measured" are answers t
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.convergence import judge_learning
+from hf_transfer.convergence_words import learned_words
+from hf_transfer.others import SAME_BUDGET, Other
 from hf_transfer.overfitting import diagnose
-from hf_transfer.pair_words import sentence
-from hf_transfer.paired import LEVEL, Pair
+from hf_transfer.pair_words import graded, sentence
+from hf_transfer.paired import LEVEL
 from hf_transfer.search_words import search_answers
 from hf_transfer.tables import configuration_name, interval, metric_name, number, probability, setting
 from hf_transfer.wording import count
 
-if TYPE_CHECKING:
-    from hf_transfer.compare import Run  # which needs more than a card does
-
 Results = dict[str, Any]
 
-# What the answer to "is the pretrained model a good start?" must leave the same in both runs.
-_SAME_BUDGET = (
-    "base_model", "trainable", "num_epochs", "learning_rate", "weight_decay", "batch_size", "optimizer",
-    "layer_decay", "schedule", "augmentation", "early_stopping", "head_solver",
-)  # fmt: skip
 _MOST_NAMED = 6  # configurations in one sentence
 _ANSWERS = {
     "overfits": "yes", "stopped in time": "not as it was stopped", "gap": "not shown",
@@ -45,7 +40,7 @@ def verdicts(
     results: Results,
     *,
     overfitting: Mapping[str, Any] | None = None,
-    against: "Sequence[tuple[Run, Pair]]" = (),
+    against: Sequence[Other] = (),
     rank: Results | None = None,
     search: Results | None = None,
 ) -> list[Verdict]:
@@ -54,7 +49,7 @@ def verdicts(
     Args:
         results: What results.json holds.
         overfitting: What `diagnose` found; when not given, what results.json says of it.
-        against: Other runs on the same folds, with their difference from this run: the other first.
+        against: Other runs on the same folds.
         rank: What rank.json holds, if models were ranked on these rows.
         search: What search.json holds, if layers and rate were searched for.
     """
@@ -63,38 +58,37 @@ def verdicts(
         good_start(results, against, rank),
         *_others(results, against),
         *(searched(search) if search else [settings(results)]),
+        learned(results, found),
         overfits(results, found),
         published(results),
     ]
 
 
-def good_start(
-    results: Results, against: "Sequence[tuple[Run, Pair]]" = (), rank: Results | None = None
-) -> Verdict:
+def good_start(results: Results, against: Sequence[Other] = (), rank: Results | None = None) -> Verdict:
     """Say whether starting from the pretrained weights was better than starting from random ones."""
     question = "Is the pretrained model a good start?"
     if results["from_scratch"]:
         return Verdict(
             question, "not asked", f"This run started from random weights. {_chance(results)}".strip()
         )
-    controls = [(run, pair) for run, pair in against if _is_control(results, run)]
+    controls = [other for other in against if _is_control(results, other)]
     ranked = _ranked(results, rank)
     frozen = [ranked[1]] if ranked else []
     if controls:
-        run, pair = controls[0]
-        answers = {"second is better": "yes", "first is better": "no, it harms", "same": "it changes nothing"}
+        control = controls[0]
         words = [
-            f"{run.name} started from random weights.",
-            sentence(pair),
-            _other_settings(results, run),
+            f"{control.name} started from random weights.",
+            sentence(control.pair),
+            _other_settings(results, control),
             *frozen,
         ]
-        return Verdict(question, answers.get(pair.verdict, "can't tell"), " ".join(filter(None, words)))
+        answer = graded(control.pair, worse="no, it harms", same="it changes nothing")
+        return Verdict(question, answer, " ".join(filter(None, words)))
     if ranked:
         return Verdict(question, ranked[0], " ".join(filter(None, [ranked[1], _chance(results)])))
     how = (
         "No run from random weights on the same folds was set beside it: train one with from_scratch, "
-        "and see hf-transfer report RUN --against OTHER."
+        "and see hf-transfer compare RUN OTHER."
     )
     return Verdict(question, "not measured", f"{_chance(results)} {how}".strip())
 
@@ -160,6 +154,12 @@ def settings(results: Results) -> Verdict:
     return Verdict(question, answer, " ".join(filter(None, words)))
 
 
+def learned(results: Results, overfitting: Mapping[str, Any]) -> Verdict:
+    """Say whether a run has learned enough, or what to raise for more."""
+    found = results.get("learned") or judge_learning(results, {}, overfitting)
+    return Verdict("Has it learned enough?", found["answer"], learned_words(results, found))
+
+
 def overfits(results: Results, found: Mapping[str, Any]) -> Verdict:
     """Say whether a run overfits; a gap between training and held-out rows alone is not it."""
     words = [_turned(found), _above_chance(found), _won(results, found), _gaps(results, found)]
@@ -205,24 +205,23 @@ def _made(final: Results) -> str:
     return f"The weights in model/ are the mean of those of the models of {members}."
 
 
-def _others(results: Results, against: "Sequence[tuple[Run, Pair]]") -> list[Verdict]:
+def _others(results: Results, against: Sequence[Other]) -> list[Verdict]:
     """Runs that were given for comparison, other than the one from random weights."""
-    rest = [(run, pair) for run, pair in against if not _is_control(results, run)]
-    answers = {"second is better": "yes", "first is better": "no, worse", "same": "the same"}
     return [
-        Verdict(f"Is it better than {run.name}?", answers.get(pair.verdict, "can't tell"), sentence(pair))
-        for run, pair in rest
+        Verdict(f"Is it better than {one.name}?", graded(one.pair, worse="no, worse"), sentence(one.pair))
+        for one in against
+        if not _is_control(results, one)
     ]
 
 
-def _is_control(results: Results, run: "Run") -> bool:
-    return bool(run.results["from_scratch"]) and not results["from_scratch"]
+def _is_control(results: Results, other: Other) -> bool:
+    return other.from_scratch and not results["from_scratch"]
 
 
-def _other_settings(results: Results, run: "Run") -> str:
+def _other_settings(results: Results, control: Other) -> str:
     """Name the settings in which the control differs: then more than the start is compared."""
-    mine, theirs = results["config"], run.results["config"]
-    differ = [name for name in _SAME_BUDGET if mine.get(name) != theirs.get(name)]
+    mine, theirs = results["config"], control.settings
+    differ = [name for name in SAME_BUDGET if mine.get(name) != theirs.get(name)]
     if not differ:
         return ""
     listed = ", ".join(

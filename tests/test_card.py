@@ -155,6 +155,7 @@ def test_a_card_answers_each_question_even_of_results_without_a_diagnosis(
     assert questions == [
         "Is the pretrained model a good start?",
         "Which layers, which learning rate?",
+        "Has it learned enough?",
         "Does it overfit?",
         "What is published?",
     ]

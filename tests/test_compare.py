@@ -111,6 +111,7 @@ def test_the_one_ahead_is_named_first_whichever_is_given_first(runs: tuple[Run, 
 PAIR = Pair(
     "a", "b", "accuracy", True, 5, {"r0f0": 0.1, "r0f1": 0.2}, (), 0.15, (-0.1, 0.4), 0.3, 0.3, 5000.0
 )
+DECIDED = {"num_rows": 100, "only_first": 4, "only_second": 45, "p": 1e-9, "repeat": 0}
 
 
 @pytest.mark.parametrize(
@@ -137,7 +138,7 @@ PAIR = Pair(
             "of the pooled score, by a paired bootstrap over sentences, -0.200 to 0.300",
         ),
         (
-            {"rows": {"num_rows": 100, "only_first": 4, "only_second": 45, "p": 1e-9, "repeat": 0}},
+            {"rows": DECIDED},
             "; on these rows the models differ, but other training rows may order them otherwise; more than",
         ),
         (
@@ -145,6 +146,14 @@ PAIR = Pair(
             "on these rows the models differ, but other training rows may order them otherwise",
         ),
         ({"bootstrap": {"interval": None, "unit": "sentence"}}, "over sentences, undefined"),
+        (
+            {"rows": DECIDED, "p_adjusted": 0.075},
+            "On these rows b is better than a, and with other training rows likely: by 0.150 accuracy (",
+        ),
+        (
+            {"rows": DECIDED | {"only_first": 45, "only_second": 4}, "p_adjusted": 0.075},
+            "Can't tell with this much data: b is ahead of a",
+        ),
     ],
 )  # fmt: skip
 def test_every_case_has_its_words(changes: dict[str, Any], words: str) -> None:

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,38 @@ def test_less_loss_is_better() -> None:
     high, low = [0.9, 0.92, 0.91, 0.93, 0.9], [0.5, 0.51, 0.52, 0.5, 0.53]
     assert adjusted([pair(high, low, "log_loss")])[0].verdict == "second is better"
     assert adjusted([pair(high, low)])[0].verdict == "first is better"
+
+
+ROWS = {"only_first": 2, "only_second": 20, "p": 1e-4}
+
+
+@pytest.mark.parametrize(
+    ("p", "rows", "verdict"),
+    [
+        (0.049, ROWS | {"p": 0.5}, "second is better"),
+        (0.05, ROWS, "second is likely better"),
+        (0.199, ROWS, "second is likely better"),
+        (0.2, ROWS, "can't tell"),
+        (0.06, ROWS | {"p": 0.05}, "can't tell"),
+        (0.06, None, "can't tell"),
+        (0.06, ROWS | {"only_first": 20, "only_second": 2}, "can't tell"),  # the folds say otherwise
+    ],
+)
+def test_a_verdict_is_likely_only_where_these_rows_are_decided(p: float, rows: Any, verdict: str) -> None:
+    found = replace(pair([0.5] * 5, [0.5 + d for d in GOLDEN]), p_adjusted=p, rows=rows)
+    assert found.verdict == verdict
+    turned = {"only_first": rows["only_second"], "only_second": rows["only_first"]} if rows else {}
+    other = replace(pair([0.5 + d for d in GOLDEN], [0.5] * 5), p_adjusted=p, rows=rows and rows | turned)
+    assert other.verdict == verdict.replace("second", "first")
+
+
+@pytest.mark.parametrize(
+    ("ends", "verdict"),
+    [((0.01, 0.2), "second is likely better"), ((-0.01, 0.2), "can't tell"), ((-0.2, -0.1), "can't tell")],
+)
+def test_tagged_words_are_decided_on_these_rows_by_the_bootstrap(ends: Any, verdict: str) -> None:
+    found = pair([0.5] * 5, [0.5 + d for d in GOLDEN])
+    assert replace(found, p_adjusted=0.1, bootstrap={"interval": ends}).verdict == verdict
 
 
 def test_only_folds_that_both_finished_are_used() -> None:

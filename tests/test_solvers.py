@@ -92,7 +92,7 @@ def test_texts_and_tokens_are_solved_too(tmp_path, tiny_bert_folder, kind, task)
 @pytest.mark.parametrize("labels", [[0, 0, 2, 2], [1, 1, 1, 1]])
 def test_a_class_that_the_training_rows_lack_is_unlikely(labels):
     features = np.random.default_rng(0).normal(size=(4, 3))
-    weight, bias = _logistic(features, np.array(labels), 3, CONFIG)
+    weight, bias, _ = _logistic(features, np.array(labels), 3, CONFIG)
     absent = [c for c in range(3) if c not in labels]
     assert not weight[absent].any()
     assert (bias[absent] < bias[labels].min()).all()
@@ -120,3 +120,11 @@ def test_a_tuned_penalty_is_strong_where_there_are_as_many_rows_as_features():
     noisy[:, 0] += 1.5 * labels
     clear = 3.0 * labels[:, None] + rng.normal(size=(300, 4))
     assert _tuned(noisy, labels, 2, CONFIG) > _tuned(clear, labels, 2, CONFIG)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize(("steps", "solved"), [(1, False), (2000, True)])
+def test_a_solver_that_runs_out_of_steps_says_so(monkeypatch, steps, solved):
+    monkeypatch.setattr("hf_transfer.solvers._MOST_STEPS", steps)
+    rng = np.random.default_rng(0)
+    assert _logistic(rng.normal(size=(60, 5)), rng.integers(3, size=60), 3, CONFIG)[2] == solved

@@ -1,12 +1,13 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_run import Shape, make_run
 
-from hf_transfer.compare import Run, compare_pair
-from hf_transfer.paired import adjusted
-from hf_transfer.verdicts import Verdict, good_start, overfits, published, settings, verdicts
+from hf_transfer.compare import Run, compared_with
+from hf_transfer.others import Other
+from hf_transfer.verdicts import Verdict, good_start, learned, overfits, published, settings, verdicts
 
 CLASSES = {"class_counts": {"negative": 30, "positive": 90}}
 
@@ -24,13 +25,13 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run("scratch", results, folder)
 
 
-def against(run: Run, other: Run) -> list[Any]:
-    return [(other, adjusted([compare_pair(other, run)])[0])]
+def against(run: Run, other: Run) -> list[Other]:
+    return compared_with(run, [other])
 
 
 def test_every_question_has_an_answer(run: Run) -> None:
     found = verdicts(run.results)
-    assert len(found) == 4
+    assert len(found) == 5
     assert all(verdict.question.endswith("?") and verdict.answer and verdict.words for verdict in found)
 
 
@@ -38,7 +39,7 @@ def test_without_a_control_the_start_is_not_measured_but_set_beside_chance(run: 
     found = good_start(run.results | {"dataset": run.results["dataset"] | CLASSES})
     assert found.answer == "not measured"
     assert "commonest class would reach 0.750 accuracy" in found.words
-    assert "--against" in found.words
+    assert "hf-transfer compare RUN OTHER" in found.words
 
 
 def test_a_run_from_random_weights_is_a_control_itself(scratch: Run) -> None:
@@ -216,6 +217,20 @@ def test_each_finding_has_its_words(run: Run, changes: dict[str, Any], answer: s
     found = overfits(run.results, FOUND | changes)
     assert found.answer == answer
     assert words in found.words
+
+
+def test_what_a_run_has_learned_is_taken_from_its_results(run: Run) -> None:
+    stored = {"answer": "no", "solved": None, "probe": None, "loss": None, "inner": None}
+    found = learned(run.results | {"learned": stored}, FOUND)
+    assert (found.question, found.answer) == ("Has it learned enough?", "no")
+    assert "raise learning_rate from 2e-05 to about 6e-05" in found.words
+
+
+def test_a_better_run_that_other_rows_may_not_bear_out_is_so_on_these_rows(run: Run, scratch: Run) -> None:
+    (other,) = against(run, scratch)
+    likely = Other(other.name, True, other.settings, replace(other.pair, p_adjusted=0.075))
+    answer = "on these rows yes; with other training rows likely (p 0.075)"
+    assert good_start(run.results, [likely]).answer == answer
 
 
 def test_what_is_published_is_told_with_its_test(run: Run) -> None:

@@ -62,6 +62,7 @@ class Replay:
         self.stores = Stores(self.plain, config, accelerator)
         self.prepared: dict[frozenset[str], _Prepared] = {}
         self.notes: list[str] = []
+        self._is_prepared = False
         self.starts: dict[Any, Any] = {}
         """Output layers solved on the frozen layers, by all that decides them: equal for every rate."""
 
@@ -71,9 +72,10 @@ class Replay:
         return self.plain.encoded
 
     def prepare(self) -> None:
-        """Find the cut of each phase of the training and store what enters it; all processes call this."""
-        if not self.config.replay or self._refused():
+        """Find the cut of each phase and store what enters it, once; all processes call this."""
+        if self._is_prepared or not self.config.replay or self._refused():
             return
+        self._is_prepared = True
         model = placed(self.task.build_model(), self.accelerator.device)
         seen: set[frozenset[str]] = set()
         for config in self.grid:
@@ -91,6 +93,17 @@ class Replay:
         if found is None or tensor_digest(model, found.batches.cut.below) != found.digest:
             return self.plain
         return found.batches
+
+    def stored(self, model: nn.Module, config: RunConfig) -> ReplayedBatches | None:
+        """Batches of the first phase of a training that is replayed; None where none is.
+
+        The model is left frozen as in that phase.
+        """
+        for freeze in _ways_to_freeze(model, config):
+            found = self.batches(model, freeze())
+            if isinstance(found, ReplayedBatches):
+                return found
+        return None
 
     def relabelled(self, encoded: "Dataset") -> "Replay":
         """The same rows and stored tensors under other labels: `encoded` differs in `labels` alone."""

@@ -10,10 +10,10 @@ import pyarrow as pa
 from markupsafe import Markup
 
 from hf_transfer import _guard, tables  # noqa: F401
-from hf_transfer.compare import Run, check_comparable, compare_pair, open_runs
+from hf_transfer.compare import Run, check_comparable, compared_with, open_runs
 from hf_transfer.files import write_bytes
+from hf_transfer.others import others_from_json
 from hf_transfer.overfitting import Rival, diagnose
-from hf_transfer.paired import Pair, adjusted
 from hf_transfer.reading import damage_told, place_inside
 from hf_transfer.report.hard_rows import (
     HardRow,
@@ -29,8 +29,6 @@ from hf_transfer.run_folder import read_histories
 from hf_transfer.verdicts import verdicts
 
 MOST_HARD = 12  # rows in one list; how many there are is told
-
-Against = Sequence[tuple[Run, Pair]]
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,6 @@ def render(run: Run, others: Sequence[Run] = (), *, with_data: bool = True) -> s
     from hf_transfer.report.pictures import draw_pictures  # here, as matplotlib is slow to import
 
     results, histories = run.results, read_histories(place_inside(run.folder, run.results["folds_path"]))
-    against = list(zip(others, adjusted([compare_pair(other, run) for other in others]), strict=True))
     hard, found = hard_rows(run.predictions, results), read_beside(run.folder, results)
     shown = [row.row_id for row in (*hard.hardest, *hard.suspected)]
     values = {
@@ -87,7 +84,7 @@ def render(run: Run, others: Sequence[Run] = (), *, with_data: bool = True) -> s
         "verdicts": verdicts(
             results,
             overfitting=_diagnosis(run, others, histories),
-            against=against,
+            against=compared_with(run, others) or others_from_json(found.compare),
             rank=found.rank,
             search=found.search,
         ),

@@ -14,6 +14,7 @@ from hf_transfer.config import RunConfig
 from hf_transfer.folds import derive_seed
 from hf_transfer.layers import frozen_hash, tensor_digest
 from hf_transfer.models import placed
+from hf_transfer.results import NOT_SOLVED
 from hf_transfer.schedule import freeze_but_output, freeze_for, output_layer
 from hf_transfer.settings import AUTO
 from hf_transfer.solvers import solve_output_layer
@@ -117,7 +118,9 @@ def start_hash(model: nn.Module, config: RunConfig) -> str | None:
 def _solve(job: Job, fitted: Fitted, train: Positions) -> Fitted:
     """Solve the head instead of training it: no epochs, and nothing random."""
     fitted.batches = job.replay.batches(fitted.model, fitted.freezing)
-    solve_output_layer(fitted.model, fitted.batches, train, job.config, tuned=job.config.weight_decay == AUTO)
+    tuned = job.config.weight_decay == AUTO
+    if not solve_output_layer(fitted.model, fitted.batches, train, job.config, tuned=tuned):
+        fitted.notes.append(NOT_SOLVED)
     fitted.best_epoch = 1
     fitted.hash_after = frozen_hash(fitted.model, fitted.freezing)
     fitted.model.eval()

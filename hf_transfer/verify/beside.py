@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -12,11 +12,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from hf_transfer import __version__, _guard  # noqa: F401
-from hf_transfer.control_results import curve_part, shuffled_part
+from hf_transfer.control_results import curve_part, probe_part, shuffled_part
 from hf_transfer.errors import VerificationError
 from hf_transfer.files import plain
 from hf_transfer.folds import RowIds, derive_seed, hash_order, ids_at, nested_rows
 from hf_transfer.ledger import table_digest
+from hf_transfer.others import others_from_json
+from hf_transfer.paired import adjusted, retested
 from hf_transfer.results import FoldResult, fold_result, read_beside
 from hf_transfer.run_folder import TRAIN_ROWS, fold_place, place_of
 from hf_transfer.search_words import search_answers
@@ -43,7 +45,16 @@ def beside_checks(record: Record) -> Iterator[Check]:
         yield _control(record, "learning curve", "curve-*", partial(_curve, record))
     if record.results.get("shuffled"):
         yield _control(record, "shuffled labels", "shuffled", partial(_shuffled, record))
-    if (search := read_beside(record.folder, record.results).search) is not None:
+    if record.results.get("probe"):
+        yield _control(record, "closed-form probe", "probe", partial(_probe, record))
+    found = read_beside(record.folder, record.results)
+    if found.compare is not None:
+        yield judged(
+            "comparison",
+            "tests follow from the differences of the folds; the other runs are not here",
+            lambda: _comparison(record, found.compare),  # type: ignore[arg-type]
+        )
+    if (search := found.search) is not None:
         yield judged(
             "search",
             "judged what results.json holds; its trials need training",
@@ -163,6 +174,21 @@ def _shuffled(record: Record) -> Iterator[str]:
     settings = {"seed": record.config.seed, "unit": written["unit"]}
     again = shuffled_part(runs.folds, true, runs.predictions, record.scorer, **settings)
     yield from differences(written, plain(again), "shuffled")
+
+
+def _probe(record: Record) -> Iterator[str]:
+    runs = _Runs(record, "probe", [name for name in record.names if name[0] == 0])
+    yield from runs.problems()
+    yield from differences(record.results["probe"], plain(probe_part(runs.folds, record.scorer)), "probe")
+
+
+def _comparison(record: Record, compare: dict[str, Any]) -> Iterator[str]:
+    """Test the differences of the folds again, of all runs that this one was compared with."""
+    written = [other.pair for other in others_from_json(compare)]
+    for i, (pair, again) in enumerate(
+        zip(written, adjusted([retested(one) for one in written]), strict=True)
+    ):
+        yield from differences(plain(asdict(pair)), plain(asdict(again)), f"compare.others[{i}].pair")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from hf_transfer.verify.record import Record
 
 _FILES = [
     "README.md", "results.json", "config.yaml", "folds.parquet", "*predictions.parquet", "plots/*.png",
-    "search.json", "rank.json",
+    "search.json", "rank.json", "compare.json",
 ]  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from hf_transfer.aggregate import (
     score_part,
 )
 from hf_transfer.config import RunConfig, differing
+from hf_transfer.convergence import judge_learning
 from hf_transfer.files import plain
 from hf_transfer.overfitting import diagnose
 from hf_transfer.results import FoldResult
@@ -38,8 +39,10 @@ def number_checks(record: Record) -> Iterator[Check]:
     yield judged("hardware", "had a process and a thread or more", lambda: _hardware(record))
     if (record.folder / "folds").is_dir():
         yield judged("overfitting", "follows from the scores and the losses", lambda: _overfitting(record))
+        yield judged("learned enough", "follows from the scores and the losses", lambda: _learned(record))
     else:
         yield left_out("overfitting", "the losses of the epochs are not published")
+        yield left_out("learned enough", "the losses of the epochs are not published")
     yield from _not_made_again(record)
 
 
@@ -104,6 +107,12 @@ def _overfitting(record: Record) -> Iterator[str]:
     histories = read_histories(record.folder / record.results["folds_path"])
     again = plain(diagnose(record.results, histories))
     yield from differences(record.results["overfitting"], again, "overfitting")
+
+
+def _learned(record: Record) -> Iterator[str]:
+    histories = read_histories(record.folder / record.results["folds_path"])
+    again = plain(judge_learning(record.results, histories, record.results["overfitting"]))
+    yield from differences(record.results.get("learned", again), again, "learned")
 
 
 def _frozen(record: Record) -> Iterator[str]:

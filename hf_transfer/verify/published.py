@@ -3,14 +3,12 @@
 from collections.abc import Iterator
 
 from hf_transfer import __version__, _guard  # noqa: F401
-from hf_transfer.card import card_text, read_for_card
+from hf_transfer.card import card_text, pictures_there, read_for_card
 from hf_transfer.card_merge import card_name, read_card, stale_lines
 from hf_transfer.run_folder import weight_digests
 from hf_transfer.verify.check import NOTHING, Check, differences, judged, left_out
 from hf_transfer.verify.record import Record
 from hf_transfer.wording import some
-
-_PICTURES = ("folds", "confusion", "learning", "grid", "reliability", "learning_curve", "trials", "depth")
 
 
 def published_checks(record: Record) -> Iterator[Check]:
@@ -25,9 +23,8 @@ def published_checks(record: Record) -> Iterator[Check]:
 
 def _card(record: Record) -> Iterator[str]:
     text, results = read_card(record.folder / "README.md"), read_for_card(record.folder)
-    there = {path.stem for path in record.folder.glob("plots/*.png")}
     title = card_name(text) or record.folder.resolve().name
-    fresh = card_text(record.folder, results, title, lambda: [name for name in _PICTURES if name in there])
+    fresh = card_text(record.folder, results, title, lambda: pictures_there(record.folder))
     stale = list(stale_lines(text, fresh))
     for part, written, made in stale:
         lines = [NOTHING if line is None else line for line in (written, made)]

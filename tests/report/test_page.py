@@ -111,7 +111,7 @@ def test_verdicts_stand_before_all_else(a_copy: Callable[..., Path]) -> None:
         < text.index("Pictures")
         < text.index("All scores")
     )
-    assert len([a for a in page.of("section") if a == {"class": "verdict"}]) == 4
+    assert len([a for a in page.of("section") if a == {"class": "verdict"}]) == 5
 
 
 def hostile(value: Any) -> Any:

@@ -179,7 +179,9 @@ def test_a_budget_ends_the_search_in_good_order(config, monkeypatch):
 
 def test_candidates_differ_and_go_from_few_parameters_to_many(config):
     data = open_dataset(config, "image")
-    candidates = propose(ImageClassification(config, data.label_names), replace(config, learning_rates=()), 50)
+    candidates = propose(
+        ImageClassification(config, data.label_names), replace(config, learning_rates=()), 50
+    )
     sizes = [candidate.parameters for candidate in candidates]
     assert sizes == sorted(set(sizes))
     assert [candidates[0].name, candidates[-1].name] == ["the head", "everything"]
