@@ -31,6 +31,13 @@ _TRAINING_STATE = re.compile(
 _BINARY = {".safetensors", ".parquet", ".png"}
 # Left from an earlier push they would be loaded in place of the new weights.
 WEIGHTS = re.compile(r"(fold-r\d+f\d+/)?model(-\d+-of-\d+)?\.safetensors(\.index\.json)?")
+# Nor may a model seem to be one of sentence-transformers, because an earlier one was.
+_MODULES = re.compile(r"(fold-r\d+f\d+/)?(modules\.json|\d_\w+/(config\.json|model\.safetensors))")
+
+
+def is_of_model(name: str) -> bool:
+    """Whether a file of a repository would be loaded as part of its model."""
+    return WEIGHTS.fullmatch(name) is not None or _MODULES.fullmatch(name) is not None
 
 
 def check_card(text: str) -> None:

@@ -103,7 +103,7 @@ def _model(study: Study) -> dict[str, Any]:
         "base_model": study.config.base_model,
         "base_model_revision": base.revision,
         "architecture": base.architecture,
-        "library": "timm" if base.is_timm else "transformers",
+        "library": study.task.library,
         "from_scratch": study.config.from_scratch or not base.has_weights,
     }
 
@@ -152,6 +152,7 @@ def _notes(study: Study) -> list[str]:
     """Choices that were made for the user about the data, the folds and the model, each once."""
     notes = [*study.data.notes, *(note for plan in study.plans for note in plan.notes), *study.replay.notes]
     base = study.task.base
+    notes += study.task.notes
     for note in (head_note(base, study.task.label_names), dropout_note(study.task.build_model())):
         if note:
             notes.append(note)
