@@ -4,7 +4,6 @@ import inspect
 from pathlib import Path
 from typing import Any, Self
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoModel, PretrainedConfig

@@ -9,8 +9,7 @@ from hf_transfer.config import Kind
 from hf_transfer.tasks.base import Classification, label_column
 
 _BY_MEAN = (
-    "the published model loads with sentence-transformers; --pooling first gives a plain pipeline model, for a "
-    "checkpoint that was made for the mean mostly at a cost."
+    "the published model loads with sentence-transformers; --pooling first gives a plain pipeline model"
 )
 
 if TYPE_CHECKING:
@@ -53,15 +52,15 @@ class SequenceClassification(Classification):
         """How texts are pooled, where that is not the rule."""
         from hf_transfer.models import own_head_note
 
-        auto_class, configured = self._classifier
-        plain = self.library == "transformers"
-        if plain and configured.get("classifier_pooling") != "mean":
-            return ()
-        why = "as the checkpoint was made for" if self.settings.pooling == "auto" else "as pooling=mean asks for"
-        notes = [f"Texts are pooled by their mean, {why}{'.' if plain else '; ' + _BY_MEAN}"]
-        if not plain and self.base.sentence.head:
-            notes.append(own_head_note(self.base, self.label_names))
-        return notes
+        _, configured = self._classifier
+        made_for = self.settings.pooling == "auto"
+        why = "as the checkpoint was made for" if made_for else "as pooling=mean asks for"
+        if self.library == "transformers":
+            by_mean = configured.get("classifier_pooling") == "mean"
+            return (f"Texts are pooled by their mean, {why}.",) if by_mean else ()
+        note = f"Texts are pooled by their mean, {why}; {_BY_MEAN}{', at a cost' * made_for}."
+        head = self.base.sentence.head
+        return (note, own_head_note(self.base, self.label_names)) if head else (note,)
 
     def build_model(self) -> "nn.Module":
         """A fresh encoder with a new classifier."""
