@@ -16,6 +16,7 @@ from hf_transfer import _guard  # noqa: F401  (says what is wrong when another p
 from hf_transfer.errors import HubError
 from hf_transfer.hub_client import one_line, say
 from hf_transfer.scrubbing import SECRET
+from hf_transfer.sentence_modules import HEAD_FOLDER, MODULES_FILE
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoSibling
@@ -133,6 +134,9 @@ def _missing(run: Path, files: Mapping[str, Path]) -> Iterator[str]:
         inside = {Path(name).name for name in files if Path(name).parent == Path(home)}
         if not ("config.json" in inside and any(map(WEIGHTS.fullmatch, inside))):
             yield f"{run / 'model' / home} must hold config.json and model.safetensors, as final is {kind!r}."
+        head = Path(home) / HEAD_FOLDER / "model.safetensors"
+        if MODULES_FILE in inside and head.as_posix() not in files:
+            yield f"{run / 'model' / head} is not there, and {MODULES_FILE} beside names it."
 
 
 def _final(results: Path) -> tuple[str, list[str]]:
