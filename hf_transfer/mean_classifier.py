@@ -93,8 +93,8 @@ def mean_of_tokens(tokens: Tensor, mask: Tensor | None) -> Tensor:
     """The mean over tokens that are no padding, (b, d), of (b, l, d)."""
     if mask is None:
         return tokens.mean(dim=1)
-    inside = mask.unsqueeze(-1).to(tokens.dtype)
-    return (tokens * inside).sum(dim=1) / inside.sum(dim=1).clamp(min=1)
+    total = (tokens * mask.unsqueeze(-1)).sum(dim=1)
+    return total / mask.sum(dim=1, keepdim=True).clamp(min=1)  # a whole number, which bfloat16 would round
 
 
 def files_of(location: str, options: dict[str, Any]) -> Find:

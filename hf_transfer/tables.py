@@ -171,7 +171,7 @@ def summary_text(results: dict[str, Any]) -> str:
         if results.get(name)
     ]
     said = ["\n".join(controls)] if controls else []
-    return visible("\n\n".join([*tables, *said, *_sealed_line(results), cost]))
+    return visible("\n\n".join([*tables, *said, *_sealed_line(results), *_pooling_line(results), cost]))
 
 
 def num_scored(results: dict[str, Any]) -> int:
@@ -186,6 +186,16 @@ def _sealed_line(results: dict[str, Any]) -> list[str]:
         return []
     score, rows = number(final["sealed"]["scores"].get(metric)), final["sealed"]["num_rows"]
     return [f"{metric} {score} on {rows:,} sealed rows, by what is published ({final['kind']})"]
+
+
+def _pooling_line(results: dict[str, Any]) -> list[str]:
+    """How texts are read and what is published, where that is not a plain model of transformers."""
+    if results.get("library") != "sentence-transformers":
+        return []
+    return [
+        "texts are pooled by their mean, and the published model loads with sentence-transformers; "
+        "--pooling first gives a plain pipeline model"
+    ]
 
 
 def _fold_table(results: dict[str, Any]) -> str:

@@ -250,6 +250,7 @@ def test_a_run_is_published_verified_used_and_started_from(config, final, capsys
     result = run(config)
     assert result.values["library"] == "sentence-transformers"
     assert sum("pooled by their mean" in note for note in result.values["notes"]) == 1
+    assert "the published model loads with sentence-transformers" in result.summary()
     card = write_card(config.output_dir).read_text()
     assert "library_name: sentence-transformers" in card
     assert "import SentenceTransformer" in card
