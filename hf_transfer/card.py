@@ -21,6 +21,7 @@ from hf_transfer.verdicts import verdicts
 __all__ = ["card_header", "merge_card", "write_card"]
 
 MOST_ROWS = 50  # classes in one table
+SENTENCES = "sentence-transformers"
 
 _PICTURES = ("folds", "confusion", "learning", "grid", "reliability", "learning_curve", "trials", "depth")
 
@@ -115,7 +116,7 @@ def card_header(results: Results, title: str) -> Header:
         "base_model_relation": "finetune" if hub_model else None,
         "datasets": [results["dataset"]["name"]] if hub_data else None,
         "pipeline_tag": results["task"],
-        "library_name": "transformers",
+        "library_name": _library(results),
         "tags": [KIT, "cross-validation", results["task"], *["timm"] * _is_timm(results)],
         "metrics": list(dict.fromkeys(_metric_type(name) for name in tables.shown_metrics(results, None))),
         "model-index": _model_index(results, title),
@@ -172,6 +173,11 @@ def _is_hub_model(results: Results) -> bool:
     return tables.HUB_ID.fullmatch(name) is not None and (known or not Path(name).exists())
 
 
+def _library(results: Results) -> str:
+    """Name the library that loads the model with a line of code; timm's load with transformers as well."""
+    return SENTENCES if results.get("library") == SENTENCES else "transformers"
+
+
 def _is_timm(results: Results) -> bool:
     """Tell timm's names (`resnet18.a1_in1k`) from the classes of transformers."""
     name: str = results["architecture"]
@@ -196,6 +202,7 @@ def _names(results: Results, title: str) -> dict[str, Any]:
         "data": tables.link(results["dataset"]["name"], "datasets/", _on_hub(results["dataset"])),
         "weights": repository or here,
         "repository": repository,
+        "sentences": _library(results) == SENTENCES,
         "timm": _is_timm(results),
         "timm_name": f"hf-hub:{repository}" if repository else f"local-dir:{here}",
         "published": results["final"]["kind"] != "none",

@@ -212,6 +212,12 @@ class RunConfig:
     max_length: int | None = setting(
         None, "Most tokens of a text; the model's limit when not given.", aliases=("max_seq_length",)
     )
+    pooling: str = setting(
+        "auto",
+        "How a classifier reads a text: by its first token (as most models of transformers do), by the mean "
+        "of all, or as the checkpoint was made for (auto).",
+        choices=("auto", "first", "mean"),
+    )
     mixed_precision: str | None = setting(
         None,
         "Precision of the arithmetic; what the launcher says when not given.",

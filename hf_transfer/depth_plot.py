@@ -1,6 +1,6 @@
 """Score against depth: a line for each candidate of a ranking, beside the controls. No torch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -18,10 +18,13 @@ DEPTH_CAPTION = (
 )
 
 Candidate = Mapping[str, Any]
+Layer = Mapping[str, Any]
 
 
 def depth_plot(ranking: Mapping[str, Any]) -> Figure:
     """Draw the linear probe's score at each layer, with intervals; random weights dashed.
+
+    Of texts, solid by the mean of their tokens, and dotted by the first.
 
     The intervals are those of the mean over folds, corrected for shared training rows.
 
@@ -34,8 +37,9 @@ def depth_plot(ranking: Mapping[str, Any]) -> Figure:
         colour, mark = PALETTE[place % len(PALETTE)], _MARKS[place % len(_MARKS)]
         _draw(axes, candidate, colour, mark, place - (len(candidates) - 1) / 2)
         if arm := candidate["from_scratch"]:
-            points = [(layer["depth"], layer["ridge"]["mean"]) for layer in arm["layers"]]
-            axes.plot(*zip(*points, strict=True), color=colour, linestyle="--", linewidth=1.2, alpha=0.8)
+            for _, layers in _lines(arm["layers"]):
+                points = [(layer["depth"], layer["ridge"]["mean"]) for layer in layers]
+                axes.plot(*zip(*points, strict=True), color=colour, linestyle="--", linewidth=1.2, alpha=0.8)
     if any(candidate["from_scratch"] for candidate in candidates):
         axes.plot([], [], color="0.4", linestyle="--", linewidth=1.2, label="same network, random weights")
     baseline = controls["baseline"]
@@ -53,8 +57,23 @@ def depth_plot(ranking: Mapping[str, Any]) -> Figure:
 
 
 def _draw(axes: Axes, candidate: Candidate, colour: str, mark: str, beside: float) -> None:
-    # Candidates stand a little beside one another, as their intervals would hide each other.
-    layers = candidate["layers"]
+    lines = _lines(candidate["layers"])
+    for place, (pooling, layers) in enumerate(lines):
+        name = f"{candidate['name']}, {pooling}" if len(lines) > 1 else candidate["name"]
+        look = {"color": colour, "marker": mark, "linestyle": ("-", ":")[place % 2], "label": name}
+        _draw_line(axes, layers, beside + place / len(lines), look)
+
+
+def _lines(layers: Sequence[Layer]) -> list[tuple[str, list[Layer]]]:
+    """The layers by each pooling of texts, with those that have none; all in one where there is no choice."""
+    poolings = list(dict.fromkeys(layer["pooling"] for layer in layers if layer.get("pooling")))[::-1]
+    return [(one, [layer for layer in layers if layer["pooling"] in (one, None)]) for one in poolings] or [
+        ("", list(layers))
+    ]
+
+
+def _draw_line(axes: Axes, layers: Sequence[Layer], beside: float, look: Mapping[str, Any]) -> None:
+    # Lines stand a little beside one another, as their intervals would hide each other.
     depths = [layer["depth"] + 0.004 * beside for layer in layers]
     means = [layer["ridge"]["mean"] for layer in layers]
     below, above = (
@@ -62,6 +81,5 @@ def _draw(axes: Axes, candidate: Candidate, colour: str, mark: str, beside: floa
         for end, sign in ((0, -1), (1, 1))
     )
     axes.errorbar(
-        depths, means, yerr=[below, above], color=colour, marker=mark, markersize=4.5, linewidth=1.8,
-        elinewidth=0.8, capsize=2, label=candidate["name"],
-    )  # fmt: skip
+        depths, means, yerr=[below, above], markersize=4.5, linewidth=1.8, elinewidth=0.8, capsize=2, **look
+    )

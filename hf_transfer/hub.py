@@ -15,7 +15,7 @@ from hf_transfer import _guard  # noqa: F401  (says what is wrong when another p
 from hf_transfer.config import RunConfig
 from hf_transfer.errors import ConfigError, DataError, HubError
 from hf_transfer.hub_client import LOG_IN, TAG, DamagedError, client, download, explained, patiently, say
-from hf_transfer.hub_files import WEIGHTS, check_card, collect, front_matter, is_same
+from hf_transfer.hub_files import check_card, collect, front_matter, is_of_model, is_same
 from hf_transfer.launcher import check_launched, is_main_process
 from hf_transfer.lock import refuse_running
 from hf_transfer.run_folder import check_output
@@ -217,9 +217,9 @@ def _commit(api: "HfApi", info: "ModelInfo", wanted: Mapping[str, Path | bytes])
 
 
 def _differing(info: "ModelInfo", wanted: Mapping[str, Path | bytes]) -> list[str]:
-    """Name the files that are absent, other than wanted, or weights of an earlier push."""
+    """Name the files that are absent, other than wanted, or of the model of an earlier push."""
     there = {file.rfilename: file for file in info.siblings or ()}
-    stale = [name for name in there if name not in wanted and WEIGHTS.fullmatch(name)]
+    stale = [name for name in there if name not in wanted and is_of_model(name)]
     return stale + [name for name in wanted if name not in there or not is_same(wanted[name], there[name])]
 
 

@@ -16,6 +16,7 @@ from hf_transfer import _guard  # noqa: F401  (says what is wrong when another p
 from hf_transfer.errors import HubError
 from hf_transfer.hub_client import one_line, say
 from hf_transfer.scrubbing import SECRET
+from hf_transfer.sentence_modules import HEAD_FOLDER, MODULES_FILE
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoSibling
@@ -31,6 +32,13 @@ _TRAINING_STATE = re.compile(
 _BINARY = {".safetensors", ".parquet", ".png"}
 # Left from an earlier push they would be loaded in place of the new weights.
 WEIGHTS = re.compile(r"(fold-r\d+f\d+/)?model(-\d+-of-\d+)?\.safetensors(\.index\.json)?")
+# Nor may a model seem to be one of sentence-transformers, because an earlier one was.
+_MODULES = re.compile(r"(fold-r\d+f\d+/)?(modules\.json|\d_\w+/(config\.json|model\.safetensors))")
+
+
+def is_of_model(name: str) -> bool:
+    """Whether a file of a repository would be loaded as part of its model."""
+    return WEIGHTS.fullmatch(name) is not None or _MODULES.fullmatch(name) is not None
 
 
 def check_card(text: str) -> None:
@@ -126,6 +134,9 @@ def _missing(run: Path, files: Mapping[str, Path]) -> Iterator[str]:
         inside = {Path(name).name for name in files if Path(name).parent == Path(home)}
         if not ("config.json" in inside and any(map(WEIGHTS.fullmatch, inside))):
             yield f"{run / 'model' / home} must hold config.json and model.safetensors, as final is {kind!r}."
+        head = Path(home) / HEAD_FOLDER / "model.safetensors"
+        if MODULES_FILE in inside and head.as_posix() not in files:
+            yield f"{run / 'model' / head} is not there, and {MODULES_FILE} beside names it."
 
 
 def _final(results: Path) -> tuple[str, list[str]]:

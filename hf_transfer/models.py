@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -13,14 +14,21 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoConfig, PretrainedConfig
+from transformers import (
+    AutoConfig,
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
+    PretrainedConfig,
+)
 from transformers.utils import logging as transformers_logging
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config import RunConfig
 from hf_transfer.errors import ModelError
 from hf_transfer.layers import LayerGroup, layer_groups, merged
+from hf_transfer.mean_classifier import MeanClassifier, files_of
 from hf_transfer.network import hub_reachable
+from hf_transfer.sentence_modules import SentenceModules, read_modules
 
 BUILTIN = {
     "digits-resnet": "image: a ResNet of 0.37 M parameters, pretrained on handwritten digits 0 to 4",
@@ -33,6 +41,7 @@ _UNUSABLE = (
     ValueError, RuntimeError, OSError, KeyError, TypeError, AttributeError, ImportError, SafetensorError,
     UnpicklingError,
 )  # fmt: skip
+_POOLINGS = {"mean": "mean", "cls": "first"}  # of a checkpoint, as the setting calls them
 _HIGHEST_DROPOUT = 0.9  # above, a network learns next to nothing
 
 
@@ -57,6 +66,21 @@ class BaseModel:
     def architecture(self) -> str:
         """Give its name in timm or transformers."""
         return str(self.config.architecture if self.is_timm else self.config.model_type)
+
+    @cached_property
+    def sentence(self) -> SentenceModules:
+        """What it says as a model of sentence-transformers; nothing, if it is none.
+
+        Raises:
+            ModelError: If that is damaged, or the Hub does not answer.
+        """
+        try:
+            return read_modules(files_of(self.location, _hub_options(self)))
+        except (ValueError, OSError) as error:
+            raise ModelError(
+                f"base_model={self.name!r} does not say how its tokens are pooled: {first_line(error)} Save "
+                "the model again, or give --pooling first, which does not ask."
+            ) from error
 
     def load(self, loader: Any, **options: Any) -> Any:
         """Call `loader.from_pretrained` on this model's files: a tokenizer or an image processor.
@@ -125,8 +149,32 @@ def _refuse_kernels(name: str, config: PretrainedConfig) -> None:
             )
 
 
+def text_classifier(base: BaseModel, settings: RunConfig) -> tuple[Any, dict[str, Any]]:
+    """The class that makes a classifier of texts with the pooling that is wanted, and what to configure.
+
+    With `auto` that is the pooling which the checkpoint was made for, where it says so; where it does not,
+    the model's own classifier stays as it is.
+
+    Raises:
+        ModelError: If the mean is asked for, and the model has a decoder too.
+    """
+    wanted = _POOLINGS.get(base.sentence.pooling or "") if settings.pooling == "auto" else settings.pooling
+    if wanted and hasattr(base.config, "classifier_pooling"):
+        first = "bos" if base.config.model_type == "eurobert" else "cls"
+        chosen = {"classifier_pooling": first if wanted == "first" else wanted}
+        return AutoModelForSequenceClassification, chosen
+    if wanted != "mean" or (settings.pooling == "auto" and base.config.is_encoder_decoder):
+        return AutoModelForSequenceClassification, {}
+    if base.config.is_encoder_decoder:
+        raise ModelError(
+            f"pooling='mean' takes an encoder alone, and base_model={base.name!r} has a decoder too. Use "
+            "--pooling first, or another model."
+        )
+    return MeanClassifier, {}
+
+
 def build_model(
-    base: BaseModel, auto_class: Any, label_names: Sequence[str], settings: RunConfig
+    base: BaseModel, auto_class: Any, label_names: Sequence[str], settings: RunConfig, **configured: Any
 ) -> nn.Module:
     """Make the model in float32, with a head for `label_names`; new weights come from torch's seed.
 
@@ -135,13 +183,14 @@ def build_model(
         auto_class: The task's Auto class of transformers.
         label_names: In the order of their ids.
         settings: Of which `from_scratch` and `reinit_top` are used.
+        configured: Changes to the model's configuration.
 
     Raises:
         ModelError: If the checkpoint is for another task, or lacks weights below the head.
     """
     try:
         with quiet():
-            config = _with_labels(base, label_names)
+            config = _with_labels(base, label_names, **configured)
             if settings.from_scratch or not base.has_weights:
                 return _random_model(base, auto_class, config)
             model = _pretrained_model(base, auto_class, config)
@@ -174,15 +223,12 @@ def bare_model(settings: RunConfig) -> nn.Module:
     Raises:
         ModelError: If it is not there, or made for no task of the kit.
     """
-    from transformers import AutoModelForImageClassification, AutoModelForSequenceClassification
-
     base = open_base_model(settings)
-    with quiet():
-        config = _with_labels(base, ("a", "b"))
     problem: Exception | None = None
-    for auto_class in (AutoModelForImageClassification, AutoModelForSequenceClassification):
+    for auto_class, configured in _classifiers(base, settings):
         try:
             with quiet(), torch.device("meta"):
+                config = _with_labels(base, ("a", "b"), **configured)
                 return auto_class.from_config(config)  # type: ignore[no-any-return]
         except (ValueError, KeyError, TypeError) as error:
             problem = error
@@ -191,12 +237,22 @@ def bare_model(settings: RunConfig) -> nn.Module:
     ) from problem
 
 
+def _classifiers(base: BaseModel, settings: RunConfig) -> Iterator[tuple[Any, dict[str, Any]]]:
+    yield AutoModelForImageClassification, {}
+    yield text_classifier(base, settings)
+
+
 def head_note(base: BaseModel, label_names: Sequence[str]) -> str | None:
     """Say what became of the checkpoint's own head, if it had one."""
-    names = [str(name) for name in (getattr(base.config, "id2label", None) or {}).values()]
     architectures = " ".join(base.config.architectures or [])
     if not base.has_weights or not ("For" in architectures or base.is_timm) or base.config.num_labels == 0:
         return None
+    return own_head_note(base, label_names)
+
+
+def own_head_note(base: BaseModel, label_names: Sequence[str]) -> str:
+    """Say what became of a checkpoint's own head."""
+    names = [str(name) for name in (getattr(base.config, "id2label", None) or {}).values()]
     if names == list(label_names):
         return (
             f"The checkpoint's own head for the same {len(names)} labels was kept: if it learned from these "
@@ -257,9 +313,9 @@ def first_line(error: BaseException | None) -> str:
 def content_digest(folder: Path) -> str:
     """Digest a local model's weights and configuration: its revision, wherever it lies."""
     digest = hashlib.blake2b(digest_size=16)
-    for file in sorted(folder.iterdir()):
+    for file in sorted([*folder.iterdir(), *folder.glob("[0-9]_*/*")]):  # those of sentence-transformers too
         if file.suffix in {".json", ".safetensors", ".bin", ".txt"} and file.is_file():
-            digest.update(file.name.encode())
+            digest.update(file.relative_to(folder).as_posix().encode())
             with file.open("rb") as stream:
                 while block := stream.read(1 << 22):
                     digest.update(block)
@@ -302,12 +358,13 @@ def require_timm() -> Any:
     return timm
 
 
-def _with_labels(base: BaseModel, label_names: Sequence[str]) -> PretrainedConfig:
+def _with_labels(base: BaseModel, label_names: Sequence[str], **configured: Any) -> PretrainedConfig:
     config = type(base.config).from_dict(
         base.config.to_dict(),
         num_labels=len(label_names),
         id2label={i: str(name) for i, name in enumerate(label_names)},
         label2id={str(name): i for i, name in enumerate(label_names)},
+        **configured,
     )
     if base.is_timm:
         # transformers passes num_classes itself, and timm cannot read model_args that are null.

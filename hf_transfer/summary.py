@@ -105,7 +105,7 @@ def _model(study: Study) -> dict[str, Any]:
         "base_model": study.config.base_model,
         "base_model_revision": base.revision,
         "architecture": base.architecture,
-        "library": "timm" if base.is_timm else "transformers",
+        "library": study.task.library,
         "from_scratch": study.config.from_scratch or not base.has_weights,
     }
 
@@ -159,6 +159,7 @@ def _notes(study: Study) -> list[str]:
         *study.replay.notes,
     ]
     base = study.task.base
+    notes += study.task.notes
     for note in (head_note(base, study.task.label_names), dropout_note(study.task.build_model())):
         if note:
             notes.append(note)

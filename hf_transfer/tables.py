@@ -171,7 +171,8 @@ def summary_text(results: dict[str, Any]) -> str:
         if results.get(name)
     ]
     said = ["\n".join(controls)] if controls else []
-    return visible("\n\n".join([*tables, *said, *_sealed_line(results), cost, *_unlearned_line(results)]))
+    lines = [*_sealed_line(results), *_pooling_line(results), cost, *_unlearned_line(results)]
+    return visible("\n\n".join([*tables, *said, *lines]))
 
 
 def num_scored(results: dict[str, Any]) -> int:
@@ -196,6 +197,16 @@ def _unlearned_line(results: dict[str, Any]) -> list[str]:
     if not found or found["answer"] != "no":
         return []
     return [f"Has it learned enough? No. {learned_words(results, found)}"]
+
+
+def _pooling_line(results: dict[str, Any]) -> list[str]:
+    """How texts are read and what is published, where that is not a plain model of transformers."""
+    if results.get("library") != "sentence-transformers":
+        return []
+    return [
+        "texts are pooled by their mean, and the published model loads with sentence-transformers; "
+        "--pooling first gives a plain pipeline model"
+    ]
 
 
 def _fold_table(results: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Shared fixtures. No test of the default run needs a network, a Hub, or weights from outside."""
 
 import gc
+import json
 import os
 import shutil
 import tempfile
@@ -16,6 +17,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does
 import pytest
 import torch
 from hypothesis import settings
+from small_runs import plain_config
 
 from hf_transfer import RunConfig
 
@@ -45,7 +47,7 @@ def _fixed_seed():
 @pytest.fixture
 def reviews_config(tmp_path) -> RunConfig:
     """Sentiment on a few built-in reviews: trains in a second, and scores are not all 1."""
-    return RunConfig(
+    return plain_config(
         base_model="builtin:tiny-bert",
         dataset="builtin:reviews",
         max_rows=60,
@@ -56,6 +58,27 @@ def reviews_config(tmp_path) -> RunConfig:
         max_length=32,
         output_dir=str(tmp_path / "run"),
     )
+
+
+@pytest.fixture(scope="session")
+def sentence_encoder(tiny_bert_folder, tmp_path_factory) -> Path:
+    """The same as a sentence encoder that was made for the mean of its tokens, in the usual layout."""
+    folder = tmp_path_factory.mktemp("models") / "sentence-encoder"
+    shutil.copytree(tiny_bert_folder, folder)
+    kinds = {"Transformer": "", "Pooling": "1_Pooling", "Normalize": "2_Normalize"}
+    modules = [
+        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for i, (kind, path) in enumerate(kinds.items())
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "1_Pooling").mkdir()
+    pooling = {
+        "word_embedding_dimension": 32,
+        "pooling_mode_cls_token": False,
+        "pooling_mode_mean_tokens": True,
+    }
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 from sklearn import metrics as sk
+from small_runs import plain_config
 
 from hf_transfer.config import RunConfig
 
@@ -159,7 +160,7 @@ def _config(task: str, shape: Shape, changes: dict[str, Any]) -> RunConfig:
         "num_folds": shape.num_folds, "num_repeats": shape.num_repeats, "num_epochs": shape.num_epochs,
         "trainable": "last:2", "output_dir": "runs/reviews", "early_stopping": shape.early_stopping,
     }  # fmt: skip
-    return RunConfig(**(values | changes))
+    return plain_config(**(values | changes))
 
 
 def _results(task: str, shape: Shape, rows: pd.DataFrame, score: Any, config: RunConfig) -> dict[str, Any]:

@@ -17,6 +17,12 @@ from hf_transfer import (
 )
 from hf_transfer.verify import verify_run
 
+# What the kit would choose by itself, as numbers: the same for every model and number of rows.
+PLAIN = {
+    "num_repeats": 1, "head_solver": "gradient", "head_start": "random", "learning_rate": 2e-5,
+    "num_epochs": 3, "weight_decay": 0.01, "warmup": 0.1, "layer_decay": 1.0,
+}  # fmt: skip
+
 TEXT = {
     "base_model": "builtin:tiny-bert", "num_folds": 3, "num_epochs": 1, "batch_size": 16,
     "learning_rate": 1e-3, "max_length": 16, "trainable": "head", "final": "none",
@@ -46,6 +52,11 @@ KINDS = {
 WITH_CARD = ("text", "pictures", "words", "grid")  # the pictures take longer than the training
 
 
+def plain_config(**settings) -> RunConfig:
+    """Settings in which nothing is left to the kit."""
+    return RunConfig(**(PLAIN | settings))
+
+
 def write_rows(path: Path) -> str:
     """Write rows with a group, a day and an id."""
     rows = [
@@ -63,7 +74,7 @@ def make_run(kind: str, folder: Path, *, card: bool | None = None, **changes) ->
     """Train a run of a kind; write its card, by default where the kind is of those that have one."""
     task, settings = KINDS[kind]
     settings = {"dataset": write_rows(folder / "rows.jsonl")} | settings | changes
-    config = RunConfig(**settings, output_dir=str(folder / kind))
+    config = plain_config(**settings, output_dir=str(folder / kind))
     data = open_dataset(config, task.kind)
     cross_validate(task(config, data.label_names), data, config)
     if kind in WITH_CARD if card is None else card:

@@ -78,6 +78,12 @@ def both(*makes: Make) -> Make:
     return lambda folder: [make(folder) for make in makes]
 
 
+def copied(model: str, name: str) -> Make:
+    """A built-in model's folder."""
+    source = Path(hf_transfer.__file__).parent / "builtin" / model
+    return lambda folder: shutil.copytree(source, folder / name)
+
+
 def table(name: str, columns: dict[str, Any]) -> Make:
     def make(folder: Path) -> None:
         pq.write_table(pa.table(columns), folder / name)
@@ -445,6 +451,9 @@ MODELS = [
         "base_model='./bert': its configuration is not usable"),
     Bad("a config.json of an unknown kind", file("bert/config.json", '{"model_type": "nonesuch"}'),
         f"{MODEL} ./bert", SETTINGS, "base_model='./bert': its configuration is not usable.*nonesuch"),
+    Bad("modules of a sentence encoder that are none",
+        both(copied("tiny-bert", "bert"), file("bert/modules.json", "[3]")),
+        f"{MODEL} ./bert", SETTINGS, "does not say how its tokens are pooled: .*or give --pooling first"),
     Bad("a picture model for texts", nothing, f"{MODEL} builtin:digits-resnet", SETTINGS,
         "base_model='builtin:digits-resnet' has no usable Tokenizer: .*or take a model for this task"),
     Bad("a text model for pictures", nothing, READY_PICTURES + " --base_model builtin:tiny-bert", SETTINGS,

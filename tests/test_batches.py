@@ -5,9 +5,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_runs import KINDS
+from small_runs import KINDS, plain_config
 
-from hf_transfer import RunConfig, batches, open_dataset
+from hf_transfer import batches, open_dataset
 from hf_transfer.batches import Batches, Kept, _Whole, cut_by_size
 from hf_transfer.encoding import encode_rows
 from hf_transfer.memory import fits_on_device
@@ -52,7 +52,7 @@ def job_of(tmp_path):
 
     def make(kind: str, **changes) -> Job:
         task_class, values = KINDS[kind]
-        config = RunConfig(
+        config = plain_config(
             **values | {"trainable": "all", "batch_size": 8} | changes, output_dir=str(tmp_path)
         )
         data = open_dataset(config, task_class.kind)

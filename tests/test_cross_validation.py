@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset
+from small_runs import plain_config
 
 from hf_transfer import (
     CrossValidationResult,
@@ -36,7 +37,7 @@ def run(config, kind=SequenceClassification) -> CrossValidationResult:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    config = RunConfig(
+    config = plain_config(
         base_model="builtin:tiny-bert", dataset="builtin:reviews", max_rows=60, num_folds=3, num_epochs=1,
         batch_size=16,
         learning_rate=1e-3, max_length=32, trainable="last:1",
@@ -342,7 +343,7 @@ def test_untouched_rows_are_scored_once_by_the_final_model(reviews_config, tmp_p
 
 
 def test_ner_scores_whole_entities(tmp_path):
-    config = RunConfig(
+    config = plain_config(
         base_model="builtin:tiny-bert", dataset="builtin:mentions", max_rows=60, num_folds=2, num_epochs=2,
         learning_rate=2e-3, batch_size=8, final="none", output_dir=str(tmp_path / "ner"),
     )  # fmt: skip
@@ -354,7 +355,7 @@ def test_ner_scores_whole_entities(tmp_path):
 
 
 def test_pictures_run_from_the_built_in_backbone(tmp_path):
-    config = RunConfig(
+    config = plain_config(
         base_model="builtin:digits-resnet", dataset="builtin:digits_5to9", max_rows=80, num_folds=2,
         num_epochs=8, learning_rate=1e-2, batch_size=16, trainable="head",
         output_dir=str(tmp_path / "digits"),

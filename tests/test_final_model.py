@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file
+from small_runs import plain_config
 
 from hf_transfer import (
     CrossValidationResult,
@@ -26,7 +27,7 @@ from hf_transfer.hub_files import collect
 from hf_transfer.inference import predict_inputs
 from hf_transfer.study import Study
 
-DIGITS = RunConfig(
+DIGITS = plain_config(
     base_model="builtin:digits-resnet", dataset="builtin:digits_5to9", max_rows=60, num_folds=2, num_epochs=1,
     learning_rate=3e-3, batch_size=16, trainable="last:1", sealed=0.1,
 )  # fmt: skip
@@ -126,7 +127,7 @@ def test_a_copy_of_the_repository_predicts_as_the_run_does(ensemble, tmp_path):
     assert {"calibration.json", "fold-r0f1/config.json", "fold-r0f1/model.safetensors"} <= {
         path.relative_to(tmp_path / "copy").as_posix() for path in (tmp_path / "copy").rglob("*")
     }
-    row = next(iter(open_dataset(RunConfig(dataset="builtin:digits_5to9"), "image").rows))
+    row = next(iter(open_dataset(plain_config(dataset="builtin:digits_5to9"), "image").rows))
     (tmp_path / "one.png").write_bytes(row["input"]["bytes"])
     one = str(tmp_path / "one.png")
     assert predict_inputs(tmp_path / "copy", [one]) == predict_inputs(folder, [one])
@@ -199,7 +200,7 @@ def test_the_best_of_a_grid_is_trained_again_for_an_ensemble(tmp_path):
 
 
 def test_tags_of_an_ensemble_are_those_of_the_mean_probabilities(tmp_path):
-    config = RunConfig(
+    config = plain_config(
         base_model="builtin:tiny-bert", dataset="builtin:mentions", max_rows=40, num_folds=2, num_epochs=1,
         learning_rate=2e-3, batch_size=8, final="ensemble", output_dir=str(tmp_path / "ner"),
     )  # fmt: skip
@@ -215,7 +216,7 @@ def test_tags_of_an_ensemble_are_those_of_the_mean_probabilities(tmp_path):
 
 @pytest.fixture(scope="module")
 def reviews(tmp_path_factory):
-    config = RunConfig(
+    config = plain_config(
         base_model="builtin:tiny-bert", dataset="builtin:reviews", max_rows=60, num_folds=2, num_epochs=2,
         batch_size=8, learning_rate=3e-3, max_length=24,
         output_dir=str(tmp_path_factory.mktemp("final") / "reviews"),

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from fake_run import Shape, make_run
 from fake_run import save as save_results
+from small_runs import plain_config
 
 import hf_transfer
-from hf_transfer import RunConfig, SequenceClassification, cross_validate, open_dataset, write_card
+from hf_transfer import SequenceClassification, cross_validate, open_dataset, write_card
 from hf_transfer.cli import main
 from hf_transfer.palette import empty_axes
 from hf_transfer.plots import save
@@ -126,7 +127,7 @@ def test_a_run_leaves_its_account_s_token_nowhere(tmp_path, capsys, monkeypatch)
     pytest.importorskip("tensorboard")
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.setattr("sys.argv", ["recipes/sentiment.py", "--license", TOKEN])
-    config = RunConfig(
+    config = plain_config(
         base_model="builtin:tiny-bert", dataset="builtin:reviews", max_rows=20, num_folds=2, num_epochs=1,
         max_length=16, trainable="head", learning_rate=1e-3, report_to="tensorboard", final="none",
         output_dir=str(tmp_path / "run"),

@@ -205,6 +205,22 @@ class TestPush:
         assert "model.safetensors" not in names
         assert "model-00001-of-00001.safetensors" in names
 
+    def test_modules_of_an_earlier_push_do_not_make_another_model_of_it(self, run, server):
+        modules = (
+            "modules.json",
+            "1_Pooling/config.json",
+            "2_Dense/config.json",
+            "2_Dense/model.safetensors",
+        )
+        for name in modules:
+            run.write(f"model/{name}", "{}" if name.endswith("json") else b"\1")
+        push(run.path, REPO)
+        assert server.repos[REPO].files.keys() >= set(modules)
+        for name in modules:
+            (run.path / "model" / name).unlink()
+        push(run.path, REPO)
+        assert server.repos[REPO].files.keys() == {".gitattributes", *PUSHED}
+
     def test_makes_a_private_repository_when_asked(self, run, server):
         push(run.path, REPO, private=True)
         assert server.repos[REPO].private
@@ -354,6 +370,7 @@ class TestWhatIsPushed:
             ("README.md", "# Reviews", "does not begin with a front matter"),
             ("README.md", b"\xff", "README.md cannot be read back"),
             ("model/model.safetensors", None, "must hold config.json and model.safetensors"),
+            ("model/modules.json", "[]", "2_Dense/model.safetensors is not there, and modules.json beside"),
             ("model/config.json", None, "must hold config.json and model.safetensors"),
         ],
     )

@@ -108,3 +108,29 @@ def test_the_kit_s_own_verbs_take_the_repository(python, published, picture):
 def test_the_card_says_how_to_open_the_predictions(server, published):
     line = f'load_dataset("parquet", data_files="hf://{REPO}/predictions.parquet")'
     assert line in server.repos[REPO].files["README.md"].decode()
+
+
+BUILD = """
+import sys
+from hf_transfer import RunConfig, SequenceClassification
+for name in sys.argv[1:]:
+    task = SequenceClassification(RunConfig(base_model=name), ("a", "b"))
+    print(type(task.build_model()).__name__, task.library)
+"""
+
+
+def test_a_sentence_encoder_says_there_how_it_pools(server, python, sentence_encoder):
+    files = {
+        path.relative_to(sentence_encoder).as_posix(): path.read_bytes()
+        for path in sentence_encoder.rglob("*")
+        if path.is_file()
+    }
+    server.add_repo("ada/encoder", files)
+    server.add_repo("ada/bert", {name: content for name, content in files.items() if "modules" not in name})
+    offline = "import os; os.environ['HF_HUB_OFFLINE'] = '1'\n"
+    for before in ("", "", offline):  # also from what was fetched
+        found = python("-c", before + BUILD, "ada/encoder", "ada/bert").splitlines()
+        assert found == [
+            "MeanClassifier sentence-transformers",
+            "BertForSequenceClassification transformers",
+        ]

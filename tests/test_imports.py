@@ -65,7 +65,7 @@ ORDER = [
     {"defaults"},
     {"batches", "encoding", "workers", "schedule"},
     {"allocator", "memory"},
-    {"tasks", "tokens", "image_processing", "models", "model_folder"},
+    {"tasks", "tokens", "image_processing", "models", "model_folder", "mean_classifier", "sentence_modules"},
     {"control_results"},
     {"shuffling"},
     {

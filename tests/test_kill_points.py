@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from kill_points import POINTS, die_at, ended, in_child
+from small_runs import plain_config
 
 from hf_transfer import RunConfig, SequenceClassification, cross_validate, open_dataset, write_card
 from hf_transfer.cache import cache_folder, clear
@@ -51,7 +52,7 @@ QUICK = (
 ], ids=["some", "all"])  # fmt: skip
 def test_a_run_killed_at_points_in_turn_ends_with_the_same(tiny_bert_folder, tmp_path, points):
     with_card = len(points) > len(QUICK)  # the pictures take longer than the training
-    config = RunConfig(
+    config = plain_config(
         base_model=str(tiny_bert_folder), dataset="builtin:reviews", max_rows=24, num_folds=2, num_epochs=2,
         batch_size=8, learning_rate=1e-3, max_length=16, trainable="last:1", checkpoint_minutes=0,
         output_dir=str(tmp_path / "whole"),

@@ -5,10 +5,10 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
+from small_runs import plain_config
 
 from hf_transfer import (
     ImageClassification,
-    RunConfig,
     SequenceClassification,
     TokenClassification,
     cross_validate,
@@ -22,7 +22,7 @@ from hf_transfer.scoring import predict
 from hf_transfer.solvers import _features, _logistic, _ridge, _tuned, solve_output_layer
 from hf_transfer.workers import Workers, make_accelerator
 
-CONFIG = RunConfig(
+CONFIG = plain_config(
     base_model="builtin:digits-resnet", dataset="builtin:digits_5to9", max_rows=120, trainable="head",
     head_solver="lbfgs", weight_decay=0.1, final="none", num_folds=3,
 )  # fmt: skip

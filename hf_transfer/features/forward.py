@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.batches import Batches, Positions
+from hf_transfer.batches import Batch, Batches, Positions
 from hf_transfer.cache import StoreFolder, stores_folder
 from hf_transfer.config import RunConfig
 from hf_transfer.encoding import encoded_positions
@@ -59,6 +59,7 @@ class LayerFeatures:
     num_parameters: int
     _values: Any
     _starts: tuple[int, ...]
+    _parts: tuple[tuple[str, ...], ...]
 
     def __getitem__(self, group: str) -> NDArray[np.float32]:
         """Features of one group, (m, d) in float32."""
@@ -66,6 +67,15 @@ class LayerFeatures:
         return np.ascontiguousarray(
             self._values[:, self._starts[place] : self._starts[place + 1]], dtype=np.float32
         )
+
+    def tables(self) -> Iterator[tuple[str, str | None, NDArray[np.float32]]]:
+        """Each group with its features; those of texts in two tables, by `first token` and by `mean`."""
+        for group, parts in zip(self.groups, self._parts, strict=True):
+            values = self[group]
+            if not parts:
+                yield group, None, values
+            for name, table in zip(parts, np.split(values, max(1, len(parts)), axis=1), strict=False):
+                yield group, name, np.ascontiguousarray(table)
 
     def depth(self, group: str) -> float:
         """How deep a group lies: 0 is the first, 1 the last."""
@@ -111,6 +121,7 @@ def layer_features(
         num_parameters=sum(parameter.numel() for parameter in model.parameters()),
         _values=values,
         _starts=forward.starts,
+        _parts=forward.parts,
     )
 
 
@@ -145,9 +156,11 @@ class _Forward:
         self.outputs = GroupOutputs(model, len(task.label_names), head=head)
         self.pool = Pooling(model, task.kind)
         self.items = self._items(task)
-        first = self.run(chosen[:1])
-        self.names = tuple(first)
-        self.starts = (0, *np.cumsum([part.shape[1] for part in first.values()]).tolist())
+        found, batch = self._outputs(chosen[:1])
+        self.names = tuple(found)
+        self.parts = tuple(self.pool.parts(output) for output in found.values())
+        widths = [self.pool(output, batch).shape[1] for output in found.values()]
+        self.starts = (0, *np.cumsum(widths).tolist())
         self.shape = (int(self.items.sum()), self.starts[-1])
 
     def _items(self, task: Task) -> Ints:
@@ -157,15 +170,19 @@ class _Forward:
         labels = self.batches.encoded.select_columns(["labels"])[self.chosen]["labels"]
         return np.array([sum(one != IGNORE_INDEX for one in row) for row in labels], np.int64)
 
-    @torch.inference_mode()
     def run(self, positions: Positions) -> dict[str, NDArray[np.float32]]:
         """Features (m, d) of each group for some encoded rows."""
+        found, batch = self._outputs(positions)
+        return {name: self.pool(output, batch).float().cpu().numpy() for name, output in found.items()}
+
+    @torch.inference_mode()
+    def _outputs(self, positions: Positions) -> tuple[dict[str, Tensor], Batch]:
+        """What each group puts out for some encoded rows, and these as a batch."""
         batch = self.batches.collate(positions)
         inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
         with self.outputs.recorded() as found:
             self.model(**inputs)
-        names = [name for name in (*self.outputs.ends, "head") if name in found]
-        return {name: self.pool(found[name], batch).float().cpu().numpy() for name in names}
+        return {name: found[name] for name in (*self.outputs.ends, "head") if name in found}, batch
 
     def blocks(self) -> Iterator[tuple[Ints, NDArray[np.float32]]]:
         """Features of all rows, with their places: a batch of rows of similar size at a time."""

@@ -8,7 +8,10 @@ from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config import Kind
+from hf_transfer.mean_classifier import mean_of_tokens
 from hf_transfer.tasks.base import IGNORE_INDEX
+
+OF_TEXTS = ("first token", "mean")  # side by side: two vectors, as either may be what a classifier reads
 
 
 class Pooling:
@@ -43,6 +46,10 @@ class Pooling:
             return _words(output, batch.get("attention_mask"))
         return output.flatten(1)
 
+    def parts(self, output: Tensor) -> tuple[str, ...]:
+        """Names of the vectors that stand side by side in one of a text; none where there is one alone."""
+        return OF_TEXTS if self.kind == "text" and output.ndim == 3 else ()
+
     def _patches(self, output: Tensor, pixels: Tensor) -> Tensor:
         prefix = self._prefix(output.shape[1], pixels)
         mean = output[:, prefix:].mean(dim=1)
@@ -62,8 +69,6 @@ class Pooling:
 def _words(output: Tensor, mask: Tensor | None) -> Tensor:
     if mask is None:
         mask = torch.ones(output.shape[:2], device=output.device)
-    inside = mask.unsqueeze(-1).to(output.dtype)
-    mean = (output * inside).sum(dim=1) / inside.sum(dim=1).clamp(min=1)
     # The first token that is no padding, which some tokenizers put in front.
     first = output[torch.arange(len(output), device=output.device), mask.argmax(dim=1)]
-    return torch.cat([first, mean], dim=1)
+    return torch.cat([first, mean_of_tokens(output, mask)], dim=1)

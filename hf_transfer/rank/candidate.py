@@ -62,6 +62,7 @@ class Layer:
 
     Attributes:
         name: Of the group.
+        pooling: Of a text's tokens, `first token` or `mean`; None where there is one vector a row.
         depth: 0 for the first group, 1 for the last.
         width: Number of features.
         ridge: Score of the linear probe.
@@ -72,6 +73,7 @@ class Layer:
     """
 
     name: str
+    pooling: str | None
     depth: float
     width: int
     ridge: Scored
@@ -80,9 +82,14 @@ class Layer:
     log_me: float | None = None
     h_score: float | None = None
 
+    @property
+    def title(self) -> str:
+        """Its name, with the pooling where there are two."""
+        return layer_title(self.name, self.pooling)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for rank.json."""
-        values = {name: getattr(self, name) for name in ("name", "depth", "width")}
+        values = {name: getattr(self, name) for name in ("name", "pooling", "depth", "width")}
         values |= {name: getattr(self, name) for name in ("knn", "log_me_gain", "log_me", "h_score")}
         return values | {"ridge": self.ridge.to_dict()}
 
@@ -96,8 +103,8 @@ class Candidate:
         base_model: As it was given.
         num_parameters: With a head for the labels.
         score: Of the linear probe on the layer that is picked inside each fold's training part.
-        picked: How often each layer was picked.
-        layers: From the input to the output.
+        picked: How often each layer was picked, by its title.
+        layers: From the input to the output; of texts each twice, by the first token and by the mean.
         shuffled: The permutation test; None for a control, and for blocks of time, whose rows are not
             exchangeable.
         seconds: Of the forward pass, or to find its result.
@@ -121,8 +128,13 @@ class Candidate:
 
     @property
     def last(self) -> Layer:
-        """The last layer."""
-        return self.layers[-1]
+        """The last layer, by the better pooling."""
+        deepest = [layer for layer in self.layers if layer.name == self.layers[-1].name]
+        return max(reversed(deepest), key=lambda layer: layer.ridge.mean)
+
+    def last_by(self, pooling: str) -> Layer | None:
+        """The last layer that is pooled so; None where there is none."""
+        return next((layer for layer in reversed(self.layers) if layer.pooling == pooling), None)
 
     def over_specialised(self, num_folds: int) -> bool:
         """Whether the last layer is worse than the best by more than a corrected standard error."""
@@ -140,15 +152,16 @@ def judge(name: str, base_model: str, features: LayerFeatures, ground: Ground, *
         ground: Rows, folds and score.
         control: Whether only the linear probes are wanted.
     """
-    tables = {group: features[group] for group in features.groups}
+    found = list(features.tables())
+    tables = {layer_title(group, pooling): table for group, pooling, table in found}
     balanced = ground.measure.balanced
     probes = {
-        group: ridge_probe(table, ground.labels, ground.splits, balanced=balanced)
-        for group, table in tables.items()
+        title: ridge_probe(table, ground.labels, ground.splits, balanced=balanced)
+        for title, table in tables.items()
     }
     layers = tuple(
-        _layer(group, features.depth(group), table, probes[group], ground, control=control)
-        for group, table in tables.items()
+        _layer((group, pooling, features.depth(group)), table, probes[title], ground, control=control)
+        for (group, pooling, table), title in zip(found, tables, strict=True)
     )
     chosen = choose_inside(probes)
     return Candidate(
@@ -187,17 +200,26 @@ def _resampled(probe: Probe, ground: Ground) -> Interval | None:
     return bootstrap_interval(statistic, folds, units=ground.units[rows], seed=seed)["score"]
 
 
+def layer_title(group: str, pooling: str | None) -> str:
+    """A layer group's name, with the pooling where there are two."""
+    return f"{group} ({pooling})" if pooling else group
+
+
 def _layer(
-    group: str, depth: float, table: NDArray[np.float32], probe: Probe, ground: Ground, *, control: bool
+    place: tuple[str, str | None, float],
+    table: NDArray[np.float32],
+    probe: Probe,
+    ground: Ground,
+    *,
+    control: bool,
 ) -> Layer:
     ridge = scored(probe, ground)
     if control:
-        return Layer(group, depth, table.shape[1], ridge)
+        return Layer(*place, table.shape[1], ridge)
     neighbours = knn_probe(table, ground.labels, ground.splits, balanced=ground.measure.balanced)
     evidence = log_me(table, ground.labels)
     return Layer(
-        name=group,
-        depth=depth,
+        *place,
         width=table.shape[1],
         ridge=ridge,
         knn=float(np.nanmean(ground.fold_scores(neighbours))),

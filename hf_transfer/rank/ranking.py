@@ -133,7 +133,9 @@ class Ranking:
             "score": candidate.score.to_dict(),
             "picked": dict(candidate.picked),
             "best_layer": candidate.best.name,
+            "best_pooling": candidate.best.pooling,
             "last_layer": candidate.last.name,
+            "last_pooling": candidate.last.pooling,
             "over_specialised": candidate.over_specialised(self.ground.num_folds),
             "shuffled": None
             if shuffled is None

@@ -19,18 +19,9 @@ TRUST = (
     "than LogME and most scores like it. So drop the hopeless by this order, and fine-tune the rest."
 )
 
-_COLUMNS = (
-    "model",
-    "score",
-    "95 % interval",
-    "k-NN",
-    "LogME gain",
-    "H-score",
-    "last layer",
-    "best layer",
-    "p",
-    "parameters",
-)
+_COLUMNS = ("model", "score", "95 % interval", "k-NN", "LogME gain", "H-score", "last layer")
+_POOLED = ("last by first token", "last by mean")  # of texts: of the last layer that gives tokens
+_REST = ("best layer", "p", "parameters")
 
 
 def ranking_text(ranking: Ranking) -> str:
@@ -61,13 +52,16 @@ def _title(ranking: Ranking) -> str:
 
 
 def _table(ranking: Ranking) -> str:
-    columns = [*_COLUMNS, "prior"] if ranking.priors else list(_COLUMNS)
+    pooled = _POOLED if ranking.ground.data.kind == "text" else ()
+    columns = [*_COLUMNS, *pooled, *_REST, *["prior"] * bool(ranking.priors)]
     rows = []
     for candidate in ranking.candidates:
-        last, best = candidate.last, candidate.best
+        best = candidate.best
+        by_pooling = [candidate.last_by(name.removeprefix("last by ")) for name in pooled]
         cells = [
             candidate.name, number(candidate.score.mean), _interval(candidate.score), number(best.knn),
-            number(best.log_me_gain), number(best.h_score, 2), number(last.ridge.mean), _layer(best),
+            number(best.log_me_gain), number(best.h_score, 2), number(candidate.last.ridge.mean),
+            *("-" if layer is None else number(layer.ridge.mean) for layer in by_pooling), _layer(best),
             number(candidate.shuffled.p) if candidate.shuffled else "-", _millions(candidate.num_parameters),
         ]  # fmt: skip
         prior = ranking.priors.get(candidate.name)
@@ -163,19 +157,19 @@ def _difference(found: Comparison) -> str:
 def _depth(ranking: Ranking, candidate: Candidate) -> str:
     best, last = candidate.best, candidate.last
     if _is_nothing(candidate):
-        return f"So no layer is better than another; its last is {last.name} ({number(last.ridge.mean)})."
+        return f"So no layer is better than another; its last is {last.title} ({number(last.ridge.mean)})."
     if candidate.over_specialised(ranking.ground.num_folds):
         return (
-            f"Over-specialised top: the last layer, {last.name}, scores {number(last.ridge.mean)}, and "
-            f"{best.name} {number(best.ridge.mean)}, more than a standard error above. Try --reinit_top."
+            f"Over-specialised top: the last layer, {last.title}, scores {number(last.ridge.mean)}, and "
+            f"{best.title} {number(best.ridge.mean)}, more than a standard error above. Try --reinit_top."
             if candidate.name in ranking.scratch
-            else f"Best at {best.name} ({number(best.ridge.mean)}); the last layer, {last.name} "
+            else f"Best at {best.title} ({number(best.ridge.mean)}); the last layer, {last.title} "
             f"({number(last.ridge.mean)}), is worse by more than a standard error."
         )
     if best is last:
-        return f"Its last layer, {last.name}, is its best."
+        return f"Its last layer, {last.title}, is its best."
     return (
-        f"Best at {best.name} ({number(best.ridge.mean)}); the last layer, {last.name} "
+        f"Best at {best.title} ({number(best.ridge.mean)}); the last layer, {last.title} "
         f"({number(last.ridge.mean)}), is within a standard error of it."
     )
 
@@ -190,7 +184,7 @@ def _both(score: Scored) -> list[str]:
 
 
 def _layer(layer: Layer) -> str:
-    return f"{number(layer.ridge.mean)} {layer.name}"
+    return f"{number(layer.ridge.mean)} {layer.title}"
 
 
 def _millions(parameters: int) -> str:

@@ -44,6 +44,16 @@ class Task(Protocol):
         """Whether `transform` changes training inputs at random."""
         ...
 
+    @property
+    def library(self) -> str:
+        """What plain code loads the saved model with, by its name on the Hub."""
+        ...
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What was chosen for the user about the model, a sentence or two each."""
+        ...
+
     def build_model(self) -> "nn.Module":
         """A fresh model; its new weights are drawn from torch's current seed."""
         ...
@@ -102,6 +112,7 @@ class CommonTask:
     """What the tasks share: one opened base model, and inputs that are used as they were stacked."""
 
     augments = False
+    notes: Sequence[str] = ()
 
     def __init__(self, settings: RunConfig, label_names: Sequence[str]) -> None:
         self.settings = settings
@@ -113,6 +124,11 @@ class CommonTask:
         from hf_transfer.models import open_base_model
 
         return open_base_model(self.settings)
+
+    @property
+    def library(self) -> str:
+        """`timm` or `transformers`."""
+        return "timm" if self.base.is_timm else "transformers"
 
     def transform(
         self, batch: "dict[str, Tensor]", seeds: Sequence[int] | None = None

@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from hf_transfer.config import Kind
 from hf_transfer.tasks.base import Classification, label_column
 
+_BY_MEAN = (
+    "the published model loads with sentence-transformers; --pooling first gives a plain pipeline model"
+)
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -16,7 +20,7 @@ class SequenceClassification(Classification):
     """Label each text; what exceeds the model's length is cut and counted.
 
     Args:
-        settings: Of which the base model, its control arms and `max_length` are used.
+        settings: Of which the base model, its control arms, `max_length` and `pooling` are used.
         label_names: In the order of their ids.
     """
 
@@ -30,13 +34,40 @@ class SequenceClassification(Classification):
 
         return Tokenizer(self.base, self.settings.max_length)
 
+    @cached_property
+    def _classifier(self) -> tuple[Any, dict[str, Any]]:
+        from hf_transfer.models import text_classifier
+
+        return text_classifier(self.base, self.settings)
+
+    @property
+    def library(self) -> str:
+        """`sentence-transformers` for a classifier by the mean that transformers has no class for."""
+        from hf_transfer.mean_classifier import MeanClassifier
+
+        return "sentence-transformers" if self._classifier[0] is MeanClassifier else super().library
+
+    @property
+    def notes(self) -> Sequence[str]:  # type: ignore[override]
+        """How texts are pooled, where that is not the rule."""
+        from hf_transfer.models import own_head_note
+
+        _, configured = self._classifier
+        made_for = self.settings.pooling == "auto"
+        why = "as the checkpoint was made for" if made_for else "as pooling=mean asks for"
+        if self.library == "transformers":
+            by_mean = configured.get("classifier_pooling") == "mean"
+            return (f"Texts are pooled by their mean, {why}.",) if by_mean else ()
+        note = f"Texts are pooled by their mean, {why}; {_BY_MEAN}{', at a cost' * made_for}."
+        head = self.base.sentence.head
+        return (note, own_head_note(self.base, self.label_names)) if head else (note,)
+
     def build_model(self) -> "nn.Module":
         """A fresh encoder with a new classifier."""
-        from transformers import AutoModelForSequenceClassification
-
         from hf_transfer.models import build_model
 
-        return build_model(self.base, AutoModelForSequenceClassification, self.label_names, self.settings)
+        auto_class, configured = self._classifier
+        return build_model(self.base, auto_class, self.label_names, self.settings, **configured)
 
     def encode(self, rows: Mapping[str, list[Any]], positions: Sequence[int]) -> dict[str, list[Any]]:
         """Tokenize a batch of texts, without padding."""

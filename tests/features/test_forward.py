@@ -54,6 +54,30 @@ def test_features_are_the_hidden_states_whatever_the_batch(setting):
     assert found["block.1"][7] == pytest.approx(wanted[0].numpy(), abs=1e-5)
 
 
+def test_texts_have_a_table_for_each_pooling_and_the_rest_one(setting):
+    found = layer_features(*setting())
+    tables = {(group, pooling): table for group, pooling, table in found.tables()}
+    assert list(tables)[:2] == [("stem", "first token"), ("stem", "mean")]
+    assert list(tables)[-1] == ("head", None)
+    for group in found.groups[:-1]:
+        both = np.concatenate([tables[group, "first token"], tables[group, "mean"]], axis=1)
+        assert np.array_equal(both, found[group])
+    assert [pooling for _, pooling, _ in layer_features(*setting("tokens")).tables()] == [None] * 5
+
+
+def test_the_mean_of_the_last_layer_is_what_a_run_by_the_mean_learns_from(setting, sentence_encoder):
+    task, encoded, config, accelerator = setting(base_model=str(sentence_encoder))
+    group, pooling, table = list(layer_features(task, encoded, config, accelerator).tables())[-1]
+    assert (group, pooling) == ("block.3", "mean")
+    model = task.build_model().eval()
+    entered = []
+    model.output.register_forward_pre_hook(lambda _, inputs: entered.append(inputs[0]))
+    batch = task.collate([encoded[7]])
+    with torch.inference_mode():
+        model(**{name: tensor for name, tensor in batch.items() if name != "labels"})
+    assert table[7] == pytest.approx(entered[0][0].numpy(), abs=1e-5)
+
+
 def test_a_second_pass_is_read_and_is_the_same(setting):
     arguments = setting()
     first, second = layer_features(*arguments), layer_features(*arguments)

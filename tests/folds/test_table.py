@@ -6,8 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_runs import plain_config
 
-from hf_transfer import RunConfig
 from hf_transfer.errors import FoldError
 from hf_transfer.folds import FoldColumns, coded_columns, fold_table, plan_repeats, read_fold_table
 
@@ -44,7 +44,7 @@ def splits(draw):
     }  # fmt: skip
     settings |= {SETTINGS[name]: "a column" for name in schemes[scheme] if name in SETTINGS}
     uids = draw(st.sampled_from([list(range(100, 100 + n)), [f"k{i}" for i in range(n)]]))
-    return uids, columns, RunConfig(**settings)
+    return uids, columns, plain_config(**settings)
 
 
 @settings(deadline=None, max_examples=60)
@@ -70,7 +70,7 @@ def test_neither_names_nor_dates_are_in_the_table():
         folds=["b", "a", "b", "a"],
     )  # fmt: skip
     table = fold_table(
-        plan_repeats(range(4), columns, RunConfig(num_folds=2, scheme="random")),
+        plan_repeats(range(4), columns, plain_config(num_folds=2, scheme="random")),
         range(4),
         coded_columns(columns),
     )
@@ -82,7 +82,7 @@ def test_neither_names_nor_dates_are_in_the_table():
 
 def test_mentions_have_a_field_for_each_type():
     columns = FoldColumns(counts=np.array([[1, 0], [0, 2], [0, 0]]), label_names=("LOC", "PER"))
-    plans = plan_repeats(range(3), columns, RunConfig(num_folds=2))
+    plans = plan_repeats(range(3), columns, plain_config(num_folds=2))
     rows = fold_table(plans, range(3), columns)["mentions"].to_pylist()
     assert rows == [{"LOC": 1, "PER": 0}, {"LOC": 0, "PER": 2}, {"LOC": 0, "PER": 0}]
 

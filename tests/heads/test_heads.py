@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from small_runs import plain_config
 
 from hf_transfer import (
     ImageClassification,
-    RunConfig,
     SequenceClassification,
     TokenClassification,
     open_dataset,
@@ -24,7 +24,7 @@ from hf_transfer.workers import Workers, make_accelerator
 # Sums in another order, and AdamW's division by a root: rounding, not another result.
 NEAR = 2e-5
 
-CONFIG = RunConfig(
+CONFIG = plain_config(
     num_epochs=3, batch_size=8, learning_rate=3e-2, trainable="head", max_rows=60, max_length=24, final="none"
 )
 TASKS = {"image": ImageClassification, "text": SequenceClassification, "tokens": TokenClassification}
@@ -79,7 +79,7 @@ def test_heads_that_share_their_start_equal_the_plain_loop_too(kind, tiny_bert_f
     assert None not in starts
 
 
-GRID = RunConfig(learning_rates=(3e-2, 1e-3), weight_decays=(0.0, 0.5))
+GRID = plain_config(learning_rates=(3e-2, 1e-3), weight_decays=(0.0, 0.5))
 
 
 @pytest.mark.parametrize("kind", ["image", "text", "tokens"])
@@ -176,7 +176,7 @@ def test_many_heads_are_trained_in_parts_with_the_same_result(tiny_bert_folder, 
 @pytest.mark.parametrize("longest", [0.0, 1.0])
 def test_the_optimizer_follows_pytorchs_however_gradients_lie(optimizer, turned, longest):
     configs = [
-        RunConfig(optimizer=optimizer, learning_rate=r, weight_decay=w, max_grad_norm=longest)
+        plain_config(optimizer=optimizer, learning_rate=r, weight_decay=w, max_grad_norm=longest)
         for r, w in ((0.1, 0.0), (0.01, 0.3))
     ]
     start = torch.randn(1, 2, 4, 3)

@@ -1,9 +1,9 @@
 import pytest
 import torch
+from small_runs import plain_config
 from torch import nn
 from torch.func import functional_call, vmap
 
-from hf_transfer import RunConfig
 from hf_transfer.heads.linear import SharedInputs
 from hf_transfer.heads.optimizer import StackedOptimizer
 
@@ -57,7 +57,7 @@ def between_each_other(shape):
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_gradients_may_lie_in_memory_as_they_like(optimizer):
-    config = RunConfig(optimizer=optimizer, learning_rate=0.1)
+    config = plain_config(optimizer=optimizer, learning_rate=0.1)
     torch.manual_seed(0)
     start, gradient = torch.randn(FOLDS, HEADS, 2, 6), between_each_other((FOLDS, HEADS, 2, 6))
     assert not gradient.is_contiguous()

@@ -31,6 +31,23 @@ def of_texts(tmp_path_factory):
     return json.loads((folder / "rank.json").read_text()), folder
 
 
+def test_texts_are_judged_by_both_poolings_and_the_best_is_named(sentence_encoder):
+    config = RunConfig(dataset="builtin:reviews", max_rows=40, num_folds=3, max_length=24)
+    found = rank_models(config, [str(sentence_encoder)], num_repeats=1)
+    candidate, text = found.candidates[0], ranking_text(found)
+    titles = [layer.title for layer in candidate.layers]
+    assert titles[:2] == ["stem (first token)", "stem (mean)"]
+    assert titles[-2:] == ["block.3 (first token)", "block.3 (mean)"]
+    assert set(candidate.picked) <= set(titles)
+    assert "last by first token  last by mean" in text
+    assert f"{candidate.best.ridge.mean:.3f} {candidate.best.title}" in text
+    assert candidate.last.ridge.mean == max(layer.ridge.mean for layer in candidate.layers[-2:])
+    value = json.loads(json.dumps(found.to_dict()))["candidates"][0]
+    assert value["best_pooling"] == candidate.best.pooling
+    lines = depth_plot(found.to_dict()).axes[0].get_legend().get_texts()
+    assert {"sentence-encoder, mean", "sentence-encoder, first token"} <= {one.get_text() for one in lines}
+
+
 def test_pretrained_weights_beat_random_ones_and_shuffled_labels(ranking):
     candidate = ranking.candidates[0]
     assert ranking.against_scratch[candidate.name].verdict == "better"

@@ -4,8 +4,9 @@ import datasets
 import numpy as np
 import pytest
 from datasets import Dataset
+from small_runs import plain_config
 
-from hf_transfer import RunConfig, SequenceClassification
+from hf_transfer import SequenceClassification
 from hf_transfer.data import label_rows
 from hf_transfer.encoding import encode_rows
 from hf_transfer.layers import freeze
@@ -19,7 +20,7 @@ def prepared(tmp_path, tiny_bert_folder, monkeypatch):
     monkeypatch.setattr(replayed, "_READ_PER_SECOND", 1e99)
 
     def prepare(texts: list[str], **settings) -> Replay:
-        config = RunConfig(base_model=str(tiny_bert_folder), max_length=8, trainable="last:1", **settings)
+        config = plain_config(base_model=str(tiny_bert_folder), max_length=8, trainable="last:1", **settings)
         rows = Dataset.from_dict({"text": texts, "label": [("a", "b")[i % 2] for i in range(len(texts))]})
         data = label_rows(rows, config, "text")
         task = SequenceClassification(config, data.label_names)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from small_runs import plain_config
 from transformers import AutoModelForSequenceClassification
 
 from hf_transfer import (
     ImageClassification,
-    RunConfig,
     SequenceClassification,
     TokenClassification,
     cross_validate,
@@ -43,7 +43,7 @@ def config_for(tmp_path, tiny_bert_folder):
             "learning_rate": 1e-2, "max_length": 24, "trainable": "head", "final": "none",
             "output_dir": str(tmp_path / "run"), "overwrite": True,
         }  # fmt: skip
-        return RunConfig(**(given | settings))
+        return plain_config(**(given | settings))
 
     return make
 

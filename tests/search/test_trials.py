@@ -19,7 +19,8 @@ from hf_transfer.workers import Workers
 def trials(tmp_path_factory):
     config = RunConfig(
         base_model="builtin:digits-resnet", dataset="builtin:digits_5to9", max_rows=60, num_folds=3,
-        num_epochs=2, batch_size=20, num_repeats=1, learning_rates=(1e-3,), output_dir=str(tmp_path_factory.mktemp("trials")),
+        num_epochs=2, batch_size=20, num_repeats=1, learning_rates=(1e-3,),
+        output_dir=str(tmp_path_factory.mktemp("trials")),
     )  # fmt: skip
     data = open_dataset(config, "image")
     task = ImageClassification(config, data.label_names)

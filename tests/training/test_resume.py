@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from small_runs import plain_config
 
-from hf_transfer import RunConfig, SequenceClassification, open_dataset
+from hf_transfer import SequenceClassification, open_dataset
 from hf_transfer.encoding import encode_rows
 from hf_transfer.interruption import Interrupted, stop_signals
 from hf_transfer.replay import Replay
@@ -35,7 +36,7 @@ class Killed(BaseException):
 
 @pytest.fixture(scope="module")
 def reviews(tmp_path_factory):
-    config = RunConfig(
+    config = plain_config(
         base_model="builtin:tiny-bert", dataset="builtin:reviews", max_rows=40, num_epochs=1, batch_size=8,
         learning_rate=1e-3, max_length=12, output_dir=str(tmp_path_factory.mktemp("run")),
     )  # fmt: skip

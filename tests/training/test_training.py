@@ -3,8 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from small_runs import plain_config
 
-from hf_transfer import RunConfig, SequenceClassification, open_dataset
+from hf_transfer import SequenceClassification, open_dataset
 from hf_transfer.encoding import encode_rows
 from hf_transfer.errors import RunError
 from hf_transfer.replay import Replay
@@ -18,7 +19,7 @@ from hf_transfer.workers import Workers, make_accelerator
 
 @pytest.fixture(scope="module")
 def reviews(tmp_path_factory):
-    config = RunConfig(
+    config = plain_config(
         base_model="builtin:tiny-bert", dataset="builtin:reviews", max_rows=40, num_epochs=1, batch_size=8,
         learning_rate=1e-3, max_length=32, output_dir=str(tmp_path_factory.mktemp("run")),
     )  # fmt: skip
@@ -259,7 +260,7 @@ def test_balanced_weights_come_from_the_training_rows_only(reviews):
 
 
 def test_the_rate_rises_then_falls_to_zero():
-    config = RunConfig(warmup=0.2)
+    config = plain_config(warmup=0.2)
     rates = [learning_rate_factor(config, step=s, total=10, phase_step=s, phase_total=10) for s in range(11)]
     assert rates[:3] == [0.0, 0.5, 1.0]
     assert rates[2:] == sorted(rates[2:], reverse=True)
