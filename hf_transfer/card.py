@@ -70,7 +70,7 @@ def card_text(run: Path, results: Results, title: str, pictures: Callable[[], Se
 _NEEDED = {
     "architecture", "base_model", "base_model_revision", "command", "config", "confusion", "created",
     "dataset", "final", "folds", "folds_fingerprint", "folds_path", "folds_scheme", "from_scratch",
-    "frozen_proof", "grid", "hardware", "higher_is_better", "kit_version", "label_names", "layers",
+    "frozen_proof", "grid", "hardware", "higher_is_better", "kit_version", "label_names", "layers", "library",
     "notes", "num_folds", "num_repeats", "per_class", "primary_metric", "scores", "task", "test",
     "trainable", "versions",
 }  # fmt: skip
@@ -106,7 +106,7 @@ def card_header(results: Results, title: str) -> Header:
         "datasets": [results["dataset"]["name"]] if hub_data else None,
         "pipeline_tag": results["task"],
         "library_name": "transformers",
-        "tags": [KIT, "cross-validation", results["task"], *["timm"] * _is_timm(results)],
+        "tags": [KIT, "cross-validation", results["task"], *["timm"] * (results["library"] == "timm")],
         "metrics": list(dict.fromkeys(_metric_type(name) for name in tables.shown_metrics(results, None))),
         "model-index": _model_index(results, title),
     }
@@ -162,12 +162,6 @@ def _is_hub_model(results: Results) -> bool:
     return tables.HUB_ID.fullmatch(name) is not None and (known or not Path(name).exists())
 
 
-def _is_timm(results: Results) -> bool:
-    """Tell timm's names (`resnet18.a1_in1k`) from the classes of transformers."""
-    name: str = results["architecture"]
-    return name.startswith("Timm") or name == name.lower()
-
-
 def _render(results: Results, title: str, pictures: Sequence[str], found: Beside) -> str:
     values = results | _names(results, title) | _numbers(results) | _beside(results, found)
     values["pictures"] = pictures
@@ -186,7 +180,7 @@ def _names(results: Results, title: str) -> dict[str, Any]:
         "data": tables.link(results["dataset"]["name"], "datasets/", _on_hub(results["dataset"])),
         "weights": repository or here,
         "repository": repository,
-        "timm": _is_timm(results),
+        "timm": results["library"] == "timm",
         "timm_name": f"hf-hub:{repository}" if repository else f"local-dir:{here}",
         "published": results["final"]["kind"] != "none",
         **_published(results),
