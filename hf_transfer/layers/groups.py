@@ -24,6 +24,12 @@ _BEFORE_BLOCKS = re.compile(
     r".+\.encoder\.(rel_embeddings|relative_attention_bias|LayerNorm|conv)(\.|$)|.*\.?rotary_emb$"
 )
 
+# Defined before the blocks of GTE and among those of Perceiver, but works on what comes out of the last one.
+_AFTER_BLOCKS = re.compile(r"\w+\.pooler(\.|$)|perceiver\.decoder\.")
+
+# What a model raises that needs more than a batch of its main input, or that is on `meta` and empty.
+_CANNOT_RUN = (RuntimeError, ValueError, TypeError, AttributeError, LookupError)
+
 _Key = tuple[float, ...]
 _STEM: _Key = (-1.0,)
 _HEAD: _Key = (float("inf"),)
@@ -55,9 +61,20 @@ def layer_groups(model: nn.Module, example: Mapping[str, Any] | None = None) -> 
     places = _places(model)
     keys = _block_keys(model, places)
     if not any(key not in (_STEM, _HEAD, None) for key in keys.values()):
-        places = _execution_order(model, places, example or _example(model))
+        places = _execution_order(model, places, example) if example else _order_of_use(model, places)
         keys = _repeated_blocks(model, places)
-    return _build(model, places, _fill(places, keys))
+    above = _above_blocks(model, places)
+    places = [*(place for place in places if place not in above), *above]
+    return _build(model, places, _fill(places, keys | dict.fromkeys(above, _HEAD)))
+
+
+def _above_blocks(model: nn.Module, places: Sequence[str]) -> dict[str, None]:
+    """What a classifier of transformers holds beside its base model is its head, wherever it is defined."""
+    base = getattr(model, "base_model_prefix", "")
+    if not isinstance(getattr(model, base, None), nn.Module):
+        return {}
+    after = [place for place in places if _AFTER_BLOCKS.match(place)]
+    return dict.fromkeys([*after, *(place for place in places if not _inside(place, base))])
 
 
 def _places(model: nn.Module) -> list[str]:
@@ -146,6 +163,16 @@ def _example(model: nn.Module) -> dict[str, Any] | None:
         height, width = size if isinstance(size, (tuple, list)) else (size, size)
         return {"pixel_values": torch.zeros(1, getattr(config, "num_channels", 3), height, width)}
     return None
+
+
+def _order_of_use(model: nn.Module, places: list[str]) -> list[str]:
+    """Places in order of execution, or of definition where a model cannot run on what it says it takes."""
+    device = next((p.device for p in model.parameters()), None)
+    try:
+        example = {name: value.to(device) for name, value in (_example(model) or {}).items()}
+        return _execution_order(model, places, example or None)
+    except _CANNOT_RUN:
+        return places
 
 
 def _execution_order(model: nn.Module, places: Sequence[str], example: Mapping[str, Any] | None) -> list[str]:
