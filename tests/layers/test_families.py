@@ -68,6 +68,8 @@ def check(task, name):
     assert sorted(p for g in groups for p in g.parameters) == sorted(n for n, _ in model.named_parameters())
     assert sorted(b for g in groups for b in g.buffers) == sorted(n for n, _ in model.named_buffers())
     assert len(head) < len(list(model.parameters()))
+    if type(model.config) not in auto.MODEL_MAPPING:
+        return  # no base checkpoints
     model.config.architectures = [type(model.base_model).__name__]  # which Funnel has two of
     with torch.device("meta"):
         base = set(hf.AutoModel.from_config(model.config).state_dict())
@@ -80,8 +82,17 @@ def test_the_head_is_what_a_base_checkpoint_lacks_and_it_holds_the_output(task, 
     check(task, name)
 
 
+OTHERS = {
+    "perceiver": "its base model takes what was embedded already",
+    "shieldgemma2": "it answers yes or no, whatever the labels",
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("task", "name"), some(every()))
+@pytest.mark.parametrize(
+    ("task", "name"),
+    some({task: [name for name in names if name not in OTHERS] for task, names in every().items()}),
+)
 def test_the_head_of_every_family_that_can_be_built(task, name):
     try:
         built(task, name, 3)
