@@ -81,7 +81,7 @@ def card_text(run: Path, results: Results, title: str, pictures: Callable[[], Se
 _NEEDED = {
     "architecture", "base_model", "base_model_revision", "command", "config", "confusion", "created",
     "dataset", "final", "folds", "folds_fingerprint", "folds_path", "folds_scheme", "from_scratch",
-    "frozen_proof", "grid", "hardware", "higher_is_better", "kit_version", "label_names", "layers",
+    "frozen_proof", "grid", "hardware", "higher_is_better", "kit_version", "label_names", "layers", "library",
     "notes", "num_folds", "num_repeats", "per_class", "primary_metric", "scores", "task", "test",
     "trainable", "versions",
 }  # fmt: skip
@@ -117,7 +117,7 @@ def card_header(results: Results, title: str) -> Header:
         "datasets": [results["dataset"]["name"]] if hub_data else None,
         "pipeline_tag": results["task"],
         "library_name": _library(results),
-        "tags": [KIT, "cross-validation", results["task"], *["timm"] * _is_timm(results)],
+        "tags": [KIT, "cross-validation", results["task"], *["timm"] * (results["library"] == "timm")],
         "metrics": list(dict.fromkeys(_metric_type(name) for name in tables.shown_metrics(results, None))),
         "model-index": _model_index(results, title),
     }
@@ -175,13 +175,7 @@ def _is_hub_model(results: Results) -> bool:
 
 def _library(results: Results) -> str:
     """Name the library that loads the model with a line of code; timm's load with transformers as well."""
-    return SENTENCES if results.get("library") == SENTENCES else "transformers"
-
-
-def _is_timm(results: Results) -> bool:
-    """Tell timm's names (`resnet18.a1_in1k`) from the classes of transformers."""
-    name: str = results["architecture"]
-    return name.startswith("Timm") or name == name.lower()
+    return SENTENCES if results["library"] == SENTENCES else "transformers"
 
 
 def _render(results: Results, title: str, pictures: Sequence[str], found: Beside) -> str:
@@ -203,7 +197,7 @@ def _names(results: Results, title: str) -> dict[str, Any]:
         "weights": repository or here,
         "repository": repository,
         "sentences": _library(results) == SENTENCES,
-        "timm": _is_timm(results),
+        "timm": results["library"] == "timm",
         "timm_name": f"hf-hub:{repository}" if repository else f"local-dir:{here}",
         "published": results["final"]["kind"] != "none",
         **_published(results),

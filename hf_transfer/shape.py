@@ -24,7 +24,7 @@ _LAYER = {
 }  # fmt: skip
 RESULTS: dict[str, Any] = {
     "kit_version": str, "task": str, "base_model": str, "base_model_revision": _TEXT, "architecture": str,
-    "from_scratch": bool,
+    "library": str, "from_scratch": bool,
     "dataset": {
         "name": str, "config": _TEXT, "split": _TEXT, "fingerprint": str, "num_rows": int, "hub": bool,
         "column": str, "label_column": str, "class_counts": {str: int},

@@ -467,6 +467,13 @@ def test_timm_weights_say_so(copy: Callable[..., Path]) -> None:
     assert 'pipeline("image-classification", model="me/birds")' in path.read_text()
 
 
+@pytest.mark.parametrize("task", TASKS)
+def test_transformers_own_models_are_not_called_timm_s(copy: Callable[..., Path], task: str) -> None:
+    path = card.write_card(copy(task, library="transformers", architecture="vit", base_model="me/start"))
+    assert "timm" not in header_of(path)["tags"]
+    assert "timm" not in path.read_text()
+
+
 def test_the_card_says_whose_score_it_is(copy: Callable[..., Path]) -> None:
     text = card.write_card(copy()).read_text()
     assert "trained on 48 of the 60 rows in the folds.\nThe score is therefore that of the procedure" in text
@@ -785,7 +792,7 @@ def test_a_folder_without_results_is_no_run(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("{", "not readable as JSON"),
-        ("[]", "lacks 'architecture', 'base_model'"),
+        ("[]", "lacks 'architecture', 'base_model'.* 'library'"),
         ("{}", "another version wrote it"),
     ],
 )

@@ -5,6 +5,8 @@ import timm
 import torch
 from safetensors.torch import save_file
 from transformers import (
+    CONFIG_MAPPING,
+    AutoModel,
     AutoModelForImageClassification,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
@@ -69,6 +71,18 @@ def test_reinit_top_gives_new_weights_to_the_top_blocks_only(tiny_bert_folder):
 def test_too_many_new_blocks_are_refused(tiny_bert_folder):
     with pytest.raises(ModelError, match="reinit_top=9 is more than the 4 blocks"):
         build(tiny_bert_folder, TEXTS, reinit_top=9)
+
+
+@pytest.mark.parametrize("name", ["xlm-roberta", "camembert", "albert"])
+@pytest.mark.parametrize("auto_class", [TEXTS, AutoModelForTokenClassification])
+def test_a_base_checkpoint_is_taken_by_models_that_define_their_head_first(name, auto_class, tmp_path):
+    sizes = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16, "embedding_size": 8}
+    base = AutoModel.from_config(CONFIG_MAPPING[name](vocab_size=40, num_hidden_layers=2, **sizes))
+    base.save_pretrained(tmp_path)
+    a, b = (build(tmp_path, auto_class, seed=seed) for seed in (1, 2))
+    assert same(base, a.base_model, "encoder")
+    assert same(a, b, a.base_model_prefix)
+    assert not same(a, b, "classifier")
 
 
 def test_a_head_of_other_labels_is_replaced_even_when_its_size_fits(tmp_path):

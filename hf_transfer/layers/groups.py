@@ -3,12 +3,13 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, takewhile
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
 
@@ -23,6 +24,12 @@ _BLOCKS = (
 _BEFORE_BLOCKS = re.compile(
     r".+\.encoder\.(rel_embeddings|relative_attention_bias|LayerNorm|conv)(\.|$)|.*\.?rotary_emb$"
 )
+
+# Defined before the blocks of GTE and among those of Perceiver, but works on what comes out of the last one.
+_AFTER_BLOCKS = re.compile(r"\w+\.pooler(\.|$)|perceiver\.decoder\.")
+
+# What a model raises that needs more than a batch of its main input, or that is on `meta` and empty.
+_CANNOT_RUN = (RuntimeError, ValueError, TypeError, AttributeError, LookupError)
 
 _Key = tuple[float, ...]
 _STEM: _Key = (-1.0,)
@@ -55,9 +62,20 @@ def layer_groups(model: nn.Module, example: Mapping[str, Any] | None = None) -> 
     places = _places(model)
     keys = _block_keys(model, places)
     if not any(key not in (_STEM, _HEAD, None) for key in keys.values()):
-        places = _execution_order(model, places, example or _example(model))
+        places = _execution_order(model, places, example) if example else _order_of_use(model, places)
         keys = _repeated_blocks(model, places)
-    return _build(model, places, _fill(places, keys))
+    above = _above_blocks(model, places)
+    places = [*(place for place in places if place not in above), *above]
+    return _build(model, places, _fill(places, keys | dict.fromkeys(above, _HEAD)))
+
+
+def _above_blocks(model: nn.Module, places: Sequence[str]) -> dict[str, None]:
+    """What a classifier of transformers holds beside its base model is its head, wherever it is defined."""
+    base = getattr(model, "base_model_prefix", "")
+    if not isinstance(getattr(model, base, None), nn.Module):
+        return {}
+    after = [place for place in places if _AFTER_BLOCKS.match(place)]
+    return dict.fromkeys([*after, *(place for place in places if not _inside(place, base))])
 
 
 def _places(model: nn.Module) -> list[str]:
@@ -135,8 +153,8 @@ def _inside(name: str, outer: str) -> bool:
     return name == outer or name.startswith(outer + ".") or outer == ""
 
 
-def _example(model: nn.Module) -> dict[str, Any] | None:
-    """A batch that a transformers model says it takes."""
+def _example(model: nn.Module) -> dict[str, Tensor]:
+    """A batch that a transformers model says it takes; nothing for other models."""
     name = getattr(model, "main_input_name", None)
     if name == "input_ids":
         return {"input_ids": torch.ones((1, 8), dtype=torch.long)}
@@ -145,11 +163,23 @@ def _example(model: nn.Module) -> dict[str, Any] | None:
         size = getattr(config, "image_size", None) or 224
         height, width = size if isinstance(size, (tuple, list)) else (size, size)
         return {"pixel_values": torch.zeros(1, getattr(config, "num_channels", 3), height, width)}
-    return None
+    return {}
 
 
-def _execution_order(model: nn.Module, places: Sequence[str], example: Mapping[str, Any] | None) -> list[str]:
-    """Places in the order in which one forward pass first reaches them; unreached ones go last."""
+def _order_of_use(model: nn.Module, places: list[str]) -> list[str]:
+    """Places in order of execution, or of definition where a model cannot run on what it says it takes."""
+    example = _example(model)
+    for device in dict.fromkeys([torch.device("cpu"), *(p.device for p in model.parameters())]):
+        with suppress(*_CANNOT_RUN):
+            return _execution_order(model, places, {name: v.to(device) for name, v in example.items()})
+    return places
+
+
+def _execution_order(model: nn.Module, places: Sequence[str], example: Mapping[str, Any]) -> list[str]:
+    """Places in the order in which one forward pass first reaches them; unreached ones go last.
+
+    Those that are defined before all others stay there: what they hold is used under another name (T5).
+    """
     reached: dict[str, None] = {}
     hooks = [
         model.get_submodule(name).register_forward_pre_hook(lambda *_, name=name: reached.setdefault(name))
@@ -158,13 +188,13 @@ def _execution_order(model: nn.Module, places: Sequence[str], example: Mapping[s
     mode = model.training
     try:
         with torch.no_grad():
-            if example is not None:
-                model.eval()(**example)
+            model.eval()(**example)
     finally:
         model.train(mode)
         for hook in hooks:
             hook.remove()
-    return [*reached, *(place for place in places if place not in reached)]
+    before = list(takewhile(lambda place: place not in reached, places))
+    return list(dict.fromkeys([*before, *reached, *places]))
 
 
 def _fill(places: Sequence[str], keys: Mapping[str, _Key | None]) -> dict[str, _Key]:

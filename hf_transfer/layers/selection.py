@@ -94,6 +94,11 @@ def _num_blocks(groups: Sequence[LayerGroup], spec: str, given: str) -> int:
     if number is None:
         raise LayerSelectionError(f"trainable={given!r} is not a number of blocks. {_allowed(groups)}")
     wanted = math.ceil(int(number[1]) * blocks / 100) if number[2] else int(number[1])
+    if wanted and not blocks:
+        raise LayerSelectionError(
+            f"trainable={given!r} asks for blocks, and none of this model's can learn without the others: it "
+            "has no layers that repeat, or they share their weights (as ALBERT's do). Use 'head' or 'all'."
+        )
     if wanted > blocks:
         raise LayerSelectionError(
             f"trainable={given!r} asks for more blocks than there are. {_allowed(groups)}"

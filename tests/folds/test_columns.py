@@ -104,7 +104,7 @@ def test_whole_numbers_in_an_array_are_read_as_those_in_a_list(values, random):
     assert list(pick(values, order)) == pick(np.array(values), order).tolist()
 
 
-@pytest.mark.parametrize("missing", [None, float("nan"), "", "  ", np.datetime64("NaT")])
+@pytest.mark.parametrize("missing", [None, float("nan"), "", "  ", np.datetime64("NaT", "s")])
 def test_missing_values_are_refused(missing):
     with pytest.raises(FoldError, match="1 row of 3 without a value in groups; the first is row 1"):
         read_codes(["ann", missing, "bob"], "groups", ORDER)

@@ -128,6 +128,21 @@ def test_execution_order_mends_the_order_of_definition():
     assert model.training
 
 
+def test_what_is_defined_first_and_used_under_another_name_stays_below():
+    model = Stack(3)
+    model._modules = {"shared": nn.Embedding(5, 4), **model._modules}
+    groups = layer_groups(model, {"x": torch.zeros(2, 4)})
+    assert groups[0].modules == ("shared", "entry")
+    assert groups[-1].modules == ("head",)
+
+
+def test_a_model_that_cannot_run_without_an_example_is_taken_in_order_of_definition():
+    groups = layer_groups(Stack(3))
+    assert [groups[0].modules, groups[-1].modules] == [("entry",), ("head",)]
+    with pytest.raises(TypeError, match="unexpected keyword argument 'y'"):
+        layer_groups(Stack(3), {"y": torch.zeros(2, 4)})
+
+
 def test_deberta_shared_layers_are_below_its_blocks():
     stem = layer_groups(FAMILIES["deberta-v2"][0]())[0]
     assert any("rel_embeddings" in name for name in stem.parameters)

@@ -1,0 +1,41 @@
+"""What a card tells to run is run, on the folder that it tells of."""
+
+import re
+
+import pytest
+import transformers as hf
+import yaml
+from PIL import Image
+from small_runs import make_run
+
+
+@pytest.fixture(scope="module")
+def tiny_vit(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("vit")
+    size = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16, "num_hidden_layers": 1}
+    hf.ViTForImageClassification(hf.ViTConfig(**size, image_size=8, patch_size=4)).save_pretrained(folder)
+    hf.ViTImageProcessor(size={"height": 8, "width": 8}).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "library", "blocks"),
+    [
+        ("pictures", {}, "timm", 2),
+        ("pictures", {"base_model": "vit", "trainable": "head"}, "transformers", 1),
+        ("text", {"final": "refit"}, "transformers", 1),
+        ("words", {"final": "refit"}, "transformers", 1),
+    ],
+)
+def test_the_blocks_of_code_run(kind, changes, library, blocks, tiny_vit, tmp_path, monkeypatch):
+    if "base_model" in changes:
+        changes = changes | {"base_model": str(tiny_vit)}
+    text = (make_run(kind, tmp_path, card=True, **changes) / "README.md").read_text(encoding="utf-8")
+    assert ("timm" in yaml.safe_load(text.split("---\n")[1])["tags"]) is (library == "timm")
+    Image.new("RGB", (8, 8)).save(tmp_path / "picture.jpg")
+    monkeypatch.chdir(tmp_path)
+    use = text.split("<!-- hf-transfer:begin use -->")[1].split("<!-- hf-transfer:end use -->")[0]
+    codes = re.findall(r"```python\n(.*?)```", use, re.S)
+    assert len(codes) == blocks
+    for code in codes:
+        exec(code, {})
