@@ -22,7 +22,7 @@ from hf_transfer.encoding import encoded_positions
 from hf_transfer.errors import RunError, TransferError
 from hf_transfer.experiment import Experiment, RowNumbers, Unit
 from hf_transfer.folds import hash_order, ids_at, inner_split
-from hf_transfer.heads import Rows, batchable, fit_heads
+from hf_transfer.heads import Rows, fit_heads, heads_together
 from hf_transfer.layers import trained_hash
 from hf_transfer.metrics import hub_metric
 from hf_transfer.model_folder import MEMBER_FILE, member_identity, member_name, save_trained
@@ -116,15 +116,18 @@ class Study(Experiment):
         return not isinstance(error, TransferError) and not self.workers.together
 
     def _heads(self, units: Sequence[Unit]) -> list[list[Unit]]:
-        """Folds whose heads can be trained together: those whose configurations differ in rates only."""
+        """Folds whose heads may be trained together: those whose configurations differ in rates only."""
         alike: defaultdict[RunConfig, list[Unit]] = defaultdict(list)
         at_one_rate = {c: replace(c, learning_rate=1.0, weight_decay=0.0) for c in {u.config for u in units}}
         for unit in units if not self.chosen else ():
             alike[at_one_rate[unit.config]].append(unit)
-        return [some for some in alike.values() if batchable(self.replay, some[0].config)]
+        return list(alike.values())
 
     def _train_heads(self, units: Sequence[Unit]) -> None:
-        """Train all heads in one batched program; what it does not finish is left to `run_fold`."""
+        """Train all heads in one program, if that is possible; what it does not finish is left to `run_fold`."""
+        template = heads_together(self.replay, units[0].config)
+        if template is None:
+            return
         configs = list(dict.fromkeys(unit.config for unit in units))
         by_config = [[unit for unit in units if unit.config == config] for config in configs]
         folds = [self._split(self.train_rows(u), u.seed, u.config) for u in by_config[0]]
@@ -132,7 +135,7 @@ class Study(Experiment):
             return  # early stopping for some folds only
         rows = [Rows(unit.seed, *split) for unit, split in zip(by_config[0], folds, strict=True)]
         try:
-            for config, fold, fitted in fit_heads(self.replay, configs, rows):
+            for config, fold, fitted in fit_heads(template, configs, rows):
                 unit = by_config[config][fold]
                 if self.finished(unit) is None:
                     self._keep_head(unit, fitted)

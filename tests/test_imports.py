@@ -20,7 +20,7 @@ LIGHT = [
     *("control_results", "paired", "overfitting", "compare", "pair_words", "verdicts", "report"),
     *("scrubbing", "launcher", "learning_curve", "shuffling", "palette", "size_plot"),
     *("depth_plot", "search_plot", "heat_map", "search_words"),
-    *("transferability", "baselines"),
+    *("transferability", "baselines", "regression"),
 ]
 
 # From top to bottom: a module imports only from its own line or from lines below it.
@@ -65,7 +65,7 @@ ORDER = [
     {"shuffling"},
     {
         *("folds", "layers", "metrics", "scorers", "data", "builtin", "network", "learning_curve"),
-        *("transferability", "baselines"),
+        *("transferability", "baselines", "regression"),
     },
     {"run_folder", "cache", "ledger"},
     {

@@ -15,7 +15,7 @@ from hf_transfer.folds import derive_seed
 from hf_transfer.layers import frozen_hash, tensor_digest
 from hf_transfer.models import placed
 from hf_transfer.schedule import freeze_but_output, freeze_for, output_layer
-from hf_transfer.solvers import solve_output_layer
+from hf_transfer.solvers import solve_output_layer, start_output_layer
 from hf_transfer.tasks.base import Task
 from hf_transfer.training.checkpoint import State, identity_of
 from hf_transfer.training.job import Fitted, Job
@@ -138,5 +138,5 @@ def _start_from_probe(job: Job, model: nn.Module, train: Positions) -> None:
     if key in job.replay.starts:
         layer.load_state_dict(job.replay.starts[key])
         return
-    solve_output_layer(model, batches, train, job.config, tuned=True)
+    start_output_layer(model, batches, train, job.config)
     job.replay.starts[key] = {name: tensor.clone() for name, tensor in layer.state_dict().items()}

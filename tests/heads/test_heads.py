@@ -14,7 +14,7 @@ from hf_transfer import (
     open_dataset,
 )
 from hf_transfer.encoding import encode_rows
-from hf_transfer.heads import Rows, batchable, fit_heads
+from hf_transfer.heads import Rows, fit_heads, heads_together
 from hf_transfer.heads.optimizer import StackedOptimizer
 from hf_transfer.layers import layer_groups
 from hf_transfer.replay import Replay
@@ -55,7 +55,7 @@ def learned(model) -> torch.Tensor:
 def differences(replay: Replay, configs, folds=FOLDS) -> list[float]:
     """The largest difference of a weight between the two ways, for every head."""
     found = []
-    for c, f, batched in fit_heads(replay, configs, folds):
+    for c, f, batched in fit_heads(heads_together(replay, replay.config), configs, folds):
         weights, history, best = learned(batched.model), batched.history, batched.best_epoch
         workers = Workers(replay.accelerator, together=False)
         plain = fit(
@@ -74,7 +74,10 @@ def differences(replay: Replay, configs, folds=FOLDS) -> list[float]:
 def test_heads_that_share_their_start_equal_the_plain_loop_too(kind, tiny_bert_folder):
     replay = prepared(kind, tiny_bert_folder, final="soup", sealed=0.1)
     assert max(differences(replay, [replay.config])) < NEAR
-    starts = {batched.start_hash for _, _, batched in fit_heads(replay, [replay.config], FOLDS)}
+    starts = {
+        batched.start_hash
+        for _, _, batched in fit_heads(heads_together(replay, replay.config), [replay.config], FOLDS)
+    }
     assert len(starts) == 1
     assert None not in starts
 
@@ -85,7 +88,7 @@ GRID = RunConfig(learning_rates=(3e-2, 1e-3), weight_decays=(0.0, 0.5))
 @pytest.mark.parametrize("kind", ["image", "text", "tokens"])
 def test_heads_of_all_folds_and_settings_equal_the_plain_loop(kind, tiny_bert_folder):
     replay = prepared(kind, tiny_bert_folder)
-    assert batchable(replay, replay.config)
+    assert heads_together(replay, replay.config) is not None
     configs = [
         replace(replay.config, learning_rate=c.learning_rate, weight_decay=c.weight_decay)
         for c in GRID.grid()
@@ -114,7 +117,9 @@ def test_each_head_stops_for_itself(tiny_bert_folder):
     replay = prepared("text", tiny_bert_folder, **settings)
     folds = [Rows(seed, np.arange(seed, 40), np.arange(40, 60)) for seed in (1, 2)]
     configs = [replace(replay.config, learning_rate=rate) for rate in (0.3, 1e-3)]
-    lengths = {len(fitted.history) for *_, fitted in fit_heads(replay, configs, folds)}
+    lengths = {
+        len(fitted.history) for *_, fitted in fit_heads(heads_together(replay, replay.config), configs, folds)
+    }
     assert len(lengths) > 1
     assert min(lengths) < 15
     assert max(differences(replay, configs, folds)) < NEAR
@@ -131,7 +136,7 @@ def test_a_head_that_calls_functions_between_its_layers(tmp_path):
     RobertaModel(RobertaConfig(vocab_size=len(tokenizer), pad_token_id=0, **sizes)).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     replay = prepared("text", tmp_path)
-    assert batchable(replay, replay.config)
+    assert heads_together(replay, replay.config) is not None
     assert max(differences(replay, [replay.config])) < NEAR
 
 
@@ -140,7 +145,7 @@ def test_a_head_that_calls_functions_between_its_layers(tmp_path):
 )
 def test_what_is_not_only_a_head_is_not_batched(settings, tiny_bert_folder):
     replay = prepared("text", tiny_bert_folder, **settings)
-    assert not batchable(replay, replay.config)
+    assert heads_together(replay, replay.config) is None
 
 
 def test_a_frozen_part_with_new_weights_is_not_shared(tiny_bert_folder, tmp_path):
@@ -150,23 +155,26 @@ def test_a_frozen_part_with_new_weights_is_not_shared(tiny_bert_folder, tmp_path
     for file in tiny_bert_folder.glob("tok*"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     replay = prepared("text", tmp_path, trainable="classifier.*,-bert.pooler.*")
-    assert not batchable(replay, replay.config)
+    assert heads_together(replay, replay.config) is None
 
 
 def test_a_loss_that_is_not_finite_leaves_the_other_heads_alone(tiny_bert_folder):
     replay = prepared("text", tiny_bert_folder, optimizer="sgd", max_grad_norm=0.0)
     configs = [replace(replay.config, learning_rate=rate) for rate in (99.0, 1e-2)]
     configs[0] = replace(configs[0], weight_decay=1e30)
-    done = [(c, f) for c, f, _ in fit_heads(replay, configs, FOLDS)]
+    done = [(c, f) for c, f, _ in fit_heads(heads_together(replay, replay.config), configs, FOLDS)]
     assert done == [(1, 0), (1, 1), (1, 2)]
 
 
 def test_many_heads_are_trained_in_parts_with_the_same_result(tiny_bert_folder, monkeypatch):
     replay = prepared("text", tiny_bert_folder)
     configs = [replace(replay.config, learning_rate=rate) for rate in (1e-2, 1e-3)]
-    whole = [learned(f.model) for *_, f in fit_heads(replay, configs, FOLDS)]
+    whole = [learned(f.model) for *_, f in fit_heads(heads_together(replay, replay.config), configs, FOLDS)]
     monkeypatch.setattr("hf_transfer.heads._BYTES_AT_ONCE", 1)
-    parts = {(c, f): learned(fitted.model) for c, f, fitted in fit_heads(replay, configs, FOLDS)}
+    parts = {
+        (c, f): learned(fitted.model)
+        for c, f, fitted in fit_heads(heads_together(replay, replay.config), configs, FOLDS)
+    }
     assert len(parts) == len(whole) == 6
     assert all(torch.allclose(parts[c, f], whole[c * 3 + f], atol=NEAR) for c, f in parts)
 
