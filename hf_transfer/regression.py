@@ -123,7 +123,8 @@ class LinearProblem:
 
     @property
     def _signs(self) -> Matrix:
-        return 2.0 * (self.labels[:, None] == np.arange(self.num_classes)) - 1
+        signs: Matrix = 2.0 * (self.labels[:, None] == np.arange(self.num_classes)) - 1
+        return signs
 
     def _ridge(self, strengths: Sequence[float]) -> Iterator[Classifier]:
         root = np.sqrt(self._weights)[:, None]
@@ -229,7 +230,8 @@ class _Curvature:
     def product(self, direction: Matrix) -> Matrix:
         moved = self.loss.items @ direction.T
         moved = self.shares * (moved - (self.shares * moved).sum(1, keepdims=True))
-        return (moved * self.loss.weights[:, None]).T @ self.loss.items + self.penalty * direction
+        curved: Matrix = (moved * self.loss.weights[:, None]).T @ self.loss.items
+        return curved + self.penalty * direction
 
     def newton_step(self, gradient: Matrix, forcing: float) -> Matrix:
         """The way to the minimum of the parabola, until what is left of the gradient is `forcing` of it."""

@@ -124,7 +124,7 @@ class Study(Experiment):
         return list(alike.values())
 
     def _train_heads(self, units: Sequence[Unit]) -> None:
-        """Train all heads in one program, if that is possible; what it does not finish is left to `run_fold`."""
+        """Train all heads in one program if possible; what it does not finish is left to `run_fold`."""
         template = heads_together(self.replay, units[0].config)
         if template is None:
             return

@@ -67,7 +67,8 @@ def test_a_penalty_solved_alone_is_that_of_a_whole_path(solver, seed, shape, str
     given = problem(*shape, seed=seed, solver=solver)
     alone = given.solve([strength])[strength].scores(given.features)
     path = given.solve([0.0, *STRENGTHS])[strength].scores(given.features)
-    assert np.abs(alone - path).max() < 1e-6
+    # Without a penalty there is hardly a curvature where classes can be separated.
+    assert np.abs(alone - path).max() < (1e-6 if strength else 1e-4)
 
 
 @settings(max_examples=25, deadline=None)

@@ -19,7 +19,6 @@ from hf_transfer.encoding import encode_rows
 from hf_transfer.errors import ConfigError
 from hf_transfer.schedule import freeze_for
 from hf_transfer.scoring import predict
-from hf_transfer.regression import LinearProblem
 from hf_transfer.solvers import layer_inputs, solve_output_layer
 from hf_transfer.workers import Workers, make_accelerator
 

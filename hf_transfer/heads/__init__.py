@@ -23,7 +23,7 @@ def heads_together(replay: Replay, config: RunConfig) -> Template | None:
     """What heads share that can be learned together from stored features; None if they cannot be."""
     trained = config.head_solver == "gradient"
     stepwise = config.head_start != "random" or config.per_device_batch_size or config.compile
-    if not replay.prepared or trained and (stepwise or config.mixed_precision == "fp16"):
+    if not replay.prepared or (trained and (stepwise or config.mixed_precision == "fp16")):
         return None
     template = Template(replay, config)
     return template if template.shared else None

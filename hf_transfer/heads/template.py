@@ -65,7 +65,7 @@ class Template:
 
     @property
     def shared(self) -> bool:
-        """Whether only a head learns, and it can be learned from stored features without the model around it."""
+        """Whether only a head learns, from stored features and without the model around it."""
         if not isinstance(self.batches, ReplayedBatches) or not self.batches.cut.chain:
             return False  # or what is frozen has new weights in each fold, and so others than were stored
         statistics = any(

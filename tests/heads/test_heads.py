@@ -1,8 +1,11 @@
 """Each head of the batched program is the head that the plain loop trains."""
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -11,13 +14,15 @@ from hf_transfer import (
     RunConfig,
     SequenceClassification,
     TokenClassification,
+    cross_validate,
     open_dataset,
 )
 from hf_transfer.encoding import encode_rows
 from hf_transfer.heads import Rows, fit_heads, heads_together
 from hf_transfer.heads.optimizer import StackedOptimizer
-from hf_transfer.layers import layer_groups
+from hf_transfer.layers import layer_groups, trained_hash
 from hf_transfer.replay import Replay
+from hf_transfer.schedule import output_layer
 from hf_transfer.training import Job, fit
 from hf_transfer.workers import Workers, make_accelerator
 
@@ -206,3 +211,45 @@ def test_the_optimizer_follows_pytorchs_however_gradients_lie(optimizer, turned,
                 torch.nn.utils.clip_grad_norm_([weight], longest)
             own.step()
         assert torch.allclose(state["w"][0, g], weight.detach(), atol=1e-6)
+
+
+PENALTIES = (1e-4, 1e-2, 1.0)
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "ridge"])
+@pytest.mark.parametrize("kind", ["image", "text", "tokens"])
+def test_a_head_solved_with_others_is_that_solved_alone(kind, solver, tiny_bert_folder):
+    replay = prepared(kind, tiny_bert_folder, head_solver=solver)
+    configs = [replace(replay.config, weight_decay=penalty) for penalty in PENALTIES]
+    workers, names = Workers(replay.accelerator, together=False), set()
+    for c, f, solved in fit_heads(heads_together(replay, configs[0]), configs, FOLDS):
+        together = output_layer(solved.model)[1].weight.clone()
+        alone = fit(Job(replay.task, replay, configs[c], FOLDS[f].seed, workers), FOLDS[f].train)
+        other = output_layer(alone.model)[1].weight
+        assert torch.allclose(together, other, rtol=1e-5, atol=1e-5 * float(other.detach().abs().max()))
+        assert solved.hash_before == solved.hash_after == alone.hash_before
+        names.add(trained_hash(solved.model, solved.freezing))
+    assert len(names) == len(PENALTIES) * len(FOLDS)
+
+
+def test_what_is_lost_of_a_run_comes_back_the_same(tmp_path):
+    config = replace(
+        prepared("image", tmp_path).config,
+        head_solver="lbfgs", weight_decays=PENALTIES, num_folds=3, output_dir=str(tmp_path / "run"),
+    )  # fmt: skip
+    data = open_dataset(config, "image")
+
+    def run():
+        return cross_validate(TASKS["image"](config, data.label_names), data, config)
+
+    whole = run()
+    lost = next((tmp_path / "run" / "folds").glob("*wd0.01/r0f1"))
+    kept = pq.read_table(lost / "predictions.parquet")
+    shutil.rmtree(lost)
+    Path(tmp_path / "run" / "results.json").unlink()
+    again = run()
+    logits = (
+        np.array(table["logits"].to_pylist()) for table in (kept, pq.read_table(lost / "predictions.parquet"))
+    )
+    assert np.array_equal(*logits)
+    assert again.scores == whole.scores
