@@ -73,7 +73,7 @@ ORDER = [
         *("parsing", "reading", "shape", "settings"),
     },
     {"files", "lock", "interruption"},
-    {"errors", "_guard", ""},
+    {"errors", "_guard", "collection", ""},
 ]
 
 
