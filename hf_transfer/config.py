@@ -135,6 +135,9 @@ class RunConfig:
     )
     optimizer: str = setting("adamw", "Optimizer.", choices=("adamw", "sgd"), aliases=("optim",))
     weight_decay: float = setting(0.01, "Decay of weight matrices; never of norms and biases.")
+    tune_weight_decay: bool = setting(
+        False, "With head_solver: choose weight_decay for each fold, on inner folds of its training rows."
+    )
     weight_decays: tuple[float, ...] = setting(
         (), "Several weight decays, comma-separated, combined with each learning rate."
     )
@@ -346,7 +349,7 @@ class RunConfig:
 
     def _solver_conflicts(self) -> list[str]:
         if self.head_solver == "gradient":
-            return []
+            return ["tune_weight_decay needs head_solver='lbfgs' or 'ridge'."] * self.tune_weight_decay
         given = f"head_solver={self.head_solver!r}"
         problems = []
         if self.trainable != "head":
@@ -357,6 +360,8 @@ class RunConfig:
             problems.append(f"{given} has no start; leave head_start out.")
         if self.learning_rates:
             problems.append(f"{given} has no rate; leave learning_rates out (weight_decays is its L2).")
+        if self.tune_weight_decay and self.weight_decays:
+            problems.append("tune_weight_decay chooses among its own; leave weight_decays out.")
         if self.early_stopping:
             problems.append(f"{given} has no epochs to stop; leave early_stopping out.")
         if self.augmentation != "none":

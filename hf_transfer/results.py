@@ -45,6 +45,7 @@ class FoldResult:
     frozen_hash_after: str | None = None
     readings: list[dict[str, Any]] = field(default_factory=list)
     start_hash: str | None = None
+    weight_decay: float | None = None  # the penalty of a head in closed form
     notes: list[str] = field(default_factory=list)
 
 

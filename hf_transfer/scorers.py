@@ -150,7 +150,7 @@ class ClassificationScorer(Scorer):
         num_classes = len(self.label_names)
         pairs = np.ravel_multi_index(ids, (num_classes, num_classes))
         counts = np.bincount(pairs, minlength=num_classes**2)
-        return counts.reshape(num_classes, num_classes).tolist()  # type: ignore[no-any-return]
+        return counts.reshape(num_classes, num_classes).tolist()
 
     def _resampler_of_repeat(self, table: pa.Table, names: Collection[str]) -> Resampler:
         labels, predictions = self._ids(table)

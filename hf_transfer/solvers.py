@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.batches import Batches, Positions
 from hf_transfer.config import RunConfig
-from hf_transfer.regression import Classifier, LinearProblem
+from hf_transfer.regression import Classifier, LinearProblem, Split
 from hf_transfer.schedule import output_layer
 from hf_transfer.tasks.base import IGNORE_INDEX
 
@@ -19,6 +19,9 @@ _DROPPED = 0.1  # variance that the usual dropout of 0.1 adds, as a share of the
 
 # Strengths of the L2 penalty to choose from: with about as many rows as features, a weak one fits noise.
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
+
+# The same against the sum of the losses and inverted, as scikit-learn's C: for a head that is kept.
+INVERSES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0)
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,10 @@ class LayerInputs:
             self.features[items], self.labels[items], self.num_classes, config.head_solver, balanced
         )
 
+    def places(self, train: Positions, some: Positions) -> NDArray[np.int64]:
+        """Where the items of some rows stand among those of the training rows."""
+        return np.flatnonzero(np.isin(self.positions[np.isin(self.positions, train)], some))
+
 
 def layer_inputs(model: nn.Module, batches: Batches, positions: Positions) -> LayerInputs:
     """Pass some encoded rows through a model, and keep what enters its output layer."""
@@ -70,10 +77,24 @@ def layer_inputs(model: nn.Module, batches: Batches, positions: Positions) -> La
     return LayerInputs(features, found, np.concatenate(owners), layer.out_features)
 
 
-def solve_layers(inputs: LayerInputs, train: Positions, configs: Sequence[RunConfig]) -> list[Classifier]:
-    """The output layers of some configurations, which differ in the strength of the penalty only."""
-    found = inputs.problem(train, configs[0]).solve([config.weight_decay for config in configs])
-    return [found[config.weight_decay] for config in configs]
+def solve_layers(
+    inputs: LayerInputs, train: Positions, configs: Sequence[RunConfig], splits: Sequence[Split] = ()
+) -> list[tuple[float, Classifier]]:
+    """The output layers of some configurations, each with the strength of its penalty.
+
+    Args:
+        inputs: Of at least the training rows.
+        train: Positions to learn from.
+        configs: They differ in `weight_decay` only.
+        splits: Parts of `train` to learn from and to choose the strength by, instead of `weight_decay`.
+    """
+    problem = inputs.problem(train, configs[0])
+    strengths = [config.weight_decay for config in configs]
+    if splits:
+        parts = [(inputs.places(train, learn), inputs.places(train, check)) for learn, check in splits]
+        strengths = [problem.choose([1 / (c * len(problem.labels)) for c in INVERSES], parts)] * len(configs)
+    found = problem.solve(list(dict.fromkeys(strengths)))
+    return [(strength, found[strength]) for strength in strengths]
 
 
 def set_layer(layer: nn.Linear, solved: Classifier) -> None:
@@ -83,7 +104,9 @@ def set_layer(layer: nn.Linear, solved: Classifier) -> None:
         layer.bias.copy_(torch.from_numpy(solved.bias))
 
 
-def solve_output_layer(model: nn.Module, batches: Batches, train: Positions, config: RunConfig) -> None:
+def solve_output_layer(
+    model: nn.Module, batches: Batches, train: Positions, config: RunConfig, splits: Sequence[Split] = ()
+) -> float:
     """Set a model's output layer to the optimum for its training rows.
 
     Features are standardised by their mean and deviation in the training rows, which is then folded
@@ -96,9 +119,15 @@ def solve_output_layer(model: nn.Module, batches: Batches, train: Positions, con
         config: Of which `head_solver` (`lbfgs` minimises the cross-entropy, `ridge` the squared
             error against 1 and -1), `weight_decay` (strength of the L2 penalty against the mean
             loss of a row) and `class_weights` are used.
+        splits: Parts of `train` to learn from and to choose the strength by, instead of `weight_decay`.
+
+    Returns:
+        The strength of the penalty.
     """
     inputs = layer_inputs(model, batches, train)
-    set_layer(output_layer(model)[1], solve_layers(inputs, train, [config])[0])
+    ((strength, solved),) = solve_layers(inputs, train, [config], splits)
+    set_layer(output_layer(model)[1], solved)
+    return strength
 
 
 def start_output_layer(model: nn.Module, batches: Batches, train: Positions, config: RunConfig) -> None:

@@ -21,7 +21,7 @@ from hf_transfer.config import RunConfig
 from hf_transfer.encoding import encoded_positions
 from hf_transfer.errors import RunError, TransferError
 from hf_transfer.experiment import Experiment, RowNumbers, Unit
-from hf_transfer.folds import hash_order, ids_at, inner_split
+from hf_transfer.folds import hash_order, ids_at, inner_folds, inner_split
 from hf_transfer.heads import Rows, fit_heads, heads_together
 from hf_transfer.layers import trained_hash
 from hf_transfer.metrics import hub_metric
@@ -133,7 +133,10 @@ class Study(Experiment):
         folds = [self._split(self.train_rows(u), u.seed, u.config) for u in by_config[0]]
         if len({inner is None for _, inner in folds}) > 1:
             return  # early stopping for some folds only
-        rows = [Rows(unit.seed, *split) for unit, split in zip(by_config[0], folds, strict=True)]
+        rows = [
+            Rows(u.seed, *split, self._splits(self.train_rows(u), u.seed, u.config))
+            for u, split in zip(by_config[0], folds, strict=True)
+        ]
         try:
             for config, fold, fitted in fit_heads(template, configs, rows):
                 unit = by_config[config][fold]
@@ -224,7 +227,7 @@ class Study(Experiment):
         """
         report = tracker.epoch if tracker else None
         job = Job(self.task, self.replay, config, seed, self.workers, title, report, self.uids, checkpoints)
-        return fit(job, *self._split(rows, seed, config))
+        return fit(job, *self._split(rows, seed, config), self._splits(rows, seed, config))
 
     def checkpoints(self, unit: Unit) -> Checkpoints | None:
         """Where a fold's training keeps its state while it goes on."""
@@ -243,6 +246,16 @@ class Study(Experiment):
             return encoded_positions(self.row_of, rows), None
         learn, stop = inner_split(rows, self.uids, seed=seed, columns=self.columns, scheme=config.scheme)
         return encoded_positions(self.row_of, learn), encoded_positions(self.row_of, stop)
+
+    def _splits(self, rows: RowNumbers, seed: int, config: RunConfig) -> list[tuple[Positions, Positions]]:
+        """Positions to learn from and to choose a penalty by, where one is to be chosen."""
+        if not config.tune_weight_decay:
+            return []
+        found = inner_folds(rows, self.uids, seed=seed, columns=self.columns, scheme=config.scheme)
+        return [
+            (encoded_positions(self.row_of, learn), encoded_positions(self.row_of, check))
+            for learn, check in found
+        ]
 
     def table(self, fitted: Fitted, rows: RowNumbers, repeat: int, fold: int, workers: Workers) -> pa.Table:
         """Predictions of some processes for some rows, as the columns of predictions.parquet."""
@@ -292,6 +305,7 @@ class Study(Experiment):
             frozen_hash_after=fitted.hash_after,
             readings=held_out.readings,
             start_hash=fitted.start_hash,
+            weight_decay=fitted.strength,
             notes=fitted.notes,
         )
         return result, table

@@ -64,6 +64,17 @@ def test_the_solved_layer_is_scikit_learns_on_standardised_features(digits, solv
     assert np.abs(logits - wanted).max() < 1e-4
 
 
+def test_each_fold_chooses_its_penalty_without_its_held_out_rows(tmp_path):
+    config = replace(CONFIG, tune_weight_decay=True, output_dir=str(tmp_path / "one"), final="refit")
+    data = open_dataset(config, "image")
+    result = cross_validate(ImageClassification(config, data.label_names), data, config)
+    worst = replace(config, tune_weight_decay=False, weight_decay=1e4 / 80, output_dir=str(tmp_path / "two"))
+    strongest = cross_validate(ImageClassification(worst, data.label_names), data, worst)
+    assert all(1e-3 / 80 <= fold.weight_decay <= 1e4 / 80 for fold in result.folds)
+    assert result.scores["log_loss"]["mean"] < strongest.scores["log_loss"]["mean"]
+    assert not result.incomplete
+
+
 @pytest.mark.parametrize("solver", ["lbfgs", "ridge"])
 def test_a_solved_head_separates_digits_and_is_proved_frozen(tmp_path, solver):
     config = replace(CONFIG, head_solver=solver, weight_decays=(0.01, 1.0), output_dir=str(tmp_path))
@@ -96,6 +107,8 @@ def test_texts_and_tokens_are_solved_too(tmp_path, tiny_bert_folder, kind, task)
         ({"learning_rates": (0.1, 0.2)}, "has no rate; leave learning_rates out"),
         ({"early_stopping": True}, "has no epochs to stop"),
         ({"augmentation": "flip"}, "sees each picture once"),
+        ({"tune_weight_decay": True, "weight_decays": (0.1, 1.0)}, "chooses among its own"),
+        ({"tune_weight_decay": True, "head_solver": "gradient"}, "needs head_solver='lbfgs' or 'ridge'"),
     ],
 )
 def test_settings_that_a_solver_cannot_have_are_refused(settings, message):

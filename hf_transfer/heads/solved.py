@@ -36,8 +36,8 @@ def solve_heads(
     hashes = {"hash_before": template.frozen_hash, "start_hash": start_hash(model, configs[0])}
     _, layer = output_layer(model)
     for f, fold in enumerate(folds):
-        for c, solved in enumerate(solve_layers(inputs, fold.train, configs)):
+        for c, (strength, solved) in enumerate(solve_layers(inputs, fold.train, configs, fold.splits)):
             set_layer(layer, solved)
             if "hash_after" not in hashes:
                 hashes["hash_after"] = frozen_hash(model, template.freezing)
-            yield c, f, template.fitted(best_epoch=1, **hashes)
+            yield c, f, template.fitted(best_epoch=1, strength=strength, **hashes)

@@ -1,5 +1,6 @@
 """What a head begins with and ends as: the model that all heads share, and each head's own weights."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -14,6 +15,7 @@ from hf_transfer.config import RunConfig
 from hf_transfer.folds import derive_seed
 from hf_transfer.heads.optimizer import State
 from hf_transfer.layers import Freezing, frozen_hash, parameter_groups
+from hf_transfer.regression import Split
 from hf_transfer.replay import Replay, ReplayedBatches
 from hf_transfer.schedule import freeze_for
 from hf_transfer.training import Epoch, Fitted, fresh_model, start_hash
@@ -21,11 +23,12 @@ from hf_transfer.training import Epoch, Fitted, fresh_model, start_hash
 
 @dataclass(frozen=True)
 class Rows:
-    """One fold's part in the batch: its seed, what it learns from, and what it stops by."""
+    """One fold's part: its seed, what it learns from, and what it stops or chooses a penalty by."""
 
     seed: int
     train: Positions
     inner: Positions | None = None
+    splits: Sequence[Split] = ()
 
 
 @dataclass
