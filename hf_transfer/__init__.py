@@ -47,7 +47,10 @@ def __getattr__(name: str) -> Any:
         # Waiting threads sleep instead of spin, or two processes on the same cores slow each other
         # down twentyfold. torch reads this when it is loaded, which the next line may do.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        return getattr(import_module(f"hf_transfer.{_HOMES[name]}"), name)
+        from hf_transfer.collection import no_collection
+
+        with no_collection():
+            return getattr(import_module(f"hf_transfer.{_HOMES[name]}"), name)
     if name in {"download", "multipart_upload"}:
         # RuntimeError, as an AttributeError makes old Hub clients say "pip install hf_transfer".
         from hf_transfer._guard import MEND

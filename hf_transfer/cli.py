@@ -51,6 +51,7 @@ def prepare_process() -> None:
     transformers' that takes seconds, and what they hold ends with the process anyway.
     """
     sys.excepthook = _show_uncaught
+    gc.freeze()  # what was imported so far stays, and need not be looked at again
     atexit.register(gc.freeze)
 
 

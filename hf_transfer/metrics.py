@@ -18,9 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.stats
 from numpy.typing import NDArray
-from sklearn import metrics as sk
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.errors import ConfigError, DataError, HubError
@@ -37,11 +35,15 @@ HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 def accuracy(references: Ids, predictions: Ids) -> Scores:
     """Compute the share of rows whose class was predicted."""
+    from sklearn import metrics as sk  # here and below: a run needs none of it, and it takes a second
+
     return {"accuracy": float(sk.accuracy_score(references, predictions))}
 
 
 def balanced_accuracy(references: Ids, predictions: Ids) -> Scores:
     """Compute the mean recall of the classes that occur in the references."""
+    from sklearn import metrics as sk
+
     # balanced_accuracy_score would warn of a class that occurs in the predictions only.
     present = np.unique(references)
     value = sk.recall_score(references, predictions, labels=present, average="macro", zero_division=0)
@@ -64,6 +66,8 @@ def class_average(
         >>> class_average("recall", np.array([0, 0, 1]), np.array([0, 1, 1]), labels=range(3), average=None)
         {'recall': [0.5, 1.0, None]}
     """
+    from sklearn import metrics as sk
+
     place = ("precision", "recall", "f1").index(name)
     score = functools.partial(sk.precision_recall_fscore_support, references, predictions)
     if average is None:
@@ -77,6 +81,8 @@ def matthews_correlation(references: Ids, predictions: Ids) -> Scores:
     """Compute Matthews' correlation; None if the references or the predictions are all one class."""
     if np.ptp(references) == 0 or np.ptp(predictions) == 0:
         return {"mcc": None}
+    from sklearn import metrics as sk
+
     return {"mcc": float(sk.matthews_corrcoef(references, predictions))}
 
 
@@ -92,10 +98,17 @@ def roc_auc(references: Ids, prediction_scores: Floats) -> Scores:
     if not defined.any():
         return {"roc_auc": None}
     # The area is Mann and Whitney's U: the share of pairs in the right order, ties half.
-    ranks = scipy.stats.rankdata(prediction_scores[:, columns], axis=0)
+    ranks = np.column_stack([_ranks(prediction_scores[:, column]) for column in columns])
     above = (ranks * positive).sum(0) - num_positive * (num_positive + 1) / 2
     areas = above[defined] / (num_positive * (len(references) - num_positive))[defined]
     return {"roc_auc": float(areas.mean())}
+
+
+def _ranks(values: Floats) -> Floats:
+    """Give the place of each value in order, from 1; equal values share the mean of theirs."""
+    order = np.sort(values)
+    ranks: Floats = (np.searchsorted(order, values) + np.searchsorted(order, values, "right") + 1) / 2
+    return ranks
 
 
 def log_loss(references: Ids, prediction_scores: Floats) -> Scores:
@@ -125,6 +138,8 @@ def row_losses(references: Ids, probabilities: Floats) -> Floats:
 
 def confusion_matrix(references: Ids, predictions: Ids, *, labels: Sequence[int]) -> Scores:
     """Count rows by true class (down) and predicted class (across), in the order of `labels`."""
+    from sklearn import metrics as sk
+
     return {"confusion_matrix": sk.confusion_matrix(references, predictions, labels=list(labels)).tolist()}
 
 

@@ -23,6 +23,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.collection import no_collection
 from hf_transfer.config import RunConfig
 from hf_transfer.errors import ModelError
 from hf_transfer.layers import LayerGroup, layer_groups, merged
@@ -189,7 +190,7 @@ def build_model(
         ModelError: If the checkpoint is for another task, or lacks weights below the head.
     """
     try:
-        with quiet():
+        with quiet(), no_collection():  # the first model of a kind imports what makes it
             config = _with_labels(base, label_names, **configured)
             if settings.from_scratch or not base.has_weights:
                 return _random_model(base, auto_class, config)

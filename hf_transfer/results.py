@@ -20,9 +20,6 @@ from hf_transfer.shape import misfits
 
 Scores = dict[str, float | None]
 
-NOT_SOLVED = "The head's closed form ran out of steps before it was at its optimum."
-"""The note of a fold of which that is so."""
-
 # What of results.json tells of the process that wrote it.
 _CIRCUMSTANCES = {"command", "created", "hardware", "kit_version", "replay", "versions"}
 
@@ -48,6 +45,7 @@ class FoldResult:
     frozen_hash_after: str | None = None
     readings: list[dict[str, Any]] = field(default_factory=list)
     start_hash: str | None = None
+    weight_decay: float | None = None  # the penalty of a head in closed form
     notes: list[str] = field(default_factory=list)
 
 

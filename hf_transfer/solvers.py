@@ -1,37 +1,113 @@
 """Heads in closed form: the output layer solved from the features of all training rows at once."""
 
-from dataclasses import replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import log_softmax
 from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.batches import Batches, Positions
 from hf_transfer.config import RunConfig
+from hf_transfer.regression import Classifier, LinearProblem, Split
 from hf_transfer.schedule import output_layer
 from hf_transfer.tasks.base import IGNORE_INDEX
 
-_MOST_STEPS = 2000
-_EXACT, _NEAR_ENOUGH = 1e-6, 1e-3  # of the gradient: of a head that is kept, and of one to choose by
-
-_NOISE = 1e-5  # a feature that varies by less of its mean holds rounding errors only
 _DROPPED = 0.1  # variance that the usual dropout of 0.1 adds, as a share of the squared mean
-
-Matrix = NDArray[np.float64]
-
 
 # Strengths of the L2 penalty to choose from: with about as many rows as features, a weak one fits noise.
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
+# The same against the sum of the losses and inverted, as scikit-learn's C: for a head that is kept.
+INVERSES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0)
+
+
+@dataclass(frozen=True)
+class LayerInputs:
+    """What enters a model's output layer for every labelled item (row or token) of some encoded rows.
+
+    Attributes:
+        features: (n, d).
+        labels: (n,).
+        positions: The encoded row of each item, (n,).
+        num_classes: Outputs of the layer.
+    """
+
+    features: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    positions: Positions
+    num_classes: int
+
+    def problem(self, train: Positions, config: RunConfig) -> LinearProblem:
+        """What is to be solved from the items of some rows."""
+        items = np.flatnonzero(np.isin(self.positions, train))
+        balanced = config.class_weights == "balanced"
+        return LinearProblem(
+            self.features[items], self.labels[items], self.num_classes, config.head_solver, balanced
+        )
+
+    def places(self, train: Positions, some: Positions) -> NDArray[np.int64]:
+        """Where the items of some rows stand among those of the training rows."""
+        return np.flatnonzero(np.isin(self.positions[np.isin(self.positions, train)], some))
+
+
+def layer_inputs(model: nn.Module, batches: Batches, positions: Positions) -> LayerInputs:
+    """Pass some encoded rows through a model, and keep what enters its output layer."""
+    _, layer = output_layer(model)
+    rows: list[Tensor] = []
+    labels: list[Tensor] = []
+    owners: list[Positions] = []
+    hook = layer.register_forward_pre_hook(lambda _, args: rows.append(args[0].detach()))
+    learner = batches.learner(model).eval()
+    try:
+        with torch.no_grad():
+            for part in batches.by_size(positions):
+                batch = batches.collate(part)
+                target = batch.pop("labels")
+                learner(**batch)
+                counted = target.flatten() != IGNORE_INDEX
+                rows[-1] = rows[-1].flatten(0, -2)[counted].float().cpu()
+                labels.append(target.flatten()[counted].cpu())
+                owners.append(np.repeat(part, target[0].numel())[counted.cpu().numpy()])
+    finally:
+        hook.remove()
+    features, found = torch.cat(rows).numpy(), torch.cat(labels).numpy()
+    return LayerInputs(features, found, np.concatenate(owners), layer.out_features)
+
+
+def solve_layers(
+    inputs: LayerInputs, train: Positions, configs: Sequence[RunConfig], splits: Sequence[Split] = ()
+) -> list[tuple[float, Classifier]]:
+    """The output layers of some configurations, each with the strength of its penalty.
+
+    Args:
+        inputs: Of at least the training rows.
+        train: Positions to learn from.
+        configs: They differ in `weight_decay` only.
+        splits: Parts of `train` to learn from and to choose the strength by, instead of `weight_decay`.
+    """
+    problem = inputs.problem(train, configs[0])
+    strengths = [config.weight_decay for config in configs]
+    if splits:
+        parts = [(inputs.places(train, learn), inputs.places(train, check)) for learn, check in splits]
+        strengths = [problem.choose([1 / (c * len(problem.labels)) for c in INVERSES], parts)] * len(configs)
+    found = problem.solve(list(dict.fromkeys(strengths)))
+    return [(strength, found[strength]) for strength in strengths]
+
+
+def set_layer(layer: nn.Linear, solved: Classifier) -> None:
+    """Give a layer the weights of a classifier."""
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(solved.weight))
+        layer.bias.copy_(torch.from_numpy(solved.bias))
+
 
 def solve_output_layer(
-    model: nn.Module, batches: Batches, train: Positions, config: RunConfig, *, tuned: bool = False
-) -> bool:
-    """Set a model's output layer to the optimum for its training rows; gives whether it got there.
+    model: nn.Module, batches: Batches, train: Positions, config: RunConfig, splits: Sequence[Split] = ()
+) -> float:
+    """Set a model's output layer to the optimum for its training rows.
 
     Features are standardised by their mean and deviation in the training rows, which is then folded
     into the layer's weights, so that the model needs nothing beside itself.
@@ -43,98 +119,31 @@ def solve_output_layer(
         config: Of which `head_solver` (`lbfgs` minimises the cross-entropy, `ridge` the squared
             error against 1 and -1), `weight_decay` (strength of the L2 penalty against the mean
             loss of a row) and `class_weights` are used.
-        tuned: Choose the strength of the penalty by every fifth labelled item instead.
+        splits: Parts of `train` to learn from and to choose the strength by, instead of `weight_decay`.
+
+    Returns:
+        The strength of the penalty.
     """
-    _, layer = output_layer(model)
-    features, labels = _features(model, layer, batches, train)
-    middle, spread = features.mean(0), features.std(0)
-    spread[spread <= _NOISE * np.abs(middle) + 1e-8] = 1.0
-    if tuned:  # the head will train with dropout, which moves a feature by a share of its own size
-        spread = np.sqrt(spread**2 + _DROPPED * middle**2)
-    features = (features - middle) / spread
-    if tuned:
-        config = replace(config, weight_decay=_tuned(features, labels, layer.out_features, config))
-    solve = _ridge if config.head_solver == "ridge" else _logistic
-    weight, bias, solved = solve(features, labels, layer.out_features, config)
-    weight = weight / spread
-    with torch.no_grad():
-        layer.weight.copy_(torch.from_numpy(weight))
-        layer.bias.copy_(torch.from_numpy(bias - weight @ middle))
-    return solved
+    inputs = layer_inputs(model, batches, train)
+    ((strength, solved),) = solve_layers(inputs, train, [config], splits)
+    set_layer(output_layer(model)[1], solved)
+    return strength
 
 
-def _features(model: nn.Module, layer: nn.Linear, batches: Batches, train: Positions) -> tuple[Matrix, Any]:
-    """What enters the output layer for every labelled item, (n, d), and the labels, (n,)."""
-    rows: list[Tensor] = []
-    labels: list[Tensor] = []
-    hook = layer.register_forward_pre_hook(lambda _, args: rows.append(args[0].detach()))
-    learner = batches.learner(model).eval()
-    try:
-        with torch.no_grad():
-            for part in batches.by_size(train):
-                batch = batches.collate(part)
-                target = batch.pop("labels").flatten()
-                learner(**batch)
-                counted = target != IGNORE_INDEX
-                rows[-1] = rows[-1].flatten(0, -2)[counted].float().cpu()
-                labels.append(target[counted].cpu())
-    finally:
-        hook.remove()
-    return torch.cat(rows).double().numpy(), torch.cat(labels).numpy()
+def start_output_layer(model: nn.Module, batches: Batches, train: Positions, config: RunConfig) -> None:
+    """Solve the output layer of a model that will then be trained, with dropout.
 
-
-def _tuned(features: Matrix, labels: Any, num: int, config: RunConfig) -> float:
-    """The strength with the lowest cross-entropy on every fifth item, of a head solved on the others."""
-    held_out = np.arange(len(labels)) % 5 == 0
-    learn, learn_labels, others = features[~held_out], labels[~held_out], features[held_out]
-    losses: dict[float, float] = {}
-    solution = None
-    for strength in sorted(STRENGTHS, reverse=True):  # each starts where a stronger penalty has led
-        settings = replace(config, weight_decay=strength)
-        weight, bias, solution = _regress(learn, learn_labels, num, settings, _NEAR_ENOUGH, solution)
-        logp = log_softmax(others @ weight.T + bias, axis=1)
-        losses[strength] = float(-logp[np.arange(len(logp)), labels[held_out]].mean())
-    return min(STRENGTHS, key=losses.__getitem__)
-
-
-def _logistic(features: Matrix, labels: Any, num: int, config: RunConfig) -> tuple[Matrix, Matrix, bool]:
-    weight, bias, found = _regress(features, labels, num, config, _EXACT)
-    return weight, bias, found is None or max(found.n_iter_) < _MOST_STEPS
-
-
-def _regress(
-    features: Matrix, labels: Any, num: int, config: RunConfig, tolerance: float, start: Any = None
-) -> tuple[Matrix, Matrix, Any]:
-    """Weight and bias of a logistic regression, and it itself, from which another strength can start."""
-    from sklearn.linear_model import LogisticRegression
-
-    present = np.unique(labels)
-    if len(present) == 1:  # nothing to separate
-        return *_spread_over(np.zeros((1, features.shape[1])), np.zeros(1), present, num, len(labels)), None
-    # scikit-learn minimises C times the sum of losses plus half the squared norm.
-    strength = np.inf if config.weight_decay == 0 else 1 / (config.weight_decay * len(labels))
-    weights = "balanced" if config.class_weights == "balanced" else None
-    found = start or LogisticRegression(class_weight=weights, max_iter=_MOST_STEPS, warm_start=True)
-    found.set_params(C=strength, tol=tolerance)
-    found.fit(features, labels)
-    weight, bias = found.coef_, found.intercept_
-    if len(present) == 2:
-        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
-    return *_spread_over(weight, bias, present, num, len(labels)), found
-
-
-def _ridge(features: Matrix, labels: Any, num: int, config: RunConfig) -> tuple[Matrix, Matrix, bool]:
-    from sklearn.linear_model import Ridge
-    from sklearn.utils.class_weight import compute_sample_weight
-
-    weights = compute_sample_weight("balanced", labels) if config.class_weights == "balanced" else None
-    targets = 2.0 * (labels[:, None] == np.arange(num)) - 1
-    found = Ridge(alpha=max(config.weight_decay * len(labels), 1e-8)).fit(features, targets, weights)
-    return found.coef_, found.intercept_, True
-
-
-def _spread_over(weight: Matrix, bias: Matrix, present: Any, num: int, rows: int) -> tuple[Matrix, Matrix]:
-    """Rows for all classes: one that the training part lacks is as unlikely as one row in all."""
-    whole, offsets = np.zeros((num, weight.shape[1])), np.full(num, bias.mean() - np.log(rows))
-    whole[present], offsets[present] = weight, bias
-    return whole, offsets
+    The strength of the penalty is chosen by every fifth labelled item.
+    """
+    inputs = layer_inputs(model, batches, train)
+    problem = LinearProblem(
+        inputs.features,
+        inputs.labels,
+        inputs.num_classes,
+        "lbfgs",
+        config.class_weights == "balanced",
+        _DROPPED,
+    )
+    fifth = np.arange(len(inputs.labels)) % 5 == 0
+    strength = problem.choose(STRENGTHS, [(np.flatnonzero(~fifth), np.flatnonzero(fifth))])
+    set_layer(output_layer(model)[1], problem.solve([strength])[strength])

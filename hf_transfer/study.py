@@ -22,14 +22,15 @@ from hf_transfer.encoding import encoded_positions
 from hf_transfer.errors import RunError, TransferError
 from hf_transfer.estimate import say_duration
 from hf_transfer.experiment import Experiment, RowNumbers, Unit
-from hf_transfer.folds import hash_order, ids_at, inner_split
-from hf_transfer.heads import Rows, batchable, fit_heads
+from hf_transfer.folds import hash_order, ids_at, inner_folds, inner_split
+from hf_transfer.heads import Rows, fit_heads, heads_together
 from hf_transfer.layers import trained_hash
 from hf_transfer.metrics import hub_metric
 from hf_transfer.model_folder import MEMBER_FILE, member_identity, member_name, save_trained
 from hf_transfer.results import FoldResult, Scores
 from hf_transfer.run_folder import CHECKPOINT, TRAIN_ROWS
 from hf_transfer.scoring import Logits, predict
+from hf_transfer.settings import AUTO
 from hf_transfer.tracking import FoldTracker
 from hf_transfer.training import Checkpoints, Fitted, Job, fit
 from hf_transfer.wording import visible
@@ -118,23 +119,29 @@ class Study(Experiment):
         return not isinstance(error, TransferError) and not self.workers.together
 
     def _heads(self, units: Sequence[Unit]) -> list[list[Unit]]:
-        """Folds whose heads can be trained together: those whose configurations differ in rates only."""
+        """Folds whose heads may be trained together: those whose configurations differ in rates only."""
         alike: defaultdict[RunConfig, list[Unit]] = defaultdict(list)
         at_one_rate = {c: replace(c, learning_rate=1.0, weight_decay=0.0) for c in {u.config for u in units}}
         for unit in units if not self.chosen else ():
             alike[at_one_rate[unit.config]].append(unit)
-        return [some for some in alike.values() if batchable(self.replay, some[0].config)]
+        return list(alike.values())
 
     def _train_heads(self, units: Sequence[Unit]) -> None:
-        """Train all heads in one batched program; what it does not finish is left to `run_fold`."""
+        """Train all heads in one program if possible; what it does not finish is left to `run_fold`."""
+        template = heads_together(self.replay, units[0].config)
+        if template is None:
+            return
         configs = list(dict.fromkeys(unit.config for unit in units))
         by_config = [[unit for unit in units if unit.config == config] for config in configs]
         folds = [self._split(self.train_rows(u), u.seed, u.config) for u in by_config[0]]
         if len({inner is None for _, inner in folds}) > 1:
             return  # early stopping for some folds only
-        rows = [Rows(unit.seed, *split) for unit, split in zip(by_config[0], folds, strict=True)]
+        rows = [
+            Rows(u.seed, *split, self._splits(self.train_rows(u), u.seed, u.config))
+            for u, split in zip(by_config[0], folds, strict=True)
+        ]
         try:
-            for config, fold, fitted in fit_heads(self.replay, configs, rows):
+            for config, fold, fitted in fit_heads(template, configs, rows):
                 unit = by_config[config][fold]
                 if self.finished(unit) is None:
                     self._keep_head(unit, fitted)
@@ -223,7 +230,7 @@ class Study(Experiment):
         """
         report = tracker.epoch if tracker else None
         job = Job(self.task, self.replay, config, seed, self.workers, title, report, self.uids, checkpoints)
-        return fit(job, *self._split(rows, seed, config))
+        return fit(job, *self._split(rows, seed, config), self._splits(rows, seed, config))
 
     def checkpoints(self, unit: Unit) -> Checkpoints | None:
         """Where a fold's training keeps its state while it goes on."""
@@ -242,6 +249,16 @@ class Study(Experiment):
             return encoded_positions(self.row_of, rows), None
         learn, stop = inner_split(rows, self.uids, seed=seed, columns=self.columns, scheme=config.scheme)
         return encoded_positions(self.row_of, learn), encoded_positions(self.row_of, stop)
+
+    def _splits(self, rows: RowNumbers, seed: int, config: RunConfig) -> list[tuple[Positions, Positions]]:
+        """Positions to learn from and to choose a penalty by, where one is to be chosen."""
+        if config.weight_decay != AUTO:
+            return []
+        found = inner_folds(rows, self.uids, seed=seed, columns=self.columns, scheme=config.scheme)
+        return [
+            (encoded_positions(self.row_of, learn), encoded_positions(self.row_of, check))
+            for learn, check in found
+        ]
 
     def table(self, fitted: Fitted, rows: RowNumbers, repeat: int, fold: int, workers: Workers) -> pa.Table:
         """Predictions of some processes for some rows, as the columns of predictions.parquet."""
@@ -292,6 +309,7 @@ class Study(Experiment):
             frozen_hash_after=fitted.hash_after,
             readings=held_out.readings,
             start_hash=fitted.start_hash,
+            weight_decay=fitted.strength,
             notes=fitted.notes,
         )
         return result, table

@@ -96,9 +96,9 @@ def test_each_size_learns_from_its_part_of_the_training_rows(run):
 def test_heads_of_all_sizes_and_folds_are_trained_in_one_program(tmp_path, monkeypatch):
     asked = []
 
-    def counted(replay, configs, rows, **kwargs):
+    def counted(template, configs, rows, **kwargs):
         asked.append((len(configs), sorted({len(r.train) for r in rows})))
-        return fit(replay, configs, rows, **kwargs)
+        return fit(template, configs, rows, **kwargs)
 
     import hf_transfer.study as module
 
@@ -216,7 +216,7 @@ def test_failures_are_said_and_left_out(tmp_path, monkeypatch):
         return fit(study, rows, *args, **kwargs)
 
     monkeypatch.setattr(Study, "fit", sometimes)
-    monkeypatch.setattr("hf_transfer.study.batchable", lambda *_: False)
+    monkeypatch.setattr("hf_transfer.study.heads_together", lambda *_: None)
     results = read_results(make_run("pictures", tmp_path, learning_curve=True, final="none", card=False))
     means = [size["mean"] for size in results["learning_curve"]["sizes"]]
     assert [mean is None for mean in means] == [True, True, False, False, False]

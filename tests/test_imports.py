@@ -21,7 +21,7 @@ LIGHT = [
     *("convergence", "convergence_words", "others"),
     *("scrubbing", "launcher", "learning_curve", "shuffling", "palette", "size_plot"),
     *("depth_plot", "search_plot", "heat_map", "search_words"),
-    *("transferability", "baselines"),
+    *("transferability", "baselines", "regression"),
 ]
 
 # From top to bottom: a module imports only from its own line or from lines below it.
@@ -70,7 +70,7 @@ ORDER = [
     {"shuffling"},
     {
         *("folds", "layers", "metrics", "scorers", "data", "builtin", "network", "learning_curve"),
-        *("transferability", "baselines"),
+        *("transferability", "baselines", "regression"),
     },
     {"run_folder", "cache", "ledger"},
     {
@@ -78,7 +78,7 @@ ORDER = [
         *("parsing", "reading", "shape", "settings"),
     },
     {"files", "lock", "interruption"},
-    {"errors", "_guard", ""},
+    {"errors", "_guard", "collection", ""},
 ]
 
 

@@ -19,7 +19,15 @@ from hf_transfer.folds.columns import FoldColumns, choose_scheme
 from hf_transfer.folds.nested import nested_rows
 from hf_transfer.folds.order import RowIds, derive_seed, fold_seed, hash_key, hash_order, ids_at
 from hf_transfer.folds.plan import FoldPlan
-from hf_transfer.folds.split import Fold, inner_split, k_folds, plan_among, plan_folds, plan_repeats
+from hf_transfer.folds.split import (
+    Fold,
+    inner_folds,
+    inner_split,
+    k_folds,
+    plan_among,
+    plan_folds,
+    plan_repeats,
+)
 from hf_transfer.folds.table import coded_columns, first_repeat, fold_table, read_fold_table, rows_aside
 
 __all__ = [
@@ -36,6 +44,7 @@ __all__ = [
     "hash_key",
     "hash_order",
     "ids_at",
+    "inner_folds",
     "inner_split",
     "k_folds",
     "nested_rows",

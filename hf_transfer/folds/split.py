@@ -184,14 +184,43 @@ def inner_split(
         raise FoldError(f"share must lie between 0 and 1, such as 0.15, got {share}.")
     limit_rows(len(rows))
     wanted = max(5, math.ceil(1 / share))
-    inner, scheme = _inner_columns(columns.take(rows), scheme)
-    seed = derive_seed(seed, "inner")
-    to_split = _read(ids_at(uids, rows), seed, inner, scheme)
-    # A rare class does not lower the number of folds here, as that would set a third or half aside.
-    num_folds, _ = _fit(to_split, wanted, strict=False, balance=False)
-    plan = arrange(to_split, num_folds)
+    plan = _inner_plan(rows, uids, wanted, seed, columns, scheme)
     index = _nearest(plan, share * len(rows))
     return rows[plan.train(index)], rows[plan.valid(index)]
+
+
+def inner_folds(
+    rows: Ints, uids: RowIds, *, seed: int, columns: FoldColumns, scheme: str = "auto", num_folds: int = 3
+) -> list[tuple[Ints, Ints]]:
+    """Split a training part into folds by the same scheme, to choose a setting without the held-out fold.
+
+    Args:
+        rows: Numbers of the rows to learn from.
+        uids: What identifies each row of the whole dataset, (n,).
+        seed: Seed that the folds' own is derived from.
+        columns: What the rows of the whole dataset are split by.
+        scheme: The scheme of the plan that `rows` came from.
+        num_folds: How many to make, if the rows allow it.
+
+    Returns:
+        Of each fold the rows to learn from, and the rows to choose by.
+
+    Raises:
+        FoldError: If the rows cannot be split.
+    """
+    limit_rows(len(rows))
+    plan = _inner_plan(rows, uids, num_folds, seed, columns, scheme)
+    return [(rows[plan.train(index)], rows[plan.valid(index)]) for index in plan.scored_folds]
+
+
+def _inner_plan(
+    rows: Ints, uids: RowIds, num_folds: int, seed: int, columns: FoldColumns, scheme: str
+) -> FoldPlan:
+    inner, scheme = _inner_columns(columns.take(rows), scheme)
+    to_split = _read(ids_at(uids, rows), derive_seed(seed, "inner"), inner, scheme)
+    # A rare class does not lower the number of folds here, as that would set a third or half aside.
+    num_folds, _ = _fit(to_split, num_folds, strict=False, balance=False)
+    return arrange(to_split, num_folds)
 
 
 def _read(uids: RowIds, seed: int, columns: FoldColumns, scheme: str) -> RowsToSplit:

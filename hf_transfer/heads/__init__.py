@@ -1,61 +1,38 @@
 """Train the heads of many folds and settings at once, as one batched program over stored features."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
-
-from torch import nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config import RunConfig
 from hf_transfer.heads.program import Program
+from hf_transfer.heads.solved import solve_heads
 from hf_transfer.heads.template import Rows, Template
 from hf_transfer.layers import frozen_hash
 from hf_transfer.progress import progress_bar
-from hf_transfer.replay import Replay, ReplayedBatches
-from hf_transfer.schedule import freeze_for
+from hf_transfer.replay import Replay
 from hf_transfer.training import Fitted
 
-__all__ = ["Rows", "batchable", "fit_heads"]
+__all__ = ["Rows", "fit_heads", "heads_together"]
 
 # Weights trained together. It bounds memory (five times as much with gradients, moments and what is kept);
 # the more heads, the less a step of each costs: of MiniLM's, 0.9 ms of a core with 40, 1.2 with 10, 4 alone.
 _BYTES_AT_ONCE = 64e6
 
 
-def batchable(replay: Replay, config: RunConfig) -> bool:
-    """Whether only a head learns, and it can be trained from stored features without the model around it."""
-    if (
-        config.head_solver != "gradient"
-        or config.head_start != "random"
-        or config.per_device_batch_size
-        or config.compile
-        or config.mixed_precision == "fp16"
-    ):
-        return False
-    models = [replay.task.build_model() for _ in range(2)]
-    freezings = [freeze_for(model, config) for model in models]
-    found, again = (replay.batches(m, f) for m, f in zip(models, freezings, strict=True))
-    if not isinstance(found, ReplayedBatches) or not found.cut.chain or again is not found:
-        return False  # or what is frozen has new weights in each fold
-    model, freezing = models[0], freezings[0]
-    learner = found.learner(model)
-    statistics = any(
-        name.rpartition(".")[0] in freezing.moving and buffer.is_floating_point()
-        for name, buffer in model.named_buffers()
-    )
-    known = all(
-        "drop" not in type(module).__name__.lower()
-        or type(module) in (nn.Dropout, nn.Identity)
-        or not _rate(module)
-        for module in learner.modules()
-    )
-    return freezing.trainable <= set(freezing.groups[-1].parameters) and not statistics and known
+def heads_together(replay: Replay, config: RunConfig) -> Template | None:
+    """What heads share that can be learned together from stored features; None if they cannot be."""
+    trained = config.head_solver == "gradient"
+    stepwise = config.head_start != "random" or config.per_device_batch_size or config.compile
+    if not replay.prepared or (trained and (stepwise or config.mixed_precision == "fp16")):
+        return None
+    template = Template(replay, config)
+    return template if template.shared else None
 
 
 def fit_heads(
-    replay: Replay, configs: Sequence[RunConfig], folds: Sequence[Rows], *, title: str = "heads"
+    template: Template, configs: Sequence[RunConfig], folds: Sequence[Rows], *, title: str = "heads"
 ) -> Iterator[tuple[int, int, Fitted]]:
-    """Train a head for every configuration and fold; each is what `fit` gives for it, up to rounding.
+    """Train or solve a head for every configuration and fold; each is what `fit` gives, up to rounding.
 
     On a GPU, dropout draws other masks than there, as those generators are not shared.
 
@@ -63,7 +40,7 @@ def fit_heads(
     rows, order of rows, dropout, schedule, gradient norm and early stopping.
 
     Args:
-        replay: Prepared, and `batchable`.
+        template: From `heads_together`.
         configs: The settings to try.
         folds: The rows of each fold.
         title: Of the progress bar.
@@ -72,7 +49,9 @@ def fit_heads(
         Position of the configuration, position of the fold, and the trained model, which is the same
         object each time: use it before going on. A head whose loss is not finite is left out.
     """
-    template = Template(replay, configs[0])
+    if configs[0].head_solver != "gradient":
+        yield from solve_heads(template, configs, folds)
+        return
     per_head = sum(p.numel() * p.element_size() for p in template.learned.values())
     room = max(1, int(_BYTES_AT_ONCE // per_head))
     num_folds = min(len(folds), room)
@@ -89,7 +68,3 @@ def fit_heads(
             hash_after = frozen_hash(template.model, template.freezing)
             for f, c, head in program.heads():
                 yield some_configs[c], some_folds[f], template.with_head(head, hash_after)
-
-
-def _rate(module: nn.Module) -> Any:
-    return next((rate for name in ("p", "drop_prob", "prob") if (rate := getattr(module, name, 0))), 0)

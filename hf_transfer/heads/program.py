@@ -48,9 +48,7 @@ class Program:
         starts = [template.start(fold.seed) for fold in folds]
         self.hashes = [(start.frozen_hash, start.whole_hash) for start in starts]
         self.state = self._stack([start.state for start in starts])
-        self.dropout = Dropout(
-            self.learner, by_token=self.batches.cut.shape.by_token, states=[s.generator for s in starts]
-        )
+        self.dropout = Dropout(self.learner, by_token=template.by_token, states=[s.generator for s in starts])
         self.masks: list[Tensor] = []
         self.steps = [len(effective_batches(fold.train, self.config.batch_size, 1)) for fold in folds]
         self.optimizer = StackedOptimizer(self.state, template.decays, configs, self.steps)

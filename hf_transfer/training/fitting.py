@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
 
@@ -14,10 +15,9 @@ from hf_transfer.config import RunConfig
 from hf_transfer.folds import derive_seed
 from hf_transfer.layers import frozen_hash, tensor_digest
 from hf_transfer.models import placed
-from hf_transfer.results import NOT_SOLVED
+from hf_transfer.regression import Split
 from hf_transfer.schedule import freeze_but_output, freeze_for, output_layer
-from hf_transfer.settings import AUTO
-from hf_transfer.solvers import solve_output_layer
+from hf_transfer.solvers import solve_output_layer, start_output_layer
 from hf_transfer.tasks.base import Task
 from hf_transfer.training.checkpoint import State, identity_of
 from hf_transfer.training.job import Fitted, Job
@@ -25,7 +25,7 @@ from hf_transfer.training.loop import Loop
 from hf_transfer.training.stopping import Stopper
 
 
-def fit(job: Job, train: Positions, inner: Positions | None = None) -> Fitted:
+def fit(job: Job, train: Positions, inner: Positions | None = None, splits: Sequence[Split] = ()) -> Fitted:
     """Train a fresh model; the job's seed alone decides its new weights and the order of rows.
 
     Where the job has checkpoints of this very training, it goes on from the newest, and ends with the
@@ -36,6 +36,8 @@ def fit(job: Job, train: Positions, inner: Positions | None = None) -> Fitted:
         train: Positions of the encoded rows to learn from.
         inner: Positions of an inner split, by whose loss to stop and to choose the epoch; None
             trains all epochs and keeps the last state. Never the held-out fold.
+        splits: Parts of `train` to learn from and to choose by how strong the penalty of a head in closed
+            form is, instead of `weight_decay`.
 
     Raises:
         RunError: If the loss becomes infinite or NaN, or memory is short.
@@ -48,7 +50,7 @@ def fit(job: Job, train: Positions, inner: Positions | None = None) -> Fitted:
     fitted = Fitted(model, freezing, job.replay.plain, hash_before=frozen_hash(model, freezing))
     fitted.start_hash = start_hash(model, job.config)
     if job.config.head_solver != "gradient":
-        return _solve(job, fitted, train)
+        return _solve(job, fitted, train, splits)
     job = _with_own_checkpoints(job, train, inner)
     stopper = Stopper(fitted, job, inner)
     loop = Loop(job, fitted, train, stopper)
@@ -115,12 +117,10 @@ def start_hash(model: nn.Module, config: RunConfig) -> str | None:
     return tensor_digest(model, [name for name, _ in chain(model.named_parameters(), model.named_buffers())])
 
 
-def _solve(job: Job, fitted: Fitted, train: Positions) -> Fitted:
+def _solve(job: Job, fitted: Fitted, train: Positions, splits: Sequence[Split]) -> Fitted:
     """Solve the head instead of training it: no epochs, and nothing random."""
     fitted.batches = job.replay.batches(fitted.model, fitted.freezing)
-    tuned = job.config.weight_decay == AUTO
-    if not solve_output_layer(fitted.model, fitted.batches, train, job.config, tuned=tuned):
-        fitted.notes.append(NOT_SOLVED)
+    fitted.strength = solve_output_layer(fitted.model, fitted.batches, train, job.config, splits)
     fitted.best_epoch = 1
     fitted.hash_after = frozen_hash(fitted.model, fitted.freezing)
     fitted.model.eval()
@@ -142,5 +142,5 @@ def _start_from_probe(job: Job, model: nn.Module, train: Positions) -> None:
     if key in job.replay.starts:
         layer.load_state_dict(job.replay.starts[key])
         return
-    solve_output_layer(model, batches, train, job.config, tuned=True)
+    start_output_layer(model, batches, train, job.config)
     job.replay.starts[key] = {name: tensor.clone() for name, tensor in layer.state_dict().items()}

@@ -52,6 +52,7 @@ class Fitted:
     hash_after: str | None = None
     start_hash: str | None = None
     notes: list[str] = field(default_factory=list)
+    strength: float | None = None  # of the penalty of a head in closed form
     seconds_before: float = 0.0  # in processes that were stopped
 
     @property

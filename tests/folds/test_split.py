@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.model_selection import GroupKFold, StratifiedKFold
 
 from hf_transfer.errors import FoldError
-from hf_transfer.folds import FoldColumns, hash_order, inner_split, k_folds, plan_folds
+from hf_transfer.folds import FoldColumns, hash_order, inner_folds, inner_split, k_folds, plan_folds
 
 quick = settings(max_examples=40, deadline=None)
 labels_and_folds = st.integers(2, 6).flatmap(
@@ -567,3 +567,15 @@ def test_inner_split_differs_from_the_outer_one():
 def test_inner_split_refuses_a_share_out_of_range(share):
     with pytest.raises(FoldError, match=f"share must lie between 0 and 1, such as 0.15, got {share}"):
         inner_split(np.arange(10), range(10), seed=0, columns=FoldColumns(), share=share)
+
+
+@pytest.mark.parametrize("num_groups", [None, 9])
+def test_inner_folds_hold_out_every_row_once_and_no_group_twice(num_groups):
+    uids, rows = np.array([f"row {i}" for i in range(90)]), np.arange(10, 90)
+    groups = None if num_groups is None else np.arange(90) % num_groups
+    columns = FoldColumns(labels=np.arange(90) % 3, groups=groups)
+    found = inner_folds(rows, uids, seed=1, columns=columns, num_folds=3)
+    assert np.array_equal(np.sort(np.concatenate([check for _, check in found])), rows)
+    for learn, check in found:
+        assert np.array_equal(np.sort(np.concatenate([learn, check])), rows)
+        assert groups is None or not set(groups[learn]) & set(groups[check])

@@ -1,8 +1,11 @@
 """Each head of the batched program is the head that the plain loop trains."""
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from small_runs import plain_config
@@ -11,13 +14,15 @@ from hf_transfer import (
     ImageClassification,
     SequenceClassification,
     TokenClassification,
+    cross_validate,
     open_dataset,
 )
 from hf_transfer.encoding import encode_rows
-from hf_transfer.heads import Rows, batchable, fit_heads
+from hf_transfer.heads import Rows, fit_heads, heads_together
 from hf_transfer.heads.optimizer import StackedOptimizer
-from hf_transfer.layers import layer_groups
+from hf_transfer.layers import layer_groups, trained_hash
 from hf_transfer.replay import Replay
+from hf_transfer.schedule import output_layer
 from hf_transfer.training import Job, fit
 from hf_transfer.workers import Workers, make_accelerator
 
@@ -55,7 +60,7 @@ def learned(model) -> torch.Tensor:
 def differences(replay: Replay, configs, folds=FOLDS) -> list[float]:
     """The largest difference of a weight between the two ways, for every head."""
     found = []
-    for c, f, batched in fit_heads(replay, configs, folds):
+    for c, f, batched in fit_heads(heads_together(replay, replay.config), configs, folds):
         weights, history, best = learned(batched.model), batched.history, batched.best_epoch
         workers = Workers(replay.accelerator, together=False)
         plain = fit(
@@ -74,7 +79,10 @@ def differences(replay: Replay, configs, folds=FOLDS) -> list[float]:
 def test_heads_that_share_their_start_equal_the_plain_loop_too(kind, tiny_bert_folder):
     replay = prepared(kind, tiny_bert_folder, final="soup", sealed=0.1)
     assert max(differences(replay, [replay.config])) < NEAR
-    starts = {batched.start_hash for _, _, batched in fit_heads(replay, [replay.config], FOLDS)}
+    starts = {
+        batched.start_hash
+        for _, _, batched in fit_heads(heads_together(replay, replay.config), [replay.config], FOLDS)
+    }
     assert len(starts) == 1
     assert None not in starts
 
@@ -85,7 +93,7 @@ GRID = plain_config(learning_rates=(3e-2, 1e-3), weight_decays=(0.0, 0.5))
 @pytest.mark.parametrize("kind", ["image", "text", "tokens"])
 def test_heads_of_all_folds_and_settings_equal_the_plain_loop(kind, tiny_bert_folder):
     replay = prepared(kind, tiny_bert_folder)
-    assert batchable(replay, replay.config)
+    assert heads_together(replay, replay.config) is not None
     configs = [
         replace(replay.config, learning_rate=c.learning_rate, weight_decay=c.weight_decay)
         for c in GRID.grid()
@@ -114,7 +122,9 @@ def test_each_head_stops_for_itself(tiny_bert_folder):
     replay = prepared("text", tiny_bert_folder, **settings)
     folds = [Rows(seed, np.arange(seed, 40), np.arange(40, 60)) for seed in (1, 2)]
     configs = [replace(replay.config, learning_rate=rate) for rate in (0.3, 1e-3)]
-    lengths = {len(fitted.history) for *_, fitted in fit_heads(replay, configs, folds)}
+    lengths = {
+        len(fitted.history) for *_, fitted in fit_heads(heads_together(replay, replay.config), configs, folds)
+    }
     assert len(lengths) > 1
     assert min(lengths) < 15
     assert max(differences(replay, configs, folds)) < NEAR
@@ -131,7 +141,7 @@ def test_a_head_that_calls_functions_between_its_layers(tmp_path):
     RobertaModel(RobertaConfig(vocab_size=len(tokenizer), pad_token_id=0, **sizes)).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     replay = prepared("text", tmp_path)
-    assert batchable(replay, replay.config)
+    assert heads_together(replay, replay.config) is not None
     assert max(differences(replay, [replay.config])) < NEAR
 
 
@@ -140,7 +150,7 @@ def test_a_head_that_calls_functions_between_its_layers(tmp_path):
 )
 def test_what_is_not_only_a_head_is_not_batched(settings, tiny_bert_folder):
     replay = prepared("text", tiny_bert_folder, **settings)
-    assert not batchable(replay, replay.config)
+    assert heads_together(replay, replay.config) is None
 
 
 def test_a_frozen_part_with_new_weights_is_not_shared(tiny_bert_folder, tmp_path):
@@ -150,23 +160,26 @@ def test_a_frozen_part_with_new_weights_is_not_shared(tiny_bert_folder, tmp_path
     for file in tiny_bert_folder.glob("tok*"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     replay = prepared("text", tmp_path, trainable="classifier.*,-bert.pooler.*")
-    assert not batchable(replay, replay.config)
+    assert heads_together(replay, replay.config) is None
 
 
 def test_a_loss_that_is_not_finite_leaves_the_other_heads_alone(tiny_bert_folder):
     replay = prepared("text", tiny_bert_folder, optimizer="sgd", max_grad_norm=0.0)
     configs = [replace(replay.config, learning_rate=rate) for rate in (99.0, 1e-2)]
     configs[0] = replace(configs[0], weight_decay=1e30)
-    done = [(c, f) for c, f, _ in fit_heads(replay, configs, FOLDS)]
+    done = [(c, f) for c, f, _ in fit_heads(heads_together(replay, replay.config), configs, FOLDS)]
     assert done == [(1, 0), (1, 1), (1, 2)]
 
 
 def test_many_heads_are_trained_in_parts_with_the_same_result(tiny_bert_folder, monkeypatch):
     replay = prepared("text", tiny_bert_folder)
     configs = [replace(replay.config, learning_rate=rate) for rate in (1e-2, 1e-3)]
-    whole = [learned(f.model) for *_, f in fit_heads(replay, configs, FOLDS)]
+    whole = [learned(f.model) for *_, f in fit_heads(heads_together(replay, replay.config), configs, FOLDS)]
     monkeypatch.setattr("hf_transfer.heads._BYTES_AT_ONCE", 1)
-    parts = {(c, f): learned(fitted.model) for c, f, fitted in fit_heads(replay, configs, FOLDS)}
+    parts = {
+        (c, f): learned(fitted.model)
+        for c, f, fitted in fit_heads(heads_together(replay, replay.config), configs, FOLDS)
+    }
     assert len(parts) == len(whole) == 6
     assert all(torch.allclose(parts[c, f], whole[c * 3 + f], atol=NEAR) for c, f in parts)
 
@@ -198,3 +211,45 @@ def test_the_optimizer_follows_pytorchs_however_gradients_lie(optimizer, turned,
                 torch.nn.utils.clip_grad_norm_([weight], longest)
             own.step()
         assert torch.allclose(state["w"][0, g], weight.detach(), atol=1e-6)
+
+
+PENALTIES = (1e-4, 1e-2, 1.0)
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "ridge"])
+@pytest.mark.parametrize("kind", ["image", "text", "tokens"])
+def test_a_head_solved_with_others_is_that_solved_alone(kind, solver, tiny_bert_folder):
+    replay = prepared(kind, tiny_bert_folder, head_solver=solver)
+    configs = [replace(replay.config, weight_decay=penalty) for penalty in PENALTIES]
+    workers, names = Workers(replay.accelerator, together=False), set()
+    for c, f, solved in fit_heads(heads_together(replay, configs[0]), configs, FOLDS):
+        together = output_layer(solved.model)[1].weight.clone()
+        alone = fit(Job(replay.task, replay, configs[c], FOLDS[f].seed, workers), FOLDS[f].train)
+        other = output_layer(alone.model)[1].weight
+        assert torch.allclose(together, other, rtol=1e-5, atol=1e-5 * float(other.detach().abs().max()))
+        assert solved.hash_before == solved.hash_after == alone.hash_before
+        names.add(trained_hash(solved.model, solved.freezing))
+    assert len(names) == len(PENALTIES) * len(FOLDS)
+
+
+def test_what_is_lost_of_a_run_comes_back_the_same(tmp_path):
+    config = replace(
+        prepared("image", tmp_path).config,
+        head_solver="lbfgs", weight_decays=PENALTIES, num_folds=3, output_dir=str(tmp_path / "run"),
+    )  # fmt: skip
+    data = open_dataset(config, "image")
+
+    def run():
+        return cross_validate(TASKS["image"](config, data.label_names), data, config)
+
+    whole = run()
+    lost = next((tmp_path / "run" / "folds").glob("*wd0.01/r0f1"))
+    kept = pq.read_table(lost / "predictions.parquet")
+    shutil.rmtree(lost)
+    Path(tmp_path / "run" / "results.json").unlink()
+    again = run()
+    logits = (
+        np.array(table["logits"].to_pylist()) for table in (kept, pq.read_table(lost / "predictions.parquet"))
+    )
+    assert np.array_equal(*logits)
+    assert again.scores == whole.scores

@@ -56,9 +56,9 @@ def test_a_head_is_solved_once_for_all_rates_and_each_starts_from_it(reviews, mo
     other_rows = replace(made, seed=2)
     alone = [fit(replace(one, replay=job(reviews).replay), ROWS) for one in (made, other_rate, other_rows)]
     solved = []
-    solve = fitting.solve_output_layer
+    solve = fitting.start_output_layer
     monkeypatch.setattr(
-        fitting, "solve_output_layer", lambda *args, **options: solved.append(solve(*args, **options))
+        fitting, "start_output_layer", lambda *args, **options: solved.append(solve(*args, **options))
     )
     shared = [fit(one, ROWS) for one in (made, other_rate, other_rows)]
     assert len(solved) == 2
