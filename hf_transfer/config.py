@@ -19,6 +19,7 @@ from hf_transfer.files import write_bytes
 from hf_transfer.scrubbing import holds_secret
 from hf_transfer.settings import (
     AUTO,
+    is_auto,
     read_flags,
     read_settings_file,
     setting,
@@ -331,14 +332,14 @@ class RunConfig:
         if not 0 <= self.seed < 2**32:
             problems.append(f"seed={self.seed!r} must be from 0 to 4294967295.")
         for rate in (self.learning_rate, *self.learning_rates):
-            if rate != AUTO and not 0 < rate < 100:
+            if not is_auto(rate) and not 0 < rate < 100:
                 problems.append(f"learning_rate={rate!r} must be above 0 (2e-5 is usual for BERT).")
         problems += [
             f"weight_decay={decay!r} is too small; use 0 or more."
             for decay in self.weight_decays
             if decay < 0
         ]
-        if self.layer_decay != AUTO and not 0 < self.layer_decay <= 1:
+        if not is_auto(self.layer_decay) and not 0 < self.layer_decay <= 1:
             problems.append(f"layer_decay={self.layer_decay!r} must be above 0 and at most 1, e.g. 0.9.")
         if not 0 <= self.sealed <= 0.2:
             problems.append(
@@ -364,14 +365,14 @@ class RunConfig:
             problems.append("group_by and time_by cannot be used together; leave one out.")
         if self.test_split and self.final == "none":
             problems.append("test_split is scored by the final model, so it needs final='refit'.")
-        repeats = 1 if self.num_repeats == AUTO else self.num_repeats
+        repeats = 1 if is_auto(self.num_repeats) else self.num_repeats
         if self.shuffled_labels > (most := self.num_folds * repeats):
             problems.append(
                 f"shuffled_labels={self.shuffled_labels} is more than the {most} folds there are."
             )
         problems += self._solver_conflicts()
         problems += self._final_conflicts()
-        if self.schedule != "constant" and self.num_epochs != AUTO and self.num_epochs < 2:
+        if self.schedule != "constant" and not is_auto(self.num_epochs) and self.num_epochs < 2:
             problems.append(f"schedule={self.schedule!r} has several phases; set num_epochs to 2 or more.")
         return problems
 
@@ -455,7 +456,8 @@ class RunConfig:
         types = get_type_hints(type(self))
         names = setting_names(type(self))
         automatic = {f.name: f.metadata["auto"] for f in fields(self)}
-        problems, clean = [], {}
+        problems: list[str] = []
+        clean: dict[str, Any] = {}
         for name, value in values.items():
             known = names.get(str(name).replace("-", "_"))
             if known is None:

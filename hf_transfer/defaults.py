@@ -7,6 +7,7 @@ found, and what they lose against a grid under the same folds, stands in `benchm
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -18,7 +19,7 @@ from hf_transfer.layers import layer_groups
 from hf_transfer.layers.adapters import adapter_rank
 from hf_transfer.layers.selection import is_norm
 from hf_transfer.schedule import freeze_for, output_layer
-from hf_transfer.settings import AUTO
+from hf_transfer.settings import is_auto
 
 _USUAL_BATCH = 32  # rows, for which the rates below hold
 
@@ -26,8 +27,8 @@ _USUAL_BATCH = 32  # rows, for which the rates below hold
 _HEAD_RATE = 1e-2  # of a linear layer on features
 _DEEP_HEAD_RATE = 3e-3  # of a head with layers of its own, such as BERT's pooler
 _ADAPTER_RATE = 1e-3
-_CONVOLUTIONAL_RATE = 1e-3
-_CONVOLUTIONAL_RATE_FROM_SCRATCH = 3e-3
+_CONVOLUTIONAL_RATE, _CONVOLUTIONAL_PARAMETERS = 2e-3, 4e5
+_CONVOLUTIONAL_RATE_FROM_SCRATCH = 5e-3
 _TRANSFORMER_RATE, _TRANSFORMER_WIDTH, _SMALLER_BY_WIDTH = 3e-4, 384, 2.0
 _HIGHEST_TRANSFORMER_RATE = 5e-4
 _SGD_TO_ADAMW = 30.0  # a rate of SGD with momentum beside one of AdamW that does as well
@@ -107,10 +108,10 @@ def settle(config: RunConfig, model: nn.Module, facts: ModelFacts, num_rows: int
         https://arxiv.org/abs/2006.05987: few rows need more passes. Malladi et al., NeurIPS 2022,
         https://arxiv.org/abs/2205.10287: the rate goes with the square root of the batch.
     """
-    if config.head_solver == AUTO:
+    if is_auto(config.head_solver):
         config = replace(config, head_solver="lbfgs" if _solved(config, facts) else "gradient")
     learns = what_learns(model, config, facts)
-    chosen = {
+    chosen: dict[str, Any] = {
         "learning_rate": _rate(config, facts, learns),
         "num_epochs": _epochs(config, learns, num_rows),
         "warmup": 0.1,
@@ -119,12 +120,12 @@ def settle(config: RunConfig, model: nn.Module, facts: ModelFacts, num_rows: int
     }
     if config.head_solver == "gradient":
         chosen["weight_decay"] = 0.01  # a head in closed form has it chosen within each fold
-    return replace(config, **{name: chosen[name] for name in chosen if getattr(config, name) == AUTO})
+    return replace(config, **{name: chosen[name] for name in chosen if is_auto(getattr(config, name))})
 
 
 def in_common(config: RunConfig, settled: Sequence[RunConfig]) -> RunConfig:
     """Put into a configuration with lists what is settled alike for all that it stands for."""
-    names = (f.name for f in fields(RunConfig) if getattr(config, f.name) == AUTO)
+    names = (f.name for f in fields(RunConfig) if is_auto(getattr(config, f.name)))
     values = {name: {getattr(one, name) for one in settled} for name in names}
     return replace(config, **{name: found.pop() for name, found in values.items() if len(found) == 1})
 
@@ -132,7 +133,7 @@ def in_common(config: RunConfig, settled: Sequence[RunConfig]) -> RunConfig:
 def settled_words(before: RunConfig, after: RunConfig, num_rows: int) -> str | None:
     """Say what was chosen for a configuration, and by what; None where nothing was left to the kit."""
     shown = [*_OF_GRADIENTS, "weight_decay"] if after.head_solver == "gradient" else ["head_solver"]
-    chosen = [name for name in shown if getattr(before, name) == AUTO != getattr(after, name)]
+    chosen = [name for name in shown if is_auto(getattr(before, name)) and not is_auto(getattr(after, name))]
     if not chosen:
         return None
     named = ", ".join(f"{name} {_value(getattr(after, name))}" for name in chosen)
@@ -164,7 +165,7 @@ def what_learns(model: nn.Module, config: RunConfig, facts: ModelFacts) -> str:
 
 def num_repeats(config: RunConfig, facts: ModelFacts, num_rows: int) -> int:
     """How often to repeat with other folds, where that was left to the kit: often where it costs little."""
-    if config.num_repeats != AUTO:
+    if not is_auto(config.num_repeats):
         return config.num_repeats
     if len(config.grid()) > 1 or config.scheme in _ONE_SPLIT or config.time_by or config.fold_column:
         return 1
@@ -188,7 +189,7 @@ def _solved(config: RunConfig, facts: ModelFacts) -> bool:
         and facts.width is not None
         and facts.pretrained
         and not config.from_scratch
-        and all(getattr(config, name) == AUTO for name in _OF_GRADIENTS)
+        and all(is_auto(getattr(config, name)) for name in _OF_GRADIENTS)
         and not (config.early_stopping or config.label_smoothing or config.reinit_top)
         and config.augmentation == "none"
         and config.optimizer == "adamw"
@@ -226,7 +227,7 @@ def _usual_rate(facts: ModelFacts, learns: str) -> float:
     if facts.convolutional:
         return _CONVOLUTIONAL_RATE_FROM_SCRATCH if learns == "scratch" else _CONVOLUTIONAL_RATE
     narrower = _TRANSFORMER_WIDTH / (facts.width or 2 * _TRANSFORMER_WIDTH)
-    return min(_HIGHEST_TRANSFORMER_RATE, _TRANSFORMER_RATE * narrower**_SMALLER_BY_WIDTH)
+    return float(min(_HIGHEST_TRANSFORMER_RATE, _TRANSFORMER_RATE * narrower**_SMALLER_BY_WIDTH))
 
 
 def _epochs(config: RunConfig, learns: str, num_rows: int) -> int:

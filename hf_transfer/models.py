@@ -44,6 +44,7 @@ _UNUSABLE = (
 )  # fmt: skip
 _POOLINGS = {"mean": "mean", "cls": "first"}  # of a checkpoint, as the setting calls them
 _HIGHEST_DROPOUT = 0.9  # above, a network learns next to nothing
+_HALF = 0.5
 
 
 @dataclass(frozen=True)
@@ -263,6 +264,27 @@ def own_head_note(base: BaseModel, label_names: Sequence[str]) -> str:
     return f"The checkpoint's own head ({len(names)} labels) was replaced by {new}."
 
 
+def kept_share(base: BaseModel) -> float | None:
+    """The share that a classifier's dropout keeps, where a configuration holds that instead of what it drops.
+
+    Those of MobileNet do (0.999 and 0.8), as TensorFlow's first code meant it. Taken for what is dropped,
+    hardly anything would get through, and nothing below the classifier would learn.
+    """
+    share = getattr(base.config, "classifier_dropout_prob", None) or 0.0
+    return share if share > _HALF else None
+
+
+def kept_share_note(base: BaseModel) -> str | None:
+    """Say how such a configuration was read."""
+    share = kept_share(base)
+    if share is None:
+        return None
+    return (
+        f"classifier_dropout_prob={share:g} of the model's configuration was read as the share that is kept, "
+        f"as in the original code: dropout {1 - share:g}."
+    )
+
+
 def dropout_note(model: nn.Module) -> str | None:
     """Warn of dropout that lets next to nothing through, as a few published configurations have it."""
     rates = [module.p for module in model.modules() if isinstance(module, nn.Dropout)]
@@ -367,6 +389,8 @@ def _with_labels(base: BaseModel, label_names: Sequence[str], **configured: Any)
         label2id={str(name): i for i, name in enumerate(label_names)},
         **configured,
     )
+    if share := kept_share(base):
+        config.classifier_dropout_prob = round(1 - share, 6)
     if base.is_timm:
         # transformers passes num_classes itself, and timm cannot read model_args that are null.
         config.model_args = {k: v for k, v in (config.model_args or {}).items() if k != "num_classes"}

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 AUTO = "auto"  # of a number that the kit chooses, by what learns and from how many rows
 
 
+def is_auto(value: object) -> bool:
+    """Whether a value is still to be chosen by the kit."""
+    return value == AUTO
+
+
 def setting(
     default: Any,
     help: str,

@@ -30,7 +30,7 @@ from hf_transfer.model_folder import MEMBER_FILE, member_identity, member_name, 
 from hf_transfer.results import FoldResult, Scores
 from hf_transfer.run_folder import CHECKPOINT, TRAIN_ROWS
 from hf_transfer.scoring import Logits, predict
-from hf_transfer.settings import AUTO
+from hf_transfer.settings import is_auto
 from hf_transfer.tracking import FoldTracker
 from hf_transfer.training import Checkpoints, Fitted, Job, fit
 from hf_transfer.wording import visible
@@ -252,7 +252,7 @@ class Study(Experiment):
 
     def _splits(self, rows: RowNumbers, seed: int, config: RunConfig) -> list[tuple[Positions, Positions]]:
         """Positions to learn from and to choose a penalty by, where one is to be chosen."""
-        if config.weight_decay != AUTO:
+        if not is_auto(config.weight_decay):
             return []
         found = inner_folds(rows, self.uids, seed=seed, columns=self.columns, scheme=config.scheme)
         return [

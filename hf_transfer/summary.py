@@ -25,7 +25,7 @@ from hf_transfer.controls import control_notes
 from hf_transfer.convergence import judge_learning
 from hf_transfer.environment import command, device_name, versions
 from hf_transfer.layers import freeze_table
-from hf_transfer.models import dropout_note, head_note
+from hf_transfer.models import dropout_note, head_note, kept_share_note
 from hf_transfer.overfitting import diagnose
 from hf_transfer.results import CrossValidationResult, FoldResult
 from hf_transfer.run_folder import place_of, read_histories
@@ -160,9 +160,10 @@ def _notes(study: Study) -> list[str]:
     ]
     base = study.task.base
     notes += study.task.notes
-    for note in (head_note(base, study.task.label_names), dropout_note(study.task.build_model())):
-        if note:
-            notes.append(note)
+    model = study.task.build_model()
+    notes += filter(
+        None, [head_note(base, study.task.label_names), kept_share_note(base), dropout_note(model)]
+    )
     if not base.has_weights and not study.config.from_scratch:
         notes.append(f"{base.name} has no pretrained weights: this is training from scratch.")
     if any("+lora" in config.trainable for config in study.grid) and study.config.final != "none":

@@ -12,11 +12,21 @@ from transformers import (
     AutoModelForTokenClassification,
     BertConfig,
     BertForSequenceClassification,
+    MobileNetV1Config,
+    MobileNetV1ForImageClassification,
 )
 
 from hf_transfer import RunConfig
 from hf_transfer.errors import ModelError
-from hf_transfer.models import bare_model, build_model, dropout_note, head_note, open_base_model, save_model
+from hf_transfer.models import (
+    bare_model,
+    build_model,
+    dropout_note,
+    head_note,
+    kept_share_note,
+    open_base_model,
+    save_model,
+)
 
 PICTURES = AutoModelForImageClassification
 TEXTS = AutoModelForSequenceClassification
@@ -195,3 +205,13 @@ def test_dropout_that_lets_nothing_through_is_told():
     usual = torch.nn.Sequential(torch.nn.Dropout(0.5), torch.nn.Linear(2, 2))
     assert dropout_note(usual) is None
     assert "dropout of 0.999" in dropout_note(torch.nn.Sequential(usual, torch.nn.Dropout(0.999)))
+
+
+@pytest.mark.parametrize(("written", "dropped"), [(0.999, 0.001), (0.8, 0.2), (0.1, 0.1)])
+def test_a_dropout_that_holds_what_is_kept_is_read_so(tmp_path, written, dropped):
+    config = MobileNetV1Config(image_size=32, depth_multiplier=0.25, classifier_dropout_prob=written)
+    MobileNetV1ForImageClassification(config).save_pretrained(tmp_path)
+    model = build(tmp_path, PICTURES)
+    assert model.dropout.p == model.config.classifier_dropout_prob == pytest.approx(dropped)
+    note = kept_share_note(open_base_model(RunConfig(base_model=str(tmp_path))))
+    assert (note is None) == (written == dropped)
