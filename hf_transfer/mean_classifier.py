@@ -58,10 +58,12 @@ class MeanClassifier(nn.Module):
 
     @classmethod
     def from_pretrained(
-        cls, location: str, *, config: PretrainedConfig, **options: Any
+        cls, location: str, *, config: PretrainedConfig, trust_remote_code: bool = False, **options: Any
     ) -> tuple[Self, dict[str, Any]]:
         """One with a checkpoint's weights, those of a linear layer of our size too; and which are new."""
-        encoder, report = AutoModel.from_pretrained(location, config=config, **options)
+        encoder, report = AutoModel.from_pretrained(
+            location, config=config, trust_remote_code=trust_remote_code, **options
+        )
         model = cls(encoder, config)
         found = read_modules(files_of(location, options)).head
         weights = load_file(found) if found else {}

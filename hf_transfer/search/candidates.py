@@ -112,9 +112,9 @@ def cost_of(freezing: Freezing) -> float:
 def _plain(config: RunConfig, trainable: str) -> RunConfig:
     """The settings of one choice of layers; what a search finds out is left to the kit for now."""
     lists = {"trainables": (), "learning_rates": (), "weight_decays": ()}
-    found = {"learning_rate": AUTO, "layer_decay": AUTO, "head_start": AUTO, "head_solver": AUTO}
-    if trainable != "head" or config.learning_rates:
-        found["head_solver"] = "gradient"
+    found = {"learning_rate": AUTO, "layer_decay": AUTO, "head_start": AUTO, "head_solver": "gradient"}
+    if trainable == "head" and not config.learning_rates:  # in closed form, where that can be
+        found |= {"head_solver": AUTO, "num_epochs": AUTO, "warmup": AUTO}
     return config.changed(lists | found | {"schedule": "constant", "trainable": trainable})
 
 
