@@ -27,15 +27,15 @@ _USUAL_BATCH = 32  # rows, for which the rates below hold
 _HEAD_RATE = 1e-2  # of a linear layer on features
 _DEEP_HEAD_RATE = 3e-3  # of a head with layers of its own, such as BERT's pooler
 _ADAPTER_RATE = 1e-3
-_CONVOLUTIONAL_RATE, _CONVOLUTIONAL_PARAMETERS = 2e-3, 4e5
-_CONVOLUTIONAL_RATE_FROM_SCRATCH = 5e-3
+_CONVOLUTIONAL_RATE = 1.5e-3
+_CONVOLUTIONAL_RATE_FROM_SCRATCH = 3e-3
 _TRANSFORMER_RATE, _TRANSFORMER_WIDTH, _SMALLER_BY_WIDTH = 3e-4, 384, 2.0
 _HIGHEST_TRANSFORMER_RATE = 5e-4
 _SGD_TO_ADAMW = 30.0  # a rate of SGD with momentum beside one of AdamW that does as well
 
 # Updates that a training needs, whatever the number of rows; and the fewest and most passes that give them.
 _UPDATES = {"head": 300, "top": 200, "all": 200, "scratch": 400}
-_PASSES = {"head": (5, 40), "top": (3, 20), "all": (3, 20), "scratch": (5, 40)}
+_PASSES = {"head": (5, 40), "top": (3, 30), "all": (3, 30), "scratch": (5, 40)}
 
 _TRANSFORMER_DECAY = 0.9  # rate factor from group to group downwards, where lower layers learn too
 
@@ -113,7 +113,7 @@ def settle(config: RunConfig, model: nn.Module, facts: ModelFacts, num_rows: int
     learns = what_learns(model, config, facts)
     chosen: dict[str, Any] = {
         "learning_rate": _rate(config, facts, learns),
-        "num_epochs": _epochs(config, learns, num_rows),
+        "num_epochs": _epochs(config, learns, num_rows) if config.head_solver == "gradient" else 1,
         "warmup": 0.1,
         "layer_decay": _decay(facts, learns),
         "head_start": "probe" if _starts_solved(config, facts, learns) else "random",

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont
 from matplotlib.ft2font import FT2Font
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
@@ -27,7 +27,7 @@ from hf_transfer.results import read_beside
 from hf_transfer.run_folder import read_histories
 from hf_transfer.search_plot import trial_map
 from hf_transfer.size_plot import size_curve
-from hf_transfer.tables import metric_name, setting, shown_metrics, varying_settings
+from hf_transfer.tables import is_solved, metric_name, setting, shown_metrics, varying_settings
 
 MOST_CLASSES = 30  # in one readable confusion matrix
 MOST_CONFUSED = 20  # classes shown of a larger one
@@ -121,8 +121,10 @@ def grid_scores(results: dict[str, Any]) -> Figure | None:
     along = [name for name in varying if name not in (across, "learning_rate")]
     if len({entry[across] for entry in grid}) < 2:
         return None
-    figure, axes = empty_axes(7.5, 3.8)
     lines = list(dict.fromkeys(_choices(entry, along) for entry in grid))
+    if len(lines) == len(grid) and along:
+        return _choice_scores(grid, metric, results["task"])
+    figure, axes = empty_axes(7.5, 3.8)
     marked: list[list[float]] = []
     for number, line in enumerate(lines):
         here = [e for e in grid if _choices(e, along) == line]
@@ -142,11 +144,35 @@ def grid_scores(results: dict[str, Any]) -> Figure | None:
         axes.set_xscale("log")
     else:  # a weight decay of 0 has no logarithm
         axes.set_xscale("symlog", linthresh=min(positive))
+    values = sorted({entry[across] for entry in grid})
+    axes.set_xticks(values, [f"{value:g}" for value in values])
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel(across.replace("_", " "))
     axes.set_ylabel(metric_name(metric, results["task"]))
     axes.grid(color="0.9")
     _legend_above(axes)
     return figure
+
+
+def _choice_scores(grid: Sequence[Mapping[str, Any]], metric: str, task: str) -> Figure:
+    """Draw the score of each configuration in a line of its own, where each has its own rate."""
+    figure, axes = empty_axes(7.5, 1.4 + 0.4 * len(grid))
+    for line, entry in enumerate(grid):
+        mean, spread = entry["scores"][metric]["mean"], entry["scores"][metric]["std"] or 0.0
+        if mean is not None:
+            size = 9 if entry["best"] else 6
+            axes.errorbar(mean, line, xerr=spread, color=BLUE, marker="o", ms=size, capsize=3, lw=1.5)
+    names = [f"{_choice_name(entry)}{' (best)' if entry['best'] else ''}" for entry in grid]
+    axes.set_yticks(range(len(grid)), names)
+    axes.set_ylim(len(grid) - 0.5, -0.5)
+    axes.set_xlabel(f"{metric_name(metric, task)}, mean and standard deviation over folds")
+    axes.grid(axis="x", color="0.9")
+    return figure
+
+
+def _choice_name(entry: Mapping[str, Any]) -> str:
+    how = "closed form" if is_solved(entry) else f"learning rate {setting(entry['learning_rate'])}"
+    return f"{entry['trainable']}, {how}".replace("$", r"\$")
 
 
 def _choices(entry: Mapping[str, Any], names: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.tables import metric_name, setting
+from hf_transfer.tables import is_solved, metric_name, setting
 
 Search = Mapping[str, Any]
 
@@ -33,7 +33,7 @@ def search_answers(search: Search) -> dict[str, Answer]:
         return {"layers": Answer("can't tell", _unjudged(search)), "rate": Answer("can't tell", rate)}
     agreed = agreement(search)
     layers = f"trainable={judged['trainable']}"
-    rate = "none" if _solved(judged) else setting(judged["learning_rate"])
+    rate = "none" if is_solved(judged) else setting(judged["learning_rate"])
     return {
         "layers": Answer(layers if agreed["layers"] > _SETTLED else "can't tell", _layers(search, judged)),
         "rate": Answer(rate if agreed["rate"] > _SETTLED else "can't tell", _rate(search, judged)),
@@ -111,18 +111,13 @@ def _others(judged: Mapping[str, Any]) -> list[str]:
         mine, theirs = best["scores"][metric]["mean"], other["scores"][metric]["mean"]
         if mine is None or theirs is None:
             continue
-        how = "in closed form" if _solved(other) else f"at {other['learning_rate']:g}"
+        how = "in closed form" if is_solved(other) else f"at {other['learning_rate']:g}"
         what = f"trainable={other['trainable']} {how} reached {theirs:.3f}"
         if theirs > mine:
             found.append(f"{what}, not more than one standard error above it with more to train.")
         else:
             found.append(f"The next, {what}.")
     return found
-
-
-def _solved(entry: Mapping[str, Any]) -> bool:
-    """Whether something was a head in closed form, which has no rate."""
-    return str(entry.get("head_solver") or "gradient") != "gradient"
 
 
 def _is_chosen(entry: Mapping[str, Any], judged: Mapping[str, Any]) -> bool:
@@ -166,7 +161,7 @@ def _chosen_by_folds(search: Search) -> str:
 
 def _rate(search: Search, judged: Mapping[str, Any]) -> str:
     rate, name = judged["learning_rate"], _name(search, judged["trainable"])
-    if _solved(judged):
+    if is_solved(judged):
         return f"None: {name} is solved in closed form."
     tried = next(
         one["learning_rates"] for one in search["candidates"] if one["trainable"] == judged["trainable"]

@@ -34,7 +34,7 @@ RESULTS: dict[str, Any] = {
     "num_folds": int, "num_repeats": int, "folds": [_FOLD], "scores": {str: _SCORE}, "primary_metric": str,
     "higher_is_better": {str: bool}, "per_class": [_CLASS], "confusion": ([[int]], None),
     "grid": ([{"best": bool, "scores": {str: _MEAN}, "folds": [_FOLD], "learning_rate": float,
-               "weight_decay": float}], None),
+               "weight_decay": (str, float)}], None),
     "trainable": {"parameters": int, "total": int, "spec": str}, "layers": [_LAYER],
     "test": ({"num_rows": int, "scores": _SCORES}, None), "notes": [str],
     "hardware": {"device": str, "seconds": float}, "versions": {str: str}, "command": str,

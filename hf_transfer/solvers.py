@@ -13,6 +13,7 @@ from hf_transfer.batches import Batches, Positions
 from hf_transfer.config import RunConfig
 from hf_transfer.regression import Classifier, LinearProblem, Split
 from hf_transfer.schedule import output_layer
+from hf_transfer.settings import is_auto
 from hf_transfer.tasks.base import IGNORE_INDEX
 
 _DROPPED = 0.1  # variance that the usual dropout of 0.1 adds, as a share of the squared mean
@@ -86,15 +87,23 @@ def solve_layers(
         inputs: Of at least the training rows.
         train: Positions to learn from.
         configs: They differ in `weight_decay` only.
-        splits: Parts of `train` to learn from and to choose the strength by, instead of `weight_decay`.
+        splits: Parts of `train` to learn from and to choose the strength by, where `weight_decay` is `auto`;
+            without them, every fifth item chooses.
     """
     problem = inputs.problem(train, configs[0])
     strengths = [config.weight_decay for config in configs]
-    if splits:
+    if is_auto(configs[0].weight_decay):
         parts = [(inputs.places(train, learn), inputs.places(train, check)) for learn, check in splits]
+        parts = parts or [every_fifth(len(problem.labels))]
         strengths = [problem.choose([1 / (c * len(problem.labels)) for c in INVERSES], parts)] * len(configs)
     found = problem.solve(list(dict.fromkeys(strengths)))
     return [(strength, found[strength]) for strength in strengths]
+
+
+def every_fifth(num_items: int) -> Split:
+    """Four fifths of some items to learn from, and the others to choose by."""
+    fifth = np.arange(num_items) % 5 == 0
+    return np.flatnonzero(~fifth), np.flatnonzero(fifth)
 
 
 def set_layer(layer: nn.Linear, solved: Classifier) -> None:
@@ -144,6 +153,5 @@ def start_output_layer(model: nn.Module, batches: Batches, train: Positions, con
         config.class_weights == "balanced",
         _DROPPED,
     )
-    fifth = np.arange(len(inputs.labels)) % 5 == 0
-    strength = problem.choose(STRENGTHS, [(np.flatnonzero(~fifth), np.flatnonzero(fifth))])
+    strength = problem.choose(STRENGTHS, [every_fifth(len(inputs.labels))])
     set_layer(output_layer(model)[1], problem.solve([strength])[strength])

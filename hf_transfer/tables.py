@@ -104,7 +104,14 @@ def varying_settings(grid: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def configuration_name(entry: Mapping[str, Any], grid: Sequence[Mapping[str, Any]]) -> str:
     """Name an entry of a grid by the settings that vary: `learning_rate=0.01, weight_decay=0`."""
-    return ", ".join(f"{name}={setting(entry[name])}" for name in varying_settings(grid))
+    of_steps = ("learning_rate", "num_epochs") if is_solved(entry) else ()  # a closed form has none
+    names = (name for name in varying_settings(grid) if name not in of_steps)
+    return ", ".join(f"{name}={setting(entry[name])}" for name in names)
+
+
+def is_solved(config: Mapping[str, Any]) -> bool:
+    """Whether a configuration has its head in closed form."""
+    return str(config.get("head_solver") or "gradient") != "gradient"
 
 
 def metric_name(name: str, task: str = "") -> str:

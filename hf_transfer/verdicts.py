@@ -15,7 +15,15 @@ from hf_transfer.overfitting import diagnose
 from hf_transfer.pair_words import graded, sentence
 from hf_transfer.paired import LEVEL
 from hf_transfer.search_words import search_answers
-from hf_transfer.tables import configuration_name, interval, metric_name, number, probability, setting
+from hf_transfer.tables import (
+    configuration_name,
+    interval,
+    is_solved,
+    metric_name,
+    number,
+    probability,
+    setting,
+)
 from hf_transfer.wording import count
 
 Results = dict[str, Any]
@@ -127,8 +135,9 @@ def settings(results: Results) -> Verdict:
     question, grid, metric = "Which layers, which learning rate?", results["grid"], results["primary_metric"]
     spec = f"trainable={results['trainable']['spec']}"
     if not grid:
-        rate = f"learning_rate={setting(results['config']['learning_rate'])}"
-        return Verdict(question, "not measured", f"Only {spec} with {rate} was tried.")
+        rate = f"with learning_rate={setting(results['config']['learning_rate'])}"
+        how = "in closed form" if is_solved(results["config"]) else rate
+        return Verdict(question, "not measured", f"Only {spec} {how} was tried.")
     best = next(entry for entry in grid if entry["best"])
     others = [entry for entry in grid if entry is not best]
     worse = [entry for entry in others if _is_worse(entry)]

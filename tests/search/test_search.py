@@ -24,8 +24,8 @@ from hf_transfer.verify import verify_run
 @pytest.fixture
 def config(tmp_path) -> RunConfig:
     return RunConfig(
-        base_model="builtin:digits-resnet", dataset="builtin:digits_5to9", max_rows=60, num_folds=2, num_repeats=1,
-        num_epochs=1, batch_size=16, learning_rates=(1e-3,), output_dir=str(tmp_path / "run"),
+        base_model="builtin:digits-resnet", dataset="builtin:digits_5to9", max_rows=60, num_folds=2,
+        num_repeats=1, num_epochs=1, batch_size=16, learning_rates=(1e-3,), output_dir=str(tmp_path / "run"),
     )  # fmt: skip
 
 
@@ -42,8 +42,8 @@ def wrong(run) -> list[str]:
 def sliced(tmp_path_factory):
     run = tmp_path_factory.mktemp("search") / "run"
     config = RunConfig(
-        base_model="builtin:digits-resnet", dataset="builtin:digits_5to9", max_rows=80, num_folds=2, num_repeats=1,
-        num_epochs=1, batch_size=16, learning_rates=(1e-3, 3e-3), output_dir=str(run),
+        base_model="builtin:digits-resnet", dataset="builtin:digits_5to9", max_rows=80, num_folds=2,
+        num_repeats=1, num_epochs=1, batch_size=16, learning_rates=(1e-3, 3e-3), output_dir=str(run),
     )  # fmt: skip
     return run, config, searched(config, mode="design-slice")
 
