@@ -130,7 +130,7 @@ class RunConfig:
     )
     layer_decay: float = setting(
         AUTO,
-        "Learning rate factor for each layer group below the head; auto by the kind of model.",
+        "Learning rate factor for each layer group below the head; auto: 1.",
         auto=True,
     )
     reinit_top: int = setting(0, "Give the top N blocks new random weights.")
@@ -148,8 +148,7 @@ class RunConfig:
     )
     head_start: str = setting(
         AUTO,
-        "Where the head starts: random weights, or the output layer solved on the pretrained features; auto "
-        "by the kind of model.",
+        "Where the head starts: random weights (auto), or the output layer solved on pretrained features.",
         choices=(AUTO, "random", "probe"),
     )
     learning_rate: float = setting(

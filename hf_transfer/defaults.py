@@ -10,7 +10,6 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config import RunConfig
@@ -30,14 +29,13 @@ _ADAPTER_RATE = 1e-3
 _CONVOLUTIONAL_RATE = 1.5e-3
 _CONVOLUTIONAL_RATE_FROM_SCRATCH = 3e-3
 _TRANSFORMER_RATE, _TRANSFORMER_WIDTH, _SMALLER_BY_WIDTH = 3e-4, 384, 2.0
-_HIGHEST_TRANSFORMER_RATE = 5e-4
+_HIGHEST_TRANSFORMER_RATE = 1e-3
+_TOP_TO_ALL = 3.0  # rate of a few upper layers beside that of all: less is torn apart
 _SGD_TO_ADAMW = 30.0  # a rate of SGD with momentum beside one of AdamW that does as well
 
 # Updates that a training needs, whatever the number of rows; and the fewest and most passes that give them.
 _UPDATES = {"head": 300, "top": 200, "all": 200, "scratch": 400}
 _PASSES = {"head": (5, 40), "top": (3, 30), "all": (3, 30), "scratch": (5, 40)}
-
-_TRANSFORMER_DECAY = 0.9  # rate factor from group to group downwards, where lower layers learn too
 
 REPEATS_WHERE_CHEAP = 3
 _FEW_ROWS, _SMALL_MODEL = 1_000, 1_000_000  # of which every repeat takes seconds
@@ -55,7 +53,6 @@ class ModelFacts:
         convolutional: It has no attention.
         width: Numbers that enter its output layer; None where that is no linear layer with a bias.
         plain_head: Its head is that output layer alone, but for normalisation.
-        batch_norm: It normalises by the statistics of a batch.
         parameters: Number of its parameters.
         pretrained: It has weights that were learned before.
     """
@@ -63,7 +60,6 @@ class ModelFacts:
     convolutional: bool
     width: int | None
     plain_head: bool
-    batch_norm: bool
     parameters: int
     pretrained: bool
 
@@ -82,7 +78,6 @@ def model_facts(model: nn.Module, *, pretrained: bool) -> ModelFacts:
         convolutional=convolutional(model),
         width=width,
         plain_head=plain,
-        batch_norm=any(isinstance(module, _BatchNorm) for module in model.modules()),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         pretrained=pretrained,
     )
@@ -115,8 +110,9 @@ def settle(config: RunConfig, model: nn.Module, facts: ModelFacts, num_rows: int
         "learning_rate": _rate(config, facts, learns),
         "num_epochs": _epochs(config, learns, num_rows) if config.head_solver == "gradient" else 1,
         "warmup": 0.1,
-        "layer_decay": _decay(facts, learns),
-        "head_start": "probe" if _starts_solved(config, facts, learns) else "random",
+        # Of what was tried on few rows, one rate for all layers and a head from random weights lost least.
+        "layer_decay": 1.0,
+        "head_start": "random",
     }
     if config.head_solver == "gradient":
         chosen["weight_decay"] = 0.01  # a head in closed form has it chosen within each fold
@@ -196,21 +192,6 @@ def _solved(config: RunConfig, facts: ModelFacts) -> bool:
     )
 
 
-def _starts_solved(config: RunConfig, facts: ModelFacts, learns: str) -> bool:
-    """Whether the head starts from its solution on the pretrained features.
-
-    Not where that solution does not hold as training begins: BatchNorm turns from stored to batch
-    statistics, and a head with other layers (a pooler, say) may hardly differ from row to row, so that
-    the solved weights are huge.
-    """
-    return (
-        learns in {"adapters", "top", "all"}
-        and facts.plain_head
-        and not facts.batch_norm
-        and config.reinit_top == 0
-    )
-
-
 def _rate(config: RunConfig, facts: ModelFacts, learns: str) -> float:
     rate = _usual_rate(facts, learns)
     share = config.batch_size / _USUAL_BATCH
@@ -227,7 +208,8 @@ def _usual_rate(facts: ModelFacts, learns: str) -> float:
     if facts.convolutional:
         return _CONVOLUTIONAL_RATE_FROM_SCRATCH if learns == "scratch" else _CONVOLUTIONAL_RATE
     narrower = _TRANSFORMER_WIDTH / (facts.width or 2 * _TRANSFORMER_WIDTH)
-    return float(min(_HIGHEST_TRANSFORMER_RATE, _TRANSFORMER_RATE * narrower**_SMALLER_BY_WIDTH))
+    rate = _TRANSFORMER_RATE * narrower**_SMALLER_BY_WIDTH * (_TOP_TO_ALL if learns == "top" else 1.0)
+    return float(min(_HIGHEST_TRANSFORMER_RATE, rate))
 
 
 def _epochs(config: RunConfig, learns: str, num_rows: int) -> int:
@@ -236,7 +218,3 @@ def _epochs(config: RunConfig, learns: str, num_rows: int) -> int:
     fewest, most = _PASSES[budget]
     updates = math.ceil(num_rows / config.batch_size)
     return min(most, max(fewest, math.ceil(_UPDATES[budget] / updates)))
-
-
-def _decay(facts: ModelFacts, learns: str) -> float:
-    return 1.0 if facts.convolutional or learns in {"scratch", "head"} else _TRANSFORMER_DECAY
