@@ -8,6 +8,7 @@ import os
 import runpy
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, NoReturn
 
@@ -144,7 +145,12 @@ def _add_learning(verbs: Any) -> None:
         help="by which rows to choose; a slice from 1,000 rows on, else inside each fold",
     )
     search.add_argument("--exhaustive", action="store_true", help="try everything under the real folds")
-    search.add_argument("--max_hours", type=float, metavar="X", help="stop in good order when they are over")
+    search.add_argument(
+        "--max_hours",
+        type=float,
+        metavar="X",
+        help="stop in good order when they are over; asked for in a terminal",
+    )
     search.add_argument("--dry_run", action="store_true", help="say what it would try, and what that costs")
     rank = _verb(verbs, "rank", _rank, "show which of some pretrained models is a good start for a data set")
     rank.add_argument(
@@ -262,6 +268,8 @@ def _search(options: argparse.Namespace) -> int:
     from hf_transfer.hub import preflight, publish
     from hf_transfer.search import (
         SearchOptions,
+        ask_hours,
+        can_ask,
         cost_text,
         load_recipe,
         open_study,
@@ -277,6 +285,9 @@ def _search(options: argparse.Namespace) -> int:
         _show(options, (cost, cost_text(cost)))
         return 0
     preflight(config)
+    if options.max_hours is None and can_ask():
+        cost = predict_cost(open_study(task, data, config), wanted)
+        wanted = replace(wanted, max_hours=ask_hours(cost))
     found = search(task, data, config, wanted)
     if found.get("judged"):
         publish(config, quiet=options.json)

@@ -99,7 +99,7 @@ def _layers(search: Search, judged: Mapping[str, Any]) -> str:
         f"Train {_name(search, judged['trainable'])} (trainable={judged['trainable']}): {share:.1f} % of the "
         f"parameters, {metric_name(judged['metric'])} {score['mean']:.3f}{between} by the folds."
     )
-    return " ".join([first, *_others(judged), _by_which_rows(search)])
+    return " ".join([first, *_others(judged), _by_which_rows(search), search.get("skipped", "")]).strip()
 
 
 def _others(judged: Mapping[str, Any]) -> list[str]:

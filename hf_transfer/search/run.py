@@ -211,12 +211,14 @@ def _judge(selection: Selection, prices: Prices, budget: Budget) -> dict[str, An
     def needed(some: Sequence[Candidate]) -> float:
         return prices.judging(some, rows, config.num_folds)
 
+    skipped = {}
     if needed(candidates) > budget.left and len(study.given) > 1:
+        skipped = {"skipped": f"There was no time to score {candidates[1].name} beside it."}
         study, candidates = replace(study, given=study.given[:1], costs=()), candidates[:1]
     if needed(candidates) > budget.left:
         return {"partial": "There was no time to score the choice by the real folds.", "judged": None}
     result = run_study(study, time.monotonic())
-    return {"judged": _judged(study, result)}
+    return {"judged": _judged(study, result), **skipped}
 
 
 def _exhaustive(study: Study, candidates: Sequence[Candidate], budget: Budget) -> dict[str, Any]:
