@@ -3,18 +3,18 @@ PYTHON ?= python3
 VENV := .venv
 OLDEST := .venv-oldest
 BIN := $(VENV)/bin
-DEMO := --base_model builtin:digits-resnet --dataset builtin:digits_5to9 --max_rows 100 --num_epochs 5 \
-        --batch_size 16 --overwrite
+DEMO := --base_model builtin:digits-resnet --dataset builtin:digits_5to9 --max_rows 100 --overwrite
+SHORT := --num_epochs 5 --batch_size 16 --lr 3e-3
 
 .PHONY: demo test test-all test-oldest check bench bench-faults fuzz clean
 
 # Digits 5 to 9 with a backbone that has only ever seen 0 to 4, in three ways under the same folds.
 demo: $(VENV)/.installed
-	$(BIN)/python recipes/image_classification.py $(DEMO) --trainable head --lr 1e-2 --output_dir runs/frozen-backbone
+	$(BIN)/python recipes/image_classification.py $(DEMO) --trainable head --output_dir runs/frozen-backbone
 	@echo
-	$(BIN)/python recipes/image_classification.py $(DEMO) --trainable last:2 --lr 3e-3 --output_dir runs/last-blocks
+	$(BIN)/python recipes/image_classification.py $(DEMO) --trainable last:2 $(SHORT) --output_dir runs/last-blocks
 	@echo
-	$(BIN)/python recipes/image_classification.py $(DEMO) --from_scratch --lr 3e-3 --output_dir runs/from-scratch
+	$(BIN)/python recipes/image_classification.py $(DEMO) --from_scratch $(SHORT) --output_dir runs/from-scratch
 	@echo
 	$(BIN)/hf-transfer compare runs/frozen-backbone runs/last-blocks runs/from-scratch
 
