@@ -107,7 +107,8 @@ def run(kind: str, model: str, dataset: str, options: argparse.Namespace, folder
     """A search into a folder; what is there already is not computed again."""
     if not (folder / "search.json").is_file():
         config = RunConfig(
-            base_model=model, dataset=dataset, max_rows=options.max_rows, num_folds=options.num_folds,
+            base_model=model, dataset=dataset, max_rows=options.max_rows,
+            num_folds=options.num_folds, num_repeats=1,
             num_epochs=options.num_epochs, batch_size=options.batch_size,
             learning_rates=tuple(options.learning_rates),
             max_length=options.max_length if kind != "image" else None,

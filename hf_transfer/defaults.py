@@ -29,7 +29,7 @@ _ADAPTER_RATE = 1e-3
 _CONVOLUTIONAL_RATE = 1.5e-3
 _CONVOLUTIONAL_RATE_FROM_SCRATCH = 3e-3
 _TRANSFORMER_RATE, _TRANSFORMER_WIDTH, _SMALLER_BY_WIDTH = 3e-4, 384, 2.0
-_HIGHEST_TRANSFORMER_RATE = 1e-3
+_HIGHEST_TRANSFORMER_RATE, _HIGHEST_OF_ALL_LAYERS = 1e-3, 4e-4
 _TOP_TO_ALL = 3.0  # rate of a few upper layers beside that of all: less is torn apart
 _SGD_TO_ADAMW = 30.0  # a rate of SGD with momentum beside one of AdamW that does as well
 
@@ -209,7 +209,8 @@ def _usual_rate(facts: ModelFacts, learns: str) -> float:
         return _CONVOLUTIONAL_RATE_FROM_SCRATCH if learns == "scratch" else _CONVOLUTIONAL_RATE
     narrower = _TRANSFORMER_WIDTH / (facts.width or 2 * _TRANSFORMER_WIDTH)
     rate = _TRANSFORMER_RATE * narrower**_SMALLER_BY_WIDTH * (_TOP_TO_ALL if learns == "top" else 1.0)
-    return float(min(_HIGHEST_TRANSFORMER_RATE, rate))
+    highest = _HIGHEST_OF_ALL_LAYERS if learns == "all" else _HIGHEST_TRANSFORMER_RATE
+    return float(min(highest, rate))
 
 
 def _epochs(config: RunConfig, learns: str, num_rows: int) -> int:
