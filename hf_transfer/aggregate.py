@@ -179,7 +179,14 @@ def choice_notes(found: Found, best: RunConfig, scorer: Scorer) -> list[str]:
 
 def fold_notes(folds: Iterable[FoldResult]) -> list[str]:
     """What happened while folds were trained, each with the fold's number; why some failed."""
-    notes = []
+    folds, notes = list(folds), []
+    strengths = sorted({fold.weight_decay for fold in folds if fold.weight_decay is not None})
+    if strengths:
+        shown = " to ".join(f"{strength:.2g}" for strength in dict.fromkeys([strengths[0], strengths[-1]]))
+        notes.append(
+            f"The head was solved in closed form, with an L2 penalty (weight_decay) of {shown} against the "
+            "mean loss of a row."
+        )
     for fold in folds:
         name = f"Repeat {fold.repeat + 1}, fold {fold.fold + 1}" if fold.repeat else f"Fold {fold.fold + 1}"
         said = [*fold.notes, f"it failed. {fold.error}"] if fold.status != "done" else fold.notes

@@ -202,6 +202,7 @@ def _names(results: Results, title: str) -> dict[str, Any]:
         "published": results["final"]["kind"] != "none",
         **_published(results),
         "num_drawn": len(most_confused(results["confusion"] or [])),
+        "solved": tables.is_solved(results["config"]),
         "numbered": any(name == f"#{i}" for i, name in enumerate(drawn_names(results["label_names"]))),
         "grid_settings": tables.varying_settings(results["grid"]) if results["grid"] else [],
         "num_scored": tables.num_scored(results),

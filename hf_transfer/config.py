@@ -369,6 +369,10 @@ class RunConfig:
             problems.append(
                 f"shuffled_labels={self.shuffled_labels} is more than the {most} folds there are."
             )
+        if self.preset == "quick" and self.from_scratch:
+            problems.append(
+                "preset='quick' freezes a pretrained backbone, and from_scratch leaves none. Leave one out."
+            )
         problems += self._solver_conflicts()
         problems += self._final_conflicts()
         if self.schedule != "constant" and not is_auto(self.num_epochs) and self.num_epochs < 2:
@@ -468,7 +472,8 @@ class RunConfig:
             try:
                 clean[known] = typed(value, types[known])
             except ValueError as error:
-                problems.append(f"{known}={shown_value(value)} {error}")
+                other = " Or leave it to the kit: auto." if automatic[known] else ""
+                problems.append(f"{known}={shown_value(value)} {error}{other}")
         if problems:
             raise ConfigError("\n".join(problems))
         return replace(self, **clean)

@@ -77,7 +77,7 @@ def _advice(results: Results) -> str:
     """Name a rate, a number of epochs, and for a head alone the closed form."""
     config = results["config"]
     rate, epochs = config["learning_rate"], config["num_epochs"]
-    alone = results["trainable"]["spec"] == "head"
+    alone = results["trainable"]["spec"] == "head" and not config.get("trainables")
     low = alone and config["optimizer"] == "adamw" and rate < _HEAD_RATE / _TIMES
     parts = [
         f"raise learning_rate from {setting(rate)} to about {setting(_HEAD_RATE if low else _TIMES * rate)}",

@@ -24,6 +24,7 @@ from hf_transfer.results import CrossValidationResult
 from hf_transfer.room import check_study_room
 from hf_transfer.run_folder import RunFolder
 from hf_transfer.sealing import seal_rows
+from hf_transfer.settings import is_auto
 from hf_transfer.study import Study
 from hf_transfer.summary import build_results
 from hf_transfer.tasks.base import Task
@@ -108,7 +109,7 @@ def with_defaults(study: Study, model: nn.Module) -> Study:
     """A study with numbers in the place of every `auto`, by the model's kind and the numbers of rows."""
     facts = model_facts(model, pretrained=study.task.base.has_weights and not study.config.from_scratch)
     num_rows = len(study.uids) - len(study.aside)
-    repeats = num_repeats(study.config, facts, num_rows)
+    asked, repeats = study.config.num_repeats, num_repeats(study.config, facts, num_rows)
     study = replace(
         study,
         config=replace(study.config, num_repeats=repeats),
@@ -116,7 +117,12 @@ def with_defaults(study: Study, model: nn.Module) -> Study:
     )
     learned = max(len(plan.train(fold)) for plan in study.plans for fold in plan.scored_folds)
     settled = tuple(settle(config, model, facts, learned) for config in study.grid)
-    words = (settled_words(*both, learned) for both in zip(study.grid, settled, strict=True))
+    words = [settled_words(*both, learned) for both in zip(study.grid, settled, strict=True)]
+    if is_auto(asked) and repeats > 1:
+        words.append(
+            f"The folds are repeated {repeats} times, which a small model or few rows have time for: "
+            "conclusions reach further. --num_repeats 1 takes a part of the time."
+        )
     config = in_common(study.config, settled)
     return replace(
         study,

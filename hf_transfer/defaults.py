@@ -183,6 +183,7 @@ def _solved(config: RunConfig, facts: ModelFacts) -> bool:
     return (
         config.trainable == "head"
         and facts.width is not None
+        and facts.plain_head  # other layers of a head may be new, and would stay at random
         and facts.pretrained
         and not config.from_scratch
         and all(is_auto(getattr(config, name)) for name in _OF_GRADIENTS)

@@ -53,8 +53,11 @@ def say_duration(study: "Study") -> None:
     final = "" if study.config.final != "refit" else ", and the final model"
     total += max(each) if final else 0
     quick = forward_seconds(study) * len(study.uids) + _QUICK_SELF_COST
+    frozen = study.task.base.has_weights and not study.config.from_scratch
     faster = (
-        "" if quick > total else f" --preset quick, on a frozen backbone, would take about {duration(quick)}."
+        ""
+        if quick > total or not frozen
+        else f" --preset quick, on a frozen backbone, would take about {duration(quick)}."
     )
     print(f"About {duration(total)}: {len(units)} trainings{final}.{faster}", file=sys.stderr)
 

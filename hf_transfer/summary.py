@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
+from torch import nn
 
 import hf_transfer
 from hf_transfer import _guard  # noqa: F401
@@ -24,13 +25,14 @@ from hf_transfer.config import GRID_SETTINGS, RunConfig
 from hf_transfer.controls import control_notes
 from hf_transfer.convergence import judge_learning
 from hf_transfer.environment import command, device_name, versions
-from hf_transfer.layers import freeze_table
+from hf_transfer.layers import Freezing, freeze_table
 from hf_transfer.models import dropout_note, head_note, kept_share_note
 from hf_transfer.overfitting import diagnose
 from hf_transfer.results import CrossValidationResult, FoldResult
 from hf_transfer.run_folder import place_of, read_histories
 from hf_transfer.schedule import freeze_for
 from hf_transfer.study import Study
+from hf_transfer.tables import is_solved
 
 
 def build_results(
@@ -144,10 +146,14 @@ def _freezing(study: Study, config: RunConfig, folds: Sequence[FoldResult]) -> d
             "total": sum(sizes.values()),
             "spec": config.trainable,
         },
-        "layers": freeze_table(
-            model, freezing, learning_rate=config.learning_rate, layer_decay=config.layer_decay
-        ),
+        "layers": _layers(model, freezing, config),
     }
+
+
+def _layers(model: nn.Module, freezing: Freezing, config: RunConfig) -> list[dict[str, Any]]:
+    """The freeze table; what is solved in closed form has no learning rate."""
+    rows = freeze_table(model, freezing, learning_rate=config.learning_rate, layer_decay=config.layer_decay)
+    return [row | {"learning_rate": None} for row in rows] if is_solved(config.to_dict()) else rows
 
 
 def _notes(study: Study) -> list[str]:

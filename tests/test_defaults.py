@@ -94,7 +94,11 @@ def test_wide_transformers_learn_more_slowly_and_convolutions_faster():
     ],
 )
 def test_a_head_is_solved_where_nothing_is_asked_for_that_only_gradients_have(settings, solver):
-    assert settled(trainable="head", **settings).head_solver == solver
+    assert settled(RESNET, trainable="head", **settings).head_solver == solver
+
+
+def test_a_head_with_layers_of_its_own_is_trained_as_they_may_be_new():
+    assert settled(BERT, trainable="head").head_solver == "gradient"
 
 
 def test_a_model_without_a_linear_output_trains_its_head_by_gradients():
