@@ -32,7 +32,6 @@ from hf_transfer.results import CrossValidationResult, FoldResult
 from hf_transfer.run_folder import place_of, read_histories
 from hf_transfer.schedule import freeze_for
 from hf_transfer.study import Study
-from hf_transfer.tables import is_solved
 
 
 def build_results(
@@ -153,7 +152,7 @@ def _freezing(study: Study, config: RunConfig, folds: Sequence[FoldResult]) -> d
 def _layers(model: nn.Module, freezing: Freezing, config: RunConfig) -> list[dict[str, Any]]:
     """The freeze table; what is solved in closed form has no learning rate."""
     rows = freeze_table(model, freezing, learning_rate=config.learning_rate, layer_decay=config.layer_decay)
-    return [row | {"learning_rate": None} for row in rows] if is_solved(config.to_dict()) else rows
+    return [row | {"learning_rate": None} for row in rows] if config.head_solver != "gradient" else rows
 
 
 def _notes(study: Study) -> list[str]:
