@@ -38,17 +38,13 @@ from searching import name_of
 from hf_transfer.results import read_results
 
 RECIPES = {"image": "image_classification", "text": "sentiment"}
-DEFAULT = "kit, everything learns (its default)"
+FIRST = "kit, `--preset quick`"  # whose folds all are given
 KIT = {
-    DEFAULT: (),
-    "kit, `--preset quick`": ("--preset", "quick"),
+    FIRST: ("--preset", "quick"),
     "kit, `--trainable last:2`": ("--trainable", "last:2"),
-    "kit, `--preset best`": (
-        "--preset",
-        "best",
-        "--sealed",
-        "0",
-    ),  # sealed rows would be missing in its folds
+    "kit, everything learns (its default)": (),
+    # Rows that are sealed would be missing in the folds.
+    "kit, `--preset best`": ("--preset", "best", "--sealed", "0"),
 }
 RIVALS = {
     "scikit-learn, frozen features": "sklearn",
@@ -64,8 +60,11 @@ def main() -> None:
     place = Path(options.output_dir) / name
     place.mkdir(parents=True, exist_ok=True)
     found = {name: contender(name, place, options) for name in contenders(options)}
+    splits = {read_results(place / slug(name))["folds_fingerprint"] for name in found if name in KIT}
+    if len(splits) > 1:
+        raise SystemExit(f"The runs in {place} do not share their folds; remove the folder and start again.")
     print(f"\n{machine(options.threads)}, {os.cpu_count()} cores in all. {versions()}.")
-    rows = read_results(place / slug(DEFAULT))["dataset"]["num_rows"]
+    rows = read_results(place / slug(FIRST))["dataset"]["num_rows"]
     print(
         f"{Path(options.model).name} on {rows:,} rows of {Path(options.dataset).name}, "
         f"{options.num_folds} folds, seed {options.seed}.\n"
@@ -93,13 +92,12 @@ def read_options() -> argparse.Namespace:
 
 
 def contenders(options: argparse.Namespace) -> list[str]:
-    """Names of those that take part; the kit's default first, as it makes the folds."""
-    names = [name for name in KIT if options.best or "best" not in name]
-    names += [name for name in RIVALS if RIVALS[name] != "autogluon"]
-    if has_autogluon(options.autogluon):
-        return [*names, "AutoGluon-MultiModal"]
-    print("AutoGluon-MultiModal is left out: --autogluon names no Python that has it.", file=sys.stderr)
-    return names
+    """Names of those that take part, from the quickest to the slowest."""
+    first, *others = (name for name in KIT if options.best or "best" not in name)
+    rivals = [name for name in RIVALS if RIVALS[name] != "autogluon" or has_autogluon(options.autogluon)]
+    if len(rivals) < len(RIVALS):
+        print("AutoGluon-MultiModal is left out: --autogluon names no Python that has it.", file=sys.stderr)
+    return [first, *rivals, *others]
 
 
 def has_autogluon(python: str | None) -> bool:
@@ -136,9 +134,9 @@ def kit(name: str, folder: Path, options: argparse.Namespace) -> list[str]:
 
 
 def rival(name: str, place: Path, folder: Path, options: argparse.Namespace) -> list[str]:
-    """The command of another contender, on the folds of the kit's default."""
+    """The command of another contender, on the folds of the kit's first run."""
     given = {
-        "contender": RIVALS[name], "kind": options.kind, "run": str(place / slug(DEFAULT)),
+        "contender": RIVALS[name], "kind": options.kind, "run": str(place / slug(FIRST)),
         "output": str(folder / "scores.json"),
         "autogluon": options.autogluon, "autogluon_model": options.autogluon_model,
     }  # fmt: skip

@@ -154,7 +154,8 @@ def classifier(work: Workload) -> Any:
 
 def base(work: Workload) -> str:
     """The folder or Hub id of the checkpoint."""
-    return str(Path(work.config.base_model).expanduser())
+    task: Any = work.task
+    return str(task.base.location)
 
 
 def by_autogluon(work: Workload, folds: list[Fold], given: dict[str, Any]) -> list[Probabilities]:
