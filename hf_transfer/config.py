@@ -403,7 +403,7 @@ class RunConfig:
         return problems
 
     def _solver_conflicts(self) -> list[str]:
-        if self.head_solver in {AUTO, "gradient"}:
+        if is_auto(self.head_solver) or not self.solved:
             return []
         given = f"head_solver={self.head_solver!r}"
         problems = []
@@ -411,14 +411,11 @@ class RunConfig:
             problems.append(f"{given} needs trainable='head', not {self.trainable!r}.")
         if self.trainables:
             problems.append(f"{given} needs trainable='head' alone; leave trainables out.")
-        if self.head_start == "probe":
-            problems.append(f"{given} has no start; leave head_start out.")
-        if self.learning_rates:
-            problems.append(f"{given} has no rate; leave learning_rates out (weight_decays is its L2).")
-        if self.early_stopping:
-            problems.append(f"{given} has no epochs to stop; leave early_stopping out.")
-        if self.augmentation != "none":
-            problems.append(f"{given} sees each picture once; leave augmentation out.")
+        problems += [
+            f"{given} {why}; leave {f.name} out."
+            for f in fields(self)
+            if (why := _NOT_SOLVED.get(f.name)) and getattr(self, f.name) != f.default
+        ]
         return problems
 
     @classmethod
@@ -493,6 +490,16 @@ class RunConfig:
         return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
 
     @property
+    def solved(self) -> bool:
+        """Whether the head is solved in closed form, and so has no rate and no epochs."""
+        return self.head_solver in {"lbfgs", "ridge"}
+
+    @property
+    def at_any_rate(self) -> Self:
+        """What it has in common with those that differ from it in rate and weight decay only."""
+        return replace(self, weight_decay=0.0, learning_rate=self.learning_rate if self.solved else 1.0)
+
+    @property
     def shared_start(self) -> bool:
         """Whether all folds draw their new weights from one seed, as the mean of what they become needs."""
         return self.final == "soup"
@@ -517,3 +524,20 @@ _NEEDS_COLUMN = {
     "group": "group_by", "stratified-group": "group_by", "time": "time_by",
     "walk-forward": "time_by", "predefined": "fold_column",
 }  # fmt: skip
+
+# What a head in closed form has no use for, and why.
+_NOT_SOLVED = {
+    "schedule": "learns in one step",
+    "optimizer": "has a solver of its own",
+    "learning_rate": "has no rate (weight_decay is its L2)",
+    "learning_rates": "has no rate (weight_decays is its L2)",
+    "num_epochs": "has no epochs",
+    "warmup": "has no rate to warm up",
+    "scheduler": "has no rate to lower",
+    "max_grad_norm": "has no gradient to clip",
+    "layer_decay": "has no rate to lower",
+    "head_start": "has no start",
+    "label_smoothing": "minimises the loss without smoothing",
+    "early_stopping": "has no epochs to stop",
+    "augmentation": "sees each picture once",
+}

@@ -5,7 +5,7 @@ from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.convergence import MOVED
-from hf_transfer.tables import metric_name, number, setting
+from hf_transfer.tables import commonest_share, metric_name, number, setting
 
 Results = Mapping[str, Any]
 
@@ -30,7 +30,14 @@ def _solved(results: Results, found: Mapping[str, Any]) -> str:
     if found["solved"] is None:
         return ""
     solver = results["config"]["head_solver"]
-    return f"By construction: head_solver={solver} gave the head its optimum on the training rows."
+    words = f"By construction: head_solver={solver} gave the head its optimum on the training rows."
+    share, score = commonest_share(results), results["scores"].get("accuracy", {}).get("mean")
+    if share is None or score is None or score > share:
+        return words
+    return (
+        f"{words} Its accuracy of {number(score)} is no more than always giving the commonest class has "
+        f"({number(share)}), so that these features do not tell the classes apart: let more layers learn."
+    )
 
 
 def _probe(results: Results, found: Mapping[str, Any]) -> str:

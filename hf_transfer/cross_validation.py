@@ -1,5 +1,6 @@
 """Score a configuration on a task by cross-validation, and train the model to publish."""
 
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -28,6 +29,7 @@ from hf_transfer.settings import is_auto
 from hf_transfer.study import Study
 from hf_transfer.summary import build_results
 from hf_transfer.tasks.base import Task
+from hf_transfer.wording import visible
 from hf_transfer.workers import make_accelerator, others_needed
 
 if TYPE_CHECKING:
@@ -137,6 +139,8 @@ def run_study(study: Study, began: float) -> CrossValidationResult:
     accelerator, folder = study.accelerator, study.folder
     if accelerator.is_main_process:
         write_table(folder.path / "folds.parquet", study.fold_table())
+        for words in (*study.chosen_words, *study.fold_notes):
+            print(visible(words), file=sys.stderr)
     study.run()
     accelerator.wait_for_everyone()
     found = study.results()

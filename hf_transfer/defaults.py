@@ -42,6 +42,7 @@ _FEW_ROWS, _SMALL_MODEL = 1_000, 1_000_000  # of which every repeat takes second
 _FEW_ROWS_FOR_A_HEAD = 5_000
 
 # Settings that only gradient steps have: who gives one of them wants these.
+# A head in closed form leaves them open.
 _OF_GRADIENTS = ("learning_rate", "num_epochs", "warmup", "layer_decay", "head_start")
 
 
@@ -105,17 +106,18 @@ def settle(config: RunConfig, model: nn.Module, facts: ModelFacts, num_rows: int
     """
     if is_auto(config.head_solver):
         config = replace(config, head_solver="lbfgs" if _solved(config, facts) else "gradient")
+    if config.solved:
+        return config  # its penalty is chosen within each fold
     learns = what_learns(model, config, facts)
     chosen: dict[str, Any] = {
         "learning_rate": _rate(config, facts, learns),
-        "num_epochs": _epochs(config, learns, num_rows) if config.head_solver == "gradient" else 1,
+        "num_epochs": _epochs(config, learns, num_rows),
         "warmup": 0.1,
+        "weight_decay": 0.01,
         # Of what was tried on few rows, one rate for all layers and a head from random weights lost least.
         "layer_decay": 1.0,
         "head_start": "random",
     }
-    if config.head_solver == "gradient":
-        chosen["weight_decay"] = 0.01  # a head in closed form has it chosen within each fold
     return replace(config, **{name: chosen[name] for name in chosen if is_auto(getattr(config, name))})
 
 
@@ -127,19 +129,25 @@ def in_common(config: RunConfig, settled: Sequence[RunConfig]) -> RunConfig:
 
 
 def settled_words(before: RunConfig, after: RunConfig, num_rows: int) -> str | None:
-    """Say what was chosen for a configuration, and by what; None where nothing was left to the kit."""
-    shown = [*_OF_GRADIENTS, "weight_decay"] if after.head_solver == "gradient" else ["head_solver"]
+    """Say what was chosen for a configuration, and by what; None where nothing was left to the kit.
+
+    What is the same for all models and rows is not named: `--help` tells it.
+    """
+    shown = ["head_solver"] if after.solved else ["learning_rate", "num_epochs"]
     chosen = [name for name in shown if is_auto(getattr(before, name)) and not is_auto(getattr(after, name))]
     if not chosen:
         return None
     named = ", ".join(f"{name} {_value(getattr(after, name))}" for name in chosen)
     what = "random weights" if after.from_scratch else f"trainable={after.trainable}"
-    updates = after.num_epochs * math.ceil(num_rows / after.batch_size)
-    makes = f" ({updates:,} updates of {after.batch_size})" if after.head_solver == "gradient" else ""
+    makes = "" if after.solved else f" ({_updates(after, num_rows):,} updates of {after.batch_size})"
     return (
         f"Chosen for {what}, this kind of model and {num_rows:,} training rows: {named}{makes}. "
         "What you give yourself is kept."
     )
+
+
+def _updates(config: RunConfig, num_rows: int) -> int:
+    return config.num_epochs * math.ceil(num_rows / config.batch_size)
 
 
 def _value(value: object) -> str:

@@ -38,18 +38,17 @@ def describe_layers(options: argparse.Namespace) -> tuple[list[dict[str, Any]], 
 
     names = ("trainable", "norm", "learning_rate", "layer_decay")
     given = {name: getattr(options, name) for name in names}
-    config = RunConfig(base_model=options.model, head_solver="gradient").changed(given)
+    config = RunConfig(base_model=options.model).changed(given)
     model = bare_model(config)
     config = settle(config, model, model_facts(model, pretrained=True), _USUAL_ROWS)
-    rows = freeze_table(
-        model,
-        freeze_for(model, config),
-        learning_rate=config.learning_rate,
-        layer_decay=config.layer_decay,
+    rates = (
+        {} if config.solved else {name: getattr(config, name) for name in ("learning_rate", "layer_decay")}
     )
+    rows = freeze_table(model, freeze_for(model, config), **rates)
     total, learns = (sum(row[name] for row in rows) for name in ("parameters", "trainable"))
     cells = [[_cell(row[name]) for name in _COLUMNS] for row in rows]
     title = f"{options.model} with trainable={options.trainable}: {learns:,} of {total:,} parameters learn"
+    title += ", in closed form" if config.solved else ""
     return rows, f"{title}\n\n{aligned([[name.replace('_', ' ') for name in _COLUMNS], *cells])}"
 
 

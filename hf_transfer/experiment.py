@@ -114,6 +114,11 @@ class Experiment:
         """The folds of each repeat."""
         return plan_repeats(self.uids, self.columns, self.config, aside=self.aside)
 
+    @property
+    def fold_notes(self) -> tuple[str, ...]:
+        """What was adjusted in the folds, each once."""
+        return tuple(dict.fromkeys(note for plan in self.plans for note in plan.notes))
+
     @cached_property
     def coded(self) -> FoldColumns:
         """What the folds are made from, as it may be published."""

@@ -142,14 +142,19 @@ class _FinalModel:
     def refit(self) -> tuple[Record, Record | None]:
         """Train on all rows; with early stopping, for the median of the folds' best epochs."""
         epochs = self._num_epochs
-        config = replace(self.config, num_epochs=epochs, early_stopping=False)
+        config = (
+            self.config
+            if self.config.solved
+            else replace(self.config, num_epochs=epochs, early_stopping=False)
+        )
         everything = np.arange(len(self.study.uids))
         seed = derive_seed(config.seed, "final")
         checkpoints = self.study.checkpoints_in(self.record_folder, config)
         fitted = self.study.fit(everything, seed, "final model", config=config, checkpoints=checkpoints)
         self._save(fitted)
         sealed, test = self._scores(self._logits_by(fitted))
-        return self._record("refit", sealed) | self._compared(fitted), test
+        strength = {"weight_decay": fitted.strength}  # of a head in closed form
+        return self._record("refit", sealed) | strength | self._compared(fitted), test
 
     def ensemble(self) -> tuple[Record, Record | None]:
         """Keep the folds' models as they are, to average their probabilities."""

@@ -117,6 +117,8 @@ def grid_scores(results: dict[str, Any]) -> Figure | None:
     """
     grid, metric = results["grid"] or [], results["primary_metric"]
     varying = varying_settings(grid) if grid else []
+    if len({is_solved(entry) for entry in grid}) > 1:  # of which some have no rate
+        return _choice_scores(grid, metric, results["task"])
     across = "learning_rate" if len({e["learning_rate"] for e in grid}) > 1 else "weight_decay"
     along = [name for name in varying if name not in (across, "learning_rate")]
     if len({entry[across] for entry in grid}) < 2:

@@ -34,7 +34,7 @@ def run_probe(study: Study, config: RunConfig, units: Sequence[Unit]) -> bool:
         Whether there is one: not without stored features, where a closed form made the head
         anyway, or where the top of the pretrained model starts anew.
     """
-    if config.head_solver != "gradient" or config.reinit_top:
+    if config.solved or config.reinit_top:
         return False
     done = all(study.finished(unit) for unit in units)
     study.accelerator.wait_for_everyone()  # all have looked before anyone writes

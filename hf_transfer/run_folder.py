@@ -58,8 +58,9 @@ def place_of(config: RunConfig, grid: Sequence[RunConfig]) -> str:
         return ""
     rates = ("learning_rate", "weight_decay")
     others = [str(getattr(config, name)) for name in differing(grid) if name not in rates]
+    rate = "" if config.solved else f"lr{config.learning_rate}-"
     # A choice of layers may hold characters that no folder's name can.
-    words = [*map(_folder_name, others), f"lr{config.learning_rate}-wd{config.weight_decay}"]
+    words = [*map(_folder_name, others), f"{rate}wd{config.weight_decay}"]
     return "-".join(words)
 
 

@@ -57,7 +57,7 @@ def plan_phases(schedule: str, num_epochs: int, learning_groups: Sequence[str]) 
 
 def freeze_for(model: nn.Module, config: RunConfig, *, only: Collection[str] | None = None) -> Freezing:
     """Freeze a model as a configuration says; a head in closed form is its output layer alone."""
-    if config.head_solver != "gradient":
+    if config.solved:
         return freeze_but_output(model, config)
     return freeze(model, config.trainable, norm=config.norm, only=only)
 

@@ -42,7 +42,7 @@ def trial_map(search: Mapping[str, Any]) -> Figure | None:
     return heat_map(
         values[tried],
         [layers[row] for row in tried],
-        [setting(rate) for rate in rates],
+        [setting(rate) if rate else "closed form" for rate in rates],
         names=("learning_rate", "trained"),
         what="loss",
         marked=sorted((int(np.searchsorted(tried, row)), column) for row, column in framed if row in tried),

@@ -52,7 +52,7 @@ def agreement(search: Search) -> dict[str, float]:
     layers, rates = [layers for layers, _ in chosen(search)], _best_rates(search, name)
     return {
         "layers": layers.count(name) / len(layers),
-        "rate": rates.count(judged["learning_rate"]) / len(rates),
+        "rate": 1.0 if is_solved(judged) else rates.count(judged["learning_rate"]) / len(rates),
     }
 
 

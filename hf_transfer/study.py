@@ -121,9 +121,9 @@ class Study(Experiment):
     def _heads(self, units: Sequence[Unit]) -> list[list[Unit]]:
         """Folds whose heads may be trained together: those whose configurations differ in rates only."""
         alike: defaultdict[RunConfig, list[Unit]] = defaultdict(list)
-        at_one_rate = {c: replace(c, learning_rate=1.0, weight_decay=0.0) for c in {u.config for u in units}}
+        at_any_rate = {config: config.at_any_rate for config in {unit.config for unit in units}}
         for unit in units if not self.chosen else ():
-            alike[at_one_rate[unit.config]].append(unit)
+            alike[at_any_rate[unit.config]].append(unit)
         return list(alike.values())
 
     def _train_heads(self, units: Sequence[Unit]) -> None:

@@ -151,8 +151,9 @@ def _freezing(study: Study, config: RunConfig, folds: Sequence[FoldResult]) -> d
 
 def _layers(model: nn.Module, freezing: Freezing, config: RunConfig) -> list[dict[str, Any]]:
     """The freeze table; what is solved in closed form has no learning rate."""
-    rows = freeze_table(model, freezing, learning_rate=config.learning_rate, layer_decay=config.layer_decay)
-    return [row | {"learning_rate": None} for row in rows] if config.head_solver != "gradient" else rows
+    if config.solved:
+        return freeze_table(model, freezing)
+    return freeze_table(model, freezing, learning_rate=config.learning_rate, layer_decay=config.layer_decay)
 
 
 def _notes(study: Study) -> list[str]:
@@ -160,7 +161,7 @@ def _notes(study: Study) -> list[str]:
     notes = [
         *study.chosen_words,
         *study.data.notes,
-        *(note for plan in study.plans for note in plan.notes),
+        *study.fold_notes,
         *study.replay.notes,
     ]
     base = study.task.base

@@ -114,6 +114,12 @@ def is_solved(config: Mapping[str, Any]) -> bool:
     return str(config.get("head_solver") or "gradient") != "gradient"
 
 
+def commonest_share(results: Mapping[str, Any]) -> float | None:
+    """The accuracy of always giving the commonest class; None where rows have no class of their own."""
+    counts = results["dataset"]["class_counts"].values()
+    return max(counts) / sum(counts) if results["confusion"] is not None and sum(counts) else None
+
+
 def metric_name(name: str, task: str = "") -> str:
     """Give a metric's readable name; a Hub metric keeps its own."""
     if name == "accuracy" and task == "token-classification":

@@ -16,6 +16,7 @@ from hf_transfer.pair_words import graded, sentence
 from hf_transfer.paired import LEVEL
 from hf_transfer.search_words import search_answers
 from hf_transfer.tables import (
+    commonest_share,
     configuration_name,
     interval,
     is_solved,
@@ -204,10 +205,9 @@ def published(results: Results) -> Verdict:
 def _made(final: Results) -> str:
     """Say how what is published came about."""
     if final["kind"] == "refit":
-        rows, epochs = f"{final['num_rows']:,} rows", count(final["num_epochs"], "epoch")
-        return (
-            f"The weights in model/ were trained once more, by the same procedure, on all {rows} ({epochs})."
-        )
+        rows, penalty = f"{final['num_rows']:,} rows", final.get("weight_decay")
+        how = count(final["num_epochs"], "epoch") if penalty is None else f"weight_decay {setting(penalty)}"
+        return f"The weights in model/ were trained once more, by the same procedure, on all {rows} ({how})."
     members = count(len(final["members"]), "fold")
     if final["kind"] == "ensemble":
         return f"model/ holds the models of {members}, whose probabilities are averaged."
@@ -241,10 +241,10 @@ def _other_settings(results: Results, control: Other) -> str:
 
 def _chance(results: Results) -> str:
     """Set the accuracy beside that of always giving the commonest class."""
-    counts, score = results["dataset"]["class_counts"].values(), results["scores"].get("accuracy")
-    if results["confusion"] is None or not sum(counts) or not score or score["mean"] is None:
+    share, score = commonest_share(results), results["scores"].get("accuracy")
+    if share is None or not score or score["mean"] is None:
         return ""
-    share, ends = max(counts) / sum(counts), score["interval"]
+    ends = score["interval"]
     within = f" (95 % interval {interval(score)})" if ends else ""
     return (
         f"Always giving the commonest class would reach {number(share)} accuracy; the run reaches "
@@ -272,8 +272,8 @@ def _listed(entries: Sequence[Mapping[str, Any]], grid: Sequence[Mapping[str, An
 
 def _edge(best: Mapping[str, Any], grid: Sequence[Mapping[str, Any]]) -> str:
     """Say when the best learning rate is the lowest or the highest: there may be a better one outside."""
-    rates = sorted({entry["learning_rate"] for entry in grid})
-    if len(rates) < 2 or rates[0] < best["learning_rate"] < rates[-1]:
+    rates = sorted({entry["learning_rate"] for entry in grid if not is_solved(entry)})
+    if len(rates) < 2 or is_solved(best) or rates[0] < best["learning_rate"] < rates[-1]:
         return ""
     side = "highest" if best["learning_rate"] == rates[-1] else "lowest"
     beyond = side.replace("est", "er")

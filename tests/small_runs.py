@@ -52,9 +52,18 @@ KINDS = {
 WITH_CARD = ("text", "pictures", "words", "grid")  # the pictures take longer than the training
 
 
+# A head in closed form, which has no rate and no epochs.
+SOLVED = dict.fromkeys(("learning_rate", "num_epochs", "warmup", "layer_decay", "head_start"), "auto") | {
+    "head_solver": "lbfgs"
+}
+
+
 def plain_config(**settings) -> RunConfig:
-    """Settings in which nothing is left to the kit."""
-    return RunConfig(**(PLAIN | settings))
+    """Settings in which nothing is left to the kit; for a head in closed form, without those of gradients."""
+    found = PLAIN | settings
+    if found["head_solver"] in ("lbfgs", "ridge"):
+        found = found | SOLVED | {"head_solver": found["head_solver"]}
+    return RunConfig(**found)
 
 
 def write_rows(path: Path) -> str:

@@ -547,6 +547,8 @@ CONFIGURATION = [
         r"(?s)num_epochs=0 is too small.*seed=-1 must be"),
     Bad("a solver without a head", nothing, READY + " --head_solver ridge", SETTINGS,
         "head_solver='ridge' needs trainable='head', not 'all'"),
+    Bad("a rate for a solver", nothing, READY + " --trainable head --head_solver lbfgs --lr 1e-3", SETTINGS,
+        r"head_solver='lbfgs' has no rate \(weight_decay is its L2\); leave learning_rate out"),
     Bad("an output folder that is a file", file("out", "mine"), READY, SETTINGS,
         "output_dir='out' is a file. Give a folder"),
     Bad("an output folder of other files", file("out/mine.txt", "mine"), READY, SETTINGS,

@@ -31,7 +31,8 @@ def run(
     return {
         "primary_metric": "accuracy", "higher_is_better": {"accuracy": True}, "folds": folds,
         "probe": given if probe else None, "config": settings | config, "task": "image-classification",
-        "trainable": {"spec": "head"},
+        "trainable": {"spec": "head"}, "dataset": {"class_counts": {"a": 12, "b": 48}}, "confusion": [[]],
+        "scores": {"accuracy": {"mean": float(np.mean(valid))}},
     }  # fmt: skip
 
 
@@ -76,7 +77,14 @@ TURN = {"turn": {"epoch": 3, "turned": False}}
             run(num_epochs=9), histories(2.0, 1.0, 0.9, inner=[2, 1.2, 1.1]), TURN, "yes",
             "The loss on inner splits was lowest after epoch 3.",
         ),
-        (run(head_solver="lbfgs"), {}, {}, "yes", "By construction: head_solver=lbfgs gave the head its opt"),
+        (
+            run((0.85, 0.9), head_solver="lbfgs"), {}, {}, "yes",
+            "By construction: head_solver=lbfgs gave the head its optimum on the training rows.",
+        ),
+        (
+            run((0.8, 0.8), head_solver="lbfgs"), {}, {}, "yes",
+            "Its accuracy of 0.800 is no more than always giving the commonest class has (0.800), so that",
+        ),
     ],
 )  # fmt: skip
 def test_each_finding_has_its_answer_and_words(

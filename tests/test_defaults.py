@@ -50,8 +50,8 @@ def test_everything_is_chosen_and_what_is_given_stays(trainable, model, names, n
     config = settled(model, num_rows, trainable=trainable, **given)
     assert {name: getattr(config, name) for name in given} == given
     left = {name for name in CHOSEN if is_auto(getattr(config, name))}
-    # The strength of a closed form is chosen within each fold.
-    assert left == ({"weight_decay"} - names if config.head_solver != "gradient" else set())
+    # A closed form has no rate and no epochs, and its strength is chosen within each fold.
+    assert left == ({*CHOSEN} - {"head_solver"} - names if config.solved else set())
     assert settle(config, model, model_facts(model, pretrained=True), num_rows) == config
 
 
@@ -154,11 +154,11 @@ def test_folds_are_repeated_where_that_costs_little(settings, rows, small, repea
 
 
 def test_a_grid_has_in_common_what_all_of_it_was_given():
-    config = RunConfig(trainables=("head", "all"))
-    some = [settled(RESNET, trainable=trainable) for trainable in ("head", "all")]
+    config = RunConfig(trainables=("last:1", "all"))
+    some = [settled(BERT, trainable=trainable) for trainable in ("last:1", "all")]
     common = in_common(config, some)
     assert common.warmup == 0.1
-    assert is_auto(common.head_solver)
+    assert common.head_solver == "gradient"
     assert is_auto(common.learning_rate)
 
 
@@ -190,12 +190,15 @@ def test_the_numbers_are_written_down_and_the_same_command_goes_on(tmp_path, cap
     written = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     assert written["num_repeats"] == 3
     assert written["head_solver"] == "lbfgs"
-    assert any(note.startswith("Chosen for trainable=head") for note in first.values["notes"])
+    assert written["learning_rate"] == written["num_epochs"] == "auto"  # a closed form has none
+    assert first.values["final"]["kind"] == "none"
+    (words,) = (note for note in first.values["notes"] if note.startswith("Chosen for trainable=head"))
+    assert words in capsys.readouterr().err
     preflight(config)  # settings that are still to be chosen are no other run
     done = {p: p.stat().st_mtime_ns for p in (tmp_path / "run").glob("folds/**/done.json")}
     assert len(done) == 6
     assert cross_validate(task, data, config).scores == first.scores
     assert done == {p: p.stat().st_mtime_ns for p in done}
-    with pytest.raises(ConfigError, match="already holds another run: head_solver='lbfgs' there"):
+    with pytest.raises(ConfigError, match=r"already holds another run: .*head_solver=.lbfgs. there"):
         cross_validate(task, data, replace(config, learning_rate=1e-2))
     assert json.loads((tmp_path / "run" / "results.json").read_text())["num_repeats"] == 3

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from small_runs import SOLVED
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, ModernBertConfig, T5Config
 
 from hf_transfer import RunConfig, SequenceClassification, cross_validate, open_dataset, write_card
@@ -227,8 +228,7 @@ def run(config):
     ("settings", "cut"),
     [
         ({"trainable": "head"}, "output"),
-        ({"trainable": "head", "head_solver": "lbfgs"}, "output"),
-        ({"trainable": "head", "learning_rates": (1e-3, 1e-2)}, "output"),
+        ({"trainable": "head"} | SOLVED, "output"),
         ({"trainable": "last:1"}, "bert.encoder.layer.3.attention"),
         ({"trainable": "head+lora:2"}, "bert.encoder.layer.0.attention"),
     ],

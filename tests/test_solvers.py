@@ -104,7 +104,10 @@ def test_texts_and_tokens_are_solved_too(tmp_path, tiny_bert_folder, kind, task)
     ("settings", "message"),
     [
         ({"trainable": "last:1"}, "needs trainable='head', not 'last:1'"),
-        ({"learning_rates": (0.1, 0.2)}, "has no rate; leave learning_rates out"),
+        (
+            {"learning_rates": (0.1, 0.2)},
+            r"weight_decays is its L2\); leave learning_rates out",
+        ),
         ({"early_stopping": True}, "has no epochs to stop"),
         ({"augmentation": "flip"}, "sees each picture once"),
     ],

@@ -21,7 +21,7 @@ _BYTES_AT_ONCE = 64e6
 
 def heads_together(replay: Replay, config: RunConfig) -> Template | None:
     """What heads share that can be learned together from stored features; None if they cannot be."""
-    trained = config.head_solver == "gradient"
+    trained = not config.solved
     stepwise = config.head_start != "random" or config.per_device_batch_size or config.compile
     if not replay.prepared or (trained and (stepwise or config.mixed_precision == "fp16")):
         return None
@@ -49,7 +49,7 @@ def fit_heads(
         Position of the configuration, position of the fold, and the trained model, which is the same
         object each time: use it before going on. A head whose loss is not finite is left out.
     """
-    if configs[0].head_solver != "gradient":
+    if configs[0].solved:
         yield from solve_heads(template, configs, folds)
         return
     per_head = sum(p.numel() * p.element_size() for p in template.learned.values())

@@ -163,9 +163,9 @@ def _frozen_tensors(model: nn.Module, freezing: Freezing) -> Iterator[str]:
 
 
 def freeze_table(
-    model: nn.Module, freezing: Freezing, *, learning_rate: float, layer_decay: float = 1.0
+    model: nn.Module, freezing: Freezing, *, learning_rate: float | None = None, layer_decay: float = 1.0
 ) -> list[dict[str, Any]]:
-    """Describe each layer group after `freeze`: sizes, what learns, at which rate, and its modes."""
+    """Describe each layer group after `freeze`: sizes, what learns, at which rate (if any), and its modes."""
     parameters = dict(model.named_parameters())
     rows = []
     for distance, group in enumerate(reversed(freezing.groups)):
@@ -179,7 +179,7 @@ def freeze_table(
                 "parameters": total,
                 "trainable": learns,
                 "status": "trains" if learns == total and total else "partly" if learns else "frozen",
-                "learning_rate": learning_rate * layer_decay**distance if learns else None,
+                "learning_rate": learning_rate * layer_decay**distance if learns and learning_rate else None,
                 "norm": _norm_mode(modules, freezing),
                 "dropout": _dropout_mode(modules, freezing),
             }

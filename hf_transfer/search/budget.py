@@ -49,7 +49,7 @@ class Prices:
 
     def training(self, candidate: Candidate, num_rows: float) -> float:
         """Seconds of one training."""
-        return _SELF_COST + candidate.cost * self.forward * num_rows * candidate.config.num_epochs
+        return _SELF_COST + candidate.passes * self.forward * num_rows
 
     def trial(self, candidate: Candidate, num_rows: int) -> float:
         """Seconds of one trial on a half of so many rows."""

@@ -45,8 +45,13 @@ class Candidate:
     conditional: bool = False
 
     def at(self, rate: float) -> RunConfig:
-        """The configuration at one learning rate."""
-        return replace(self.config, learning_rate=rate)
+        """The configuration at one learning rate; 0 is none."""
+        return replace(self.config, learning_rate=rate) if rate else self.config
+
+    @property
+    def passes(self) -> float:
+        """What a training costs, in forward passes over its rows."""
+        return self.cost * self.config.num_epochs if self.cost else 0.0
 
 
 def propose(task: Task, config: RunConfig, num_rows: int) -> tuple[Candidate, ...]:
@@ -134,7 +139,7 @@ def _choices(model: nn.Module) -> dict[str, str]:
 
 
 def _rates(config: RunConfig, candidate: RunConfig) -> tuple[float, ...]:
-    """Rates to try: those given, or the usual one and those around it; a head in closed form has none."""
-    if candidate.head_solver != "gradient":
-        return (candidate.learning_rate,)
+    """Rates to try: those given, or the usual one and those around it; 0 for a head in closed form."""
+    if candidate.solved:
+        return (0.0,)
     return config.learning_rates or tuple(float(f"{candidate.learning_rate * f:.2g}") for f in _AROUND)

@@ -10,6 +10,7 @@ from hf_transfer.search.climbing import Finalists
 from hf_transfer.search.modes import Selection
 from hf_transfer.search.trials import Trial
 from hf_transfer.study import Study
+from hf_transfer.tables import is_solved, setting
 from hf_transfer.verdicts import verdicts
 from hf_transfer.wording import duration
 
@@ -87,8 +88,8 @@ def cost_text(cost: dict[str, Any]) -> str:
     """What `hf-transfer search --dry_run` prints."""
     choosing, judging, whole = (cost[f"{part}_seconds"] for part in ("selection", "judging", "exhaustive"))
     lines = [
-        f"{one['name']}: trainable={one['trainable']}, {one['parameters']:,} parameters, rates "
-        + ", ".join(f"{rate:g}" for rate in one["learning_rates"])
+        f"{one['name']}: trainable={one['trainable']}, {one['parameters']:,} parameters, "
+        + ("in closed form" if is_solved(one) else f"rates {', '.join(map(setting, one['learning_rates']))}")
         for one in cost["candidates"]
     ]
     return "\n".join(

@@ -40,7 +40,7 @@ class Entry:
     @property
     def title(self) -> str:
         """In words."""
-        solved = self.candidate.config.head_solver != "gradient"
+        solved = self.candidate.config.solved
         return (
             f"{self.candidate.name} in closed form" if solved else f"{self.candidate.name} at {self.rate:g}"
         )
@@ -133,12 +133,14 @@ class Trials:
         except _FAILURES:
             loss = math.inf
         loss = loss if math.isfinite(loss) else math.inf
-        passes = entry.candidate.cost * len(learn) * entry.candidate.config.num_epochs + len(score)
+        passes = entry.candidate.passes * len(learn) + len(score)
         return Trial(entry, half, loss, passes, time.monotonic() - began)
 
     def _config(self, entry: Entry, num_rows: int) -> RunConfig:
         """How a trial learns from so many rows: with the updates of a real training."""
         config = entry.candidate.at(entry.rate)
+        if config.solved:
+            return config
         size = round(config.batch_size * min(1.0, num_rows / self.num_learned))
         size = min(config.batch_size, max(_SMALLEST_BATCH, size))
         share = size / config.batch_size

@@ -49,7 +49,7 @@ def fit(job: Job, train: Positions, inner: Positions | None = None, splits: Sequ
     freezing = freeze_for(model, job.config)
     fitted = Fitted(model, freezing, job.replay.plain, hash_before=frozen_hash(model, freezing))
     fitted.start_hash = start_hash(model, job.config)
-    if job.config.head_solver != "gradient":
+    if job.config.solved:
         return _solve(job, fitted, train, splits)
     job = _with_own_checkpoints(job, train, inner)
     stopper = Stopper(fitted, job, inner)
@@ -136,8 +136,7 @@ def _start_from_probe(job: Job, model: nn.Module, train: Positions) -> None:
     """
     freezing = freeze_but_output(model, job.config)
     batches = job.replay.batches(model, freezing)
-    at_any_rate = replace(job.config, learning_rate=1.0, weight_decay=0.0)
-    key = (at_any_rate, job.seed, train.tobytes(), batches is job.replay.plain)
+    key = (job.config.at_any_rate, job.seed, train.tobytes(), batches is job.replay.plain)
     _, layer = output_layer(model)
     if key in job.replay.starts:
         layer.load_state_dict(job.replay.starts[key])

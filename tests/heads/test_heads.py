@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from small_runs import plain_config
+from small_runs import SOLVED, plain_config
 
 from hf_transfer import (
     ImageClassification,
@@ -219,7 +219,7 @@ PENALTIES = (1e-4, 1e-2, 1.0)
 @pytest.mark.parametrize("solver", ["lbfgs", "ridge"])
 @pytest.mark.parametrize("kind", ["image", "text", "tokens"])
 def test_a_head_solved_with_others_is_that_solved_alone(kind, solver, tiny_bert_folder):
-    replay = prepared(kind, tiny_bert_folder, head_solver=solver)
+    replay = prepared(kind, tiny_bert_folder, **SOLVED | {"head_solver": solver})
     configs = [replace(replay.config, weight_decay=penalty) for penalty in PENALTIES]
     workers, names = Workers(replay.accelerator, together=False), set()
     for c, f, solved in fit_heads(heads_together(replay, configs[0]), configs, FOLDS):
@@ -235,7 +235,7 @@ def test_a_head_solved_with_others_is_that_solved_alone(kind, solver, tiny_bert_
 def test_what_is_lost_of_a_run_comes_back_the_same(tmp_path):
     config = replace(
         prepared("image", tmp_path).config,
-        head_solver="lbfgs", weight_decays=PENALTIES, num_folds=3, output_dir=str(tmp_path / "run"),
+        **SOLVED, weight_decays=PENALTIES, num_folds=3, output_dir=str(tmp_path / "run"),
     )  # fmt: skip
     data = open_dataset(config, "image")
 

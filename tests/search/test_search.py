@@ -188,7 +188,8 @@ def test_candidates_differ_and_go_from_few_parameters_to_many(config):
     assert candidates[0].cost == 0
     assert max(candidate.cost for candidate in candidates) == candidates[-1].cost == pytest.approx(3)
     assert [len(candidate.rates) for candidate in candidates] == [1, 3, 3, 3, 3]  # the head is solved
-    assert all(candidate.config.learning_rate in candidate.rates for candidate in candidates)
+    assert candidates[0].rates == (0.0,)
+    assert all(candidate.config.learning_rate in candidate.rates for candidate in candidates[1:])
     assert [candidate.name for candidate in candidates if candidate.conditional] == ["the first block"]
 
 
