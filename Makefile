@@ -60,7 +60,7 @@ $(OLDEST)/.installed: pyproject.toml requirements-oldest.txt
 
 # Ten minutes of damaged files; what ends in anything but our own errors is kept in runs/fuzz.
 fuzz: $(VENV)/.installed-dev
-	$(BIN)/python tests/fuzz_readers.py --seconds 600
+	$(BIN)/python tests/support/fuzz_readers.py --seconds 600
 
 clean:
 	rm -rf $(VENV) $(OLDEST) runs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -6,8 +6,8 @@ import sys
 def main() -> int:
     """Run the command line, or say in one line that `hf_transfer` is somebody else's."""
     try:
-        from hf_transfer.cli import main as run
-        from hf_transfer.cli import prepare_process
+        from hf_transfer.cli.main import main as run
+        from hf_transfer.cli.main import prepare_process
     except ImportError as error:
         if "hf_transfer" not in str(error):
             raise

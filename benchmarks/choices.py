@@ -7,7 +7,7 @@ import numpy as np
 from scipy.special import ndtri
 from simulation import Floats
 
-from hf_transfer.statistics import best_of
+from hf_transfer.scores.statistics import best_of
 
 NUM_ROWS, NUM_FOLDS, NUM_CONFIGURATIONS = 200, 5, 16
 MEAN_SKILL = 0.8

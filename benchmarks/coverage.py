@@ -21,7 +21,7 @@ from scipy import stats
 from simulation import Floats, Held, cross_validate, draw_linear, ridge, true_accuracy
 
 from hf_transfer.folds import FoldColumns
-from hf_transfer.statistics import bootstrap_interval, corrected_resampled_t
+from hf_transfer.scores.statistics import bootstrap_interval, corrected_resampled_t
 
 Interval = tuple[float, float]
 

@@ -21,7 +21,7 @@ from statistics import fmean
 from typing import Any
 
 from hf_transfer import RunConfig, cross_validate, open_dataset
-from hf_transfer.results import read_results
+from hf_transfer.runs.results import read_results
 from hf_transfer.tasks import task_of_kind
 
 # Rates and epochs of the grid, by what learns; those of networks without attention go last.

@@ -24,7 +24,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-sys.path.append(str(Path(__file__).parents[1] / "tests"))
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from hub_server import HubServer
@@ -149,7 +149,7 @@ class Bench:
         return in_child(lambda: self._in_child(name, point), self.log)
 
     def _in_child(self, name: str, point: Point | None) -> None:
-        from hf_transfer.cli import main
+        from hf_transfer.cli.main import main
 
         watch(self.shared)
         if point is not None:
@@ -168,7 +168,7 @@ class Bench:
         return None
 
     def _clear_store(self) -> None:
-        from hf_transfer.cache import cache_folder, clear
+        from hf_transfer.machine.cache import cache_folder, clear
 
         clear(cache_folder())
 
@@ -176,7 +176,7 @@ class Bench:
         """All that a run leaves, without what depends on the clock or its folder's name."""
         import pyarrow.parquet as pq
 
-        from hf_transfer.run_folder import weight_digests
+        from hf_transfer.runs.run_folder import weight_digests
 
         run = self.folder / name
         results = json.loads((run / "results.json").read_text(encoding="utf-8"))
@@ -240,8 +240,7 @@ def _load_libraries() -> None:
     import timm  # noqa: F401
     import transformers
 
-    import hf_transfer.cross_validation
-    import hf_transfer.plots  # noqa: F401
+    import hf_transfer.report.plots.scores  # noqa: F401
 
     for name in ("AutoModel", "AutoTokenizer", "AutoImageProcessor", "BertModel", "TimmWrapperModel"):
         getattr(transformers, name)
@@ -256,7 +255,7 @@ def _made_in_child(folder: Path) -> Path:
 
         import hf_transfer
 
-        source = Path(hf_transfer.__file__).parent / "builtin" / "tiny-bert"
+        source = Path(hf_transfer.__file__).parent / "data" / "builtin" / "tiny-bert"
         torch.manual_seed(1)
         config = AutoConfig.from_pretrained(source, num_hidden_layers=4, hidden_size=32, intermediate_size=32)
         BertModel(config).save_pretrained(folder / "model")

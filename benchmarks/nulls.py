@@ -8,7 +8,7 @@ from scipy.signal import lfilter
 from simulation import Floats, Held, Ints, Learner, cross_validate, nearest, ridge
 
 from hf_transfer.folds import FoldColumns
-from hf_transfer.statistics import bootstrap_interval, corrected_resampled_t
+from hf_transfer.scores.statistics import bootstrap_interval, corrected_resampled_t
 
 CHANCE = 0.5
 NUM_FOLDS = 5

@@ -18,11 +18,12 @@ from report import number, table
 from timing import Timing, all_of_it, interleaved, ratio
 from workload import Clock, Workload, empty_cache
 
-from hf_transfer.batches import Batches, Positions, as_rows
-from hf_transfer.encoding import encode_rows
-from hf_transfer.replay import Replay
-from hf_transfer.training import Job, fit
-from hf_transfer.workers import Workers, make_accelerator
+from hf_transfer.replay.batching import Batches, Positions, as_rows
+from hf_transfer.replay.encoding import encode_rows
+from hf_transfer.replay.replayed import Replay
+from hf_transfer.training.fitting import fit
+from hf_transfer.training.job import Job
+from hf_transfer.training.workers import Workers, make_accelerator
 
 AS_IT_IS = "as it is"
 

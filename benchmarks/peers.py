@@ -25,7 +25,7 @@ from transformers import (
 from workload import Clock, Workload, num_cores
 
 from hf_transfer import freeze, parameter_groups
-from hf_transfer.models import quiet
+from hf_transfer.models.base_model import quiet
 from hf_transfer.tasks.token_classification import first_subword_labels
 
 SCORED_AT_ONCE = 64  # held-out rows in a batch, as in the kit

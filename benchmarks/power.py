@@ -23,8 +23,8 @@ from scipy.optimize import brentq
 from simulation import Floats, Held, Ints, cross_validate, draw_linear, ridge, true_accuracy
 
 from hf_transfer.folds import FoldColumns
-from hf_transfer.paired import Pair, adjusted, pair_folds
-from hf_transfer.statistics import mcnemar
+from hf_transfer.scores.paired import Pair, adjusted, pair_folds
+from hf_transfer.scores.statistics import mcnemar
 
 ROWS, EFFECTS, REPEATS = (50, 100, 300), (0.0, 0.02, 0.05, 0.10, 0.20), (1, 3)
 NUM_FOLDS, NUM_FEATURES = 5, 20

@@ -35,7 +35,7 @@ from typing import Any
 from report import machine, number, table, versions
 from searching import name_of
 
-from hf_transfer.results import read_results
+from hf_transfer.runs.results import read_results
 
 RECIPES = {"image": "image_classification", "text": "sentiment"}
 FIRST = "kit, `--preset quick`"  # whose folds all are given

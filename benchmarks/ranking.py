@@ -26,10 +26,10 @@ import torch
 from report import machine, table, versions
 
 from hf_transfer import RunConfig, cross_validate, open_dataset
-from hf_transfer.files import write_json
-from hf_transfer.rank import rank_models
+from hf_transfer.machine.files import write_json
+from hf_transfer.scores.transferability import weighted_tau
+from hf_transfer.selection.rank.ranking import rank_models
 from hf_transfer.tasks import task_of_kind
-from hf_transfer.transferability import weighted_tau
 
 Candidates = dict[str, dict[str, float]]
 

@@ -9,7 +9,7 @@ import torch
 from workload import Workload
 
 from hf_transfer import __version__
-from hf_transfer.environment import processor_name
+from hf_transfer.machine.environment import processor_name
 
 _PACKAGES = ("torch", "transformers", "accelerate", "datasets", "timm", "torchvision", "pillow")
 

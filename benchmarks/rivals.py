@@ -36,10 +36,10 @@ from transformers import (
 from workload import Workload
 
 from hf_transfer import RunConfig
-from hf_transfer.mean_classifier import mean_of_tokens
-from hf_transfer.metrics import log_loss
-from hf_transfer.models import quiet
-from hf_transfer.schedule import output_layer
+from hf_transfer.layers.phases import output_layer
+from hf_transfer.models.base_model import quiet
+from hf_transfer.models.mean_classifier import mean_of_tokens
+from hf_transfer.scores.metrics import log_loss
 
 CLASSIFIERS = {"image": AutoModelForImageClassification, "text": AutoModelForSequenceClassification}
 STRENGTHS = np.logspace(-4, 2, 7)

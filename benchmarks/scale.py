@@ -129,7 +129,7 @@ def _small_bert(folder: Path) -> str:
 
     import hf_transfer
 
-    source, place = Path(hf_transfer.__file__).parent / "builtin" / "tiny-bert", folder / "model"
+    source, place = Path(hf_transfer.__file__).parent / "data" / "builtin" / "tiny-bert", folder / "model"
     torch.manual_seed(0)
     BertModel(AutoConfig.from_pretrained(source, num_hidden_layers=1)).save_pretrained(place)
     AutoTokenizer.from_pretrained(source).save_pretrained(place)

@@ -28,9 +28,9 @@ from typing import Any
 import numpy as np
 
 from hf_transfer import RunConfig, open_dataset
-from hf_transfer.results import read_results
-from hf_transfer.search import SearchOptions, search
-from hf_transfer.statistics import corrected_error
+from hf_transfer.runs.results import read_results
+from hf_transfer.scores.statistics import corrected_error
+from hf_transfer.selection.search.run import SearchOptions, search
 from hf_transfer.tasks import task_of_kind
 
 Choice = tuple[str, float]

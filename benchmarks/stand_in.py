@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from hf_transfer import builtin
-from hf_transfer.data.pictures import read_picture
+from hf_transfer.data import builtin
+from hf_transfer.tasks.inputs.pictures import read_picture
 
 _SIDE = 224
 _NOISE = 16  # grey levels; a smooth picture would decode faster than a photograph

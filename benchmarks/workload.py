@@ -24,8 +24,8 @@ from hf_transfer import (
     cross_validate,
     open_dataset,
 )
-from hf_transfer.config import Kind
-from hf_transfer.experiment import fold_columns
+from hf_transfer.config.run_config import Kind
+from hf_transfer.data.sealing import fold_columns
 from hf_transfer.folds import FoldPlan, plan_folds
 
 TASKS: dict[Kind, type[Task]] = {

@@ -12,31 +12,31 @@ __kit__ = "hf-transfer-kit"  # what _guard.py looks for
 __version__ = "0.1.0"
 
 _HOMES = {
-    "CrossValidationResult": "results",
+    "CrossValidationResult": "runs.results",
     "Fold": "folds",
-    "FoldResult": "results",
+    "FoldResult": "runs.results",
     "ImageClassification": "tasks",
-    "LabelledData": "data",
+    "LabelledData": "data.rows",
     "LayerGroup": "layers",
-    "RunConfig": "config",
+    "RunConfig": "config.run_config",
     "SequenceClassification": "tasks",
     "Task": "tasks",
     "TokenClassification": "tasks",
     "TransferError": "errors",
-    "cross_validate": "cross_validation",
-    "fine_tune": "presets",
+    "cross_validate": "study.cross_validation",
+    "fine_tune": "selection.presets",
     "freeze": "layers",
     "k_folds": "folds",
     "layer_groups": "layers",
-    "open_dataset": "data",
+    "open_dataset": "data.rows",
     "parameter_groups": "layers",
-    "preflight": "hub",
-    "publish": "hub",
-    "push": "hub",
-    "rank_models": "rank",
-    "run_recipe": "cli",
-    "verify_run": "verify",
-    "write_card": "card",
+    "preflight": "runs.hub.push",
+    "publish": "runs.hub.push",
+    "push": "runs.hub.push",
+    "rank_models": "selection.rank.ranking",
+    "run_recipe": "cli.main",
+    "verify_run": "verify.verify_run",
+    "write_card": "report.card.card",
 }
 
 __all__ = sorted(_HOMES)
@@ -47,7 +47,7 @@ def __getattr__(name: str) -> Any:
         # Waiting threads sleep instead of spin, or two processes on the same cores slow each other
         # down twentyfold. torch reads this when it is loaded, which the next line may do.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        from hf_transfer.collection import no_collection
+        from hf_transfer.machine.collection import no_collection
 
         with no_collection():
             return getattr(import_module(f"hf_transfer.{_HOMES[name]}"), name)

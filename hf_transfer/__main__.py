@@ -2,7 +2,7 @@
 
 import sys
 
-from hf_transfer.cli import main, prepare_process
+from hf_transfer.cli.main import main, prepare_process
 
 if __name__ == "__main__":
     prepare_process()

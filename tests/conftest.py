@@ -89,7 +89,7 @@ def tiny_bert_folder(tmp_path_factory) -> Path:
 
     import hf_transfer
 
-    source = Path(hf_transfer.__file__).parent / "builtin" / "tiny-bert"
+    source = Path(hf_transfer.__file__).parent / "data" / "builtin" / "tiny-bert"
     config = AutoConfig.from_pretrained(source, num_hidden_layers=4, hidden_size=32, intermediate_size=32)
     folder = tmp_path_factory.mktemp("models") / "tiny-bert"
     torch.manual_seed(1)

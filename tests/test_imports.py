@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,146 +12,113 @@ import hf_transfer
 
 PACKAGE = Path(hf_transfer.__file__).parent
 HEAVY = {"torch", "transformers", "timm", "torchvision"}
-LIGHT = [
-    *("__init__", "_guard", "errors", "config", "results", "statistics", "metrics", "scorers", "cli", "card"),
-    *("card_merge", "hub", "hub_client", "hub_files", "hub_fetch", "plots", "tables", "resources"),
-    *("run_folder", "environment", "wording", "network", "cache", "describe", "calibration", "grid"),
-    *("files", "lock", "interruption", "settings", "parsing", "reading", "shape"),
-    *("aggregate", "ledger", "verify", "agreement"),
-    *("control_results", "paired", "overfitting", "compare", "pair_words", "verdicts", "report"),
-    *("convergence", "convergence_words", "others"),
-    *("scrubbing", "launcher", "learning_curve", "shuffling", "palette", "size_plot"),
-    *("depth_plot", "search_plot", "heat_map", "search_words"),
-    *("transferability", "baselines", "regression"),
-]
+LOOSE = {"__init__", "__main__", "_guard", "errors"}
 
-# From top to bottom: a module imports only from its own line or from lines below it.
-ORDER = [
-    {"cli", "__main__"},
-    {"describe", "inference", "doctor", "report", "verify"},
-    {"presets"},
-    {"rank", "search"},
-    {
-        "card",
-        "card_merge",
-        "hub",
-        "hub_client",
-        "hub_files",
-        "hub_fetch",
-        "compare",
-        "pair_words",
-        "others",
-        "convergence_words",
-        "verdicts",
-        "plots",
-        *("size_plot", "depth_plot", "search_plot", "heat_map", "search_words"),
-        "palette",
-        "tables",
-        "resources",
-        "audit",
-        "similarity",
-    },
-    {"cross_validation"},
-    {"summary", "final_model", "sealing"},
-    {"controls", "probing"},
-    {"room"},
-    {"study", "overfitting", "convergence"},
-    {"experiment"},
-    {"aggregate"},
-    {"calibration", "grid", "paired", "agreement"},
-    {"heads", "estimate"},
-    {"training", "tracking", "ensemble", "soup"},
-    {"scoring", "solvers"},
-    {"replay", "features"},
-    {"defaults"},
-    {"batches", "encoding", "workers", "schedule"},
-    {"allocator", "memory"},
-    {"tasks", "tokens", "image_processing", "models", "model_folder", "mean_classifier", "sentence_modules"},
-    {"control_results"},
-    {"shuffling"},
-    {
-        *("folds", "layers", "metrics", "scorers", "data", "builtin", "network", "learning_curve"),
-        *("transferability", "baselines", "regression"),
-    },
-    {"run_folder", "cache", "ledger"},
-    {
-        *("config", "results", "statistics", "environment", "wording", "progress", "scrubbing", "launcher"),
-        *("parsing", "reading", "shape", "settings"),
-    },
-    {"files", "lock", "interruption"},
-    {"errors", "_guard", "collection", ""},
-]
+# From top to bottom: a room imports only from itself and from rooms below it.
+ROOMS = (
+    "cli",
+    "verify",
+    "selection",
+    "report",
+    "study",
+    "training",
+    "replay",
+    "data",
+    "runs",
+    "tasks",
+    "models",
+    "scores",
+    "layers",
+    "folds",
+    "config",
+    "machine",
+)
+LIGHT = {"cli", "config", "folds", "report", "runs", "scores", "verify"}
+MOST_FLOORS = 21
 
 
-def modules() -> list[Path]:
-    return [path for path in PACKAGE.rglob("*.py") if "make_" not in path.name]
+@cache
+def modules() -> dict[str, Path]:
+    """Every module by its dotted name below the package."""
+    return {
+        ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in PACKAGE.rglob("*.py")
+    }
 
 
-def room(path: Path) -> str:
-    parts = path.relative_to(PACKAGE).with_suffix("").parts
-    return "" if parts == ("__init__",) else parts[0]
+def room(name: str) -> str:
+    return name.split(".")[0]
 
 
-def imports(path: Path) -> set[str]:
-    """Names that a module imports when it is imported itself; not those inside functions or for types."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+@cache
+def imports(name: str) -> frozenset[str]:
+    """What a module imports when it is imported itself; not what functions import, or types need."""
     found: set[str] = set()
-    for node in tree.body:
+    for node in ast.parse(modules()[name].read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= (
-                {node.module}
-                if node.module != "hf_transfer"
-                else {f"hf_transfer.{a.name}" for a in node.names}
-            )
-    return found
+            inside = {f"{node.module}.{alias.name}" for alias in node.names}
+            ours = {one for one in inside if one.removeprefix("hf_transfer.") in modules()}
+            found |= ours or {node.module}
+    return frozenset(found)
 
 
-def level(name: str) -> int:
-    return next(i for i, rooms in enumerate(ORDER) if name in rooms)
+def below(name: str) -> set[str]:
+    """The modules of the package that a module imports."""
+    ours = {one.removeprefix("hf_transfer.") for one in imports(name) if one.startswith("hf_transfer.")}
+    return {one for one in ours & modules().keys() if one not in LOOSE and one != name}
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_imports_go_downwards(path):
-    for name in imports(path):
-        parts = name.split(".")
-        if parts[0] == "hf_transfer" and len(parts) > 1 and not parts[1].startswith("__version"):
-            target = parts[1] if any(parts[1] in rooms for rooms in ORDER) else ""
-            assert level(room(path)) <= level(target), f"{room(path)} imports {name}"
+def test_only_four_modules_stand_outside_the_rooms():
+    assert {name for name in modules() if "." not in name} - set(ROOMS) == LOOSE
 
 
-@pytest.mark.parametrize("name", LIGHT)
-def test_light_modules_import_nothing_heavy(name):
-    files = [path for path in modules() if room(path) == name or (room(path), name) == ("", "__init__")]
-    assert files
-    for path in files:
-        assert not {module.split(".")[0] for module in imports(path)} & HEAVY
+@pytest.mark.parametrize("place", ROOMS)
+def test_a_room_imports_only_from_rooms_below_it(place):
+    allowed = set(ROOMS[ROOMS.index(place) :])
+    up = [(name, one) for name in modules() if room(name) == place for one in below(name)]
+    assert [pair for pair in up if room(pair[1]) not in allowed] == []
 
 
-def test_every_public_module_checks_the_packages_name():
-    for path in modules():
-        if (
-            path.name not in {"__init__.py", "_guard.py", "errors.py", "__main__.py"}
-            and path.parent.name != "tasks"
-        ):
-            text = path.read_text(encoding="utf-8")
-            assert "_guard" in text, path
+def test_there_is_no_circle_and_few_floors():
+    floors: dict[str, int] = {}
+
+    def floor(name: str, above: tuple[str, ...] = ()) -> int:
+        assert name not in above, f"a circle: {' -> '.join([*above, name])}"
+        if name not in floors:
+            floors[name] = 1 + max((floor(one, (*above, name)) for one in below(name)), default=0)
+        return floors[name]
+
+    assert max(map(floor, modules())) <= MOST_FLOORS
+
+
+@pytest.mark.parametrize("place", sorted(LIGHT))
+def test_light_rooms_import_nothing_heavy(place):
+    for name in modules():
+        if room(name) == place:
+            assert not {one.split(".")[0] for one in imports(name)} & HEAVY, name
+
+
+def test_every_module_checks_the_packages_name():
+    for name, path in modules().items():
+        if name not in LOOSE and path.name != "__init__.py" and path.parent.name != "tasks":
+            assert "_guard" in path.read_text(encoding="utf-8"), name
 
 
 LIGHT_CODE = (
     "import hf_transfer",
-    "from hf_transfer.cli import main; main([])",
+    "from hf_transfer.cli.main import main; main([])",
     "from hf_transfer import RunConfig",
-    "import hf_transfer.statistics",
-    "import hf_transfer.transferability, hf_transfer.baselines",
+    "import hf_transfer.scores.statistics",
+    "import hf_transfer.scores.transferability, hf_transfer.selection.rank.baseline",
     "from hf_transfer.tasks import task_class; task_class('text-classification')",
-    "from hf_transfer.card import write_card",
-    "from hf_transfer.cli import main; main(['cache'])",
+    "from hf_transfer.report.card.card import write_card",
+    "from hf_transfer.cli.main import main; main(['cache'])",
     "from hf_transfer import verify_run",
-    "from hf_transfer.compare import compare_runs",
-    "from hf_transfer.report import write_report",
-    "from hf_transfer.report.pictures import draw_pictures",
+    "from hf_transfer.report.compare import compare_runs",
+    "from hf_transfer.report.page.page import write_report",
+    "from hf_transfer.report.page.pictures import draw_pictures",
 )
 
 

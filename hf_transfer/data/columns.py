@@ -11,10 +11,10 @@ import numpy as np
 from datasets import ClassLabel, Dataset, Image
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
-from hf_transfer.config import Kind, RunConfig
-from hf_transfer.data.labels import refuse_rows
+from hf_transfer.config.run_config import Kind, RunConfig
 from hf_transfer.errors import DataError
-from hf_transfer.wording import some
+from hf_transfer.machine.wording import some
+from hf_transfer.tasks.targets.labels import refuse_rows
 
 _INPUTS: Mapping[Kind, tuple[str, ...]] = {
     "image": (

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 from datasets import Dataset, concatenate_datasets
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
-from hf_transfer.data.mapped import ROWS_AT_ONCE, as_dataset, mapped_table
 from hf_transfer.errors import DataError
-from hf_transfer.parsing import parse_json
+from hf_transfer.machine.mapped import ROWS_AT_ONCE, as_dataset, mapped_table
+from hf_transfer.machine.parsing import parse_json
 
 SPLITS = {
     "train": "train", "training": "train", "test": "test", "testing": "test", "eval": "test",

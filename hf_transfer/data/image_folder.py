@@ -9,9 +9,9 @@ from datasets import Dataset, Features, Image, Value
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.data.data_files import SPLITS, read_file
-from hf_transfer.data.pictures import SUFFIXES
 from hf_transfer.errors import DataError
-from hf_transfer.wording import count
+from hf_transfer.machine.wording import count
+from hf_transfer.tasks.inputs.pictures import SUFFIXES
 
 Loaded = tuple[Dataset, tuple[str, ...]]  # rows, and notes on what was left out
 

@@ -11,12 +11,12 @@ import pyarrow.compute as pc
 from datasets import Array2D, Array3D, Dataset, Features, Image, LargeList, List, Value
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
-from hf_transfer.config import Kind
+from hf_transfer.config.run_config import Kind
 from hf_transfer.data.image_folder import local_path, refuse_links
-from hf_transfer.data.labels import refuse_rows
-from hf_transfer.data.mapped import ROWS_AT_ONCE, mapped_rows
-from hf_transfer.data.pictures import encode_pixels
 from hf_transfer.errors import DataError
+from hf_transfer.machine.mapped import ROWS_AT_ONCE, mapped_rows
+from hf_transfer.tasks.inputs.pictures import encode_pixels
+from hf_transfer.tasks.targets.labels import refuse_rows
 
 _TEXT = ("string", "large_string")
 _LISTS = (List, LargeList)

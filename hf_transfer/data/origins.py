@@ -13,12 +13,13 @@ import pyarrow as pa
 from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
 from datasets.exceptions import DatasetNotFoundError, DatasetsError
 
-from hf_transfer import _guard, builtin  # noqa: F401  (says what is wrong when another package hides ours)
-from hf_transfer.config import Kind, RunConfig
+from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
+from hf_transfer.config.run_config import Kind, RunConfig
+from hf_transfer.data import builtin
 from hf_transfer.data.data_files import SPLITS, SUFFIXES, read_shards, split_files
 from hf_transfer.data.image_folder import Loaded, holds_pictures, image_splits, is_image_folder, refuse_links
 from hf_transfer.errors import DataError
-from hf_transfer.network import hub_reachable
+from hf_transfer.machine.network import hub_reachable
 
 # Over the Hub's client: what it raises for a bad name, no network, no access, or broken files.
 _HUB_ERRORS = (

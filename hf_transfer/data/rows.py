@@ -10,17 +10,17 @@ from typing import Any
 from datasets import ClassLabel, Dataset, LargeList, List, Value
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
-from hf_transfer.config import Kind, RunConfig
+from hf_transfer.config.run_config import Kind, RunConfig
 from hf_transfer.data.columns import Columns, find_columns, folds, groups, row_ids, times
 from hf_transfer.data.inputs import empty_rows, standard_inputs
-from hf_transfer.data.labels import LabelColumn, NamedLabels, name_labels
-from hf_transfer.data.mapped import ROWS_AT_ONCE
 from hf_transfer.data.origins import Origin, find_origin
-from hf_transfer.data.pictures import BadPicture, picture_bytes, scan_pictures
-from hf_transfer.data.tags import TagColumn, entity_types, name_tags, types_of
 from hf_transfer.errors import DataError
 from hf_transfer.folds import hash_order
-from hf_transfer.wording import count, some
+from hf_transfer.machine.mapped import ROWS_AT_ONCE
+from hf_transfer.machine.wording import count, some
+from hf_transfer.tasks.inputs.pictures import BadPicture, picture_bytes, scan_pictures
+from hf_transfer.tasks.targets.iob import TagColumn, entity_types, name_tags, types_of
+from hf_transfer.tasks.targets.labels import LabelColumn, NamedLabels, name_labels
 
 __all__ = ["Kind", "LabelledData", "label_rows", "open_dataset"]
 

@@ -9,7 +9,7 @@ from hf_transfer import _guard  # noqa: F401  (says what is wrong when another p
 from hf_transfer.errors import FoldError
 from hf_transfer.folds.columns import Codes
 from hf_transfer.folds.order import Ints
-from hf_transfer.wording import count
+from hf_transfer.machine.wording import count
 
 NAMED = 5  # classes that a message names
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.errors import FoldError
 from hf_transfer.folds.order import Ints
-from hf_transfer.wording import count
+from hf_transfer.machine.wording import count
 
 Values = Sequence[Any] | NDArray[Any]
 

@@ -9,7 +9,7 @@ import numpy as np
 from datasets import Dataset
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
-from hf_transfer.config import RunConfig
+from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import FoldError
 from hf_transfer.folds.arrangement import RowsToSplit, arrange
 from hf_transfer.folds.checks import fit_num_folds, limit_rows

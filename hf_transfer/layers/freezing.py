@@ -16,7 +16,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import LayerSelectionError
 from hf_transfer.layers.adapters import adapter_rank, add_adapters
 from hf_transfer.layers.groups import LayerGroup, layer_groups
-from hf_transfer.layers.selection import Selection, is_norm, select_parameters
+from hf_transfer.layers.spec import Selection, is_norm, select_parameters
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.layers import Freezing
-from hf_transfer.layers.selection import is_norm
+from hf_transfer.layers.spec import is_norm
 from hf_transfer.replay.calls import Call, Recording
 from hf_transfer.replay.cut import Cut
 from hf_transfer.replay.shapes import fit_shape, fit_tree, length_of, rows_of

@@ -12,18 +12,18 @@ from accelerate import Accelerator
 from torch import nn
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.batches import Batch, Batches, Kept
-from hf_transfer.config import RunConfig
+from hf_transfer.config.run_config import RunConfig
 from hf_transfer.layers import Freezing, has_adapters, tensor_digest
-from hf_transfer.memory import fits_on_device
-from hf_transfer.models import placed
-from hf_transfer.replay.batches import ReplayedBatches
+from hf_transfer.layers.phases import freeze_but_output, freeze_for, phases_of
+from hf_transfer.machine.memory import fits_on_device
+from hf_transfer.models.base_model import placed
+from hf_transfer.replay.batching import Batch, Batches, Kept
 from hf_transfer.replay.cut import Cut, features_at
 from hf_transfer.replay.proof import find_cut
+from hf_transfer.replay.replayed_batches import ReplayedBatches
 from hf_transfer.replay.store import store_bytes
 from hf_transfer.replay.stores import Stores, from_main
-from hf_transfer.schedule import freeze_but_output, freeze_for, phases_of
-from hf_transfer.tasks.base import Task
+from hf_transfer.tasks.task import Task
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -14,12 +14,12 @@ from accelerate.utils import broadcast_object_list
 from torch import nn
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.batches import Batches, Positions
-from hf_transfer.cache import StoreFolder, stores_folder
-from hf_transfer.config import RunConfig
+from hf_transfer.config.run_config import RunConfig
 from hf_transfer.folds import derive_seed
-from hf_transfer.memory import fits_on_device
-from hf_transfer.progress import progress_bar
+from hf_transfer.machine.cache import StoreFolder, stores_folder
+from hf_transfer.machine.memory import fits_on_device
+from hf_transfer.machine.progress import progress_bar
+from hf_transfer.replay.batching import Batches, Positions
 from hf_transfer.replay.cut import Cut, features_at
 from hf_transfer.replay.store import FeatureStore, create_store, store_bytes
 

@@ -5,8 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hf_transfer.config import Kind
-from hf_transfer.tasks.base import Classification, label_column
+from hf_transfer.config.run_config import Kind
+from hf_transfer.tasks.task import Classification, label_column
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -31,7 +31,7 @@ class ImageClassification(Classification):
     @cached_property
     def processor(self) -> Any:
         """The base model's own resizing and normalisation."""
-        from hf_transfer.image_processing import PictureProcessor
+        from hf_transfer.tasks.inputs.picture_processor import PictureProcessor
 
         return PictureProcessor(self.base)
 
@@ -39,7 +39,7 @@ class ImageClassification(Classification):
         """A fresh backbone with a new classifier."""
         from transformers import AutoModelForImageClassification
 
-        from hf_transfer.models import build_model
+        from hf_transfer.models.base_model import build_model
 
         return build_model(self.base, AutoModelForImageClassification, self.label_names, self.settings)
 
@@ -66,7 +66,7 @@ class ImageClassification(Classification):
         self, batch: "dict[str, Tensor]", seeds: Sequence[int] | None = None
     ) -> "dict[str, Tensor]":
         """Flip and shift when training, and normalise to float32."""
-        from hf_transfer.image_processing import augment
+        from hf_transfer.tasks.inputs.picture_processor import augment
 
         pixels = batch["pixel_values"]
         if seeds is not None and self.augments:

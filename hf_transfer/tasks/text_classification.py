@@ -5,8 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hf_transfer.config import Kind
-from hf_transfer.tasks.base import Classification, label_column
+from hf_transfer.config.run_config import Kind
+from hf_transfer.tasks.task import Classification, label_column
 
 _BY_MEAN = (
     "the published model loads with sentence-transformers; --pooling first gives a plain pipeline model"
@@ -30,27 +30,27 @@ class SequenceClassification(Classification):
     @cached_property
     def tokenizer(self) -> Any:
         """The base model's tokenizer and how many tokens fit."""
-        from hf_transfer.tokens import Tokenizer
+        from hf_transfer.tasks.inputs.tokenizer import Tokenizer
 
         return Tokenizer(self.base, self.settings.max_length)
 
     @cached_property
     def _classifier(self) -> tuple[Any, dict[str, Any]]:
-        from hf_transfer.models import text_classifier
+        from hf_transfer.models.base_model import text_classifier
 
         return text_classifier(self.base, self.settings)
 
     @property
     def library(self) -> str:
         """`sentence-transformers` for a classifier by the mean that transformers has no class for."""
-        from hf_transfer.mean_classifier import MeanClassifier
+        from hf_transfer.models.mean_classifier import MeanClassifier
 
         return "sentence-transformers" if self._classifier[0] is MeanClassifier else super().library
 
     @property
     def notes(self) -> Sequence[str]:  # type: ignore[override]
         """How texts are pooled, where that is not the rule."""
-        from hf_transfer.models import own_head_note
+        from hf_transfer.models.base_model import own_head_note
 
         _, configured = self._classifier
         made_for = self.settings.pooling == "auto"
@@ -64,7 +64,7 @@ class SequenceClassification(Classification):
 
     def build_model(self) -> "nn.Module":
         """A fresh encoder with a new classifier."""
-        from hf_transfer.models import build_model
+        from hf_transfer.models.base_model import build_model
 
         auto_class, configured = self._classifier
         return build_model(self.base, auto_class, self.label_names, self.settings, **configured)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hf_transfer.config import Kind, RunConfig
+from hf_transfer.config.run_config import Kind, RunConfig
 from hf_transfer.folds.columns import FoldColumns
-from hf_transfer.scorers import Scorer, TaggingScorer
-from hf_transfer.tasks.base import IGNORE_INDEX, CommonTask
+from hf_transfer.scores.scorer import Scorer, TaggingScorer
+from hf_transfer.tasks.task import IGNORE_INDEX, CommonTask
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -41,7 +41,7 @@ class TokenClassification(CommonTask):
     @cached_property
     def tokenizer(self) -> Any:
         """The base model's tokenizer for words that come already split."""
-        from hf_transfer.tokens import Tokenizer
+        from hf_transfer.tasks.inputs.tokenizer import Tokenizer
 
         return Tokenizer(self.base, self.settings.max_length, words=True)
 
@@ -49,7 +49,7 @@ class TokenClassification(CommonTask):
         """A fresh encoder with a new tagger."""
         from transformers import AutoModelForTokenClassification
 
-        from hf_transfer.models import build_model
+        from hf_transfer.models.base_model import build_model
 
         return build_model(self.base, AutoModelForTokenClassification, self.label_names, self.settings)
 
@@ -88,7 +88,7 @@ class TokenClassification(CommonTask):
 
     def collate(self, encoded: Sequence[Mapping[str, Any]]) -> "dict[str, Tensor]":
         """Pad to the longest of the batch, (b, l), labels too."""
-        from hf_transfer.tokens import pad_right
+        from hf_transfer.tasks.inputs.tokenizer import pad_right
 
         batch = self.tokenizer.pad(encoded)
         batch["labels"] = pad_right([row["labels"] for row in encoded], IGNORE_INDEX)

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.files import new_folder, plain, remove_stale, write_json
+from hf_transfer.machine.files import new_folder, plain, remove_stale, write_json
 
 _TENSORS, _VALUES, _MANIFEST = "state.safetensors", "state.json", "manifest.json"
 _NAME = re.compile(r"step-(\d{8})")

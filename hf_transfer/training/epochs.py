@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.batches import Batches, Positions
-from hf_transfer.config import RunConfig
+from hf_transfer.config.run_config import RunConfig
 from hf_transfer.folds import derive_seed
 from hf_transfer.layers import Freezing
-from hf_transfer.replay import Replay
-from hf_transfer.tasks.base import IGNORE_INDEX
+from hf_transfer.replay.batching import Batches, Positions
+from hf_transfer.replay.replayed import Replay
+from hf_transfer.tasks.task import IGNORE_INDEX
 from hf_transfer.training.job import Job
-from hf_transfer.workers import Workers
+from hf_transfer.training.workers import Workers
 
 # What a pass costs on a processor besides its tokens, in tokens: measured 110 for 11 million weights
 # and 65 for 86 million. The smaller the layers, the less a token costs beside the pass itself.

@@ -10,16 +10,16 @@ import torch
 from torch import nn
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.batches import Positions
-from hf_transfer.config import RunConfig
+from hf_transfer.config.run_config import RunConfig
 from hf_transfer.folds import derive_seed
 from hf_transfer.layers import frozen_hash, tensor_digest
-from hf_transfer.models import placed
-from hf_transfer.regression import Split
-from hf_transfer.schedule import freeze_but_output, freeze_for, output_layer
-from hf_transfer.solvers import solve_output_layer, start_output_layer
-from hf_transfer.tasks.base import Task
+from hf_transfer.layers.phases import freeze_but_output, freeze_for, output_layer
+from hf_transfer.models.base_model import placed
+from hf_transfer.replay.batching import Positions
+from hf_transfer.scores.regression import Split
+from hf_transfer.tasks.task import Task
 from hf_transfer.training.checkpoint import State, identity_of
+from hf_transfer.training.heads.solvers import solve_output_layer, start_output_layer
 from hf_transfer.training.job import Fitted, Job
 from hf_transfer.training.loop import Loop
 from hf_transfer.training.stopping import Stopper

@@ -7,14 +7,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.batches import Batches
-from hf_transfer.config import RunConfig
+from hf_transfer.config.run_config import RunConfig
 from hf_transfer.folds import RowIds
 from hf_transfer.layers import Freezing, moving_tensors
-from hf_transfer.replay import Replay
-from hf_transfer.tasks.base import Task
+from hf_transfer.replay.batching import Batches
+from hf_transfer.replay.replayed import Replay
+from hf_transfer.tasks.task import Task
 from hf_transfer.training.checkpoint import Checkpoints
-from hf_transfer.workers import Workers
+from hf_transfer.training.workers import Workers
 
 Epoch = dict[str, Any]
 

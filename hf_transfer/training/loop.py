@@ -10,15 +10,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.batches import Positions, cut_by_size
-from hf_transfer.config import RunConfig
+from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import RunError
 from hf_transfer.folds import derive_seed
 from hf_transfer.layers import parameter_groups
-from hf_transfer.memory import free_memory, is_out_of_memory, memory_error
-from hf_transfer.progress import progress_bar
-from hf_transfer.schedule import Phase, freeze_for, learning_rate_factor, make_optimizer, phases_of
-from hf_transfer.tasks.base import IGNORE_INDEX
+from hf_transfer.layers.phases import Phase, freeze_for, phases_of
+from hf_transfer.machine.memory import free_memory, is_out_of_memory, memory_error
+from hf_transfer.machine.progress import progress_bar
+from hf_transfer.replay.batching import Positions, cut_by_size
+from hf_transfer.tasks.task import IGNORE_INDEX
 from hf_transfer.training.checkpoint import State
 from hf_transfer.training.epochs import (
     class_weights,
@@ -29,6 +29,7 @@ from hf_transfer.training.epochs import (
     tokens_a_pass,
 )
 from hf_transfer.training.job import Fitted, Job
+from hf_transfer.training.optimizer import learning_rate_factor, make_optimizer
 from hf_transfer.training.pausing import Pauses
 from hf_transfer.training.state import (
     optimizer_tensors,

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, ExitStack
 import torch
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.interruption import Interrupted, stop_signals
+from hf_transfer.machine.signals import Interrupted, stop_signals
 from hf_transfer.training.checkpoint import State
 from hf_transfer.training.job import Job
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.training.checkpoint import State
-from hf_transfer.workers import Workers
+from hf_transfer.training.workers import Workers
 
 
 def optimizer_tensors(optimizer: Any, workers: Workers) -> tuple[dict[str, Tensor], dict[str, Any] | None]:

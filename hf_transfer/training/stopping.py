@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.batches import Positions
-from hf_transfer.scoring import mean_loss
+from hf_transfer.replay.batching import Positions
 from hf_transfer.training.job import Fitted, Job
+from hf_transfer.training.predicting import mean_loss
 
 _SMOOTHING = 0.5  # of the inner loss from epoch to epoch, before its minimum is taken
 

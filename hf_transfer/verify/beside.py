@@ -12,17 +12,17 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from hf_transfer import __version__, _guard  # noqa: F401
-from hf_transfer.control_results import curve_part, probe_part, shuffled_part
 from hf_transfer.errors import VerificationError
-from hf_transfer.files import plain
 from hf_transfer.folds import RowIds, derive_seed, hash_order, ids_at, nested_rows
-from hf_transfer.ledger import table_digest
-from hf_transfer.others import others_from_json
-from hf_transfer.paired import adjusted, retested
-from hf_transfer.results import FoldResult, fold_result, read_beside
-from hf_transfer.run_folder import TRAIN_ROWS, fold_place, place_of
-from hf_transfer.search_words import search_answers
-from hf_transfer.shuffling import shuffle_labels
+from hf_transfer.machine.files import plain
+from hf_transfer.report.words.others import others_from_json
+from hf_transfer.report.words.search import search_answers
+from hf_transfer.runs.controls import curve_part, probe_part, shuffled_part
+from hf_transfer.runs.held_out import table_digest
+from hf_transfer.runs.results import FoldResult, fold_result, read_beside
+from hf_transfer.runs.run_folder import TRAIN_ROWS, fold_place, place_of
+from hf_transfer.scores.paired import adjusted, retested
+from hf_transfer.scores.shuffled import shuffle_labels
 from hf_transfer.verify.check import Check, column_differences, differences, judged, left_out, not_highest
 from hf_transfer.verify.record import Record
 

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import TransferError
-from hf_transfer.scorers import rows_at
-from hf_transfer.wording import count
+from hf_transfer.machine.wording import count
+from hf_transfer.scores.scorer import rows_at
 
 OK, WRONG, NOT_CHECKED = "ok", "wrong", "not checked"
 TOLERANCE = 1e-9  # other versions of numpy add up in another order

@@ -1,8 +1,8 @@
 """Fetch from the Hub what a published run can be verified by."""
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.card import read_for_card
-from hf_transfer.hub_fetch import fetch_run
+from hf_transfer.report.card.card import read_for_card
+from hf_transfer.runs.hub.fetch import fetch_run
 from hf_transfer.verify.record import Record
 
 _FILES = [

@@ -5,7 +5,9 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.aggregate import (
+from hf_transfer.config.run_config import RunConfig, differing
+from hf_transfer.machine.files import plain
+from hf_transfer.runs.aggregate import (
     best_of,
     choice_notes,
     final_epochs,
@@ -14,12 +16,10 @@ from hf_transfer.aggregate import (
     frugal_of,
     score_part,
 )
-from hf_transfer.config import RunConfig, differing
-from hf_transfer.convergence import judge_learning
-from hf_transfer.files import plain
-from hf_transfer.overfitting import diagnose
-from hf_transfer.results import FoldResult
-from hf_transfer.run_folder import read_histories
+from hf_transfer.runs.results import FoldResult
+from hf_transfer.runs.run_folder import read_histories
+from hf_transfer.scores.convergence import judge_learning
+from hf_transfer.scores.overfitting import diagnose
 from hf_transfer.verify.check import Check, differences, judged, left_out, name_of, not_highest
 from hf_transfer.verify.record import Record
 

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 
 from hf_transfer import __version__, _guard  # noqa: F401
-from hf_transfer.card import card_text, pictures_there, read_for_card
-from hf_transfer.card_merge import card_name, read_card, stale_lines
-from hf_transfer.run_folder import weight_digests
+from hf_transfer.machine.wording import some
+from hf_transfer.report.card.card import card_text, pictures_there, read_for_card
+from hf_transfer.runs.card_file import card_name, read_card, stale_lines
+from hf_transfer.runs.run_folder import weight_digests
 from hf_transfer.verify.check import NOTHING, Check, differences, judged, left_out
 from hf_transfer.verify.record import Record
-from hf_transfer.wording import some
 
 
 def published_checks(record: Record) -> Iterator[Check]:

@@ -7,12 +7,12 @@ from typing import Any
 import pyarrow as pa
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.config import RunConfig
+from hf_transfer.config.run_config import RunConfig
 from hf_transfer.folds import ids_at
-from hf_transfer.ledger import table_digest
+from hf_transfer.machine.wording import count
+from hf_transfer.runs.held_out import table_digest
 from hf_transfer.verify.check import Check, column_differences, differences, judged, left_out, name_of, places
 from hf_transfer.verify.record import Record
-from hf_transfer.wording import count
 
 Fold = dict[str, Any]
 

@@ -10,8 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.aggregate import Found
-from hf_transfer.config import GRID_SETTINGS, RunConfig, differing
+from hf_transfer.config.run_config import GRID_SETTINGS, RunConfig, differing
 from hf_transfer.errors import VerificationError
 from hf_transfer.folds import (
     FoldColumns,
@@ -22,9 +21,10 @@ from hf_transfer.folds import (
     read_fold_table,
     rows_aside,
 )
-from hf_transfer.results import FoldResult, Scores, fold_result
-from hf_transfer.run_folder import fold_place, place_of
-from hf_transfer.scorers import Scorer
+from hf_transfer.runs.aggregate import Found
+from hf_transfer.runs.results import FoldResult, Scores, fold_result
+from hf_transfer.runs.run_folder import fold_place, place_of
+from hf_transfer.scores.scorer import Scorer
 from hf_transfer.tasks import task_class
 from hf_transfer.verify.check import rows_of
 

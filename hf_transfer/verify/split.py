@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.aggregate import class_counts, split_part
 from hf_transfer.folds import first_repeat, fold_table
+from hf_transfer.runs.aggregate import class_counts, split_part
 from hf_transfer.verify.check import Check, column_differences, differences, judged, name_of, places, rows_of
 from hf_transfer.verify.record import Record
 

@@ -197,7 +197,7 @@ def test_the_byte_that_is_not_utf8_is_named_wherever_a_large_file_is_cut(tmp_pat
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_a_file_of_many_rows_is_read_in_parts_and_whole(tmp_path, monkeypatch, suffix):
-    monkeypatch.setattr("hf_transfer.data.mapped.KEPT_IN_MEMORY", 100)
+    monkeypatch.setattr("hf_transfer.machine.mapped.KEPT_IN_MEMORY", 100)
     rows = Dataset.from_dict({"text": [f"ü {i}" for i in range(2500)], "label": ["a", "b"] * 1250})
     path = tmp_path / f"rows.{suffix}"
     getattr(rows, f"to_{suffix}")(path)

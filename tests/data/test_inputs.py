@@ -4,8 +4,8 @@ from datasets import Array2D, Dataset, Features, Image, LargeList, List, Value
 from PIL import Image as Pillow
 
 from hf_transfer.data.inputs import empty_rows, standard_inputs
-from hf_transfer.data.pictures import encode_pixels, read_picture
 from hf_transfer.errors import DataError
+from hf_transfer.tasks.inputs.pictures import encode_pixels, read_picture
 
 RED = encode_pixels(np.array([[[255, 0, 0]]], np.uint8))
 

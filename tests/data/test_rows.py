@@ -9,10 +9,11 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, List, Va
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hf_transfer import RunConfig, builtin
-from hf_transfer.data import label_rows, open_dataset
-from hf_transfer.data.pictures import encode_pixels, read_picture
+from hf_transfer import RunConfig
+from hf_transfer.data import builtin
+from hf_transfer.data.rows import label_rows, open_dataset
 from hf_transfer.errors import DataError
+from hf_transfer.tasks.inputs.pictures import encode_pixels, read_picture
 
 TEXTS = ["null", "NA", "a, b", 'say "x"', "two\nlines", "é", "None", "7"]
 LABELS = ["pos", "neg", "pos", "neg", "neg", "pos", "pos", "neg"]

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from hf_transfer.layers import freeze
-from hf_transfer.models import quiet
+from hf_transfer.models.base_model import quiet
 from hf_transfer.replay.calls import seeded
 from hf_transfer.replay.cut import Suffix, features_at
 from hf_transfer.replay.proof import find_cut

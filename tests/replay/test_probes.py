@@ -7,11 +7,13 @@ from datasets import Dataset
 from small_runs import plain_config
 
 from hf_transfer import SequenceClassification
-from hf_transfer.data import label_rows
-from hf_transfer.encoding import encode_rows
+from hf_transfer.data.rows import label_rows
 from hf_transfer.layers import freeze
-from hf_transfer.replay import Replay, ReplayedBatches, replayed
-from hf_transfer.workers import make_accelerator
+from hf_transfer.replay import replayed
+from hf_transfer.replay.encoding import encode_rows
+from hf_transfer.replay.replayed import Replay
+from hf_transfer.replay.replayed_batches import ReplayedBatches
+from hf_transfer.training.workers import make_accelerator
 
 
 @pytest.fixture

@@ -16,12 +16,14 @@ from hf_transfer import (
     cross_validate,
     open_dataset,
 )
-from hf_transfer.cache import stores_folder
-from hf_transfer.encoding import encode_rows
 from hf_transfer.layers import freeze, has_adapters
-from hf_transfer.replay import Replay, ReplayedBatches, replayed, stores
-from hf_transfer.schedule import phases_of
-from hf_transfer.workers import make_accelerator
+from hf_transfer.layers.phases import phases_of
+from hf_transfer.machine.cache import stores_folder
+from hf_transfer.replay import replayed, stores
+from hf_transfer.replay.encoding import encode_rows
+from hf_transfer.replay.replayed import Replay
+from hf_transfer.replay.replayed_batches import ReplayedBatches
+from hf_transfer.training.workers import make_accelerator
 
 TASKS = {"image": ImageClassification, "text": SequenceClassification, "tokens": TokenClassification}
 DATA = {"image": "builtin:digits_5to9", "text": "builtin:reviews", "tokens": "builtin:mentions"}
@@ -98,8 +100,8 @@ def check_same_predictions(found, wanted):
     ("kind", "settings"),
     [
         ("image", {"trainable": "head"}),
-        ("image", {"trainable": "last:1", "schedule": "gradual"}),
-        ("text", {"trainable": "head", "learning_rate": 1e-1}),
+        pytest.param("image", {"trainable": "last:1", "schedule": "gradual"}, marks=pytest.mark.slow),
+        pytest.param("text", {"trainable": "head", "learning_rate": 1e-1}, marks=pytest.mark.slow),
         ("text", {"trainable": "last:1", "schedule": "lp-ft", "learning_rate": 3e-2}),
         ("tokens", {"trainable": "head", "class_weights": "balanced"}),
         ("tokens", {"trainable": "last:1", "class_weights": "balanced"}),
@@ -254,6 +256,7 @@ def test_views_without_augmentation_change_nothing(config_for):
     assert torch.equal(*seen)
 
 
+@pytest.mark.slow
 def test_training_on_views_is_reproducible(config_for, tmp_path, monkeypatch):
     config = config_for("image", augmentation="crop", cached_views=2, trainable="last:1")
     first = run("image", config)
@@ -362,6 +365,7 @@ def test_adapters_are_trained_from_the_store_and_published_as_plain_weights(conf
     assert not has_adapters(model)
 
 
+@pytest.mark.slow
 def test_a_grid_with_adapters_replays_its_other_configurations_too(config_for):
     pytest.importorskip("peft")
     config = config_for("text", trainables=("head+lora:2", "last:1"), num_epochs=1)

@@ -19,10 +19,10 @@ from transformers import (
 
 import hf_transfer
 from hf_transfer import ImageClassification, RunConfig
-from hf_transfer.batches import as_rows
-from hf_transfer.image_processing import augment
+from hf_transfer.replay.batching import as_rows
+from hf_transfer.tasks.inputs.picture_processor import augment
 
-DIGITS = Path(hf_transfer.__file__).parent / "builtin" / "digits-resnet"
+DIGITS = Path(hf_transfer.__file__).parent / "data" / "builtin" / "digits-resnet"
 
 
 def pictures(count: int = 3) -> list[Image.Image]:

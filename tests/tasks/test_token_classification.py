@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_transfer import RunConfig, TokenClassification
-from hf_transfer.batches import as_rows
+from hf_transfer.replay.batching import as_rows
 from hf_transfer.tasks.token_classification import first_subword_labels, word_windows
 
 NAMES = ("O", "B-PER", "I-PER")

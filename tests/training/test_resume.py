@@ -10,13 +10,14 @@ import torch
 from small_runs import plain_config
 
 from hf_transfer import SequenceClassification, open_dataset
-from hf_transfer.encoding import encode_rows
-from hf_transfer.interruption import Interrupted, stop_signals
-from hf_transfer.replay import Replay
-from hf_transfer.training import Job, fit
+from hf_transfer.machine.signals import Interrupted, stop_signals
+from hf_transfer.replay.encoding import encode_rows
+from hf_transfer.replay.replayed import Replay
 from hf_transfer.training.checkpoint import Checkpoints
+from hf_transfer.training.fitting import fit
+from hf_transfer.training.job import Job
 from hf_transfer.training.loop import Loop
-from hf_transfer.workers import Workers, make_accelerator
+from hf_transfer.training.workers import Workers, make_accelerator
 
 ROWS, INNER = np.arange(18), np.arange(18, 30)
 KINDS = {

@@ -6,15 +6,18 @@ import torch
 from small_runs import plain_config
 
 from hf_transfer import SequenceClassification, open_dataset
-from hf_transfer.encoding import encode_rows
 from hf_transfer.errors import RunError
-from hf_transfer.replay import Replay
-from hf_transfer.schedule import learning_rate_factor, plan_phases
-from hf_transfer.scoring import mean_loss, predict
-from hf_transfer.training import Job, class_weights, effective_batches, fit, fitting
-from hf_transfer.training.epochs import shares, tokens_a_pass
+from hf_transfer.layers.phases import plan_phases
+from hf_transfer.replay.encoding import encode_rows
+from hf_transfer.replay.replayed import Replay
+from hf_transfer.training import fitting
+from hf_transfer.training.epochs import class_weights, effective_batches, shares, tokens_a_pass
+from hf_transfer.training.fitting import fit
+from hf_transfer.training.job import Job
 from hf_transfer.training.loop import Loop
-from hf_transfer.workers import Workers, make_accelerator
+from hf_transfer.training.optimizer import learning_rate_factor
+from hf_transfer.training.predicting import mean_loss, predict
+from hf_transfer.training.workers import Workers, make_accelerator
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from small_runs import edit, edit_rows, make_run, wrong
 
-from hf_transfer.verify import verify_run
+from hf_transfer.verify.verify_run import verify_run
 
 SMALL = {"num_folds": 3, "sealed": 0.2, "learning_curve": True, "shuffled_labels": 2, "card": False}
 
@@ -14,7 +14,7 @@ SMALL = {"num_folds": 3, "sealed": 0.2, "learning_curve": True, "shuffled_labels
 @pytest.fixture(autouse=True, scope="module")
 def _fewer_shuffles():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hf_transfer.shuffling._NUM_CHANCES", 29)
+        patch.setattr("hf_transfer.scores.shuffled._NUM_CHANCES", 29)
         yield
 
 

@@ -3,10 +3,10 @@ import pytest
 from hub_server import HubServer
 from huggingface_hub import constants
 
-from hf_transfer import hub_client
 from hf_transfer.errors import ConfigError, HubError
-from hf_transfer.hub_files import collect
-from hf_transfer.verify import verify_run
+from hf_transfer.runs.hub import client as hub_client
+from hf_transfer.runs.hub.files import collect
+from hf_transfer.verify.verify_run import verify_run
 
 
 @pytest.fixture

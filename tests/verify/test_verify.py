@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from small_runs import KINDS, WITH_CARD, edit, edit_rows, make_run, wrong
 
 from hf_transfer import RunConfig
-from hf_transfer.cli import main
+from hf_transfer.cli.main import main
 from hf_transfer.errors import ConfigError
-from hf_transfer.hub_files import collect
-from hf_transfer.study import Study
-from hf_transfer.verify import verify_run
+from hf_transfer.runs.hub.files import collect
+from hf_transfer.study.study import Study
 from hf_transfer.verify.numbers import number_checks
 from hf_transfer.verify.record import Record
+from hf_transfer.verify.verify_run import verify_run
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -60,7 +60,7 @@ def test_published_weights_are_compared_with_those_of_the_run(runs, tmp_path):
 
 def test_no_torch_is_needed(runs):
     code = (
-        f"import sys; from hf_transfer.cli import main; code = main(['verify', {str(runs('text'))!r}]); "
+        f"import sys; from hf_transfer.cli.main import main; code = main(['verify', {str(runs('text'))!r}]); "
         "sys.exit(code or 100 * ('torch' in sys.modules or 'transformers' in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=120).returncode == 0

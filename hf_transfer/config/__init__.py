@@ -1,0 +1,1 @@
+"""Settings: declared with their help, checked, read from YAML and flags."""

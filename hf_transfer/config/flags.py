@@ -1,0 +1,227 @@
+"""How settings are read: fields that carry their help and other names, from flags and from YAML."""
+
+import argparse
+import datetime
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import Field, field, fields
+from pathlib import Path
+from reprlib import Repr
+from types import UnionType
+from typing import TYPE_CHECKING, Any, NoReturn, get_args, get_origin, get_type_hints
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.errors import ConfigError
+from hf_transfer.machine.parsing import parse_yaml
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+AUTO = "auto"  # of a number that the kit chooses, by what learns and from how many rows
+
+
+def is_auto(value: object) -> bool:
+    """Whether a value is still to be chosen by the kit."""
+    return value == AUTO
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    aliases: Sequence[str] = (),
+    choices: Sequence[str] = (),
+    scored: bool = True,
+    auto: bool = False,
+) -> Any:
+    """Make a field that carries its own help, other names, and choices.
+
+    Args:
+        default: Value when nobody says anything.
+        help: One sentence for `--help`.
+        aliases: Names that people already type for it.
+        choices: The only values allowed; empty means any.
+        scored: Whether another value makes another experiment. Paths and outputs do not.
+        auto: Whether `auto` may stand in the place of a number.
+    """
+    metadata = {
+        "help": help, "aliases": tuple(aliases), "choices": tuple(choices), "scored": scored, "auto": auto
+    }  # fmt: skip
+    return field(default=default, metadata=metadata)
+
+
+def read_flags(
+    config: type["DataclassInstance"], words: Sequence[str], description: str | None = None
+) -> tuple[dict[str, Any], str | None]:
+    """Read `[FILE.yaml] [--setting value …]`: the settings given as flags, and the file's name.
+
+    Args:
+        config: A dataclass whose fields `setting` made.
+        words: Of the command line.
+        description: What `--help` says first.
+
+    Raises:
+        ConfigError: If a flag is unknown, with the nearest name.
+    """
+    given = vars(_parser(config, description).parse_args(_flag_words(words)))
+    return given, given.pop("config_file", None)
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser that raises our errors instead of leaving the process."""
+
+    names: Mapping[str, str]
+
+    def error(self, message: str) -> NoReturn:
+        unknown = message.removeprefix("unrecognized arguments: ")
+        if unknown != message:
+            word = unknown.split()[0]
+            message = (
+                unknown_setting(word.lstrip("-"), self.names, "the command line")
+                if word.startswith("--")
+                else (
+                    f"{word!r} is not expected here; settings are written --name value, after one YAML file."
+                )
+            )
+        raise ConfigError(message)
+
+
+def _parser(config: type["DataclassInstance"], description: str | None) -> _Parser:
+    parser = _Parser(
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.names = setting_names(config)
+    parser.add_argument("config_file", nargs="?", metavar="FILE.yaml", help="Settings; flags win over them.")
+    types = get_type_hints(config)
+    for f in fields(config):
+        _add_flag(parser, f, types[f.name])
+    return parser
+
+
+def _add_flag(parser: argparse.ArgumentParser, f: "Field[Any]", kind: Any) -> None:
+    flags = [f"--{name}" for name in (f.name, *f.metadata["aliases"])]
+    text = f.metadata["help"].replace("%", "%%")
+    if kind is bool:
+        parser.add_argument(*flags, dest=f.name, nargs="?", const=True, metavar="BOOL", help=text)
+        parser.add_argument(
+            f"--no_{f.name}", dest=f.name, action="store_const", const=False, help=argparse.SUPPRESS
+        )
+    else:
+        shown = "{" + ",".join(f.metadata["choices"]) + "}" if f.metadata["choices"] else "VALUE"
+        parser.add_argument(*flags, dest=f.name, metavar=shown, help=text)
+
+
+def _flag_words(words: Sequence[str]) -> list[str]:
+    """Accept `--batch-size` for `--batch_size`, and a value with a dash in front (`--trainable -stem`)."""
+    result: list[str] = []
+    for word in words:
+        if word.startswith("--"):
+            name, equals, value = word[2:].partition("=")
+            result.append("--" + name.replace("-", "_") + equals + value)
+        elif (
+            word.startswith("-")
+            and word != "-h"
+            and result
+            and result[-1].startswith("--")
+            and "=" not in result[-1]
+        ):
+            result[-1] += f"={word}"
+        else:
+            result.append(word)
+    return result
+
+
+def setting_names(config: type["DataclassInstance"]) -> dict[str, str]:
+    """Every name that a setting may be given by, with its own."""
+    return {name: f.name for f in fields(config) for name in (f.name, *f.metadata["aliases"])}
+
+
+def unknown_setting(name: str, names: Mapping[str, str], source: str) -> str:
+    """Say that there is no such setting, and which is nearest."""
+    near = difflib.get_close_matches(name.replace("-", "_").removeprefix("no_"), names, n=1, cutoff=0.6)
+    advice = f"Did you mean {near[0]!r}?" if near else "See --help for all settings."
+    return f"Unknown setting {name!r} in {source or 'the settings'}. {advice}"
+
+
+def read_settings_file(path: Path) -> dict[str, Any]:
+    """The settings in a YAML file, by the names given there.
+
+    Raises:
+        ConfigError: If it is not there, or holds no settings.
+    """
+    if not path.is_file():
+        raise ConfigError(
+            f"No such settings file: {path.absolute()}. Settings on the line are written --name value."
+        )
+    try:
+        values = parse_yaml(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise ConfigError(
+            f"{path} is not readable as YAML: {error}. Write 'setting: value' lines."
+        ) from error
+    if values is not None and not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold 'setting: value' lines, not a {type(values).__name__}.")
+    return values or {}
+
+
+def shown_value(value: Any) -> str:
+    """Write a wrong value, but not all of a long or deep one."""
+    short = Repr()
+    short.maxlevel, short.maxstring, short.maxother = 2, 120, 60
+    return short.repr(value)
+
+
+def typed(value: Any, kind: Any) -> Any:
+    """Turn a flag's word or a YAML value into `kind`; a ValueError finishes the sentence `x=… …`."""
+    parts = value if isinstance(value, (list, tuple)) else [value]
+    if not all(part is None or isinstance(part, (str, int, float, datetime.date)) for part in parts):
+        raise ValueError("must be a single value, or a list of single values.")
+    return _as_type(value, kind)
+
+
+def _as_type(value: Any, kind: Any) -> Any:
+    if isinstance(kind, UnionType):
+        kind = next(k for k in get_args(kind) if k is not type(None))
+        if kind is str and isinstance(value, (list, tuple)):
+            value = _as_type(value, str)
+        if value is None or (isinstance(value, str) and value.lower() in {"none", "null", ""}):
+            return None
+    if get_origin(kind) is tuple:
+        words = (
+            value.split(",")
+            if isinstance(value, str)
+            else value
+            if isinstance(value, (list, tuple))
+            else [value]
+        )
+        kind = get_args(kind)[0]
+        return tuple(_as_type(word, kind) for word in words if str(word).strip())
+    if kind is bool:
+        return _as_bool(value)
+    if kind is str:
+        if isinstance(value, (list, tuple)):
+            return ",".join(str(part) for part in value)
+        return str(value)
+    return _as_number(value, kind)
+
+
+def _as_bool(value: Any) -> bool:
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    if str(value).lower() not in words:
+        raise ValueError("must be true or false.")
+    return words[str(value).lower()]
+
+
+def _as_number(value: Any, kind: type[int] | type[float]) -> int | float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"must be {'a whole number' if kind is int else 'a number'}.") from None
+    if isinstance(value, bool) or number != number or abs(number) == float("inf"):
+        raise ValueError("must be a finite number.")
+    if kind is int and number != int(number):
+        raise ValueError("must be a whole number.")
+    return kind(number)

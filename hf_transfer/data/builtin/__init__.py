@@ -1,0 +1,82 @@
+"""Small datasets inside the package, so that everything can be tried on a machine with no network."""
+
+import difflib
+import json
+from collections.abc import Callable
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
+from hf_transfer.errors import DataError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+PREFIX = "builtin:"
+
+
+def names(kind: str | None = None) -> list[str]:
+    """List the datasets of a kind ("image", "text", "tokens"), or all, as `--dataset` takes them."""
+    return [PREFIX + name for name, (of, _) in _DATASETS.items() if kind in (None, of)]
+
+
+def load(name: str, kind: str) -> "Dataset":
+    """Make one of the datasets in memory; equal in every byte on every machine.
+
+    Args:
+        name: With or without "builtin:".
+        kind: What it should hold.
+
+    Raises:
+        DataError: If there is no such dataset, with the nearest name, or it is of another kind.
+    """
+    name = name.removeprefix(PREFIX)
+    if name not in _DATASETS:
+        near = difflib.get_close_matches(name, _DATASETS, n=1)
+        advice = f"Did you mean {PREFIX}{near[0]}? " if near else ""
+        raise DataError(f"No dataset {PREFIX}{name}. {advice}There are {', '.join(names())}.")
+    of, make = _DATASETS[name]
+    if of != kind:
+        raise DataError(
+            f"{PREFIX}{name} holds {of} rows, not {kind}; for {kind} take {', '.join(names(kind))}."
+        )
+    return make()
+
+
+@cache
+def _digits(first: int, last: int) -> "Dataset":
+    """Handwritten digits of 8 x 8 pixels in 17 greys, each pixel drawn as 4 x 4."""
+    import numpy as np
+    from datasets import ClassLabel, Dataset, Features, Image
+    from sklearn.datasets import load_digits
+
+    from hf_transfer.tasks.inputs.pictures import encode_pixels
+
+    digits = load_digits()
+    kept = (digits.target >= first) & (digits.target <= last)
+    greys = np.round(digits.images[kept] * (255 / 16)).astype(np.uint8)
+    pictures = [encode_pixels(np.kron(grey, np.ones((4, 4), np.uint8))) for grey in greys]
+    features = {
+        "image": Image(decode=False),
+        "label": ClassLabel(names=[str(i) for i in range(first, last + 1)]),
+    }
+    rows = {"image": [{"bytes": picture, "path": None} for picture in pictures]}
+    return Dataset.from_dict({**rows, "label": (digits.target[kept] - first).tolist()}, Features(features))
+
+
+@cache
+def _json_lines(file: str) -> "Dataset":
+    from datasets import Dataset
+
+    lines = files(__name__).joinpath(file).read_text(encoding="utf-8").split("\n")
+    return Dataset.from_list([json.loads(line) for line in lines if line])
+
+
+_DATASETS: dict[str, tuple[str, Callable[[], "Dataset"]]] = {
+    "digits": ("image", lambda: _digits(0, 9)),
+    "digits_0to4": ("image", lambda: _digits(0, 4)),
+    "digits_5to9": ("image", lambda: _digits(5, 9)),
+    "reviews": ("text", lambda: _json_lines("reviews.jsonl")),
+    "mentions": ("tokens", lambda: _json_lines("mentions.jsonl")),
+}

@@ -1,0 +1,1 @@
+"""The computer: whole files, locks, caches, processes, signals, memory, and words for a person."""

@@ -1,0 +1,211 @@
+"""What the kit keeps on disk for later runs: encoded rows, and what frozen layers put out."""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.machine.files import sync, write_json
+
+_QUIET = 3600.0  # seconds: rows are encoded in blocks of seconds, so a file this old has no writer
+
+
+def cache_folder() -> Path:
+    """Where encoded rows, and what was computed from them, wait for later runs."""
+    import datasets
+
+    return Path(datasets.config.HF_DATASETS_CACHE) / "hf-transfer-kit"
+
+
+def stores_folder() -> Path:
+    """Where the stores of frozen layers lie, beside the encoded rows."""
+    return cache_folder() / "frozen-layers"
+
+
+@dataclass(frozen=True)
+class CacheFile:
+    """A file of encoded rows, as it was when it was looked at."""
+
+    path: Path
+    num_bytes: int
+    last_used: float
+
+    @property
+    def finished(self) -> bool:
+        """Whether it was written to its end; `datasets` gives it its name only then."""
+        return self.path.suffix == ".arrow"
+
+    @property
+    def being_written(self) -> bool:
+        """Whether somebody may still be writing it: `datasets` does not say who does."""
+        return not self.finished and time.time() - self.last_used < _QUIET
+
+    def remove(self) -> None:
+        """Delete it. A run that reads it keeps what it has opened."""
+        self.path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class StoreEntry(CacheFile):
+    """One file among the stores of frozen layers."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether it was written to its end."""
+        return not self.path.name.startswith(".")
+
+    @property
+    def being_written(self) -> bool:
+        """Whether the process that writes it still runs on this machine."""
+        import psutil
+
+        return not self.finished and self.writer is not None and psutil.pid_exists(self.writer)
+
+    @property
+    def writer(self) -> int | None:
+        """The process that writes an unfinished one."""
+        number = self.path.stem.rpartition(".")[2]
+        return int(number) if number.isdigit() else None
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What it holds; empty when that is not known."""
+        try:
+            found = json.loads(self.path.with_suffix(".json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def remove(self) -> None:
+        """Delete it and what is known about it. A run that reads it keeps what it has opened."""
+        super().remove()
+        self.path.with_suffix(".json").unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class StoreFolder:
+    """Where stores lie, and how much they may take together.
+
+    Attributes:
+        path: The folder.
+        limit: Bytes.
+    """
+
+    path: Path
+    limit: float
+
+    def file(self, key: str) -> Path:
+        """The file of a finished store."""
+        return self.path / f"{key}.npy"
+
+    def unfinished(self, key: str) -> Path:
+        """The file of a store that this process is writing."""
+        return self.path / f".{key}.{os.getpid()}.npy"
+
+    def finish(self, part: Path, key: str, about: Mapping[str, Any]) -> None:
+        """Give a written store its name: from now on it is whole."""
+        sync(part)
+        write_json(self.path / f"{key}.json", dict(about) | {"created": time.time()})
+        part.replace(self.file(key))
+        sync(self.path)
+
+    def used(self, key: str) -> None:
+        """Remember that a store was used now: the one unused for longest goes first."""
+        os.utime(self.file(key))
+
+    def make_room(self, needed: float) -> str | None:
+        """Remove stores unused for longest until there is room; says why if there is none."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        if needed > self.limit:
+            return f"they take {needed / 1e9:.1f} GB, more than cache_gb={self.limit / 1e9:g}"
+        self._tidy()
+        entries = self.entries()
+        finished = [entry for entry in entries if entry.finished]
+        kept, busy = _sum(finished), _sum(entries) - _sum(finished)
+        if busy + needed > self.limit:
+            return (
+                f"they take {needed / 1e9:.1f} GB, and other runs are writing {busy / 1e9:.1f} GB of "
+                f"cache_gb={self.limit / 1e9:g}"
+            )
+        free = shutil.disk_usage(self.path).free
+        if needed > 0.9 * (free + kept):
+            return f"they take {needed / 1e9:.1f} GB, and only {(free + kept) / 1e9:.1f} GB of disk are free"
+        for entry in finished:
+            if kept + busy + needed > self.limit or needed > 0.9 * free:
+                entry.remove()
+                kept, free = kept - entry.num_bytes, free + entry.num_bytes
+        return None
+
+    def _tidy(self) -> None:
+        """Remove what nobody finishes."""
+        for entry in self.entries():
+            # This process writes one store at a time: what it began before, it has given up.
+            if not entry.finished and (not entry.being_written or entry.writer == os.getpid()):
+                entry.remove()
+
+    def entries(self) -> list[StoreEntry]:
+        """All stores, the one unused for longest first."""
+        found = [StoreEntry(*seen) for path in self.path.glob("*.npy") for seen in _looked_at(path)]
+        return sorted(found, key=lambda entry: entry.last_used)
+
+
+def encoded_rows(folder: Path) -> list[CacheFile]:
+    """All files of encoded rows, the oldest first.
+
+    Args:
+        folder: What `cache_folder` gives.
+    """
+    paths = [*folder.glob("*.arrow"), *folder.glob("tmp*")]  # `datasets` writes to tmp… first
+    found = [CacheFile(*seen) for path in paths for seen in _looked_at(path)]
+    return sorted(found, key=lambda entry: entry.last_used)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove files of encoded rows that nobody finishes.
+
+    Args:
+        folder: What `cache_folder` gives.
+    """
+    for entry in encoded_rows(folder):
+        if not entry.finished and not entry.being_written:
+            entry.remove()
+
+
+def clear(folder: Path) -> tuple[int, list[Path]]:
+    """Remove everything that is kept, except what a process is still writing.
+
+    Args:
+        folder: What `cache_folder` gives.
+
+    Returns:
+        The bytes that are free now, and the files that stay.
+    """
+    stores = StoreFolder(folder / "frozen-layers", 0)
+    freed, left = 0, []
+    for entry in (*stores.entries(), *encoded_rows(folder)):
+        if entry.being_written:
+            left.append(entry.path)
+        else:
+            entry.remove()
+            freed += entry.num_bytes
+    for about in stores.path.glob("*.json"):  # of a store that somebody deleted by hand
+        about.unlink(missing_ok=True)
+    return freed, left
+
+
+def _sum(entries: Iterable[StoreEntry]) -> int:
+    return sum(entry.num_bytes for entry in entries)
+
+
+def _looked_at(path: Path) -> list[tuple[Path, int, float]]:
+    """Size and time of a file; nothing when another process has removed it since it was listed."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return []
+    return [(path, found.st_size, found.st_mtime)] if path.is_file() else []

@@ -1,0 +1,122 @@
+"""Several processes of one command: start them, and what launchers say and are told."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.errors import LaunchError
+
+_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_ERROR_FILE, _COLLECTED = "TORCHELASTIC_ERROR_FILE", "HF_TRANSFER_ERRORS_COLLECTED"
+_LOOK_EVERY = 0.1  # seconds
+_GRACE = 10.0  # seconds that the others have to end by themselves when one has ended badly
+
+
+def is_main_process() -> bool:
+    """Whether this process is the first of its launch, or alone."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def check_launched(folds_per_device: int) -> None:
+    """See that the processes for folds side by side are there; a launcher's own number of them counts.
+
+    Args:
+        folds_per_device: Folds to train side by side.
+
+    Raises:
+        LaunchError: If they have yet to be started.
+    """
+    if folds_per_device > 1 and "RANK" not in os.environ:
+        raise LaunchError(folds_per_device)
+
+
+def launch(command: Sequence[str], num_processes: int) -> int:
+    """Run a command in several processes that find each other; gives the exit code of the first to fail.
+
+    They see what a launcher would tell them, and are asked to stop when this one is. When one ends badly
+    the others are asked to stop too, which keeps where they are. What several of them end by is said once.
+    """
+    children: list[subprocess.Popen[bytes]] = []
+
+    def forward(number: int, _frame: object) -> None:
+        for child in children:
+            child.send_signal(number)  # nothing happens if it has ended
+
+    before = {number: signal.signal(number, forward) for number in _FORWARDED}
+    with TemporaryDirectory() as folder:
+        try:
+            for environment in _environments(num_processes, Path(folder)):
+                children.append(subprocess.Popen(command, env=environment))
+            code = _exit_code(children)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            for child in children:
+                child.kill()
+        for reason in dict.fromkeys(map(_told, sorted(Path(folder).iterdir()))):
+            print(reason, file=sys.stderr)
+    return code
+
+
+def _environments(num_processes: int, folder: Path) -> Iterator[dict[str, str]]:
+    """What each process finds in its environment: its place, where to meet, where to leave why it ends."""
+    port = str(_free_port())
+    for rank in range(num_processes):
+        yield os.environ | {
+            "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(num_processes),
+            "LOCAL_WORLD_SIZE": str(num_processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
+            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),  # until the run sets its own
+            _ERROR_FILE: str(folder / f"{rank}.json"), _COLLECTED: "1",
+        }  # fmt: skip
+
+
+def _told(file: Path) -> str:
+    try:
+        reason: str = json.loads(file.read_text("utf-8"))["message"]["message"]
+    except ValueError:  # it was killed while it wrote
+        return "A process was ended while it said why it ends."
+    return reason
+
+
+def is_heard() -> bool:
+    """Whether the process that has started this one says for all why they end."""
+    return _COLLECTED in os.environ
+
+
+def _exit_code(children: Sequence["subprocess.Popen[bytes]"]) -> int:
+    """Wait for all; gives the code of the first that ended badly, 128 and its number for a signal's."""
+    failed, at = 0, 0.0
+    while None in (codes := [child.poll() for child in children]):
+        bad = [code for code in codes if code]
+        if bad and not failed:
+            failed, at = bad[0], time.monotonic()
+        if failed and time.monotonic() - at > _GRACE:
+            at = float("inf")
+            for child in children:
+                child.terminate()
+        time.sleep(_LOOK_EVERY)
+    failed = failed or next((code for code in codes if code), 0)
+    return failed if failed >= 0 else 128 - failed
+
+
+def _free_port() -> int:
+    with socket.socket() as here:
+        here.bind(("127.0.0.1", 0))
+        port: int = here.getsockname()[1]
+        return port
+
+
+def tell_launcher(reason: str, traceback: str) -> None:
+    """Leave why this process ends where PyTorch's launcher looks for it, to be shown at the very end."""
+    file = os.environ.get(_ERROR_FILE)
+    if file:
+        details = {"py_callstack": traceback, "timestamp": str(int(time.time()))}
+        Path(file).write_text(json.dumps({"message": {"message": reason, "extraInfo": details}}), "utf-8")

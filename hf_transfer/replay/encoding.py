@@ -1,0 +1,97 @@
+"""Encode rows once for all folds, epochs and repeats, in a file that later runs find again."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from accelerate import Accelerator
+from numpy.typing import NDArray
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.machine.cache import cache_folder, remove_unfinished
+from hf_transfer.tasks.task import Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+_PICTURES_AT_ONCE, _TEXTS_AT_ONCE = 32, 1000  # pictures are large
+
+
+def encode_rows(task: Task, rows: "Dataset", fingerprint: str, accelerator: Accelerator) -> "Dataset":
+    """Turn all rows into model inputs; the main process works, the others read its file.
+
+    Args:
+        task: Whose `encode` to call.
+        rows: Columns `row_id`, `input` and `label`.
+        fingerprint: Of the rows' content.
+        accelerator: Decides who goes first.
+    """
+    key = _key(task, fingerprint, len(rows))
+    folder = cache_folder()
+    size = _rows_at_once(task)
+    with accelerator.local_main_process_first():
+        folder.mkdir(parents=True, exist_ok=True)
+        if accelerator.is_local_main_process:
+            remove_unfinished(folder)
+        return rows.map(
+            _encode,
+            batched=True,
+            with_indices=True,
+            batch_size=size,
+            writer_batch_size=size,
+            remove_columns=rows.column_names,
+            fn_kwargs={"task": task},
+            cache_file_name=str(folder / f"{key}.arrow"),
+            new_fingerprint=key,
+            desc="Encoding",
+        )
+
+
+def encode_values(task: Task, values: Sequence[Any]) -> "Dataset":
+    """Turn new inputs into model inputs, bit by bit, and into a file without a name where they are many."""
+    from hf_transfer.machine.mapped import mapped_rows
+
+    parts = _encoded_parts(task, values)
+    first = next(parts)
+    batches = (batch for part in chain([first], parts) for batch in part.cast(first.schema).to_batches())
+    return mapped_rows(batches, first.schema)
+
+
+def _encoded_parts(task: Task, values: Sequence[Any]) -> Iterator[pa.Table]:
+    from datasets import Dataset
+
+    size = _rows_at_once(task)
+    for start in range(0, len(values), size):
+        some = values[start : start + size]
+        encoded = task.encode({"input": list(some)}, range(start, start + len(some)))
+        yield Dataset.from_dict(dict(encoded)).with_format("arrow")[:]
+
+
+def _rows_at_once(task: Task) -> int:
+    return _PICTURES_AT_ONCE if task.kind == "image" else _TEXTS_AT_ONCE
+
+
+def encoded_positions(row_of: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Positions of the encoded rows that come from some rows, in order."""
+    return np.flatnonzero(np.isin(row_of, rows)).astype(np.int64)
+
+
+def _encode(rows: dict[str, list[Any]], positions: list[int], task: Task) -> dict[str, list[Any]]:
+    return task.encode(rows, positions)
+
+
+def _key(task: Task, fingerprint: str, num_rows: int) -> str:
+    """Equal keys mean equal model inputs: the same rows through the same processor."""
+    parts = {
+        "rows": [fingerprint, num_rows],
+        "task": task.name,
+        "model": [task.base.name, task.base.revision, task.base.architecture],
+        "settings": [task.settings.max_length],
+        "versions": [version(name) for name in ("transformers", "tokenizers", "pillow")],
+    }
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()

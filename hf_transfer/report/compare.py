@@ -1,0 +1,256 @@
+"""Runs on the same folds, set side by side: a table, and for each pair whether one is better, in words."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.errors import ConfigError, TransferError
+from hf_transfer.machine.files import plain, write_json
+from hf_transfer.machine.wording import count, some
+from hf_transfer.report.card.card import write_card
+from hf_transfer.report.words.others import COMPARE_FILE, Other, others_to_json
+from hf_transfer.report.words.pairs import sentence
+from hf_transfer.runs.reading import damage_told, read_table
+from hf_transfer.runs.results import read_results
+from hf_transfer.runs.summary import aligned, conservative, duration, interval, plus_minus, two_intervals
+from hf_transfer.scores.paired import Pair, adjusted, pair_folds
+from hf_transfer.scores.scorer import Floats, Scorer, sampling_units, scorer_of
+from hf_transfer.scores.statistics import bootstrap_interval, mcnemar
+
+_ENOUGH_REPEATS = 5  # in simulations, these find as much as McNemar's test, and cry wolf less often
+_KEYS = ("repeat", "fold", "row_id")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its name, what results.json holds, and its folder."""
+
+    name: str
+    results: dict[str, Any]
+    folder: Path
+
+    @cached_property
+    def predictions(self) -> pa.Table:
+        """The out-of-fold predictions, ordered by repeat, fold and row.
+
+        Raises:
+            ConfigError: If the folder has none.
+        """
+        table = read_table(self.folder / "predictions.parquet", _KEYS)
+        return table.sort_by([(name, "ascending") for name in _KEYS])
+
+    @property
+    def scorer(self) -> Scorer:
+        """What scores its predictions."""
+        return scorer_of(self.predictions, self.results["label_names"])
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Several runs: their table, the pairs that were tested, and what to know about these."""
+
+    runs: tuple[Run, ...]
+    pairs: tuple[Pair, ...]
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Scores, pairs and notes, as plain values."""
+        pairs = [asdict(p) | {"verdict": p.verdict, "sentence": sentence(p)} for p in self.pairs]
+        scores = {run.name: run.results["scores"] for run in self.runs}
+        return plain({"runs": scores, "pairs": pairs, "notes": self.notes})  # type: ignore[no-any-return]
+
+    def to_text(self) -> str:
+        """The table, a sentence a pair, and the notes."""
+        sentences = "\n".join(sentence(pair) for pair in self.pairs)
+        return "\n\n".join(filter(None, [_table(self.runs), sentences, "\n".join(self.notes)]))
+
+
+def open_runs(folders: Sequence[str | Path]) -> tuple[Run, ...]:
+    """Read finished runs; folders of the same name are told apart by their paths.
+
+    Raises:
+        ConfigError: If one holds no finished run.
+    """
+    names = [Path(folder).resolve().name for folder in folders]
+    return tuple(
+        Run(name if names.count(name) == 1 else str(folder), read_results(folder), Path(folder))
+        for name, folder in zip(names, folders, strict=True)
+    )
+
+
+def compare_runs(runs: Sequence[Run]) -> Comparison:
+    """Compare two runs, or of more each with the one of the best mean.
+
+    Raises:
+        ConfigError: If there is no run, or two were scored on other folds or by another metric.
+    """
+    if not runs:
+        raise ConfigError("There is nothing to compare; give at least one run's folder.")
+    for run in runs[1:]:
+        check_comparable(runs[0], run)
+    with damage_told(" and ".join(dict.fromkeys(run.name for run in runs))):
+        best = max(runs, key=_merit)
+        couples = [tuple(runs)] if len(runs) == 2 else [(run, best) for run in runs if run is not best]
+        pairs = adjusted([compare_pair(first, second) for first, second in couples])
+        return Comparison(tuple(runs), pairs, tuple(_notes(runs, pairs)))
+
+
+def compare_pair(first: Run, second: Run) -> Pair:
+    """Compare two runs of the same folds and rows; not yet adjusted for how many pairs there are."""
+    pair = pair_folds(
+        (first.name, first.results["folds"]), (second.name, second.results["folds"]), first.results
+    )
+    if not pair.differences:
+        return pair
+    tables = _shared_rows(first.predictions, second.predictions)
+    if "prediction" in first.predictions.column_names:
+        return replace(pair, rows=_right_rows(*tables))
+    return replace(pair, bootstrap=_paired_bootstrap(first, pair.metric, tables))
+
+
+def leave_beside(runs: Sequence[Run]) -> list[str]:
+    """Write into each run's folder how it differs from the others, and bring its card up to date.
+
+    A folder that may not be written to is left as it is, and so is a card that cannot be read.
+
+    Args:
+        runs: Two or more on the same folds.
+
+    Returns:
+        A sentence for each card that was left.
+    """
+    left = []
+    for run in runs if len(runs) > 1 else ():
+        if not os.access(run.folder, os.W_OK):
+            continue
+        others = compared_with(run, [other for other in runs if other is not run])
+        write_json(run.folder / COMPARE_FILE, others_to_json(run.results, others))
+        if (run.folder / "README.md").is_file():
+            try:
+                write_card(run.folder, redraw=False)
+            except TransferError as error:
+                left.append(f"The card of {run.name} is left as it was. {error}")
+    return left
+
+
+def compared_with(run: Run, others: Sequence[Run]) -> list[Other]:
+    """Compare a run with each of some others, with p adjusted for their number.
+
+    Of a path that stands for a name, the last two parts are kept: a card tells nobody's folders.
+    """
+    run, *others = (replace(one, name="/".join(Path(one.name).parts[-2:])) for one in (run, *others))
+    pairs = adjusted([compare_pair(other, run) for other in others])
+    return [Other.of(other.results, pair) for other, pair in zip(others, pairs, strict=True)]
+
+
+def check_comparable(first: Run, other: Run) -> None:
+    """Stop on two runs whose scores cannot be set side by side.
+
+    Raises:
+        ConfigError: If they were scored on different folds or have different primary metrics.
+    """
+    a, b = first.results, other.results
+    if a["folds_fingerprint"] != b["folds_fingerprint"]:
+        raise ConfigError(
+            f"Runs {first.name!r} and {other.name!r} were scored on different folds (fingerprints "
+            f"{a['folds_fingerprint']!r} and {b['folds_fingerprint']!r}), so their scores cannot be set "
+            "side by side. Run one again with the other's rows, scheme, seed, num_folds and num_repeats."
+        )
+    if a["primary_metric"] != b["primary_metric"]:
+        raise ConfigError(
+            f"Runs {first.name!r} and {other.name!r} have different primary metrics, "
+            f"{a['primary_metric']!r} and {b['primary_metric']!r}. Compare runs of one task."
+        )
+
+
+def _shared_rows(first: pa.Table, second: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """Keep the rows that both have predictions for: those of the folds that both finished."""
+    keys = [list(zip(*(table[name].to_pylist() for name in _KEYS), strict=True)) for table in (first, second)]
+    shared = set(keys[0]).intersection(keys[1])
+    return first.filter([key in shared for key in keys[0]]), second.filter([key in shared for key in keys[1]])
+
+
+def _right_rows(first: pa.Table, second: pa.Table) -> dict[str, Any]:
+    """Count rows that only one got right, in the first repeat: the same row twice is no second row."""
+    repeat = min(first["repeat"].to_pylist())
+    kept = [table.filter(table["repeat"].to_numpy() == repeat) for table in (first, second)]
+    right = [table["label"].to_numpy() == table["prediction"].to_numpy() for table in kept]
+    return mcnemar(*right)._asdict() | {"repeat": repeat, "num_rows": kept[0].num_rows}
+
+
+def _paired_bootstrap(run: Run, metric: str, tables: Sequence[pa.Table]) -> dict[str, Any]:
+    """Resample units once for both runs; the interval is that of the difference of pooled scores."""
+    score_first, score_second = (run.scorer.resampler(table, [metric]) for table in tables)
+
+    def difference(weights: Floats) -> dict[str, Floats]:
+        return {metric: score_second(weights)[metric] - score_first(weights)[metric]}
+
+    unit, units = sampling_units(tables[0], run.scorer)
+    folds, seed = tables[0]["fold"].to_numpy(), run.results["config"]["seed"]
+    intervals = bootstrap_interval(difference, folds, units=units, seed=seed)
+    pooled = [run.scorer.pooled(table)[metric] for table in tables]
+    known = None if None in pooled else pooled[1] - pooled[0]  # type: ignore[operator]
+    return {"difference": known, "interval": intervals[metric], "unit": unit}
+
+
+def _merit(run: Run) -> float:
+    """The mean of the primary metric, so that more is better; a run without one comes last."""
+    metric = run.results["primary_metric"]
+    mean = run.results["scores"].get(metric, {}).get("mean")
+    if mean is None:
+        return -float("inf")
+    return float(mean if run.results["higher_is_better"].get(metric, True) else -mean)
+
+
+def _notes(runs: Sequence[Run], pairs: Sequence[Pair]) -> list[str]:
+    """What the sentences leave out: how they were reached, and what makes them too bold."""
+    if not pairs:
+        return []
+    notes = [
+        "Differences are over paired folds, with 95 % intervals and p corrected for the training rows that "
+        "folds share (Nadeau and Bengio)."
+    ]
+    if len(pairs) > 1:
+        notes.append(
+            f"{count(len(pairs), 'pair')}: p is adjusted by Holm's rule, the intervals are not. The run that "
+            "the others are compared with was chosen by these folds, which makes its lead somewhat too large."
+        )
+    if runs[0].results["num_repeats"] < _ENOUGH_REPEATS and any(p.verdict == "can't tell" for p in pairs):
+        notes.append("Besides more rows, more repeats (num_repeats) make this test find more.")
+    if any(pair.rows for pair in pairs) and runs[0].results["num_repeats"] > 1:
+        notes.append("Rows are counted in the first repeat only.")
+    for run in runs:
+        if grid := run.results["grid"]:
+            notes.append(
+                f"{run.name} is the best of {len(grid)} configurations, chosen on these folds: its score is "
+                "somewhat too good."
+            )
+    for pair in pairs:
+        if pair.left_out:
+            notes.append(
+                f"{pair.first} and {pair.second}: only folds that both finished are used, so "
+                f"without {some(pair.left_out, noun='fold')}."
+            )
+    return notes
+
+
+def _table(runs: Sequence[Run]) -> str:
+    """Set the runs side by side, one line each, in the order given."""
+    metric = runs[0].results["primary_metric"]
+    both = any(two_intervals(run.results) for run in runs)
+    bounds = ["95 % optimistic", "95 % conservative"] if both else ["95 % interval"]
+    rows = [["run", metric, *bounds, "folds", "trained", "of parameters", "time"]]
+    for run in runs:
+        results = run.results
+        score, trainable = results["scores"].get(metric), results["trainable"]
+        found = [plus_minus(score), interval(score), *([conservative(score)] if both else [])]
+        folds = f"{score['num_folds'] if score else 0} of {len(results['folds'])}"
+        sizes = [f"{trainable['parameters']:,}", f"{trainable['total']:,}"]
+        rows.append([run.name, *found, folds, *sizes, duration(results["hardware"]["seconds"])])
+    return aligned(rows)

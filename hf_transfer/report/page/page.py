@@ -1,0 +1,151 @@
+"""Put a report together: the parts, each from results and predictions, and the one page of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pyarrow as pa
+from markupsafe import Markup
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.machine.files import write_bytes
+from hf_transfer.report.compare import Run, check_comparable, compared_with, open_runs
+from hf_transfer.report.page.hard_rows import (
+    HardRow,
+    RowProbabilities,
+    WrongSentence,
+    hardest_rows,
+    suspected_labels,
+    wrong_sentences,
+)
+from hf_transfer.report.page.originals import Originals, find_originals
+from hf_transfer.report.words.others import others_from_json
+from hf_transfer.report.words.verdicts import verdicts
+from hf_transfer.runs import summary as tables
+from hf_transfer.runs.reading import damage_told, place_inside
+from hf_transfer.runs.results import read_beside
+from hf_transfer.runs.run_folder import read_histories
+from hf_transfer.scores.overfitting import Rival, diagnose
+
+MOST_HARD = 12  # rows in one list; how many there are is told
+
+
+@dataclass(frozen=True)
+class HardRows:
+    """What a run finds hard: rows of classes, or sentences of tags."""
+
+    hardest: Sequence[HardRow] = ()
+    suspected: Sequence[HardRow] = ()
+    num_suspected: int = 0
+    num_wrong: int = 0
+    sentences: Sequence[WrongSentence] = ()
+
+
+def write_report(run: str | Path, *, against: Sequence[str | Path] = (), with_data: bool = True) -> Path:
+    """Write `report.html` into a run's folder: one page that needs no other file; give its path.
+
+    Args:
+        run: The folder of a finished run.
+        against: Folders of other runs on the same folds, such as one from random weights.
+        with_data: Whether to open the data set, to show the hardest rows themselves.
+
+    Raises:
+        ConfigError: If a folder holds no finished run, or one of `against` has other folds.
+    """
+    (this, *others) = open_runs([run, *against])
+    for other in others:
+        check_comparable(this, other)
+    path = Path(run) / "report.html"
+    with damage_told(run):
+        page = render(this, others, with_data=with_data)
+    write_bytes(path, page.encode("utf-8", "replace"))
+    return path
+
+
+def render(run: Run, others: Sequence[Run] = (), *, with_data: bool = True) -> str:
+    """Give the page of a run as HTML.
+
+    Args:
+        run: A finished run.
+        others: Other runs on the same folds.
+        with_data: Whether to open the data set.
+
+    Raises:
+        ConfigError: If results.json lacks what the page tells.
+    """
+    from hf_transfer.report.page.pictures import draw_pictures  # here, as matplotlib is slow to import
+
+    results, histories = run.results, read_histories(place_inside(run.folder, run.results["folds_path"]))
+    hard, found = hard_rows(run.predictions, results), read_beside(run.folder, results)
+    shown = [row.row_id for row in (*hard.hardest, *hard.suspected)]
+    values = {
+        "title": tables.one_line(run.folder.resolve().name),
+        "verdicts": verdicts(
+            results,
+            overfitting=_diagnosis(run, others, histories),
+            against=compared_with(run, others) or others_from_json(found.compare),
+            rank=found.rank,
+            search=found.search,
+        ),
+        "pictures": draw_pictures(results, histories, found),
+        "hard": hard,
+        "originals": find_originals(results, shown) if with_data else Originals(),
+        "metrics": tables.shown_metrics(results, None),
+        "headline": results["scores"].get(results["primary_metric"]),
+        "done": [fold for fold in results["folds"] if fold["status"] == "done"],
+    }
+    return _template(results["task"]).render(results | values)
+
+
+def hard_rows(predictions: pa.Table, results: dict[str, Any]) -> HardRows:
+    """Find the rows to look at: those with the highest loss, or sentences with most wrong mentions."""
+    if not predictions.num_rows:
+        return HardRows()
+    if "predictions" in predictions.column_names:
+        return HardRows(sentences=wrong_sentences(predictions)[:MOST_HARD])
+    names = results["label_names"]
+    rows = RowProbabilities.of(predictions, names)
+    suspected = suspected_labels(rows, names)
+    wrong = hardest_rows(rows, names)
+    return HardRows(wrong[:MOST_HARD], suspected[:MOST_HARD], len(suspected), len(wrong))
+
+
+def _diagnosis(
+    run: Run, others: Sequence[Run], histories: dict[str, list[dict[str, Any]]]
+) -> dict[str, Any] | None:
+    """Look for overfitting again when there is more to see than results.json was made from."""
+    start = ("base_model", "from_scratch")
+    rivals = [
+        Rival(other.name, other.results["trainable"]["parameters"], other.results["folds"])
+        for other in others
+        if all(other.results[name] == run.results[name] for name in start)
+    ]
+    return diagnose(run.results, histories, rivals) if histories else None
+
+
+def _template(task: str) -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        undefined=jinja2.StrictUndefined,
+        finalize=_readable,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "conservative": tables.conservative,
+        "count": "{:,}".format, "duration": tables.duration, "fold_name": tables.fold_name,
+        "interval": tables.interval, "metric": lambda name: tables.metric_name(name, task),
+        "number": tables.number, "plus_minus": tables.plus_minus, "setting": tables.setting,
+        "local": tables.local_name,
+    }  # fmt: skip
+    return environment.get_template("page.html")
+
+
+def _readable(value: Any) -> Any:
+    """Leave out what should not be seen or would hide letters; jinja2 escapes the rest."""
+    if isinstance(value, Markup):
+        return value
+    return tables.UNDEFINED if value is None else tables.public(str(value))

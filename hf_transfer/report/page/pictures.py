@@ -1,0 +1,182 @@
+"""The pictures of a report, as SVG in data: URIs: sharp at any size, and nothing in them can run."""
+
+import base64
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.report.plots import scores as plots
+from hf_transfer.report.plots.depth import DEPTH_CAPTION, depth_plot
+from hf_transfer.report.plots.heat_map import heat_map
+from hf_transfer.report.plots.palette import plain_texts
+from hf_transfer.report.plots.scores import History
+from hf_transfer.report.plots.search import TRIALS_CAPTION, trial_map
+from hf_transfer.report.plots.sizes import size_curve
+from hf_transfer.runs.results import Beside
+from hf_transfer.runs.summary import metric_name, number, setting, varying_settings
+
+Results = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as a data: URI, with its title, what it shows for those who do not see it, and a caption."""
+
+    title: str
+    alt: str
+    uri: str
+    caption: str
+
+
+def draw_pictures(
+    results: Results, histories: Mapping[str, History], found: Beside | None = None
+) -> list[Picture]:
+    """Draw all that a run has data for.
+
+    Args:
+        results: What results.json holds.
+        histories: Epochs of each fold, by the fold's name.
+        found: What a search or a ranking left beside them, if anything.
+    """
+    found = found or Beside()
+    metric = metric_name(results["primary_metric"], results["task"])
+    confusion, names, calibration = results["confusion"], results["label_names"], results.get("calibration")
+    drawings: list[tuple[Callable[[], Figure | None], str, str, str]] = [
+        (
+            lambda: plots.fold_scores(results), "Each fold",
+            _folds_alt(results, metric),
+            "A dot is a fold. Of the intervals below the dots, the thick one resamples rows and is "
+            "optimistic; a thin one allows for other training rows too and is conservative.",
+        ),
+        (
+            lambda: grid_map(results) or plots.grid_scores(results), "The configurations that were tried",
+            f"{metric} of each configuration of the grid", "Means over the same folds; the best is outlined.",
+        ),
+        (
+            partial(_drawn, trial_map, found.search), "What the search tried",
+            "Loss of each choice of layers at each learning rate", TRIALS_CAPTION,
+        ),
+        (
+            partial(_drawn, depth_plot, found.rank), "Layer by layer",
+            "Score of a linear model on what each frozen layer puts out, from the first layer to the last",
+            DEPTH_CAPTION,
+        ),
+        (
+            lambda: plots.learning_curves(histories), "Learning curves",
+            "Loss of each epoch, a thin line for each fold and a thick one for their mean",
+            "The held-out fold has no curve: nothing looks at it before it is scored.",
+        ),
+        (
+            lambda: size_curve(results), "More rows",
+            f"{metric} against the number of training rows", _curve_caption(results),
+        ),
+        (
+            lambda: plots.reliability_diagram(calibration) if calibration else None, "Reliability",
+            "Share of right rows against the probability of the predicted class",
+            "On the dashed line, probabilities mean what they say. Bars are one standard error. Temperatures "
+            "come from the other folds.",
+        ),
+        (
+            lambda: plots.confusion_matrix(confusion, names) if confusion else None, "Confusion matrix",
+            _confusion_alt(confusion, names),
+            _confusion_caption(confusion, names),
+        ),
+    ]  # fmt: skip
+    return [
+        Picture(title, alt, svg_uri(figure), caption)
+        for draw, title, alt, caption in drawings
+        if (figure := draw()) is not None
+    ]
+
+
+def _drawn(draw: Callable[[Results], Figure | None], about: Results | None) -> Figure | None:
+    return draw(about) if about else None
+
+
+def _confusion_caption(confusion: Sequence[Sequence[int]] | None, names: Sequence[str]) -> str:
+    drawn = len(plots.most_confused(confusion or []))
+    some = f" Of {len(names)} classes, the {drawn} that are most often confused are drawn."
+    said = "All held-out rows: true classes down, predicted classes across."
+    return said + some if drawn < len(names) else said
+
+
+def svg_uri(figure: Figure) -> str:
+    """Write a figure as SVG within a data: URI; the same figure gives the same bytes."""
+    stream = io.BytesIO()
+    plain_texts(figure)
+    with mpl.rc_context({"svg.hashsalt": "hf-transfer-kit"}):
+        figure.savefig(
+            stream,
+            format="svg",
+            bbox_inches="tight",
+            pad_inches=0.08,
+            metadata={"Date": None, "Creator": None},
+        )
+    return f"data:image/svg+xml;base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+def grid_map(results: Results) -> Figure | None:
+    """Draw the primary metric over two settings of a grid; None where fewer than two of them vary.
+
+    Where more than two vary, each cell shows the best of the others.
+    """
+    grid, metric = results["grid"] or [], results["primary_metric"]
+    names = varying_settings(grid) if grid else []
+    if len(names) < 2:
+        return None
+    across, down = sorted(names, key=lambda name: name != "learning_rate")[:2]
+    columns, rows = _values(grid, across), _values(grid, down)
+    better = max if results["higher_is_better"].get(metric, True) else min
+    means = np.full((len(rows), len(columns)), np.nan)
+    for entry in grid:
+        if (mean := entry["scores"][metric]["mean"]) is not None:
+            place = rows.index(setting(entry[down])), columns.index(setting(entry[across]))
+            means[place] = mean if np.isnan(means[place]) else better(mean, means[place])
+    best = next(entry for entry in grid if entry["best"])
+    place = rows.index(setting(best[down])), columns.index(setting(best[across]))
+    return heat_map(
+        means,
+        rows,
+        columns,
+        names=(across, down),
+        what=metric_name(metric, results["task"]),
+        marked=[place],
+    )
+
+
+def _values(grid: Sequence[Mapping[str, Any]], name: str) -> list[str]:
+    """The values of a setting in a grid, in order where they have one."""
+    values = {setting(entry[name]): entry[name] for entry in grid}
+    if all(isinstance(value, (int, float)) for value in values.values()):
+        return sorted(values, key=lambda text: values[text])
+    return list(values)
+
+
+def _curve_caption(results: Results) -> str:
+    curve = results.get("learning_curve")
+    return f"Each set of rows contains the smaller ones. {curve['verdict']}" if curve else ""
+
+
+def _folds_alt(results: Results, metric: str) -> str:
+    """Say the primary metric of each fold."""
+    scores = [fold["scores"].get(results["primary_metric"]) for fold in results["folds"]]
+    return f"{metric} of the folds: {', '.join(map(number, scores))}"
+
+
+def _confusion_alt(confusion: Sequence[Sequence[int]] | None, names: Sequence[str]) -> str:
+    """Say which classes are most often mistaken for which."""
+    if not confusion:
+        return ""
+    counts = np.asarray(confusion).copy()
+    np.fill_diagonal(counts, 0)
+    row, column = divmod(int(counts.argmax()), len(names))
+    if not counts[row, column]:
+        return "No class was mistaken for another"
+    return f"Most often, {counts[row, column]:,} times, {names[row]} was taken for {names[column]}"

@@ -1,0 +1,345 @@
+"""The questions that a run answers, each with its answer in words and the comparison behind it.
+
+A card and a report show the same. "Can't tell" and "not measured" are answers too.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.machine.wording import count
+from hf_transfer.report.words.convergence import learned_words
+from hf_transfer.report.words.others import SAME_BUDGET, Other
+from hf_transfer.report.words.pairs import graded, sentence
+from hf_transfer.report.words.search import search_answers
+from hf_transfer.runs.summary import (
+    commonest_share,
+    configuration_name,
+    interval,
+    is_solved,
+    metric_name,
+    number,
+    probability,
+    setting,
+)
+from hf_transfer.scores.convergence import judge_learning
+from hf_transfer.scores.overfitting import diagnose
+from hf_transfer.scores.paired import LEVEL
+
+Results = dict[str, Any]
+
+_MOST_NAMED = 6  # configurations in one sentence
+_ANSWERS = {
+    "overfits": "yes", "stopped in time": "not as it was stopped", "gap": "not shown",
+    "no sign": "no sign of it", "unknown": "can't tell",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One question about a run, its answer in a few words, and the evidence in sentences."""
+
+    question: str
+    answer: str
+    words: str
+
+
+def verdicts(
+    results: Results,
+    *,
+    overfitting: Mapping[str, Any] | None = None,
+    against: Sequence[Other] = (),
+    rank: Results | None = None,
+    search: Results | None = None,
+) -> list[Verdict]:
+    """Answer what can be answered from a run, and say of the rest what would answer it.
+
+    Args:
+        results: What results.json holds.
+        overfitting: What `diagnose` found; when not given, what results.json says of it.
+        against: Other runs on the same folds.
+        rank: What rank.json holds, if models were ranked on these rows.
+        search: What search.json holds, if layers and rate were searched for.
+    """
+    found = overfitting or results.get("overfitting") or diagnose(results, {})
+    return [
+        good_start(results, against, rank),
+        *_others(results, against),
+        *(searched(search) if search else [settings(results)]),
+        learned(results, found),
+        overfits(results, found),
+        published(results),
+    ]
+
+
+def good_start(results: Results, against: Sequence[Other] = (), rank: Results | None = None) -> Verdict:
+    """Say whether starting from the pretrained weights was better than starting from random ones."""
+    question = "Is the pretrained model a good start?"
+    if results["from_scratch"]:
+        return Verdict(
+            question, "not asked", f"This run started from random weights. {_chance(results)}".strip()
+        )
+    controls = [other for other in against if _is_control(results, other)]
+    ranked = _ranked(results, rank)
+    frozen = [ranked[1]] if ranked else []
+    if controls:
+        control = controls[0]
+        words = [
+            f"{control.name} started from random weights.",
+            sentence(control.pair),
+            _other_settings(results, control),
+            *frozen,
+        ]
+        answer = graded(control.pair, worse="no, it harms", same="it changes nothing")
+        return Verdict(question, answer, " ".join(filter(None, words)))
+    if ranked:
+        return Verdict(question, ranked[0], " ".join(filter(None, [ranked[1], _chance(results)])))
+    how = (
+        "No run from random weights on the same folds was set beside it: train one with from_scratch, "
+        "and see hf-transfer compare RUN OTHER."
+    )
+    return Verdict(question, "not measured", f"{_chance(results)} {how}".strip())
+
+
+def _ranked(results: Results, rank: Results | None) -> tuple[str, str] | None:
+    """Answer from a ranking of frozen features on the same rows; None where it did not ask this."""
+    if not rank or rank["dataset"]["fingerprint"] != results["dataset"]["fingerprint"]:
+        return None
+    candidates = (one for one in rank["candidates"] if one["base_model"] == results["base_model"])
+    found = next(candidates, None)
+    if found is None or not found["against"]["scratch"]:
+        return None
+    if found["shuffled"] and found["shuffled"]["leak"]:
+        return "can't tell", "In the ranking, shuffled labels score above chance: something leaks."
+    scratch, parts = found["against"]["scratch"], []
+    for one in filter(None, (scratch, found["against"].get("baseline"))):
+        p = min((p for p in (one["p_better"], one["p_worse"]) if p is not None), default=None)
+        low, high = map(number, one["interval"])
+        parts.append(f"against {one['other']} {one['difference']:+.3f} ({low} to {high}, p {probability(p)})")
+    answer = {"better": "yes", "worse": "no, it harms"}.get(scratch["verdict"], "can't tell")
+    measure = metric_name(rank["measure"])
+    return answer, f"By {measure} of its frozen features: {'; '.join(parts)}."
+
+
+def searched(search: Results) -> list[Verdict]:
+    """Say what a search for layers and rate has found, in its own words."""
+    found = search_answers(search)
+    return [
+        Verdict("Which layers should learn?", found["layers"].answer, found["layers"].words),
+        Verdict("At which learning rate?", found["rate"].answer, found["rate"].words),
+    ]
+
+
+def settings(results: Results) -> Verdict:
+    """Say which of the configurations of a grid is best, and which cannot be told from it."""
+    question, grid, metric = "Which layers, which learning rate?", results["grid"], results["primary_metric"]
+    spec = f"trainable={results['trainable']['spec']}"
+    if not grid:
+        rate = f"with learning_rate={setting(results['config']['learning_rate'])}"
+        how = "in closed form" if is_solved(results["config"]) else rate
+        return Verdict(question, "not measured", f"Only {spec} {how} was tried.")
+    best = next(entry for entry in grid if entry["best"])
+    others = [entry for entry in grid if entry is not best]
+    worse = [entry for entry in others if _is_worse(entry)]
+    level = [entry for entry in others if not _is_worse(entry)]
+    score = f"{number(best['scores'][metric]['mean'])} {metric_name(metric, results['task'])}"
+    words = [
+        f"{configuration_name(best, grid)} has the best mean of {len(grid)}, {score}, chosen on these folds."
+    ]
+    if results.get("choice", {}).get("rule", "best") != "best":
+        words = [
+            f"{configuration_name(best, grid)} has the fewest trained parameters of those of {len(grid)} "
+            f"that are not more than one standard error behind the best mean: {score}, chosen on these folds."
+        ]
+    if best.get("bbc") is not None:
+        words.append(f"Corrected for the choice, that is {number(best['bbc'])}.")
+    if worse:
+        words.append(f"Worse than it: {_listed(worse, grid)}.")
+    if level:
+        words.append(f"Can't be told from it with this much data: {_listed(level, grid)}.")
+    one_choice = len({entry.get("trainable") for entry in grid}) == 1
+    words += [_edge(best, grid), f"Of the layers, only {spec} was tried." if one_choice else ""]
+    answer = f"can't tell {len(level) + 1} of {len(grid)} apart" if level else configuration_name(best, grid)
+    return Verdict(question, answer, " ".join(filter(None, words)))
+
+
+def learned(results: Results, overfitting: Mapping[str, Any]) -> Verdict:
+    """Say whether a run has learned enough, or what to raise for more."""
+    found = results.get("learned") or judge_learning(results, {}, overfitting)
+    return Verdict("Has it learned enough?", found["answer"], learned_words(results, found))
+
+
+def overfits(results: Results, found: Mapping[str, Any]) -> Verdict:
+    """Say whether a run overfits; a gap between training and held-out rows alone is not it."""
+    words = [_turned(found), _above_chance(found), _won(results, found), _gaps(results, found)]
+    # The classes that are chosen may still be as right as they would be with less training.
+    turned = found["turn"] is not None and found["turn"]["turned"]
+    only_odds = found["above_chance"] and not (turned or found["more_frozen"])
+    answer = "yes, in its probabilities" if only_odds else _ANSWERS[found["verdict"]]
+    return Verdict("Does it overfit?", answer, " ".join(filter(None, words)))
+
+
+def published(results: Results) -> Verdict:
+    """Say what weights there are, and what is known of them."""
+    question, final, metric = "What is published?", results["final"], results["primary_metric"]
+    if final["kind"] == "none":
+        return Verdict(question, "no weights", "The scores are those of the procedure.")
+    parts = f"{results['num_folds'] - 1} of {results['num_folds']} parts of the rows"
+    words = [f"{_made(final)} The scores are those of the procedure on {parts}."]
+    name = metric_name(metric, results["task"])
+    tested = results["test"]["scores"].get(metric) if results["test"] else None
+    if sealed := final.get("sealed"):
+        value = number(sealed["scores"].get(metric))
+        words.append(
+            f"On {count(sealed['num_rows'], 'row')} sealed before the split they reach {value} {name}."
+        )
+    elif tested is None:
+        words.append("No rows are left to score these weights on.")
+    if tested is not None:
+        rows = count(results["test"]["num_rows"], "row")
+        words.append(f"On {rows} kept apart they reach {number(tested)} {name}.")
+    return Verdict(question, f"{final['kind']} weights", " ".join(words))
+
+
+def _made(final: Results) -> str:
+    """Say how what is published came about."""
+    if final["kind"] == "refit":
+        rows, penalty = f"{final['num_rows']:,} rows", final.get("weight_decay")
+        how = count(final["num_epochs"], "epoch") if penalty is None else f"weight_decay {setting(penalty)}"
+        return f"The weights in model/ were trained once more, by the same procedure, on all {rows} ({how})."
+    members = count(len(final["members"]), "fold")
+    if final["kind"] == "ensemble":
+        return f"model/ holds the models of {members}, whose probabilities are averaged."
+    return f"The weights in model/ are the mean of those of the models of {members}."
+
+
+def _others(results: Results, against: Sequence[Other]) -> list[Verdict]:
+    """Runs that were given for comparison, other than the one from random weights."""
+    return [
+        Verdict(f"Is it better than {one.name}?", graded(one.pair, worse="no, worse"), sentence(one.pair))
+        for one in against
+        if not _is_control(results, one)
+    ]
+
+
+def _is_control(results: Results, other: Other) -> bool:
+    return other.from_scratch and not results["from_scratch"]
+
+
+def _other_settings(results: Results, control: Other) -> str:
+    """Name the settings in which the control differs: then more than the start is compared."""
+    mine, theirs = results["config"], control.settings
+    differ = [name for name in SAME_BUDGET if mine.get(name) != theirs.get(name)]
+    if not differ:
+        return ""
+    listed = ", ".join(
+        f"{name} ({setting(theirs.get(name))} there, {setting(mine.get(name))} here)" for name in differ
+    )
+    return f"The two also differ in {listed}, so this is not the start alone."
+
+
+def _chance(results: Results) -> str:
+    """Set the accuracy beside that of always giving the commonest class."""
+    share, score = commonest_share(results), results["scores"].get("accuracy")
+    if share is None or not score or score["mean"] is None:
+        return ""
+    ends = score["interval"]
+    within = f" (95 % interval {interval(score)})" if ends else ""
+    return (
+        f"Always giving the commonest class would reach {number(share)} accuracy; the run reaches "
+        f"{number(score['mean'])}{within}."
+    )
+
+
+def _is_worse(entry: Mapping[str, Any]) -> bool:
+    """Whether a configuration is behind the best by more than chance, with p adjusted for their number."""
+    p = entry.get("p_holm")
+    return p is not None and p < LEVEL
+
+
+def _listed(entries: Sequence[Mapping[str, Any]], grid: Sequence[Mapping[str, Any]]) -> str:
+    """Name configurations of a grid, and how far they are behind the best."""
+    named = []
+    for entry in entries[:_MOST_NAMED]:
+        behind, p = entry.get("behind"), entry.get("p_holm")
+        tested = "" if p is None else f", p {probability(p)}"
+        by = "" if behind is None else f" (by {number(behind)}{tested})"
+        named.append(f"{configuration_name(entry, grid)}{by}")
+    more = f"; and {len(entries) - _MOST_NAMED} more" if len(entries) > _MOST_NAMED else ""
+    return "; ".join(named) + more
+
+
+def _edge(best: Mapping[str, Any], grid: Sequence[Mapping[str, Any]]) -> str:
+    """Say when the best learning rate is the lowest or the highest: there may be a better one outside."""
+    rates = sorted({entry["learning_rate"] for entry in grid if not is_solved(entry)})
+    if len(rates) < 2 or is_solved(best) or rates[0] < best["learning_rate"] < rates[-1]:
+        return ""
+    side = "highest" if best["learning_rate"] == rates[-1] else "lowest"
+    beyond = side.replace("est", "er")
+    return f"Its learning rate is the {side} that was tried, so a {beyond} one may do better."
+
+
+def _turned(found: Mapping[str, Any]) -> str:
+    """What the loss on inner splits says."""
+    turn = found["turn"]
+    if not turn:
+        return ""
+    if not turn["turned"]:
+        return "The loss on inner splits does not rise by more than its noise while training goes on."
+    low, high = turn["interval"]
+    rise = (
+        f"After epoch {turn['epoch']} the loss on inner splits rises by {number(turn['rise'])} "
+        f"({number(low)} to {number(high)}) while that on training rows falls by {number(turn['train_fall'])}"
+    )
+    kept = found["verdict"] == "stopped in time"
+    return f"{rise}: more training would overfit. " + (
+        "Each fold kept the weights of its best epoch."
+        if kept
+        else "The weights after the last epoch were kept."
+    )
+
+
+def _won(results: Results, found: Mapping[str, Any]) -> str:
+    """What a configuration that froze more says."""
+    winner = found["more_frozen"]
+    if not winner:
+        return ""
+    metric = metric_name(found["metric"], results["task"])
+    return (
+        f"{winner['name']} trains fewer parameters on the same folds and is better by "
+        f"{number(winner['ahead'])} {metric}, more than one corrected standard error "
+        f"({number(winner['error'])})."
+    )
+
+
+def _above_chance(found: Mapping[str, Any]) -> str:
+    """What a loss that is worse than that of no model at all says."""
+    above = found["above_chance"]
+    if not above:
+        return ""
+    low, high = above["interval"]
+    return (
+        f"The log loss on held-out rows is {number(above['mean'])} ({number(low)} to {number(high)}) above "
+        f"{number(above['chance'])}, that of giving every row the shares of the classes, while on training "
+        "rows it fell below: what was learned makes the probabilities of new rows worse than none."
+    )
+
+
+def _gaps(results: Results, found: Mapping[str, Any]) -> str:
+    """What training rows are ahead by."""
+    if not found["gaps"]:
+        return "No fold was scored on training rows, so there is nothing to tell it from."
+    parts = []
+    for name, gap in found["gaps"].items():
+        up = results["higher_is_better"].get(name, True)
+        low, high = gap["interval"] or (None, None)
+        ends = "" if low is None else f" ({number(low)} to {number(high)})"
+        called = metric_name(name, results["task"]) + ("" if up else " (lower is better)")
+        parts.append(
+            f"{called} is {number(gap['train'])} on training rows and {number(gap['valid'])} on held-out "
+            f"rows, a gap of {number(gap['mean'])}{ends}"
+        )
+    gaps = "; ".join(parts)
+    tail = {"gap": ", which by itself is not overfitting", "no sign": ", which may be nothing"}
+    return f"{gaps[0].upper()}{gaps[1:]}{tail.get(found['verdict'], '')}."

@@ -1,0 +1,128 @@
+"""What of results.json follows from the control runs: their scores and predictions alone. No torch."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.runs.results import FoldResult
+from hf_transfer.scores.learning_curve import PERCENTS, read_curve, verdict
+from hf_transfer.scores.scorer import Scorer, over_folds
+from hf_transfer.scores.shuffled import judge_shuffled, shuffled_words
+from hf_transfer.scores.statistics import bootstrap_interval
+
+
+def curve_part(
+    found: Mapping[int, Sequence[FoldResult]],
+    predictions_of: Callable[[int], pa.Table],
+    scorer: Scorer,
+    *,
+    num_folds: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Make the part `learning_curve`.
+
+    Args:
+        found: The folds on so many percent of their training rows, the whole folds last.
+        predictions_of: Gives the held-out rows of a percentage, of which a fold is done.
+        scorer: The task's.
+        num_folds: Folds of one repeat.
+        seed: The run's.
+    """
+    metric = scorer.primary_metric
+    sizes = [_size(percent, folds, predictions_of, scorer, seed) for percent, folds in found.items()]
+    known = [size for size in sizes if size["mean"] is not None]
+    curve = read_curve(
+        [size["num_train"] for size in known],
+        [[np.nan if score is None else score for score in size["scores"]] for size in known],
+        num_folds=num_folds,
+        higher_is_better=scorer.higher_is_better[metric],
+        seed=seed,
+    )
+    failed = sum(fold.status == "failed" for percent in PERCENTS for fold in found[percent])
+    said = verdict(curve, metric)
+    return {"metric": metric, "sizes": sizes, **curve, "verdict": said, "failed": failed}
+
+
+def _size(
+    percent: int,
+    folds: Sequence[FoldResult],
+    predictions_of: Callable[[int], pa.Table],
+    scorer: Scorer,
+    seed: int,
+) -> dict[str, Any]:
+    """One size of the learning curve: scores of each fold, their mean, and an interval over rows."""
+    metric = scorer.primary_metric
+    scores = [fold.scores.get(metric) for fold in folds]  # a failed fold has none
+    train_scores = [fold.train_scores.get(metric) for fold in folds]
+    done = any(fold.status == "done" for fold in folds)
+    return {
+        "percent": percent,
+        "num_train": float(np.mean([fold.num_train for fold in folds])),
+        "scores": scores,
+        "train_scores": train_scores,
+        "mean": over_folds(scores)["mean"],
+        "train_mean": over_folds(train_scores)["mean"],
+        "interval": _interval(predictions_of(percent), scorer, seed) if done else None,
+    }
+
+
+def _interval(table: pa.Table, scorer: Scorer, seed: int) -> list[float] | None:
+    drawn = table["unit" if "unit" in table.column_names else "row_id"].to_numpy()
+    found = bootstrap_interval(scorer.resampler(table), table["fold"].to_numpy(), units=drawn, seed=seed)
+    interval = found[scorer.primary_metric]
+    return None if interval is None else list(interval)
+
+
+def probe_part(folds: Sequence[FoldResult], scorer: Scorer) -> dict[str, Any]:
+    """Make the part `probe`.
+
+    Args:
+        folds: Of the first repeat, each with a head that was solved in closed form.
+        scorer: The task's.
+    """
+    metric = scorer.primary_metric
+    scores = [fold.scores.get(metric) for fold in folds]
+    return {
+        "metric": metric,
+        "folds": [fold.fold for fold in folds],
+        "scores": scores,
+        "mean": over_folds(scores)["mean"],
+    }
+
+
+def shuffled_part(
+    folds: Sequence[FoldResult],
+    true: Sequence[FoldResult],
+    table: pa.Table,
+    scorer: Scorer,
+    *,
+    seed: int,
+    unit: str,
+) -> dict[str, Any]:
+    """Make the part `shuffled`.
+
+    Args:
+        folds: Those trained on shuffled labels, of which one is done.
+        true: The same folds with the true ones.
+        table: The held-out rows of `folds`.
+        scorer: The task's.
+        seed: The run's.
+        unit: What changed places.
+    """
+    judged, metric = judge_shuffled(table, scorer, seed=seed), scorer.primary_metric
+    train, true_train = (
+        over_folds([fold.train_scores.get(metric) for fold in part])["mean"] for part in (folds, true)
+    )
+    failed = sum(fold.status == "failed" for fold in folds)
+    return {
+        "runs": len(folds) - failed,
+        "unit": unit,
+        "train_score": train,
+        "true_train_score": true_train,
+        **judged,
+        "verdict": shuffled_words(judged),
+        "failed": failed,
+    }

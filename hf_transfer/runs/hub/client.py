@@ -1,0 +1,245 @@
+"""The Hub's client with bounds: timeouts, patient repetition, and its errors in words."""
+
+import json
+import logging
+import random
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
+from hf_transfer.errors import HubError, TransferError
+from hf_transfer.machine.secrets import scrubbed
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+T = TypeVar("T")
+
+TAG = "hf-transfer-kit"  # among the tags of a card that the kit wrote
+FIRST_PAUSE = 1.0  # seconds; doubles with each attempt
+LONGEST_PAUSE = 60.0  # seconds that the client may wait by itself because the Hub asks it to
+_BUSY = "another conflicting operation is in progress"  # the client would ask again without any pause
+LOG_IN = "Log in with `hf auth login`, or set HF_TOKEN to a token that may write."
+_REFUSALS = {
+    401: f"The Hub does not accept the token. {LOG_IN}",
+    403: "The token may not write there. Use one that may, or another repository.",
+    404: "The Hub does not know this place, or does not show it to this token.",
+    412: "Somebody else changed the repository in the same moment. Look at it before pushing again.",
+    429: "The Hub asks for patience.",
+}
+
+
+class DamagedError(ConnectionError):
+    """What arrived is not what was sent."""
+
+
+@contextmanager
+def client(seconds: float) -> Iterator["HfApi"]:
+    """Give a client that waits for an answer so long and no longer; by itself it waits for ever.
+
+    Large files go over plain HTTP meanwhile: the xet uploader takes no time limit and no answer for a no.
+    What the client writes into its log has no tokens and no signatures of storage in it.
+    """
+    from huggingface_hub import HfApi, constants, set_client_factory
+    from huggingface_hub.utils import _http
+
+    factory, xet_off = _http._GLOBAL_CLIENT_FACTORY, constants.HF_HUB_DISABLE_XET
+
+    def bounded() -> Any:
+        client = factory()  # perhaps a person's own, with their proxy and certificates
+        for event, hook in (("request", limit), ("response", _refuse_to_wait)):
+            client.event_hooks[event] = [*client.event_hooks[event], hook]
+        return client
+
+    def limit(request: Any) -> None:
+        """Set the time limit where the client would wait for ever; some of its calls ask for that by name."""
+        limits = request.extensions["timeout"]
+        limits |= {kind: seconds for kind, limit in limits.items() if limit is None}
+
+    set_client_factory(bounded)
+    constants.HF_HUB_DISABLE_XET = True
+    for logger in _LOGGERS:
+        logger.addFilter(_without_tokens)
+    try:
+        yield HfApi(library_name=TAG)
+    finally:
+        constants.HF_HUB_DISABLE_XET = xet_off
+        set_client_factory(factory)
+        for logger in _LOGGERS:
+            logger.removeFilter(_without_tokens)
+
+
+_LOGGERS = [logging.getLogger(name) for name in ("huggingface_hub.utils._http", "httpx", "httpx2")]
+
+
+def _without_tokens(record: logging.LogRecord) -> bool:
+    """Clean a line of the client's log; it names addresses that hold signatures."""
+    record.msg, record.args = scrubbed(record.getMessage()), ()
+    return True
+
+
+def _refuse_to_wait(response: Any) -> None:
+    """End the client's own patience where it would be endless: `patiently` knows when time is up."""
+    from huggingface_hub.utils import _http
+
+    if response.status_code >= 400:
+        response.read()
+        if _is_busy(response) or (_pause_in(response.headers) or 0.0) > LONGEST_PAUSE:
+            _http.hf_raise_for_status(response)
+
+
+def _is_busy(response: Any) -> bool:
+    return response.status_code == 409 and _BUSY in response.text
+
+
+def download(api: "HfApi", repo_id: str, name: str, revision: str) -> bytes:
+    """Give a small file of a repository as it arrives, past the cache; nobody has checked it."""
+    from huggingface_hub import get_session, hf_hub_url
+    from huggingface_hub.utils import _http
+
+    url = hf_hub_url(repo_id, name, revision=revision, endpoint=api.endpoint)
+    response = get_session().get(url, headers=api._build_hf_headers())
+    _http.hf_raise_for_status(response)
+    return response.content
+
+
+def patiently(step: Callable[[], T], seconds: float) -> T:
+    """Repeat a step that may be repeated, while the fault looks passing and time is left.
+
+    There is always time for one repetition: the step may have sent large files for hours before it failed.
+    """
+    deadline, pause = time.monotonic() + seconds, FIRST_PAUSE
+    attempt = 0
+    while True:
+        try:
+            return step()
+        except _faults() as error:
+            # Not the shared generator: a retry must not change the run's random numbers.
+            wait = _asked_pause(error) or random.SystemRandom().uniform(pause / 2, pause)
+            over = time.monotonic() + wait > deadline if attempt else wait > seconds
+            if not _may_pass(error) or over:
+                raise
+            say(f"{in_words(error)} Trying again in {wait:.0f} s.")
+        except _OTHER_JSON as error:
+            raise HubError(scrubbed(_not_the_hub())) from error
+        time.sleep(wait)
+        attempt, pause = attempt + 1, min(2 * pause, 30.0)
+
+
+def _http_error() -> type[Exception]:
+    """The root of what the client's HTTP library raises; it has another name in each major version."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return next(base for base in HfHubHTTPError.__mro__ if base.__module__.startswith("httpx"))
+
+
+# What the client makes of JSON that is not what the protocol says, such as a proxy's own.
+_OTHER_JSON = (KeyError, TypeError, AttributeError)
+
+
+def _faults() -> tuple[type[Exception], ...]:
+    """What the client raises when it is refused or not answered."""
+    return (_http_error(), OSError, RuntimeError, ValueError)
+
+
+def _may_pass(error: BaseException) -> bool:
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    if isinstance(error, TransferError | OfflineModeIsEnabled):
+        return False
+    answer = _answer(error)
+    if answer is not None:
+        return answer.status_code in (408, 429) or answer.status_code >= 500 or _is_busy(answer)
+    passing = (_http_error(), ConnectionError, TimeoutError, json.JSONDecodeError)
+    return any(isinstance(cause, passing) for cause in _causes(error))
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The client hides why a large file could not be sent under a RuntimeError."""
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _answer(error: BaseException) -> Any:
+    answers = (getattr(cause, "response", None) for cause in _causes(error))
+    return next((answer for answer in answers if answer is not None), None)
+
+
+def _asked_pause(error: BaseException) -> float | None:
+    """Seconds that the server asks to wait, by either of its two headers."""
+    return _pause_in(getattr(_answer(error), "headers", {}))
+
+
+def _pause_in(headers: Mapping[str, str]) -> float | None:
+    found = re.fullmatch(r"\s*(\d+)\s*", headers.get("Retry-After", "")) or re.search(
+        r"r=0;\s*t=(\d+)", headers.get("RateLimit", "")
+    )
+    return float(found[1]) if found else None
+
+
+def in_words(error: BaseException) -> str:
+    """Say what the Hub or the network did, without the token."""
+    from huggingface_hub import constants
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    if isinstance(error, OfflineModeIsEnabled):
+        text = "HF_HUB_OFFLINE is set, so that the Hub is not asked. Unset it to reach the Hub."
+    elif isinstance(error, TransferError | DamagedError):
+        text = str(error)
+    elif _answer(error) is not None:
+        text = f"{_refusal(error)} (HTTP {_answer(error).status_code}: {_reasons(error)})"
+    elif isinstance(error, json.JSONDecodeError):
+        text = _not_the_hub()
+    elif _may_pass(error):
+        text = f"{constants.ENDPOINT} does not answer ({_reasons(error)}). Check the network and the proxy."
+    else:
+        text = f"{type(error).__name__}: {_reasons(error)}"
+    return scrubbed(text)
+
+
+def _refusal(error: BaseException) -> str:
+    """What an answer other than yes means; the storage of large files is not the Hub, and knows no token."""
+    status = _answer(error).status_code
+    if isinstance(error, RuntimeError) and status < 500 and status != 429:
+        return "The storage of large files refuses."
+    return _REFUSALS.get(status, "The Hub fails." if status >= 500 else "The Hub refuses.")
+
+
+def _reasons(error: BaseException) -> str:
+    """The words of an error and of those behind it, to the one that holds the server's answer."""
+    words = []
+    for cause in _causes(error):
+        words.append(one_line(getattr(cause, "server_message", None) or cause) or type(cause).__name__)
+        if hasattr(cause, "response"):
+            break
+    return " ".join(dict.fromkeys(words))
+
+
+def _not_the_hub() -> str:
+    from huggingface_hub import constants
+
+    return f"What answers at {constants.ENDPOINT} is not the Hub, perhaps a login page or a proxy."
+
+
+@contextmanager
+def explained(advice: str) -> Iterator[None]:
+    """Turn whatever the client raises into words and what to do next."""
+    try:
+        yield
+    except _faults() as error:
+        raise HubError(f"{in_words(error)}\n{scrubbed(advice)}") from error
+
+
+def one_line(error: object) -> str:
+    """Write a message without line breaks."""
+    return " ".join(str(error).split())
+
+
+def say(text: str) -> None:
+    """Report progress on standard error."""
+    print(scrubbed(text), file=sys.stderr, flush=True)

@@ -1,0 +1,251 @@
+"""Publishing: may this account push there, asked before training; then one commit, safe to repeat.
+
+`push` compares what the repository holds with what the run holds and sends the difference, so a
+lost answer, a second try and a second call all end in the same state without a second commit.
+"""
+
+import re
+import shlex
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
+from hf_transfer.config.run_config import RunConfig
+from hf_transfer.errors import ConfigError, DataError, HubError
+from hf_transfer.machine.launcher import check_launched, is_main_process
+from hf_transfer.machine.lock import refuse_running
+from hf_transfer.machine.secrets import scrubbed
+from hf_transfer.runs.hub.client import LOG_IN, TAG, DamagedError, client, download, explained, patiently, say
+from hf_transfer.runs.hub.files import check_card, collect, front_matter, is_of_model, is_same
+from hf_transfer.runs.run_folder import check_output
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import ModelInfo
+
+ANSWER_SECONDS = 60.0  # longest silence of the server in the middle of a request
+PREFLIGHT_SECONDS = 15.0  # a run should not wait longer to learn that nobody answers,
+PREFLIGHT_ANSWER_SECONDS = 7.5  # and so long for one answer
+RETRY_SECONDS = 300.0  # no new attempt to push after this time
+_NO_MODEL = {".gitattributes", ".gitignore", "README.md", "LICENSE", "LICENSE.md", "LICENSE.txt"}
+
+
+def check_repo_id(name: str) -> None:
+    """Accept `user/name`, before any request is made.
+
+    Raises:
+        ConfigError: If it is not two names joined by a slash, in the Hub's alphabet.
+    """
+    word = r"(?![.-])[\w.-]{1,96}(?<![.-])"
+    if not re.fullmatch(f"{word}/{word}", name, re.ASCII) or re.search(r"--|\.\.|\.git$", name):
+        raise ConfigError(
+            f"{name!r} is not a repository to push to. Write user/name: letters, digits, '-', '_' and '.', "
+            "at most 96 of them, no '-' or '.' at either end, no '--' or '..', no '.git' at the end."
+        )
+
+
+def preflight(config: RunConfig) -> None:
+    """Find out before training whether its result may be kept and pushed; nothing is sent.
+
+    Raises:
+        ConfigError: If the output folder holds something else, or the repository's name is not one.
+        HubError: If there is no usable token, the place is not this account's, or nobody answers.
+        LaunchError: If folds are to be trained side by side and this process is alone.
+    """
+    check_launched(config.folds_per_device)
+    if not is_main_process():
+        return
+    check_output(config)
+    if config.push_to_hub is None:
+        return
+    check_repo_id(config.push_to_hub)
+    advice = (
+        "Nothing has been computed yet. Mend it, or leave out push_to_hub and publish afterwards: "
+        f"{_command(config.output_dir, config.push_to_hub, config.private)}"
+    )
+    with explained(advice), client(PREFLIGHT_ANSWER_SECONDS) as api:
+        patiently(lambda: _check_place(api, str(config.push_to_hub), config.private), PREFLIGHT_SECONDS)
+
+
+def push(run: str | Path, repo_id: str, *, private: bool = False) -> str:
+    """Bring the repository to hold this run's card, results and model; give its address.
+
+    Args:
+        run: Folder of a finished run. It is only read.
+        repo_id: `user/name`; made if it does not exist.
+        private: Make it so. A repository that is already public is refused.
+
+    Raises:
+        ConfigError: If `repo_id` is not a repository's name, or a run is still at work in the folder.
+        HubError: If the folder is not fit to be published, or the Hub refuses or does not answer.
+    """
+    check_repo_id(repo_id)
+    refuse_running(Path(run), "What it holds changes under a push; wait until that run is over.")
+    advice = f"Nothing is lost; the run is as it was. Go on with: {_command(run, repo_id, private)}"
+    with explained(advice):
+        files = collect(Path(run))
+        with client(ANSWER_SECONDS) as api:
+            patiently(lambda: _check_account(api, repo_id), RETRY_SECONDS)
+            patiently(lambda: _synchronise(api, repo_id, files, private), RETRY_SECONDS)
+            return scrubbed(f"{api.endpoint}/{repo_id}")
+
+
+def publish(config: RunConfig, *, quiet: bool = False) -> None:
+    """Print a finished run's summary, write its card, and push it if the settings say where.
+
+    Args:
+        config: Of the run.
+        quiet: Print nothing.
+
+    Raises:
+        HubError: If the push failed; the run and its card are complete, and the message says how to go on.
+    """
+    if not is_main_process():
+        return
+    from hf_transfer.report.card.card import write_card
+    from hf_transfer.runs.results import read_results
+    from hf_transfer.runs.summary import summary_text
+
+    run = config.output_dir
+    say = (lambda _: None) if quiet else print
+    say(summary_text(read_results(run)))
+    say(f"\nThe card: {write_card(run)}")
+    if config.push_to_hub is not None:
+        say(f"Published: {push(run, config.push_to_hub, private=config.private)}")
+
+
+def _check_place(api: "HfApi", repo_id: str, private: bool) -> None:
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    _check_account(api, repo_id)
+    try:
+        info = api.model_info(repo_id, files_metadata=True)
+    except RepositoryNotFoundError:
+        return  # push makes it
+    _check_repo(info, _remote_card(api, info), private)
+
+
+def _check_account(api: "HfApi", repo_id: str) -> None:
+    """See that there is a token that may write where `repo_id` is."""
+    from huggingface_hub import get_token
+
+    if get_token() is None:
+        raise HubError(f"There is no Hub token. {LOG_IN}")
+    who = api.whoami()
+    user, token = who["name"], who.get("auth", {}).get("accessToken", {})
+    namespace = repo_id.partition("/")[0]
+    writable = [user, *(org["name"] for org in who.get("orgs") or () if org.get("roleInOrg") != "read")]
+    if namespace.casefold() not in {str(name).casefold() for name in writable}:
+        raise HubError(
+            f"{repo_id!r} is under {namespace!r}, but the token is for {user!r}, who may write under "
+            f"{', '.join(map(str, writable))}."
+        )
+    if token.get("role") == "read" or not _covers(token.get("fineGrained"), {namespace, repo_id}):
+        raise HubError(f"The token of {user!r} may not write to {repo_id!r}. {LOG_IN}")
+
+
+def _covers(fine_grained: dict[str, Any] | None, names: set[str]) -> bool:
+    """Whether a token of chosen permissions, where it is one, may write to one of `names`."""
+    places = {
+        scope["entity"].get("name", "").casefold()
+        for scope in (fine_grained or {}).get("scoped", ())
+        if any(word.startswith("repo.") and word.endswith("write") for word in scope["permissions"])
+    }
+    return not fine_grained or not places.isdisjoint({name.casefold() for name in names})
+
+
+def _check_repo(info: "ModelInfo", card: str | None, private: bool) -> None:
+    """Refuse to publish what should be private, and to write over what somebody else made."""
+    if private and not info.private:
+        raise HubError(f"{info.id} exists and is public. Make it private in its settings, or choose another.")
+    others = sorted({file.rfilename for file in info.siblings or ()} - _NO_MODEL)
+    if others and not _is_ours(card or ""):
+        raise HubError(
+            f"{info.id} already holds another model ({', '.join(others[:3])}): its card has no tag "
+            f"{TAG!r}. Choose another name, or add the tag to its card to have it replaced."
+        )
+
+
+def _is_ours(card: str) -> bool:
+    """Tell a card of the kit by its tag; or by a mark, if a person has put in other tags."""
+    try:
+        return TAG in (front_matter(card).get("tags") or ()) or "<!-- hf-transfer:begin " in card
+    except HubError:
+        return False
+
+
+def _synchronise(api: "HfApi", repo_id: str, files: Mapping[str, Path], private: bool) -> None:
+    """Make at most one commit after which the repository holds `files`; may be repeated at will."""
+    api.create_repo(repo_id, private=private or None, exist_ok=True)
+    info = api.model_info(repo_id, files_metadata=True)
+    card = _remote_card(api, info)
+    _check_repo(info, card, private)
+    wanted: dict[str, Path | bytes] = {**files, "README.md": _merged(card, files["README.md"])}
+    if not _differing(info, wanted):
+        say(f"{repo_id} holds exactly these files already; there is nothing to send.")
+        return
+    oid = _commit(api, info, wanted)
+    wrong = _differing(api.model_info(repo_id, revision=oid, files_metadata=True), wanted)
+    if wrong:
+        raise HubError(f"After the push {repo_id} does not hold what was sent: {', '.join(wrong)}.")
+
+
+def _commit(api: "HfApi", info: "ModelInfo", wanted: Mapping[str, Path | bytes]) -> str:
+    """Send what differs from `info`, if nobody came between; give the id of the commit that holds it."""
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+    from huggingface_hub.errors import HfHubHTTPError
+
+    names = _differing(info, wanted)
+    say(f"Sending to {info.id}: {', '.join(names)}")
+    changes: list[Any] = [
+        CommitOperationAdd(name, wanted[name]) if name in wanted else CommitOperationDelete(name)
+        for name in names
+    ]
+    message = "Push a run of hf-transfer-kit"
+    try:
+        with warnings.catch_warnings():
+            # The predictions belong to the model: they are what its numbers are computed from.
+            warnings.filterwarnings("ignore", "It seems that you are about to commit a data file")
+            return api.create_commit(info.id, changes, commit_message=message, parent_commit=info.sha).oid
+    except HfHubHTTPError as error:
+        now = api.model_info(info.id, files_metadata=True) if error.response.status_code == 412 else info
+        if _differing(now, wanted):
+            raise
+        return str(now.sha)  # an earlier attempt, given up as unanswered, has arrived after all
+
+
+def _differing(info: "ModelInfo", wanted: Mapping[str, Path | bytes]) -> list[str]:
+    """Name the files that are absent, other than wanted, or of the model of an earlier push."""
+    there = {file.rfilename: file for file in info.siblings or ()}
+    stale = [name for name in there if name not in wanted and is_of_model(name)]
+    return stale + [name for name in wanted if name not in there or not is_same(wanted[name], there[name])]
+
+
+def _remote_card(api: "HfApi", info: "ModelInfo") -> str | None:
+    file = next((file for file in info.siblings or () if file.rfilename == "README.md"), None)
+    if file is None:
+        return None
+    data = download(api, info.id, file.rfilename, str(info.sha))
+    if not is_same(data, file):
+        raise DamagedError(f"README.md of {info.id} arrived damaged.")
+    return data.decode()
+
+
+def _merged(remote: str | None, ours: Path) -> bytes:
+    """Keep what a person wrote into the card on the Hub; replace what the kit wrote."""
+    text = ours.read_text(encoding="utf-8")
+    if remote is not None and remote != text:
+        from hf_transfer.report.card.card import merge_card
+
+        try:
+            text = merge_card(remote, text)
+            check_card(text)
+        except (DataError, HubError) as error:
+            raise HubError(f"The card on the Hub cannot be brought up to date. {error}") from error
+    return text.encode()
+
+
+def _command(run: str | Path, repo_id: str, private: bool) -> str:
+    return f"hf-transfer push {shlex.quote(str(run))} {repo_id}{' --private' if private else ''}"

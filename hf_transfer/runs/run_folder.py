@@ -1,0 +1,241 @@
+"""A run's folder: one experiment each, one sub-folder a fold, nothing half-written."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config.flags import AUTO
+from hf_transfer.config.run_config import RunConfig, differing
+from hf_transfer.errors import ConfigError
+from hf_transfer.machine.files import (
+    enough_disk,
+    is_disk_full,
+    json_bytes,
+    remove_stale,
+    sync,
+    table_bytes,
+    write_files,
+    write_table,
+)
+from hf_transfer.machine.lock import LOCK_FILE, locked, refuse_running
+from hf_transfer.runs.reading import read_json_lines
+from hf_transfer.runs.results import FoldResult, fold_result
+
+CHECKPOINT = "checkpoint"  # in the folder of a training that goes on
+
+TRAIN_ROWS = "train_predictions.parquet"  # beside a fold's own: those of the training rows that were scored
+
+# What a run leaves behind. README.md stays on --overwrite: a person may have written in it.
+_OWN = (
+    "config.yaml",
+    "folds.parquet",
+    "folds",
+    "predictions.parquet",
+    "test_predictions.parquet",
+    "sealed_predictions.parquet",
+    "results.json",
+    "compare.json",
+    "plots",
+    "model",
+    "final",
+    "report.html",
+)
+
+
+def place_of(config: RunConfig, grid: Sequence[RunConfig]) -> str:
+    """Where in `folds/` a configuration of a grid has its folds; nothing when there is only one."""
+    if len(grid) == 1:
+        return ""
+    rates = ("learning_rate", "weight_decay")
+    others = [str(getattr(config, name)) for name in differing(grid) if name not in rates]
+    rate = "" if config.solved else f"lr{config.learning_rate}-"
+    # A choice of layers may hold characters that no folder's name can.
+    words = [*map(_folder_name, others), f"{rate}wd{config.weight_decay}"]
+    return "-".join(words)
+
+
+def _folder_name(text: str) -> str:
+    plain = re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-")
+    return plain if plain == text else f"{plain}~{hashlib.blake2b(text.encode(), digest_size=2).hexdigest()}"
+
+
+def fold_place(inside: str, repeat: int, fold: int) -> str:
+    """Where in `folds/` a fold has its files, e.g. `r0f3`; of a control run, e.g. `curve-40/r0f3`."""
+    return f"{inside}/r{repeat}f{fold}".lstrip("/")
+
+
+def weight_digests(folder: Path) -> dict[str, str]:
+    """Give the SHA-256 of each file of weights in a model's folder, by its path there."""
+    digests = {}
+    for path in sorted(folder.rglob("*.safetensors")):
+        with path.open("rb") as stream:
+            digests[path.relative_to(folder).as_posix()] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return digests
+
+
+class RunFolder:
+    """Where one experiment keeps what it found."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @contextmanager
+    def held(self, config: RunConfig) -> Iterator[None]:
+        """Open the folder for one run, which has it to itself; only a launch's main process does so.
+
+        Raises:
+            ConfigError: If another run is at work in it, or it holds something else.
+            DiskFullError: If what the run writes has no room.
+        """
+        check_output(config)
+        with enough_disk(self.path):
+            _make(self.path)
+            with locked(self.path) as dead:
+                if dead is not None:
+                    print(f"Going on with the run of {dead}, which was ended.", file=sys.stderr)
+                remove_stale(self.path)
+                self.open(config)
+                yield
+
+    def open(self, config: RunConfig) -> None:
+        """Make the folder, or go on with the same experiment in it.
+
+        Raises:
+            ConfigError: If it holds another experiment, or files that are not a run's.
+        """
+        check_output(config)
+        if config.overwrite:
+            for name in _OWN:
+                target = self.path / name
+                shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
+        self.path.mkdir(parents=True, exist_ok=True)
+        config.save(self.path / "config.yaml")
+        for done in self.path.glob("**/done.json"):  # of a run that was killed between the two
+            shutil.rmtree(done.parent / CHECKPOINT, ignore_errors=True)
+
+    def unit(self, place: str) -> Path:
+        """The folder of one fold, e.g. `r0f3`, in a grid within that of its configuration."""
+        return self.path / "folds" / place
+
+    def finished(self, place: str, identity: str) -> FoldResult | None:
+        """What was found there before, if the same rows and model were used.
+
+        Raises:
+            ConfigError: If it was found with other rows or another model.
+        """
+        path = self.unit(place) / "done.json"
+        if not path.is_file():
+            return None
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["identity"] != identity:
+            raise ConfigError(
+                f"{self.path} holds folds of other rows or another base model under the same settings. "
+                "Pass --overwrite to replace them, or another --output_dir."
+            )
+        return fold_result(record)
+
+    def failed(self, place: str) -> FoldResult:
+        """The record of a fold that was tried and failed."""
+        return fold_result(json.loads((self.unit(place) / "failed.json").read_text(encoding="utf-8")))
+
+    def keep_rows(self, name: str, table: pa.Table) -> None:
+        """Write predictions that numbers beside the out-of-fold scores come from."""
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_table(path, table)
+
+    def keep(
+        self,
+        place: str,
+        result: FoldResult,
+        identity: str,
+        history: list[dict[str, Any]],
+        table: pa.Table | None,
+    ) -> None:
+        """Write a fold's files, `done.json` last: it is what says that the others are whole."""
+        folder = self.unit(place)
+        folder.mkdir(parents=True, exist_ok=True)
+        lines = "".join(json.dumps(epoch) + "\n" for epoch in history)
+        files = {"history.jsonl": lines.encode()}
+        if table is None:
+            files["failed.json"] = json_bytes(vars(result))
+        else:
+            (folder / "failed.json").unlink(missing_ok=True)
+            files["predictions.parquet"] = table_bytes(table)
+            files["scores.json"] = json_bytes(result.scores)
+            files["done.json"] = json_bytes(vars(result) | {"identity": identity})
+        write_files({folder / name: content for name, content in files.items()})
+        sync(folder)
+        if table is not None:
+            shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
+
+
+def _make(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if is_disk_full(error):
+            raise
+        raise ConfigError(
+            f"output_dir={str(path)!r} cannot be made ({error.strerror}). Give another folder."
+        ) from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise ConfigError(f"output_dir={str(path)!r} may not be written to. Give a folder that you own.")
+
+
+def check_output(config: RunConfig) -> None:
+    """Refuse an output folder that holds another experiment, before anything is computed.
+
+    Raises:
+        ConfigError: Naming the settings that differ, or the run that is at work there.
+    """
+    path = Path(config.output_dir)
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f"output_dir={config.output_dir!r} is a file. Give a folder.")
+    if not path.is_dir() or not any(file for file in path.iterdir() if file.name != LOCK_FILE):
+        return
+    if not (path / "config.yaml").is_file():
+        raise ConfigError(
+            f"output_dir={config.output_dir!r} holds files that are no run's. Give an empty folder."
+        )
+    refuse_running(path, "Wait for that run, end it, or give another --output_dir.")
+    before, now = RunConfig.load(path / "config.yaml").scored(), config.scored()
+    now = {name: before[name] if value == AUTO else value for name, value in now.items()}  # not yet chosen
+    started = (
+        any(path.glob("folds/**/done.json"))
+        or any(path.glob(f"folds/**/{CHECKPOINT}/step-*"))
+        or (path / "results.json").is_file()
+    )
+    if started and not config.resume and not config.overwrite:
+        raise ConfigError(
+            f"output_dir={config.output_dir!r} holds a run that resume=False does not go on with. Pass "
+            "--overwrite to replace it, or another --output_dir."
+        )
+    if started and before != now and not config.overwrite:
+        raise ConfigError(
+            f"output_dir={config.output_dir!r} already holds another run: {_differences(before, now)}. "
+            "Pass --overwrite to replace it, or another --output_dir."
+        )
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    changed = [name for name in now if before.get(name) != now[name]]
+    shown = [f"{name}={before.get(name)!r} there, {now[name]!r} here" for name in changed[:4]]
+    return "; ".join(shown) + (f"; and {len(changed) - 4} more" if len(changed) > 4 else "")
+
+
+def read_histories(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Read each fold's epochs, by the fold's name; folds without any are left out."""
+    paths = sorted(folder.glob("*/history.jsonl"))
+    histories = {path.parent.name: read_json_lines(path) for path in paths}
+    return {name: epochs for name, epochs in histories.items() if epochs}

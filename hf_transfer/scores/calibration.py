@@ -1,0 +1,91 @@
+"""What a run's out-of-fold logits say of its probabilities, for results.json and the card. No torch."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.scores.scorer import ClassificationScorer, Scorer
+from hf_transfer.scores.statistics import (
+    Reliability,
+    apply_temperature,
+    calibration_floor,
+    classwise_calibration_error,
+    expected_calibration_error,
+    fit_temperature,
+    reliability,
+)
+
+NUM_BINS = 15
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+def calibrate(table: pa.Table, scorer: Scorer, *, seed: int) -> dict[str, Any] | None:
+    """Fit a temperature to pooled out-of-fold logits, and measure what temperatures mend.
+
+    `temperature` is of all rows, for the published weights. What it mends is measured with others:
+    each fold's rows are divided by the temperature of the other folds of its repeat, so that no row
+    is scored by a number it took part in. Errors are averaged over repeats.
+
+    Args:
+        table: Out-of-fold predictions.
+        scorer: The task's scorer.
+        seed: Of the draws that tell what chance alone would show.
+
+    Returns:
+        temperature, num_bins, ece_before and ece_after (of the predicted class), classwise_before and
+        classwise_after, floor_before and floor_after (what perfect probabilities would show by chance),
+        and the bins before and after: a confidence, accuracy and count each. None for tasks without
+        classes of rows, and where a temperature has one class only to go by.
+    """
+    if not isinstance(scorer, ClassificationScorer) or not table.num_rows:
+        return None
+    logits, labels = scorer.logits(table), np.asarray(table["label"], dtype=np.int64)
+    repeats, folds = (np.asarray(table[name]) for name in ("repeat", "fold"))
+    others = [
+        (rows, (repeats == repeats[rows][0]) & (folds != folds[rows][0])) for rows in _each(repeats, folds)
+    ]
+    if not all(len(np.unique(labels[learn])) > 1 for _, learn in others):
+        return None
+    after = np.empty_like(logits)
+    for rows, learn in others:
+        after[rows] = apply_temperature(logits[rows], fit_temperature(logits[learn], labels[learn]))
+    probabilities = {"before": apply_temperature(logits, 1), "after": after}
+    measured = {
+        f"{name}_{when}": value
+        for when, shares in probabilities.items()
+        for name, value in _measure(shares, labels, repeats, seed).items()
+    }
+    bins = {when: _lines(reliability(shares, labels, NUM_BINS)) for when, shares in probabilities.items()}
+    return {"temperature": fit_temperature(logits, labels), "num_bins": NUM_BINS, **measured, "bins": bins}
+
+
+def _each(repeats: NDArray[Any], folds: NDArray[Any]) -> list[NDArray[np.intp]]:
+    """Rows of each fold of each repeat."""
+    _, place = np.unique(np.stack([repeats, folds]), axis=1, return_inverse=True)
+    return [np.flatnonzero(place == one) for one in range(place.max() + 1)]
+
+
+def _measure(shares: Floats, labels: Ints, repeats: NDArray[Any], seed: int) -> dict[str, float]:
+    parts = [np.flatnonzero(repeats == repeat) for repeat in np.unique(repeats)]
+    return {
+        "ece": _mean(expected_calibration_error(shares[rows], labels[rows], NUM_BINS) for rows in parts),
+        "classwise": _mean(
+            classwise_calibration_error(shares[rows], labels[rows], NUM_BINS) for rows in parts
+        ),
+        "floor": _mean(calibration_floor(shares[rows], NUM_BINS, seed=seed) for rows in parts),
+    }
+
+
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))
+
+
+def _lines(bins: Reliability) -> list[dict[str, Any]]:
+    columns = zip(bins.confidence, bins.accuracy, bins.count, strict=True)
+    return [{"confidence": float(a), "accuracy": float(b), "count": int(c)} for a, b, c in columns]

@@ -1,0 +1,92 @@
+"""The score of predicted classes: which one, and of which rows."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.errors import ConfigError
+from hf_transfer.scores.statistics import divide, scores_from_counts
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Name = Literal["accuracy", "balanced_accuracy", "f1_words"]
+
+MOSTLY_ONE = 0.7  # share of the largest class from which on accuracy says little
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A score that is a function of each class's right, true and predicted rows.
+
+    Attributes:
+        name: `accuracy`; `balanced_accuracy`, the mean of the classes' recalls; or `f1_words`, F1 over
+            all words that are part of a mention or are taken for one.
+        num_classes: Number of classes, c.
+        outside: For `f1_words`, the class of words that are no part of a mention.
+    """
+
+    name: Name
+    num_classes: int
+    outside: int = 0
+
+    @property
+    def balanced(self) -> bool:
+        """Whether a probe should count a rare class for as much as a frequent one."""
+        return self.name == "balanced_accuracy"
+
+    def score(self, labels: Ints, predictions: Ints) -> float:
+        """Score one list of predictions; NaN where it is undefined."""
+        return float(self.weighted(labels, predictions, np.ones((1, len(labels))))[0])
+
+    def weighted(self, labels: Ints, predictions: Ints, weights: Floats) -> Floats:
+        """Score rows that count as often as their weights say.
+
+        Args:
+            labels: Class of each row, (n,).
+            predictions: Predicted class of each row, (n,).
+            weights: (b, n).
+
+        Returns:
+            Scores, (b,).
+        """
+        one_hot = np.eye(self.num_classes)
+        true, predicted = one_hot[labels], one_hot[predictions]
+        return self.of_counts(weights @ (true * predicted), weights @ true, weights @ predicted)
+
+    def of_counts(self, hits: Floats, support: Floats, predicted: Floats) -> Floats:
+        """Score counts of right, true and predicted rows, (b, c) each."""
+        if self.name != "f1_words":
+            return scores_from_counts(hits, support, predicted)[self.name]
+        inside = np.arange(self.num_classes) != self.outside
+        return divide(2 * hits[:, inside].sum(axis=1), (support + predicted)[:, inside].sum(axis=1))
+
+    def constant(self, labels: Ints) -> float:
+        """The score of the best single answer for all rows: what knowing nothing gives."""
+        support = np.bincount(labels, minlength=self.num_classes).astype(np.float64)
+        always = np.eye(self.num_classes) * len(labels)
+        return float(np.nanmax(self.of_counts(np.diag(support), np.tile(support, (len(support), 1)), always)))
+
+
+def measure_for(labels: Ints, num_classes: int, *, outside: int | None = None) -> Measure:
+    """Choose how to score: words by F1, classes by accuracy, or by balanced accuracy where one prevails.
+
+    Args:
+        labels: Class of each row, (n,).
+        num_classes: Number of classes.
+        outside: Of words, the class of those that are no part of a mention.
+
+    Raises:
+        ConfigError: If all rows have one class, as there is nothing to tell apart.
+    """
+    counts = np.bincount(labels, minlength=num_classes)
+    if (counts > 0).sum() < 2:
+        raise ConfigError(
+            "All rows have the same label, so there is nothing to tell apart. Give rows of two or more."
+        )
+    if outside is not None:
+        return Measure("f1_words", num_classes, outside)
+    prevails = counts.max() > MOSTLY_ONE * len(labels)
+    return Measure("balanced_accuracy" if prevails else "accuracy", num_classes)

@@ -1,0 +1,145 @@
+"""Ridge regression on the classes' indicators, its penalty chosen inside the training part."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import linalg
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.scores.transferability.probe import Floats, Ints, Probe, Split, checked
+
+# Penalties, in units of the mean eigenvalue of the training rows' Gram matrix.
+PENALTIES = 10.0 ** np.arange(-4, 4.01, 0.5)
+
+
+def ridge_probe(
+    features: ArrayLike, labels: ArrayLike, splits: Sequence[Split], *, balanced: bool = False
+) -> Probe:
+    """Fit a linear model on each fold's training part, and apply it to the held-out part.
+
+    Features are standardised by the training part's mean and spread, and the penalty is the one
+    with the least generalised cross-validation error on the training part: nothing is taken from
+    held-out rows. That error is the probe's criterion.
+
+    Args:
+        features: (n, d).
+        labels: Class numbers from 0, (n,).
+        splits: The folds, (train, valid) each.
+        balanced: Whether to divide what speaks for a class by its share of the training part, as suits
+            a score that counts all classes alike.
+
+    Raises:
+        DataError: If features, labels and folds do not fit each other.
+
+    References:
+        Golub, Heath and Wahba, "Generalized cross-validation as a method for choosing a good ridge
+        parameter", Technometrics 21, 1979.
+    """
+    table, classes = checked(features, labels, splits)
+    one_hot = np.eye(classes.max() + 1)
+    fitted = []
+    for train, valid in splits:
+        ridge = Ridge(table[train])
+        fits = ridge.fit(one_hot[classes[train]][:, :, None])
+        fitted.append((fits, ridge.decisions(fits, table[valid], balanced=balanced)[:, :, 0]))
+    return Probe(
+        splits=tuple(splits),
+        decisions=tuple(decisions for _, decisions in fitted),
+        criteria=tuple(float(fits.errors[0]) for fits, _ in fitted),
+        settings=tuple(float(fits.penalties[0]) for fits, _ in fitted),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Fits:
+    """Linear models of several labellings of the same rows.
+
+    Attributes:
+        weights: In the coordinates of `Ridge`, (r, c, p) for p labellings.
+        shares: Share of each class in the training part, (c, p).
+        errors: Generalised cross-validation error of each labelling, (p,).
+        penalties: Chosen for each labelling, (p,), in units of the mean eigenvalue.
+    """
+
+    weights: Floats
+    shares: Floats
+    errors: Floats
+    penalties: Floats
+
+
+class Ridge:
+    """One factorisation of the training rows, for as many labellings as there are.
+
+    Args:
+        features: Of the training rows, (n, d).
+    """
+
+    def __init__(self, features: NDArray[np.floating]) -> None:
+        self.mean = features.mean(axis=0, dtype=np.float64)
+        spread = features.std(axis=0, dtype=np.float64)
+        tiny = 1e-6 * max(float(spread.max()), np.finfo(np.float64).tiny)
+        self.spread = np.where(spread > tiny, spread, np.inf)  # what does not vary says nothing
+        self.standard = self._standardised(features)
+        n, d = self.standard.shape
+        small = self.standard @ self.standard.T if n <= d else self.standard.T @ self.standard
+        values, vectors = linalg.eigh(small, overwrite_a=True, check_finite=False)
+        kept = values > values[-1] * max(n, d) * np.finfo(np.float64).eps if values[-1] > 0 else values > 0
+        self.eigenvalues: Floats = values[kept]
+        self._vectors, self._of_rows = vectors[:, kept], n <= d
+
+    def _standardised(self, features: NDArray[np.floating]) -> Floats:
+        return np.asarray((features - self.mean) / self.spread, np.float64)
+
+    @cached_property
+    def axes(self) -> Floats:
+        """The right singular vectors, (d, r)."""
+        if not self._of_rows:
+            return self._vectors
+        return self.standard.T @ (self._vectors / np.sqrt(self.eigenvalues))
+
+    def fit(self, targets: Floats) -> Fits:
+        """Fit each labelling with the penalty that suits it.
+
+        Args:
+            targets: 1 where a row has the class and else 0, (n, c, p) for p labellings.
+        """
+        n, c, p = targets.shape
+        shares = targets.mean(axis=0)
+        flat = (targets - shares).reshape(n, c * p)
+        onto = self._onto(flat).reshape(-1, c, p)
+        energy = (onto**2).sum(axis=1)  # (r, p)
+        rest = np.maximum((flat**2).sum(axis=0).reshape(c, p).sum(axis=0) - energy.sum(axis=0), 0)
+        unit = self.eigenvalues.mean() if len(self.eigenvalues) else 1.0
+        errors = np.array([self._error(unit * one, energy, rest, n) for one in PENALTIES])
+        best = errors.argmin(axis=0)
+        penalties = PENALTIES[best]
+        shrunk = np.sqrt(self.eigenvalues)[:, None] / (self.eigenvalues[:, None] + unit * penalties)
+        return Fits(onto * shrunk[:, None, :], shares, errors.min(axis=0), penalties)
+
+    def _onto(self, targets: Floats) -> Floats:
+        """Targets in the coordinates of the left singular vectors, (r, m)."""
+        if self._of_rows:
+            return self._vectors.T @ targets
+        return (self._vectors.T @ (self.standard.T @ targets)) / np.sqrt(self.eigenvalues)[:, None]
+
+    def _error(self, penalty: float, energy: Floats, rest: Floats, n: int) -> Floats:
+        """Generalised cross-validation error of a penalty, (p,); the intercept is a parameter too."""
+        left = penalty / (self.eigenvalues + penalty)
+        residual = rest + (left[:, None] ** 2 * energy).sum(axis=0)
+        free = n - 1 - (1 - left).sum()
+        return np.asarray(n * residual / max(float(free), 1e-9) ** 2)
+
+    def decisions(self, fits: Fits, features: NDArray[np.floating], *, balanced: bool) -> Floats:
+        """What speaks for each class in some rows, (n, c, p)."""
+        along = self._standardised(features) @ self.axes
+        r, c, p = fits.weights.shape
+        values = (along @ fits.weights.reshape(r, c * p)).reshape(-1, c, p) + fits.shares
+        return values / np.maximum(fits.shares, 1e-12) if balanced else np.asarray(values)
+
+
+def rows_of(labels: Ints, num_classes: int) -> Floats:
+    """Indicators (n, c, p) of p labellings (p, n)."""
+    return np.asarray(np.moveaxis(np.eye(num_classes)[labels], 0, 2))

@@ -1,0 +1,1 @@
+"""Which model, which layers and which rate."""

@@ -1,0 +1,37 @@
+"""How much is tried for a run: what one preset trains, another searches for first."""
+
+from typing import TYPE_CHECKING
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config.run_config import RunConfig
+from hf_transfer.data.rows import LabelledData
+from hf_transfer.errors import RunError
+from hf_transfer.runs.results import CrossValidationResult
+from hf_transfer.study.cross_validation import cross_validate
+from hf_transfer.tasks.task import Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+def fine_tune(task: Task, dataset: "Dataset | LabelledData", config: RunConfig) -> CrossValidationResult:
+    """Score a configuration by cross-validation and make the model to publish; `preset=best` searches first.
+
+    Args:
+        task: What to learn.
+        dataset: Labelled rows.
+        config: How to learn; its preset says how much is tried.
+
+    Raises:
+        TransferError: As `cross_validate` and `search` do.
+    """
+    if config.preset != "best":
+        return cross_validate(task, dataset, config)
+    from hf_transfer.selection.search.run import (
+        search,  # with all that ranks models, which other presets don't need
+    )
+
+    found = search(task, dataset, config)
+    if not found.get("judged"):
+        raise RunError(str(found.get("partial")))
+    return CrossValidationResult.load(config.output_dir)

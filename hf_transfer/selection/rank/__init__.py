@@ -1,0 +1,1 @@
+"""Is this model a good start? Candidates on the same rows and folds, beside controls."""

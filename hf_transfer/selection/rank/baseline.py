@@ -1,0 +1,129 @@
+"""What a sceptic tries first: simple features without any pretrained model, fitted inside the folds."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config.run_config import Kind
+from hf_transfer.scores.transferability import Probe, Split, ridge_probe
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Ints = NDArray[np.int64]
+
+NAMES: dict[Kind, str] = {
+    "image": "colour histogram and 8 x 8 pixels, linear",
+    "text": "TF-IDF of words and pairs, logistic regression",
+    "tokens": "spelling of the word and its neighbours, linear",
+}
+
+_SIDE, _BINS = 8, 16
+_HASHED = 2**18  # columns that spellings are hashed to
+
+
+def baseline_probe(
+    kind: Kind, rows: "Dataset", labels: Ints, splits: Sequence[Split], *, balanced: bool = False
+) -> Probe:
+    """Fit the simple model for a kind of input in every fold.
+
+    Args:
+        kind: What a row's input is.
+        rows: Their column `input` is read.
+        labels: Class of each row, (n,), or of each word of all rows, one after the other.
+        splits: The folds, in numbers of those labels.
+        balanced: Whether a rare class counts for as much as a frequent one.
+
+    Returns:
+        Out-of-fold decisions. `NAMES` says what each kind's model is.
+    """
+    if kind == "image":
+        return ridge_probe(picture_features(rows), labels, splits, balanced=balanced)
+    if kind == "text":
+        return _text_probe(np.asarray(rows["input"][:], dtype=object), labels, splits, balanced=balanced)
+    return _word_probe(list(rows["input"]), labels, splits, balanced=balanced)
+
+
+def picture_features(rows: "Dataset") -> NDArray[np.float32]:
+    """A histogram of each colour channel and the picture at 8 x 8 pixels, (n, 3 * 16 + 3 * 64)."""
+    from hf_transfer.tasks.inputs.pictures import read_picture
+
+    return np.stack([_of_picture(read_picture(picture)) for picture in rows["input"]])
+
+
+def _of_picture(picture: Image.Image) -> NDArray[np.float32]:
+    colours = picture.convert("RGB")
+    counts = np.asarray(colours.histogram(), np.float32).reshape(3 * _BINS, -1).sum(axis=1)
+    small = np.asarray(colours.resize((_SIDE, _SIDE), Image.Resampling.BOX), np.float32)
+    return np.concatenate([counts / (colours.width * colours.height), small.ravel() / 255])
+
+
+def _text_probe(texts: NDArray[Any], labels: Ints, splits: Sequence[Split], *, balanced: bool) -> Probe:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    decisions = []
+    for train, valid in splits:
+        model = make_pipeline(
+            TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b"),
+            # Weak shrinkage, as lines of TF-IDF have length 1.
+            LogisticRegression(C=10.0, max_iter=1000, class_weight="balanced" if balanced else None),
+        )
+        decisions.append(_spread(model.fit(texts[train], labels[train]), texts[valid], labels))
+    return Probe(tuple(splits), tuple(decisions))
+
+
+def _word_probe(
+    sentences: Sequence[Sequence[str]], labels: Ints, splits: Sequence[Split], *, balanced: bool
+) -> Probe:
+    from sklearn.feature_extraction import FeatureHasher
+    from sklearn.svm import LinearSVC
+
+    spelled = [spelling for words in sentences for spelling in spellings(words)]
+    hashed = FeatureHasher(_HASHED, input_type="string").transform(spelled).tocsr()
+    decisions = []
+    for train, valid in splits:
+        model = LinearSVC(C=0.3, class_weight="balanced" if balanced else None, random_state=0)
+        decisions.append(_spread(model.fit(hashed[train], labels[train]), hashed[valid], labels))
+    return Probe(tuple(splits), tuple(decisions))
+
+
+def _spread(model: Any, rows: Any, labels: Ints) -> NDArray[np.float64]:
+    """Decisions as columns of all classes, those that the fold has not seen far below."""
+    values = np.asarray(model.decision_function(rows), np.float64)
+    if values.ndim == 1:  # two classes
+        values = np.stack([-values, values], axis=1)
+    decisions = np.full((len(values), int(labels.max()) + 1), -1e9)
+    decisions[:, model.classes_] = values
+    return decisions
+
+
+def spellings(words: Sequence[str]) -> Iterator[list[str]]:
+    """For each word of a sentence what its letters say, and its neighbours' words and shapes.
+
+    Example:
+        >>> next(spellings(["Rome", "fell"]))
+        ['word=rome', 'shape=Xx', 'start=rom', 'end=ome', 'first', 'next=fell', 'next shape=x']
+    """
+    for place, word in enumerate(words):
+        found = [f"word={word.lower()}", f"shape={_shape(word)}"]
+        found += [f"start={word[:3].lower()}", f"end={word[-3:].lower()}"]
+        found += (
+            [f"before={words[place - 1].lower()}", f"before shape={_shape(words[place - 1])}"]
+            if place
+            else ["first"]
+        )
+        if place + 1 < len(words):
+            found += [f"next={words[place + 1].lower()}", f"next shape={_shape(words[place + 1])}"]
+        yield found
+
+
+def _shape(word: str) -> str:
+    """Letters as X or x and digits as 9, runs as one."""
+    signs = ["X" if c.isupper() else "x" if c.isalpha() else "9" if c.isdigit() else c for c in word]
+    return "".join(sign for i, sign in enumerate(signs) if i == 0 or sign != signs[i - 1])

@@ -1,0 +1,180 @@
+"""What all candidates share: the rows, the folds and the score."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config.run_config import RunConfig
+from hf_transfer.data.audit import Audit, audit
+from hf_transfer.data.rows import LabelledData
+from hf_transfer.data.sealing import fold_columns
+from hf_transfer.folds import FoldPlan, derive_seed, plan_folds
+from hf_transfer.machine.wording import count
+from hf_transfer.replay.features.sample import rows_of_words
+from hf_transfer.scores.transferability import Measure, Probe, Split, measure_for, splits_of
+from hf_transfer.tasks import task_of_kind
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+_FEW, _SOME = 500, 2_000  # rows up to which folds are repeated five times, and three times
+_MOST_TO_SHUFFLE = 4_000  # rows or words: with as many, a permutation test finds what there is to find
+
+
+@dataclass(frozen=True)
+class Ground:
+    """The rows to judge candidates on, without repeats, and how to cross-validate them.
+
+    Attributes:
+        data: The rows.
+        config: Of which the folds' settings and the seed are used.
+        notes: What was left out or found, a sentence each.
+        num_repeats: How often to repeat with other folds.
+    """
+
+    data: LabelledData
+    config: RunConfig
+    notes: tuple[str, ...]
+    num_repeats: int
+
+    @cached_property
+    def uids(self) -> list[object]:
+        """What identifies each row."""
+        return list(self.data.rows["row_id"])
+
+    @cached_property
+    def plans(self) -> tuple[FoldPlan, ...]:
+        """The folds of each repeat: those that a run with these settings has."""
+        columns = fold_columns(
+            task_of_kind(self.data.kind)(self.config, self.data.label_names), self.data, self.config
+        )
+        seeds = [self.config.seed] + [
+            derive_seed(self.config.seed, "repeat", repeat) for repeat in range(1, self.num_repeats)
+        ]
+        return tuple(
+            plan_folds(
+                self.uids,
+                self.config.num_folds,
+                seed=seed,
+                columns=columns,
+                scheme=self.config.scheme,
+                strict=self.config.strict,
+            )
+            for seed in seeds
+        )
+
+    @property
+    def num_folds(self) -> int:
+        """Folds of each repeat, as they could be had."""
+        return self.plans[0].num_folds
+
+    @property
+    def in_time(self) -> bool:
+        """Whether the folds are blocks of time."""
+        return self.plans[0].scheme in ("time", "walk-forward")
+
+    @cached_property
+    def rows(self) -> Ints:
+        """Rows to compute features of: all, or of sentences so many that there are words enough."""
+        if self.data.kind != "tokens":
+            return np.arange(len(self.data.rows))
+        return rows_of_words(self._items(), self.uids, seed=self.config.seed)
+
+    def _items(self) -> Ints:
+        """How many labels each row has."""
+        if self.data.kind != "tokens":
+            return np.ones(len(self.data.rows), np.int64)
+        return np.array([len(tags) for tags in self.data.rows["label"]], np.int64)
+
+    @cached_property
+    def row_of(self) -> Ints:
+        """The row that each label belongs to, (m,)."""
+        return np.repeat(self.rows, self._items()[self.rows])
+
+    @cached_property
+    def labels(self) -> Ints:
+        """Class of each row or word, (m,)."""
+        values = self.data.rows.select(self.rows)["label"]
+        return np.concatenate([np.atleast_1d(np.asarray(value, np.int64)) for value in values])
+
+    @cached_property
+    def splits(self) -> tuple[Split, ...]:
+        """The folds of all repeats, in numbers of the labels; without those that hold no mention."""
+        splits = [split for plan in self.plans for split in self._splits_of(plan)]
+        if self.measure.name != "f1_words":
+            return tuple(splits)
+        return tuple(s for s in splits if (self.labels[s[1]] != self.measure.outside).any())
+
+    def _splits_of(self, plan: FoldPlan) -> tuple[Split, ...]:
+        return splits_of(plan, self.row_of if self.data.kind == "tokens" else None)
+
+    @cached_property
+    def measure(self) -> Measure:
+        """The score."""
+        names = self.data.label_names
+        outside = names.index("O") if self.data.kind == "tokens" and "O" in names else None
+        return measure_for(self.labels, len(names), outside=outside)
+
+    @cached_property
+    def units(self) -> Ints:
+        """What is drawn or shuffled together: the group, else the row, as words stand in a sentence, (m,)."""
+        columns = self.data.rows.column_names
+        own = self.data.rows["group"][:] if "group" in columns else range(len(self.data.rows))
+        return np.unique(np.asarray(own), return_inverse=True)[1][self.row_of].astype(np.int64)
+
+    def fold_scores(self, probe: Probe) -> Floats:
+        """The score in each fold of each repeat, (J,)."""
+        pairs = zip(probe.splits, probe.predictions, strict=True)
+        return np.array([self.measure.score(self.labels[valid], found) for (_, valid), found in pairs])
+
+    def to_shuffle(self) -> tuple[Ints, tuple[Split, ...]]:
+        """Of the first repeat, labels enough for a permutation test, and its folds in their numbers."""
+        chosen = rows_of_words(
+            self._items()[self.rows],
+            [self.uids[row] for row in self.rows],
+            seed=self.config.seed,
+            limit=_MOST_TO_SHUFFLE,
+        )
+        places = np.flatnonzero(np.isin(self.row_of, self.rows[chosen]))
+        new = np.full(len(self.row_of), -1)
+        new[places] = np.arange(len(places))
+        first = self._splits_of(self.plans[0])
+        splits = [tuple(new[part][new[part] >= 0] for part in split) for split in first]
+        return places, tuple((train, valid) for train, valid in splits if len(train) and len(valid))
+
+
+def make_ground(data: LabelledData, config: RunConfig, num_repeats: int | None = None) -> Ground:
+    """Leave rows out that repeat another exactly, as they would stand on both sides of a fold.
+
+    Args:
+        data: Labelled rows.
+        config: How they are split.
+        num_repeats: How often; by the number of rows when not given.
+    """
+    found = audit(data)
+    kept, notes = _without_repeats(data, found)
+    if num_repeats is None:
+        num_repeats = 5 if len(kept.rows) <= _FEW else 3 if len(kept.rows) <= _SOME else 1
+    if config.scheme in ("time", "walk-forward", "predefined") or config.time_by or config.fold_column:
+        num_repeats = 1  # another seed gives the same folds
+    return Ground(kept, config, (*data.notes, *notes), num_repeats)
+
+
+def _without_repeats(data: LabelledData, found: Audit) -> tuple[LabelledData, list[str]]:
+    notes = []
+    repeats = {row_id for group in found.duplicates for row_id in group[1:]}
+    if found.near_duplicates:
+        groups = count(len(found.near_duplicates), "group")
+        notes.append(
+            f"Rows that are almost the same: {groups}. Where they are in different folds, scores are too "
+            "good; group_by keeps them together."
+        )
+    if not repeats:
+        return data, notes
+    notes.insert(0, f"{count(len(repeats), 'row')} left out, as they repeat another exactly.")
+    kept = [row for row, row_id in enumerate(data.rows["row_id"]) if row_id not in repeats]
+    rows = data.rows.select(kept)
+    return replace(data, rows=rows, fingerprint=f"{data.fingerprint} without {len(repeats)} repeats"), notes

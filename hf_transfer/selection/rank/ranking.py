@@ -1,0 +1,274 @@
+"""Rank candidates on one data set, with the controls that say what the order is worth."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from accelerate import Accelerator
+
+from hf_transfer import __version__, _guard  # noqa: F401
+from hf_transfer.config.run_config import Kind, RunConfig
+from hf_transfer.data.rows import find_kind, open_dataset
+from hf_transfer.errors import ConfigError, ModelError
+from hf_transfer.machine.environment import versions
+from hf_transfer.models.base_model import open_base_model
+from hf_transfer.replay.encoding import encode_rows
+from hf_transfer.replay.features.forward import LayerFeatures, layer_features
+from hf_transfer.selection.rank.baseline import NAMES, baseline_probe
+from hf_transfer.selection.rank.candidate import Candidate, Scored, judge, scored
+from hf_transfer.selection.rank.ground import Ground, make_ground
+from hf_transfer.selection.rank.verdicts import Comparison, compare_all
+from hf_transfer.tasks import Task, task_of_kind
+from hf_transfer.training.workers import make_accelerator
+
+KINDS: dict[Kind, str] = {"image": "pictures", "text": "texts", "tokens": "tagged sentences"}
+
+_BY_CHANCE = 0.02  # by how much shuffled labels may beat the best constant answer, beside the noise
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Candidates in the order of their scores, and the controls.
+
+    Attributes:
+        ground: Rows, folds and score.
+        candidates: The best first.
+        scratch: By a candidate's name, its architecture with random weights; none for a model that has
+            no others.
+        baseline: The simple model.
+        constant: Score of the best single answer for all rows.
+        priors: What the user knows of a candidate beforehand, by its name.
+        seconds: Of all.
+    """
+
+    ground: Ground
+    candidates: tuple[Candidate, ...]
+    scratch: Mapping[str, Candidate]
+    baseline: Scored
+    constant: float
+    priors: Mapping[str, float]
+    seconds: float
+
+    @cached_property
+    def against_scratch(self) -> dict[str, Comparison]:
+        """Did the pretrained weights help? Each candidate against its own architecture."""
+        pairs = {
+            c.name: ("the same network with random weights", c.score.folds, self.scratch[c.name].score.folds)
+            for c in self.candidates
+            if c.name in self.scratch
+        }
+        return compare_all(pairs, self.ground.num_folds)
+
+    @cached_property
+    def against_baseline(self) -> dict[str, Comparison]:
+        """Each candidate against the simple model."""
+        name = NAMES[self.ground.data.kind]
+        pairs = {c.name: (name, c.score.folds, self.baseline.folds) for c in self.candidates}
+        return compare_all(pairs, self.ground.num_folds)
+
+    @cached_property
+    def against_next(self) -> dict[str, Comparison]:
+        """Each candidate against the one below it; the last has none."""
+        pairs = {
+            c.name: (other.name, c.score.folds, other.score.folds)
+            for c, other in zip(self.candidates, self.candidates[1:], strict=False)
+        }
+        return compare_all(pairs, self.ground.num_folds, ordered=True)
+
+    def leaks(self, candidate: Candidate) -> bool:
+        """Whether shuffled labels score above chance, which only a leak can bring about."""
+        if candidate.shuffled is None:
+            return False
+        shuffled = candidate.shuffled.shuffled
+        noise = 3 * shuffled.std() / np.sqrt(len(shuffled))
+        return bool(shuffled.mean() > self.constant + _BY_CHANCE + noise)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of rank.json."""
+        ground, plan = self.ground, self.ground.plans[0]
+        return {
+            "kit_version": __version__,
+            "dataset": {
+                "name": ground.data.name,
+                "split": ground.data.split,
+                "fingerprint": ground.data.fingerprint,
+                "num_rows": len(ground.data.rows),
+                "num_scored": len(ground.labels),
+                "kind": ground.data.kind,
+                "label_names": list(ground.data.label_names),
+            },
+            "folds": {
+                "scheme": plan.scheme,
+                "num_folds": plan.num_folds,
+                "num_repeats": len(ground.plans),
+                "seed": ground.config.seed,
+            },
+            "measure": ground.measure.name,
+            "candidates": [self._described(candidate) for candidate in self.candidates],
+            "controls": {
+                "constant": self.constant,
+                "baseline": {"name": NAMES[ground.data.kind], "score": self.baseline.to_dict()},
+            },
+            "notes": [*ground.notes, *(note for plan in ground.plans[:1] for note in plan.notes)],
+            "versions": versions(),
+            "seconds": self.seconds,
+        }
+
+    def _described(self, candidate: Candidate) -> dict[str, Any]:
+        name, shuffled, scratch = candidate.name, candidate.shuffled, self.scratch.get(candidate.name)
+        comparisons = {
+            "scratch": self.against_scratch.get(name),
+            "baseline": self.against_baseline[name],
+            "next": self.against_next.get(name),
+        }
+        return {
+            "name": name,
+            "base_model": candidate.base_model,
+            "num_parameters": candidate.num_parameters,
+            "prior": self.priors.get(name),
+            "score": candidate.score.to_dict(),
+            "picked": dict(candidate.picked),
+            "best_layer": candidate.best.name,
+            "best_pooling": candidate.best.pooling,
+            "last_layer": candidate.last.name,
+            "last_pooling": candidate.last.pooling,
+            "over_specialised": candidate.over_specialised(self.ground.num_folds),
+            "shuffled": None
+            if shuffled is None
+            else {"mean": float(shuffled.shuffled.mean()), "p": shuffled.p, "leak": self.leaks(candidate)},
+            "against": {key: found and found.to_dict() for key, found in comparisons.items()},
+            "layers": [layer.to_dict() for layer in candidate.layers],
+            "from_scratch": None
+            if scratch is None
+            else {"score": scratch.score.to_dict(), "layers": [layer.to_dict() for layer in scratch.layers]},
+            "features_seconds": candidate.seconds,
+            "features_reused": candidate.reused,
+        }
+
+
+def rank_models(
+    config: RunConfig,
+    models: Sequence[str],
+    *,
+    kind: Kind | None = None,
+    num_repeats: int | None = None,
+    priors: Mapping[str, float] | None = None,
+) -> Ranking:
+    """Judge each model by its frozen features of the same rows under the same folds.
+
+    One forward pass a model, and one of the same architecture with random weights; everything else
+    is closed form. The passes are stored, so that a second call is quick.
+
+    Args:
+        config: The data set, its folds and the seed.
+        models: What `base_model` takes, one or more.
+        kind: What a row's input is; found by itself when not given.
+        num_repeats: How often to repeat with other folds; by the number of rows when not given.
+        priors: What is known of a model beforehand, such as its accuracy on its source, by its name or
+            the end of it.
+
+    Raises:
+        ConfigError: If a model is given twice, or a prior names none of them.
+        ModelError: If a model cannot be had, or is for another kind of input than the rows.
+        DataError: If the rows cannot be used.
+    """
+    began = time.monotonic()
+    names = shown_names(models)
+    known = _matched(priors or {}, names)
+    kind = kind or find_kind(config)
+    settings = [replace(config, base_model=model) for model in models]
+    for one in settings:
+        _check_kind(one, kind)
+    ground = make_ground(open_dataset(config, kind), config, num_repeats)
+    accelerator = make_accelerator(config)
+    rows, measure = ground.data.rows.select(ground.rows), ground.measure
+    baseline = baseline_probe(kind, rows, ground.labels, ground.splits, balanced=measure.balanced)
+    judged = [list(_judged(names[one.base_model], one, ground, accelerator)) for one in settings]
+    ordered = sorted((arms[0] for arms in judged), key=lambda candidate: -candidate.score.mean)
+    return Ranking(
+        ground=ground,
+        candidates=tuple(ordered),
+        scratch={arms[0].name: arms[1] for arms in judged if len(arms) > 1},
+        baseline=scored(baseline, ground, resample=True),
+        constant=measure.constant(ground.labels),
+        priors=known,
+        seconds=time.monotonic() - began,
+    )
+
+
+def _judged(name: str, config: RunConfig, ground: Ground, accelerator: Accelerator) -> Iterator[Candidate]:
+    """The candidate, and its control arm where the model has weights to do without."""
+    task = task_of_kind(ground.data.kind)(config, ground.data.label_names)
+    yield judge(name, config.base_model, _features(task, ground, accelerator), ground, control=False)
+    if task.base.has_weights and not config.from_scratch:
+        scratch = type(task)(replace(config, from_scratch=True), ground.data.label_names)
+        features = _features(scratch, ground, accelerator)
+        yield judge(f"{name} from scratch", config.base_model, features, ground, control=True)
+
+
+def _features(task: Task, ground: Ground, accelerator: Accelerator) -> LayerFeatures:
+    encoded = encode_rows(task, ground.data.rows, ground.data.fingerprint, accelerator)
+    found = layer_features(task, encoded, task.settings, accelerator, rows=ground.rows)
+    if not np.array_equal(found.row_of, ground.row_of):
+        raise ModelError(
+            f"base_model={task.settings.base_model!r} leaves words out that others read, so that they cannot "
+            "be compared. Leave it out, or mend its tokenizer."
+        )
+    return found
+
+
+def shown_names(models: Sequence[str]) -> dict[str, str]:
+    """Short names of models: a folder's own name, unless two have the same.
+
+    Raises:
+        ConfigError: If there are none, or one is given twice.
+    """
+    twice = sorted({model for model in models if models.count(model) > 1})
+    if not models or twice:
+        given = f"{', '.join(twice)} twice" if twice else "none"
+        raise ConfigError(f"Give one or more models, each once; got {given}.")
+    short = {model: Path(model).name if Path(model).expanduser().is_dir() else model for model in models}
+    taken = list(short.values())
+    return {model: name if taken.count(name) == 1 else model for model, name in short.items()}
+
+
+def _matched(priors: Mapping[str, float], names: Mapping[str, str]) -> dict[str, float]:
+    found = {}
+    for word, value in priors.items():
+        fitting = [
+            shown for model, shown in names.items() if word in (shown, model) or model.endswith(f"/{word}")
+        ]
+        if len(fitting) != 1:
+            raise ConfigError(
+                f"--prior {word}={value:g} names {len(fitting) or 'none'} of the models. Write one of "
+                f"{', '.join(names.values())}."
+            )
+        found[fitting[0]] = value
+    return found
+
+
+def _check_kind(config: RunConfig, kind: Kind) -> None:
+    """Stop where transformers knows a model's architecture, but not for this kind of input."""
+    base = open_base_model(config)
+    fitting = [KINDS[other] for other in KINDS if type(base.config) in _auto_class(other)._model_mapping]
+    if fitting and KINDS[kind] not in fitting:
+        raise ModelError(
+            f"base_model={base.name!r} is for {' or '.join(fitting)}, and the rows are "
+            f"{KINDS[kind]}. Give models for the rows, or another --kind."
+        )
+
+
+def _auto_class(kind: Kind) -> Any:
+    """The class of transformers that builds a model for a kind of input."""
+    import transformers
+
+    names = {
+        "image": "ImageClassification",
+        "text": "SequenceClassification",
+        "tokens": "TokenClassification",
+    }
+    return getattr(transformers, f"AutoModelFor{names[kind]}")

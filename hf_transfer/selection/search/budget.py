@@ -1,0 +1,66 @@
+"""What a search will cost, told before it begins, and kept to while it runs."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.selection.search.candidates import Candidate
+from hf_transfer.selection.search.trials import HALVES
+from hf_transfer.study.estimate import forward_seconds
+from hf_transfer.study.study import Study
+
+_SELF_COST = 0.3  # seconds that a training costs however short it is: a model is built, weights are hashed
+
+
+class OverBudget(Exception):  # noqa: N818  (it ends the search in good order, and is nobody's error)
+    """The time is up."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Hours that a search may take, from when it began by the monotonic clock."""
+
+    began: float
+    hours: float | None = None
+
+    @property
+    def left(self) -> float:
+        """Seconds left; infinite without a limit."""
+        return np.inf if self.hours is None else self.hours * 3600 - (time.monotonic() - self.began)
+
+    def check(self) -> None:
+        """Raise `OverBudget` when the time is up."""
+        if self.left <= 0:
+            raise OverBudget
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What trainings cost, in seconds.
+
+    Attributes:
+        forward: Seconds a row of one forward pass.
+    """
+
+    forward: float
+
+    def training(self, candidate: Candidate, num_rows: float) -> float:
+        """Seconds of one training."""
+        return _SELF_COST + candidate.passes * self.forward * num_rows
+
+    def trial(self, candidate: Candidate, num_rows: int) -> float:
+        """Seconds of one trial on a half of so many rows."""
+        return self.training(candidate, num_rows / HALVES) + self.forward * num_rows / HALVES
+
+    def judging(self, candidates: Sequence[Candidate], num_rows: int, num_folds: int) -> float:
+        """Seconds of a cross-validation of each candidate."""
+        learned = num_rows * (1 - 1 / num_folds)
+        return num_folds * sum(self.training(one, learned) for one in candidates)
+
+
+def measure(study: Study) -> Prices:
+    """Time a forward pass over a few rows."""
+    return Prices(forward_seconds(study))

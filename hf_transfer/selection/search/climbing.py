@@ -1,0 +1,159 @@
+"""Find the best rate of each choice of layers, then the best choice, with few trials."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.selection.search.candidates import Candidate
+from hf_transfer.selection.search.trials import HALVES, Entry, Trials
+
+_LEADING = 2  # choices of layers that are tried on both halves, besides full training
+
+
+@dataclass(frozen=True)
+class Finalists:
+    """Each choice of layers at its best rate, tried on both halves, the best first.
+
+    Attributes:
+        losses: Of each on each half, (m, 2); infinite where a training failed.
+        whole: Losses of the `survivors` with four fifths of a fold's training rows, where that was tried.
+    """
+
+    entries: tuple[Entry, ...]
+    losses: tuple[tuple[float, ...], ...]
+    whole: tuple[float, ...] = ()
+
+    @property
+    def chosen(self) -> Entry:
+        """The one with the lowest loss. Few rows favour freezing already: no need to lean there more."""
+        if self.whole:
+            return self.survivors[int(np.argmin(self.whole))]
+        return self.entries[0]
+
+    @property
+    def survivors(self) -> tuple[Entry, ...]:
+        """What the real folds judge: the choice, and what trains the most where that is another.
+
+        A few rows cannot tell that freezing is better, only that it is with so few. That training
+        everything is better they can: with more rows it will be all the more.
+        """
+        most = max(self.entries, key=lambda entry: entry.candidate.parameters)
+        return (most,) if most == self.entries[0] else (self.entries[0], most)
+
+    @property
+    def behind(self) -> tuple[float, ...]:
+        """How much higher than the lowest the mean loss of each is."""
+        means = np.mean(self.losses, axis=1)
+        return tuple(float(mean - means[0]) if np.isfinite(mean) else np.inf for mean in means)
+
+
+def find(trials: Trials, candidates: Sequence[Candidate], *, thorough: bool = False) -> Finalists:
+    """Choose layers and rate by trials on two halves of some rows.
+
+    Each choice of layers is tried at its usual rate on the first half. Those that lead there, and what
+    trains everything, are tried on the second half too. The rates around the usual one are then tried for
+    the best alone: what a better rate gives another choice is seldom more than what it is behind.
+
+    A candidate that is `conditional` is tried only where everything does better than the top half
+    in the first half: where the lowest layers have nothing to gain, they are not tried alone.
+
+    Args:
+        trials: On the rows to select by.
+        candidates: With their rates.
+        thorough: Try every choice at its best rate on both halves, at several times the cost.
+    """
+    plain = [candidate for candidate in candidates if not candidate.conditional]
+    start = climb if thorough else try_usual
+    best = start(trials, plain)
+    if _lower_layers_gain(best):
+        best |= start(trials, [candidate for candidate in candidates if candidate.conditional])
+    leading = list(best) if thorough else _leading(best)
+    found = _ordered(trials, [Entry(candidate, best[candidate][0]) for candidate in leading])
+    if thorough:
+        return found
+    first = found.entries[0]
+    rate, _ = climb(trials, [first.candidate])[first.candidate]
+    if rate == first.rate:
+        return found
+    with_rate = _ordered(trials, [Entry(first.candidate, rate), *found.entries])
+    better = next(entry for entry in with_rate.entries if entry.candidate == first.candidate)
+    return _ordered(trials, [better, *(entry for entry in found.entries if entry != first)])
+
+
+def try_usual(trials: Trials, candidates: Sequence[Candidate]) -> dict[Candidate, tuple[float, float]]:
+    """The usual rate of each candidate, with its loss on the first half."""
+    entries = [Entry(candidate, usual_rate(candidate.rates)) for candidate in candidates]
+    return {
+        trial.entry.candidate: (trial.entry.rate, trial.loss)
+        for trial in trials.run([(e, 0) for e in entries])
+    }
+
+
+def _leading(best: Mapping[Candidate, tuple[float, float]]) -> list[Candidate]:
+    """The two with the lowest losses, and what trains the most: full training is judged in any case."""
+    first = sorted(best, key=lambda candidate: (best[candidate][1], candidate.parameters))[:_LEADING]
+    most = max(best, key=lambda candidate: candidate.parameters)
+    return [candidate for candidate in best if candidate in first or candidate == most]
+
+
+def _ordered(trials: Trials, entries: Sequence[Entry]) -> Finalists:
+    """Entries by their mean loss on both halves; a tie goes to the fewest trained parameters."""
+    entries = sorted(entries, key=lambda entry: entry.candidate.parameters)
+    found = trials.run([(entry, half) for entry in entries for half in range(HALVES)])
+    losses = np.array([trial.loss for trial in found]).reshape(len(entries), HALVES)
+    order = np.argsort(losses.mean(axis=1), kind="stable")
+    return Finalists(tuple(entries[i] for i in order), tuple(map(tuple, losses[order].tolist())))
+
+
+def most_trials(candidates: Sequence[Candidate], *, thorough: bool = False) -> list[Candidate]:
+    """The choice of layers of each trial that `find` may run, if the dearest lead and every rate is tried."""
+    dearest = sorted(candidates, key=lambda candidate: -candidate.cost)
+    if thorough:
+        return [one for one in candidates for _ in range(len(one.rates) + HALVES - 1)]
+    rates = [one for one in dearest[:1] for _ in range(len(one.rates))]
+    return [*candidates, *dearest[: _LEADING + 1], *rates]
+
+
+def climb(trials: Trials, candidates: Sequence[Candidate]) -> dict[Candidate, tuple[float, float]]:
+    """The best rate of each candidate on the first half with its loss, all going on at the same time."""
+    losses: dict[Candidate, dict[float, float]] = {candidate: {} for candidate in candidates}
+    while wanted := [
+        Entry(candidate, rate)
+        for candidate, found in losses.items()
+        if (rate := next_rate(candidate.rates, found)) is not None
+    ]:
+        for trial in trials.run([(entry, 0) for entry in wanted]):
+            losses[trial.entry.candidate][trial.entry.rate] = trial.loss
+    return {
+        candidate: min(found.items(), key=lambda one: (one[1], one[0])) for candidate, found in losses.items()
+    }
+
+
+def usual_rate(rates: Sequence[float]) -> float:
+    """The second highest: too low a rate is the commoner mistake where there are few updates."""
+    return sorted(rates)[max(0, len(rates) - 2)]
+
+
+def next_rate(rates: Sequence[float], losses: Mapping[float, float]) -> float | None:
+    """The rate to try next: beside the best so far, above it first; None when both sides were tried.
+
+    It begins with the usual rate.
+
+    Args:
+        rates: All that may be tried.
+        losses: Of those that were.
+    """
+    rates = sorted(rates)
+    if not losses:
+        return usual_rate(rates)
+    place = rates.index(min(losses, key=lambda rate: (losses[rate], rate)))
+    beside = rates[place + 1 : place + 2] + rates[max(0, place - 1) : place]
+    return next((rate for rate in beside if rate not in losses), None)
+
+
+def _lower_layers_gain(best: Mapping[Candidate, tuple[float, float]]) -> bool:
+    """Whether training everything beats training any upper part, on the first half."""
+    *others, (_, most) = sorted(best.items(), key=lambda one: one[0].parameters)
+    return all(most[1] < loss for _, (_, loss) in others)

@@ -1,0 +1,278 @@
+"""The search itself: propose, select, judge, publish; or all combinations under the real folds."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from accelerate import Accelerator
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config.run_config import RunConfig
+from hf_transfer.data.rows import LabelledData, label_rows
+from hf_transfer.data.sealing import seal_rows
+from hf_transfer.errors import ConfigError
+from hf_transfer.machine.files import write_json
+from hf_transfer.machine.launcher import check_launched
+from hf_transfer.machine.progress import progress_bar
+from hf_transfer.report.words.search import search_answers
+from hf_transfer.runs.results import CrossValidationResult
+from hf_transfer.runs.run_folder import RunFolder
+from hf_transfer.selection.rank.command import write_ranking
+from hf_transfer.selection.rank.ranking import rank_models
+from hf_transfer.selection.search.budget import Budget, OverBudget, Prices, measure
+from hf_transfer.selection.search.candidates import SETTLED, Candidate, propose
+from hf_transfer.selection.search.climbing import most_trials
+from hf_transfer.selection.search.modes import (
+    MODES,
+    WHOLE_PARTS,
+    Selection,
+    rows_to_choose_by,
+    select,
+    usual_mode,
+)
+from hf_transfer.selection.search.report import describe_selection
+from hf_transfer.selection.search.trials import Trial
+from hf_transfer.study.cross_validation import at_work, check_study, run_study
+from hf_transfer.study.study import Study
+from hf_transfer.tasks.task import Task
+from hf_transfer.training.workers import make_accelerator
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How to search. Raises `ConfigError` for what cannot be.
+
+    Attributes:
+        mode: `design-slice`, `nested` or `shared`; the usual one for the number of rows when None.
+        exhaustive: Every candidate at every rate under the real folds instead.
+        max_hours: Stop in good order when they are over.
+    """
+
+    mode: str | None = None
+    exhaustive: bool = False
+    max_hours: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.mode is not None and self.mode not in MODES:
+            raise ConfigError(f"mode={self.mode!r} is not one of {', '.join(MODES)}.")
+        if self.max_hours is not None and not self.max_hours > 0:
+            raise ConfigError(f"max_hours={self.max_hours!r} must be above 0, such as 0.5.")
+        if self.exhaustive and self.mode:
+            raise ConfigError("exhaustive scores everything under the real folds; leave mode out.")
+
+
+def search(
+    task: Task,
+    dataset: "Dataset | LabelledData",
+    config: RunConfig,
+    options: SearchOptions | None = None,
+    *,
+    accelerator: Accelerator | None = None,
+) -> dict[str, Any]:
+    """Find which layers should learn and at which rate, and score the choice by cross-validation.
+
+    Trainings on few rows leave full training, or a choice and full training, which the real folds
+    judge. Everything is written to `config.output_dir`, `search.json` beside the files of an ordinary
+    run. Called again with the same arguments, it goes on where it stopped.
+
+    Args:
+        task: What to learn.
+        dataset: Labelled rows.
+        config: How to learn, but for `trainable`, `layer_decay` and the rate. `learning_rates`
+            replace the usual ones.
+        options: How to search.
+        accelerator: Where to run.
+
+    Returns:
+        The content of search.json.
+
+    Raises:
+        TransferError: As `cross_validate` does; or if the base model has nothing pretrained.
+    """
+    options = options or SearchOptions()
+    if accelerator is None:
+        check_launched(config.folds_per_device)
+    study = check_study(open_study(task, dataset, config, accelerator))
+    with at_work(study.folder, study.config, study.accelerator):
+        return _search(study, options, _candidates(study, config))
+
+
+def _search(study: Study, options: SearchOptions, candidates: Sequence[Candidate]) -> dict[str, Any]:
+    budget = Budget(time.monotonic(), options.max_hours)
+    if options.exhaustive:
+        return _exhaustive(study, candidates, budget)
+    study = replace(study, given=tuple(candidate.config for candidate in candidates))
+    study.replay.prepare()
+    prices = measure(study)
+    mode = options.mode or usual_mode(study)
+    about: dict[str, Any] = {"mode": mode, "candidates": [_candidate(one) for one in candidates]}
+    trials, selection = _select(study, candidates, mode, budget)
+    if selection is None:
+        about["partial"] = f"The time was up after {len(trials)} trials."
+    about |= describe_selection(study, trials, selection)
+    if selection is not None:
+        about |= _judge(selection, prices, budget)
+    if about.get("judged"):
+        _rank(study)
+    return _kept(study, about, budget)
+
+
+def _select(
+    study: Study, candidates: Sequence[Candidate], mode: str, budget: Budget
+) -> tuple[list[Trial], Selection | None]:
+    """Run the trials, with a progress bar; no selection when the time is up before they are done."""
+    trials: list[Trial] = []
+    nested = mode == "nested"
+    total = len(most_trials(candidates, thorough=nested)) * (len(study.units) if nested else 1)
+    with progress_bar("trials", total=total, unit="trial") as bar:
+
+        def on_trial(trial: Trial, found: bool) -> None:
+            trials.append(trial)
+            bar.set_postfix_str(f"{trial.entry.title}: {trial.loss:.3f}", refresh=False)
+            bar.update()
+            if not found:
+                budget.check()
+
+        try:
+            return trials, select(study, candidates, mode, on_trial)
+        except OverBudget:
+            return trials, None
+
+
+def _kept(study: Study, about: dict[str, Any], budget: Budget) -> dict[str, Any]:
+    """Write search.json; gives what it holds."""
+    about["seconds"] = time.monotonic() - budget.began
+    about["verdicts"] = {name: found.words for name, found in search_answers(about).items()}
+    if study.accelerator.is_main_process:
+        write_json(study.folder.path / "search.json", about)
+    return about
+
+
+def _rank(study: Study) -> None:
+    """Set the model's frozen features beside random weights: whether it was a good start."""
+    if study.accelerator.num_processes > 1 or not study.config.dataset:
+        return  # rank runs in one process, and opens the data set by its name
+    ranking = rank_models(study.config, [study.config.base_model], kind=study.data.kind)
+    write_ranking(ranking, study.folder.path)
+
+
+def open_study(
+    task: Task, dataset: "Dataset | LabelledData", config: RunConfig, accelerator: Accelerator | None = None
+) -> Study:
+    """The study of all rows; nothing is computed or written yet."""
+    data = dataset if isinstance(dataset, LabelledData) else label_rows(dataset, config, task.kind)
+    accelerator = accelerator or make_accelerator(config)
+    return Study(task, seal_rows(task, data, config), config, accelerator, RunFolder(config.output_dir))
+
+
+def predict_cost(study: Study, options: SearchOptions) -> dict[str, Any]:
+    """What a search would cost, in seconds, from the time of one forward pass.
+
+    Args:
+        study: As `open_study` gives it.
+        options: How to search.
+    """
+    config = study.config
+    study = check_study(study)
+    candidates = _candidates(study, config)
+    prices, num_folds, rows = measure(study), config.num_folds, len(study.uids)
+    mode = options.mode or usual_mode(study)
+    nested = mode == "nested"
+    trials = most_trials(candidates, thorough=nested)
+    entries = [candidate for candidate in candidates for _ in candidate.rates]
+    dearest = sorted(candidates, key=lambda candidate: candidate.cost)[-2:]
+    judged = rows if mode != "design-slice" else rows * 4 // 5
+    selections = len(study.units) if nested else 1
+    selecting = sum(prices.trial(one, rows_to_choose_by(study, mode)) for one in trials)
+    if nested:
+        learned = rows * (num_folds - 1) // num_folds * (WHOLE_PARTS - 1) // WHOLE_PARTS
+        selecting += sum(prices.training(one, learned) for one in dearest)
+    return {
+        "mode": mode,
+        "candidates": [_candidate(candidate) for candidate in candidates],
+        "trials": selections * len(trials),
+        "forward_seconds": prices.forward * rows,
+        "selection_seconds": selections * selecting,
+        # When the dearest candidates are what is chosen.
+        "judging_seconds": prices.judging(dearest if not nested else dearest[-1:], judged, num_folds),
+        "exhaustive_seconds": prices.judging(entries, rows, num_folds),
+    }
+
+
+def _candidates(study: Study, config: RunConfig) -> tuple[Candidate, ...]:
+    """What may be chosen, by the settings as they were given."""
+    known = replace(config, num_repeats=study.config.num_repeats)
+    return propose(study.task, known, len(study.train_rows(study.units[0])))
+
+
+def _judge(selection: Selection, prices: Prices, budget: Budget) -> dict[str, Any]:
+    """Score what was selected by the real folds; only the first choice where time is short, or nothing."""
+    study, candidates = selection.study, [entry.candidate for entry in selection.entries]
+    config = study.config
+    rows = len(study.uids) - len(study.aside)
+
+    def needed(some: Sequence[Candidate]) -> float:
+        return prices.judging(some, rows, config.num_folds)
+
+    skipped = {}
+    if needed(candidates) > budget.left and len(study.given) > 1:
+        skipped = {"skipped": f"There was no time to score {candidates[1].name} beside it."}
+        study, candidates = replace(study, given=study.given[:1], costs=()), candidates[:1]
+    if needed(candidates) > budget.left:
+        return {"partial": "There was no time to score the choice by the real folds.", "judged": None}
+    result = run_study(study, time.monotonic())
+    return {"judged": _judged(study, result), **skipped}
+
+
+def _exhaustive(study: Study, candidates: Sequence[Candidate], budget: Budget) -> dict[str, Any]:
+    """Every candidate at every rate, as one grid."""
+    given = tuple(candidate.at(rate) for candidate in candidates for rate in candidate.rates)
+    study = replace(study, given=given, found=SETTLED)
+    result = run_study(study, budget.began)
+    about: dict[str, Any] = {
+        "mode": "exhaustive",
+        "candidates": [_candidate(candidate) for candidate in candidates],
+        "judged": _judged(study, result),
+    }
+    _rank(study)
+    return _kept(study, about, budget)
+
+
+def _judged(study: Study, result: CrossValidationResult) -> dict[str, Any]:
+    values = result.to_dict()
+    metric = values["primary_metric"]
+    tried = values["grid"] or [
+        {"best": True, "scores": result.scores}
+        | {n: values["config"][n] for n in ("trainable", "learning_rate", "head_solver")}
+    ]
+    return {
+        "metric": metric,
+        "num_rows": len(study.uids) - len(study.aside),
+        "score": values["scores"][metric],
+        "trainable": values["config"]["trainable"],
+        "layer_decay": values["config"]["layer_decay"],
+        "learning_rate": values["config"]["learning_rate"],
+        "head_solver": values["config"]["head_solver"],
+        "num_epochs": values["config"]["num_epochs"],
+        "parameters": values["trainable"]["parameters"],
+        "total": values["trainable"]["total"],
+        "tried": [{key: value for key, value in entry.items() if key != "folds"} for entry in tried],
+    }
+
+
+def _candidate(candidate: Candidate) -> dict[str, Any]:
+    return {
+        "name": candidate.name,
+        "trainable": candidate.config.trainable,
+        "layer_decay": candidate.config.layer_decay,
+        "head_start": candidate.config.head_start,
+        "head_solver": candidate.config.head_solver,
+        "num_epochs": candidate.config.num_epochs,
+        "learning_rates": list(candidate.rates),
+        "parameters": candidate.parameters,
+        "cost": candidate.cost,
+    }

@@ -1,0 +1,185 @@
+"""Trials of a search: trainings on few rows, each kept in a file of its own."""
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config.run_config import RunConfig
+from hf_transfer.errors import RunError
+from hf_transfer.folds import FoldPlan, derive_seed, plan_among
+from hf_transfer.machine.files import write_json
+from hf_transfer.replay.encoding import encoded_positions
+from hf_transfer.selection.search.candidates import Candidate
+from hf_transfer.study.experiment import RowNumbers
+from hf_transfer.study.study import Study
+from hf_transfer.training.fitting import fit
+from hf_transfer.training.job import Job
+from hf_transfer.training.predicting import calibrated_loss
+from hf_transfer.training.workers import Workers
+
+HALVES = 2
+_SMALLEST_BATCH = 4  # rows; BatchNorm needs some
+_FAILURES = (RunError, RuntimeError, ArithmeticError)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A candidate at one learning rate."""
+
+    candidate: Candidate
+    rate: float
+
+    @property
+    def title(self) -> str:
+        """In words."""
+        solved = self.candidate.config.solved
+        return (
+            f"{self.candidate.name} in closed form" if solved else f"{self.candidate.name} at {self.rate:g}"
+        )
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training on a half of the rows: what, on which half, and the loss that it reached on the other.
+
+    Attributes:
+        loss: At the temperature that suits the scored rows.
+        passes: What it cost, in forward passes of one row.
+    """
+
+    entry: Entry
+    half: int
+    loss: float
+    passes: float
+    seconds: float
+
+
+@dataclass
+class Trials:
+    """The trials on some rows of a study, which are cut into halves.
+
+    A trial makes as many updates as a training of a real fold, by smaller batches: with fewer, low
+    rates and frozen layers lose what they would have made up for. Its rate is that which goes with
+    the batch, so that `Entry.rate` is always that of a real training.
+
+    Args:
+        study: Whose rows, replay and folder are used.
+        rows: Numbers of the rows to select by; nothing else is read.
+        tag: Names them, where a run has several such selections.
+        num_learned: Rows that a real fold learns from.
+        on_trial: Is told of each trial, and of whether it was found from before; may raise to stop.
+        parts: What the rows are cut into: halves, or more of them, of which all but one are learned from.
+
+    References:
+        Malladi et al., "On the SDEs and Scaling Rules for Adaptive Gradient Algorithms", NeurIPS 2022,
+        https://arxiv.org/abs/2205.10287: the square root of the batch.
+    """
+
+    study: Study
+    rows: RowNumbers
+    tag: str
+    num_learned: int
+    on_trial: Callable[[Trial, bool], None] | None = None
+    parts: int = HALVES
+    done: dict[tuple[Entry, int], Trial] = field(default_factory=dict)
+
+    @cached_property
+    def halves(self) -> list[tuple[RowNumbers, RowNumbers]]:
+        """Rows to learn from and rows to score, each part once, by the scheme of the real folds."""
+        plan = inner_plan(self.study, self.rows, self.tag, self.parts)
+        return [(plan.train(i), plan.valid(i)) for i in plan.scored_folds]
+
+    def run(self, wanted: Sequence[tuple[Entry, int]]) -> list[Trial]:
+        """Train (entry, half), each process its share; what was found before is read."""
+        accelerator = self.study.accelerator
+        missing = [one for one in wanted if one not in self.done]
+        for number, one in enumerate(missing):
+            if number % accelerator.num_processes == accelerator.process_index:
+                self._one(*one)
+        accelerator.wait_for_everyone()
+        self.done |= {one: self._read(*one) for one in missing}
+        return [self.done[one] for one in wanted]
+
+    def _one(self, entry: Entry, half: int) -> None:
+        path = self._path(entry, half)
+        before = path.is_file()
+        if not before:
+            trial = self._train(entry, half)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, self._record(trial))
+        if self.on_trial:
+            self.on_trial(self._read(entry, half), before)
+
+    def _train(self, entry: Entry, half: int) -> Trial:
+        began = time.monotonic()
+        study = self.study
+        learn, score = self.halves[half]
+        workers = Workers(study.accelerator, together=False)
+        # The same seed for all of a half: they differ in what is tried, and in nothing else.
+        seed = derive_seed(study.config.seed, "search", self.tag, half)
+        job = Job(study.task, study.replay, self._config(entry, len(learn)), seed, workers, entry.title)
+        try:
+            fitted = fit(job, encoded_positions(study.row_of, learn))
+            scored = encoded_positions(study.row_of, score)
+            loss = calibrated_loss(fitted.learner, fitted.batches, scored, workers)
+        except _FAILURES:
+            loss = math.inf
+        loss = loss if math.isfinite(loss) else math.inf
+        passes = entry.candidate.passes * len(learn) + len(score)
+        return Trial(entry, half, loss, passes, time.monotonic() - began)
+
+    def _config(self, entry: Entry, num_rows: int) -> RunConfig:
+        """How a trial learns from so many rows: with the updates of a real training."""
+        config = entry.candidate.at(entry.rate)
+        if config.solved:
+            return config
+        size = round(config.batch_size * min(1.0, num_rows / self.num_learned))
+        size = min(config.batch_size, max(_SMALLEST_BATCH, size))
+        share = size / config.batch_size
+        rate = entry.rate * (share if config.optimizer == "sgd" else math.sqrt(share))
+        return replace(config, learning_rate=rate, batch_size=size, early_stopping=False)
+
+    def _record(self, trial: Trial) -> dict[str, Any]:
+        return {
+            "tag": self.tag,
+            "candidate": trial.entry.candidate.name,
+            "learning_rate": trial.entry.rate,
+            "half": trial.half,
+            "loss": trial.loss,  # null when it was infinite
+            "passes": trial.passes,
+            "seconds": trial.seconds,
+        }
+
+    def _read(self, entry: Entry, half: int) -> Trial:
+        record = json.loads(self._path(entry, half).read_text(encoding="utf-8"))
+        loss = math.inf if record["loss"] is None else record["loss"]
+        return Trial(entry, half, loss, record["passes"], record["seconds"])
+
+    def _path(self, entry: Entry, half: int) -> Path:
+        """A file for each trial, named after all that decides its result."""
+        rows = hashlib.blake2b(np.sort(self.rows).tobytes(), digest_size=8).hexdigest()
+        identity = self.study.identity(self._config(entry, len(self.halves[half][0])))
+        name = hashlib.blake2b(json.dumps([identity, rows, self.tag, half]).encode(), digest_size=12)
+        return self.study.folder.path / "search" / f"{name.hexdigest()}.json"
+
+
+def inner_plan(study: Study, rows: RowNumbers, tag: str, num_folds: int) -> FoldPlan:
+    """Folds of some rows by the scheme of a study; where its folds were given, by what else there is."""
+    scheme = study.config.scheme
+    return plan_among(
+        rows,
+        study.uids,
+        num_folds,
+        seed=derive_seed(study.config.seed, "search", tag),
+        columns=replace(study.columns, folds=None),
+        scheme="auto" if scheme == "predefined" else scheme,
+    )

@@ -1,0 +1,236 @@
+"""Runs beside the folds, of the configuration that is reported: on fewer rows, on shuffled labels, a probe.
+
+They answer what more rows would give, whether the model can learn rows by heart, whether labels leak,
+and what a head in closed form reaches. Nothing is chosen by them: each reads its held-out rows once,
+under a purpose of its own.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config.run_config import RunConfig
+from hf_transfer.data.rows import LabelledData
+from hf_transfer.errors import RunError
+from hf_transfer.folds import FoldPlan, derive_seed
+from hf_transfer.replay.replayed import Replay
+from hf_transfer.runs.controls import curve_part, probe_part, shuffled_part
+from hf_transfer.runs.results import FoldResult
+from hf_transfer.runs.run_folder import fold_place, place_of
+from hf_transfer.scores.learning_curve import PERCENTS
+from hf_transfer.scores.shuffled import (
+    exchangeable_unit,
+    shuffle_labels,
+    shuffle_tags,
+)
+from hf_transfer.study.experiment import Unit
+from hf_transfer.study.probing import run_probe
+from hf_transfer.study.study import Study
+from hf_transfer.tasks.task import IGNORE_INDEX
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+_ROWS_TO_COMPARE = 16  # of which the inputs are made under both labels
+
+
+def run_controls(study: Study, config: RunConfig, results: Sequence[FoldResult]) -> dict[str, Any]:
+    """Train and score the control runs that were asked for, and the probe; all processes call this.
+
+    Args:
+        study: The finished study.
+        config: The configuration that is reported; of a grid, the best.
+        results: Of its folds.
+
+    Returns:
+        The parts `learning_curve`, `shuffled` and `probe` of results.json; None for what was not asked
+        for, and for a probe that would cost more than seconds.
+    """
+    if study.config.learning_curve or study.config.shuffled_labels:
+        study.replay.prepare()
+    return {
+        "learning_curve": _learning_curve(study, config, results) if study.config.learning_curve else None,
+        "shuffled": _shuffled(study, config, results) if study.config.shuffled_labels else None,
+        "probe": _probe(study, config),
+    }
+
+
+def control_notes(controls: Mapping[str, Any]) -> list[str]:
+    """What of the control runs should be read beside the scores."""
+    notes = []
+    for title, part in (
+        ("learning curve", controls["learning_curve"]),
+        ("shuffled labels", controls["shuffled"]),
+    ):
+        if part and part["failed"]:
+            notes.append(f"{part['failed']} trainings of the {title} failed and are left out of it.")
+    if controls["shuffled"] and controls["shuffled"]["leak"]:
+        notes.append(controls["shuffled"]["verdict"])
+    return notes
+
+
+def _learning_curve(study: Study, config: RunConfig, results: Sequence[FoldResult]) -> dict[str, Any]:
+    by_percent = {percent: _part_units(study, config, percent) for percent in PERCENTS}
+    study.train([unit for units in by_percent.values() for unit in units])
+    found = {percent: study.results_of(units) for percent, units in by_percent.items()}
+    by_percent[100], found[100] = study.units_of(config), list(results)
+
+    def predictions_of(percent: int) -> pa.Table:
+        return study.predictions_of(by_percent[percent], found[percent])
+
+    num_folds, scorer = study.plans[0].num_folds, study.task.scorer
+    return curve_part(found, predictions_of, scorer, num_folds=num_folds, seed=config.seed)
+
+
+def _part_units(study: Study, config: RunConfig, percent: int) -> list[Unit]:
+    """The folds of a configuration on so many percent of their training rows."""
+    units = [replace(unit, percent=percent) for unit in study.units_of(config)]
+    purpose = f"learning curve, {percent} %"
+    return [_control_unit(study, unit, f"curve-{percent}", purpose=purpose) for unit in units]
+
+
+def _control_unit(study: Study, unit: Unit, name: str, *, purpose: str) -> Unit:
+    """A fold again, in a folder of its own beside the others."""
+    inside = f"{place_of(unit.config, study.grid)}/{name}".lstrip("/")
+    return replace(unit, place=fold_place(inside, unit.repeat, unit.fold), purpose=purpose)
+
+
+def _probe(study: Study, config: RunConfig) -> dict[str, Any] | None:
+    """Solve the head of each fold of the first repeat in closed form."""
+    units = [
+        _control_unit(study, unit, "probe", purpose="closed-form probe")
+        for unit in study.units_of(config)
+        if unit.repeat == 0
+    ]
+    return probe_part(study.results_of(units), study.task.scorer) if run_probe(study, config, units) else None
+
+
+def _shuffled(study: Study, config: RunConfig, true: Sequence[FoldResult]) -> dict[str, Any]:
+    """Train some folds on shuffled labels, and judge their scores."""
+    chosen = study.units_of(config)[: study.config.shuffled_labels]
+    units = [_control_unit(study, unit, "shuffled", purpose="shuffled labels") for unit in chosen]
+    # Flat, as rows that were chosen from others are written again with each new column.
+    data = replace(study.data, rows=study.data.rows.flatten_indices())
+    shuffled = [ShuffledStudy.of(study, data, unit) for unit in units]
+    runs = list(zip(shuffled, units, strict=True))
+    if not study.workers.together:
+        runs = runs[study.accelerator.process_index :: study.accelerator.num_processes]
+    for one, unit in runs:
+        if one.finished(unit) is None:
+            one.run_fold(unit)
+    study.accelerator.wait_for_everyone()
+    results = [one.results_of([unit])[0] for one, unit in zip(shuffled, units, strict=True)]
+    return _judged(study, units, results, true[: len(units)])
+
+
+def _judged(
+    study: Study, units: Sequence[Unit], results: Sequence[FoldResult], true: Sequence[FoldResult]
+) -> dict[str, Any]:
+    """What the scores on shuffled labels say, beside those of the same folds with the true ones."""
+    if all(result.status == "failed" for result in results):
+        raise RunError(f"Every training on shuffled labels failed. The first: {results[0].error}")
+    table, unit = study.predictions_of(units, results), _exchanged(study)
+    return shuffled_part(results, true, table, study.task.scorer, seed=study.config.seed, unit=unit)
+
+
+def _exchanged(study: Study) -> str:
+    """What changes places: the words of a sentence, rows, or groups."""
+    if study.data.kind == "tokens":
+        return "word"
+    return exchangeable_unit(study.data.rows["label"][:], study.coded.groups)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShuffledStudy(Study):
+    """A study of the same rows in the same folds, with the same stored tensors, under shuffled labels."""
+
+    original: Study
+
+    @classmethod
+    def of(cls, study: Study, data: LabelledData, unit: Unit) -> "ShuffledStudy":
+        """Shuffle the labels of a study's rows for one fold."""
+        seed = derive_seed(unit.seed, "shuffled")
+        labels = _shuffled_rows(study, study.plans[unit.repeat], seed)
+        data = _with_labels(data, labels, f"shuffle {seed}")
+        given = {f.name: getattr(study, f.name) for f in fields(study)}
+        return cls(**given | {"data": data}, original=study)
+
+    @cached_property
+    def plans(self) -> tuple[FoldPlan, ...]:
+        """Those that the true labels gave."""
+        return self.original.plans
+
+    @cached_property
+    def encoded(self) -> "Dataset":
+        """The inputs of the original, with the shuffled labels.
+
+        Raises:
+            RunError: If the task makes other inputs of rows when their labels change.
+        """
+        from datasets import Dataset, concatenate_datasets
+
+        _refuse_labels_in_inputs(self.original, self.data)
+        before = self.original.encoded
+        labels = list(
+            _relabelled(before["labels"][:], self.original.row_of.tolist(), self.data.rows["label"][:])
+        )
+        return concatenate_datasets(
+            [before.remove_columns(["labels"]), Dataset.from_dict({"labels": labels})], axis=1
+        )
+
+    @cached_property
+    def replay(self) -> Replay:
+        """What was stored for the original: frozen layers see no label."""
+        return self.original.replay.relabelled(self.encoded)
+
+
+def _shuffled_rows(study: Study, plan: FoldPlan, seed: int) -> list[Any]:
+    labels = study.data.rows["label"][:]
+    if study.data.kind != "tokens":
+        return shuffle_labels(labels, plan.fold_of_row(), seed=seed, groups=study.coded.groups)
+    names = study.task.label_names
+    shuffled = shuffle_tags([[names[tag] for tag in row] for row in labels], seed=seed)
+    numbers = {name: number for number, name in enumerate(names)}
+    return [[numbers[tag] for tag in row] for row in shuffled]
+
+
+def _with_labels(data: LabelledData, labels: list[Any], name: str) -> LabelledData:
+    from datasets import Dataset, concatenate_datasets
+
+    rows = data.rows
+    column = Dataset.from_dict({"label": labels}, features=rows.select_columns(["label"]).features)
+    rows = concatenate_datasets([rows.remove_columns(["label"]), column], axis=1)
+    return replace(data, rows=rows, test=None, fingerprint=f"{name} of {data.fingerprint}")
+
+
+def _relabelled(encoded: Sequence[Any], row_of: Sequence[int], labels: Sequence[Any]) -> Iterator[Any]:
+    """Labels of each encoded row: a row's own in order, over all the encoded rows that it was cut into."""
+    words: dict[int, Iterator[Any]] = {}
+    for old, row in zip(encoded, row_of, strict=True):
+        if np.isscalar(old):
+            yield labels[row]
+            continue
+        given = words.setdefault(row, iter(labels[row]))
+        yield [label if label == IGNORE_INDEX else next(given) for label in old]
+
+
+def _refuse_labels_in_inputs(original: Study, shuffled: LabelledData) -> None:
+    """Stop if a task's inputs change with the labels, which is a leak that no score is needed for."""
+    before, after = original.data.rows["label"][:], shuffled.rows["label"][:]
+    changed = [row for row, pair in enumerate(zip(before, after, strict=True)) if pair[0] != pair[1]]
+    positions = changed[:_ROWS_TO_COMPARE]
+    made = [
+        original.task.encode(rows.select(positions)[:], positions)
+        for rows in (original.data.rows, shuffled.rows)
+    ]
+    for name in made[0]:
+        if name != "labels" and repr(made[0][name]) != repr(made[1][name]):
+            raise RunError(
+                f"Leak: {name!r} of the encoded rows changes when only their labels do. Make `encode` of "
+                f"{type(original.task).__name__} put labels nowhere but in 'labels'."
+            )

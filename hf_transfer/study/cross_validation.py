@@ -1,0 +1,162 @@
+"""Score a configuration on a task by cross-validation, and train the model to publish."""
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from accelerate import Accelerator
+from torch import nn
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config.flags import is_auto
+from hf_transfer.config.run_config import RunConfig
+from hf_transfer.data.rows import LabelledData, label_rows
+from hf_transfer.data.sealing import seal_rows
+from hf_transfer.machine.files import write_table
+from hf_transfer.machine.launcher import check_launched
+from hf_transfer.machine.signals import stop_signals
+from hf_transfer.machine.wording import visible
+from hf_transfer.runs.aggregate import Found
+from hf_transfer.runs.results import CrossValidationResult
+from hf_transfer.runs.run_folder import RunFolder
+from hf_transfer.scores.metrics import hub_metric
+from hf_transfer.study.controls import run_controls
+from hf_transfer.study.defaults import in_common, model_facts, num_repeats, settle, settled_words
+from hf_transfer.study.disk import check_study_room
+from hf_transfer.study.final.final_model import make_final
+from hf_transfer.study.study import Study
+from hf_transfer.study.summary import build_results
+from hf_transfer.tasks.task import Task
+from hf_transfer.training.workers import make_accelerator, others_needed
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+def cross_validate(
+    task: Task,
+    dataset: "Dataset | LabelledData",
+    config: RunConfig,
+    *,
+    accelerator: Accelerator | None = None,
+    grid: Sequence[RunConfig] = (),
+) -> CrossValidationResult:
+    """Score `config` on `task` by k-fold cross-validation, and make the model to publish.
+
+    Everything is written to `config.output_dir` as it is found. Called again with the same
+    arguments, it goes on where it stopped.
+
+    Args:
+        task: What to learn.
+        dataset: Labelled rows, from `open_dataset` or any `datasets.Dataset`. Keep test rows out.
+        config: How to learn.
+        accelerator: Where to run; made from the launcher's environment when not given.
+        grid: Configurations to try under the same folds, where lists in `config` do not say it; they
+            differ from it in how to learn only.
+
+    Raises:
+        TransferError: If a setting, the data or the base model is not usable; or every fold failed.
+    """
+    if accelerator is None:
+        check_launched(config.folds_per_device)
+        accelerator = make_accelerator(config)
+    began = time.monotonic()
+    data = dataset if isinstance(dataset, LabelledData) else label_rows(dataset, config, task.kind)
+    folder = RunFolder(config.output_dir)
+    study = Study(task, seal_rows(task, data, config), config, accelerator, folder, tuple(grid))
+    study = check_study(study)
+    with at_work(folder, study.config, accelerator):
+        return run_study(study, began)
+
+
+@contextmanager
+def at_work(folder: RunFolder, config: RunConfig, accelerator: Accelerator) -> Iterator[None]:
+    """Have a run's folder to oneself, and stop at the next step when asked to; all processes enter this.
+
+    Raises:
+        ConfigError: If another run is at work in the folder, or it holds something else.
+        Interrupted: If the process was asked to stop; the same call goes on where it stopped.
+    """
+    held = folder.held(config) if accelerator.is_main_process else nullcontext()
+    with stop_signals.handled(), others_needed(), held:
+        accelerator.wait_for_everyone()
+        yield
+
+
+def check_study(study: Study) -> Study:
+    """See that folds, base model, metrics and each choice of layers can be had; nothing is written.
+
+    Returns:
+        The study with all chosen that its settings left to the kit.
+
+    Raises:
+        ConfigError: If the model cannot be had, or a choice of layers is wrong.
+        DataError: If the rows cannot be split as asked.
+        HubError: If a metric of the Hub cannot be had.
+        DiskFullError: If what the run leaves will not fit.
+    """
+    study.task.encode(study.data.rows[:1], [0])
+    for name in study.config.metrics:
+        hub_metric(name)
+    model = study.task.build_model()
+    study = with_defaults(study, model)
+    check_study_room(study, model)  # of each configuration, which it freezes
+    return study
+
+
+def with_defaults(study: Study, model: nn.Module) -> Study:
+    """A study with numbers in the place of every `auto`, by the model's kind and the numbers of rows."""
+    facts = model_facts(model, pretrained=study.task.base.has_weights and not study.config.from_scratch)
+    num_rows = len(study.uids) - len(study.aside)
+    asked, repeats = study.config.num_repeats, num_repeats(study.config, facts, num_rows)
+    study = replace(
+        study,
+        config=replace(study.config, num_repeats=repeats),
+        given=tuple(replace(config, num_repeats=repeats) for config in study.given),
+    )
+    learned = max(len(plan.train(fold)) for plan in study.plans for fold in plan.scored_folds)
+    settled = tuple(settle(config, model, facts, learned) for config in study.grid)
+    words = [settled_words(*both, learned) for both in zip(study.grid, settled, strict=True)]
+    if is_auto(asked) and repeats > 1:
+        words.append(
+            f"The folds are repeated {repeats} times, which a small model or few rows have time for: "
+            "conclusions reach further. --num_repeats 1 takes a part of the time."
+        )
+    config = in_common(study.config, settled)
+    return replace(
+        study,
+        config=config,
+        given=() if config.grid() == settled else settled,
+        chosen_words=tuple(dict.fromkeys(filter(None, words))),
+    )
+
+
+def run_study(study: Study, began: float) -> CrossValidationResult:
+    """Run a study whose folder is open, and write what it found; `began` is when, by the monotonic clock."""
+    accelerator, folder = study.accelerator, study.folder
+    if accelerator.is_main_process:
+        write_table(folder.path / "folds.parquet", study.fold_table())
+        for words in (*study.chosen_words, *study.fold_notes):
+            print(visible(words), file=sys.stderr)
+    study.run()
+    accelerator.wait_for_everyone()
+    found = study.results()
+    best = study.choose(found)
+    controls = run_controls(study, best, found[best])
+    final, test = make_final(study, best, found[best])
+    if accelerator.is_main_process:
+        made = {"final": final, "test": test, **controls}
+        seconds = _seconds(study, found, time.monotonic() - began)
+        build_results(study, found, best, made=made, seconds=seconds).save(folder.path)
+    accelerator.wait_for_everyone()
+    return CrossValidationResult.load(folder.path)
+
+
+def _seconds(study: Study, found: Found, passed: float) -> float:
+    """How long a run took, those parts included that were done before it was stopped."""
+    trained = sum(result.seconds for results in found.values() for result in results)
+    processes = 1 if study.workers.together else study.accelerator.num_processes
+    return max(passed, trained / processes)

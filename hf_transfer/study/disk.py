@@ -1,0 +1,56 @@
+"""How much disk a run will take, found out before hours of training."""
+
+from collections.abc import Iterable, Iterator
+
+from torch import Tensor, nn
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.layers.phases import freeze_for
+from hf_transfer.machine.files import check_room
+from hf_transfer.study.study import Study
+
+_STATES = 4  # a trained tensor, its two moments, and the best epoch's
+_AT_ONCE = 2  # a checkpoint is removed when the next is whole
+_SPARE = 1.1
+_BYTES_A_NUMBER = 16  # of a prediction, in its fold's folder and among all rows
+
+
+def check_study_room(study: Study, model: nn.Module) -> None:
+    """Stop before the training if its checkpoints, predictions and final model will not fit.
+
+    Args:
+        study: Nothing of it was trained yet.
+        model: One of its models.
+
+    Raises:
+        DiskFullError: Naming the folder, what is needed and what is free.
+    """
+    check_room(study.folder.path, needed_bytes(study, model))
+
+
+def needed_bytes(study: Study, model: nn.Module) -> int:
+    """Most bytes that a study has on the disk at one time."""
+    whole = _size(_tensors(model))
+    learning = max(_learning(study, model))
+    trainings = 1 if study.workers.together else study.accelerator.num_processes
+    checkpoints = 0 if study.config.checkpoint_minutes is None else _STATES * _AT_ONCE * learning * trainings
+    models = {"none": 0, "refit": 1, "ensemble": study.config.num_folds, "soup": study.config.num_folds + 1}
+    rows = len(study.uids) * len(study.plans) * len(study.grid)
+    predictions = rows * len(study.task.label_names) * _BYTES_A_NUMBER
+    return round(_SPARE * (checkpoints + models[study.config.final] * whole + predictions))
+
+
+def _learning(study: Study, model: nn.Module) -> Iterator[int]:
+    """Bytes of what learns in each configuration."""
+    for config in study.grid:
+        trainable = freeze_for(model, config).trainable
+        yield _size(p for name, p in model.named_parameters() if name in trainable)
+
+
+def _tensors(model: nn.Module) -> Iterator[Tensor]:
+    yield from model.parameters()
+    yield from model.buffers()
+
+
+def _size(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

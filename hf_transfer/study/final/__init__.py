@@ -1,0 +1,1 @@
+"""The model to publish, and its use."""

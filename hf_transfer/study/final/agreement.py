@@ -1,0 +1,70 @@
+"""Whether the published model does what the folds' models did. No torch."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.runs.results import FoldResult
+
+SLACK = 0.05  # below what is expected, before it is worth a note
+
+
+def agreement(final: pa.Table, out_of_fold: pa.Table, folds: Sequence[FoldResult]) -> dict[str, float | None]:
+    """Compare a model of all rows with the folds' models, on the rows that it learned from.
+
+    It knows these rows, and the folds' models did not. So their agreement is not that of two models
+    on new rows, and is compared with what it must be at least: a model that is right on a share t of
+    the rows, and one that is right on a share a, agree on a + t - 1 or more of them. Here a is of the
+    out-of-fold predictions, and t of the folds' models on rows that they had learned from, as this
+    one has learned from all of them.
+
+    Args:
+        final: The model's predictions for all rows.
+        out_of_fold: Those of the folds' models; of every repeat.
+        folds: Their results.
+
+    Returns:
+        `share` of the rows (of words, for tasks that tag) with the same prediction, and `expected`,
+        a + t - 1; None where t is not known.
+    """
+    place = {row: i for i, row in enumerate(final["row_id"].to_pylist())}
+    order = [place[row] for row in out_of_fold["row_id"].to_pylist()]
+    own, others, truth = (_flat(table[name]) for table, name in _columns(final.take(order), out_of_fold))
+    learned = [
+        (fold.train_scores["accuracy"], fold.train_rows_scored)
+        for fold in folds
+        if fold.train_scores.get("accuracy") is not None
+    ]
+    expected = None
+    if learned and len(truth):
+        scores, rows = zip(*learned, strict=True)
+        expected = float((others == truth).mean() + np.average(scores, weights=rows) - 1)
+    return {"share": float((own == others).mean()) if len(own) else None, "expected": expected}
+
+
+def agreement_note(found: dict[str, float | None]) -> str | None:
+    """Say that a model agrees with the folds' models less than it must, if it does."""
+    share, expected = found["share"], found["expected"]
+    if share is None or expected is None or share >= expected - SLACK:
+        return None
+    return (
+        f"The published model gives the out-of-fold prediction for {share:.1%} of what it learned from, "
+        f"where {expected:.1%} or more were expected: it learned worse than the folds' models did. Look at "
+        "it before you use it."
+    )
+
+
+def _columns(final: pa.Table, out_of_fold: pa.Table) -> list[tuple[pa.Table, str]]:
+    predicted, truth = ("prediction", "label")
+    if "predictions" in final.column_names:
+        predicted, truth = ("predictions", "labels")
+    return [(final, predicted), (out_of_fold, predicted), (out_of_fold, truth)]
+
+
+def _flat(column: pa.ChunkedArray) -> NDArray[Any]:
+    values = column.combine_chunks()
+    return np.asarray(values.flatten() if pa.types.is_nested(values.type) else values)

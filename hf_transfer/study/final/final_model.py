@@ -1,0 +1,338 @@
+"""The model to publish: trained anew on all rows, or made of the folds' models."""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from shutil import rmtree
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config.run_config import RunConfig
+from hf_transfer.errors import RunError
+from hf_transfer.folds import derive_seed
+from hf_transfer.layers.phases import freeze_for
+from hf_transfer.machine.files import write_json
+from hf_transfer.models.base_model import placed
+from hf_transfer.replay.batching import Positions
+from hf_transfer.runs.aggregate import final_epochs
+from hf_transfer.runs.results import FoldResult
+from hf_transfer.runs.run_folder import CHECKPOINT, weight_digests
+from hf_transfer.scores.calibration import calibrate
+from hf_transfer.study.experiment import Unit
+from hf_transfer.study.final.agreement import agreement, agreement_note
+from hf_transfer.study.final.ensemble import logits_of, mean_log_probabilities
+from hf_transfer.study.final.model_folder import CALIBRATION_FILE, member_name, save_ensemble, save_trained
+from hf_transfer.study.final.soup import (
+    Tasting,
+    average_weights,
+    check_start,
+    load_members,
+    renew_statistics,
+    taste,
+)
+from hf_transfer.study.study import Study
+from hf_transfer.training.checkpoint import identity_of
+from hf_transfer.training.epochs import effective_batches, epoch_order
+from hf_transfer.training.fitting import shared_seed
+from hf_transfer.training.job import Fitted
+from hf_transfer.training.predicting import Logits
+from hf_transfer.training.workers import use_cores
+
+Record = dict[str, Any]
+
+
+def make_final(
+    study: Study, config: RunConfig, results: Sequence[FoldResult]
+) -> tuple[Record, Record | None]:
+    """Make the model to publish, and score it on rows that no fold has, if there are any.
+
+    All processes call this; what it gives is whole on the main one.
+
+    Args:
+        study: The finished study.
+        config: The configuration to train; of a grid, the best.
+        results: Of its folds, in order.
+
+    Returns:
+        The `final` and the `test` part of results.json.
+
+    Raises:
+        RunError: If training failed, or the folds' models cannot be joined.
+    """
+    kind = study.config.final
+    if kind == "none":
+        return {"kind": kind, "path": None, "num_epochs": None, "num_rows": None}, None
+    final = _FinalModel(study, config, results)
+    before = final.made_before()
+    study.accelerator.wait_for_everyone()  # all have looked before anyone writes
+    if before is not None:
+        return before
+    final.encode_untrained()
+    if kind != "refit":
+        final.complete_members()
+    if not study.workers.together:
+        if not study.accelerator.is_main_process:
+            return {}, None
+        use_cores(study.accelerator, study.config)  # the other processes only wait from here on
+    try:
+        record, test = {"refit": final.refit, "ensemble": final.ensemble, "soup": final.soup}[kind]()
+    except (RuntimeError, ArithmeticError, MemoryError) as error:
+        if study.workers.together and not isinstance(error, RunError):
+            raise  # the other processes know nothing of it
+        return _failed(error), None
+    if final.saves:
+        record["sha256"] = weight_digests(final.folder)
+        final.keep(record, test)
+    return record, test
+
+
+def _failed(error: Exception) -> Record:
+    """The record of a model that could not be made: what the folds found is reported all the same."""
+    said = f"{type(error).__name__}: {error}"
+    print(f"final model: {said}", file=sys.stderr)
+    note = f"The final model could not be made, and none is published. {said}"
+    empty = {"kind": "none", "path": None, "num_epochs": None, "num_rows": None}
+    return empty | {"notes": [note], "error": said}
+
+
+class _FinalModel:
+    """One configuration's final model, in the three ways that there are."""
+
+    def __init__(self, study: Study, config: RunConfig, results: Sequence[FoldResult]) -> None:
+        self.study, self.config = study, config
+        self.sealed, self.test = study.of_untrained("sealed"), study.of_untrained("test")
+        self.results = results
+        self.done = [result for result in results if result.status == "done"]
+        self.folder = study.folder.path / "model"
+        self.record_folder = study.folder.path / "final"
+        self.saves = study.accelerator.is_main_process
+
+    def made_before(self) -> tuple[Record, Record | None] | None:
+        """What `keep` has kept of this very model, if its weights are still there."""
+        path = self.record_folder / "done.json"
+        if not path.is_file():
+            return None
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept["identity"] != self._identity or kept["final"]["sha256"] != weight_digests(self.folder):
+            return None
+        return kept["final"], kept["test"]
+
+    def encode_untrained(self) -> None:
+        """Encode the rows that no fold has; by all processes, which wait for each other there."""
+        for rows in (self.sealed, self.test):
+            if rows is not None:
+                _ = rows.encoded
+
+    def keep(self, record: Record, test: Record | None) -> None:
+        """Write down how the model was made: from now on it is finished."""
+        self.record_folder.mkdir(exist_ok=True)
+        write_json(
+            self.record_folder / "done.json", {"identity": self._identity, "final": record, "test": test}
+        )
+        rmtree(self.record_folder / CHECKPOINT, ignore_errors=True)
+        if self.study.config.final == "soup":
+            self._drop_members()
+
+    @property
+    def _identity(self) -> str:
+        """Digest of all that decides the model and its scores."""
+        config, rows = (
+            self.study.config,
+            [part and part.data.fingerprint for part in (self.sealed, self.test)],
+        )
+        predictions = [reading["predictions"] for result in self.done for reading in result.readings]
+        return identity_of(self.study.identity(self.config), config.final, config.metrics, rows, predictions)
+
+    def refit(self) -> tuple[Record, Record | None]:
+        """Train on all rows; with early stopping, for the median of the folds' best epochs."""
+        epochs = self._num_epochs
+        config = (
+            self.config
+            if self.config.solved
+            else replace(self.config, num_epochs=epochs, early_stopping=False)
+        )
+        everything = np.arange(len(self.study.uids))
+        seed = derive_seed(config.seed, "final")
+        checkpoints = self.study.checkpoints_in(self.record_folder, config)
+        fitted = self.study.fit(everything, seed, "final model", config=config, checkpoints=checkpoints)
+        self._save(fitted)
+        sealed, test = self._scores(self._logits_by(fitted))
+        strength = {"weight_decay": fitted.strength}  # of a head in closed form
+        return self._record("refit", sealed) | strength | self._compared(fitted), test
+
+    def ensemble(self) -> tuple[Record, Record | None]:
+        """Keep the folds' models as they are, to average their probabilities."""
+        sealed, test = self._scores(self._ensemble_logits)
+        folders = {member_name(unit.repeat, unit.fold): folder for unit, folder in self._members}
+        if self.saves:
+            save_ensemble(folders, self.folder, self._calibration)
+        return self._record("ensemble", sealed) | {"members": list(folders)}, test
+
+    def soup(self) -> tuple[Record, Record | None]:
+        """Average the weights of the folds' models; where that is no good model, train on all rows."""
+        start = {"seed": shared_seed(self.config), "hash": check_start(self._scored_members)}
+        fitted = self._stirred()
+        logits = self._logits_by(fitted)
+        sealed = self._score("sealed", logits)
+        tasting = self._taste(sealed)
+        if tasting.accepted:
+            self._save(fitted)
+            test = self._score("test", logits)
+            members = [member_name(unit.repeat, unit.fold) for unit, _ in self._members]
+            record = self._record("soup", sealed) | self._compared(fitted) | {"members": members}
+        else:
+            record, test = self.refit()
+            record["notes"] = [_refused(tasting), *record["notes"]]
+            if self.saves:
+                print(record["notes"][0], file=sys.stderr)
+        return record | {"soup": tasting.to_dict(), "start": start}, test
+
+    def complete_members(self) -> None:
+        """Train again the folds whose models were not kept; all processes call this.
+
+        Of a grid none are: their number has no bound, and only the best configuration is published.
+        A fold is a function of its settings, seed and rows, so that it gives the same model again.
+        """
+        study = self.study
+        missing = [unit for unit in self._units if study.model_of(unit) is None]
+        study.accelerator.wait_for_everyone()  # before one of them is there
+        if not study.workers.together:
+            missing = missing[study.accelerator.process_index :: study.accelerator.num_processes]
+        for unit in missing:
+            rows = study.plans[unit.repeat].train(unit.fold)
+            title = f"fold {unit.fold + 1} again, to keep its model"
+            checkpoints = study.checkpoints(unit)
+            fitted = study.fit(rows, unit.seed, title, config=unit.config, checkpoints=checkpoints)
+            if study.workers.rank == 0:
+                study.keep_model(unit, fitted)
+                if checkpoints is not None:
+                    checkpoints.remove()
+        study.accelerator.wait_for_everyone()
+
+    @cached_property
+    def _units(self) -> list[Unit]:
+        """The folds whose models are joined: those of the first repeat, so that they stay k."""
+        units = zip(self.study.units_of(self.config), self.results, strict=True)
+        found = [unit for unit, result in units if unit.repeat == 0 and result.status == "done"]
+        if not found:
+            raise RunError("No fold of the first repeat was finished, so there are no models to join.")
+        return found
+
+    @cached_property
+    def _members(self) -> list[tuple[Unit, Path]]:
+        found = [(unit, self.study.model_of(unit)) for unit in self._units]
+        return [(unit, folder) for unit, folder in found if folder is not None]
+
+    @property
+    def _scored_members(self) -> list[FoldResult]:
+        return [result for result in self.done if result.repeat == 0]
+
+    @property
+    def _num_epochs(self) -> int:
+        return final_epochs(self.done)
+
+    @cached_property
+    def _out_of_fold(self) -> pa.Table:
+        return self.study.predictions(self.config, self.results)
+
+    @cached_property
+    def _calibration(self) -> dict[str, Record]:
+        """The temperature of the out-of-fold logits, as the file that goes with the weights."""
+        found = calibrate(self._out_of_fold, self.study.task.scorer, seed=self.study.config.seed)
+        if found is None:
+            return {}
+        how = "probabilities are softmax(logits / temperature); fitted on pooled out-of-fold logits"
+        return {CALIBRATION_FILE: {"temperature": found["temperature"], "how": how}}
+
+    @property
+    def _temperature(self) -> float:
+        return float(self._calibration.get(CALIBRATION_FILE, {"temperature": 1.0})["temperature"])
+
+    def _save(self, fitted: Fitted) -> None:
+        if self.saves:
+            save_trained(self.study.task, fitted.model, self.folder, records=self._calibration)
+
+    def _record(self, kind: str, sealed: Record | None) -> Record:
+        return {
+            "kind": kind,
+            "path": "model",
+            "num_epochs": self._num_epochs,
+            "num_rows": len(self.study.uids),
+            "sealed": sealed,
+            "notes": [],
+        }
+
+    def _scores(self, logits: Callable[[Study], Logits]) -> tuple[Record | None, Record | None]:
+        return self._score("sealed", logits), self._score("test", logits)
+
+    def _score(self, name: Literal["test", "sealed"], logits: Callable[[Study], Logits]) -> Record | None:
+        rows: Study | None = getattr(self, name)
+        if rows is None:
+            return None
+        return rows.score_all(logits(rows), f"{name}_predictions.parquet" if self.saves else None)
+
+    def _member_logits(self, rows: Study, folder: Path) -> Logits:
+        return logits_of(self.study.task, folder, rows.replay.plain, self.study.workers)
+
+    def _ensemble_logits(self, rows: Study) -> Logits:
+        members = (self._member_logits(rows, folder) for _, folder in self._members)
+        return mean_log_probabilities(members, self._temperature)
+
+    def _logits_by(self, fitted: Fitted) -> Callable[[Study], Logits]:
+        return lambda rows: rows.all_logits(fitted.model, self.study.workers)
+
+    def _compared(self, fitted: Fitted) -> Record:
+        """How it agrees with the folds' models, and a note if that is less than it must be."""
+        study = self.study
+        table = study.table(fitted, np.arange(len(study.uids)), 0, 0, study.workers)
+        found = agreement(table, self._out_of_fold, self.done)
+        note = agreement_note(found)
+        return {"agreement": found, "notes": [note] if note else []}
+
+    def _stirred(self) -> Fitted:
+        """The mean of the members' weights, with statistics of its own where they are not frozen."""
+        study, device = self.study, self.study.accelerator.device
+        folders = [folder for _, folder in self._members]
+        model = placed(average_weights(load_members(study.task, folders)), device)
+        freezing = freeze_for(model, self.config)
+        fitted = Fitted(model, freezing, study.replay.batches(model, freezing))
+        with study.accelerator.autocast():
+            renew_statistics(model, freezing, fitted.learner, map(fitted.batches.collate, self._pass()))
+        return fitted
+
+    def _pass(self) -> list[Positions]:
+        """All rows once, in batches as in training."""
+        order = epoch_order(np.arange(len(self.study.encoded)), shared_seed(self.config), 1)
+        return effective_batches(order, self.config.batch_size, 1)
+
+    def _taste(self, sealed: Record | None) -> Tasting:
+        metric, scorer = self.study.task.scorer.primary_metric, self.study.task.scorer
+        assert self.sealed is not None  # the settings say so
+        assert sealed is not None
+        scores = [
+            self.sealed.score_all(self._member_logits(self.sealed, folder))["scores"].get(metric)
+            for _, folder in self._members
+        ]
+        return taste(
+            metric, sealed["scores"].get(metric), scores, higher_is_better=scorer.higher_is_better[metric]
+        )
+
+    def _drop_members(self) -> None:
+        """Remove the folds' models, which are not published."""
+        for unit, _ in self._members:
+            rmtree(self.study.folder.unit(unit.place) / "model", ignore_errors=True)
+
+
+def _refused(tasting: Tasting) -> str:
+    metric = tasting.metric
+    if tasting.soup is None or tasting.needed is None:
+        why = f"{metric} is not defined on the sealed rows"
+    else:
+        why = f"its {metric} on the sealed rows is {tasting.soup:.3f}, and {tasting.needed:.3f} was needed"
+    return f"The mean of the folds' weights is not published, as {why}; a model of all rows is (final=refit)."

@@ -1,0 +1,227 @@
+"""`hf-transfer predict`: label new inputs with a run's final model."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from datasets import Dataset
+from numpy.typing import NDArray
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config.run_config import RunConfig
+from hf_transfer.data.data_files import SUFFIXES, read_file, read_text
+from hf_transfer.errors import ConfigError, DataError
+from hf_transfer.machine.wording import count
+from hf_transfer.runs.hub.fetch import fetch_run, is_repository
+from hf_transfer.runs.reading import AGAIN, damage_told, place_inside, read_json_file, read_table
+from hf_transfer.runs.results import read_results
+from hf_transfer.runs.summary import aligned
+from hf_transfer.scores.statistics import Threshold, apply_temperature, best_threshold
+from hf_transfer.study.final.model_folder import task_in
+from hf_transfer.tasks import task_class
+from hf_transfer.tasks.inputs.pictures import scan_pictures
+
+if TYPE_CHECKING:
+    from hf_transfer.tasks.task import Task
+
+_PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a run's logits are turned into labels.
+
+    Attributes:
+        label_names: In the order of their ids.
+        temperature: What logits are divided by; 1 leaves them as they are.
+        threshold: The probability from which on the second of two classes is chosen; None takes the likelier.
+        about: Where the threshold comes from.
+    """
+
+    label_names: Sequence[str]
+    temperature: float = 1.0
+    threshold: Threshold | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def choose(self, probabilities: NDArray[Any]) -> list[int]:
+        """The label of each row, from (n, c)."""
+        if self.threshold is None:
+            return [int(best) for best in probabilities.argmax(1)]
+        return [int(share >= self.threshold.value) for share in probabilities[:, 1]]
+
+    def sentence(self) -> str:
+        """What to know of the threshold."""
+        about = self.about
+        return (
+            f"{about['positive']} from a probability of {about['value']:.4f} on: {about['metric']} "
+            f"{about['score']:.3f} on {about['rows']:,} out-of-fold rows. It was tuned on these rows, so "
+            "expect less on others."
+        )
+
+
+def predict_inputs(
+    run: str | Path,
+    inputs: list[str],
+    *,
+    raw: bool = False,
+    threshold: str | None = None,
+    trust_remote_code: bool = False,
+) -> tuple[list[dict[str, Any]], str]:
+    """Label texts, pictures or sentences: as values, and as text.
+
+    Args:
+        run: A finished run's folder with its final model, or the repository it was pushed to, `user/name`.
+        inputs: Pictures or folders of them; texts; or a file of them, .txt (one a line) or what a run reads.
+        raw: Leave the logits as they are, instead of dividing them by the temperature that was fitted to
+            the out-of-fold ones.
+        threshold: For two classes, the metric by which to tune the probability that decides.
+        trust_remote_code: Run code that lies in the model's folder, whatever the run's settings say.
+
+    Raises:
+        ConfigError: If the run kept no final model, or a threshold is asked for other than two classes.
+        DataError: If an input is not usable.
+        HubError: If the repository cannot be fetched.
+    """
+    run = fetch_run(str(run))[0] if is_repository(run) else Path(run)
+    results = read_results(run)
+    if results["final"]["path"] is None:
+        raise ConfigError(f"{run} kept no final model (final=none). Run it again with --final refit.")
+    folder = _model_folder(run, results)
+    reading = _reading(run, folder, results, raw=raw, threshold=threshold)
+    kind = task_class(results["task"]).kind
+    shown, values = _READERS[kind](inputs, results["dataset"]["column"])
+    members = [place_inside(folder, name) for name in results["final"].get("members", ())]
+    if results["final"]["kind"] != "ensemble":
+        members = [folder]
+    settings = RunConfig().changed(results["config"] | {"trust_remote_code": trust_remote_code})
+    task = task_class(results["task"])(settings, results["label_names"])
+    logits = _logits(task_in(task, members[0]), members, values, reading.temperature)
+    columns = task.columns(Dataset.from_dict({"input": values}), logits)
+    return _described(shown, columns, reading)
+
+
+def _logits(task: "Task", folders: list[Path], values: list[Any], temperature: float) -> list[NDArray[Any]]:
+    """Logarithms of the models' mean probabilities for each input, (m, c)."""
+    from hf_transfer.replay.batching import Batches
+    from hf_transfer.replay.encoding import encode_values
+    from hf_transfer.study.final.ensemble import logits_of, mean_log_probabilities
+    from hf_transfer.training.workers import Workers, make_accelerator
+
+    workers = Workers(make_accelerator(task.settings), together=False)
+    batches = Batches(task, encode_values(task, values), workers.accelerator.device)
+    found = mean_log_probabilities(
+        (logits_of(task, folder, batches, workers) for folder in folders), temperature
+    )
+    nothing = np.zeros((0, len(task.label_names)), np.float32)  # for a sentence without words
+    return [found.get(row, nothing) for row in range(len(values))]
+
+
+def _model_folder(run: Path, results: dict[str, Any]) -> Path:
+    """Where the model is: a run has it in a folder of its own, a repository at the top."""
+    folder = place_inside(run, results["final"]["path"])
+    return folder if folder.is_dir() else run
+
+
+def _reading(
+    run: Path, folder: Path, results: dict[str, Any], *, raw: bool, threshold: str | None
+) -> Reading:
+    names = results["label_names"]
+    file = folder / "calibration.json"
+    known = file.is_file() and not raw
+    temperature = _temperature(file) if known else 1.0
+    if threshold is None:
+        return Reading(names, temperature)
+    if task_class(results["task"]).kind == "tokens" or len(names) != 2:
+        has = "tags words" if task_class(results["task"]).kind == "tokens" else f"has {len(names)} classes"
+        raise ConfigError(
+            f"A threshold decides between two classes, and {run} {has}. Leave --threshold out: "
+            "the likeliest is taken."
+        )
+    rows = read_table(run / "predictions.parquet", ("label", "logits"))
+    with damage_told(run):
+        shares = apply_temperature(np.stack(rows["logits"].to_numpy()), temperature)
+        found = best_threshold(shares[:, 1], rows["label"].to_numpy(), threshold)
+    about = {"metric": threshold, "positive": names[1], "rows": rows.num_rows} | asdict(found)
+    return Reading(names, temperature, found, about | {"tuned_on": "the same out-of-fold rows"})
+
+
+def _temperature(file: Path) -> float:
+    value = read_json_file(file)
+    found = value.get("temperature") if isinstance(value, dict) else None
+    if not isinstance(found, int | float) or isinstance(found, bool) or not 0 < found < math.inf:
+        raise ConfigError(f"{file} must hold a temperature above 0. Pass --raw to do without it. {AGAIN}")
+    return float(found)
+
+
+def _described(
+    shown: list[str], columns: dict[str, Any], reading: Reading
+) -> tuple[list[dict[str, Any]], str]:
+    if "logits" not in columns:
+        pairs = zip(columns["tokens"], columns["predictions"], strict=True)
+        found = [{"tokens": tokens, "tags": tags} for tokens, tags in pairs]
+        return found, "\n\n".join(
+            aligned([list(p) for p in zip(f["tokens"], f["tags"], strict=True)]) for f in found
+        )
+    probabilities = apply_temperature(columns["logits"], 1.0)  # they are logarithms of probabilities
+    found = [
+        {"input": name, "label": reading.label_names[best], "probability": float(row[best])}
+        for name, best, row in zip(shown, reading.choose(probabilities), probabilities, strict=True)
+    ]
+    text = aligned([[f["label"], f"{f['probability']:.3f}", f["input"]] for f in found])
+    if reading.threshold is None:
+        return found, text
+    return [one | {"threshold": reading.about} for one in found], f"{text}\n\n{reading.sentence()}"
+
+
+def _read_pictures(inputs: list[str], column: str) -> tuple[list[str], list[Any]]:
+    paths: list[Path] = []
+    for word in inputs:
+        path = Path(word)
+        if not path.exists():
+            raise DataError(
+                f"No such picture or folder: {path.absolute()}. Give paths of pictures or folders."
+            )
+        within = sorted(p for p in path.rglob("*") if p.suffix.lower() in _PICTURES)
+        paths += within if path.is_dir() else [path]
+    if not paths:
+        raise DataError(f"No pictures in {', '.join(inputs)}.")
+    pictures = [{"bytes": None, "path": str(path)} for path in paths]
+    if bad := scan_pictures(Dataset.from_dict({"input": pictures})):
+        raise DataError(
+            f"{count(len(bad), 'picture')} cannot be read. The first: {bad[0].path}: {bad[0].reason}."
+        )
+    return [str(path) for path in paths], pictures
+
+
+def _read_texts(inputs: list[str], column: str) -> tuple[list[str], list[Any]]:
+    texts = [text for word in inputs for text in _texts(word, column)]
+    if not texts:
+        raise DataError(f"No texts in {', '.join(inputs)}.")
+    return texts, texts
+
+
+def _read_words(inputs: list[str], column: str) -> tuple[list[str], list[Any]]:
+    texts, _ = _read_texts(inputs, column)
+    return texts, [text.split() if isinstance(text, str) else list(text) for text in texts]
+
+
+def _texts(word: str, column: str) -> list[Any]:
+    """A text itself, or a file's: a line each of .txt, else the column that the run learned from."""
+    path = Path(word)
+    if path.suffix.lower() not in {".txt", *SUFFIXES}:
+        return [word]
+    if not path.is_file():
+        raise DataError(f"No such file: {path.absolute()}.")
+    if path.suffix.lower() == ".txt":
+        return [line for line in read_text(path).splitlines() if line.strip()]
+    rows = read_file(path)
+    if column not in rows.column_names:
+        there_are = ", ".join(repr(name) for name in rows.column_names)
+        raise DataError(f"No column {column!r} in {path.name}; it has {there_are}. Rename one.")
+    return list(rows[column])
+
+
+_READERS = {"image": _read_pictures, "text": _read_texts, "tokens": _read_words}

@@ -1,0 +1,108 @@
+"""The closed-form probe of a run: what a linear model reaches on the stored pretrained features.
+
+It is solved and scored under the folds of the run, so that it says what a trained head could have
+reached. Where frozen layers are replayed it costs seconds; elsewhere it is left out.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config.run_config import RunConfig
+from hf_transfer.errors import LayerSelectionError
+from hf_transfer.layers.phases import output_layer
+from hf_transfer.models.base_model import placed
+from hf_transfer.scores.transferability.ridge import Ridge, rows_of
+from hf_transfer.study.experiment import RowNumbers, Unit
+from hf_transfer.study.study import Study
+from hf_transfer.training.predicting import Logits, predict
+from hf_transfer.training.workers import Workers
+
+_MOST_NUMBERS = 5e7  # in the table of features; in double precision, twice, it takes 0.8 GB
+
+
+def run_probe(study: Study, config: RunConfig, units: Sequence[Unit]) -> bool:
+    """Solve and score the probe in the folders of some folds; all processes call this.
+
+    Returns:
+        Whether there is one: not without stored features, where a closed form made the head
+        anyway, or where the top of the pretrained model starts anew.
+    """
+    if config.solved or config.reinit_top:
+        return False
+    done = all(study.finished(unit) for unit in units)
+    study.accelerator.wait_for_everyone()  # all have looked before anyone writes
+    if done:
+        return True
+    study.replay.prepare()
+    if study.accelerator.is_main_process:  # so quick that sharing it gains nothing
+        table = _features(study, config)
+        for unit in units if table else ():
+            _keep(study, table, unit)  # type: ignore[arg-type]
+    study.accelerator.wait_for_everyone()
+    return all(study.finished(unit) for unit in units)
+
+
+@dataclass(frozen=True, eq=False)
+class _Features:
+    """What enters the output layer of the pretrained model, of all rows, with their labels.
+
+    Attributes:
+        values: A line for each row, or for each word of all rows, (m, d).
+        labels: Class number of each line, (m,).
+        row_of: Row number of each line, (m,), from the first row to the last.
+        num_classes: Number of classes, c.
+    """
+
+    values: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    row_of: NDArray[np.int64]
+    num_classes: int
+
+    def solved(self, train_rows: RowNumbers, valid_rows: RowNumbers) -> tuple[Logits, str]:
+        """Fit ridge regression on some rows; gives the values of the others' lines, and a digest of it."""
+        train, valid = (np.flatnonzero(np.isin(self.row_of, rows)) for rows in (train_rows, valid_rows))
+        ridge = Ridge(self.values[train])
+        fits = ridge.fit(rows_of(self.labels[train][None], self.num_classes))
+        decisions = ridge.decisions(fits, self.values[valid], balanced=False)[:, :, 0]
+        rows, starts = np.unique(self.row_of[valid], return_index=True)
+        lines = dict(zip(rows.tolist(), np.split(decisions, starts[1:]), strict=True))
+        return lines, hashlib.blake2b(fits.weights.tobytes(), digest_size=16).hexdigest()
+
+
+def _features(study: Study, config: RunConfig) -> _Features | None:
+    """Features of all rows, by one pass through what lies above the stored ones; None without these."""
+    torch.manual_seed(config.seed)
+    model = placed(study.task.build_model(), study.accelerator.device)
+    labels = [np.atleast_1d(np.asarray(label, np.int64)) for label in study.data.rows["label"][:]]
+    lengths = np.array([len(label) for label in labels])
+    batches = study.replay.stored(model, config)
+    try:
+        name, layer = output_layer(model)
+    except LayerSelectionError:
+        return None
+    if batches is None or lengths.sum() * layer.in_features > _MOST_NUMBERS:
+        return None
+    model.set_submodule(name, nn.Identity())
+    alone = Workers(study.accelerator, together=False)
+    found = predict(batches.learner(model), batches, np.arange(len(study.encoded)), alone)
+    values = np.concatenate([found[row] for row in range(len(labels))])
+    if not np.isfinite(values).all():
+        return None
+    row_of = np.repeat(np.arange(len(labels)), lengths)
+    return _Features(values, np.concatenate(labels), row_of, len(study.task.label_names))
+
+
+def _keep(study: Study, table: _Features, unit: Unit) -> None:
+    """Solve one fold, score its held-out rows, and write them down as a fold's are."""
+    held_out = study.held_out(unit)
+    logits, weights = table.solved(study.train_rows(unit), study.plans[unit.repeat].valid(unit.fold))
+    rows = held_out.read(lambda rows: study.as_table(logits, rows, unit.repeat, unit.fold), weights)
+    result = replace(study.unscored(unit), scores=study.task.scorer.score(rows), readings=held_out.readings)
+    study.folder.keep(unit.place, result, study.identity(unit.config), [], rows)

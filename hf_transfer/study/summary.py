@@ -1,0 +1,186 @@
+"""From the folds of a study to results.json: the contract between computing and publishing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import nn
+
+import hf_transfer
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config.run_config import GRID_SETTINGS, RunConfig
+from hf_transfer.layers import Freezing, freeze_table
+from hf_transfer.layers.phases import freeze_for
+from hf_transfer.machine.environment import command, device_name, versions
+from hf_transfer.models.base_model import dropout_note, head_note, kept_share_note
+from hf_transfer.runs.aggregate import (
+    Found,
+    choice_notes,
+    class_counts,
+    fold_notes,
+    frozen_proof,
+    score_part,
+    split_part,
+)
+from hf_transfer.runs.results import CrossValidationResult, FoldResult
+from hf_transfer.runs.run_folder import place_of, read_histories
+from hf_transfer.scores.convergence import judge_learning
+from hf_transfer.scores.overfitting import diagnose
+from hf_transfer.study.controls import control_notes
+from hf_transfer.study.study import Study
+
+
+def build_results(
+    study: Study,
+    found: Found,
+    best: RunConfig,
+    *,
+    made: Mapping[str, Any],
+    seconds: float,
+) -> CrossValidationResult:
+    """Put together all that a card says.
+
+    Args:
+        study: The finished study.
+        found: The results of each configuration, one a fold, failed ones too.
+        best: The configuration to report.
+        made: What was trained beside the folds: `final` (how the model to publish was made), `test`
+            (scores of the untouched test rows), `learning_curve`, `shuffled` and `probe`.
+        seconds: The whole run took.
+    """
+    results = found[best]
+
+    def predictions_of(config: RunConfig) -> pa.Table:
+        return study.predictions(config, found[config])
+
+    values = {
+        "kit_version": hf_transfer.__version__,
+        "created": datetime.now(UTC).date().isoformat(),
+        "task": study.task.name,
+        **_model(study),
+        "dataset": _dataset(study),
+        "config": _config(study, best),
+        "choice": {
+            "rule": "one standard error" if study.costs else "best",
+            "costs": list(study.costs) or None,
+            "found": list(study.found),
+        },
+        "replay": study.replay.describe(),
+        "label_names": list(study.task.label_names),
+        "folds_path": f"folds/{place_of(best, list(found))}".rstrip("/"),
+        **split_part(study.plans, study.uids),
+        **score_part(found, best, predictions_of, study.task.scorer),
+        **_freezing(study, best, results),
+        **made,
+        "notes": [
+            *_notes(study),
+            *choice_notes(found, best, study.task.scorer),
+            *fold_notes(results),
+            *control_notes(made),
+        ],
+        "hardware": {
+            "device": device_name(study.accelerator.device),
+            "num_processes": study.accelerator.num_processes,
+            "num_threads": torch.get_num_threads(),
+            "parallel": "data" if study.workers.together else "folds",
+            "mixed_precision": study.accelerator.mixed_precision,
+            "seconds": seconds,
+        },
+        "versions": versions(),
+        "command": command(),
+    }
+    histories = read_histories(study.folder.path / values["folds_path"])
+    records = {"folds": [asdict(result) for result in results]}
+    values["overfitting"] = diagnose(values | records, histories)
+    values["learned"] = judge_learning(values | records, histories, values["overfitting"])
+    return CrossValidationResult(values, tuple(results), predictions_of(best))
+
+
+def _model(study: Study) -> dict[str, Any]:
+    base = study.task.base
+    return {
+        "base_model": study.config.base_model,
+        "base_model_revision": base.revision,
+        "architecture": base.architecture,
+        "library": study.task.library,
+        "from_scratch": study.config.from_scratch or not base.has_weights,
+    }
+
+
+def _dataset(study: Study) -> dict[str, Any]:
+    data, names = study.data, study.task.label_names
+    return {
+        "name": data.name,
+        "config": data.config_name,
+        "split": data.split,
+        "fingerprint": data.fingerprint,
+        "num_rows": len(data.rows),
+        "hub": data.hub,
+        "column": data.input_column,
+        "label_column": data.label_column,
+        "class_counts": class_counts(data.rows["label"][:], names),
+        "grouped_by": study.config.group_by,
+    }
+
+
+def _config(study: Study, best: RunConfig) -> dict[str, Any]:
+    """The settings of the reported configuration, with the lists that it was chosen from."""
+    lists = {f"{name}s": list(getattr(study.config, f"{name}s")) for name in GRID_SETTINGS}
+    return best.to_dict() | lists
+
+
+def _freezing(study: Study, config: RunConfig, folds: Sequence[FoldResult]) -> dict[str, Any]:
+    """The freeze table, and its proof from every fold."""
+    model = study.task.build_model()
+    freezing = freeze_for(model, config)
+    sizes = {name: p.numel() for name, p in model.named_parameters()}
+    return {
+        "frozen_proof": frozen_proof(freezing.frozen_groups, folds),
+        "trainable": {
+            "parameters": sum(sizes[name] for name in freezing.trainable),
+            "total": sum(sizes.values()),
+            "spec": config.trainable,
+        },
+        "layers": _layers(model, freezing, config),
+    }
+
+
+def _layers(model: nn.Module, freezing: Freezing, config: RunConfig) -> list[dict[str, Any]]:
+    """The freeze table; what is solved in closed form has no learning rate."""
+    if config.solved:
+        return freeze_table(model, freezing)
+    return freeze_table(model, freezing, learning_rate=config.learning_rate, layer_decay=config.layer_decay)
+
+
+def _notes(study: Study) -> list[str]:
+    """Choices that were made for the user about the data, the folds and the model, each once."""
+    notes = [
+        *study.chosen_words,
+        *study.data.notes,
+        *study.fold_notes,
+        *study.replay.notes,
+    ]
+    base = study.task.base
+    notes += study.task.notes
+    model = study.task.build_model()
+    notes += filter(
+        None, [head_note(base, study.task.label_names), kept_share_note(base), dropout_note(model)]
+    )
+    if not base.has_weights and not study.config.from_scratch:
+        notes.append(f"{base.name} has no pretrained weights: this is training from scratch.")
+    if any("+lora" in config.trainable for config in study.grid) and study.config.final != "none":
+        notes.append(
+            "Adapters (+lora) are published added into the weights that they stood beside: the model loads "
+            "without peft."
+        )
+    if "cut" in study.encoded.column_names:
+        cut = np.asarray(study.encoded["cut"][:])
+        if cut.any():
+            notes.append(
+                f"{int((cut > 0).sum())} of {len(cut)} texts were longer than the model reads and were cut."
+            )
+    return list(dict.fromkeys(notes))

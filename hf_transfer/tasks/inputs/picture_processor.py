@@ -1,0 +1,154 @@
+"""A base model's own picture processing, cut in two: resize once, normalise at every use."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import AutoImageProcessor
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.errors import ModelError
+from hf_transfer.models.base_model import BaseModel, quiet
+from hf_transfer.tasks.inputs.pictures import Picture, read_picture
+
+
+class PictureProcessor:
+    """The image processor that the published model will load, in two steps with the same result.
+
+    Args:
+        base: The base model.
+
+    Raises:
+        ModelError: If the model has no image processor.
+    """
+
+    def __init__(self, base: BaseModel) -> None:
+        self.name = base.name
+        self.processor = _timm_processor(base) if base.is_timm else base.load(AutoImageProcessor)
+        self._moved: dict[torch.device, list[Tensor]] = {}
+        self.shape = tuple(self.resize([_blank()])[0].shape)
+
+    def resize(self, pictures: Sequence[Image.Image]) -> list[Tensor]:
+        """Resize and crop RGB pictures as the processor does, each to uint8 (3, h, w)."""
+        if hasattr(self.processor, "val_transforms"):
+            return [self._timm_resize(picture) for picture in pictures]
+        pixels = self.processor(list(pictures), do_rescale=False, do_normalize=False, return_tensors="pt")[
+            "pixel_values"
+        ]
+        return list(pixels.to(torch.uint8))
+
+    def read(self, pictures: Sequence[Picture]) -> list[Tensor]:
+        """Decode pictures and `resize` them, several at a time: Pillow lets other threads work meanwhile.
+
+        Raises:
+            DataError: As `read_picture` does, of the first that is wrong.
+        """
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            if hasattr(self.processor, "val_transforms"):
+                return list(pool.map(lambda picture: self._timm_resize(read_picture(picture)), pictures))
+            return self.resize(list(pool.map(read_picture, pictures)))
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """Scale and normalise uint8 (b, 3, h, w) to float32, where they are."""
+        if hasattr(self.processor, "val_transforms"):
+            return self._timm_normalise(pixels.float().div_(255))
+        options = dict.fromkeys(("do_resize", "do_center_crop", "do_pad", "do_convert_rgb"), False)
+        # A processor that works with NumPy or Pillow takes only what lies in main memory.
+        where_they_are = getattr(self.processor, "backend", "") == "torchvision"
+        taken = pixels if where_they_are else pixels.cpu()
+        found = self.processor(taken, return_tensors="pt", **options)["pixel_values"]
+        return cast(Tensor, found.to(pixels.device))
+
+    def from_bytes(self, pictures: Sequence[bytes]) -> Tensor:
+        """Undo `tobytes` of resized pictures, (b, 3, h, w).
+
+        Raises:
+            ModelError: If the processor gives pictures of unequal size, which cannot be stacked.
+        """
+        size = int(np.prod(self.shape))
+        if any(len(picture) != size for picture in pictures):
+            raise ModelError(
+                f"The image processor of {self.name!r} gives pictures of different sizes, which cannot be "
+                "batched. Save one with a fixed 'size' or 'crop_size' into the model's folder."
+            )
+        return torch.from_numpy(np.frombuffer(b"".join(pictures), np.uint8).reshape(-1, *self.shape).copy())
+
+    def save(self, folder: Path) -> None:
+        """Write preprocessor_config.json; nothing for timm, whose config.json says it all."""
+        if not hasattr(self.processor, "val_transforms"):
+            self.processor.save_pretrained(folder)
+
+    def _timm_steps(self) -> tuple[list[Any], Any]:
+        """The transforms of timm before and after the picture becomes a tensor."""
+        steps = self.processor.val_transforms.transforms
+        cut = next(i for i, step in enumerate(steps) if type(step).__name__ in {"ToTensor", "MaybeToTensor"})
+        return steps[:cut], steps[cut + 1]
+
+    def _timm_normalise(self, pixels: Tensor) -> Tensor:
+        from torchvision.transforms.v2.functional import normalize  # which timm needs, and nothing else here
+
+        # Not by the step itself: it looks whether a deviation is 0, and waits for a GPU to know. Nor are
+        # its numbers moved there each time, which takes a wait too.
+        if pixels.device not in self._moved:
+            step = self._timm_steps()[1]
+            self._moved[pixels.device] = [
+                torch.as_tensor(numbers, dtype=pixels.dtype, device=pixels.device)
+                for numbers in (step.mean, step.std)
+            ]
+        return cast(Tensor, normalize(pixels, *self._moved[pixels.device], inplace=True))
+
+    def _timm_resize(self, picture: Image.Image) -> Tensor:
+        for step in self._timm_steps()[0]:
+            picture = step(picture)
+        # Not by torch, of which each of several threads would start its own threads.
+        return torch.from_numpy(np.ascontiguousarray(np.array(picture).transpose(2, 0, 1)))
+
+
+def augment(pixels: Tensor, how: str, seeds: Sequence[int]) -> Tensor:
+    """Flip and shift pictures at random, each by its own seed, so that the order of rows does not matter.
+
+    Args:
+        pixels: uint8 (b, 3, h, w), on any device.
+        how: `flip`, `crop` (up to an eighth of the side, edges repeated), or `crop-flip`.
+        seeds: One a picture.
+    """
+    draws = [np.random.default_rng(seed) for seed in seeds]
+    drawn = [(draw.random() < 0.5, draw.integers(-100, 101), draw.integers(-100, 101)) for draw in draws]
+    flip, down, right = (
+        torch.from_numpy(np.array(drawn, np.int64)).to(pixels.device, non_blocking=True).T[..., None]
+    )
+    rows, columns = (
+        torch.arange(side, device=pixels.device).expand(len(pixels), -1) for side in pixels.shape[2:]
+    )
+    if "crop" in how:
+        rows, columns = _shifted(rows, down), _shifted(columns, right)
+    if "flip" in how:
+        columns = columns.flip(-1).where(flip.bool(), columns)
+    pixels = pixels.gather(2, rows[:, None, :, None].expand(pixels.shape))
+    return pixels.gather(3, columns[:, None, None, :].expand(pixels.shape))
+
+
+def _shifted(places: Tensor, percents: Tensor) -> Tensor:
+    """Places (b, n) along a side moved by percents (b, 1) of an eighth of it, repeating the edge."""
+    side = places.shape[1]
+    moved = places + (percents * (side // 8)).div(100, rounding_mode="floor")
+    return moved.clamp(0, side - 1)
+
+
+def _timm_processor(base: BaseModel) -> Any:
+    """The processor of the model's own pretrained_cfg, which for `timm:ARCH` is in no file."""
+    from transformers import TimmWrapperImageProcessor
+
+    with quiet():
+        return TimmWrapperImageProcessor(
+            pretrained_cfg=base.config.pretrained_cfg or {}, architecture=base.config.architecture
+        )
+
+
+def _blank() -> Image.Image:
+    return Image.new("RGB", (64, 48))

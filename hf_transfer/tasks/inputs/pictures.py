@@ -1,0 +1,205 @@
+"""Read pictures safely, and always into the same colours: upright, 8-bit, RGB, nothing transparent."""
+
+import io
+import struct
+import warnings
+import zlib
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
+from hf_transfer.errors import DataError
+from hf_transfer.machine.progress import progress_bar
+
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+SUFFIXES = frozenset({
+    ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff",
+    ".webp",
+})  # fmt: skip
+MAX_PIXELS = 89_478_485  # where Pillow begins to warn of a decompression bomb; 256 MiB of RGB
+
+_EIGHT_BITS = frozenset({"1", "CMYK", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr"})
+_BATCH = 64  # pictures decoded at once, so that few are in memory
+# What Pillow's parsers raise on garbage; found by feeding them damaged files of each format.
+_BROKEN = (
+    OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error,
+    Image.DecompressionBombError, Image.DecompressionBombWarning,
+)  # fmt: skip
+
+Picture = bytes | str | Path | Mapping[str, Any]  # encoded bytes, a path, or a row's {"bytes", "path"}
+
+
+@dataclass(frozen=True)
+class BadPicture:
+    """A picture that cannot be read: its position among the rows scanned, its path if any, and why."""
+
+    position: int
+    path: str | None
+    reason: str
+
+
+def read_picture(picture: Picture) -> Image.Image:
+    """Decode one picture to upright 8-bit RGB; the same pixels wherever the kit reads it.
+
+    The camera's rotation is applied, 16-bit grey is scaled by 1/257, transparent parts show white,
+    and of an animation the first frame is taken.
+
+    Args:
+        picture: Encoded bytes, a local path, or a row's input.
+
+    Raises:
+        DataError: If it is absent, damaged, of another format, or larger than `MAX_PIXELS`. The
+            message is the reason alone, as the caller knows the picture's name.
+    """
+    data = picture_bytes(picture)
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise DataError(_too_large(f"{image.width} x {image.height} pixels"))
+            image.load()
+            return _to_rgb(ImageOps.exif_transpose(image), image.format)
+    except DataError:
+        raise
+    except UnidentifiedImageError:
+        raise DataError(
+            f"not a picture of a known format (it starts with {data[:12]!r}); allowed are "
+            f"{', '.join(FORMATS)}"
+        ) from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DataError(_too_large(str(error))) from error
+    except _BROKEN as error:
+        raise DataError(f"the file is damaged or cut short ({error})") from error
+
+
+def picture_bytes(picture: Picture) -> bytes:
+    """Give the encoded bytes of a picture, from memory or from its local file.
+
+    Raises:
+        DataError: If there is nothing, or the file cannot be read. The message is the reason alone.
+    """
+    if isinstance(picture, Mapping):
+        picture = picture.get("bytes") or picture.get("path") or b""
+    if isinstance(picture, (str, Path)):
+        try:
+            picture = Path(picture).read_bytes()
+        except (OSError, ValueError) as error:  # the latter of a path with a zero byte
+            reason = getattr(error, "strerror", None) or error
+            raise DataError(f"the file cannot be opened ({reason})") from error
+        if not picture:
+            raise DataError("the file is empty")
+    if not picture:
+        raise DataError("the row holds no picture")
+    return picture
+
+
+def scan_pictures(
+    rows: Dataset, *, visit: Callable[[int, Image.Image], None] | None = None
+) -> list[BadPicture]:
+    """Decode every picture of the `input` column once; give those that cannot be read.
+
+    Args:
+        rows: Rows with pictures in `input`.
+        visit: Called with position and picture of each good one, in order. What is made from the
+            pixels (a hash, an encoding) can so share the one decoding.
+    """
+    bad = []
+    bar = progress_bar("Reading pictures", total=len(rows), unit="picture")
+    with warnings.catch_warnings(), ThreadPoolExecutor() as pool, bar:
+        # Set here, as filters belong to the process and not to a thread. Odd metadata is no fault.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        for start in range(0, len(rows), _BATCH):
+            batch = [picture or {} for picture in rows[start : start + _BATCH]["input"]]
+            for position, outcome in enumerate(pool.map(_attempt, batch), start):
+                if isinstance(outcome, str):
+                    bad.append(BadPicture(position, batch[position - start].get("path"), outcome))
+                elif visit is not None:
+                    visit(position, outcome)
+            bar.update(len(batch))
+    return bad
+
+
+def encode_pixels(pixels: "np.ndarray[Any, Any]") -> bytes:
+    """Write an array as an uncompressed PNG; equal pixels give equal bytes on every machine.
+
+    Pillow's own bytes change with the zlib it was built with, and would change a data fingerprint.
+
+    Args:
+        pixels: Values 0 to 255; (h, w), (h, w, c) or (c, h, w), with c 1, 3, or 4 for RGBA.
+
+    Raises:
+        DataError: If the values are not whole numbers from 0 to 255, or the shape is another.
+    """
+    pixels = _as_uint8(pixels)
+    height, width = pixels.shape[:2]
+    colour = {1: 0, 3: 2, 4: 6}[pixels.shape[2]]
+    lines = np.pad(pixels.reshape(height, -1), ((0, 0), (1, 0))).tobytes()  # filter 0 opens each line
+    header = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", _stored(lines)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + tag + data + struct.pack(">I", zlib.crc32(tag + data))
+        for tag, data in chunks
+    )
+
+
+def _stored(data: bytes) -> bytes:
+    """A zlib stream of stored blocks, at most 65,535 bytes each."""
+    blocks = [data[i : i + 65535] for i in range(0, len(data), 65535)]
+    packed = [
+        struct.pack("<BHH", i == len(blocks) - 1, len(block), len(block) ^ 0xFFFF) + block
+        for i, block in enumerate(blocks)
+    ]
+    return b"\x78\x01" + b"".join(packed) + struct.pack(">I", zlib.adler32(data))
+
+
+def _as_uint8(pixels: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
+    if pixels.dtype.kind not in "ui" or pixels.size == 0:
+        raise DataError(
+            f"{pixels.size} pixels of type {pixels.dtype}; arrays must hold whole numbers, 0 to 255"
+        )
+    if pixels.min() < 0 or pixels.max() > 255:
+        raise DataError(f"pixels from {pixels.min()} to {pixels.max()}; arrays must hold 0 to 255")
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    if pixels.ndim == 3 and pixels.shape[2] not in (1, 3, 4) and pixels.shape[0] in (1, 3, 4):
+        pixels = pixels.transpose(1, 2, 0)
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4):
+        raise DataError(f"pixels have the shape {pixels.shape}; (h, w), (h, w, 3) and (3, h, w) are pictures")
+    return pixels.astype(np.uint8)
+
+
+def _to_rgb(image: Image.Image, file_format: str | None) -> Image.Image:
+    if image.mode.startswith("I;16") or (image.mode == "I" and file_format == "PPM"):
+        return _from_16_bits(image)
+    if image.mode not in _EIGHT_BITS:
+        raise DataError(
+            f"pixels of mode {image.mode!r}: which value is white is not known; save it with 8 or 16 bits"
+        )
+    if image.has_transparency_data:
+        # A plain conversion would show whatever colour hides under the transparent parts.
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def _from_16_bits(image: Image.Image) -> Image.Image:
+    # Pillow's conversion clips at 255, and nearly all of a 16-bit picture turns white.
+    values = np.asarray(image).astype(np.uint32)
+    return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
+
+
+def _too_large(what: str) -> str:
+    return f"too large ({what}); at most {MAX_PIXELS:,} pixels are read, so shrink it first"
+
+
+def _attempt(picture: Picture) -> Image.Image | str:
+    try:
+        return read_picture(picture)
+    except DataError as error:
+        return str(error)

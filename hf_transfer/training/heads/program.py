@@ -1,0 +1,239 @@
+"""The batched program: heads of several folds and configurations, trained step by step together."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config.run_config import RunConfig
+from hf_transfer.replay.batching import Positions
+from hf_transfer.tasks.task import IGNORE_INDEX
+from hf_transfer.training.epochs import class_weights, effective_batches, epoch_order
+from hf_transfer.training.heads.dropout import Dropout
+from hf_transfer.training.heads.linear import SharedInputs
+from hf_transfer.training.heads.optimizer import StackedOptimizer, State, like
+from hf_transfer.training.heads.template import Head, Rows, Template
+from hf_transfer.training.optimizer import learning_rate_factor
+from hf_transfer.training.stopping import smoothed
+
+
+@dataclass
+class Stopping:
+    """Early stopping of (f, g) heads, as `fit` does it for one."""
+
+    smooth: Tensor
+    best: Tensor
+    best_epoch: Tensor
+    kept: State = field(default_factory=dict)
+
+
+class Program:
+    """Heads of F folds and G configurations: every tensor begins with (F, G)."""
+
+    def __init__(self, template: Template, configs: Sequence[RunConfig], folds: Sequence[Rows]) -> None:
+        self.template, self.configs, self.folds = template, configs, folds
+        self.config, self.device = configs[0], template.device
+        self.batches, self.learner = template.batches, template.learner
+        starts = [template.start(fold.seed) for fold in folds]
+        self.hashes = [(start.frozen_hash, start.whole_hash) for start in starts]
+        self.state = self._stack([start.state for start in starts])
+        self.dropout = Dropout(self.learner, by_token=template.by_token, states=[s.generator for s in starts])
+        self.masks: list[Tensor] = []
+        self.steps = [len(effective_batches(fold.train, self.config.batch_size, 1)) for fold in folds]
+        self.optimizer = StackedOptimizer(self.state, template.decays, configs, self.steps)
+        self.weights = self._class_weights()
+        self.active = torch.ones(len(folds), len(configs), dtype=torch.bool, device=self.device)
+        self.history: list[dict[str, Any]] = []
+        self.stopping = self._stopping()
+
+    @property
+    def learned(self) -> list[str]:
+        """Names of the weights that learn."""
+        return list(self.template.learned)
+
+    def train(self, tick: Callable[[], Any]) -> None:
+        """All epochs of all heads."""
+        with self.dropout, SharedInputs(self.learner):
+            for epoch in range(1, self.config.num_epochs + 1):
+                began = time.monotonic()
+                losses, factors = self._epoch(epoch)
+                record = {"epoch": epoch, "phase": "all", "train_loss": losses, "factors": factors}
+                self.history.append(record | {"inner_loss": self._look(epoch)})
+                self.history[-1]["seconds"] = (time.monotonic() - began) / self.active.numel()
+                tick()
+                if not bool(self.active.any()):
+                    break
+
+    def _epoch(self, epoch: int) -> tuple[Tensor, list[float]]:
+        """One pass of every fold over its rows; gives every mean loss, and each fold's last rate factor."""
+        self.learner.train()
+        total = self.steps
+        orders = [
+            effective_batches(epoch_order(fold.train, fold.seed, epoch), self.config.batch_size, 1)
+            for fold in self.folds
+        ]
+        losses = torch.zeros(len(self.folds), len(self.configs), device=self.device)
+        factors = [0.0] * len(self.folds)
+        for step in range(max(total)):
+            present = [step < count for count in total]
+            for f, here in enumerate(present):
+                if here:
+                    done, whole = (epoch - 1) * total[f] + step, total[f] * self.config.num_epochs
+                    factors[f] = learning_rate_factor(
+                        self.config, step=done, total=whole, phase_step=done, phase_total=whole
+                    )
+            rows = [
+                order[step] if here else order[0][:1] for order, here in zip(orders, present, strict=True)
+            ]
+            losses += self._update(rows, torch.tensor(present, device=self.device), factors)
+        return losses / torch.tensor(total, device=self.device)[:, None], factors
+
+    def _update(self, rows: Sequence[Positions], present: Tensor, factors: Sequence[float]) -> Tensor:
+        """One step of every head that still learns; gives their losses, 0 where there was no step."""
+        features, labels = self._batch(rows)
+        learned = {name: self.state[name].detach().requires_grad_() for name in self.learned}
+        here = present.tolist()
+        counts = [len(r) if p else 0 for r, p in zip(rows, here, strict=True)]
+        lengths = [int(self.batches.sizes[r].max()) for r in rows]
+        self.masks = self.dropout.draw(features, counts, lengths)
+        logits = self._forward(self.state | learned, features)
+        loss = self._loss(logits, labels)
+        gradients = torch.autograd.grad(loss.sum(), list(learned.values()))
+        moving = self.active & present[:, None]
+        self.optimizer.step(dict(zip(learned, gradients, strict=True)), moving, factors)
+        return loss.detach() * moving
+
+    def _batch(self, rows: Sequence[Positions]) -> tuple[Tensor, Tensor]:
+        """Features (F, b, …) and labels (F, b, …), filled up to the longest with rows that do not count."""
+        longest = max(len(r) for r in rows)
+        filled = np.concatenate([np.pad(r, (0, longest - len(r)), mode="edge") for r in rows])
+        batch, shape = self.batches.collate(filled), (len(rows), longest)
+        labels = batch["labels"].reshape(shape + batch["labels"].shape[1:]).clone()
+        for fold, r in enumerate(rows):
+            labels[fold, len(r) :] = IGNORE_INDEX
+        return batch["features"].reshape(shape + batch["features"].shape[1:]), labels
+
+    def _forward(self, state: State, features: Tensor) -> Tensor:
+        """Logits (F, G, b, …, c)."""
+        with self.template.replay.accelerator.autocast():
+            logits: Tensor = vmap(vmap(self._one, in_dims=(0, None, None)), in_dims=(0, 0, 0))(
+                state, features, self.masks
+            )
+        return logits.float()
+
+    def _one(self, state: State, features: Tensor, masks: list[Tensor]) -> Any:
+        self.dropout.use(masks)
+        return functional_call(self.learner, state, (features,))
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean loss of each head over the labels of its batch, (F, G)."""
+        logp = logits.flatten(2, -2).log_softmax(-1)
+        labels = labels.flatten(1)[:, None].expand(logp.shape[:-1])
+        counted = labels != IGNORE_INDEX
+        target = labels.clamp(min=0)
+        weights = self.weights[:, None, None, :].expand(logp.shape)
+        weight = weights.gather(-1, target.unsqueeze(-1)).squeeze(-1) * counted
+        loss = -logp.gather(-1, target.unsqueeze(-1)).squeeze(-1) * weight
+        if smoothing := self.config.label_smoothing:
+            spread = -(logp * weights).sum(-1) * counted / logp.shape[-1]
+            loss = (1 - smoothing) * loss + smoothing * spread
+        return loss.sum(-1) / weight.sum(-1).clamp(min=1e-12)
+
+    def _class_weights(self) -> Tensor:
+        replay, num = self.template.replay, len(self.template.replay.task.label_names)
+        found = [class_weights(replay, self.config, fold.train) for fold in self.folds]
+        return torch.stack([torch.ones(num, device=self.device) if w is None else w for w in found])
+
+    def _stopping(self) -> Stopping | None:
+        if all(fold.inner is None for fold in self.folds):
+            return None
+        shape = (len(self.folds), len(self.configs))
+        infinite = torch.full(shape, math.inf, device=self.device)
+        return Stopping(
+            torch.full(shape, math.nan, device=self.device), infinite, torch.zeros(shape, device=self.device)
+        )
+
+    def _look(self, epoch: int) -> Tensor | None:
+        """Score the inner splits; heads that have not become better for `patience` epochs stop."""
+        stopping = self.stopping
+        if stopping is None:
+            return None
+        loss = torch.stack([self._inner_loss(f, fold.inner) for f, fold in enumerate(self.folds)])
+        first = stopping.smooth.isnan()
+        smooth = torch.where(first, loss, smoothed(stopping.smooth, loss))
+        stopping.smooth = torch.where(self.active, smooth, stopping.smooth)
+        better = (stopping.smooth < stopping.best) & self.active
+        stopping.best = torch.where(better, stopping.smooth, stopping.best)
+        stopping.best_epoch = torch.where(better, epoch, stopping.best_epoch)
+        for name in self.learned:
+            old = stopping.kept.get(name, self.state[name])
+            stopping.kept[name] = torch.where(like(better, old), self.state[name], old)
+        self.active = self.active & (epoch - stopping.best_epoch < self.config.patience)
+        return loss
+
+    def _inner_loss(self, fold: int, inner: Positions | None) -> Tensor:
+        """Mean loss of one fold's heads on its inner split, (G,)."""
+        assert inner is not None  # all folds have one, or none
+        self.learner.eval()
+        state = {name: tensor[fold] for name, tensor in self.state.items()}
+        total = torch.zeros(2, len(self.configs), device=self.device)
+        with torch.no_grad(), self.template.replay.accelerator.autocast():
+            for part in self.batches.by_size(inner):
+                batch = self.batches.collate(part)
+                logits = vmap(lambda own, x: functional_call(self.learner, own, (x,)), in_dims=(0, None))(
+                    state, batch["features"]
+                )
+                labels = batch["labels"].flatten().expand(len(self.configs), -1)
+                loss = nn.functional.cross_entropy(
+                    logits.float().flatten(1, -2).transpose(1, 2),
+                    labels,
+                    ignore_index=IGNORE_INDEX,
+                    reduction="none",
+                )
+                total += torch.stack([loss.sum(1), (labels != IGNORE_INDEX).sum(1).float()])
+        return total[0] / total[1].clamp(min=1)
+
+    def heads(self) -> Iterator[tuple[int, int, Head]]:
+        """Every head whose losses were finite, with its fold and configuration."""
+        losses = torch.stack([record["train_loss"] for record in self.history])
+        finite = torch.isfinite(losses).all(0)
+        for c in range(len(self.configs)):
+            for f in range(len(self.folds)):
+                if finite[f, c]:
+                    yield f, c, self._head(f, c)
+
+    def _head(self, f: int, c: int) -> Head:
+        last = len(self.history)
+        final = self.state
+        best = last
+        if self.stopping is not None:
+            best, final = int(self.stopping.best_epoch[f, c]), self.state | self.stopping.kept
+            last = min(last, best + self.config.patience)
+        history = [
+            {
+                "epoch": record["epoch"],
+                "phase": record["phase"],
+                "train_loss": float(record["train_loss"][f, c]),
+                "learning_rate": self.configs[c].learning_rate * record["factors"][f],
+                "seconds": record["seconds"],
+                "inner_loss": None if record["inner_loss"] is None else float(record["inner_loss"][f, c]),
+            }
+            for record in self.history[:last]
+        ]
+        state = {name: tensor[f, c].clone() for name, tensor in final.items()}
+        return Head(state, history, best, *self.hashes[f])
+
+    def _stack(self, starts: Sequence[State]) -> State:
+        """All heads, those of a fold equal at first."""
+        stacked = {}
+        for name in starts[0]:
+            tensor = torch.stack([start[name] for start in starts])
+            stacked[name] = tensor[:, None].expand(-1, len(self.configs), *tensor.shape[1:]).contiguous()
+        return stacked

@@ -1,0 +1,157 @@
+"""Heads in closed form: the output layer solved from the features of all training rows at once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config.flags import is_auto
+from hf_transfer.config.run_config import RunConfig
+from hf_transfer.layers.phases import output_layer
+from hf_transfer.replay.batching import Batches, Positions
+from hf_transfer.scores.regression import Classifier, LinearProblem, Split
+from hf_transfer.tasks.task import IGNORE_INDEX
+
+_DROPPED = 0.1  # variance that the usual dropout of 0.1 adds, as a share of the squared mean
+
+# Strengths of the L2 penalty to choose from: with about as many rows as features, a weak one fits noise.
+STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
+
+# The same against the sum of the losses and inverted, as scikit-learn's C: for a head that is kept.
+INVERSES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0)
+
+
+@dataclass(frozen=True)
+class LayerInputs:
+    """What enters a model's output layer for every labelled item (row or token) of some encoded rows.
+
+    Attributes:
+        features: (n, d).
+        labels: (n,).
+        positions: The encoded row of each item, (n,).
+        num_classes: Outputs of the layer.
+    """
+
+    features: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    positions: Positions
+    num_classes: int
+
+    def problem(self, train: Positions, config: RunConfig) -> LinearProblem:
+        """What is to be solved from the items of some rows."""
+        items = np.flatnonzero(np.isin(self.positions, train))
+        balanced = config.class_weights == "balanced"
+        return LinearProblem(
+            self.features[items], self.labels[items], self.num_classes, config.head_solver, balanced
+        )
+
+    def places(self, train: Positions, some: Positions) -> NDArray[np.int64]:
+        """Where the items of some rows stand among those of the training rows."""
+        return np.flatnonzero(np.isin(self.positions[np.isin(self.positions, train)], some))
+
+
+def layer_inputs(model: nn.Module, batches: Batches, positions: Positions) -> LayerInputs:
+    """Pass some encoded rows through a model, and keep what enters its output layer."""
+    _, layer = output_layer(model)
+    rows: list[Tensor] = []
+    labels: list[Tensor] = []
+    owners: list[Positions] = []
+    hook = layer.register_forward_pre_hook(lambda _, args: rows.append(args[0].detach()))
+    learner = batches.learner(model).eval()
+    try:
+        with torch.no_grad():
+            for part in batches.by_size(positions):
+                batch = batches.collate(part)
+                target = batch.pop("labels")
+                learner(**batch)
+                counted = target.flatten() != IGNORE_INDEX
+                rows[-1] = rows[-1].flatten(0, -2)[counted].float().cpu()
+                labels.append(target.flatten()[counted].cpu())
+                owners.append(np.repeat(part, target[0].numel())[counted.cpu().numpy()])
+    finally:
+        hook.remove()
+    features, found = torch.cat(rows).numpy(), torch.cat(labels).numpy()
+    return LayerInputs(features, found, np.concatenate(owners), layer.out_features)
+
+
+def solve_layers(
+    inputs: LayerInputs, train: Positions, configs: Sequence[RunConfig], splits: Sequence[Split] = ()
+) -> list[tuple[float, Classifier]]:
+    """The output layers of some configurations, each with the strength of its penalty.
+
+    Args:
+        inputs: Of at least the training rows.
+        train: Positions to learn from.
+        configs: They differ in `weight_decay` only.
+        splits: Parts of `train` to learn from and to choose the strength by, where `weight_decay` is `auto`;
+            without them, every fifth item chooses.
+    """
+    problem = inputs.problem(train, configs[0])
+    strengths = [config.weight_decay for config in configs]
+    if is_auto(configs[0].weight_decay):
+        parts = [(inputs.places(train, learn), inputs.places(train, check)) for learn, check in splits]
+        parts = parts or [every_fifth(len(problem.labels))]
+        strengths = [problem.choose([1 / (c * len(problem.labels)) for c in INVERSES], parts)] * len(configs)
+    found = problem.solve(list(dict.fromkeys(strengths)))
+    return [(strength, found[strength]) for strength in strengths]
+
+
+def every_fifth(num_items: int) -> Split:
+    """Four fifths of some items to learn from, and the others to choose by."""
+    fifth = np.arange(num_items) % 5 == 0
+    return np.flatnonzero(~fifth), np.flatnonzero(fifth)
+
+
+def set_layer(layer: nn.Linear, solved: Classifier) -> None:
+    """Give a layer the weights of a classifier."""
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(solved.weight))
+        layer.bias.copy_(torch.from_numpy(solved.bias))
+
+
+def solve_output_layer(
+    model: nn.Module, batches: Batches, train: Positions, config: RunConfig, splits: Sequence[Split] = ()
+) -> float:
+    """Set a model's output layer to the optimum for its training rows.
+
+    Features are standardised by their mean and deviation in the training rows, which is then folded
+    into the layer's weights, so that the model needs nothing beside itself.
+
+    Args:
+        model: In which only the output layer learns.
+        batches: Of the encoded rows.
+        train: Positions to learn from.
+        config: Of which `head_solver` (`lbfgs` minimises the cross-entropy, `ridge` the squared
+            error against 1 and -1), `weight_decay` (strength of the L2 penalty against the mean
+            loss of a row) and `class_weights` are used.
+        splits: Parts of `train` to learn from and to choose the strength by, instead of `weight_decay`.
+
+    Returns:
+        The strength of the penalty.
+    """
+    inputs = layer_inputs(model, batches, train)
+    ((strength, solved),) = solve_layers(inputs, train, [config], splits)
+    set_layer(output_layer(model)[1], solved)
+    return strength
+
+
+def start_output_layer(model: nn.Module, batches: Batches, train: Positions, config: RunConfig) -> None:
+    """Solve the output layer of a model that will then be trained, with dropout.
+
+    The strength of the penalty is chosen by every fifth labelled item.
+    """
+    inputs = layer_inputs(model, batches, train)
+    problem = LinearProblem(
+        inputs.features,
+        inputs.labels,
+        inputs.num_classes,
+        "lbfgs",
+        config.class_weights == "balanced",
+        _DROPPED,
+    )
+    strength = problem.choose(STRENGTHS, [every_fifth(len(inputs.labels))])
+    set_layer(output_layer(model)[1], problem.solve([strength])[strength])

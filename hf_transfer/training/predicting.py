@@ -1,0 +1,137 @@
+"""Predict encoded rows, and bring the predictions of all processes together by row."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.errors import RunError
+from hf_transfer.machine.memory import free_memory, is_out_of_memory
+from hf_transfer.replay.batching import Batch, Batches, Positions
+from hf_transfer.scores.statistics import apply_temperature, fit_temperature
+from hf_transfer.tasks.task import IGNORE_INDEX
+from hf_transfer.training.workers import Workers
+
+_LEAST = 1e-12  # probability that a label is given, so that one row cannot make the mean infinite
+
+Logits = Mapping[int, NDArray[Any]]
+"""Logits of each row, (m, c), by the row's number: one line for the row, or one for each word."""
+
+
+class RowLogits(Logits):
+    """Logits by row in one array: an array for each row would take ten times the memory.
+
+    Args:
+        rows: The row of each encoded row, (e,).
+        lengths: Number of lines of each encoded row, (e,).
+        lines: Of all encoded rows, (lengths.sum(), c).
+        order: Of the encoded rows: by row, and parts of one row as they follow each other.
+    """
+
+    def __init__(self, rows: Positions, lengths: Positions, lines: NDArray[Any], order: Positions) -> None:
+        ordered = lengths[order]
+        ends = np.cumsum(ordered)
+        moved = (np.cumsum(lengths) - lengths)[order] - (ends - ordered)
+        self._lines = lines[np.arange(len(lines)) + np.repeat(moved, ordered)]
+        self._rows, first = np.unique(rows[order], return_index=True)
+        self._starts = (ends - ordered)[first]
+
+    def __getitem__(self, row: int) -> NDArray[Any]:
+        place = int(np.searchsorted(self._rows, row))
+        if place == len(self._rows) or self._rows[place] != row:
+            raise KeyError(row)
+        stop = self._starts[place + 1] if place + 1 < len(self._rows) else len(self._lines)
+        lines: NDArray[Any] = self._lines[self._starts[place] : stop]
+        return lines
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._rows.tolist())
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+def predict(learner: nn.Module, batches: Batches, positions: Positions, workers: Workers) -> Logits:
+    """Logits of every row, by the row's number, whatever process computed them.
+
+    Args:
+        learner: A trained module that turns these batches into logits, not wrapped.
+        batches: Of the encoded rows; several of them may belong to one row.
+        positions: Which encoded rows.
+        workers: All processes at work together must call this.
+
+    Raises:
+        RunError: If an encoded row was predicted twice or not at all.
+    """
+    if not len(positions):
+        return {}
+    mine = []
+    for part, batch, logits in _forward(learner, batches, positions, workers):
+        decoded = batches.task.decode(logits, batch["labels"])
+        mine.append((part, np.array([len(lines) for lines in decoded]), np.concatenate(decoded)))
+    found, lengths, lines = (np.concatenate(parts) for parts in zip(*workers.gather(mine), strict=True))
+    if not np.array_equal(np.sort(found), np.sort(positions)):
+        raise RunError(
+            f"{len(found)} predictions came back for {len(positions)} rows; some are doubled or lost."
+        )
+    rows = batches.row_of[found]
+    return RowLogits(rows, lengths, lines, np.lexsort((found, rows)))
+
+
+def mean_loss(learner: nn.Module, batches: Batches, positions: Positions, workers: Workers) -> float:
+    """Mean cross-entropy over all labels of some encoded rows, in eval mode."""
+    total = torch.zeros(2, device=workers.accelerator.device)
+    for _, batch, logits in _forward(learner, batches, positions, workers):
+        labels = batch["labels"].flatten()
+        loss = functional.cross_entropy(
+            logits.float().flatten(0, -2), labels, ignore_index=IGNORE_INDEX, reduction="sum"
+        )
+        total += torch.stack([loss, (labels != IGNORE_INDEX).sum().float()])
+    loss, weight = workers.total(total).tolist()
+    return float(loss / max(1.0, weight))
+
+
+def calibrated_loss(learner: nn.Module, batches: Batches, positions: Positions, workers: Workers) -> float:
+    """Mean cross-entropy at the temperature that suits these rows best, in eval mode.
+
+    It tells how well the classes are told apart, and not whether the model is too sure, which a
+    temperature mends afterwards. The predicted classes are those without one.
+    """
+    mine = [
+        (logits.float().flatten(0, -2)[kept].cpu().numpy(), labels[kept].cpu().numpy())
+        for _, batch, logits in _forward(learner, batches, positions, workers)
+        for labels in [batch["labels"].flatten()]
+        for kept in [labels != IGNORE_INDEX]
+    ]
+    logits, labels = (np.concatenate(parts) for parts in zip(*workers.gather(mine), strict=True))
+    if not np.isfinite(logits).all():
+        return float("inf")
+    temperature = fit_temperature(logits, labels) if len(np.unique(labels)) > 1 else 1.0
+    shares = apply_temperature(logits, temperature)
+    return float(-np.log(np.maximum(shares[np.arange(len(labels)), labels], _LEAST)).mean())
+
+
+def _forward(
+    learner: nn.Module, batches: Batches, positions: Positions, workers: Workers
+) -> Iterator[tuple[Positions, Batch, Tensor]]:
+    learner.eval()
+    with torch.inference_mode(), workers.accelerator.autocast():
+        for part in workers.share(batches.by_size(positions)):
+            yield part, *_passed(learner, batches, part)
+
+
+def _passed(learner: nn.Module, batches: Batches, part: Positions) -> tuple[Batch, Tensor]:
+    """A batch and its logits; where memory runs out, once more without what is kept for speed."""
+    while True:
+        try:
+            batch = batches.collate(part)
+            return batch, learner(**{k: v for k, v in batch.items() if k != "labels"})
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error) or not batches.let_go():
+                raise
+        free_memory()  # here, as the error holds on to what was computed

@@ -1,0 +1,128 @@
+"""Processes at work: each on whole folds of its own, or all on every batch."""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import psutil
+import torch
+from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs, gather_object
+from torch import Tensor, nn
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config.run_config import RunConfig
+from hf_transfer.errors import RunError, TransferError
+from hf_transfer.machine.allocator import keep_freed_memory
+
+# A process that is done with its folds waits for the slowest, for hours if it must. No time limit tells
+# one that works from one that is dead: a dead one closes its connections, and the launcher ends the rest.
+_PATIENCE = timedelta(days=7)
+_LAUNCHED = {"ACCELERATE_MIXED_PRECISION", "LOCAL_WORLD_SIZE"}  # set by accelerate launch, and by torchrun
+_GONE = re.compile(r"connection (closed|reset) by peer|remote worker crashing|broken pipe", re.IGNORECASE)
+
+
+class Workers:
+    """How the processes of a launch share one piece of work.
+
+    Args:
+        accelerator: Where to run.
+        together: Whether all processes share each batch, or this one works alone.
+    """
+
+    def __init__(self, accelerator: Accelerator, *, together: bool) -> None:
+        self.accelerator = accelerator
+        self.together = together and accelerator.num_processes > 1
+        self.rank = accelerator.process_index if self.together else 0
+        self.size = accelerator.num_processes if self.together else 1
+        self.line = 0 if self.together else accelerator.process_index  # of its progress bar on the screen
+
+    def prepare(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, Any]:
+        """Move to the device, add mixed precision, and join the processes' gradients when together."""
+        # Not "for evaluation": that option is how Accelerate leaves a model without DDP around it.
+        prepared = self.accelerator.prepare_model(model, evaluation_mode=not self.together)
+        return prepared, self.accelerator.prepare_optimizer(optimizer)
+
+    def gather(self, items: list[Any]) -> list[Any]:
+        """The items of all processes at work together."""
+        return gather_object(items) if self.together else items
+
+    def total(self, value: Tensor) -> Tensor:
+        """The sum of a tensor over all processes at work together."""
+        return self.accelerator.reduce(value, "sum") if self.together else value
+
+    def share(self, items: Sequence[Any]) -> Sequence[Any]:
+        """This process's part of a list."""
+        return items[self.rank :: self.size]
+
+
+def make_accelerator(config: RunConfig) -> Accelerator:
+    """An Accelerator for the launcher's processes; folds side by side share the cores out between them."""
+    accelerator = Accelerator(
+        # Without a GPU, several processes join (through gloo) only when told that they are on processors.
+        cpu=not torch.accelerator.is_available(),
+        mixed_precision=config.mixed_precision,
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE, backend=_backend())],
+    )
+    if accelerator.device.type == "cpu":
+        keep_freed_memory()
+    use_cores(accelerator, config, beside=config.folds_per_device)
+    return accelerator
+
+
+def use_cores(accelerator: Accelerator, config: RunConfig, *, beside: int = 1) -> None:
+    """Set how many threads a launcher's process computes with: all cores, or its share of them.
+
+    Sums in floating point depend on how many threads add them up. A launcher gives each of its
+    processes fewer threads, and then two processes would not find what one finds: that is undone. Folds
+    side by side take fewer on purpose, as two threads do not go twice as fast as one.
+
+    Args:
+        accelerator: What it computes on: beside a GPU the launcher's number of threads stays.
+        config: Of which `num_threads` decides, if given.
+        beside: Processes that share the cores out, this one included.
+    """
+    if config.num_threads is not None:
+        torch.set_num_threads(config.num_threads)
+    elif accelerator.device.type == "cpu" and os.environ.keys() & _LAUNCHED:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = min(cores, psutil.cpu_count(logical=False) or cores)
+        torch.set_num_threads(max(1, cores // beside))
+
+
+@contextmanager
+def others_needed() -> Iterator[None]:
+    """Say it in words when this process cannot go on because another one of its launch has ended.
+
+    Raises:
+        RunError: Instead of what the library of processes raises.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, TransferError) or not _GONE.search(str(error)):
+            raise
+        raise RunError(
+            "Another process of this launch has ended, so that this one cannot go on. What ended it says so "
+            "itself, or was killed. What is finished is kept; the same command goes on where it stopped."
+        ) from error
+
+
+def _backend() -> str | None:
+    """How processes reach each other; None leaves it to Accelerate.
+
+    A small model does not fill a GPU, so that several processes on folds of their own may share one:
+    launch more of them than there are GPUs. NCCL refuses two on one device.
+    """
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return "gloo" if 0 < torch.cuda.device_count() < processes else None
+
+
+def fold_parallel(config: RunConfig, accelerator: Accelerator, num_units: int) -> bool:
+    """Whether each process takes whole folds: as asked, or when there are enough for all."""
+    if config.parallel == "auto":
+        return num_units >= int(accelerator.num_processes)
+    return config.parallel == "folds"

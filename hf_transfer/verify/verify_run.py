@@ -1,0 +1,64 @@
+"""Look at all that a run left behind, one kind of check after the other."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.errors import VerificationError
+from hf_transfer.machine.wording import count
+from hf_transfer.report.card.card import read_for_card
+from hf_transfer.runs.hub.fetch import is_repository
+from hf_transfer.runs.summary import aligned
+from hf_transfer.verify.beside import beside_checks
+from hf_transfer.verify.check import WRONG, Check, judged
+from hf_transfer.verify.download import fetch_record
+from hf_transfer.verify.numbers import number_checks
+from hf_transfer.verify.published import published_checks
+from hf_transfer.verify.readings import reading_checks
+from hf_transfer.verify.record import Record
+from hf_transfer.verify.split import split_checks
+
+
+def verify_run(run: str | Path) -> list[Check]:
+    """Make all that can be made again, and compare it with what is written.
+
+    Args:
+        run: A run's folder, a copy of a repository that `push` made, or such a repository's
+            `user/name`, which is fetched without its weights.
+
+    Returns:
+        Each thing that was looked at, in order.
+
+    Raises:
+        ConfigError: If there is no finished run.
+        HubError: If the repository cannot be fetched.
+    """
+    record = fetch_record(str(run)) if is_repository(run) else Record(Path(run), read_for_card(Path(run)))
+    files = judged("files", "can be read", record.problems)
+    if files.state == WRONG:  # told once, and not by every check
+        return [files]
+    kinds = (split_checks, reading_checks, number_checks, beside_checks, published_checks)
+    return [files, *(check for kind in kinds for check in kind(record))]
+
+
+def describe_checks(checks: Sequence[Check]) -> tuple[list[dict[str, Any]], str]:
+    """Give the checks as plain values, and as a table of text."""
+    rows = [[check.state, check.name, check.found] for check in checks]
+    return [asdict(check) for check in checks], aligned(rows)
+
+
+def refuse_wrong(checks: Sequence[Check], run: str | Path) -> None:
+    """Stop if anything is wrong.
+
+    Raises:
+        VerificationError: Listing each difference in words.
+    """
+    found = [difference for check in checks if check.state == WRONG for difference in check.differences]
+    if found:
+        lines = "\n".join(f"  {difference}" for difference in found)
+        raise VerificationError(
+            f"{run} does not hold together: {count(len(found), 'difference')}.\n{lines}\n"
+            "Run the recipe again into another folder, or get the files again from where they come."
+        )

@@ -1,0 +1,74 @@
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hf_transfer import RunConfig
+from hf_transfer.errors import ConfigError
+from hf_transfer.machine.environment import command
+from hf_transfer.machine.secrets import holds_secret, scrubbed, scrubbed_traceback
+
+TOKEN = "hf_" + "Ab3" * 12
+SECRETS = [
+    TOKEN, "AKIA" + "ABCDEFGH12345678", "ghp_" + "x1" * 18, "github_pat_" + "a1" * 20,
+    "-----BEGIN RSA PRIVATE KEY-----",
+]  # fmt: skip
+AROUND = st.text(" .,:;\n'\"()", max_size=5)
+
+
+@given(st.sampled_from(SECRETS), AROUND, AROUND)
+def test_what_looks_like_a_token_is_taken_out_wherever_it_stands(secret, before, after):
+    assert scrubbed(before + secret + after) == f"{before}***{after}"
+
+
+@given(st.text("abcdefghijklmnop XYZ/_.-:0123456789", max_size=60))
+def test_other_text_is_left_alone(text):
+    assert scrubbed(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("https://ada:secret@hub.example/x", "https://***@hub.example/x"),
+        ("PUT https://s3.example/a?X-Amz-Signature=0f&part=2", "PUT https://s3.example/a?***&part=2"),
+        ("ada@example.org, see https://hub.example/@2", "ada@example.org, see https://hub.example/@2"),
+    ],
+)  # fmt: skip
+def test_passwords_and_signatures_in_addresses_are_taken_out(text, clean):
+    assert scrubbed(text) == clean
+
+
+def test_the_account_s_own_token_is_known_however_it_looks(monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "an-odd-token")
+    assert scrubbed("bad an-odd-token here") == "bad *** here"
+    monkeypatch.setenv("HF_TOKEN", "a")
+    assert scrubbed("a short one is none") == "a short one is none"
+
+
+def test_a_traceback_keeps_its_causes_and_loses_its_tokens():
+    try:
+        try:
+            raise OSError(f"refused {TOKEN}")
+        except OSError as error:
+            raise ValueError("so there") from error
+    except ValueError as error:
+        text = scrubbed_traceback(error)
+    assert "refused ***" in text
+    assert "ValueError: so there" in text
+    assert not holds_secret(text)
+
+
+@pytest.mark.parametrize("name", ["push_to_hub", "dataset", "base_model", "output_dir", "license"])
+@pytest.mark.parametrize(
+    "value", [TOKEN, f"https://ada:{TOKEN}@hub.example/x", "https://ada:secret@hub.example/x"]
+)
+def test_a_setting_with_a_token_is_refused_and_not_repeated(name, value):
+    with pytest.raises(ConfigError, match=rf"{name} holds what looks like a token.*HF_TOKEN") as caught:
+        RunConfig(**{name: value})
+    assert not re.search(f"{TOKEN}|secret", str(caught.value))
+
+
+def test_the_recorded_command_has_no_token(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["recipes/ner.py", "--push_to_hub", TOKEN])
+    assert command() == "python recipes/ner.py --push_to_hub ***"

@@ -1,0 +1,65 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from hf_transfer.replay.features.pooling import Pooling
+
+PIXELS = {"pixel_values": torch.zeros(2, 3, 16, 16)}
+
+
+class Model(nn.Module):
+    def __init__(self, **values):
+        super().__init__()
+        for name, value in values.items():
+            setattr(self, name, value)
+
+
+def test_maps_are_averaged_over_places():
+    maps = torch.randn(2, 5, 3, 4)
+    assert torch.equal(Pooling(Model(), "image")(maps, PIXELS), maps.mean(dim=(2, 3)))
+    last = Pooling(Model(timm_model=Model(output_fmt="NHWC")), "image")
+    assert torch.allclose(last(maps.permute(0, 2, 3, 1), PIXELS), maps.mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("model", "tokens", "prefix"),
+    [
+        (Model(timm_model=Model(num_prefix_tokens=1)), 17, 1),
+        (Model(timm_model=Model(num_prefix_tokens=0)), 16, 0),
+        (Model(config=SimpleNamespace(patch_size=4)), 17, 1),
+        (Model(config=SimpleNamespace(patch_size=[4, 4])), 18, 2),
+        (Model(config=SimpleNamespace(patch_size=4)), 4, 0),  # patches merged
+        (Model(), 17, 0),
+    ],
+)
+def test_the_class_token_stands_beside_the_mean_of_the_patches(model, tokens, prefix):
+    output = torch.randn(2, tokens, 3)
+    mean = output[:, prefix:].mean(dim=1)
+    wanted = torch.cat([output[:, 0], mean], dim=1) if prefix else mean
+    assert torch.allclose(Pooling(model, "image")(output, PIXELS), wanted)
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_padding_is_no_part_of_a_text(side):
+    output = torch.randn(1, 3, 2)
+    padded = torch.cat([output, torch.full((1, 2, 2), 99.0)], dim=1)
+    mask = torch.tensor([[1, 1, 1, 0, 0]])
+    if side == "left":
+        padded, mask = padded.roll(2, dims=1), mask.roll(2, dims=1)
+    found = Pooling(Model(), "text")(padded, {"attention_mask": mask})
+    assert torch.allclose(found, torch.cat([output[:, 0], output.mean(dim=1)], dim=1))
+
+
+def test_a_text_without_a_mask_is_all_text():
+    output = torch.randn(2, 3, 2)
+    assert torch.allclose(Pooling(Model(), "text")(output, {})[:, 2:], output.mean(dim=1))
+    assert torch.equal(Pooling(Model(), "text")(output[:, 0], {}), output[:, 0])
+
+
+def test_words_are_their_first_subwords_in_order():
+    output = torch.arange(12.0).reshape(2, 3, 2)
+    labels = torch.tensor([[-100, 4, -100], [1, -100, 0]])
+    found = Pooling(Model(), "tokens")(output, {"labels": labels})
+    assert found.tolist() == [[2, 3], [6, 7], [10, 11]]

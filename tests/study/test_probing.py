@@ -1,0 +1,97 @@
+"""The closed-form probe beside the folds of small runs."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from small_runs import edit, make_run, wrong
+
+from hf_transfer.runs.results import read_results
+from hf_transfer.verify.verify_run import verify_run
+
+SMALL = {"num_folds": 3, "final": "none", "card": False}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """Training so short that the head has learned nothing."""
+    return make_run("pictures", tmp_path_factory.mktemp("probe"), learning_rate=1e-5, **SMALL)
+
+
+def state(run: Path) -> str:
+    return next(check.state for check in verify_run(run) if check.name == "closed-form probe")
+
+
+def test_a_head_that_has_learned_nothing_is_far_from_it(run):
+    results = read_results(run)
+    assert results["probe"]["mean"] > results["scores"]["accuracy"]["mean"] + 0.3
+    assert results["learned"]["answer"] == "no"
+
+
+def test_each_fold_reads_its_held_out_rows_once_for_it(run):
+    for fold, score in enumerate(read_results(run)["probe"]["scores"]):
+        rows = pq.read_table(run / f"folds/probe/r0f{fold}/predictions.parquet")
+        own = pq.read_table(run / f"folds/r0f{fold}/predictions.parquet")
+        assert rows["row_id"].equals(own["row_id"])
+        assert score == pytest.approx(np.mean(rows["label"].to_numpy() == rows["prediction"].to_numpy()))
+        done = json.loads((run / f"folds/probe/r0f{fold}/done.json").read_text())
+        assert [reading["purpose"] for reading in done["readings"]] == ["closed-form probe"]
+
+
+def test_it_does_not_depend_on_how_the_head_was_trained(run, tmp_path):
+    other = make_run("pictures", tmp_path, learning_rate=1e-2, num_epochs=2, **SMALL)
+    assert read_results(other)["probe"] == read_results(run)["probe"]
+
+
+def test_a_run_stopped_before_it_ends_the_same(run, tmp_path):
+    copy = Path(shutil.copytree(run, tmp_path / "pictures"))
+    shutil.rmtree(copy / "folds" / "probe")
+    (copy / "results.json").unlink()
+    make_run("pictures", tmp_path, learning_rate=1e-5, **SMALL)
+    assert read_results(copy)["probe"] == read_results(run)["probe"]
+
+
+def test_the_best_of_a_grid_has_one_beside_its_folds(tmp_path):
+    run = make_run("pictures", tmp_path, learning_rates=(1e-4, 1e-2), **SMALL)
+    assert len(list(run.glob("folds/lr*/probe/r0f*/done.json"))) == 3
+    assert state(run) == "ok"
+
+
+@pytest.mark.parametrize("trainable", ["head", "last:1"])
+def test_words_are_probed_through_what_lies_above_the_store(trainable, tmp_path, tiny_bert_folder):
+    run = make_run("words", tmp_path, card=False, base_model=str(tiny_bert_folder), trainable=trainable)
+    assert len(read_results(run)["probe"]["scores"]) == 2
+    assert state(run) == "ok"
+
+
+def test_only_the_first_repeat_is_probed(tmp_path):
+    run = make_run("pictures", tmp_path, num_repeats=2, **SMALL)
+    assert sorted(path.name for path in run.glob("folds/probe/*")) == ["r0f0", "r0f1", "r0f2"]
+    assert state(run) == "ok"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"replay": False},
+        {"head_solver": "ridge"},
+        pytest.param({"trainable": "all"}, marks=pytest.mark.slow),
+        pytest.param({"from_scratch": True}, marks=pytest.mark.slow),
+    ],
+)
+def test_without_stored_features_there_is_none(changes, tmp_path):
+    run = make_run("pictures", tmp_path, **SMALL | changes)
+    assert read_results(run)["probe"] is None
+    assert not (run / "folds" / "probe").exists()
+
+
+def test_it_is_made_again(run, tmp_path):
+    copy = Path(shutil.copytree(run, tmp_path / "copy"))
+    assert state(copy) == "ok"
+    edit(copy, lambda values: values["probe"].update(mean=2))
+    assert "probe.mean: written 2, recomputed 0" in wrong(copy)
+    edit(copy, lambda values: values["learned"].update(answer="yes"))
+    assert "learned.answer: written 'yes', recomputed 'no'" in wrong(copy)
