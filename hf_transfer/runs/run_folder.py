@@ -8,13 +8,14 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.config.flags import AUTO
+from hf_transfer.config.flags import AUTO, read_settings_file
 from hf_transfer.config.run_config import RunConfig, differing
 from hf_transfer.errors import ConfigError
 from hf_transfer.machine.files import (
@@ -209,23 +210,39 @@ def check_output(config: RunConfig) -> None:
             f"output_dir={config.output_dir!r} holds files that are no run's. Give an empty folder."
         )
     refuse_running(path, "Wait for that run, end it, or give another --output_dir.")
-    before, now = RunConfig.load(path / "config.yaml").scored(), config.scored()
+    before, now = _settings_there(path, config.overwrite), config.scored()
+    if config.overwrite:
+        return
     now = {name: before[name] if value == AUTO else value for name, value in now.items()}  # not yet chosen
     started = (
         any(path.glob("folds/**/done.json"))
         or any(path.glob(f"folds/**/{CHECKPOINT}/step-*"))
         or (path / "results.json").is_file()
     )
-    if started and not config.resume and not config.overwrite:
+    if started and not config.resume:
         raise ConfigError(
             f"output_dir={config.output_dir!r} holds a run that resume=False does not go on with. Pass "
             "--overwrite to replace it, or another --output_dir."
         )
-    if started and before != now and not config.overwrite:
+    if started and before != now:
         raise ConfigError(
             f"output_dir={config.output_dir!r} already holds another run: {_differences(before, now)}. "
             "Pass --overwrite to replace it, or another --output_dir."
         )
+
+
+def _settings_there(path: Path, overwrite: bool) -> dict[str, Any]:
+    """The settings of the run in a folder; to be overwritten, they need not be valid but ours."""
+    try:
+        return RunConfig.load(path / "config.yaml").scored()
+    except ConfigError as error:
+        ours = {f.name for f in fields(RunConfig)}
+        if overwrite and {"base_model", "dataset"} <= read_settings_file(path / "config.yaml").keys() <= ours:
+            return {}
+        raise ConfigError(
+            f"output_dir={str(path)!r} holds a config.yaml that cannot be read as a run's: {error} Give "
+            "another --output_dir."
+        ) from error
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -174,6 +174,17 @@ def test_overwrite_replaces_another_run(reviews_config):
     assert len(result.folds) == 3
 
 
+def test_a_run_whose_settings_are_not_allowed_any_more_can_be_overwritten(reviews_config):
+    folder = RunFolder(reviews_config.output_dir)
+    folder.open(reviews_config)
+    written = folder.path / "config.yaml"
+    written.write_text(written.read_text().replace("num_folds: 3", "num_folds: 0"))
+    with pytest.raises(ConfigError, match="cannot be read as a run's: num_folds=0 is too small"):
+        folder.open(reviews_config)
+    folder.open(replace(reviews_config, overwrite=True))
+    assert RunConfig.load(written).num_folds == 3
+
+
 def test_the_final_model_loads_with_plain_transformers_and_predicts_the_same(finished):
     from transformers import pipeline
 
