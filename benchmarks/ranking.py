@@ -139,7 +139,7 @@ def fine_tuned(kind: str, config: RunConfig, folder: Path) -> float:
     task = task_of_kind(kind)(config, data.label_names)
     with redirect_stderr(StringIO()):
         result = cross_validate(task, data, config)
-    return float(result.scores[task.scorer.primary_metric]["mean"])
+    return float(result.scores[task.target.scorer.primary_metric]["mean"])
 
 
 def scores_table(found: Mapping[str, Candidates]) -> str:

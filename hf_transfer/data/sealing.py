@@ -67,4 +67,4 @@ def fold_columns(task: Task, data: LabelledData, config: RunConfig) -> FoldColum
         for field, column in (("groups", "group"), ("times", "time"), ("folds", "fold"))
         if column in rows.column_names
     }
-    return replace(task.fold_columns(rows), gap=config.gap, **present)
+    return replace(task.target.balance(rows), gap=config.gap, **present)

@@ -14,7 +14,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.replay.batching import Batch, Batches, Positions
 from hf_transfer.replay.cut import Cut, Suffix
 from hf_transfer.replay.store import FeatureStore
-from hf_transfer.tasks.task import IGNORE_INDEX
+from hf_transfer.tasks.targets.target import IGNORE_INDEX
 
 if TYPE_CHECKING:
     from datasets import Dataset

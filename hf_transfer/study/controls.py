@@ -31,7 +31,7 @@ from hf_transfer.scores.shuffled import (
 from hf_transfer.study.experiment import Unit
 from hf_transfer.study.probing import run_probe
 from hf_transfer.study.study import Study
-from hf_transfer.tasks.task import IGNORE_INDEX
+from hf_transfer.tasks.targets.target import IGNORE_INDEX
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -83,7 +83,7 @@ def _learning_curve(study: Study, config: RunConfig, results: Sequence[FoldResul
     def predictions_of(percent: int) -> pa.Table:
         return study.predictions_of(by_percent[percent], found[percent])
 
-    num_folds, scorer = study.plans[0].num_folds, study.task.scorer
+    num_folds, scorer = study.plans[0].num_folds, study.scorer
     return curve_part(found, predictions_of, scorer, num_folds=num_folds, seed=config.seed)
 
 
@@ -107,7 +107,7 @@ def _probe(study: Study, config: RunConfig) -> dict[str, Any] | None:
         for unit in study.units_of(config)
         if unit.repeat == 0
     ]
-    return probe_part(study.results_of(units), study.task.scorer) if run_probe(study, config, units) else None
+    return probe_part(study.results_of(units), study.scorer) if run_probe(study, config, units) else None
 
 
 def _shuffled(study: Study, config: RunConfig, true: Sequence[FoldResult]) -> dict[str, Any]:
@@ -135,7 +135,7 @@ def _judged(
     if all(result.status == "failed" for result in results):
         raise RunError(f"Every training on shuffled labels failed. The first: {results[0].error}")
     table, unit = study.predictions_of(units, results), _exchanged(study)
-    return shuffled_part(results, true, table, study.task.scorer, seed=study.config.seed, unit=unit)
+    return shuffled_part(results, true, table, study.scorer, seed=study.config.seed, unit=unit)
 
 
 def _exchanged(study: Study) -> str:

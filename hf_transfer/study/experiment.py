@@ -29,6 +29,7 @@ from hf_transfer.replay.encoding import encode_rows
 from hf_transfer.replay.replayed import Replay
 from hf_transfer.runs.held_out import HeldOut
 from hf_transfer.runs.run_folder import RunFolder, fold_place, place_of
+from hf_transfer.scores.scorer import Scorer
 from hf_transfer.tasks.task import Task
 from hf_transfer.training.workers import Workers, fold_parallel
 
@@ -92,6 +93,11 @@ class Experiment:
     def columns(self) -> FoldColumns:
         """What the folds are made from."""
         return fold_columns(self.task, self.data, self.config)
+
+    @property
+    def scorer(self) -> Scorer:
+        """What scores predictions."""
+        return self.task.target.scorer
 
     @cached_property
     def uids(self) -> RowIds:

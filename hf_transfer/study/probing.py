@@ -104,5 +104,5 @@ def _keep(study: Study, table: _Features, unit: Unit) -> None:
     held_out = study.held_out(unit)
     logits, weights = table.solved(study.train_rows(unit), study.plans[unit.repeat].valid(unit.fold))
     rows = held_out.read(lambda rows: study.as_table(logits, rows, unit.repeat, unit.fold), weights)
-    result = replace(study.unscored(unit), scores=study.task.scorer.score(rows), readings=held_out.readings)
+    result = replace(study.unscored(unit), scores=study.scorer.score(rows), readings=held_out.readings)
     study.folder.keep(unit.place, result, study.identity(unit.config), [], rows)

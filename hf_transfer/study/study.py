@@ -275,7 +275,9 @@ class Study(Experiment):
             "repeat": pa.array([repeat] * len(rows), pa.int32()),
             "fold": pa.array([fold] * len(rows), pa.int32()),
         }
-        found = self.task.columns(self._selected(rows.tobytes()), [logits[row] for row in rows.tolist()])
+        found = self.task.target.columns(
+            self._selected(rows.tobytes()), [logits[row] for row in rows.tolist()]
+        )
         columns |= {name: _listed(values) for name, values in found.items()}
         if self.coded.groups is not None:
             columns["unit"] = np.asarray(self.coded.groups)[rows]
@@ -304,7 +306,7 @@ class Study(Experiment):
         result = replace(
             result,
             scores=self.scores(table),
-            train_scores=self.task.scorer.score(seen),
+            train_scores=self.scorer.score(seen),
             train_rows_scored=len(sample),
             num_epochs=fitted.best_epoch,
             parameters=fitted.parameters,
@@ -341,7 +343,7 @@ class Study(Experiment):
 
     def scores(self, table: pa.Table) -> Scores:
         """The task's scores, and those of the Hub that were asked for by name."""
-        scores = self.task.scorer.score(table)
+        scores = self.scorer.score(table)
         for name in self.config.metrics:
             found = hub_metric(name).compute(
                 predictions=table["prediction"].to_pylist(), references=table["label"].to_pylist()
@@ -359,7 +361,7 @@ class Study(Experiment):
 
     def choose(self, found: Found) -> RunConfig:
         """The configuration to report and publish."""
-        scorer = self.task.scorer
+        scorer = self.scorer
         return frugal_of(found, scorer, self.costs) if self.costs else best_of(found, scorer)
 
     def results_of(self, units: Sequence[Unit]) -> list[FoldResult]:
@@ -377,7 +379,7 @@ class Study(Experiment):
         return pa.concat_tables([pq.read_table(folder / "predictions.parquet") for folder in folders])
 
     def _say(self, unit: Unit, result: FoldResult) -> None:
-        name = self.task.scorer.primary_metric
+        name = self.scorer.primary_metric
         value = result.scores.get(name)
         found = f"{name} {value:.3f}" if value is not None else result.error or f"{name} undefined"
         repeat = f"repeat {unit.repeat + 1}, " if self.config.num_repeats > 1 else ""

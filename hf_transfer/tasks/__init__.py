@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError
-from hf_transfer.tasks.task import IGNORE_INDEX, Task
+from hf_transfer.tasks.targets.target import IGNORE_INDEX
+from hf_transfer.tasks.task import Task
 
 if TYPE_CHECKING:
     from hf_transfer.tasks.image_classification import ImageClassification

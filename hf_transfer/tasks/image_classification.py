@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hf_transfer.config.run_config import Kind
-from hf_transfer.tasks.task import Classification, label_column
+from hf_transfer.tasks.targets.classes import Classes, label_column
+from hf_transfer.tasks.task import CommonTask
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-class ImageClassification(Classification):
+class ImageClassification(CommonTask):
     """Label each picture; it is decoded and resized once, and normalised when it is used.
 
     Args:
@@ -22,6 +23,7 @@ class ImageClassification(Classification):
 
     name: ClassVar[str] = "image-classification"
     kind: ClassVar[Kind] = "image"
+    targets = Classes
 
     @property
     def augments(self) -> bool:  # type: ignore[override]

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hf_transfer.config.run_config import Kind
-from hf_transfer.tasks.task import Classification, label_column
+from hf_transfer.tasks.targets.classes import Classes, label_column
+from hf_transfer.tasks.task import CommonTask
 
 _BY_MEAN = (
     "the published model loads with sentence-transformers; --pooling first gives a plain pipeline model"
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-class SequenceClassification(Classification):
+class SequenceClassification(CommonTask):
     """Label each text; what exceeds the model's length is cut and counted.
 
     Args:
@@ -26,6 +27,7 @@ class SequenceClassification(Classification):
 
     name: ClassVar[str] = "text-classification"
     kind: ClassVar[Kind] = "text"
+    targets = Classes
 
     @cached_property
     def tokenizer(self) -> Any:

@@ -1,22 +1,17 @@
 """Token classification: one tag a word, e.g. named-entity recognition."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from hf_transfer.config.run_config import Kind, RunConfig
-from hf_transfer.folds.columns import FoldColumns
-from hf_transfer.scores.scorer import Scorer, TaggingScorer
-from hf_transfer.tasks.task import IGNORE_INDEX, CommonTask
+from hf_transfer.config.run_config import Kind
+from hf_transfer.tasks.targets.tags import Tags
+from hf_transfer.tasks.targets.target import IGNORE_INDEX
+from hf_transfer.tasks.task import CommonTask
 
 if TYPE_CHECKING:
-    from datasets import Dataset
     from torch import Tensor, nn
 
 
@@ -33,10 +28,7 @@ class TokenClassification(CommonTask):
 
     name: ClassVar[str] = "token-classification"
     kind: ClassVar[Kind] = "tokens"
-
-    def __init__(self, settings: RunConfig, label_names: Sequence[str]) -> None:
-        super().__init__(settings, label_names)
-        self.scorer: Scorer = TaggingScorer(self.label_names)
+    targets = Tags
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -93,30 +85,6 @@ class TokenClassification(CommonTask):
         batch = self.tokenizer.pad(encoded)
         batch["labels"] = pad_right([row["labels"] for row in encoded], IGNORE_INDEX)
         return batch  # type: ignore[no-any-return]
-
-    def decode(self, logits: "Tensor", labels: "Tensor") -> list[NDArray[Any]]:
-        """Logits of the words that each window tags, in order, (words, c) in float32."""
-        values, kept = logits.float().cpu().numpy(), (labels != IGNORE_INDEX).cpu().numpy()
-        return [row[mask] for row, mask in zip(values, kept, strict=True)]
-
-    def columns(self, rows: "Dataset", decoded: Sequence[NDArray[Any]]) -> dict[str, Any]:
-        """Words, tags and predicted tags, word for word."""
-        columns: dict[str, list[Any]] = {"tokens": rows["input"][:]}
-        if "label" in rows.column_names:
-            columns["labels"] = [self._tags(ids) for ids in rows["label"][:]]
-        return columns | {"predictions": [self._tags(logits.argmax(1)) for logits in decoded]}
-
-    def _tags(self, ids: Sequence[int] | NDArray[Any]) -> list[str]:
-        return [self.label_names[i] for i in ids]
-
-    def fold_columns(self, rows: "Dataset") -> FoldColumns:
-        """Balanced by mentions of each entity type."""
-        types = sorted({tag[2:] for tag in self.label_names if tag != "O"})
-        counts = np.zeros((len(rows), len(types)), np.int64)
-        for row, ids in enumerate(rows["label"][:]):
-            starts = Counter(self.label_names[i][2:] for i in ids if self.label_names[i].startswith("B-"))
-            counts[row] = [starts[kind] for kind in types]
-        return FoldColumns(counts=counts, label_names=tuple(types))
 
     def save_processor(self, folder: Path) -> None:
         """Write the tokenizer with its true length limit."""

@@ -12,7 +12,6 @@ from hf_transfer.folds import derive_seed
 from hf_transfer.layers import Freezing
 from hf_transfer.replay.batching import Batches, Positions
 from hf_transfer.replay.replayed import Replay
-from hf_transfer.tasks.task import IGNORE_INDEX
 from hf_transfer.training.job import Job
 from hf_transfer.training.workers import Workers
 
@@ -21,13 +20,12 @@ from hf_transfer.training.workers import Workers
 _WEIGHTS_A_PASS, _FEWEST_TOKENS = 1e9, 60
 
 
-def class_weights(replay: Replay, config: RunConfig, train: Positions) -> Tensor | None:
-    """Inverse frequency of each class among the training rows, 1 on average; None without weights."""
+def label_weights(replay: Replay, config: RunConfig, train: Positions) -> Tensor | None:
+    """Weights of the labels in the loss, from the training rows alone; None without any."""
     if config.class_weights == "none":
         return None
     labels = np.hstack(replay.encoded.select(train)["labels"][:])
-    counts = np.bincount(labels[labels != IGNORE_INDEX], minlength=len(replay.task.label_names))
-    weights = counts.sum() / (len(counts) * np.maximum(counts, 1))
+    weights = replay.task.target.weights(labels, config.class_weights)
     return torch.tensor(weights, dtype=torch.float32, device=replay.accelerator.device)
 
 

@@ -7,7 +7,6 @@ from typing import cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
@@ -18,12 +17,11 @@ from hf_transfer.layers.phases import Phase, freeze_for, phases_of
 from hf_transfer.machine.memory import free_memory, is_out_of_memory, memory_error
 from hf_transfer.machine.progress import progress_bar
 from hf_transfer.replay.batching import Positions, cut_by_size
-from hf_transfer.tasks.task import IGNORE_INDEX
 from hf_transfer.training.checkpoint import State
 from hf_transfer.training.epochs import (
-    class_weights,
     effective_batches,
     epoch_order,
+    label_weights,
     pads_much,
     shares,
     tokens_a_pass,
@@ -60,7 +58,8 @@ class Loop:
         self.phase_of = [i for i, phase in enumerate(self.phases) for _ in range(phase.num_epochs)]
         self.steps_per_epoch = len(effective_batches(train, job.config.batch_size, job.workers.size))
         self.total = self.steps_per_epoch * job.config.num_epochs
-        self.class_weights = class_weights(job.replay, job.config, train)
+        self.target = job.task.target
+        self.label_weights = label_weights(job.replay, job.config, train)
         self.tokens_a_pass = tokens_a_pass(self.model)
         self.per_device = job.config.per_device_batch_size
         self.halved = False
@@ -232,9 +231,8 @@ class Loop:
         accelerator = self.job.workers.accelerator
         pieces = [self._collate(piece, epoch) for piece in self._pieces(batch)]
         # The mean is over the whole effective batch, however it is cut over processes and steps.
-        weight = sum(
-            (self._weight(piece["labels"]) for piece in pieces), torch.zeros((), device=accelerator.device)
-        )
+        weights = [self.target.weight(piece["labels"], self.label_weights) for piece in pieces]
+        weight = sum(weights, torch.zeros((), device=accelerator.device))
         weight = self.job.workers.total(weight).clamp(min=1e-12)
         loss = torch.zeros((), device=accelerator.device)
         for i, piece in enumerate(pieces):
@@ -268,21 +266,9 @@ class Loop:
         return self.fitted.batches.collate(positions, seeds)
 
     def _loss(self, batch: dict[str, Tensor]) -> Tensor:
-        logits = self.prepared(**{name: tensor for name, tensor in batch.items() if name != "labels"})
-        return functional.cross_entropy(
-            logits.float().flatten(0, -2),
-            batch["labels"].flatten(),
-            weight=self.class_weights,
-            label_smoothing=self.job.config.label_smoothing,
-            ignore_index=IGNORE_INDEX,
-            reduction="sum",
-        )
-
-    def _weight(self, labels: Tensor) -> Tensor:
-        counted = labels != IGNORE_INDEX  # taking those alone would wait for the device, to know how many
-        if self.class_weights is None:
-            return counted.sum().float()
-        return (self.class_weights[labels.where(counted, 0)] * counted).sum()
+        outputs = self.prepared(**{name: tensor for name, tensor in batch.items() if name != "labels"})
+        smoothing = self.job.config.label_smoothing
+        return self.target.loss(outputs, batch["labels"], self.label_weights, smoothing)
 
     def _set_rate(self, phase: Phase, start: int) -> float:
         factor = learning_rate_factor(

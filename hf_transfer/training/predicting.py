@@ -7,17 +7,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import RunError
 from hf_transfer.machine.memory import free_memory, is_out_of_memory
 from hf_transfer.replay.batching import Batch, Batches, Positions
-from hf_transfer.scores.statistics import apply_temperature, fit_temperature
-from hf_transfer.tasks.task import IGNORE_INDEX
 from hf_transfer.training.workers import Workers
-
-_LEAST = 1e-12  # probability that a label is given, so that one row cannot make the mean infinite
 
 Logits = Mapping[int, NDArray[Any]]
 """Logits of each row, (m, c), by the row's number: one line for the row, or one for each word."""
@@ -72,7 +67,7 @@ def predict(learner: nn.Module, batches: Batches, positions: Positions, workers:
         return {}
     mine = []
     for part, batch, logits in _forward(learner, batches, positions, workers):
-        decoded = batches.task.decode(logits, batch["labels"])
+        decoded = batches.task.target.decode(logits, batch["labels"])
         mine.append((part, np.array([len(lines) for lines in decoded]), np.concatenate(decoded)))
     found, lengths, lines = (np.concatenate(parts) for parts in zip(*workers.gather(mine), strict=True))
     if not np.array_equal(np.sort(found), np.sort(positions)):
@@ -84,36 +79,30 @@ def predict(learner: nn.Module, batches: Batches, positions: Positions, workers:
 
 
 def mean_loss(learner: nn.Module, batches: Batches, positions: Positions, workers: Workers) -> float:
-    """Mean cross-entropy over all labels of some encoded rows, in eval mode."""
+    """Mean loss over all labels of some encoded rows, in eval mode."""
     total = torch.zeros(2, device=workers.accelerator.device)
-    for _, batch, logits in _forward(learner, batches, positions, workers):
-        labels = batch["labels"].flatten()
-        loss = functional.cross_entropy(
-            logits.float().flatten(0, -2), labels, ignore_index=IGNORE_INDEX, reduction="sum"
-        )
-        total += torch.stack([loss, (labels != IGNORE_INDEX).sum().float()])
+    for _, batch, outputs in _forward(learner, batches, positions, workers):
+        target, labels = batches.task.target, batch["labels"]
+        total += torch.stack([target.loss(outputs, labels), target.weight(labels)])
     loss, weight = workers.total(total).tolist()
     return float(loss / max(1.0, weight))
 
 
 def calibrated_loss(learner: nn.Module, batches: Batches, positions: Positions, workers: Workers) -> float:
-    """Mean cross-entropy at the temperature that suits these rows best, in eval mode.
+    """Mean loss of answers that are as sure of themselves as suits these rows best, in eval mode.
 
-    It tells how well the classes are told apart, and not whether the model is too sure, which a
-    temperature mends afterwards. The predicted classes are those without one.
+    It tells how well the labels are told apart, and not whether the model is too sure, which is mended
+    afterwards.
     """
+    target = batches.task.target
     mine = [
-        (logits.float().flatten(0, -2)[kept].cpu().numpy(), labels[kept].cpu().numpy())
-        for _, batch, logits in _forward(learner, batches, positions, workers)
+        (outputs.float().flatten(0, -2)[kept].cpu().numpy(), labels[kept].cpu().numpy())
+        for _, batch, outputs in _forward(learner, batches, positions, workers)
         for labels in [batch["labels"].flatten()]
-        for kept in [labels != IGNORE_INDEX]
+        for kept in [labels != target.missing]
     ]
-    logits, labels = (np.concatenate(parts) for parts in zip(*workers.gather(mine), strict=True))
-    if not np.isfinite(logits).all():
-        return float("inf")
-    temperature = fit_temperature(logits, labels) if len(np.unique(labels)) > 1 else 1.0
-    shares = apply_temperature(logits, temperature)
-    return float(-np.log(np.maximum(shares[np.arange(len(labels)), labels], _LEAST)).mean())
+    outputs, labels = (np.concatenate(parts) for parts in zip(*workers.gather(mine), strict=True))
+    return target.calibrated_loss(outputs, labels) if np.isfinite(outputs).all() else float("inf")
 
 
 def _forward(

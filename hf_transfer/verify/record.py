@@ -64,7 +64,7 @@ class Record:
     @cached_property
     def scorer(self) -> Scorer:
         """What makes scores from predictions."""
-        return task_class(self.results["task"])(self.config, self.label_names).scorer
+        return task_class(self.results["task"])(self.config, self.label_names).target.scorer
 
     @cached_property
     def predictions(self) -> pa.Table:

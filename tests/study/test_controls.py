@@ -19,7 +19,7 @@ from hf_transfer.runs.run_folder import RunFolder
 from hf_transfer.runs.summary import summary_text
 from hf_transfer.study.controls import ShuffledStudy, _relabelled
 from hf_transfer.study.study import Study
-from hf_transfer.tasks.task import IGNORE_INDEX
+from hf_transfer.tasks.targets.target import IGNORE_INDEX
 from hf_transfer.training.workers import make_accelerator
 from hf_transfer.verify.verify_run import verify_run
 

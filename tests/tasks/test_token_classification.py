@@ -67,10 +67,10 @@ def test_decode_undoes_encode():
     batch = tagger.collate(rows)
     answers = torch.nn.functional.one_hot(batch["labels"].clamp(min=0), 3).float()
     joined = {0: [], 1: [], 2: []}
-    for row, logits in zip(rows, tagger.decode(answers, batch["labels"]), strict=True):
+    for row, logits in zip(rows, tagger.target.decode(answers, batch["labels"]), strict=True):
         joined[row["row"]] += logits.tolist()
     assert [np.argmax(logits, 1).tolist() for logits in joined.values()] == labels
-    table = tagger.columns(
+    table = tagger.target.columns(
         Dataset.from_dict({"input": sentences, "label": labels}), [np.array(rows) for rows in joined.values()]
     )
     assert table["labels"] == table["predictions"]
@@ -86,7 +86,7 @@ def test_every_tag_comes_back_however_long_the_sentence(tagger, labels):
     batch = tagger.collate(rows)
     answers = torch.nn.functional.one_hot(batch["labels"].clamp(min=0), 3).float()
     found: list[list[int]] = [[] for _ in labels]
-    for row, logits in zip(rows, tagger.decode(answers, batch["labels"]), strict=True):
+    for row, logits in zip(rows, tagger.target.decode(answers, batch["labels"]), strict=True):
         found[row["row"]] += logits.argmax(1).tolist()
     assert found == labels
 
@@ -102,7 +102,7 @@ def test_padding_is_ignored_by_the_loss():
 
 def test_folds_are_balanced_by_mentions():
     rows = Dataset.from_dict({"input": [["a", "b"], ["c"]], "label": [[1, 2], [0]]})
-    columns = task().fold_columns(rows)
+    columns = task().target.balance(rows)
     assert columns.counts.tolist() == [[1], [0]]
 
 

@@ -11,7 +11,7 @@ from hf_transfer.layers.phases import plan_phases
 from hf_transfer.replay.encoding import encode_rows
 from hf_transfer.replay.replayed import Replay
 from hf_transfer.training import fitting
-from hf_transfer.training.epochs import class_weights, effective_batches, shares, tokens_a_pass
+from hf_transfer.training.epochs import effective_batches, label_weights, shares, tokens_a_pass
 from hf_transfer.training.fitting import fit
 from hf_transfer.training.job import Job
 from hf_transfer.training.loop import Loop
@@ -259,7 +259,7 @@ def test_balanced_weights_come_from_the_training_rows_only(reviews):
     labels = np.array(reviews[1]["labels"][:])
     rows = np.concatenate([np.flatnonzero(labels == 0)[:6], np.flatnonzero(labels == 1)[:2]])
     made = job(reviews, class_weights="balanced")
-    assert class_weights(made.replay, made.config, rows).tolist() == pytest.approx([8 / 12, 8 / 4])
+    assert label_weights(made.replay, made.config, rows).tolist() == pytest.approx([8 / 12, 8 / 4])
 
 
 def test_the_rate_rises_then_falls_to_zero():

@@ -26,7 +26,8 @@ from hf_transfer.replay.batching import Batch, Batches, Positions
 from hf_transfer.replay.encoding import encoded_positions
 from hf_transfer.replay.features.outputs import GroupOutputs, below_output
 from hf_transfer.replay.features.pooling import Pooling
-from hf_transfer.tasks.task import IGNORE_INDEX, Task
+from hf_transfer.tasks.targets.target import IGNORE_INDEX
+from hf_transfer.tasks.task import Task
 
 if TYPE_CHECKING:
     from datasets import Dataset

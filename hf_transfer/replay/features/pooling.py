@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import Kind
 from hf_transfer.models.mean_classifier import mean_of_tokens
-from hf_transfer.tasks.task import IGNORE_INDEX
+from hf_transfer.tasks.targets.target import IGNORE_INDEX
 
 OF_TEXTS = ("first token", "mean")  # side by side: two vectors, as either may be what a classifier reads
 

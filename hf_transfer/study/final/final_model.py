@@ -244,7 +244,7 @@ class _FinalModel:
     @cached_property
     def _calibration(self) -> dict[str, Record]:
         """The temperature of the out-of-fold logits, as the file that goes with the weights."""
-        found = calibrate(self._out_of_fold, self.study.task.scorer, seed=self.study.config.seed)
+        found = calibrate(self._out_of_fold, self.study.scorer, seed=self.study.config.seed)
         if found is None:
             return {}
         how = "probabilities are softmax(logits / temperature); fitted on pooled out-of-fold logits"
@@ -312,7 +312,7 @@ class _FinalModel:
         return effective_batches(order, self.config.batch_size, 1)
 
     def _taste(self, sealed: Record | None) -> Tasting:
-        metric, scorer = self.study.task.scorer.primary_metric, self.study.task.scorer
+        metric, scorer = self.study.scorer.primary_metric, self.study.scorer
         assert self.sealed is not None  # the settings say so
         assert sealed is not None
         scores = [

@@ -99,7 +99,7 @@ def predict_inputs(
     settings = RunConfig().changed(results["config"] | {"trust_remote_code": trust_remote_code})
     task = task_class(results["task"])(settings, results["label_names"])
     logits = _logits(task_in(task, members[0]), members, values, reading.temperature)
-    columns = task.columns(Dataset.from_dict({"input": values}), logits)
+    columns = task.target.columns(Dataset.from_dict({"input": values}), logits)
     return _described(shown, columns, reading)
 
 

@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call, vmap
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.replay.batching import Positions
-from hf_transfer.tasks.task import IGNORE_INDEX
-from hf_transfer.training.epochs import class_weights, effective_batches, epoch_order
+from hf_transfer.training.epochs import effective_batches, epoch_order, label_weights
 from hf_transfer.training.heads.dropout import Dropout
 from hf_transfer.training.heads.linear import SharedInputs
 from hf_transfer.training.heads.optimizer import StackedOptimizer, State, like
@@ -48,7 +47,8 @@ class Program:
         self.masks: list[Tensor] = []
         self.steps = [len(effective_batches(fold.train, self.config.batch_size, 1)) for fold in folds]
         self.optimizer = StackedOptimizer(self.state, template.decays, configs, self.steps)
-        self.weights = self._class_weights()
+        self.target = template.replay.task.target
+        self.weights = self._label_weights()
         self.active = torch.ones(len(folds), len(configs), dtype=torch.bool, device=self.device)
         self.history: list[dict[str, Any]] = []
         self.stopping = self._stopping()
@@ -117,7 +117,7 @@ class Program:
         batch, shape = self.batches.collate(filled), (len(rows), longest)
         labels = batch["labels"].reshape(shape + batch["labels"].shape[1:]).clone()
         for fold, r in enumerate(rows):
-            labels[fold, len(r) :] = IGNORE_INDEX
+            labels[fold, len(r) :] = self.target.missing
         return batch["features"].reshape(shape + batch["features"].shape[1:]), labels
 
     def _forward(self, state: State, features: Tensor) -> Tensor:
@@ -134,22 +134,13 @@ class Program:
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Mean loss of each head over the labels of its batch, (F, G)."""
-        logp = logits.flatten(2, -2).log_softmax(-1)
-        labels = labels.flatten(1)[:, None].expand(logp.shape[:-1])
-        counted = labels != IGNORE_INDEX
-        target = labels.clamp(min=0)
-        weights = self.weights[:, None, None, :].expand(logp.shape)
-        weight = weights.gather(-1, target.unsqueeze(-1)).squeeze(-1) * counted
-        loss = -logp.gather(-1, target.unsqueeze(-1)).squeeze(-1) * weight
-        if smoothing := self.config.label_smoothing:
-            spread = -(logp * weights).sum(-1) * counted / logp.shape[-1]
-            loss = (1 - smoothing) * loss + smoothing * spread
-        return loss.sum(-1) / weight.sum(-1).clamp(min=1e-12)
+        loss, weight = self.target.head_losses(logits, labels, self.weights, self.config.label_smoothing)
+        return loss / weight.clamp(min=1e-12)
 
-    def _class_weights(self) -> Tensor:
-        replay, num = self.template.replay, len(self.template.replay.task.label_names)
-        found = [class_weights(replay, self.config, fold.train) for fold in self.folds]
-        return torch.stack([torch.ones(num, device=self.device) if w is None else w for w in found])
+    def _label_weights(self) -> Tensor | None:
+        found = [label_weights(self.template.replay, self.config, fold.train) for fold in self.folds]
+        known = [weights for weights in found if weights is not None]
+        return torch.stack(known) if known else None
 
     def _stopping(self) -> Stopping | None:
         if all(fold.inner is None for fold in self.folds):
@@ -190,14 +181,8 @@ class Program:
                 logits = vmap(lambda own, x: functional_call(self.learner, own, (x,)), in_dims=(0, None))(
                     state, batch["features"]
                 )
-                labels = batch["labels"].flatten().expand(len(self.configs), -1)
-                loss = nn.functional.cross_entropy(
-                    logits.float().flatten(1, -2).transpose(1, 2),
-                    labels,
-                    ignore_index=IGNORE_INDEX,
-                    reduction="none",
-                )
-                total += torch.stack([loss.sum(1), (labels != IGNORE_INDEX).sum(1).float()])
+                loss, weight = self.target.head_losses(logits[None], batch["labels"][None])
+                total += torch.stack([loss[0], weight[0].expand_as(loss[0])])
         return total[0] / total[1].clamp(min=1)
 
     def heads(self) -> Iterator[tuple[int, int, Head]]:

@@ -14,7 +14,7 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.layers.phases import output_layer
 from hf_transfer.replay.batching import Batches, Positions
 from hf_transfer.scores.regression import Classifier, LinearProblem, Split
-from hf_transfer.tasks.task import IGNORE_INDEX
+from hf_transfer.tasks.targets.target import IGNORE_INDEX
 
 _DROPPED = 0.1  # variance that the usual dropout of 0.1 adds, as a share of the squared mean
 

@@ -1,0 +1,115 @@
+"""Classes: one label an item, of those with names; a softmax over all of them."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.folds.columns import FoldColumns
+from hf_transfer.scores.scorer import ClassificationScorer, Scorer
+from hf_transfer.scores.statistics import apply_temperature, fit_temperature
+from hf_transfer.tasks.targets.target import IGNORE_INDEX, Target
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from torch import Tensor
+
+_LEAST = 1e-12  # probability that a label is given, so that one row cannot make the mean infinite
+
+
+class Classes(Target):
+    """One class a row.
+
+    Args:
+        label_names: In the order of their ids.
+    """
+
+    missing = IGNORE_INDEX
+
+    def __init__(self, label_names: Sequence[str]) -> None:
+        self.label_names = tuple(label_names)
+        self.scorer = self._scorer()
+
+    def _scorer(self) -> Scorer:
+        return ClassificationScorer(self.label_names)
+
+    @property
+    def num_outputs(self) -> int:
+        """A logit for each class."""
+        return len(self.label_names)
+
+    def loss(
+        self, outputs: "Tensor", labels: "Tensor", weights: "Tensor | None" = None, smoothing: float = 0.0
+    ) -> "Tensor":
+        """Cross-entropy."""
+        from torch.nn import functional
+
+        return functional.cross_entropy(
+            outputs.float().flatten(0, -2),
+            labels.flatten(),
+            weight=weights,
+            label_smoothing=smoothing,
+            ignore_index=IGNORE_INDEX,
+            reduction="sum",
+        )
+
+    def weight(self, labels: "Tensor", weights: "Tensor | None" = None) -> "Tensor":
+        """The number of labels, or the sum of the weights of their classes."""
+        counted = labels != IGNORE_INDEX  # taking those alone would wait for the device, to know how many
+        if weights is None:
+            return counted.sum().float()
+        return (weights[labels.where(counted, 0)] * counted).sum()
+
+    def head_losses(
+        self, outputs: "Tensor", labels: "Tensor", weights: "Tensor | None" = None, smoothing: float = 0.0
+    ) -> "tuple[Tensor, Tensor]":
+        """Cross-entropy of each head."""
+        import torch
+
+        logp = outputs.float().flatten(2, -2).log_softmax(-1)
+        labels = labels.flatten(1)[:, None].expand(logp.shape[:-1])
+        counted = labels != IGNORE_INDEX
+        target = labels.clamp(min=0).unsqueeze(-1)
+        of_class = torch.ones_like(logp[:, 0, 0]) if weights is None else weights
+        spread_out = of_class[:, None, None, :].expand(logp.shape)
+        weight = spread_out.gather(-1, target).squeeze(-1) * counted
+        loss = -logp.gather(-1, target).squeeze(-1) * weight
+        if smoothing:
+            spread = -(logp * spread_out).sum(-1) * counted / logp.shape[-1]
+            loss = (1 - smoothing) * loss + smoothing * spread
+        return loss.sum(-1), weight.sum(-1)
+
+    def weights(self, labels: NDArray[Any], how: str) -> NDArray[Any] | None:
+        """Inverse frequency of each class, 1 on average, where `how` is `balanced`."""
+        if how == "none":
+            return None
+        counts = np.bincount(labels[labels != IGNORE_INDEX], minlength=len(self.label_names))
+        found: NDArray[Any] = counts.sum() / (len(counts) * np.maximum(counts, 1))
+        return found
+
+    def calibrated_loss(self, outputs: NDArray[Any], labels: NDArray[Any]) -> float:
+        """Mean cross-entropy at the temperature that suits these labels best."""
+        temperature = fit_temperature(outputs, labels) if len(np.unique(labels)) > 1 else 1.0
+        shares = apply_temperature(outputs, temperature)
+        return float(-np.log(np.maximum(shares[np.arange(len(labels)), labels], _LEAST)).mean())
+
+    def decode(self, outputs: "Tensor", labels: "Tensor") -> list[NDArray[Any]]:
+        """Logits of each row, (1, c) in float32."""
+        return list(outputs.float().cpu().numpy()[:, None, :])
+
+    def columns(self, rows: "Dataset", decoded: Sequence[NDArray[Any]]) -> dict[str, Any]:
+        """Label, predicted label and logits."""
+        logits = np.concatenate([*decoded, np.zeros((0, len(self.label_names)), np.float32)])
+        columns: dict[str, Any] = {"label": rows["label"][:]} if "label" in rows.column_names else {}
+        return columns | {"prediction": logits.argmax(1), "logits": logits}
+
+    def balance(self, rows: "Dataset") -> FoldColumns:
+        """The classes."""
+        return FoldColumns(labels=np.asarray(rows["label"][:], np.int64), label_names=self.label_names)
+
+
+def label_column(rows: Mapping[str, list[Any]], missing: Any) -> list[Any]:
+    """Labels of a batch of rows, or stand-ins when there are none to learn from."""
+    return list(rows["label"]) if "label" in rows else [missing] * len(rows["input"])

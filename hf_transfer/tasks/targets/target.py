@@ -1,0 +1,103 @@
+"""What comes out of a model: labels, what is lost by an answer, and how an answer is read."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from numpy.typing import NDArray
+
+from hf_transfer import _guard  # noqa: F401
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from torch import Tensor
+
+    from hf_transfer.folds.columns import FoldColumns
+    from hf_transfer.scores.scorer import Scorer
+
+IGNORE_INDEX = -100  # a class that the loss and the scores skip; PyTorch's default
+
+
+class Target(Protocol):
+    """What differs between kinds of label. Nothing outside of `tasks/` knows which of them it has."""
+
+    label_names: tuple[str, ...]
+    """In the order of their ids."""
+    scorer: "Scorer"
+    missing: float
+    """A label that neither the loss nor the scores count."""
+
+    def __init__(self, label_names: Sequence[str]) -> None: ...
+
+    @property
+    def num_outputs(self) -> int:
+        """Numbers that a model gives for each item."""
+        ...
+
+    def loss(
+        self, outputs: "Tensor", labels: "Tensor", weights: "Tensor | None" = None, smoothing: float = 0.0
+    ) -> "Tensor":
+        """The summed loss of a batch.
+
+        Args:
+            outputs: (b, …, c).
+            labels: (b, …).
+            weights: What `weights` made of the training labels.
+            smoothing: Share of the target that is spread.
+        """
+        ...
+
+    def weight(self, labels: "Tensor", weights: "Tensor | None" = None) -> "Tensor":
+        """What the summed loss of these labels is divided by."""
+        ...
+
+    def head_losses(
+        self, outputs: "Tensor", labels: "Tensor", weights: "Tensor | None" = None, smoothing: float = 0.0
+    ) -> "tuple[Tensor, Tensor]":
+        """The summed loss and the weight of many heads that learn at once.
+
+        Args:
+            outputs: (F, G, b, …, c), of G heads for each of F batches.
+            labels: (F, b, …).
+            weights: (F, c).
+            smoothing: As in `loss`.
+
+        Returns:
+            The loss (F, G), and the weight (F, 1).
+        """
+        ...
+
+    def weights(self, labels: NDArray[Any], how: str) -> NDArray[Any] | None:
+        """Weights in the loss, from the labels of the training rows alone; None without any.
+
+        Args:
+            labels: Of all items, with `missing` ones among them.
+            how: The setting `class_weights`.
+        """
+        ...
+
+    def calibrated_loss(self, outputs: NDArray[Any], labels: NDArray[Any]) -> float:
+        """The mean loss of an answer that is as sure of itself as suits these labels.
+
+        Args:
+            outputs: (n, c).
+            labels: (n,), none of them `missing`.
+        """
+        ...
+
+    def decode(self, outputs: "Tensor", labels: "Tensor") -> list[NDArray[Any]]:
+        """The outputs of each encoded row, (m, c) in float32: one line for the row, or one for each word.
+
+        Where several encoded rows come from one row, their lines are joined.
+        """
+        ...
+
+    def columns(self, rows: "Dataset", decoded: Sequence[NDArray[Any]]) -> dict[str, Any]:
+        """The columns of `predictions.parquet` that depend on the target, from the outputs of each row.
+
+        Each is a list or an array with an entry, or a line, for each row.
+        """
+        ...
+
+    def balance(self, rows: "Dataset") -> "FoldColumns":
+        """What folds are balanced by."""
+        ...
