@@ -33,7 +33,7 @@ def describe_layers(options: argparse.Namespace) -> tuple[list[dict[str, Any]], 
     """
     from hf_transfer.layers import freeze_table
     from hf_transfer.layers.phases import freeze_for
-    from hf_transfer.models.base_model import bare_model
+    from hf_transfer.models.building import bare_model
     from hf_transfer.study.defaults import model_facts, settle
 
     names = ("trainable", "norm", "learning_rate", "layer_decay")

@@ -4,66 +4,35 @@ import argparse
 import datetime
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import Field, field, fields
+from dataclasses import Field, fields
 from pathlib import Path
 from reprlib import Repr
 from types import UnionType
 from typing import TYPE_CHECKING, Any, NoReturn, get_args, get_origin, get_type_hints
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config.setting import Group, groups_of
 from hf_transfer.errors import ConfigError
 from hf_transfer.machine.parsing import parse_yaml
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-AUTO = "auto"  # of a number that the kit chooses, by what learns and from how many rows
-
-
-def is_auto(value: object) -> bool:
-    """Whether a value is still to be chosen by the kit."""
-    return value == AUTO
-
-
-def setting(
-    default: Any,
-    help: str,
-    *,
-    aliases: Sequence[str] = (),
-    choices: Sequence[str] = (),
-    scored: bool = True,
-    auto: bool = False,
-) -> Any:
-    """Make a field that carries its own help, other names, and choices.
-
-    Args:
-        default: Value when nobody says anything.
-        help: One sentence for `--help`.
-        aliases: Names that people already type for it.
-        choices: The only values allowed; empty means any.
-        scored: Whether another value makes another experiment. Paths and outputs do not.
-        auto: Whether `auto` may stand in the place of a number.
-    """
-    metadata = {
-        "help": help, "aliases": tuple(aliases), "choices": tuple(choices), "scored": scored, "auto": auto
-    }  # fmt: skip
-    return field(default=default, metadata=metadata)
-
 
 def read_flags(
-    config: type["DataclassInstance"], words: Sequence[str], description: str | None = None
+    defaults: Group, words: Sequence[str], description: str | None = None
 ) -> tuple[dict[str, Any], str | None]:
     """Read `[FILE.yaml] [--setting value …]`: the settings given as flags, and the file's name.
 
     Args:
-        config: A dataclass whose fields `setting` made.
+        defaults: A configuration, whose values `--help` shows as the defaults.
         words: Of the command line.
         description: What `--help` says first.
 
     Raises:
         ConfigError: If a flag is unknown, with the nearest name.
     """
-    given = vars(_parser(config, description).parse_args(_flag_words(words)))
+    given = vars(_parser(defaults, description).parse_args(_flag_words(words)))
     return given, given.pop("config_file", None)
 
 
@@ -86,8 +55,10 @@ class _Parser(argparse.ArgumentParser):
         raise ConfigError(message)
 
 
-def _parser(config: type["DataclassInstance"], description: str | None) -> _Parser:
+def _parser(defaults: Group, description: str | None) -> _Parser:
+    config = type(defaults)
     parser = _Parser(
+        usage="%(prog)s [FILE.yaml] [--setting value …]",
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
         description=description,
@@ -96,22 +67,33 @@ def _parser(config: type["DataclassInstance"], description: str | None) -> _Pars
     parser.names = setting_names(config)
     parser.add_argument("config_file", nargs="?", metavar="FILE.yaml", help="Settings; flags win over them.")
     types = get_type_hints(config)
-    for f in fields(config):
-        _add_flag(parser, f, types[f.name])
+    for group in groups_of(config):
+        place = parser.add_argument_group(group.heading)
+        for f in fields(group):
+            _add_flag(place, f, types[f.name], getattr(defaults, f.name))
     return parser
 
 
-def _add_flag(parser: argparse.ArgumentParser, f: "Field[Any]", kind: Any) -> None:
+def _add_flag(place: "argparse._ArgumentGroup", f: "Field[Any]", kind: Any, default: Any) -> None:
     flags = [f"--{name}" for name in (f.name, *f.metadata["aliases"])]
-    text = f.metadata["help"].replace("%", "%%")
+    text = f"{f.metadata['help']} (default: {_as_flag(default)})".replace("%", "%%")
     if kind is bool:
-        parser.add_argument(*flags, dest=f.name, nargs="?", const=True, metavar="BOOL", help=text)
-        parser.add_argument(
+        place.add_argument(*flags, dest=f.name, nargs="?", const=True, metavar="BOOL", help=text)
+        place.add_argument(
             f"--no_{f.name}", dest=f.name, action="store_const", const=False, help=argparse.SUPPRESS
         )
     else:
         shown = "{" + ",".join(f.metadata["choices"]) + "}" if f.metadata["choices"] else "VALUE"
-        parser.add_argument(*flags, dest=f.name, metavar=shown, help=text)
+        place.add_argument(*flags, dest=f.name, metavar=shown, help=text)
+
+
+def _as_flag(value: Any) -> str:
+    """A value as it is written behind its flag."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(map(str, value)) or "none"
+    return "none" if value in (None, "") else str(value)
 
 
 def _flag_words(words: Sequence[str]) -> list[str]:

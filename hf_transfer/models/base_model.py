@@ -3,7 +3,7 @@
 import hashlib
 import os
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,39 +11,20 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from torch import nn
-from transformers import (
-    AutoConfig,
-    AutoModelForImageClassification,
-    AutoModelForSequenceClassification,
-    PretrainedConfig,
-)
+from transformers import AutoConfig, PretrainedConfig
 from transformers.utils import logging as transformers_logging
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import ModelError
-from hf_transfer.layers import LayerGroup, layer_groups, merged
-from hf_transfer.machine.collection import no_collection
 from hf_transfer.machine.network import hub_reachable
-from hf_transfer.models.mean_classifier import MeanClassifier, files_of
+from hf_transfer.models.mean_classifier import files_of
 from hf_transfer.models.sentence_modules import SentenceModules, read_modules
 
 BUILTIN = {
     "digits-resnet": "image: a ResNet of 0.37 M parameters, pretrained on handwritten digits 0 to 4",
     "tiny-bert": "text: a BERT of two layers with random weights, not pretrained",
 }
-
-
-# What configurations and weights make libraries raise that are damaged or of another model.
-_UNUSABLE = (
-    ValueError, RuntimeError, OSError, KeyError, TypeError, AttributeError, ImportError, SafetensorError,
-    UnpicklingError,
-)  # fmt: skip
-_POOLINGS = {"mean": "mean", "cls": "first"}  # of a checkpoint, as the setting calls them
-_HIGHEST_DROPOUT = 0.9  # above, a network learns next to nothing
 _HALF = 0.5
 
 
@@ -69,6 +50,24 @@ class BaseModel:
         """Give its name in timm or transformers."""
         return str(self.config.architecture if self.is_timm else self.config.model_type)
 
+    @property
+    def hub_options(self) -> dict[str, Any]:
+        """What transformers is told of it each time: whether its code may run, and where it is looked for."""
+        options: dict[str, Any] = {"trust_remote_code": self.trust_remote_code}
+        if not Path(self.location).is_dir():
+            options |= {"revision": self.revision, "local_files_only": not hub_reachable()}
+        return options
+
+    @property
+    def kept_share(self) -> float | None:
+        """The share that a classifier's dropout keeps, where a configuration holds that, not what it drops.
+
+        Those of MobileNet do (0.999 and 0.8), as TensorFlow's first code meant it. Taken for what is dropped,
+        hardly anything would get through, and nothing below the classifier would learn.
+        """
+        share = getattr(self.config, "classifier_dropout_prob", None) or 0.0
+        return share if share > _HALF else None
+
     @cached_property
     def sentence(self) -> SentenceModules:
         """What it says as a model of sentence-transformers; nothing, if it is none.
@@ -77,7 +76,7 @@ class BaseModel:
             ModelError: If that is damaged, or the Hub does not answer.
         """
         try:
-            return read_modules(files_of(self.location, _hub_options(self)))
+            return read_modules(files_of(self.location, self.hub_options))
         except (ValueError, OSError) as error:
             raise ModelError(
                 f"base_model={self.name!r} does not say how its tokens are pooled: {first_line(error)} Save "
@@ -92,10 +91,10 @@ class BaseModel:
         """
         with quiet():
             try:
-                return loader.from_pretrained(self.location, **_hub_options(self), **options)
+                return loader.from_pretrained(self.location, **self.hub_options, **options)
             except (OSError, ValueError, KeyError, TypeError) as error:
                 what = loader.__name__.removeprefix("Auto")
-                reason = _why(error) if "custom code" in str(error) else first_line(error)
+                reason = why(error) if "custom code" in str(error) else first_line(error)
                 raise ModelError(
                     f"base_model={self.name!r} has no usable {what}: {reason} Save it into the model's "
                     "folder, or take a model for this task."
@@ -151,60 +150,7 @@ def _refuse_kernels(name: str, config: PretrainedConfig) -> None:
             )
 
 
-def text_classifier(base: BaseModel, settings: RunConfig) -> tuple[Any, dict[str, Any]]:
-    """The class that makes a classifier of texts with the pooling that is wanted, and what to configure.
-
-    With `auto` that is the pooling which the checkpoint was made for, where it says so; where it does not,
-    the model's own classifier stays as it is.
-
-    Raises:
-        ModelError: If the mean is asked for, and the model has a decoder too.
-    """
-    wanted = _POOLINGS.get(base.sentence.pooling or "") if settings.pooling == "auto" else settings.pooling
-    if wanted and hasattr(base.config, "classifier_pooling"):
-        first = "bos" if base.config.model_type == "eurobert" else "cls"
-        chosen = {"classifier_pooling": first if wanted == "first" else wanted}
-        return AutoModelForSequenceClassification, chosen
-    if wanted != "mean" or (settings.pooling == "auto" and base.config.is_encoder_decoder):
-        return AutoModelForSequenceClassification, {}
-    if base.config.is_encoder_decoder:
-        raise ModelError(
-            f"pooling='mean' takes an encoder alone, and base_model={base.name!r} has a decoder too. Use "
-            "--pooling first, or another model."
-        )
-    return MeanClassifier, {}
-
-
-def build_model(
-    base: BaseModel, auto_class: Any, label_names: Sequence[str], settings: RunConfig, **configured: Any
-) -> nn.Module:
-    """Make the model in float32, with a head for `label_names`; new weights come from torch's seed.
-
-    Args:
-        base: From `open_base_model`.
-        auto_class: The task's Auto class of transformers.
-        label_names: In the order of their ids.
-        settings: Of which `from_scratch` and `reinit_top` are used.
-        configured: Changes to the model's configuration.
-
-    Raises:
-        ModelError: If the checkpoint is for another task, or lacks weights below the head.
-    """
-    try:
-        with quiet(), no_collection():  # the first model of a kind imports what makes it
-            config = _with_labels(base, label_names, **configured)
-            if settings.from_scratch or not base.has_weights:
-                return _random_model(base, auto_class, config)
-            model = _pretrained_model(base, auto_class, config)
-    except _UNUSABLE as error:
-        what = auto_class.__name__
-        raise ModelError(f"base_model={base.name!r} cannot be built as {what}: {_why(error)}") from error
-    if settings.reinit_top:
-        _reinitialise_top(model, base, auto_class, config, settings.reinit_top)
-    return model
-
-
-def _why(error: BaseException) -> str:
+def why(error: BaseException) -> str:
     """The reason that a library gives, and what to do; some of them advise to run foreign code."""
     if isinstance(error, UnpicklingError):
         return (
@@ -217,99 +163,6 @@ def _why(error: BaseException) -> str:
             "--trust_remote_code; or take another model."
         )
     return f"{first_line(error)} Give a whole checkpoint of a model for this task."
-
-
-def bare_model(settings: RunConfig) -> nn.Module:
-    """Make a base model's architecture alone, with a head of two labels: to look at, not to use.
-
-    Raises:
-        ModelError: If it is not there, or made for no task of the kit.
-    """
-    base = open_base_model(settings)
-    problem: Exception | None = None
-    for auto_class, configured in _classifiers(base, settings):
-        try:
-            with quiet(), torch.device("meta"):
-                config = _with_labels(base, ("a", "b"), **configured)
-                return auto_class.from_config(config)  # type: ignore[no-any-return]
-        except (ValueError, KeyError, TypeError) as error:
-            problem = error
-    raise ModelError(
-        f"base_model={base.name!r} has no classifier in transformers: {first_line(problem)}"
-    ) from problem
-
-
-def _classifiers(base: BaseModel, settings: RunConfig) -> Iterator[tuple[Any, dict[str, Any]]]:
-    yield AutoModelForImageClassification, {}
-    yield text_classifier(base, settings)
-
-
-def head_note(base: BaseModel, label_names: Sequence[str]) -> str | None:
-    """Say what became of the checkpoint's own head, if it had one."""
-    architectures = " ".join(base.config.architectures or [])
-    if not base.has_weights or not ("For" in architectures or base.is_timm) or base.config.num_labels == 0:
-        return None
-    return own_head_note(base, label_names)
-
-
-def own_head_note(base: BaseModel, label_names: Sequence[str]) -> str:
-    """Say what became of a checkpoint's own head."""
-    names = [str(name) for name in (getattr(base.config, "id2label", None) or {}).values()]
-    if names == list(label_names):
-        return (
-            f"The checkpoint's own head for the same {len(names)} labels was kept: if it learned from these "
-            "rows, the scores are too good."
-        )
-    new = f"a new one for {len(label_names)} labels"
-    return f"The checkpoint's own head ({len(names)} labels) was replaced by {new}."
-
-
-def kept_share(base: BaseModel) -> float | None:
-    """The share that a classifier's dropout keeps, where a configuration holds that instead of what it drops.
-
-    Those of MobileNet do (0.999 and 0.8), as TensorFlow's first code meant it. Taken for what is dropped,
-    hardly anything would get through, and nothing below the classifier would learn.
-    """
-    share = getattr(base.config, "classifier_dropout_prob", None) or 0.0
-    return share if share > _HALF else None
-
-
-def kept_share_note(base: BaseModel) -> str | None:
-    """Say how such a configuration was read."""
-    share = kept_share(base)
-    if share is None:
-        return None
-    return (
-        f"classifier_dropout_prob={share:g} of the model's configuration was read as the share that is kept, "
-        f"as in the original code: dropout {1 - share:g}."
-    )
-
-
-def dropout_note(model: nn.Module) -> str | None:
-    """Warn of dropout that lets next to nothing through, as a few published configurations have it."""
-    rates = [module.p for module in model.modules() if isinstance(module, nn.Dropout)]
-    highest = max(rates, default=0.0)
-    if highest < _HIGHEST_DROPOUT:
-        return None
-    return (
-        f"The model's configuration sets a dropout of {highest:g}: in training hardly anything gets through "
-        "it, and the layers below may not learn. Lower it in the model's config.json."
-    )
-
-
-def placed(model: nn.Module, device: torch.device) -> nn.Module:
-    """The model on a device, with its convolutions' weights laid out channels last, as they run fastest."""
-    return model.to(device).to(memory_format=torch.channels_last)
-
-
-def save_model(model: Any, folder: Path) -> None:
-    """Write a model as safetensors that plain transformers, and for its architectures timm, loads."""
-    model = merged(model)  # or it would need peft
-    model.to(memory_format=torch.contiguous_format)
-    # timm knows nothing of transformers' wrapper, which takes its own prefix off only from what had none.
-    state = {name.removeprefix("timm_model."): tensor for name, tensor in model.state_dict().items()}
-    with quiet():
-        model.save_pretrained(folder, state_dict=state if hasattr(model, "timm_model") else None)
 
 
 @contextmanager
@@ -381,121 +234,6 @@ def require_timm() -> Any:
     return timm
 
 
-def _with_labels(base: BaseModel, label_names: Sequence[str], **configured: Any) -> PretrainedConfig:
-    config = type(base.config).from_dict(
-        base.config.to_dict(),
-        num_labels=len(label_names),
-        id2label={i: str(name) for i, name in enumerate(label_names)},
-        label2id={str(name): i for i, name in enumerate(label_names)},
-        **configured,
-    )
-    if share := kept_share(base):
-        config.classifier_dropout_prob = round(1 - share, 6)
-    if base.is_timm:
-        # transformers passes num_classes itself, and timm cannot read model_args that are null.
-        config.model_args = {k: v for k, v in (config.model_args or {}).items() if k != "num_classes"}
-        for stale in ("label_descriptions", "label_names"):
-            config.__dict__.pop(stale, None)
-    return config
-
-
-def _pretrained_model(base: BaseModel, auto_class: Any, config: PretrainedConfig) -> nn.Module:
-    if base.weights_file:
-        return _timm_weights(base, auto_class, config)
-    model, report = auto_class.from_pretrained(
-        base.location,
-        config=config,
-        dtype=torch.float32,
-        ignore_mismatched_sizes=True,
-        output_loading_info=True,
-        **_hub_options(base),
-    )
-    new = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
-    head = layer_groups(model)[-1]
-    _check_backbone(base, head, new)
-    if [str(n) for n in (base.config.id2label or {}).values()] != list(config.id2label.values()):
-        _reset_output(model, head, auto_class, config, new)
-    return model  # type: ignore[no-any-return]
-
-
-def _timm_weights(base: BaseModel, auto_class: Any, config: PretrainedConfig) -> nn.Module:
-    """Fill a timm architecture from one safetensors file; a head of another size is left new."""
-    from safetensors.torch import load_file
-
-    model = _random_model(base, auto_class, config)
-    own = model.state_dict()
-    weights = load_file(str(base.weights_file)).items()
-    given = {f"timm_model.{name.removeprefix('timm_model.')}": tensor for name, tensor in weights}
-    fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
-    _check_backbone(base, layer_groups(model)[-1], own.keys() - fitting.keys())
-    nn.Module.load_state_dict(model, fitting, strict=False)
-    return model
-
-
-def _check_backbone(base: BaseModel, head: LayerGroup, new: set[str]) -> None:
-    """Only the head may be new: random weights below it would pass for pretrained ones."""
-    below = sorted(new - set(head.parameters) - set(head.buffers))
-    if below:
-        raise ModelError(
-            f"base_model={base.name!r} lacks {len(below)} weights below the head "
-            f"({', '.join(below[:3])}, …): it is a checkpoint of another architecture. "
-            "Give another model, or set from_scratch."
-        )
-
-
-def _reset_output(
-    model: nn.Module, head: LayerGroup, auto_class: Any, config: PretrainedConfig, new: set[str]
-) -> None:
-    """Give new weights to an output layer that has our size but other labels: never remap by position."""
-    sized = (name for name in head.parameters if model.get_parameter(name).shape[:1] == (config.num_labels,))
-    if new.issuperset(sized):
-        return  # the checkpoint had another size, or no head: a second model need not be made
-    with torch.device("meta"):
-        other = type(config).from_dict(config.to_dict(), num_labels=config.num_labels + 1)
-        shapes = {name: p.shape for name, p in auto_class.from_config(other).named_parameters()}
-    output = {name for name, p in model.named_parameters() if shapes[name] != p.shape}
-    for layer in {name.rpartition(".")[0] for name in output - new}:
-        module = model.get_submodule(layer)
-        nn.init.normal_(module.weight, std=getattr(config, "initializer_range", 0.02))  # type: ignore[arg-type]
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)  # type: ignore[arg-type]
-
-
-def _random_model(base: BaseModel, auto_class: Any, config: PretrainedConfig) -> nn.Module:
-    model = auto_class.from_config(config, dtype=torch.float32)
-    if base.is_timm:
-        # The wrapper draws every layer anew with one width; timm's own start is the honest control.
-        own = require_timm().create_model(
-            config.architecture, num_classes=config.num_labels, **config.model_args
-        )
-        model.timm_model.load_state_dict(own.state_dict())
-    return model  # type: ignore[no-any-return]
-
-
-def _reinitialise_top(
-    model: nn.Module, base: BaseModel, auto_class: Any, config: PretrainedConfig, blocks: int
-) -> None:
-    groups = layer_groups(model)
-    if blocks > len(groups) - 2:
-        raise ModelError(
-            f"reinit_top={blocks} is more than the {len(groups) - 2} blocks of {base.name!r}. Lower it."
-        )
-    with quiet():
-        fresh = _random_model(base, auto_class, config).state_dict()
-    names = {name for group in groups[-1 - blocks : -1] for name in (*group.parameters, *group.buffers)}
-    state = model.state_dict()
-    with torch.no_grad():
-        for name in names & state.keys():
-            state[name].copy_(fresh[name])
-
-
-def _hub_options(base: BaseModel) -> dict[str, Any]:
-    options: dict[str, Any] = {"trust_remote_code": base.trust_remote_code}
-    if not Path(base.location).is_dir():
-        options |= {"revision": base.revision, "local_files_only": not hub_reachable()}
-    return options
-
-
 def _builtin_folder(name: str) -> str:
     short = name.removeprefix("builtin:")
     if short not in BUILTIN:
@@ -515,7 +253,7 @@ def _check_path(name: str, location: str) -> None:
 
 def _unreachable(name: str, location: str, error: BaseException) -> str:
     if "custom code" in str(error):
-        return f"base_model={name!r}: {_why(error)}"
+        return f"base_model={name!r}: {why(error)}"
     if Path(location).is_dir():
         return (
             f"base_model={name!r}: its configuration is not usable: {first_line(error)} Save the model again."

@@ -16,7 +16,7 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.layers import Freezing, has_adapters, tensor_digest
 from hf_transfer.layers.phases import freeze_but_output, freeze_for, phases_of
 from hf_transfer.machine.memory import fits_on_device
-from hf_transfer.models.base_model import placed
+from hf_transfer.models.building import placed
 from hf_transfer.replay.batching import Batch, Batches, Kept
 from hf_transfer.replay.cut import Cut, features_at
 from hf_transfer.replay.proof import find_cut

@@ -15,8 +15,9 @@ from typing import Any
 import pyarrow as pa
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.config.flags import AUTO, read_settings_file
+from hf_transfer.config.flags import read_settings_file
 from hf_transfer.config.run_config import RunConfig, differing
+from hf_transfer.config.setting import AUTO
 from hf_transfer.errors import ConfigError
 from hf_transfer.machine.files import (
     enough_disk,

@@ -12,8 +12,8 @@ from typing import Any
 from torch import nn
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.config.flags import is_auto
 from hf_transfer.config.run_config import RunConfig
+from hf_transfer.config.setting import is_auto
 from hf_transfer.errors import LayerSelectionError
 from hf_transfer.layers import layer_groups
 from hf_transfer.layers.adapters import adapter_rank

@@ -13,7 +13,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import RunError
 from hf_transfer.machine.wording import duration
-from hf_transfer.models.base_model import placed
+from hf_transfer.models.building import placed
 from hf_transfer.replay.encoding import encoded_positions
 from hf_transfer.training.fitting import fit
 from hf_transfer.training.job import Job

@@ -17,7 +17,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import LayerSelectionError
 from hf_transfer.layers.phases import output_layer
-from hf_transfer.models.base_model import placed
+from hf_transfer.models.building import placed
 from hf_transfer.scores.transferability.ridge import Ridge, rows_of
 from hf_transfer.study.experiment import RowNumbers, Unit
 from hf_transfer.study.study import Study

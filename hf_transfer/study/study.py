@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from torch import nn
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.config.flags import is_auto
 from hf_transfer.config.run_config import RunConfig
+from hf_transfer.config.setting import is_auto
 from hf_transfer.errors import RunError, TransferError
 from hf_transfer.folds import hash_order, ids_at, inner_folds, inner_split
 from hf_transfer.layers import trained_hash

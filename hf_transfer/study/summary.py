@@ -16,7 +16,7 @@ from hf_transfer.config.run_config import GRID_SETTINGS, RunConfig
 from hf_transfer.layers import Freezing, freeze_table
 from hf_transfer.layers.phases import freeze_for
 from hf_transfer.machine.environment import command, device_name, versions
-from hf_transfer.models.base_model import dropout_note, head_note, kept_share_note
+from hf_transfer.models.notes import dropout_note, head_note, kept_share_note
 from hf_transfer.runs.aggregate import (
     Found,
     choice_notes,

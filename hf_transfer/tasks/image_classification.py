@@ -41,7 +41,7 @@ class ImageClassification(CommonTask):
         """A fresh backbone with a new classifier."""
         from transformers import AutoModelForImageClassification
 
-        from hf_transfer.models.base_model import build_model
+        from hf_transfer.models.building import build_model
 
         return build_model(self.base, AutoModelForImageClassification, self.label_names, self.settings)
 

@@ -38,7 +38,7 @@ class SequenceClassification(CommonTask):
 
     @cached_property
     def _classifier(self) -> tuple[Any, dict[str, Any]]:
-        from hf_transfer.models.base_model import text_classifier
+        from hf_transfer.models.building import text_classifier
 
         return text_classifier(self.base, self.settings)
 
@@ -52,7 +52,7 @@ class SequenceClassification(CommonTask):
     @property
     def notes(self) -> Sequence[str]:  # type: ignore[override]
         """How texts are pooled, where that is not the rule."""
-        from hf_transfer.models.base_model import own_head_note
+        from hf_transfer.models.notes import own_head_note
 
         _, configured = self._classifier
         made_for = self.settings.pooling == "auto"
@@ -66,7 +66,7 @@ class SequenceClassification(CommonTask):
 
     def build_model(self) -> "nn.Module":
         """A fresh encoder with a new classifier."""
-        from hf_transfer.models.base_model import build_model
+        from hf_transfer.models.building import build_model
 
         auto_class, configured = self._classifier
         return build_model(self.base, auto_class, self.label_names, self.settings, **configured)

@@ -41,7 +41,7 @@ class TokenClassification(CommonTask):
         """A fresh encoder with a new tagger."""
         from transformers import AutoModelForTokenClassification
 
-        from hf_transfer.models.base_model import build_model
+        from hf_transfer.models.building import build_model
 
         return build_model(self.base, AutoModelForTokenClassification, self.label_names, self.settings)
 

@@ -14,7 +14,7 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.folds import derive_seed
 from hf_transfer.layers import frozen_hash, tensor_digest
 from hf_transfer.layers.phases import freeze_but_output, freeze_for, output_layer
-from hf_transfer.models.base_model import placed
+from hf_transfer.models.building import placed
 from hf_transfer.replay.batching import Positions
 from hf_transfer.scores.regression import Split
 from hf_transfer.tasks.task import Task

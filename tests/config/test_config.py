@@ -1,3 +1,4 @@
+import re
 from contextlib import suppress
 from dataclasses import fields
 
@@ -6,6 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hf_transfer import RunConfig
+from hf_transfer.config.setting import groups_of
 from hf_transfer.errors import ConfigError
 
 
@@ -79,8 +81,45 @@ def test_bad_settings_say_what_to_do(words, message):
 
 
 def test_all_problems_are_said_at_once():
-    with pytest.raises(ConfigError, match=r"scheme='x'[\s\S]*num_folds=0[\s\S]*seed=-1"):
-        RunConfig(scheme="x", num_folds=0, seed=-1)
+    message = r"scheme='x'[\s\S]*num_folds=0[\s\S]*seed=-1[\s\S]*gap=1 needs[\s\S]*final='soup' needs"
+    with pytest.raises(ConfigError, match=message):
+        RunConfig(scheme="x", num_folds=0, seed=-1, gap=1, final="soup")
+
+
+def test_every_setting_stands_in_one_group():
+    of_groups = [f.name for group in groups_of(RunConfig) for f in fields(group)]
+    assert of_groups == [f.name for f in fields(RunConfig)]
+    assert len(set(of_groups)) == len(of_groups)
+
+
+def help_of(config, capsys, monkeypatch) -> dict[str, dict[str, str]]:
+    """The default that `--help` shows for each setting, under each heading."""
+    monkeypatch.setenv("COLUMNS", "1000")
+    with pytest.raises(SystemExit, match="0"):
+        RunConfig.from_args(config, ["--help"])
+    _, *parts = re.split(r"^(\S.*):$", capsys.readouterr().out, flags=re.MULTILINE)
+    return {
+        heading: dict(re.findall(r"^  --(\w+) [^\n]*(?:\n {5}[^\n]*)?\(default: (.*)\)$", text, re.MULTILINE))
+        for heading, text in zip(parts[::2], parts[1::2], strict=True)
+    }
+
+
+def test_help_shows_each_group_and_the_recipes_own_defaults(capsys, monkeypatch):
+    recipe = RunConfig(
+        base_model="builtin:tiny-bert", dataset="50%.csv", metrics=("f1", "mae"), private=True,
+        trainables=("head", "all"), learning_rates=(0.1, 0.2), weight_decays=(0.0, 0.1),
+    )  # fmt: skip
+    shown = help_of(recipe, capsys, monkeypatch)
+    for group in groups_of(RunConfig):
+        assert list(shown[group.heading]) == [f.name for f in fields(group)]
+    values = {name: value for defaults in shown.values() for name, value in defaults.items()}
+    assert RunConfig().changed(values) == recipe
+
+
+def test_help_says_none_where_nothing_is_given(capsys, monkeypatch):
+    shown = help_of(RunConfig(), capsys, monkeypatch)
+    names = [("The model", "base_model"), ("The data", "id_column"), ("What is measured", "metrics")]
+    assert [shown[heading][name] for heading, name in names] == ["none"] * 3
 
 
 @pytest.mark.parametrize(

@@ -18,15 +18,10 @@ from transformers import (
 
 from hf_transfer import RunConfig
 from hf_transfer.errors import ModelError
-from hf_transfer.models.base_model import (
-    bare_model,
-    build_model,
-    dropout_note,
-    head_note,
-    kept_share_note,
-    open_base_model,
-    save_model,
-)
+from hf_transfer.models.base_model import open_base_model
+from hf_transfer.models.building import bare_model, build_model
+from hf_transfer.models.notes import dropout_note, head_note, kept_share_note
+from hf_transfer.models.saving import save_model
 
 PICTURES = AutoModelForImageClassification
 TEXTS = AutoModelForSequenceClassification

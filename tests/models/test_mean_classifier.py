@@ -13,7 +13,8 @@ from hf_transfer import RunConfig, SequenceClassification, cross_validate, open_
 from hf_transfer.cli.main import main
 from hf_transfer.errors import ModelError
 from hf_transfer.layers import layer_groups
-from hf_transfer.models.base_model import content_digest, open_base_model, text_classifier
+from hf_transfer.models.base_model import content_digest, open_base_model
+from hf_transfer.models.building import text_classifier
 from hf_transfer.models.mean_classifier import MeanClassifier, mean_of_tokens
 from hf_transfer.study.final.model_folder import save_trained
 from hf_transfer.study.final.predict import predict_inputs

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_transfer import ImageClassification, RunConfig, cross_validate, open_dataset, preflight
-from hf_transfer.config.flags import is_auto
+from hf_transfer.config.setting import is_auto
 from hf_transfer.errors import ConfigError
-from hf_transfer.models.base_model import bare_model
+from hf_transfer.models.building import bare_model
 from hf_transfer.study.defaults import (
     ModelFacts,
     in_common,

@@ -21,7 +21,7 @@ from hf_transfer.folds import derive_seed
 from hf_transfer.layers import tensor_digest
 from hf_transfer.machine.cache import StoreFolder, stores_folder
 from hf_transfer.machine.progress import progress_bar
-from hf_transfer.models.base_model import placed
+from hf_transfer.models.building import placed
 from hf_transfer.replay.batching import Batch, Batches, Positions
 from hf_transfer.replay.encoding import encoded_positions
 from hf_transfer.replay.features.outputs import GroupOutputs, below_output

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.config.flags import AUTO
 from hf_transfer.config.run_config import RunConfig
+from hf_transfer.config.setting import AUTO
 from hf_transfer.errors import ConfigError
 from hf_transfer.layers import Freezing, adaptable, layer_groups, peft_installed
 from hf_transfer.layers.phases import freeze_for

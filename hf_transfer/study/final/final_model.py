@@ -18,7 +18,7 @@ from hf_transfer.errors import RunError
 from hf_transfer.folds import derive_seed
 from hf_transfer.layers.phases import freeze_for
 from hf_transfer.machine.files import write_json
-from hf_transfer.models.base_model import placed
+from hf_transfer.models.building import placed
 from hf_transfer.replay.batching import Positions
 from hf_transfer.runs.aggregate import final_epochs
 from hf_transfer.runs.results import FoldResult

@@ -10,7 +10,7 @@ from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.files import new_folder, write_json
-from hf_transfer.models.base_model import save_model
+from hf_transfer.models.saving import save_model
 from hf_transfer.tasks.task import Task
 
 MEMBER_FILE = "fold.json"  # which fold of which settings a model is of

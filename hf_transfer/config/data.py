@@ -1,0 +1,54 @@
+"""The rows: where they come from, and which of them are kept."""
+
+from dataclasses import dataclass
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config.setting import Group, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings(Group):
+    """The rows: where they come from, and which of them are kept."""
+
+    heading = "The data"
+
+    dataset: str = setting(
+        "",
+        "Hub id, folder, CSV, JSON, JSON Lines or Parquet file, or builtin:NAME.",
+        aliases=("dataset_name", "data"),
+    )
+    dataset_config: str | None = setting(
+        None, "Configuration of a Hub dataset.", aliases=("dataset_config_name",)
+    )
+    split: str | None = setting(
+        None, "Split to cross-validate; 'train' where there is one.", aliases=("train_split",)
+    )
+    test_split: str | None = setting(None, "Split kept untouched, scored once by the final model.")
+    sealed: float = setting(
+        0.0, "Share of the rows to set aside before the split, in no fold; scored by the final model."
+    )
+    input_column: str | None = setting(
+        None,
+        "Column of pictures, texts or word lists; found by its usual names when not given.",
+        aliases=("text_column", "image_column", "tokens_column", "text_column_name", "image_column_name"),
+    )
+    label_column: str | None = setting(
+        None, "Column of labels; found by its usual names when not given.", aliases=("label_column_name",)
+    )
+    id_column: str | None = setting(None, "Column that identifies a row; its number when not given.")
+    max_rows: int | None = setting(
+        None, "Keep only so many rows, chosen by the seeded hash.", aliases=("max_train_samples",), at_least=2
+    )
+    max_length: int | None = setting(
+        None,
+        "Most tokens of a text; the model's limit when not given.",
+        aliases=("max_seq_length",),
+        at_least=3,
+    )
+    on_bad_image: str = setting("fail", "What to do with unreadable pictures.", choices=("fail", "skip"))
+
+    def problems(self) -> list[str]:
+        """Wrong numbers."""
+        if 0 <= self.sealed <= 0.2:
+            return []
+        return [f"sealed={self.sealed!r} must be from 0 to 0.2, e.g. 0.1; the folds need the rest."]

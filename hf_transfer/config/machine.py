@@ -1,0 +1,55 @@
+"""How the machine is used: precision, processes, stored output."""
+
+from dataclasses import dataclass
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config.setting import Group, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineSettings(Group):
+    """How the machine is used: precision, processes, stored output."""
+
+    heading = "The machine"
+
+    mixed_precision: str | None = setting(
+        None,
+        "Precision of the arithmetic; what the launcher says when not given.",
+        choices=("no", "bf16", "fp16"),
+    )
+    compile: bool = setting(False, "Compile the model with torch.compile.", aliases=("torch_compile",))
+    parallel: str = setting(
+        "auto",
+        "Several processes: each takes whole folds, or all share each batch; auto prefers folds.",
+        choices=("auto", "folds", "data"),
+        scored=False,
+    )
+    folds_per_device: int = setting(
+        1,
+        "Folds to train side by side on this device, each in a process with its part of the cores.",
+        scored=False,
+        at_least=1,
+    )
+    num_threads: int | None = setting(
+        None, "Processor threads for each process; equal numbers give equal bits.", scored=False, at_least=1
+    )
+    replay: bool = setting(
+        True,
+        "Compute the output of frozen layers once and reuse it, where that changes nothing.",
+        scored=False,
+    )
+    cached_views: int = setting(
+        0, "With augmentation and frozen layers: store so many changed versions of each picture.", at_least=0
+    )
+    cache_gb: float = setting(
+        20.0, "Most gigabytes of disk for what frozen layers put out.", scored=False, at_least=0
+    )
+
+    def problems(self) -> list[str]:
+        """Two ways to use several processes at once."""
+        if self.folds_per_device <= 1 or self.parallel != "data":
+            return []
+        return [
+            f"folds_per_device={self.folds_per_device} gives each process folds of its own, and "
+            "parallel='data' each process a part of every batch. Leave out one of them."
+        ]

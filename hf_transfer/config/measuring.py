@@ -1,0 +1,28 @@
+"""What is measured beside the scores of the folds."""
+
+from dataclasses import dataclass
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config.setting import Group, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuringSettings(Group):
+    """What is measured beside the scores of the folds."""
+
+    heading = "What is measured"
+
+    metrics: tuple[str, ...] = setting(
+        (), "More `evaluate` metrics of the Hub by name, comma-separated.", scored=False
+    )
+    learning_curve: bool = setting(
+        False,
+        "Train on 10, 20, 40 and 80 % of the rows too, and say what twice as many would give.",
+        scored=False,
+    )
+    shuffled_labels: int = setting(
+        0,
+        "Train so many of the folds on shuffled labels too: can it learn rows by heart, do labels leak?",
+        scored=False,
+        at_least=0,
+    )

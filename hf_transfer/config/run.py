@@ -1,0 +1,53 @@
+"""A run as a whole: what it aims at, where it is written, and whether it goes on."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config.setting import Group, setting
+
+# What a preset says of other settings.
+PRESETS: dict[str, dict[str, Any]] = {
+    "quick": {"trainable": "head"},
+    "good": {},
+    "best": {"final": "ensemble", "sealed": 0.1},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings(Group):
+    """A run as a whole: what it aims at, where it is written, and whether it goes on."""
+
+    heading = "The run"
+
+    preset: str = setting(
+        "good",
+        "quick: a frozen backbone and a head in closed form; good: what the other settings say; best: a "
+        "search for layers and rate, the folds' models together, judged on sealed rows. What is given wins.",
+        choices=tuple(PRESETS),
+        scored=False,
+    )
+    output_dir: str = setting("runs/run", "Folder of the run.", scored=False)
+    overwrite: bool = setting(False, "Replace another run in the output folder.", scored=False)
+    resume: bool = setting(
+        True,
+        "Go on with what the output folder holds of the same run.",
+        aliases=("resume_from_checkpoint",),
+        scored=False,
+    )
+    checkpoint_minutes: float | None = setting(
+        5.0,
+        "Most minutes of a fold's training to lose when the run is killed; none keeps no checkpoints.",
+        aliases=("save_minutes",),
+        scored=False,
+        at_least=0,
+    )
+    seed: int = setting(0, "Seed of the folds, the new weights and the order of rows.")
+    strict: bool = setting(False, "Stop where the kit would adjust a setting and say so.")
+    debug: bool = setting(False, "Show the whole traceback of an error.", scored=False)
+
+    def problems(self) -> list[str]:
+        """Wrong numbers."""
+        if 0 <= self.seed < 2**32:
+            return []
+        return [f"seed={self.seed!r} must be from 0 to 4294967295."]

@@ -1,0 +1,107 @@
+"""How it learns: the head, the rate, the passes, the loss."""
+
+from dataclasses import dataclass
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config.setting import AUTO, Group, is_auto, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings(Group):
+    """How it learns: the head, the rate, the passes, the loss."""
+
+    heading = "How it learns"
+
+    head_solver: str = setting(
+        AUTO,
+        "With trainable=head: gradient steps, or the output layer in closed form (weight_decay is its L2); "
+        "auto takes lbfgs where nothing is asked for that only gradient steps have.",
+        choices=(AUTO, "gradient", "lbfgs", "ridge"),
+    )
+    head_start: str = setting(
+        AUTO,
+        "Where the head starts: random weights (auto), or the output layer solved on pretrained features.",
+        choices=(AUTO, "random", "probe"),
+    )
+    learning_rate: float = setting(
+        AUTO,
+        "Peak learning rate; auto by what learns, and the kind and width of the model.",
+        aliases=("lr",),
+    )
+    learning_rates: tuple[float, ...] = setting(
+        (), "Several peak learning rates, comma-separated, all under the same folds; the best is named."
+    )
+    num_epochs: int = setting(
+        AUTO,
+        "Passes over the training rows; auto takes more of few rows, as it is updates that count.",
+        aliases=("num_train_epochs", "epochs"),
+        at_least=1,
+    )
+    batch_size: int = setting(32, "Rows for each update, over all processes together.", at_least=1)
+    per_device_batch_size: int | None = setting(
+        None,
+        "Most rows a process takes at once; the rest is accumulated.",
+        aliases=("per_device_train_batch_size",),
+        scored=False,
+        at_least=1,
+    )
+    optimizer: str = setting("adamw", "Optimizer.", choices=("adamw", "sgd"), aliases=("optim",))
+    weight_decay: float = setting(
+        AUTO,
+        "Decay of weight matrices, never of norms and biases; auto takes 0.01, and of a head in closed form "
+        "the strength that is best on inner folds of the training rows.",
+        at_least=0,
+    )
+    weight_decays: tuple[float, ...] = setting(
+        (), "Several weight decays, comma-separated, combined with each learning rate."
+    )
+    warmup: float = setting(
+        AUTO,
+        "Rising learning rate first: a share of all updates below 1, a number of them from 1 on; auto: 0.1.",
+        aliases=("warmup_ratio", "warmup_steps"),
+        at_least=0,
+    )
+    scheduler: str = setting(
+        "linear",
+        "Learning rate after warm-up.",
+        choices=("linear", "cosine", "constant"),
+        aliases=("lr_scheduler_type",),
+    )
+    max_grad_norm: float = setting(1.0, "Longest gradient; 0 does not clip.", at_least=0)
+    label_smoothing: float = setting(
+        0.0, "Share of the target spread over all classes.", aliases=("label_smoothing_factor",), at_least=0
+    )
+    class_weights: str = setting(
+        "none", "Weights of the classes in the loss, from training rows only.", choices=("none", "balanced")
+    )
+    early_stopping: bool = setting(False, "Stop by the loss on an inner split of the training rows.")
+    patience: int = setting(
+        3,
+        "Epochs without a better inner loss before stopping.",
+        aliases=("early_stopping_patience",),
+        at_least=1,
+    )
+    augmentation: str = setting(
+        "none", "Random changes to training pictures.", choices=("none", "flip", "crop", "crop-flip")
+    )
+
+    @property
+    def solved(self) -> bool:
+        """Whether the head is solved in closed form, and so has no rate and no epochs."""
+        return self.head_solver in {"lbfgs", "ridge"}
+
+    def problems(self) -> list[str]:
+        """Wrong numbers, in lists too."""
+        problems = [
+            f"learning_rate={rate!r} must be above 0 (2e-5 is usual for BERT)."
+            for rate in (self.learning_rate, *self.learning_rates)
+            if not is_auto(rate) and not 0 < rate < 100
+        ]
+        problems += [
+            f"weight_decay={decay!r} is too small; use 0 or more."
+            for decay in self.weight_decays
+            if decay < 0
+        ]
+        if not self.label_smoothing < 1:
+            problems.append(f"label_smoothing={self.label_smoothing!r} must be from 0 to below 1.")
+        return problems

@@ -1,0 +1,53 @@
+"""What a reader must know of how a base model was taken: its own head, its dropout."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.models.base_model import BaseModel
+
+_HIGHEST_DROPOUT = 0.9  # above, a network learns next to nothing
+
+
+def head_note(base: BaseModel, label_names: Sequence[str]) -> str | None:
+    """Say what became of the checkpoint's own head, if it had one."""
+    architectures = " ".join(base.config.architectures or [])
+    if not base.has_weights or not ("For" in architectures or base.is_timm) or base.config.num_labels == 0:
+        return None
+    return own_head_note(base, label_names)
+
+
+def own_head_note(base: BaseModel, label_names: Sequence[str]) -> str:
+    """Say what became of a checkpoint's own head."""
+    names = [str(name) for name in (getattr(base.config, "id2label", None) or {}).values()]
+    if names == list(label_names):
+        return (
+            f"The checkpoint's own head for the same {len(names)} labels was kept: if it learned from these "
+            "rows, the scores are too good."
+        )
+    new = f"a new one for {len(label_names)} labels"
+    return f"The checkpoint's own head ({len(names)} labels) was replaced by {new}."
+
+
+def kept_share_note(base: BaseModel) -> str | None:
+    """Say how such a configuration was read."""
+    share = base.kept_share
+    if share is None:
+        return None
+    return (
+        f"classifier_dropout_prob={share:g} of the model's configuration was read as the share that is kept, "
+        f"as in the original code: dropout {1 - share:g}."
+    )
+
+
+def dropout_note(model: nn.Module) -> str | None:
+    """Warn of dropout that lets next to nothing through, as a few published configurations have it."""
+    rates = [module.p for module in model.modules() if isinstance(module, nn.Dropout)]
+    highest = max(rates, default=0.0)
+    if highest < _HIGHEST_DROPOUT:
+        return None
+    return (
+        f"The model's configuration sets a dropout of {highest:g}: in training hardly anything gets through "
+        "it, and the layers below may not learn. Lower it in the model's config.json."
+    )
