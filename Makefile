@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEMO := --base_model builtin:digits-resnet --dataset builtin:digits_5to9 --max_rows 100 --overwrite
 SHORT := --num_epochs 5 --batch_size 16 --lr 3e-3
 
-.PHONY: demo test test-all test-oldest check bench bench-faults fuzz clean
+.PHONY: demo test test-all test-oldest check docs bench bench-faults fuzz clean
 
 # Digits 5 to 9 with a backbone that has only ever seen 0 to 4, in three ways under the same folds.
 demo: $(VENV)/.installed
@@ -35,6 +35,12 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# The documentation, as pages in site/ that open without a network.
+docs: $(VENV)/.installed-docs
+	$(BIN)/python docs/generate.py
+	$(BIN)/mkdocs build --strict
+	@echo "Open site/index.html; with its search: $(PYTHON) -m http.server --directory site"
+
 # Kills runs at random and at named points, and goes on with them: about half an hour.
 bench-faults: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/faults.py
@@ -52,6 +58,11 @@ $(VENV)/.installed-dev: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	touch $@ $(VENV)/.installed
 
+$(VENV)/.installed-docs: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	touch $@
+
 $(OLDEST)/.installed: pyproject.toml requirements-oldest.txt
 	$(PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/python -m pip install --quiet --constraint requirements-oldest.txt --editable ".[all]" \
@@ -63,5 +74,5 @@ fuzz: $(VENV)/.installed-dev
 	$(BIN)/python tests/support/fuzz_readers.py --seconds 600
 
 clean:
-	rm -rf $(VENV) $(OLDEST) runs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) runs site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[2]
 def bounds() -> dict[str, Version]:
     """The lower bound of everything that the kit uses, tools for its development aside."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = {name: some for name, some in project["optional-dependencies"].items() if name != "dev"}
+    tools = {"dev", "docs"}
+    extras = {name: some for name, some in project["optional-dependencies"].items() if name not in tools}
     lines = [*project["dependencies"], *(line for some in extras.values() for line in some)]
     found = [Requirement(line) for line in lines if not line.startswith("hf-transfer-kit")]
     return {

@@ -5,7 +5,7 @@ A card and a report show the same. "Can't tell" and "not measured" are answers t
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.wording import count
@@ -29,6 +29,12 @@ from hf_transfer.scores.paired import LEVEL
 
 Results = dict[str, Any]
 
+# What a question is called whatever its words, each with a page of that name in docs/verdicts/.
+Code = Literal[
+    "good-start", "better-than-another", "which-layers", "which-rate", "which-settings", "learned-enough",
+    "overfits", "published",
+]  # fmt: skip
+
 _MOST_NAMED = 6  # configurations in one sentence
 _ANSWERS = {
     "overfits": "yes", "stopped in time": "not as it was stopped", "gap": "not shown",
@@ -40,6 +46,7 @@ _ANSWERS = {
 class Verdict:
     """One question about a run, its answer in a few words, and the evidence in sentences."""
 
+    code: Code
     question: str
     answer: str
     words: str
@@ -78,7 +85,10 @@ def good_start(results: Results, against: Sequence[Other] = (), rank: Results | 
     question = "Is the pretrained model a good start?"
     if results["from_scratch"]:
         return Verdict(
-            question, "not asked", f"This run started from random weights. {_chance(results)}".strip()
+            "good-start",
+            question,
+            "not asked",
+            f"This run started from random weights. {_chance(results)}".strip(),
         )
     controls = [other for other in against if _is_control(results, other)]
     ranked = _ranked(results, rank)
@@ -92,14 +102,16 @@ def good_start(results: Results, against: Sequence[Other] = (), rank: Results | 
             *frozen,
         ]
         answer = graded(control.pair, worse="no, it harms", same="it changes nothing")
-        return Verdict(question, answer, " ".join(filter(None, words)))
+        return Verdict("good-start", question, answer, " ".join(filter(None, words)))
     if ranked:
-        return Verdict(question, ranked[0], " ".join(filter(None, [ranked[1], _chance(results)])))
+        return Verdict(
+            "good-start", question, ranked[0], " ".join(filter(None, [ranked[1], _chance(results)]))
+        )
     how = (
         "No run from random weights on the same folds was set beside it: train one with from_scratch, "
         "and see hf-transfer compare RUN OTHER."
     )
-    return Verdict(question, "not measured", f"{_chance(results)} {how}".strip())
+    return Verdict("good-start", question, "not measured", f"{_chance(results)} {how}".strip())
 
 
 def _ranked(results: Results, rank: Results | None) -> tuple[str, str] | None:
@@ -126,8 +138,8 @@ def searched(search: Results) -> list[Verdict]:
     """Say what a search for layers and rate has found, in its own words."""
     found = search_answers(search)
     return [
-        Verdict("Which layers should learn?", found["layers"].answer, found["layers"].words),
-        Verdict("At which learning rate?", found["rate"].answer, found["rate"].words),
+        Verdict("which-layers", "Which layers should learn?", found["layers"].answer, found["layers"].words),
+        Verdict("which-rate", "At which learning rate?", found["rate"].answer, found["rate"].words),
     ]
 
 
@@ -138,7 +150,7 @@ def settings(results: Results) -> Verdict:
     if not grid:
         rate = f"with learning_rate={setting(results['config']['learning_rate'])}"
         how = "in closed form" if is_solved(results["config"]) else rate
-        return Verdict(question, "not measured", f"Only {spec} {how} was tried.")
+        return Verdict("which-settings", question, "not measured", f"Only {spec} {how} was tried.")
     best = next(entry for entry in grid if entry["best"])
     others = [entry for entry in grid if entry is not best]
     worse = [entry for entry in others if _is_worse(entry)]
@@ -161,13 +173,13 @@ def settings(results: Results) -> Verdict:
     one_choice = len({entry.get("trainable") for entry in grid}) == 1
     words += [_edge(best, grid), f"Of the layers, only {spec} was tried." if one_choice else ""]
     answer = f"can't tell {len(level) + 1} of {len(grid)} apart" if level else configuration_name(best, grid)
-    return Verdict(question, answer, " ".join(filter(None, words)))
+    return Verdict("which-settings", question, answer, " ".join(filter(None, words)))
 
 
 def learned(results: Results, overfitting: Mapping[str, Any]) -> Verdict:
     """Say whether a run has learned enough, or what to raise for more."""
     found = results.get("learned") or judge_learning(results, {}, overfitting)
-    return Verdict("Has it learned enough?", found["answer"], learned_words(results, found))
+    return Verdict("learned-enough", "Has it learned enough?", found["answer"], learned_words(results, found))
 
 
 def overfits(results: Results, found: Mapping[str, Any]) -> Verdict:
@@ -177,14 +189,14 @@ def overfits(results: Results, found: Mapping[str, Any]) -> Verdict:
     turned = found["turn"] is not None and found["turn"]["turned"]
     only_odds = found["above_chance"] and not (turned or found["more_frozen"])
     answer = "yes, in its probabilities" if only_odds else _ANSWERS[found["verdict"]]
-    return Verdict("Does it overfit?", answer, " ".join(filter(None, words)))
+    return Verdict("overfits", "Does it overfit?", answer, " ".join(filter(None, words)))
 
 
 def published(results: Results) -> Verdict:
     """Say what weights there are, and what is known of them."""
     question, final, metric = "What is published?", results["final"], results["primary_metric"]
     if final["kind"] == "none":
-        return Verdict(question, "no weights", "The scores are those of the procedure.")
+        return Verdict("published", question, "no weights", "The scores are those of the procedure.")
     parts = f"{results['num_folds'] - 1} of {results['num_folds']} parts of the rows"
     words = [f"{_made(final)} The scores are those of the procedure on {parts}."]
     name = metric_name(metric, results["task"])
@@ -199,7 +211,7 @@ def published(results: Results) -> Verdict:
     if tested is not None:
         rows = count(results["test"]["num_rows"], "row")
         words.append(f"On {rows} kept apart they reach {number(tested)} {name}.")
-    return Verdict(question, f"{final['kind']} weights", " ".join(words))
+    return Verdict("published", question, f"{final['kind']} weights", " ".join(words))
 
 
 def _made(final: Results) -> str:
@@ -217,7 +229,12 @@ def _made(final: Results) -> str:
 def _others(results: Results, against: Sequence[Other]) -> list[Verdict]:
     """Runs that were given for comparison, other than the one from random weights."""
     return [
-        Verdict(f"Is it better than {one.name}?", graded(one.pair, worse="no, worse"), sentence(one.pair))
+        Verdict(
+            "better-than-another",
+            f"Is it better than {one.name}?",
+            graded(one.pair, worse="no, worse"),
+            sentence(one.pair),
+        )
         for one in against
         if not _is_control(results, one)
     ]
