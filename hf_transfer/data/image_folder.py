@@ -34,6 +34,15 @@ def holds_pictures(folder: Path) -> bool:
     return any(next(_pictures(place), None) for place in places)
 
 
+def pictures_below(folder: Path) -> list[Path]:
+    """All pictures in a folder and deeper, in order; what a system or an editor has made is passed over."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES and not path.is_dir() and not _hidden(path, folder)
+    )
+
+
 def image_splits(folder: Path) -> dict[str, Callable[[], Loaded]]:
     """Find the splits of a folder of pictures; each is read when called.
 
@@ -128,8 +137,7 @@ def _read_metadata(file: Path, root: Path) -> Loaded:
     if "image" in table.column_names:
         table = table.remove_columns("image")
     named = set(paths)
-    beside = [path for path in sorted(file.parent.rglob("*")) if path.suffix.lower() in SUFFIXES]
-    unlisted = [path for path in beside if path not in named and not _hidden(path, file.parent)]
+    unlisted = [path for path in pictures_below(file.parent) if path not in named]
     rows = picture_rows(paths, {})
     for name in table.column_names:
         rows = rows.add_column(name, table[name][:], feature=table.features[name])
