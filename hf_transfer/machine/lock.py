@@ -103,7 +103,7 @@ def holder(folder: Path) -> Holder | None:
             found = _read(path)
             if found is None or not found.runs_here:  # it may be that somebody else looks at this moment
                 time.sleep(_GLANCE)
-                return None if _lock(number, path) else found
+                return None if _lock(number, path) else _read(path)
             return found
         finally:
             os.close(number)
