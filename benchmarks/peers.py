@@ -22,9 +22,10 @@ from transformers import (
     default_data_collator,
     get_scheduler,
 )
-from workload import Clock, Workload, num_cores
+from workload import Clock, Workload
 
 from hf_transfer import freeze, parameter_groups
+from hf_transfer.machine.environment import usable_cores
 from hf_transfer.models.base_model import quiet
 from hf_transfer.tasks.token_classification import first_subword_labels
 
@@ -129,7 +130,7 @@ def best_workers(work: Workload) -> int:
     if work.kind != "image":
         return 0  # padding token ids is too little work to send to another process
     seconds = {}
-    for workers in (0, num_cores()):
+    for workers in (0, usable_cores()):
         times = trainer_fold(work, peer_rows(work, workers), 0, work.rates[0], 1)
         seconds[workers] = times.epoch + times.evaluation
     return min(seconds, key=lambda workers: seconds[workers])

@@ -1,6 +1,5 @@
 """What every contender is given: the same rows, folds, base weights and settings."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, fields, replace
@@ -144,8 +143,3 @@ class Clock:
         if torch.accelerator.is_available():
             torch.accelerator.synchronize()
         return perf_counter()
-
-
-def num_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,7 +1,6 @@
 """Read folders of pictures: a folder for each class, or a metadata file; no label is made up or lost."""
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from datasets import Dataset, Features, Image, Value
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.data.data_files import SPLITS, read_file
 from hf_transfer.errors import DataError
+from hf_transfer.machine.paths import local_path, refuse_links
 from hf_transfer.machine.wording import count
 from hf_transfer.tasks.inputs.pictures import SUFFIXES
 
@@ -34,6 +34,15 @@ def holds_pictures(folder: Path) -> bool:
     return any(next(_pictures(place), None) for place in places)
 
 
+def pictures_below(folder: Path) -> list[Path]:
+    """All pictures in a folder and deeper, in order; what a system or an editor has made is passed over."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES and not path.is_dir() and not _hidden(path, folder)
+    )
+
+
 def image_splits(folder: Path) -> dict[str, Callable[[], Loaded]]:
     """Find the splits of a folder of pictures; each is read when called.
 
@@ -56,50 +65,6 @@ def image_splits(folder: Path) -> dict[str, Callable[[], Loaded]]:
             )
         splits[split] = lambda place=place: _read_split(place, folder)  # type: ignore[misc]
     return splits
-
-
-def local_path(name: Any, folder: Path) -> Path:
-    """Give the path of a picture that a file of `folder` names.
-
-    Args:
-        name: What the file says.
-        folder: Absolute, without `..`.
-
-    Raises:
-        DataError: If it is a web address or leaves the folder: a data file must not reach elsewhere.
-    """
-    text = str(name)
-    if "://" in text or text.startswith("data:"):
-        raise DataError(
-            f"{text!r} is a web address; download the pictures and give paths inside {folder.name}."
-        )
-    path = Path(os.path.normpath(folder / text))
-    if "\x00" in text:
-        raise DataError(f"The path {text!r} has a zero byte, as no file's name has. Mend the file of names.")
-    if folder not in path.parents:
-        raise DataError(
-            f"The path {text!r} leaves the folder {folder.name}; only pictures inside it are read."
-        )
-    return path
-
-
-def refuse_links(paths: Iterable[Path], folder: Path) -> None:
-    """Stop at a link that leads out of a data set's folder: what lies there may not be for showing.
-
-    The Hub's own cache is made of links to its store; these are let through.
-
-    Raises:
-        DataError: Naming the link and where it leads.
-    """
-    home = Path(os.path.realpath(folder))
-    for path in paths:
-        real = Path(os.path.realpath(path))
-        stored = real.parent.name == "blobs" and home.is_relative_to(real.parent.parent)
-        if not (real.is_relative_to(home) or stored):
-            raise DataError(
-                f"{path.relative_to(folder)} in {folder.name} is a link to {real}, which is outside. Copy "
-                "the files there, or give the folder that holds both as --dataset."
-            )
 
 
 def picture_rows(paths: Sequence[Path], columns: Mapping[str, Any]) -> Dataset:
@@ -172,8 +137,7 @@ def _read_metadata(file: Path, root: Path) -> Loaded:
     if "image" in table.column_names:
         table = table.remove_columns("image")
     named = set(paths)
-    beside = [path for path in sorted(file.parent.rglob("*")) if path.suffix.lower() in SUFFIXES]
-    unlisted = [path for path in beside if path not in named and not _hidden(path, file.parent)]
+    unlisted = [path for path in pictures_below(file.parent) if path not in named]
     rows = picture_rows(paths, {})
     for name in table.column_names:
         rows = rows.add_column(name, table[name][:], feature=table.features[name])

@@ -12,9 +12,9 @@ from datasets import Array2D, Array3D, Dataset, Features, Image, LargeList, List
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.config.run_config import Kind
-from hf_transfer.data.image_folder import local_path, refuse_links
 from hf_transfer.errors import DataError
 from hf_transfer.machine.mapped import ROWS_AT_ONCE, mapped_rows
+from hf_transfer.machine.paths import local_path, refuse_links
 from hf_transfer.tasks.inputs.pictures import encode_pixels
 from hf_transfer.tasks.targets.labels import refuse_rows
 

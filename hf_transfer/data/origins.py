@@ -17,9 +17,10 @@ from hf_transfer import _guard  # noqa: F401  (says what is wrong when another p
 from hf_transfer.config.run_config import Kind, RunConfig
 from hf_transfer.data import builtin
 from hf_transfer.data.data_files import SPLITS, SUFFIXES, read_shards, split_files
-from hf_transfer.data.image_folder import Loaded, holds_pictures, image_splits, is_image_folder, refuse_links
+from hf_transfer.data.image_folder import Loaded, holds_pictures, image_splits, is_image_folder
 from hf_transfer.errors import DataError
 from hf_transfer.machine.network import hub_reachable
+from hf_transfer.machine.paths import refuse_links
 
 # Over the Hub's client: what it raises for a bad name, no network, no access, or broken files.
 _HUB_ERRORS = (

@@ -11,6 +11,7 @@ from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.files import sync, write_json
+from hf_transfer.machine.lock import is_alive
 
 _QUIET = 3600.0  # seconds: rows are encoded in blocks of seconds, so a file this old has no writer
 
@@ -62,9 +63,7 @@ class StoreEntry(CacheFile):
     @property
     def being_written(self) -> bool:
         """Whether the process that writes it still runs on this machine."""
-        import psutil
-
-        return not self.finished and self.writer is not None and psutil.pid_exists(self.writer)
+        return not self.finished and self.writer is not None and is_alive(self.writer)
 
     @property
     def writer(self) -> int | None:

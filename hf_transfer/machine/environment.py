@@ -37,9 +37,14 @@ def command() -> str:
     return scrubbed(shlex.join([*first, *sys.argv[1:]]))
 
 
+def usable_cores() -> int:
+    """How many cores this process may use, where the system tells; otherwise how many there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def processor_name() -> str:
     """The processor's name and how many cores this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():

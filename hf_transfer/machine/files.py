@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import DiskFullError
+from hf_transfer.machine.lock import is_alive
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 # What libraries say of a full disk in errors that carry no number.
@@ -137,22 +138,37 @@ def _put_in_place(beside: Path, folder: Path) -> None:
 
 def sync(path: Path) -> None:
     """Bring a file, or the names in a folder, to the disk."""
-    number = os.open(path, os.O_RDONLY)
+    windows = os.name == "nt"
+    if windows and path.is_dir():
+        return  # Windows opens no folder, and brings names to the disk by itself
+    number = os.open(path, os.O_RDWR if windows else os.O_RDONLY)
     try:
         os.fsync(number)
     finally:
         os.close(number)
 
 
+def reserve(path: Path) -> None:
+    """Take the disk space of a file that was made at its full size: a full disk is an error now, not later.
+
+    Raises:
+        OSError: If there is no room.
+    """
+    size = path.stat().st_size
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, size)
+    elif os.name != "nt":  # Windows has taken the space already: its files have no holes unless asked for
+        check_room(path.parent, size)
+
+
 def remove_stale(folder: Path) -> list[Path]:
     """Remove what processes that run no more have left half written in a folder; gives what it was."""
-    import psutil
-
     removed = []
     for path in folder.rglob(".*.tmp"):
         found = _TEMPORARY.fullmatch(path.name)
         # A number like this process's own is that of an older one: this one has written nothing yet.
-        if found and (int(found[1]) == os.getpid() or not psutil.pid_exists(int(found[1]))):
+        if found and (int(found[1]) == os.getpid() or not is_alive(int(found[1]))):
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
             removed.append(path)
     return removed

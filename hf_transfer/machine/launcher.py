@@ -13,8 +13,8 @@ from tempfile import TemporaryDirectory
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import LaunchError
+from hf_transfer.machine.signals import STOP_SIGNALS
 
-_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 _ERROR_FILE, _COLLECTED = "TORCHELASTIC_ERROR_FILE", "HF_TRANSFER_ERRORS_COLLECTED"
 _LOOK_EVERY = 0.1  # seconds
 _GRACE = 10.0  # seconds that the others have to end by themselves when one has ended badly
@@ -48,9 +48,10 @@ def launch(command: Sequence[str], num_processes: int) -> int:
 
     def forward(number: int, _frame: object) -> None:
         for child in children:
-            child.send_signal(number)  # nothing happens if it has ended
+            if os.name != "nt" or number == signal.SIGTERM:  # Windows gives Ctrl-C to all, and sends no other
+                child.send_signal(number)  # nothing happens if it has ended
 
-    before = {number: signal.signal(number, forward) for number in _FORWARDED}
+    before = {number: signal.signal(number, forward) for number in STOP_SIGNALS}
     with TemporaryDirectory() as folder:
         try:
             for environment in _environments(num_processes, Path(folder)):

@@ -1,6 +1,5 @@
 """One run in a folder at a time: who is at work there, and whether that process still lives."""
 
-import fcntl
 import json
 import os
 import socket
@@ -16,6 +15,7 @@ from hf_transfer.errors import ConfigError
 
 LOCK_FILE = ".lock"
 _SECONDS = 0.5  # somebody who only looks holds the lock for far less
+_GLANCE = 0.02  # and another one who looks, for less than this
 _SLACK = 5.0  # seconds between the start of a process and what it wrote, at least
 
 
@@ -39,15 +39,28 @@ class Holder:
     @property
     def runs_here(self) -> bool:
         """Whether it lives on this machine, and is not a later process with the same number."""
-        import psutil
-
         if self.host != socket.gethostname():
             return False
-        try:
-            started = psutil.Process(self.process).create_time()
-        except psutil.Error:
-            return False
-        return bool(started <= datetime.fromisoformat(self.since).timestamp() + _SLACK)
+        return is_alive(self.process, datetime.fromisoformat(self.since).timestamp())
+
+
+def is_alive(process: int, since: float | None = None) -> bool:
+    """Whether a process of this machine still runs: one that was killed and that nobody asked after does not.
+
+    Args:
+        process: Its number.
+        since: Seconds of the clock at which it ran; one that began later has only the same number.
+    """
+    import psutil
+
+    try:
+        found = psutil.Process(process)
+        late = since is not None and found.create_time() > since + _SLACK
+        return not late and found.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:  # it is there, and another person's
+        return True
 
 
 @contextmanager
@@ -71,26 +84,27 @@ def locked(folder: Path) -> Iterator[Holder | None]:
     before = _read(path)
     try:
         me = Holder(os.getpid(), socket.gethostname(), datetime.now(UTC).isoformat(timespec="seconds"))
-        os.truncate(number, 0)
-        os.pwrite(number, json.dumps(asdict(me)).encode(), 0)
+        os.ftruncate(number, 0)
+        os.write(number, json.dumps(asdict(me)).encode())
         yield before
     finally:
-        path.unlink(missing_ok=True)  # while it is held: nobody else has this very file
-        os.close(number)
+        _free(number, path)
 
 
 def holder(folder: Path) -> Holder | None:
     """Who is at work in a folder, if anybody is."""
     path = folder / LOCK_FILE
     with suppress(FileNotFoundError):
-        number = os.open(path, os.O_RDONLY)
+        # NFS locks only what is open for writing; on a disk of this machine, reading will do.
+        number = os.open(path, os.O_RDWR if os.access(path, os.W_OK) else os.O_RDONLY)
         try:
-            fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return _read(path)
-        except OSError:  # a file system without locks
+            if _lock(number, path):
+                return None
             found = _read(path)
-            return found if found and found.runs_here else None
+            if found is None or not found.runs_here:  # it may be that somebody else looks at this moment
+                time.sleep(_GLANCE)
+                return None if _lock(number, path) else _read(path)
+            return found
         finally:
             os.close(number)
     return None
@@ -124,18 +138,31 @@ def _taken(path: Path) -> int:
 
 
 def _lock(number: int, path: Path) -> bool:
+    """Lock an open file unless another process has it; closing it, or the end of the process, frees it."""
+    import filelock
+
     try:
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+        return filelock.lock_descriptor(number, blocking=False)
     except OSError:  # a file system without locks: the record has to do
         found = _read(path)
         return found is None or not found.runs_here
-    return True
+
+
+def _free(number: int, path: Path) -> None:
+    """Remove the file while it is held, as nobody else has this very file then, and let go of it."""
+    if os.name != "nt":
+        path.unlink(missing_ok=True)
+        os.close(number)
+        return
+    os.close(number)  # Windows removes no file that is open, so this order does no harm there
+    with suppress(PermissionError):  # the next one has opened it already
+        path.unlink(missing_ok=True)
 
 
 def _is_still(path: Path, number: int) -> bool:
     """Whether the name still means the file that was locked; another may have removed it meanwhile."""
+    if os.name == "nt":  # which removes no file that is open
+        return True
     try:
         return os.path.samestat(path.stat(), os.fstat(number))
     except FileNotFoundError:
@@ -143,8 +170,13 @@ def _is_still(path: Path, number: int) -> bool:
 
 
 def _read(path: Path) -> Holder | None:
-    """What the file says; None where it says nothing that can be understood."""
+    """What the file says; None where it says nothing that can be understood.
+
+    Its first byte, a brace, is not looked at: on Windows a lock is on it, and keeps readers out.
+    """
     try:
-        return Holder(**json.loads(path.read_text(encoding="utf-8")))
+        with path.open("rb") as stream:
+            stream.seek(1)
+            return Holder(**json.loads(b"{" + stream.read()))
     except (OSError, ValueError, TypeError):
         return None

@@ -1,6 +1,5 @@
 """Ask a run to stop: at the next step when a training can keep where it is, otherwise at once."""
 
-import os
 import signal
 import threading
 import time
@@ -11,7 +10,9 @@ from types import FrameType
 from hf_transfer import _guard  # noqa: F401
 
 # Ctrl-C, what a scheduler sends before it kills, and what it sends when it is told to warn.
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+STOP_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)
+)  # Windows has no third
 _COPIES = 2.0  # seconds: a launcher passes on what a terminal has sent to all processes already
 
 
@@ -55,7 +56,7 @@ class StopSignals:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {n: signal.getsignal(n) for n in _SIGNALS if signal.getsignal(n) in defaults}
+        before = {n: signal.getsignal(n) for n in STOP_SIGNALS if signal.getsignal(n) in defaults}
         for number in before:
             signal.signal(number, self._handle)
         try:
@@ -88,7 +89,7 @@ class StopSignals:
         if self.received:
             if time.monotonic() - self._at > _COPIES:
                 signal.signal(number, signal.SIG_DFL)
-                os.kill(os.getpid(), number)  # at once
+                signal.raise_signal(number)  # at once
             return
         self.received, self._at = number, time.monotonic()
         if not self._waits:

@@ -1,6 +1,5 @@
 """Stored tensors of the frozen part, one a row: a memory-mapped file that later runs find again."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.machine.files import reserve
 from hf_transfer.replay.shapes import Shape
 
 _NUMPY = {torch.float32: np.float32, torch.float16: np.float16, torch.bfloat16: np.uint16}
@@ -103,8 +103,7 @@ def create_store(path: Path, shape: Shape, sizes: Ints, num_views: int) -> None:
     full = store_shape(shape, sizes, num_views)
     array = np.lib.format.open_memmap(path, mode="w+", dtype=_NUMPY[shape.dtype], shape=full)
     del array
-    with path.open("r+b") as stream:
-        os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)  # a full disk is an error here, not later
+    reserve(path)
 
 
 def _moved(values: NDArray[Any], to: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import RunError, TransferError
 from hf_transfer.machine.allocator import keep_freed_memory
+from hf_transfer.machine.environment import usable_cores
 
 # A process that is done with its folds waits for the slowest, for hours if it must. No time limit tells
 # one that works from one that is dead: a dead one closes its connections, and the launcher ends the rest.
@@ -88,7 +89,7 @@ def use_cores(accelerator: Accelerator, config: RunConfig, *, beside: int = 1) -
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
     elif accelerator.device.type == "cpu" and os.environ.keys() & _LAUNCHED:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = usable_cores()
         cores = min(cores, psutil.cpu_count(logical=False) or cores)
         torch.set_num_threads(max(1, cores // beside))
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from datasets import load_dataset
 
-from hf_transfer.data.image_folder import holds_pictures, image_splits, is_image_folder, local_path
+from hf_transfer.data.image_folder import holds_pictures, image_splits, is_image_folder
 from hf_transfer.errors import DataError
 
 
@@ -128,23 +128,6 @@ def test_metadata_without_file_names_is_refused(tmp_path):
     make(tmp_path, "metadata.csv", content="file,label\n1.jpg,x\n")
     with pytest.raises(DataError, match=r"metadata.csv has no column 'file_name'; it has .'file', 'label'"):
         read(tmp_path)
-
-
-@pytest.mark.parametrize("name", ["../a.jpg", "/etc/passwd", "x/../../a.jpg", "", "."])
-def test_paths_that_leave_the_folder_are_refused(tmp_path, name):
-    with pytest.raises(DataError, match=r"leaves the folder"):
-        local_path(name, tmp_path)
-
-
-@pytest.mark.parametrize("name", ["https://example.org/a.jpg", "s3://b/a.jpg", "data:image/png;base64,AA"])
-def test_web_addresses_are_refused(tmp_path, name):
-    with pytest.raises(DataError, match=r"is a web address; download"):
-        local_path(name, tmp_path)
-
-
-def test_paths_inside_the_folder_are_followed(tmp_path):
-    assert local_path("x/../y/a.jpg", tmp_path) == tmp_path / "y" / "a.jpg"
-    assert local_path(str(tmp_path / "a.jpg"), tmp_path) == tmp_path / "a.jpg"
 
 
 def test_image_folders_are_told_from_others(tmp_path):

@@ -4,13 +4,16 @@ import signal
 import socket
 from dataclasses import replace
 
+import filelock
 import pytest
 from kill_points import ended, in_child
 
 from hf_transfer import RunConfig
 from hf_transfer.errors import ConfigError
-from hf_transfer.machine.lock import LOCK_FILE, Holder, holder, locked, refuse_running
+from hf_transfer.machine.lock import LOCK_FILE, Holder, holder, is_alive, locked, refuse_running
 from hf_transfer.runs.run_folder import RunFolder
+
+NOW = "2026-01-01T00:00:00+00:00"
 
 
 @pytest.fixture
@@ -66,6 +69,25 @@ def test_a_process_that_dies_frees_its_folder(tmp_path):
     assert not (tmp_path / LOCK_FILE).exists()
 
 
+def test_a_process_that_was_killed_is_dead_before_anybody_has_asked_after_it(tmp_path):
+    child = in_child(signal.pause, tmp_path / "log")
+    assert is_alive(child)
+    assert not is_alive(child, since=0)  # a later one with the same number
+    os.kill(child, signal.SIGKILL)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    assert not is_alive(child)
+    ended(child)
+    assert not is_alive(child)
+
+
+def test_somebody_who_only_looks_is_no_run(tmp_path, monkeypatch):
+    (tmp_path / LOCK_FILE).write_text(json.dumps(vars(Holder(999999999, socket.gethostname(), NOW))))
+    with (tmp_path / LOCK_FILE).open("rb") as looks:
+        assert filelock.lock_descriptor(looks.fileno(), blocking=False)
+        monkeypatch.setattr("time.sleep", lambda _: filelock.unlock_descriptor(looks.fileno()))
+        assert holder(tmp_path) is None
+
+
 def test_a_file_that_says_nothing_is_no_lock(tmp_path):
     (tmp_path / LOCK_FILE).write_text("{")
     with locked(tmp_path) as dead:
@@ -87,14 +109,14 @@ def test_a_folder_with_nothing_but_a_dead_lock_is_empty(tmp_path):
 def test_without_locks_of_the_file_system_a_record_is_held_against_the_process(
     tmp_path, monkeypatch, changes, runs
 ):
-    def unsupported(*_):
+    def unsupported(*_, **__):
         raise OSError(95, "Operation not supported")
 
     with locked(tmp_path):
         me = holder(tmp_path)
     record = replace(me, **changes)
     (tmp_path / LOCK_FILE).write_text(json.dumps(vars(record)))
-    monkeypatch.setattr("hf_transfer.machine.lock.fcntl.flock", unsupported)
+    monkeypatch.setattr("filelock.lock_descriptor", unsupported)
     assert isinstance(record, Holder)
     assert (holder(tmp_path) is not None) is runs
     if runs:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.folds import derive_seed
 from hf_transfer.layers import tensor_digest
 from hf_transfer.machine.cache import StoreFolder, stores_folder
+from hf_transfer.machine.files import reserve
 from hf_transfer.machine.progress import progress_bar
 from hf_transfer.models.building import placed
 from hf_transfer.replay.batching import Batch, Batches, Positions
@@ -266,8 +266,7 @@ class _Stored:
                 return None
             array = np.lib.format.open_memmap(part, mode="w+", dtype=self.dtype, shape=self.forward.shape)
             del array
-            with part.open("r+b") as stream:
-                os.posix_fallocate(stream.fileno(), 0, part.stat().st_size)
+            reserve(part)
         except OSError:
             part.unlink(missing_ok=True)
             return None

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
-from hf_transfer.data.data_files import SUFFIXES, read_file, read_text
-from hf_transfer.errors import ConfigError, DataError
-from hf_transfer.machine.wording import count
+from hf_transfer.data.new_inputs import read_new_inputs
+from hf_transfer.errors import ConfigError
 from hf_transfer.runs.hub.fetch import fetch_run, is_repository
 from hf_transfer.runs.reading import AGAIN, damage_told, place_inside, read_json_file, read_table
 from hf_transfer.runs.results import read_results
@@ -22,12 +21,9 @@ from hf_transfer.runs.summary import aligned
 from hf_transfer.scores.statistics import Threshold, apply_temperature, best_threshold
 from hf_transfer.study.final.model_folder import task_in
 from hf_transfer.tasks import task_class
-from hf_transfer.tasks.inputs.pictures import scan_pictures
 
 if TYPE_CHECKING:
     from hf_transfer.tasks.task import Task
-
-_PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 
 
 @dataclass(frozen=True)
@@ -92,7 +88,7 @@ def predict_inputs(
     folder = _model_folder(run, results)
     reading = _reading(run, folder, results, raw=raw, threshold=threshold)
     kind = task_class(results["task"]).kind
-    shown, values = _READERS[kind](inputs, results["dataset"]["column"])
+    shown, values = read_new_inputs(inputs, kind, results["dataset"]["column"])
     members = [place_inside(folder, name) for name in results["final"].get("members", ())]
     if results["final"]["kind"] != "ensemble":
         members = [folder]
@@ -174,54 +170,3 @@ def _described(
     if reading.threshold is None:
         return found, text
     return [one | {"threshold": reading.about} for one in found], f"{text}\n\n{reading.sentence()}"
-
-
-def _read_pictures(inputs: list[str], column: str) -> tuple[list[str], list[Any]]:
-    paths: list[Path] = []
-    for word in inputs:
-        path = Path(word)
-        if not path.exists():
-            raise DataError(
-                f"No such picture or folder: {path.absolute()}. Give paths of pictures or folders."
-            )
-        within = sorted(p for p in path.rglob("*") if p.suffix.lower() in _PICTURES)
-        paths += within if path.is_dir() else [path]
-    if not paths:
-        raise DataError(f"No pictures in {', '.join(inputs)}.")
-    pictures = [{"bytes": None, "path": str(path)} for path in paths]
-    if bad := scan_pictures(Dataset.from_dict({"input": pictures})):
-        raise DataError(
-            f"{count(len(bad), 'picture')} cannot be read. The first: {bad[0].path}: {bad[0].reason}."
-        )
-    return [str(path) for path in paths], pictures
-
-
-def _read_texts(inputs: list[str], column: str) -> tuple[list[str], list[Any]]:
-    texts = [text for word in inputs for text in _texts(word, column)]
-    if not texts:
-        raise DataError(f"No texts in {', '.join(inputs)}.")
-    return texts, texts
-
-
-def _read_words(inputs: list[str], column: str) -> tuple[list[str], list[Any]]:
-    texts, _ = _read_texts(inputs, column)
-    return texts, [text.split() if isinstance(text, str) else list(text) for text in texts]
-
-
-def _texts(word: str, column: str) -> list[Any]:
-    """A text itself, or a file's: a line each of .txt, else the column that the run learned from."""
-    path = Path(word)
-    if path.suffix.lower() not in {".txt", *SUFFIXES}:
-        return [word]
-    if not path.is_file():
-        raise DataError(f"No such file: {path.absolute()}.")
-    if path.suffix.lower() == ".txt":
-        return [line for line in read_text(path).splitlines() if line.strip()]
-    rows = read_file(path)
-    if column not in rows.column_names:
-        there_are = ", ".join(repr(name) for name in rows.column_names)
-        raise DataError(f"No column {column!r} in {path.name}; it has {there_are}. Rename one.")
-    return list(rows[column])
-
-
-_READERS = {"image": _read_pictures, "text": _read_texts, "tokens": _read_words}
