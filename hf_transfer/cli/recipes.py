@@ -40,7 +40,7 @@ def load_recipe(recipe: str, words: Sequence[str]) -> tuple[RunConfig, Task, Lab
 
 
 def _is_task(value: Any) -> bool:
-    return all(hasattr(value, name) for name in ("kind", "encode", "collate", "decode"))
+    return all(hasattr(value, name) for name in ("kind", "targets", "encode", "collate"))
 
 
 def recipe_names() -> list[str]:
