@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import Kind, RunConfig
 from hf_transfer.errors import DataError
+from hf_transfer.machine.collection import no_collection
 
 if TYPE_CHECKING:
     from hf_transfer.data.rows import LabelledData
@@ -21,9 +22,9 @@ def open_dataset(config: RunConfig, kind: Kind) -> "LabelledData":
     Raises:
         DataError: If the data cannot be found, read, or used as it is.
     """
-    from hf_transfer.data.origins import find_origin
-    from hf_transfer.data.rows import label_rows
-
+    with no_collection():
+        from hf_transfer.data.origins import find_origin
+        from hf_transfer.data.rows import label_rows
     origin = find_origin(config, kind)
     split = origin.find_split(config.split)
     test_split = origin.find_split(config.test_split) if config.test_split else None

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import RunError
+from hf_transfer.machine.collection import no_collection
 from hf_transfer.runs.results import CrossValidationResult
 
 if TYPE_CHECKING:
@@ -25,13 +26,13 @@ def fine_tune(task: "Task", dataset: "Dataset | LabelledData", config: RunConfig
     Raises:
         TransferError: As `cross_validate` and `search` do.
     """
-    # Here, as a recipe's --help needs no torch, and other presets nothing that ranks models.
+    # Imported here: a recipe's --help needs no torch, and other presets nothing that ranks models.
     if config.preset != "best":
-        from hf_transfer.study.cross_validation import cross_validate
-
+        with no_collection():
+            from hf_transfer.study.cross_validation import cross_validate
         return cross_validate(task, dataset, config)
-    from hf_transfer.selection.search.run import search
-
+    with no_collection():
+        from hf_transfer.selection.search.run import search
     found = search(task, dataset, config)
     if not found.get("judged"):
         raise RunError(str(found.get("partial")))
