@@ -28,7 +28,7 @@ _HOMES = {
     "freeze": "layers",
     "k_folds": "folds",
     "layer_groups": "layers",
-    "open_dataset": "data.rows",
+    "open_dataset": "data.opening",
     "parameter_groups": "layers",
     "preflight": "runs.hub.push",
     "publish": "runs.hub.push",

@@ -128,3 +128,13 @@ def test_torch_stays_out():
     code = "\n".join(["import sys", *lines])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout.splitlines()[-1:]
+
+
+@pytest.mark.parametrize("words", [["-m", "hf_transfer"], ["-m", "hf_transfer", "rank"], ["recipes/ner.py"]])
+def test_help_needs_nothing_slow(words):
+    """Neither that of a verb nor of a recipe, which imports half of what the package gives."""
+    command = [sys.executable, "-X", "importtime", *words, "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=PACKAGE.parent)
+    assert "usage:" in done.stdout
+    imported = {line.split("|")[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
+    assert not imported & {*HEAVY, "accelerate", "datasets", "matplotlib", "pandas", "sklearn"}

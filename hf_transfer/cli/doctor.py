@@ -1,12 +1,13 @@
 """`hf-transfer doctor`: is this machine ready, and if not, what to do."""
 
+import argparse
 import os
 from importlib.metadata import PackageNotFoundError, distribution, packages_distributions, version
 from typing import Any
 
 from hf_transfer import _guard
+from hf_transfer.cli.verb import add_verb, show
 from hf_transfer.machine.environment import processor_name, versions
-from hf_transfer.runs.summary import aligned
 
 # What the kit was run with at either end.
 _OLDEST = {
@@ -19,6 +20,17 @@ _OLDEST = {
 _OPTIONAL = {"timm": "vision", "torchvision": "vision", "seqeval": "text"}
 
 
+def add_doctor(verbs: Any) -> None:
+    """Add `doctor` to the command line."""
+    add_verb(verbs, "doctor", _doctor, "check versions, devices, the Hub and the package's name")
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    checks, text, healthy = examine()
+    show(options, (checks, text))
+    return 0 if healthy else 2
+
+
 def examine() -> tuple[list[dict[str, str]], str, bool]:
     """Check versions, devices, the Hub, and the package's name.
 
@@ -26,6 +38,8 @@ def examine() -> tuple[list[dict[str, str]], str, bool]:
         Each check as `name`, `state` (`ok`, `note` or `wrong`) and `found`; the same as text; and
         whether nothing is wrong.
     """
+    from hf_transfer.runs.summary import aligned
+
     checks = [*_version_checks(), _device_check(), _name_check(), *_hub_checks(), _metric_check()]
     rows = [[check["state"], check["name"], check["found"]] for check in checks]
     return checks, aligned(rows), all(check["state"] != "wrong" for check in checks)

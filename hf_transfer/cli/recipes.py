@@ -1,20 +1,22 @@
-"""A recipe's task and data, without running it."""
+"""Recipes by their names, and a recipe's task and data without running it."""
 
 import difflib
 import runpy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.config.run_config import RunConfig
-from hf_transfer.data.rows import LabelledData, open_dataset
 from hf_transfer.errors import ConfigError
 from hf_transfer.machine.resources import recipes_folder
-from hf_transfer.tasks.task import Task
+
+if TYPE_CHECKING:
+    from hf_transfer.config.run_config import RunConfig
+    from hf_transfer.data.rows import LabelledData
+    from hf_transfer.tasks.task import Task
 
 
-def load_recipe(recipe: str, words: Sequence[str]) -> tuple[RunConfig, Task, LabelledData]:
+def load_recipe(recipe: str, words: Sequence[str]) -> "tuple[RunConfig, Task, LabelledData]":
     """Read a recipe's defaults and task, and open the data that the settings name.
 
     Args:
@@ -24,6 +26,9 @@ def load_recipe(recipe: str, words: Sequence[str]) -> tuple[RunConfig, Task, Lab
     Raises:
         ConfigError: If it is no recipe: it must define DEFAULTS, a `RunConfig`, and import one task.
     """
+    from hf_transfer.config.run_config import RunConfig
+    from hf_transfer.data.opening import open_dataset
+
     path = Path(recipe) if recipe.endswith(".py") and Path(recipe).is_file() else recipe_path(recipe)
     found = runpy.run_path(str(path), run_name="recipe")
     tasks: set[Any] = {value for value in found.values() if isinstance(value, type) and _is_task(value)}

@@ -4,12 +4,10 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from datasets import Dataset
-from numpy.typing import NDArray
 from PIL import Image
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
@@ -23,15 +21,10 @@ from hf_transfer.data.similarity import (
     thumbnail,
 )  # fmt: skip
 from hf_transfer.errors import DataError
-from hf_transfer.folds import FoldPlan
-from hf_transfer.machine.wording import count, some
-from hf_transfer.runs.summary import aligned
+from hf_transfer.machine.wording import count
 from hf_transfer.tasks.inputs.pictures import scan_pictures
-from hf_transfer.tasks.targets.iob import entity_types
 
 RowId = int | str
-_EXAMPLES = 3  # groups shown of each kind
-_WIDTH = 60  # characters of a text shown
 
 
 @dataclass(frozen=True)
@@ -120,19 +113,10 @@ def audit(data: LabelledData) -> Audit:
     )
 
 
-def report(found: Audit, data: LabelledData, plan: FoldPlan) -> str:
-    """Write the findings for a terminal: schema, classes, repeats, and what each fold will hold."""
-    sections = [_schema(data), _classes(found, data, plan), _repeats(found, data)]
-    notes = [*data.notes, *plan.notes, *found.warnings()]
-    if notes:
-        sections.append("\n".join(["Notes", *(f"  {note}" for note in notes)]))
-    return "\n\n".join(sections)
-
-
 def _contents(parts: Sequence[Dataset], kind: str) -> tuple[list[Any], Groups]:
     """A key of each row's content, and groups of rows that are almost the same."""
     if kind != "image":
-        texts = [plain_text(" ".join(_words(text))) for part in parts for text in part["input"]]
+        texts = [plain_text(" ".join(words_of(text))) for part in parts for text in part["input"]]
         return texts, _near(texts, lambda firsts: similar_texts([texts[row] for row in firsts]))
     keys: list[Any] = []
     small = []
@@ -178,14 +162,15 @@ def _is_sorted(labels: Sequence[int]) -> bool:
     return sum(one != other for one, other in pairwise(labels)) == len(set(labels)) - 1
 
 
-def _words(text: str | list[str]) -> list[str]:
+def words_of(text: str | list[str]) -> list[str]:
+    """The words of a text, or of a sentence that is cut into words already."""
     return text.split() if isinstance(text, str) else text
 
 
 def _lengths(data: LabelledData) -> dict[str, float] | None:
     if data.kind == "image":
         return None
-    sizes = np.array([len(_words(text)) for text in data.rows["input"]])
+    sizes = np.array([len(words_of(text)) for text in data.rows["input"]])
     most = {
         "min": sizes.min(),
         "median": np.median(sizes),
@@ -193,80 +178,6 @@ def _lengths(data: LabelledData) -> dict[str, float] | None:
         "max": sizes.max(),
     }
     return {name: float(value) for name, value in most.items()}
-
-
-def _schema(data: LabelledData) -> str:
-    test = f", {count(len(data.test), 'test row')}" if data.test is not None else ""
-    lines = [
-        f"{data.name}, split {data.split}: {count(len(data.rows), 'row')} of {data.kind}{test}",
-        f"  input from column {data.input_column!r}, labels from {data.label_column!r}",
-        f"  fingerprint {data.fingerprint}",
-    ]
-    others = [name for name in data.rows.column_names if name not in ("row_id", "input", "label")]
-    return "\n".join([*lines, f"  also {', '.join(others)}"] if others else lines)
-
-
-def _classes(found: Audit, data: LabelledData, plan: FoldPlan) -> str:
-    """A line for each class: how many rows in all, and how many in each fold."""
-    num_classes = len(found.class_counts)
-    counts = _class_matrix(data)
-    folds = plan.fold_of_row()
-    head = ["class", "entities" if data.kind == "tokens" else "rows", "share"]
-    head += [f"fold {index}" for index in plan.scored_folds]
-    table = [
-        [name, f"{rows:,}", f"{rows / max(1, counts.sum()):.1%}"] for name, rows in found.class_counts.items()
-    ]
-    sizes = ["all rows", f"{found.num_rows:,}", "100.0%"]
-    for index in plan.scored_folds:
-        held = counts[folds == index]
-        sizes.append(f"{len(held):,}")
-        for line, number in zip(table, held.sum(axis=0), strict=True):
-            line.append(f"{number:,}")
-    title = (
-        f"{num_classes} classes in {plan.num_folds} folds, {plan.scheme}; the rarest is {found.rarest[0]!r}"
-    )
-    return f"{title}\n{aligned([head, *table, sizes])}"
-
-
-def _class_matrix(data: LabelledData) -> NDArray[np.int64]:
-    """Rows or entities of each class in each row, (n, c)."""
-    names = list(data.class_counts)
-    counts = np.zeros((len(data.rows), len(names)), np.int64)
-    for row, label in enumerate(data.rows["label"]):
-        tags = [data.label_names[one] for one in label] if data.kind == "tokens" else None
-        for name in entity_types(tags) if tags is not None else [data.label_names[label]]:
-            counts[row, names.index(name)] += 1
-    return counts
-
-
-def _repeats(found: Audit, data: LabelledData) -> str:
-    kinds = {
-        "Exact duplicates": found.duplicates,
-        "Almost the same": found.near_duplicates,
-        "Duplicates with different labels": found.conflicts,
-    }
-    positions = {row_id: position for position, row_id in enumerate(data.rows["row_id"])}
-    lines = []
-    for title, groups in kinds.items():
-        lines.append(f"{title}: {count(len(groups), 'group')}")
-        for group in groups[:_EXAMPLES]:
-            lines.append(f"  {some(group)}: {_excerpt(data.rows[positions[group[0]]]['input'])}")
-    if data.test is not None:
-        lines.append(
-            f"Also in the test split: {len(found.in_test):,} pairs, {len(found.near_test):,} almost the same"
-        )
-    if found.lengths is not None:
-        lines.append(
-            "Words a row: " + ", ".join(f"{name} {value:g}" for name, value in found.lengths.items())
-        )
-    return "\n".join(lines)
-
-
-def _excerpt(content: Any) -> str:
-    if isinstance(content, dict):
-        return "/".join(Path(content["path"]).parts[-2:]) if content["path"] else "a picture in memory"
-    text = " ".join(_words(content))
-    return repr(text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…")
 
 
 def _as_lists(value: Any) -> Any:

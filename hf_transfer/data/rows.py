@@ -1,9 +1,9 @@
-"""Open a labelled dataset, whatever its storage, as rows that all tasks read in one way."""
+"""Bring labelled rows into the columns that all tasks read in one way."""
 
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from hf_transfer import _guard  # noqa: F401  (says what is wrong when another p
 from hf_transfer.config.run_config import Kind, RunConfig
 from hf_transfer.data.columns import Columns, find_columns, folds, groups, row_ids, times
 from hf_transfer.data.inputs import empty_rows, standard_inputs
-from hf_transfer.data.origins import Origin, find_origin
+from hf_transfer.data.origins import Origin
 from hf_transfer.errors import DataError
 from hf_transfer.folds import hash_order
 from hf_transfer.machine.mapped import ROWS_AT_ONCE
@@ -21,8 +21,6 @@ from hf_transfer.machine.wording import count, some
 from hf_transfer.tasks.inputs.pictures import BadPicture, picture_bytes, scan_pictures
 from hf_transfer.tasks.targets.iob import TagColumn, entity_types, name_tags, types_of
 from hf_transfer.tasks.targets.labels import LabelColumn, NamedLabels, name_labels
-
-__all__ = ["Kind", "LabelledData", "label_rows", "open_dataset"]
 
 
 @dataclass(frozen=True)
@@ -68,45 +66,6 @@ class LabelledData:
             return {name: found[name] for name in types_of(self.label_names)}
         labels = Counter(self.rows["label"][:])
         return {name: labels[i] for i, name in enumerate(self.label_names)}
-
-
-def open_dataset(config: RunConfig, kind: Kind) -> LabelledData:
-    """Open what `config.dataset` names: a local path, builtin:NAME, or a Hub id, in this order.
-
-    Args:
-        config: Of which the dataset, its split and its columns are used.
-        kind: What a row's input is.
-
-    Raises:
-        DataError: If the data cannot be found, read, or used as it is.
-    """
-    origin = find_origin(config, kind)
-    split = origin.find_split(config.split)
-    test_split = origin.find_split(config.test_split) if config.test_split else None
-    if test_split == split:
-        raise DataError(f"split and test_split are both {split!r}; the test rows must be others.")
-    dataset, notes = origin.splits[split]()
-    test, test_notes = origin.splits[test_split]() if test_split else (None, ())
-    data = label_rows(dataset, config, kind, test=test, origin=origin)
-    return replace(data, split=split, notes=(*notes, *test_notes, *data.notes))
-
-
-def find_kind(config: RunConfig) -> Kind:
-    """Find what the inputs of `config.dataset` are, by trying kinds from the most to the least particular.
-
-    Raises:
-        DataError: If it opens as none of them, with each one's reason.
-    """
-    problems = []
-    kinds: tuple[Kind, ...] = ("tokens", "image", "text")
-    for kind in kinds:
-        try:
-            open_dataset(replace(config, max_rows=20), kind)
-        except DataError as error:
-            problems.append(f"as {kind}: {error}")
-        else:
-            return kind
-    raise DataError("The data set opens as no kind of input.\n" + "\n".join(problems))
 
 
 def label_rows(

@@ -3,10 +3,9 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from datasets import Dataset
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.config.run_config import RunConfig
@@ -17,14 +16,17 @@ from hf_transfer.folds.columns import FoldColumns, choose_scheme
 from hf_transfer.folds.order import Ints, RowIds, derive_seed, hash_order, ids_at, repeat_seed
 from hf_transfer.folds.plan import FoldPlan
 
+if TYPE_CHECKING:
+    from datasets import Dataset
+
 
 @dataclass(frozen=True)
 class Fold:
     """One fold held out as `valid`, and what to learn from as `train`."""
 
     index: int
-    train: Dataset
-    valid: Dataset
+    train: "Dataset"
+    valid: "Dataset"
 
 
 def plan_folds(
@@ -105,7 +107,7 @@ def plan_among(
 
 
 def k_folds(
-    dataset: Dataset,
+    dataset: "Dataset",
     num_folds: int,
     *,
     seed: int,
@@ -129,6 +131,7 @@ def k_folds(
             groups, or rows of the rarest class, or a column is absent or has missing values.
 
     Example:
+        >>> from datasets import Dataset
         >>> rows = Dataset.from_dict({"label": ["bee"] * 6 + ["ant"] * 3})
         >>> for fold in k_folds(rows, 3, seed=0, stratify_by="label"):
         ...     print(fold.index, sorted(fold.valid["label"]), len(fold.train))
@@ -261,6 +264,8 @@ def _nearest(plan: FoldPlan, num_rows: float) -> int:
 
 
 def _refuse_other_than_one_split(dataset: Any) -> None:
+    from datasets import Dataset  # here, as it takes a second to import, and plans don't need it
+
     if isinstance(dataset, dict):
         names = " and ".join(repr(name) for name in dataset)
         raise FoldError(f"Expected one split, got a {type(dataset).__name__} with {names}. Pass one of them.")
@@ -268,7 +273,7 @@ def _refuse_other_than_one_split(dataset: Any) -> None:
         raise FoldError(f"Expected a datasets.Dataset, got {type(dataset).__name__}. Load the rows into one.")
 
 
-def _column(dataset: Dataset, setting: str, name: str | None) -> list[Any] | None:
+def _column(dataset: "Dataset", setting: str, name: str | None) -> list[Any] | None:
     if name is None:
         return None
     if name not in dataset.column_names:

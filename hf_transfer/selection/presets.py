@@ -4,17 +4,18 @@ from typing import TYPE_CHECKING
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
-from hf_transfer.data.rows import LabelledData
 from hf_transfer.errors import RunError
+from hf_transfer.machine.collection import no_collection
 from hf_transfer.runs.results import CrossValidationResult
-from hf_transfer.study.cross_validation import cross_validate
-from hf_transfer.tasks.task import Task
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from hf_transfer.data.rows import LabelledData
+    from hf_transfer.tasks.task import Task
 
-def fine_tune(task: Task, dataset: "Dataset | LabelledData", config: RunConfig) -> CrossValidationResult:
+
+def fine_tune(task: "Task", dataset: "Dataset | LabelledData", config: RunConfig) -> CrossValidationResult:
     """Score a configuration by cross-validation and make the model to publish; `preset=best` searches first.
 
     Args:
@@ -25,12 +26,13 @@ def fine_tune(task: Task, dataset: "Dataset | LabelledData", config: RunConfig) 
     Raises:
         TransferError: As `cross_validate` and `search` do.
     """
+    # Imported here: a recipe's --help needs no torch, and other presets nothing that ranks models.
     if config.preset != "best":
+        with no_collection():
+            from hf_transfer.study.cross_validation import cross_validate
         return cross_validate(task, dataset, config)
-    from hf_transfer.selection.search.run import (
-        search,  # with all that ranks models, which other presets don't need
-    )
-
+    with no_collection():
+        from hf_transfer.selection.search.run import search
     found = search(task, dataset, config)
     if not found.get("judged"):
         raise RunError(str(found.get("partial")))

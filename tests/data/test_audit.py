@@ -2,43 +2,16 @@ import json
 
 import numpy as np
 import pytest
-from datasets import Dataset, Features, Image, Value
+from datasets import Dataset
+from labelled import noise, pictures, texts, words
 
 from hf_transfer import RunConfig
-from hf_transfer.data.audit import audit, report
+from hf_transfer.data.audit import audit
 from hf_transfer.data.rows import label_rows
 from hf_transfer.errors import DataError
-from hf_transfer.folds import FoldColumns, plan_folds
 from hf_transfer.tasks.inputs.pictures import encode_pixels
 
 BUS = "we waited an hour for the bus to the harbour and then it drove past us without stopping at all"
-
-
-def texts(rows, test=None, **settings):
-    datasets = [
-        Dataset.from_dict(dict(zip(("text", "label"), zip(*part, strict=True), strict=True)))
-        for part in (rows, test)
-        if part
-    ]
-    return label_rows(datasets[0], RunConfig(**settings), "text", test=datasets[1] if test else None)
-
-
-def pictures(pixels, labels):
-    features = Features({"image": Image(decode=False), "label": Value("string")})
-    rows = {"image": [{"bytes": encode_pixels(one), "path": None} for one in pixels], "label": labels}
-    return label_rows(Dataset.from_dict(rows, features), RunConfig(), "image")
-
-
-def noise(seed, size=16):
-    return np.random.default_rng(seed).integers(0, 256, (size, size, 3), np.uint8)
-
-
-def words():
-    rows = {
-        "tokens": [["Ann", "ran"], ["ann", "ran"], ["Rome"]],
-        "ner_tags": [["B-PER", "O"], ["O", "O"], ["B-LOC"]],
-    }
-    return label_rows(Dataset.from_dict(rows), RunConfig(), "tokens")
 
 
 def test_repeats_are_found_whatever_case_and_spaces():
@@ -117,34 +90,3 @@ def test_findings_are_plain_json():
 
 def test_clean_rows_have_no_warnings():
     assert audit(texts([("one", "x"), ("two", "y"), ("three", "x")])).warnings() == []
-
-
-def test_the_report_shows_what_each_fold_will_hold():
-    data = texts([(f"text number {i}", "xxy"[i % 3]) for i in range(12)])
-    plan = plan_folds(data.rows["row_id"][:], 3, seed=0, columns=FoldColumns(labels=data.rows["label"][:]))
-    text = report(audit(data), data, plan)
-    assert "12 rows of text" in text
-    assert "2 classes in 3 folds, stratified; the rarest is 'y'" in text
-    lines = [line.split() for line in text.splitlines()]
-    assert ["x", "8", "66.7%"] in [line[:3] for line in lines]
-    held = {line[0]: [int(n) for n in line[3:]] for line in lines if line[:1] in (["x"], ["y"])}
-    assert {name: sum(counts) for name, counts in held.items()} == {"x": 8, "y": 4}
-    assert all(max(counts) - min(counts) <= 1 for counts in held.values())
-
-
-def test_the_report_shows_examples_and_notes():
-    data = texts([("x" * 80, "x"), ("x" * 80, "y"), (" ", "y"), ("other", "y")], [("other", "x"), ("w", "y")])
-    plan = plan_folds(data.rows["row_id"][:], 2, seed=0, columns=FoldColumns())
-    text = report(audit(data), data, plan)
-    assert f"Exact duplicates: 1 group\n  rows 0, 1: '{'x' * 59}…'" in text
-    assert "Duplicates with different labels: 1 group" in text
-    assert "Also in the test split: 1 pairs" in text
-    assert "1 row with empty text left out: row 2." in text
-
-
-def test_the_report_counts_entities_of_words_and_names_pictures():
-    for data in (words(), pictures([noise(0), noise(0), noise(1)], ["x", "y", "y"])):
-        plan = plan_folds(data.rows["row_id"][:], 2, seed=0, columns=FoldColumns())
-        text = report(audit(data), data, plan)
-        assert ("entities" in text) == (data.kind == "tokens")
-        assert ("rows 0, 1: a picture in memory" in text) == (data.kind == "image")

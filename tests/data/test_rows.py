@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from hf_transfer import RunConfig
 from hf_transfer.data import builtin
-from hf_transfer.data.rows import label_rows, open_dataset
+from hf_transfer.data.opening import open_dataset
+from hf_transfer.data.rows import label_rows
 from hf_transfer.errors import DataError
 from hf_transfer.tasks.inputs.pictures import encode_pixels, read_picture
 

@@ -14,7 +14,6 @@ import torch
 
 import hf_transfer
 from hf_transfer import RunConfig
-from hf_transfer.cli import main as cli
 from hf_transfer.errors import ConfigError, LaunchError
 from hf_transfer.machine import launcher
 from hf_transfer.machine.launcher import check_launched, is_main_process, launch, tell_launcher
@@ -149,16 +148,6 @@ def test_folds_side_by_side_need_a_launch(monkeypatch):
 def test_folds_side_by_side_do_not_share_batches():
     with pytest.raises(ConfigError, match="parallel='data' each process a part of every batch"):
         RunConfig(folds_per_device=2, parallel="data")
-
-
-def test_a_verb_starts_itself_again(monkeypatch):
-    started = []
-    monkeypatch.delenv("RANK", raising=False)
-    monkeypatch.setattr(cli, "launch", lambda command, number: started.append((command, number)) or 7)
-    words = ["search", "image_classification", "--folds_per_device", "2", "--base_model",
-             "builtin:digits-resnet", "--dataset", "builtin:digits_5to9"]  # fmt: skip
-    assert cli.main(words) == 7
-    assert started == [([sys.executable, "-m", "hf_transfer", *words], 2)]
 
 
 @pytest.mark.slow

@@ -4,23 +4,11 @@ import threading
 
 import pytest
 
-from hf_transfer.cli.main import _guarded
 from hf_transfer.machine.signals import Interrupted, stop_signals
 
 
 def send(name: str) -> None:
     os.kill(os.getpid(), getattr(signal, name))
-
-
-@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", 138)])
-def test_a_signal_stops_a_run_with_the_shells_exit_code(capsys, name, code):
-    def run():
-        with stop_signals.handled():
-            send(name)
-        return 0
-
-    assert _guarded(run, [], debug=False) == code
-    assert f"Stopped by {name}. The same command goes on where it stopped." in capsys.readouterr().err
 
 
 def test_between_steps_a_signal_is_only_noted():
@@ -63,11 +51,3 @@ def test_outside_the_main_thread_nothing_is_touched():
     thread.start()
     thread.join()
     assert found == [signal.default_int_handler]
-
-
-def test_an_interrupt_of_python_itself_ends_with_130(capsys):
-    def run():
-        raise KeyboardInterrupt
-
-    assert _guarded(run, [], debug=False) == 130
-    assert "Stopped by SIGINT" in capsys.readouterr().err

@@ -41,7 +41,7 @@ def find_originals(results: Mapping[str, Any], row_ids: Sequence[Any]) -> Origin
     kind = _KINDS.get(results["task"])
     if kind is None or not row_ids:
         return Originals()
-    from hf_transfer.data.rows import open_dataset  # here, as `datasets` is slow to import
+    from hf_transfer.data.opening import open_dataset  # here, as `datasets` is slow to import
 
     try:
         data = open_dataset(RunConfig().changed(results["config"]), kind)

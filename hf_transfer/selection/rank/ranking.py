@@ -12,7 +12,7 @@ from accelerate import Accelerator
 
 from hf_transfer import __version__, _guard  # noqa: F401
 from hf_transfer.config.run_config import Kind, RunConfig
-from hf_transfer.data.rows import find_kind, open_dataset
+from hf_transfer.data.opening import find_kind, open_dataset
 from hf_transfer.errors import ConfigError, ModelError
 from hf_transfer.machine.environment import versions
 from hf_transfer.models.base_model import open_base_model

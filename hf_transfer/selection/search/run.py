@@ -18,8 +18,8 @@ from hf_transfer.machine.progress import progress_bar
 from hf_transfer.report.words.search import search_answers
 from hf_transfer.runs.results import CrossValidationResult
 from hf_transfer.runs.run_folder import RunFolder
-from hf_transfer.selection.rank.command import write_ranking
 from hf_transfer.selection.rank.ranking import rank_models
+from hf_transfer.selection.rank.writing import write_ranking
 from hf_transfer.selection.search.budget import Budget, OverBudget, Prices, measure
 from hf_transfer.selection.search.candidates import SETTLED, Candidate, propose
 from hf_transfer.selection.search.climbing import most_trials

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from hf_transfer.config.run_config import RunConfig
-from hf_transfer.data.rows import open_dataset
+from hf_transfer.data.opening import open_dataset
 from hf_transfer.report.page.originals import find_originals
 
 

@@ -11,7 +11,6 @@ from hf_transfer.errors import ConfigError, ModelError
 from hf_transfer.report.plots.depth import depth_plot
 from hf_transfer.scores.transferability import Permutation
 from hf_transfer.selection.rank.candidate import Scored
-from hf_transfer.selection.rank.command import read_priors
 from hf_transfer.selection.rank.ranking import rank_models, shown_names
 from hf_transfer.selection.rank.words import conclusion, ranking_text, verdict
 
@@ -185,12 +184,6 @@ def test_names_are_short_where_that_tells_them_apart(tmp_path):
     assert list(shown_names([*models, "me/model"]).values()) == [*models[:2], "vit", "me/model"]
     with pytest.raises(ConfigError, match="got none"):
         shown_names([])
-
-
-def test_priors_are_numbers_by_name():
-    assert read_priors(["a=1", "timm:x=y=0.5"]) == {"a": 1.0, "timm:x=y": 0.5}
-    with pytest.raises(ConfigError, match="'a=b' is not NAME=VALUE"):
-        read_priors(["a=b"])
 
 
 def test_every_model_is_looked_at_before_any_is_run(monkeypatch):

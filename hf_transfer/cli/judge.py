@@ -1,0 +1,43 @@
+"""`hf-transfer compare` and `verify`: which of several runs is better, and whether a run's numbers hold."""
+
+import argparse
+import sys
+from typing import Any
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.cli.verb import add_verb, show
+from hf_transfer.machine.secrets import scrubbed
+from hf_transfer.machine.wording import visible
+
+
+def add_compare(verbs: Any) -> None:
+    """Add `compare` to the command line."""
+    parser = add_verb(verbs, "compare", _compare, "say which of several runs on the same folds is better")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="folders of runs")
+
+
+def add_verify(verbs: Any) -> None:
+    """Add `verify` to the command line."""
+    help = "make a run's folds and numbers again from what it left, without training"
+    parser = add_verb(verbs, "verify", _verify, help)
+    parser.add_argument("run", metavar="RUN", help="the run's folder, or user/name of one on the Hub")
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from hf_transfer.report.compare import compare_runs, leave_beside, open_runs
+
+    runs = open_runs(options.runs)
+    found = compare_runs(runs)
+    for left in leave_beside(runs):
+        print(visible(scrubbed(left)), file=sys.stderr)
+    show(options, (found.to_dict(), found.to_text()))
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from hf_transfer.verify.verify_run import describe_checks, refuse_wrong, verify_run
+
+    checks = verify_run(options.run)
+    show(options, describe_checks(checks))
+    refuse_wrong(checks, options.run)
+    return 0

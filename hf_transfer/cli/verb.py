@@ -1,0 +1,92 @@
+"""What all verbs share: their parser, how they show a result, and how an error becomes an exit code."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.errors import ConfigError, LaunchError, TransferError
+from hf_transfer.machine.launcher import is_heard, is_main_process, launch, tell_launcher
+from hf_transfer.machine.secrets import scrubbed, scrubbed_traceback
+from hf_transfer.machine.wording import visible
+
+Handler = Callable[[argparse.Namespace], int]
+
+_INTERRUPTED = 130
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises our errors instead of leaving the process."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and where to read more."""
+        raise ConfigError(f"{message[0].upper()}{message[1:]}. See `{self.prog} --help`.")
+
+
+def add_verb(
+    verbs: Any, name: str, handler: Handler, help: str, *, takes_settings: bool = False
+) -> argparse.ArgumentParser:
+    """Add a verb to the command line; gives its parser, for the arguments that only it has.
+
+    Args:
+        verbs: What `add_subparsers` gave.
+        name: The verb.
+        handler: What it does with its arguments; gives the exit code.
+        help: One line, without a full stop.
+        takes_settings: Whether a run's settings may follow; the handler finds them in `settings`.
+    """
+    parser: argparse.ArgumentParser = verbs.add_parser(name, help=help, description=help.capitalize() + ".")
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
+    parser.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
+    parser.set_defaults(handler=handler, takes_settings=takes_settings)
+    return parser
+
+
+def show(options: argparse.Namespace, found: tuple[Any, str]) -> None:
+    """Print a result, given as values and as text, for a program or for a person."""
+    value, text = found
+    print(visible(json.dumps(value, ensure_ascii=False, allow_nan=False) if options.json else text))
+
+
+def cell(value: Any) -> str:
+    """Write a value for a table: numbers short, nothing as a dash."""
+    if value is None:
+        return "-"
+    return (
+        f"{value:,}" if isinstance(value, int) else f"{value:.2e}" if isinstance(value, float) else str(value)
+    )
+
+
+def guarded(run: Callable[[], int], again: Sequence[str], *, debug: bool) -> int:
+    """Give the exit code of `run`, whose errors are printed in one line.
+
+    Args:
+        run: What to do.
+        again: The command that would do the same in another process.
+        debug: Whether to print an error's whole traceback too.
+    """
+    try:
+        return run()
+    except LaunchError as needed:
+        return launch(again, needed.num_processes)
+    except TransferError as error:
+        if debug:
+            print(visible(scrubbed_traceback(error)), file=sys.stderr, end="")
+        reason = visible(scrubbed(f"{type(error).__name__}: {error}"))
+        if not is_heard():
+            print(reason, file=sys.stderr)
+        tell_launcher(reason, reason)
+        return error.exit_code
+    except KeyboardInterrupt as stopped:
+        if is_main_process() or not is_heard():
+            print(
+                f"Stopped by {str(stopped) or 'SIGINT'}. The same command goes on where it stopped.",
+                file=sys.stderr,
+            )
+        return getattr(stopped, "exit_code", _INTERRUPTED)
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
