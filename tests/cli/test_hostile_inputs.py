@@ -74,7 +74,7 @@ def test_the_package_never_leaves_remote_code_to_a_question():
     ]
     assert len(loads) >= 3
     for path, text in loads:
-        assert re.search(r"trust_remote_code|\*\*_hub_options|\*\*\{k: v for k, v in options", text), (
+        assert re.search(r"trust_remote_code|\*\*(self|base)\.hub_options|for k, v in options", text), (
             path,
             text,
         )
