@@ -6,7 +6,7 @@ from typing import Any
 
 from hf_transfer import _guard
 from hf_transfer.machine.environment import processor_name, versions
-from hf_transfer.runs.summary import aligned
+from hf_transfer.machine.wording import aligned
 
 # What the kit was run with at either end.
 _OLDEST = {

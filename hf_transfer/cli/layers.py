@@ -16,8 +16,7 @@ from hf_transfer.machine.cache import (
     encoded_rows,
     stores_folder,
 )
-from hf_transfer.machine.wording import count
-from hf_transfer.runs.summary import aligned
+from hf_transfer.machine.wording import aligned, count
 
 _COLUMNS = ("group", "modules", "parameters", "trainable", "status", "learning_rate", "norm", "dropout")
 _USUAL_ROWS = 1_000  # to learn from; the rates do not depend on it

@@ -24,8 +24,7 @@ from hf_transfer.data.similarity import (
 )  # fmt: skip
 from hf_transfer.errors import DataError
 from hf_transfer.folds import FoldPlan
-from hf_transfer.machine.wording import count, some
-from hf_transfer.runs.summary import aligned
+from hf_transfer.machine.wording import aligned, count, some
 from hf_transfer.tasks.inputs.pictures import scan_pictures
 from hf_transfer.tasks.targets.iob import entity_types
 

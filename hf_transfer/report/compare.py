@@ -12,13 +12,13 @@ import pyarrow as pa
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError, TransferError
 from hf_transfer.machine.files import plain, write_json
-from hf_transfer.machine.wording import count, some
+from hf_transfer.machine.wording import aligned, conservative, count, duration, interval, plus_minus, some
 from hf_transfer.report.card.card import write_card
 from hf_transfer.report.words.others import COMPARE_FILE, Other, others_to_json
 from hf_transfer.report.words.pairs import sentence
 from hf_transfer.runs.reading import damage_told, read_table
 from hf_transfer.runs.results import read_results
-from hf_transfer.runs.summary import aligned, conservative, duration, interval, plus_minus, two_intervals
+from hf_transfer.runs.summary import two_intervals
 from hf_transfer.scores.paired import Pair, adjusted, pair_folds
 from hf_transfer.scores.scorer import Floats, Scorer, sampling_units, scorer_of
 from hf_transfer.scores.statistics import bootstrap_interval, mcnemar

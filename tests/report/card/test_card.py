@@ -18,9 +18,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hf_transfer.errors import ConfigError, DataError
+from hf_transfer.machine.secrets import one_line
 from hf_transfer.report.card import card
 from hf_transfer.report.plots import scores as plots
-from hf_transfer.runs.summary import one_line
 
 HOSTILE = (
     "<script>alert(1)</script>",
