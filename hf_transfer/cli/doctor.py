@@ -94,7 +94,7 @@ def _hub_checks() -> list[dict[str, str]]:
 
 
 def _metric_check() -> dict[str, str]:
-    from hf_transfer.scores.scorer import ClassificationScorer
+    from hf_transfer.scores.class_scorer import ClassificationScorer
 
     ClassificationScorer(("a", "b"))
     return _check("metrics", "ok", f"work without a network (evaluate {version('evaluate')})")

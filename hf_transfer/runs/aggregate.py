@@ -20,7 +20,8 @@ from hf_transfer.folds import FoldPlan, RowIds
 from hf_transfer.runs.grid import against_best, corrected_best
 from hf_transfer.runs.results import FoldResult
 from hf_transfer.scores.calibration import calibrate
-from hf_transfer.scores.scorer import Scorer, over_folds, summarise
+from hf_transfer.scores.over_folds import over_folds, summarise
+from hf_transfer.scores.scorer import Scorer
 from hf_transfer.scores.statistics import effective_folds, one_standard_error
 
 FEWEST_TO_STOP_EARLY = 300  # below, an inner split is so small that it picks noise

@@ -26,7 +26,7 @@ from hf_transfer.replay.encoding import encoded_positions
 from hf_transfer.runs.aggregate import FEWEST_TO_STOP_EARLY, Found, best_of, frugal_of
 from hf_transfer.runs.results import FoldResult, Scores
 from hf_transfer.runs.run_folder import CHECKPOINT, TRAIN_ROWS
-from hf_transfer.scores.metrics import hub_metric
+from hf_transfer.scores.evaluate_modules import hub_metric
 from hf_transfer.study.estimate import say_duration
 from hf_transfer.study.experiment import Experiment, RowNumbers, Unit
 from hf_transfer.study.final.model_folder import MEMBER_FILE, member_identity, member_name, save_trained

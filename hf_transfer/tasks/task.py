@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from hf_transfer.config.run_config import Kind, RunConfig
 from hf_transfer.folds.columns import FoldColumns
-from hf_transfer.scores.scorer import ClassificationScorer, Scorer
+from hf_transfer.scores.class_scorer import ClassificationScorer
+from hf_transfer.scores.scorer import Scorer
 
 if TYPE_CHECKING:
     from datasets import Dataset

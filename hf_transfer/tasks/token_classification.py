@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from hf_transfer.config.run_config import Kind, RunConfig
 from hf_transfer.folds.columns import FoldColumns
-from hf_transfer.scores.scorer import Scorer, TaggingScorer
+from hf_transfer.scores.scorer import Scorer
+from hf_transfer.scores.tag_scorer import TaggingScorer
 from hf_transfer.tasks.task import IGNORE_INDEX, CommonTask
 
 if TYPE_CHECKING:
