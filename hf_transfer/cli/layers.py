@@ -16,7 +16,7 @@ from hf_transfer.machine.cache import (
     encoded_rows,
     stores_folder,
 )
-from hf_transfer.machine.wording import aligned, count
+from hf_transfer.machine.wording import aligned, count, size_words
 
 _COLUMNS = ("group", "modules", "parameters", "trainable", "status", "learning_rate", "norm", "dropout")
 _USUAL_ROWS = 1_000  # to learn from; the rates do not depend on it
@@ -85,13 +85,13 @@ def describe_cache(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     if options.clear:
         freed, left = clear(folder)
         value = {"folder": str(folder), "bytes_freed": freed, "left": [str(path) for path in left]}
-        text = f"{_size(freed)} freed in {folder}"
+        text = f"{size_words(freed)} freed in {folder}"
         return value, "\n".join([text, *(f"left, as it is being written: {path}" for path in left)])
     files = [*StoreFolder(stores_folder(), 0).entries(), *encoded_rows(folder)]
     rows = [_file_row(file) for file in files]
     total = sum(file.num_bytes for file in files)
     value = {"folder": str(folder), "bytes": total, "files": rows}
-    title = f"{folder}: {count(len(files), 'file')}, {_size(total)}"
+    title = f"{folder}: {count(len(files), 'file')}, {size_words(total)}"
     if not files:
         return value, title
     cells = [[name.replace("_", " ").replace("bytes", "size") for name in _FILE_COLUMNS]]
@@ -114,14 +114,10 @@ def _file_row(file: CacheFile) -> dict[str, Any]:
 
 def _file_cell(name: str, value: Any) -> str:
     if name == "bytes":
-        return _size(value)
+        return size_words(value)
     if name == "last_used":
         return datetime.fromisoformat(value).astimezone().strftime("%Y-%m-%d %H:%M")
     return _cell(value)
-
-
-def _size(number: int) -> str:
-    return f"{number / 1e6:,.1f} MB" if number >= 1e5 else f"{number / 1e3:.1f} kB"
 
 
 def _cell(value: Any) -> str:

@@ -24,7 +24,7 @@ from hf_transfer.data.similarity import (
 )  # fmt: skip
 from hf_transfer.errors import DataError
 from hf_transfer.folds import FoldPlan
-from hf_transfer.machine.wording import aligned, count, some
+from hf_transfer.machine.wording import aligned, count, fold_name, some
 from hf_transfer.tasks.inputs.pictures import scan_pictures
 from hf_transfer.tasks.targets.iob import entity_types
 
@@ -211,7 +211,7 @@ def _classes(found: Audit, data: LabelledData, plan: FoldPlan) -> str:
     counts = _class_matrix(data)
     folds = plan.fold_of_row()
     head = ["class", "entities" if data.kind == "tokens" else "rows", "share"]
-    head += [f"fold {index}" for index in plan.scored_folds]
+    head += [fold_name(0, index, 1) for index in plan.scored_folds]
     table = [
         [name, f"{rows:,}", f"{rows / max(1, counts.sum()):.1%}"] for name, rows in found.class_counts.items()
     ]

@@ -108,9 +108,24 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("  ".join(cells).rstrip() for cells in zip(*columns, strict=True))
 
 
-def size_words(num_bytes: int) -> str:
+def size_words(num_bytes: float) -> str:
     """A number of bytes as a person would say it."""
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if num_bytes >= size:
             return f"{num_bytes / size:.1f} {unit}"
-    return f"{num_bytes} bytes"
+    return f"{num_bytes:.0f} bytes"
+
+
+def fold_key(repeat: int, fold: int) -> str:
+    """Name a fold as its files and records are named, counted from 0: `r0f3`."""
+    return f"r{repeat}f{fold}"
+
+
+def fold_name(repeat: int, fold: int, num_repeats: int) -> str:
+    """Name a fold for people, counted from 1, with its repeat where there are several.
+
+    Example:
+        >>> fold_name(0, 3, 1), fold_name(0, 3, 2)
+        ('fold 4', 'repeat 1, fold 4')
+    """
+    return f"repeat {repeat + 1}, fold {fold + 1}" if num_repeats > 1 else f"fold {fold + 1}"

@@ -12,7 +12,16 @@ import pyarrow as pa
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError, TransferError
 from hf_transfer.machine.files import plain, write_json
-from hf_transfer.machine.wording import aligned, conservative, count, duration, interval, plus_minus, some
+from hf_transfer.machine.wording import (
+    aligned,
+    conservative,
+    count,
+    duration,
+    fold_key,
+    fold_name,
+    interval,
+    plus_minus,
+)
 from hf_transfer.report.card.card import write_card
 from hf_transfer.report.words.others import COMPARE_FILE, Other, others_to_json
 from hf_transfer.report.words.pairs import sentence
@@ -235,11 +244,18 @@ def _notes(runs: Sequence[Run], pairs: Sequence[Pair]) -> list[str]:
                 f"{run.name} is the best of {len(grid)} configurations, chosen on these folds: its score is "
                 "somewhat too good."
             )
+    num_repeats = runs[0].results["num_repeats"]
+    names = {
+        fold_key(fold["repeat"], fold["fold"]): fold_name(fold["repeat"], fold["fold"], num_repeats)
+        for run in runs
+        for fold in run.results["folds"]
+    }
     for pair in pairs:
         if pair.left_out:
+            without = [name for key, name in names.items() if key in pair.left_out]
             notes.append(
                 f"{pair.first} and {pair.second}: only folds that both finished are used, so "
-                f"without {some(pair.left_out, noun='fold')}."
+                f"without {', '.join(without)}."
             )
     return notes
 

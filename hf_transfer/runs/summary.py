@@ -10,6 +10,7 @@ from hf_transfer.machine.wording import (
     aligned,
     conservative,
     duration,
+    fold_name,
     interval,
     number,
     plus_minus,
@@ -43,11 +44,6 @@ def commonest_share(results: Mapping[str, Any]) -> float | None:
     """The accuracy of always giving the commonest class; None where rows have no class of their own."""
     counts = results["dataset"]["class_counts"].values()
     return max(counts) / sum(counts) if results["confusion"] is not None and sum(counts) else None
-
-
-def fold_name(fold: dict[str, Any]) -> str:
-    """Name a fold as its folder is named: `r0f3`."""
-    return f"r{fold['repeat']}f{fold['fold']}"
 
 
 def two_intervals(results: dict[str, Any]) -> bool:
@@ -141,13 +137,14 @@ def _fold_table(results: dict[str, Any]) -> str:
     rows = [["fold", *metrics, f"{primary} on training rows", "rows", "epochs", "time"]]
     failures = []
     for fold in results["folds"]:
+        name = fold_name(fold["repeat"], fold["fold"], results["num_repeats"])
         if fold["status"] == "failed":
-            failures.append(f"{fold_name(fold)} failed: {' '.join(str(fold['error']).split())}")
+            failures.append(f"{name} failed: {' '.join(str(fold['error']).split())}")
             continue
         scores = [number(fold["scores"].get(metric)) for metric in metrics]
         train = number(fold["train_scores"].get(primary))
         size = [f"{fold['num_valid']:,}", str(fold["num_epochs"]), duration(fold["seconds"])]
-        rows.append([fold_name(fold), *scores, train, *size])
+        rows.append([name, *scores, train, *size])
     return "\n".join([aligned(rows), *failures])
 
 

@@ -20,7 +20,7 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import RunError, TransferError
 from hf_transfer.folds import hash_order, ids_at, inner_folds, inner_split
 from hf_transfer.layers import trained_hash
-from hf_transfer.machine.wording import visible
+from hf_transfer.machine.wording import fold_name, visible
 from hf_transfer.replay.batching import Positions
 from hf_transfer.replay.encoding import encoded_positions
 from hf_transfer.runs.aggregate import FEWEST_TO_STOP_EARLY, Found, best_of, frugal_of
@@ -86,7 +86,7 @@ class Study(Experiment):
         """Train on the other shards, score the held-out one once, and write it down."""
         began = time.monotonic()
         tracker = FoldTracker(self.config, unit.place.replace("/", "-")) if self.workers.rank == 0 else None
-        title = f"repeat {unit.repeat + 1}, fold {unit.fold + 1}"
+        title = fold_name(unit.repeat, unit.fold, self.config.num_repeats)
         try:
             fitted = self.fit(
                 self.train_rows(unit),
@@ -380,10 +380,10 @@ class Study(Experiment):
         name = self.task.scorer.primary_metric
         value = result.scores.get(name)
         found = f"{name} {value:.3f}" if value is not None else result.error or f"{name} undefined"
-        repeat = f"repeat {unit.repeat + 1}, " if self.config.num_repeats > 1 else ""
         inside, _, _ = unit.place.rpartition("/")  # of a grid or a control run
         among = f"{inside}, " if inside else ""
-        said = f"{among}{repeat}fold {unit.fold + 1}: {found} ({result.seconds:.1f} s)"
+        fold = fold_name(unit.repeat, unit.fold, self.config.num_repeats)
+        said = f"{among}{fold}: {found} ({result.seconds:.1f} s)"
         print(visible(said), file=sys.stderr)
 
 

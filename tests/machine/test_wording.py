@@ -2,7 +2,16 @@ import math
 
 import pytest
 
-from hf_transfer.machine.wording import aligned, duration, number, plus_minus, probability, size_words
+from hf_transfer.machine.wording import (
+    aligned,
+    duration,
+    fold_key,
+    fold_name,
+    number,
+    plus_minus,
+    probability,
+    size_words,
+)
 
 
 @pytest.mark.parametrize(
@@ -45,3 +54,17 @@ def test_sizes_are_said_as_a_person_would(size, words):
 
 def test_nothing_undefined_is_printed_as_none_or_nan() -> None:
     assert [number(None), number(math.nan), plus_minus(None), duration(None)] == ["n/a"] * 4
+
+
+@pytest.mark.parametrize(
+    ("repeat", "fold", "num_repeats", "name"),
+    [(0, 0, 1, "fold 1"), (0, 1, 3, "repeat 1, fold 2"), (2, 0, 3, "repeat 3, fold 1")],
+)
+def test_people_count_folds_from_1_and_name_the_repeat_where_there_are_several(
+    repeat, fold, num_repeats, name
+):
+    assert fold_name(repeat, fold, num_repeats) == name
+
+
+def test_files_count_folds_from_0():
+    assert fold_key(0, 3) == "r0f3"

@@ -26,8 +26,8 @@ def test_the_summary_has_the_numbers_of_the_predictions(run: tuple[Path, dict[st
     rows = pd.read_parquet(run[0] / "predictions.parquet")
     by_fold = [class_scores(rows[rows.fold == fold])["f1_macro"] for fold in range(5)]
     assert lines[0].split()[:2] == ["fold", "f1_macro"]
-    assert [line.split()[:2] for line in lines[1:6]] == [
-        [f"r0f{fold}", f"{score:.3f}"] for fold, score in enumerate(by_fold)
+    assert [line.split()[:3] for line in lines[1:6]] == [
+        ["fold", str(fold + 1), f"{score:.3f}"] for fold, score in enumerate(by_fold)
     ]
     mean, std = pd.Series(by_fold).mean(), pd.Series(by_fold).std()
     low, high = run[1]["scores"]["f1_macro"]["interval"]
@@ -87,7 +87,7 @@ def test_the_summary_tells_failed_folds_and_test_scores(tmp_path: Path) -> None:
     results = make_run(tmp_path, shape=Shape(num_rows=60, failed=(1,)))
     results["test"] = {"num_rows": 9, "scores": {"f1_macro": 0.8125}}
     text = summary_text(results)
-    assert "r0f1 failed: OutOfMemoryError: tried to take 2 GiB" in text
+    assert "fold 2 failed: OutOfMemoryError: tried to take 2 GiB" in text
     assert [line.split()[-1] for line in text.splitlines() if line.startswith("f1_macro ")] == ["0.812"]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import jinja2
 import pyarrow as pa
+from jinja2 import pass_context
 from markupsafe import Markup
 
 from hf_transfer import _guard  # noqa: F401
@@ -21,6 +22,7 @@ from hf_transfer.machine.wording import (
     plus_minus,
     setting,
 )
+from hf_transfer.report.card.templates import fold_title
 from hf_transfer.report.compare import Run, check_comparable, compared_with, open_runs
 from hf_transfer.report.page.hard_rows import (
     HardRow,
@@ -36,7 +38,6 @@ from hf_transfer.report.words.verdicts import verdicts
 from hf_transfer.runs.reading import damage_told, place_inside
 from hf_transfer.runs.results import read_beside
 from hf_transfer.runs.run_folder import read_histories
-from hf_transfer.runs.summary import fold_name
 from hf_transfer.scores.names import metric_name, shown_metrics
 from hf_transfer.scores.overfitting import Rival, diagnose
 
@@ -147,7 +148,7 @@ def _template(task: str) -> jinja2.Template:
     )
     environment.filters |= {
         "conservative": conservative,
-        "count": "{:,}".format, "duration": duration, "fold_name": fold_name,
+        "count": "{:,}".format, "duration": duration, "fold_name": pass_context(fold_title),
         "interval": interval, "metric": lambda name: metric_name(name, task),
         "number": number, "plus_minus": plus_minus, "setting": setting,
         "local": local_name,
