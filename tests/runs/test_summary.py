@@ -6,19 +6,12 @@ import pytest
 from fake_run import Shape, class_scores, make_run
 
 from hf_transfer.runs.summary import configuration_name, summary_text, varying_settings
-from hf_transfer.scores.names import shown_metrics
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("runs") / "reviews"
     return folder, make_run(folder, shape=Shape(num_rows=60))
-
-
-def test_the_primary_metric_is_shown_first_and_each_once(run: tuple[Path, dict[str, Any]]) -> None:
-    results = run[1] | {"primary_metric": "log_loss"}
-    assert shown_metrics(results) == ["log_loss", "accuracy", "f1_macro", "balanced_accuracy"]
-    assert sorted(shown_metrics(results, None)) == sorted(results["scores"])
 
 
 def test_the_summary_has_the_numbers_of_the_predictions(run: tuple[Path, dict[str, Any]]) -> None:
