@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.cli.verb import add_verb, cell, show
-from hf_transfer.machine.wording import count
+from hf_transfer.machine.wording import aligned, count, size_words
 
 if TYPE_CHECKING:
     from hf_transfer.machine.cache import CacheFile
@@ -32,20 +32,19 @@ def _cleared() -> tuple[dict[str, Any], str]:
     folder = cache_folder()
     freed, left = clear(folder)
     value = {"folder": str(folder), "bytes_freed": freed, "left": [str(path) for path in left]}
-    text = f"{_size(freed)} freed in {folder}"
+    text = f"{size_words(freed)} freed in {folder}"
     return value, "\n".join([text, *(f"left, as it is being written: {path}" for path in left)])
 
 
 def _listed() -> tuple[dict[str, Any], str]:
     from hf_transfer.machine.cache import StoreFolder, cache_folder, encoded_rows, stores_folder
-    from hf_transfer.runs.summary import aligned
 
     folder = cache_folder()
     files = [*StoreFolder(stores_folder(), 0).entries(), *encoded_rows(folder)]
     rows = [_row(file) for file in files]
     total = sum(file.num_bytes for file in files)
     value = {"folder": str(folder), "bytes": total, "files": rows}
-    title = f"{folder}: {count(len(files), 'file')}, {_size(total)}"
+    title = f"{folder}: {count(len(files), 'file')}, {size_words(total)}"
     if not files:
         return value, title
     cells = [[name.replace("_", " ").replace("bytes", "size") for name in _COLUMNS]]
@@ -70,11 +69,7 @@ def _row(file: "CacheFile") -> dict[str, Any]:
 
 def _cell(name: str, value: Any) -> str:
     if name == "bytes":
-        return _size(value)
+        return size_words(value)
     if name == "last_used":
         return datetime.fromisoformat(value).astimezone().strftime("%Y-%m-%d %H:%M")
     return cell(value)
-
-
-def _size(number: int) -> str:
-    return f"{number / 1e6:,.1f} MB" if number >= 1e5 else f"{number / 1e3:.1f} kB"

@@ -8,6 +8,7 @@ from typing import Any
 from hf_transfer import _guard
 from hf_transfer.cli.verb import add_verb, show
 from hf_transfer.machine.environment import processor_name, versions
+from hf_transfer.machine.wording import aligned
 
 # What the kit was run with at either end.
 _OLDEST = {
@@ -38,8 +39,6 @@ def examine() -> tuple[list[dict[str, str]], str, bool]:
         Each check as `name`, `state` (`ok`, `note` or `wrong`) and `found`; the same as text; and
         whether nothing is wrong.
     """
-    from hf_transfer.runs.summary import aligned
-
     checks = [*_version_checks(), _device_check(), _name_check(), *_hub_checks(), _metric_check()]
     rows = [[check["state"], check["name"], check["found"]] for check in checks]
     return checks, aligned(rows), all(check["state"] != "wrong" for check in checks)
@@ -108,7 +107,7 @@ def _hub_checks() -> list[dict[str, str]]:
 
 
 def _metric_check() -> dict[str, str]:
-    from hf_transfer.scores.scorer import ClassificationScorer
+    from hf_transfer.scores.class_scorer import ClassificationScorer
 
     ClassificationScorer(("a", "b"))
     return _check("metrics", "ok", f"work without a network (evaluate {version('evaluate')})")

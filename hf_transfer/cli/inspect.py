@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.cli.verb import add_verb, show
-from hf_transfer.machine.wording import count, some
+from hf_transfer.machine.wording import aligned, count, fold_name, some
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,13 +77,11 @@ def _schema(data: "LabelledData") -> str:
 
 def _classes(found: "Audit", data: "LabelledData", plan: "FoldPlan") -> str:
     """A line for each class: how many rows in all, and how many in each fold."""
-    from hf_transfer.runs.summary import aligned
-
     num_classes = len(found.class_counts)
     counts = _class_matrix(data)
     folds = plan.fold_of_row()
     head = ["class", "entities" if data.kind == "tokens" else "rows", "share"]
-    head += [f"fold {index}" for index in plan.scored_folds]
+    head += [fold_name(0, index, 1) for index in plan.scored_folds]
     table = [
         [name, f"{rows:,}", f"{rows / max(1, counts.sum()):.1%}"] for name, rows in found.class_counts.items()
     ]

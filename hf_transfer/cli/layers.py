@@ -5,6 +5,7 @@ from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.cli.verb import add_verb, cell, show
+from hf_transfer.machine.wording import aligned
 
 _COLUMNS = ("group", "modules", "parameters", "trainable", "status", "learning_rate", "norm", "dropout")
 _USUAL_ROWS = 1_000  # to learn from; the rates do not depend on it
@@ -58,7 +59,5 @@ def _title(options: argparse.Namespace, rows: list[dict[str, Any]]) -> str:
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    from hf_transfer.runs.summary import aligned
-
     cells = [[cell(row[name]) for name in _COLUMNS] for row in rows]
     return aligned([[name.replace("_", " ") for name in _COLUMNS], *cells])

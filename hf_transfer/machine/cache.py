@@ -12,6 +12,7 @@ from typing import Any
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.files import sync, write_json
 from hf_transfer.machine.lock import is_alive
+from hf_transfer.machine.wording import size_words
 
 _QUIET = 3600.0  # seconds: rows are encoded in blocks of seconds, so a file this old has no writer
 
@@ -121,19 +122,19 @@ class StoreFolder:
         """Remove stores unused for longest until there is room; says why if there is none."""
         self.path.mkdir(parents=True, exist_ok=True)
         if needed > self.limit:
-            return f"they take {needed / 1e9:.1f} GB, more than cache_gb={self.limit / 1e9:g}"
+            return f"they take {size_words(needed)}, more than cache_gb={self.limit / 1e9:g}"
         self._tidy()
         entries = self.entries()
         finished = [entry for entry in entries if entry.finished]
         kept, busy = _sum(finished), _sum(entries) - _sum(finished)
         if busy + needed > self.limit:
             return (
-                f"they take {needed / 1e9:.1f} GB, and other runs are writing {busy / 1e9:.1f} GB of "
+                f"they take {size_words(needed)}, and other runs are writing {size_words(busy)} of "
                 f"cache_gb={self.limit / 1e9:g}"
             )
         free = shutil.disk_usage(self.path).free
         if needed > 0.9 * (free + kept):
-            return f"they take {needed / 1e9:.1f} GB, and only {(free + kept) / 1e9:.1f} GB of disk are free"
+            return f"they take {size_words(needed)}, and only {size_words(free + kept)} of disk are free"
         for entry in finished:
             if kept + busy + needed > self.limit or needed > 0.9 * free:
                 entry.remove()

@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import DiskFullError
 from hf_transfer.machine.lock import is_alive
+from hf_transfer.machine.wording import size_words
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 # What libraries say of a full disk in errors that carry no number.
@@ -222,14 +223,6 @@ def _full_words(folder: Path, needed: int | None) -> str:
         "kept. Make room there (`hf-transfer cache --clear` may help) and start the same command again: it "
         "goes on where it stopped."
     )
-
-
-def size_words(num_bytes: int) -> str:
-    """A number of bytes as a person would say it."""
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if num_bytes >= size:
-            return f"{num_bytes / size:.1f} {unit}"
-    return f"{num_bytes} bytes"
 
 
 def _existing(folder: Path) -> Path:

@@ -1,5 +1,6 @@
-"""Whether the Hub answers, found out in seconds; its client would try for half a minute."""
+"""Names on the Hub, and whether it answers: found out in seconds, where its client takes half a minute."""
 
+import re
 import socket
 import urllib.request
 from functools import cache
@@ -8,6 +9,10 @@ from urllib.parse import urlsplit
 from hf_transfer import _guard  # noqa: F401
 
 _SECONDS = 5.0
+_NAME = r"(?![.-])[\w.-]{1,96}(?<![.-])"
+
+# Of a model, data set or metric: `name`, or `user/name`.
+HUB_ID = re.compile(rf"(?!.*(--|\.\.)){_NAME}(/{_NAME})?(?<!\.git)", re.ASCII)
 
 
 @cache

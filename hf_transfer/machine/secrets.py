@@ -1,9 +1,10 @@
-"""Tokens and keys: how they look, and text without them."""
+"""Tokens, keys and homes: how they look, and text without them."""
 
 import os
 import re
 import sys
 import traceback
+from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
 
@@ -16,6 +17,11 @@ SECRET = re.compile(
 _IN_ADDRESS = re.compile(
     r"(?<=://)[^/\s@'\"]+(?=@)|(?<=[?&])(?:X-Amz-\w+|X-Xet-[\w-]+|Signature|Policy|token|sig)=[^&\s'\"]+",
     re.I,
+)
+# What is no secret, and not for publishing: homes name people, and some letters hide others.
+_PRIVATE = (
+    (re.compile(r"(?<![\w.~-])(/home/[^/\s]+|/Users/[^/\s]+|/root(?![\w.-]))"), "~"),
+    (re.compile("[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]"), "\ufffd"),
 )
 _VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _SHORTEST = 8  # of a token that is looked for; a shorter one is no token, and would be found in any text
@@ -36,6 +42,25 @@ def holds_secret(text: str) -> bool:
 def scrubbed_traceback(error: BaseException) -> str:
     """Write an error with its causes as Python would, without tokens."""
     return scrubbed("".join(traceback.format_exception(error)))
+
+
+def public(text: str) -> str:
+    """Leave out secrets, homes and letters that hide others."""
+    text = scrubbed(text)
+    for pattern, replacement in _PRIVATE:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def one_line(value: Any) -> str:
+    """Write a value on one line, without what should not be published or would hide letters."""
+    return " ".join(public(str(value)).split())
+
+
+def local_name(name: str) -> str:
+    """Leave out the folders of a path: they tell where somebody keeps their files."""
+    scheme = re.match(r"timm:[^@]*@", name)
+    return (scheme[0] if scheme else "") + re.split(r"[\\/@]", name.rstrip("\\/"))[-1]
 
 
 def _tokens() -> list[str]:

@@ -1,29 +1,21 @@
-"""Numbers and lists in messages."""
+"""Numbers, times, sizes, lists and tables in words."""
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
 
+UNDEFINED = "n/a"
+
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_NUMBER = re.compile(r"-?[\d.]|(n/a|-)?$")
 
 
 def count(number: int, noun: str) -> str:
     """Write a number with its noun: 1 row, 2 rows."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def duration(seconds: float) -> str:
-    """Write a time as people say it: 40 s, 12 min, 3 h.
-
-    Example:
-        >>> duration(41.7), duration(700), duration(10_000)
-        ('42 s', '12 min', '2.8 h')
-    """
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def visible(text: str) -> str:
@@ -43,3 +35,97 @@ def some(rows: Sequence[Any], *, noun: str = "row", limit: int = 5) -> str:
     first = ", ".join(str(row) for row in rows[:limit])
     more = f" and {len(rows) - limit} more" if len(rows) > limit else ""
     return f"{noun}{'' if len(rows) == 1 else 's'} {first}{more}"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Write a score with so many decimals; n/a when it is undefined."""
+    if value is None or not math.isfinite(value):
+        return UNDEFINED
+    return f"{value:z.{digits}f}"  # z: never -0.000
+
+
+def plus_minus(score: dict[str, Any] | None) -> str:
+    """Write `0.913 ± 0.012`, the mean and standard deviation over folds."""
+    if score is None or score["mean"] is None:
+        return UNDEFINED
+    spread = "" if score["std"] is None else f" ± {number(score['std'])}"
+    return number(score["mean"]) + spread
+
+
+def interval(score: dict[str, Any] | None, kind: str = "interval") -> str:
+    """Write the optimistic interval, or of another kind: `0.897 to 0.928`; n/a where there is none."""
+    if score is None or not score.get(kind):
+        return UNDEFINED
+    low, high = score[kind]
+    return f"{number(low)} to {number(high)}"
+
+
+def probability(p: float | None) -> str:
+    """Write a p-value with two digits; very small ones as `below 0.001`."""
+    if p is None or not math.isfinite(p):
+        return UNDEFINED
+    return "below 0.001" if p < 0.001 else f"{p:.2g}"
+
+
+def conservative(score: dict[str, Any] | None) -> str:
+    """Write the conservative interval: `0.881 to 0.944`; n/a where there is none."""
+    return interval(score, "conservative_interval")
+
+
+def duration(seconds: float | None) -> str:
+    """Write a time as `3.2 s`, `4 min 10 s` or `2 h 5 min`."""
+    if seconds is None or not math.isfinite(seconds):
+        return UNDEFINED
+    if seconds < 99.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 100:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
+
+
+def setting(value: Any) -> str:
+    """Write a setting's value: `2e-05`, `yes`, `not set`."""
+    if value is None:
+        return "not set"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Pad cells into columns: those of numbers to the right, the others to the left.
+
+    Args:
+        rows: Cells, as many in each row; the first row may be a header.
+    """
+    columns = []
+    for cells in zip(*[[visible(cell).replace("\n", "\\n") for cell in row] for row in rows], strict=True):
+        width = max(map(len, cells))
+        numbers = all(_NUMBER.match(cell) for cell in cells[1:] or cells)
+        columns.append([cell.rjust(width) if numbers else cell.ljust(width) for cell in cells])
+    return "\n".join("  ".join(cells).rstrip() for cells in zip(*columns, strict=True))
+
+
+def size_words(num_bytes: float) -> str:
+    """A number of bytes as a person would say it."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if num_bytes >= size:
+            return f"{num_bytes / size:.1f} {unit}"
+    return f"{num_bytes:.0f} bytes"
+
+
+def fold_key(repeat: int, fold: int) -> str:
+    """Name a fold as its files and records are named, counted from 0: `r0f3`."""
+    return f"r{repeat}f{fold}"
+
+
+def fold_name(repeat: int, fold: int, num_repeats: int) -> str:
+    """Name a fold for people, counted from 1, with its repeat where there are several.
+
+    Example:
+        >>> fold_name(0, 3, 1), fold_name(0, 3, 2)
+        ('fold 4', 'repeat 1, fold 4')
+    """
+    return f"repeat {repeat + 1}, fold {fold + 1}" if num_repeats > 1 else f"fold {fold + 1}"

@@ -1,7 +1,5 @@
 """Encode rows once for all folds, epochs and repeats, in a file that later runs find again."""
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from itertools import chain
@@ -14,6 +12,7 @@ from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.cache import cache_folder, remove_unfinished
+from hf_transfer.machine.digests import json_digest
 from hf_transfer.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -94,4 +93,4 @@ def _key(task: Task, fingerprint: str, num_rows: int) -> str:
         "settings": [task.settings.max_length],
         "versions": [version(name) for name in ("transformers", "tokenizers", "pillow")],
     }
-    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
+    return json_digest(parts)

@@ -1,7 +1,5 @@
 """The stores of a run: found from an earlier one, or built by all processes together."""
 
-import hashlib
-import json
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +15,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.folds import derive_seed
 from hf_transfer.machine.cache import StoreFolder, stores_folder
+from hf_transfer.machine.digests import json_digest
 from hf_transfer.machine.memory import fits_on_device
 from hf_transfer.machine.progress import progress_bar
 from hf_transfer.replay.batching import Batches, Positions
@@ -171,7 +170,7 @@ class Stores:
                 self.plain.rows_a_pass,
             ],
         }
-        return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
+        return json_digest(parts)
 
 
 def from_main(accelerator: Accelerator, find: Callable[[], Found]) -> Found:

@@ -12,16 +12,28 @@ import pyarrow as pa
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError, TransferError
 from hf_transfer.machine.files import plain, write_json
-from hf_transfer.machine.wording import count, some
+from hf_transfer.machine.wording import (
+    aligned,
+    conservative,
+    count,
+    duration,
+    fold_key,
+    fold_name,
+    interval,
+    plus_minus,
+)
 from hf_transfer.report.card.card import write_card
 from hf_transfer.report.words.others import COMPARE_FILE, Other, others_to_json
 from hf_transfer.report.words.pairs import sentence
 from hf_transfer.runs.reading import damage_told, read_table
 from hf_transfer.runs.results import read_results
-from hf_transfer.runs.summary import aligned, conservative, duration, interval, plus_minus, two_intervals
+from hf_transfer.runs.summary import two_intervals
+from hf_transfer.scores.class_scorer import ClassificationScorer
+from hf_transfer.scores.over_folds import sampling_units
 from hf_transfer.scores.paired import Pair, adjusted, pair_folds
-from hf_transfer.scores.scorer import Floats, Scorer, sampling_units, scorer_of
+from hf_transfer.scores.scorer import Floats, Scorer
 from hf_transfer.scores.statistics import bootstrap_interval, mcnemar
+from hf_transfer.scores.tag_scorer import TaggingScorer
 
 _ENOUGH_REPEATS = 5  # in simulations, these find as much as McNemar's test, and cry wolf less often
 _KEYS = ("repeat", "fold", "row_id")
@@ -47,8 +59,9 @@ class Run:
 
     @property
     def scorer(self) -> Scorer:
-        """What scores its predictions."""
-        return scorer_of(self.predictions, self.results["label_names"])
+        """What scores its predictions: a class a row, or a tag a word."""
+        tagged = "predictions" in self.predictions.column_names
+        return (TaggingScorer if tagged else ClassificationScorer)(self.results["label_names"])
 
 
 @dataclass(frozen=True)
@@ -231,11 +244,18 @@ def _notes(runs: Sequence[Run], pairs: Sequence[Pair]) -> list[str]:
                 f"{run.name} is the best of {len(grid)} configurations, chosen on these folds: its score is "
                 "somewhat too good."
             )
+    num_repeats = runs[0].results["num_repeats"]
+    names = {
+        fold_key(fold["repeat"], fold["fold"]): fold_name(fold["repeat"], fold["fold"], num_repeats)
+        for run in runs
+        for fold in run.results["folds"]
+    }
     for pair in pairs:
         if pair.left_out:
+            without = [name for key, name in names.items() if key in pair.left_out]
             notes.append(
                 f"{pair.first} and {pair.second}: only folds that both finished are used, so "
-                f"without {some(pair.left_out, noun='fold')}."
+                f"without {', '.join(without)}."
             )
     return notes
 

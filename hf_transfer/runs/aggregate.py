@@ -17,10 +17,12 @@ import pyarrow as pa
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import GRID_SETTINGS, RunConfig, differing
 from hf_transfer.folds import FoldPlan, RowIds
+from hf_transfer.machine.wording import fold_name
 from hf_transfer.runs.grid import against_best, corrected_best
 from hf_transfer.runs.results import FoldResult
 from hf_transfer.scores.calibration import calibrate
-from hf_transfer.scores.scorer import Scorer, over_folds, summarise
+from hf_transfer.scores.over_folds import over_folds, summarise
+from hf_transfer.scores.scorer import Scorer
 from hf_transfer.scores.statistics import effective_folds, one_standard_error
 
 FEWEST_TO_STOP_EARLY = 300  # below, an inner split is so small that it picks noise
@@ -187,8 +189,9 @@ def fold_notes(folds: Iterable[FoldResult]) -> list[str]:
             f"The head was solved in closed form, with an L2 penalty (weight_decay) of {shown} against the "
             "mean loss of a row."
         )
+    num_repeats = 1 + max((fold.repeat for fold in folds), default=0)
     for fold in folds:
-        name = f"Repeat {fold.repeat + 1}, fold {fold.fold + 1}" if fold.repeat else f"Fold {fold.fold + 1}"
+        name = fold_name(fold.repeat, fold.fold, num_repeats).capitalize()
         said = [*fold.notes, f"it failed. {fold.error}"] if fold.status != "done" else fold.notes
         notes += [f"{name}: {note}" for note in said]
     return notes

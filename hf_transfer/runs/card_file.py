@@ -6,7 +6,6 @@ added, changed or removed, sections that a person removed, and results of others
 index; the kit's own numbers are always replaced.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ import yaml
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import DataError
+from hf_transfer.machine.digests import bytes_digest
 from hf_transfer.machine.parsing import parse_yaml
 
 KIT = "hf-transfer-kit"
@@ -144,7 +144,7 @@ def _record(body: str) -> dict[str, Any]:
 
 
 def _digest(value: Any) -> str:
-    return hashlib.blake2b(json.dumps(value, sort_keys=True, default=str).encode(), digest_size=6).hexdigest()
+    return bytes_digest(json.dumps(value, sort_keys=True, default=str).encode(), 6)
 
 
 def _merged_header(old: Header, new: Header, digests: dict[str, str]) -> Header:

@@ -9,7 +9,8 @@ import pyarrow as pa
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.runs.results import FoldResult
 from hf_transfer.scores.learning_curve import PERCENTS, read_curve, verdict
-from hf_transfer.scores.scorer import Scorer, over_folds
+from hf_transfer.scores.over_folds import over_folds
+from hf_transfer.scores.scorer import Scorer
 from hf_transfer.scores.shuffled import judge_shuffled, shuffled_words
 from hf_transfer.scores.statistics import bootstrap_interval
 

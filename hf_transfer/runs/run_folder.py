@@ -1,6 +1,5 @@
 """A run's folder: one experiment each, one sub-folder a fold, nothing half-written."""
 
-import hashlib
 import json
 import os
 import re
@@ -19,6 +18,7 @@ from hf_transfer.config.flags import read_settings_file
 from hf_transfer.config.run_config import RunConfig, differing
 from hf_transfer.config.setting import AUTO
 from hf_transfer.errors import ConfigError
+from hf_transfer.machine.digests import bytes_digest, file_digest
 from hf_transfer.machine.files import (
     enough_disk,
     is_disk_full,
@@ -30,6 +30,7 @@ from hf_transfer.machine.files import (
     write_table,
 )
 from hf_transfer.machine.lock import LOCK_FILE, locked, refuse_running
+from hf_transfer.machine.wording import fold_key
 from hf_transfer.runs.reading import read_json_lines
 from hf_transfer.runs.results import FoldResult, fold_result
 
@@ -68,20 +69,19 @@ def place_of(config: RunConfig, grid: Sequence[RunConfig]) -> str:
 
 def _folder_name(text: str) -> str:
     plain = re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-")
-    return plain if plain == text else f"{plain}~{hashlib.blake2b(text.encode(), digest_size=2).hexdigest()}"
+    return plain if plain == text else f"{plain}~{bytes_digest(text.encode(), 2)}"
 
 
 def fold_place(inside: str, repeat: int, fold: int) -> str:
     """Where in `folds/` a fold has its files, e.g. `r0f3`; of a control run, e.g. `curve-40/r0f3`."""
-    return f"{inside}/r{repeat}f{fold}".lstrip("/")
+    return f"{inside}/{fold_key(repeat, fold)}".lstrip("/")
 
 
 def weight_digests(folder: Path) -> dict[str, str]:
     """Give the SHA-256 of each file of weights in a model's folder, by its path there."""
     digests = {}
     for path in sorted(folder.rglob("*.safetensors")):
-        with path.open("rb") as stream:
-            digests[path.relative_to(folder).as_posix()] = hashlib.file_digest(stream, "sha256").hexdigest()
+        digests[path.relative_to(folder).as_posix()] = file_digest(path)
     return digests
 
 

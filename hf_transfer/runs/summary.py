@@ -1,99 +1,25 @@
-"""Values as text: scores as tables for a terminal, and anything as safe Markdown for a card."""
+"""The summary of a run, as a recipe prints it at its end, and what tells its configurations apart."""
 
-import html
-import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from markupsafe import Markup
-
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
-from hf_transfer.machine.wording import visible
-
-UNDEFINED = "n/a"
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", re.ASCII)
+from hf_transfer.machine.wording import (
+    aligned,
+    conservative,
+    duration,
+    fold_name,
+    interval,
+    number,
+    plus_minus,
+    setting,
+    visible,
+)
+from hf_transfer.scores.names import shown_metrics
 
 _SETTINGS = frozenset(field.name for field in fields(RunConfig))
-
-_METRIC_NAMES = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "f1": "F1 (entities)",
-    "f1_macro": "F1 (macro)",
-    "f1_micro": "F1 (micro)",
-    "f1_weighted": "F1 (weighted)",
-    "f1_words": "F1 (words)",
-    "log_loss": "log loss",
-    "mcc": "Matthews correlation",
-    "precision": "precision (entities)",
-    "precision_macro": "precision (macro)",
-    "recall": "recall (entities)",
-    "recall_macro": "recall (macro)",
-    "roc_auc": "ROC AUC (one against the rest)",
-}
-
-# What a reader looks for first, after the primary metric.
-_SHOWN_FIRST = ("f1", "precision", "recall", "accuracy", "f1_macro", "log_loss", "balanced_accuracy")
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """Write a score with so many decimals; n/a when it is undefined."""
-    if value is None or not math.isfinite(value):
-        return UNDEFINED
-    return f"{value:z.{digits}f}"  # z: never -0.000
-
-
-def plus_minus(score: dict[str, Any] | None) -> str:
-    """Write `0.913 ± 0.012`, the mean and standard deviation over folds."""
-    if score is None or score["mean"] is None:
-        return UNDEFINED
-    spread = "" if score["std"] is None else f" ± {number(score['std'])}"
-    return number(score["mean"]) + spread
-
-
-def interval(score: dict[str, Any] | None, kind: str = "interval") -> str:
-    """Write the optimistic interval, or of another kind: `0.897 to 0.928`; n/a where there is none."""
-    if score is None or not score.get(kind):
-        return UNDEFINED
-    low, high = score[kind]
-    return f"{number(low)} to {number(high)}"
-
-
-def probability(p: float | None) -> str:
-    """Write a p-value with two digits; very small ones as `below 0.001`."""
-    if p is None or not math.isfinite(p):
-        return UNDEFINED
-    return "below 0.001" if p < 0.001 else f"{p:.2g}"
-
-
-def conservative(score: dict[str, Any] | None) -> str:
-    """Write the conservative interval: `0.881 to 0.944`; n/a where there is none."""
-    return interval(score, "conservative_interval")
-
-
-def duration(seconds: float | None) -> str:
-    """Write a time as `3.2 s`, `4 min 10 s` or `2 h 5 min`."""
-    if seconds is None or not math.isfinite(seconds):
-        return UNDEFINED
-    if seconds < 99.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 100:
-        return f"{minutes} min {rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min"
-
-
-def setting(value: Any) -> str:
-    """Write a setting's value: `2e-05`, `yes`, `not set`."""
-    if value is None:
-        return "not set"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def varying_settings(grid: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -118,24 +44,6 @@ def commonest_share(results: Mapping[str, Any]) -> float | None:
     """The accuracy of always giving the commonest class; None where rows have no class of their own."""
     counts = results["dataset"]["class_counts"].values()
     return max(counts) / sum(counts) if results["confusion"] is not None and sum(counts) else None
-
-
-def metric_name(name: str, task: str = "") -> str:
-    """Give a metric's readable name; a Hub metric keeps its own."""
-    if name == "accuracy" and task == "token-classification":
-        return "accuracy (tags)"
-    return _METRIC_NAMES.get(name, name)
-
-
-def fold_name(fold: dict[str, Any]) -> str:
-    """Name a fold as its folder is named: `r0f3`."""
-    return f"r{fold['repeat']}f{fold['fold']}"
-
-
-def shown_metrics(results: dict[str, Any], count: int | None = 4) -> list[str]:
-    """Choose the few metrics to show for each fold, or order all of them; the primary one is first."""
-    order = [results["primary_metric"], *_SHOWN_FIRST, *sorted(results["scores"])]
-    return [name for name in dict.fromkeys(order) if name in results["scores"]][:count]
 
 
 def two_intervals(results: dict[str, Any]) -> bool:
@@ -229,13 +137,14 @@ def _fold_table(results: dict[str, Any]) -> str:
     rows = [["fold", *metrics, f"{primary} on training rows", "rows", "epochs", "time"]]
     failures = []
     for fold in results["folds"]:
+        name = fold_name(fold["repeat"], fold["fold"], results["num_repeats"])
         if fold["status"] == "failed":
-            failures.append(f"{fold_name(fold)} failed: {' '.join(str(fold['error']).split())}")
+            failures.append(f"{name} failed: {' '.join(str(fold['error']).split())}")
             continue
         scores = [number(fold["scores"].get(metric)) for metric in metrics]
         train = number(fold["train_scores"].get(primary))
         size = [f"{fold['num_valid']:,}", str(fold["num_epochs"]), duration(fold["seconds"])]
-        rows.append([fold_name(fold), *scores, train, *size])
+        rows.append([name, *scores, train, *size])
     return "\n".join([aligned(rows), *failures])
 
 
@@ -284,86 +193,3 @@ def behind(entry: dict[str, Any]) -> tuple[str, str]:
     if entry["best"]:
         return "-", "-"
     return number(entry.get("behind")), number(entry.get("p_holm"))
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Pad cells into columns: those of numbers to the right, the others to the left.
-
-    Args:
-        rows: Cells, as many in each row; the first row may be a header.
-    """
-    columns = []
-    for cells in zip(*[[visible(cell).replace("\n", "\\n") for cell in row] for row in rows], strict=True):
-        width = max(map(len, cells))
-        numbers = all(_NUMBER.match(cell) for cell in cells[1:] or cells)
-        columns.append([cell.rjust(width) if numbers else cell.ljust(width) for cell in cells])
-    return "\n".join("  ".join(cells).rstrip() for cells in zip(*columns, strict=True))
-
-
-_NUMBER = re.compile(r"-?[\d.]|(n/a|-)?$")
-
-
-# Homes name people, and a token on a command line would be published with the command.
-_PRIVATE = (
-    (re.compile(r"(?<![\w.~-])(/home/[^/\s]+|/Users/[^/\s]+|/root(?![\w.-]))"), "~"),
-    (re.compile(r"hf_[A-Za-z0-9]{30,}"), "hf_…"),
-    (re.compile("[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]"), "\ufffd"),
-)
-_MARKDOWN = re.compile(r"([\\`*\[\]|~#$]|(?<![^\W_])_|_(?![^\W_]))")
-
-
-def escape(value: Any) -> Markup:
-    """Make a value safe in Markdown text and tables: no HTML, no syntax, one line, never `None`."""
-    if isinstance(value, Markup):
-        return value
-    if value is None:
-        return Markup(UNDEFINED)
-    text = _MARKDOWN.sub(r"\\\1", re.sub(r"\s+", " ", public(str(value))))
-    return Markup(html.escape(text, quote=False))
-
-
-def code(value: Any) -> Markup:
-    """Set a value as code within a line; not for tables, where a bar would end the cell."""
-    text = one_line(value) or "(empty)"
-    ticks = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
-    space = " " if "`" in (text[0], text[-1]) else ""
-    return Markup(f"{ticks}{space}{text}{space}{ticks}")
-
-
-def fence(text: str, language: str = "") -> Markup:
-    """Set lines as a block of code, with a fence longer than any inside."""
-    text = public(text).replace("<!-- hf-transfer:", "<!--hf-transfer:")
-    ticks = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
-    return Markup(f"{ticks}{language}\n{text}\n{ticks}")
-
-
-def listing(names: Sequence[str], most: int = 12) -> Markup:
-    """Name the first of many: "`a`, `b` and 7 more"."""
-    words = [code(name) for name in names[:most]]
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return Markup(", ".join(words) + rest)
-
-
-def local_name(name: str) -> str:
-    """Leave out the folders of a path: they tell where somebody keeps their files."""
-    scheme = re.match(r"timm:[^@]*@", name)
-    return (scheme[0] if scheme else "") + re.split(r"[\\/@]", name.rstrip("\\/"))[-1]
-
-
-def link(name: str, folder: str, hub: bool) -> Markup:
-    """Name a model or data set, with a link where it is on the Hub."""
-    if not hub:
-        return code(local_name(name))
-    return Markup(f"[{escape(name)}](https://huggingface.co/{folder}{name})")
-
-
-def one_line(value: Any) -> str:
-    """Write a value on one line, without what should not be published or would hide letters."""
-    return " ".join(public(str(value)).split())
-
-
-def public(text: str) -> str:
-    """Leave out homes, tokens and letters that hide others."""
-    for pattern, replacement in _PRIVATE:
-        text = pattern.sub(replacement, text)
-    return text

@@ -12,6 +12,7 @@ import numpy as np
 from scipy import special
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.machine.wording import fold_key
 from hf_transfer.scores.statistics import (
     CorrectedT,
     corrected_error,
@@ -108,7 +109,7 @@ def pair_folds(
     metric, num_folds = results["primary_metric"], folds_of(first[1])
     scores = paired_scores(first[1], second[1], metric)
     differences = {name: theirs - ours for name, (ours, theirs) in scores.items()}
-    everywhere = dict.fromkeys(_name(fold) for fold in (*first[1], *second[1]))
+    everywhere = dict.fromkeys(fold_key(fold["repeat"], fold["fold"]) for fold in (*first[1], *second[1]))
     untested = Pair(
         first=first[0],
         second=second[0],
@@ -195,11 +196,7 @@ def _times_the_rows(pair: Pair, num_pairs: int) -> float | None:
 
 def _finished(folds: Sequence[Fold], metric: str) -> dict[str, float]:
     return {
-        _name(fold): fold["scores"][metric]
+        fold_key(fold["repeat"], fold["fold"]): fold["scores"][metric]
         for fold in folds
         if fold["status"] == "done" and fold["scores"].get(metric) is not None
     }
-
-
-def _name(fold: Fold) -> str:
-    return f"r{fold['repeat']}f{fold['fold']}"

@@ -22,7 +22,7 @@ from hf_transfer.machine.wording import visible
 from hf_transfer.runs.aggregate import Found
 from hf_transfer.runs.results import CrossValidationResult
 from hf_transfer.runs.run_folder import RunFolder
-from hf_transfer.scores.metrics import hub_metric
+from hf_transfer.scores.evaluate_modules import hub_metric
 from hf_transfer.study.controls import run_controls
 from hf_transfer.study.defaults import in_common, model_facts, num_repeats, settle, settled_words
 from hf_transfer.study.disk import check_study_room

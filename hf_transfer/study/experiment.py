@@ -1,7 +1,5 @@
 """What is to be found out, and from what: configurations, rows, folds, and processes; nothing is run yet."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -25,6 +23,7 @@ from hf_transfer.folds import (
     nested_rows,
     plan_repeats,
 )
+from hf_transfer.machine.digests import json_digest
 from hf_transfer.replay.encoding import encode_rows
 from hf_transfer.replay.replayed import Replay
 from hf_transfer.runs.held_out import HeldOut
@@ -181,7 +180,7 @@ class Experiment:
     def identity(self, config: RunConfig) -> str:
         """Digest of all that decides the result of a configuration's fold."""
         parts = [config.scored(), self.data.fingerprint, self.task.base.revision, self.task.label_names]
-        return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
+        return json_digest(parts)
 
     def fold_table(self) -> "pa.Table":
         """The split, exactly, and what it was made from."""

@@ -4,7 +4,6 @@ It is solved and scored under the folds of the run, so that it says what a train
 reached. Where frozen layers are replayed it costs seconds; elsewhere it is left out.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -17,6 +16,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import LayerSelectionError
 from hf_transfer.layers.phases import output_layer
+from hf_transfer.machine.digests import bytes_digest
 from hf_transfer.models.building import placed
 from hf_transfer.scores.transferability.ridge import Ridge, rows_of
 from hf_transfer.study.experiment import RowNumbers, Unit
@@ -73,7 +73,7 @@ class _Features:
         decisions = ridge.decisions(fits, self.values[valid], balanced=False)[:, :, 0]
         rows, starts = np.unique(self.row_of[valid], return_index=True)
         lines = dict(zip(rows.tolist(), np.split(decisions, starts[1:]), strict=True))
-        return lines, hashlib.blake2b(fits.weights.tobytes(), digest_size=16).hexdigest()
+        return lines, bytes_digest(fits.weights.tobytes())
 
 
 def _features(study: Study, config: RunConfig) -> _Features | None:

@@ -20,13 +20,13 @@ from hf_transfer.config.setting import is_auto
 from hf_transfer.errors import RunError, TransferError
 from hf_transfer.folds import hash_order, ids_at, inner_folds, inner_split
 from hf_transfer.layers import trained_hash
-from hf_transfer.machine.wording import visible
+from hf_transfer.machine.wording import fold_name, visible
 from hf_transfer.replay.batching import Positions
 from hf_transfer.replay.encoding import encoded_positions
 from hf_transfer.runs.aggregate import FEWEST_TO_STOP_EARLY, Found, best_of, frugal_of
 from hf_transfer.runs.results import FoldResult, Scores
 from hf_transfer.runs.run_folder import CHECKPOINT, TRAIN_ROWS
-from hf_transfer.scores.metrics import hub_metric
+from hf_transfer.scores.evaluate_modules import hub_metric
 from hf_transfer.study.estimate import say_duration
 from hf_transfer.study.experiment import Experiment, RowNumbers, Unit
 from hf_transfer.study.final.model_folder import MEMBER_FILE, member_identity, member_name, save_trained
@@ -86,7 +86,7 @@ class Study(Experiment):
         """Train on the other shards, score the held-out one once, and write it down."""
         began = time.monotonic()
         tracker = FoldTracker(self.config, unit.place.replace("/", "-")) if self.workers.rank == 0 else None
-        title = f"repeat {unit.repeat + 1}, fold {unit.fold + 1}"
+        title = fold_name(unit.repeat, unit.fold, self.config.num_repeats)
         try:
             fitted = self.fit(
                 self.train_rows(unit),
@@ -382,10 +382,10 @@ class Study(Experiment):
         name = self.scorer.primary_metric
         value = result.scores.get(name)
         found = f"{name} {value:.3f}" if value is not None else result.error or f"{name} undefined"
-        repeat = f"repeat {unit.repeat + 1}, " if self.config.num_repeats > 1 else ""
         inside, _, _ = unit.place.rpartition("/")  # of a grid or a control run
         among = f"{inside}, " if inside else ""
-        said = f"{among}{repeat}fold {unit.fold + 1}: {found} ({result.seconds:.1f} s)"
+        fold = fold_name(unit.repeat, unit.fold, self.config.num_repeats)
+        said = f"{among}{fold}: {found} ({result.seconds:.1f} s)"
         print(visible(said), file=sys.stderr)
 
 

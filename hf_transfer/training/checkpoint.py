@@ -4,7 +4,6 @@ A checkpoint is a folder that gets its name when all of it is on the disk: tenso
 rest as JSON, and a manifest of sizes and digests by which a damaged one is recognised. No pickle.
 """
 
-import hashlib
 import json
 import re
 import shutil
@@ -19,7 +18,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.machine.files import new_folder, plain, remove_stale, write_json
+from hf_transfer.machine.digests import file_digest
+from hf_transfer.machine.files import new_folder, remove_stale, write_json
 
 _TENSORS, _VALUES, _MANIFEST = "state.safetensors", "state.json", "manifest.json"
 _NAME = re.compile(r"step-(\d{8})")
@@ -102,9 +102,7 @@ class Checkpoints:
 
 
 def _measured(path: Path) -> dict[str, Any]:
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return {"bytes": path.stat().st_size, "sha256": digest}
+    return {"bytes": path.stat().st_size, "sha256": file_digest(path)}
 
 
 def _read(path: Path) -> State:
@@ -118,8 +116,3 @@ def _read(path: Path) -> State:
         return State(values.pop("step"), values, load_file(path / _TENSORS))
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise DamagedError(f"{type(error).__name__}: {error}") from error
-
-
-def identity_of(*parts: Any) -> str:
-    """Digest of what JSON can hold, to tell one training from another."""
-    return hashlib.blake2b(json.dumps(plain(parts)).encode(), digest_size=16).hexdigest()

@@ -14,11 +14,12 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.folds import derive_seed
 from hf_transfer.layers import frozen_hash, tensor_digest
 from hf_transfer.layers.phases import freeze_but_output, freeze_for, output_layer
+from hf_transfer.machine.digests import json_digest
 from hf_transfer.models.building import placed
 from hf_transfer.replay.batching import Positions
 from hf_transfer.scores.regression import Split
 from hf_transfer.tasks.task import Task
-from hf_transfer.training.checkpoint import State, identity_of
+from hf_transfer.training.checkpoint import State
 from hf_transfer.training.heads.solvers import solve_output_layer, start_output_layer
 from hf_transfer.training.job import Fitted, Job
 from hf_transfer.training.loop import Loop
@@ -76,7 +77,7 @@ def _with_own_checkpoints(job: Job, train: Positions, inner: Positions | None) -
         some if some is None else hashlib.sha256(some.astype("<i8").tobytes()).hexdigest()
         for some in (train, inner)
     ]
-    identity = identity_of(job.checkpoints.identity, job.config.scored(), job.seed, rows, job.workers.size)
+    identity = json_digest([job.checkpoints.identity, job.config.scored(), job.seed, rows, job.workers.size])
     return replace(job, checkpoints=replace(job.checkpoints, identity=identity))
 
 

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import TransferError
 from hf_transfer.machine.wording import count
+from hf_transfer.runs.reading import BROKEN
 from hf_transfer.scores.scorer import rows_at
 
 OK, WRONG, NOT_CHECKED = "ok", "wrong", "not checked"
@@ -19,9 +20,6 @@ TOLERANCE = 1e-9  # other versions of numpy add up in another order
 _NAMED = 3  # rows that one message names
 
 _LONGEST = 120  # letters of a value in a message
-
-# What broken content of a file makes the code that reads it raise; Arrow's own errors are among them.
-_BROKEN = (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError, pa.ArrowException)
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ def judged(name: str, holds: str, differences: Callable[[], Iterable[str]]) -> C
         found.extend(differences())
     except TransferError as error:
         found.append(f"{name}: {error}")
-    except _BROKEN as error:
+    except BROKEN as error:
         what = f"no {error}" if isinstance(error, KeyError) else str(error)
         found.append(f"{name}: cannot be recomputed from what is there: {what} ({type(error).__name__})")
     return Check(name, WRONG, count(len(found), "difference"), tuple(found)) if found else passed(name, holds)
@@ -179,11 +177,6 @@ def not_highest(rows: pa.Table, file: str) -> Iterator[str]:
     for row in wrong[:_NAMED].tolist():
         named = f"{file}, row {row} (row_id {rows['row_id'][row]})"
         yield f"{named}: prediction written {rows['prediction'][row]}, highest logit {highest[row]}"
-
-
-def name_of(place: tuple[int, int]) -> str:
-    """A fold's name, e.g. `r0f3`."""
-    return f"r{place[0]}f{place[1]}"
 
 
 def rows_of(table: pa.Table, repeat: int, fold: int) -> pa.Table:

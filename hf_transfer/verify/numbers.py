@@ -7,6 +7,7 @@ from typing import Any
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig, differing
 from hf_transfer.machine.files import plain
+from hf_transfer.machine.wording import fold_key
 from hf_transfer.runs.aggregate import (
     best_of,
     choice_notes,
@@ -20,7 +21,7 @@ from hf_transfer.runs.results import FoldResult
 from hf_transfer.runs.run_folder import read_histories
 from hf_transfer.scores.convergence import judge_learning
 from hf_transfer.scores.overfitting import diagnose
-from hf_transfer.verify.check import Check, differences, judged, left_out, name_of, not_highest
+from hf_transfer.verify.check import Check, differences, judged, left_out, not_highest
 from hf_transfer.verify.record import Record
 
 
@@ -63,8 +64,8 @@ def _folds(record: Record) -> Iterator[str]:
 
 
 def _beside(written: Sequence[dict[str, Any]], again: Sequence[FoldResult], where: str) -> Iterator[str]:
-    made: dict[str, Any] = {name_of((fold.repeat, fold.fold)): plain(asdict(fold)) for fold in again}
-    there = {name_of((fold["repeat"], fold["fold"])): _known(fold) for fold in written}
+    made: dict[str, Any] = {fold_key(fold.repeat, fold.fold): plain(asdict(fold)) for fold in again}
+    there = {fold_key(fold["repeat"], fold["fold"]): _known(fold) for fold in written}
     yield from differences(there, made, where)
 
 
@@ -121,7 +122,7 @@ def _frozen(record: Record) -> Iterator[str]:
             yield from differences(
                 fold.frozen_hash_after,
                 fold.frozen_hash_before,
-                f"frozen layers of {name_of((fold.repeat, fold.fold))}",
+                f"frozen layers of {fold_key(fold.repeat, fold.fold)}",
                 "digest {} after training, {} before",
             )
     proof = record.results["frozen_proof"]

@@ -9,9 +9,9 @@ import pyarrow as pa
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.folds import ids_at
-from hf_transfer.machine.wording import count
+from hf_transfer.machine.wording import count, fold_key
 from hf_transfer.runs.held_out import table_digest
-from hf_transfer.verify.check import Check, column_differences, differences, judged, left_out, name_of, places
+from hf_transfer.verify.check import Check, column_differences, differences, judged, left_out, places
 from hf_transfer.verify.record import Record
 
 Fold = dict[str, Any]
@@ -31,9 +31,9 @@ def reading_checks(record: Record) -> Iterator[Check]:
 
 def _rows(record: Record) -> Iterator[str]:
     uids, _ = record.split
-    wanted = list(map(name_of, record.names))
+    wanted = [fold_key(*name) for name in record.names]
     for config, folds in record.entries.items():
-        listed = [name_of((fold["repeat"], fold["fold"])) for fold in folds]
+        listed = [fold_key(fold["repeat"], fold["fold"]) for fold in folds]
         yield from differences(listed, wanted, _within(record, config))
         for fold in folds:
             rows = record.stored(config, fold["repeat"], fold["fold"])
@@ -45,7 +45,7 @@ def _rows(record: Record) -> Iterator[str]:
                 yield from column_differences(rows.select(["row_id"]), again, title)
     known = {(fold["repeat"], fold["fold"]) for fold in record.results["folds"]}
     yield from (
-        f"predictions.parquet has rows of {name_of(place)}, which results.json does not list"
+        f"predictions.parquet has rows of {fold_key(*place)}, which results.json does not list"
         for place in places(record.predictions)
         if place not in known
     )
@@ -93,4 +93,4 @@ def _within(record: Record, config: RunConfig) -> str:
 
 
 def _title(record: Record, config: RunConfig, fold: Fold) -> str:
-    return f"{_within(record, config)}.{name_of((fold['repeat'], fold['fold']))}"
+    return f"{_within(record, config)}.{fold_key(fold['repeat'], fold['fold'])}"

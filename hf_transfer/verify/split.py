@@ -8,8 +8,9 @@ import pyarrow.compute as pc
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.folds import first_repeat, fold_table
+from hf_transfer.machine.wording import fold_key
 from hf_transfer.runs.aggregate import class_counts, split_part
-from hf_transfer.verify.check import Check, column_differences, differences, judged, name_of, places, rows_of
+from hf_transfer.verify.check import Check, column_differences, differences, judged, places, rows_of
 from hf_transfer.verify.record import Record
 
 
@@ -63,7 +64,7 @@ def _labels(record: Record) -> Iterator[str]:
         scored = pa.table({"row_id": rows["row_id"]} | dict(_scored(rows, split)))
         at = pc.index_in(rows["row_id"], value_set=split["row_id"])
         of_split = split.select(scored.column_names).take(at)
-        yield from column_differences(scored, of_split, f"predictions.parquet, {name_of(place)}")
+        yield from column_differences(scored, of_split, f"predictions.parquet, {fold_key(*place)}")
 
 
 def _scored(rows: pa.Table, split: pa.Table) -> Iterator[tuple[str, Any]]:

@@ -7,10 +7,9 @@ from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import VerificationError
-from hf_transfer.machine.wording import count
+from hf_transfer.machine.wording import aligned, count
 from hf_transfer.report.card.card import read_for_card
 from hf_transfer.runs.hub.fetch import is_repository
-from hf_transfer.runs.summary import aligned
 from hf_transfer.verify.beside import beside_checks
 from hf_transfer.verify.check import WRONG, Check, judged
 from hf_transfer.verify.download import fetch_record

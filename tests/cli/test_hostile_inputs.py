@@ -16,12 +16,11 @@ from small_runs import plain_config
 import hf_transfer
 from hf_transfer import SequenceClassification, cross_validate, open_dataset, write_card
 from hf_transfer.cli.main import main
-from hf_transfer.machine.wording import visible
+from hf_transfer.machine.wording import aligned, visible
 from hf_transfer.report.page.page import write_report
 from hf_transfer.report.plots.palette import empty_axes
 from hf_transfer.report.plots.scores import save
 from hf_transfer.runs.reading import place_inside
-from hf_transfer.runs.summary import aligned
 
 PACKAGE = Path(hf_transfer.__file__).parent
 TOKEN = "hf_" + "Mk7" * 12

@@ -30,7 +30,7 @@ def test_inspect_finds_the_kind_and_shows_the_folds(capsys):
     assert main(["inspect", "builtin:mentions", "--num_folds", "4"]) == 0
     shown = capsys.readouterr().out
     assert "316 rows of tokens" in shown
-    assert "fold 3" in shown
+    assert "fold 4" in shown
 
 
 def test_predict_labels_texts_of_a_file(finished, tmp_path, capsys):

@@ -12,7 +12,6 @@ from hf_transfer.machine.files import (
     enough_disk,
     new_folder,
     remove_stale,
-    size_words,
     temporary,
     write_bytes,
     write_files,
@@ -131,10 +130,3 @@ def test_room_is_looked_for_before_the_folder_is_there(tmp_path):
     check_room(tmp_path / "a" / "b", 1)
     with pytest.raises(DiskFullError, match=r"1000000000\.0 GB needed"):
         check_room(tmp_path / "a" / "b", 10**18)
-
-
-@pytest.mark.parametrize(
-    ("size", "words"), [(5, "5 bytes"), (1500, "1.5 kB"), (2e6, "2.0 MB"), (3.21e9, "3.2 GB")]
-)
-def test_sizes_are_said_as_a_person_would(size, words):
-    assert size_words(size) == words

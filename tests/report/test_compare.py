@@ -193,7 +193,7 @@ def test_folds_that_failed_are_left_out_and_named(tmp_path: Path) -> None:
     (pair,) = found.pairs
     assert list(pair.differences) == ["r0f0", "r0f2"]
     assert pair.rows["num_rows"] == 24
-    note = "a and b: only folds that both finished are used, so without folds r0f1, r0f3, r0f4."
+    note = "a and b: only folds that both finished are used, so without fold 2, fold 4, fold 5."
     assert note in found.to_text().splitlines()
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from hf_transfer import FoldResult, RunConfig
 from hf_transfer.runs.aggregate import best_of, choice_notes, class_counts, final_epochs, frozen_proof
-from hf_transfer.scores.scorer import ClassificationScorer
+from hf_transfer.scores.class_scorer import ClassificationScorer
 
 SCORER = ClassificationScorer(["no", "yes"])
 FIRST, SECOND = RunConfig(learning_rates=(1e-3, 1e-2)).grid()

@@ -4,8 +4,9 @@ import pytest
 
 from hf_transfer.runs.grid import against_best, corrected_best
 from hf_transfer.runs.results import FoldResult
-from hf_transfer.scores.scorer import ClassificationScorer, TaggingScorer
+from hf_transfer.scores.class_scorer import ClassificationScorer
 from hf_transfer.scores.statistics import best_of, corrected_resampled_t
+from hf_transfer.scores.tag_scorer import TaggingScorer
 
 SCORER = ClassificationScorer(["a", "b"])
 ACCURACIES = [[0.9, 0.8, 0.85, 0.9, 0.95], [0.8, 0.8, 0.75, 0.8, 0.85], [0.88, 0.79, 0.86, 0.9, 0.9]]

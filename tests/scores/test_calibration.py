@@ -3,8 +3,9 @@ import pyarrow as pa
 import pytest
 
 from hf_transfer.scores.calibration import calibrate
-from hf_transfer.scores.scorer import ClassificationScorer, TaggingScorer
+from hf_transfer.scores.class_scorer import ClassificationScorer
 from hf_transfer.scores.statistics import apply_temperature, expected_calibration_error, fit_temperature
+from hf_transfer.scores.tag_scorer import TaggingScorer
 
 SCORER = ClassificationScorer(["a", "b", "c"])
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_transfer.scores import shuffled as shuffling
+from hf_transfer.scores.class_scorer import ClassificationScorer
 from hf_transfer.scores.metrics import TAG
-from hf_transfer.scores.scorer import ClassificationScorer, TaggingScorer
 from hf_transfer.scores.shuffled import (
     exchangeable_unit,
     judge_shuffled,
@@ -16,6 +16,7 @@ from hf_transfer.scores.shuffled import (
     shuffle_tags,
     shuffled_words,
 )
+from hf_transfer.scores.tag_scorer import TaggingScorer
 
 SCORER = ClassificationScorer(("bee", "ant", "fly"))
 

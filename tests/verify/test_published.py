@@ -18,9 +18,9 @@ def rewrite(run, old, new):
     [
         (
             "text",
-            r"^\| r0f1 \| (\S+) ",
-            "| r0f1 | 0.999 ",
-            r"README\.md, scores: written '\| r0f1 \| 0\.999 ",
+            r"^\| fold 2 \| (\S+) ",
+            "| fold 2 | 0.999 ",
+            r"README\.md, scores: written '\| fold 2 \| 0\.999 ",
         ),
         (
             "text",

@@ -1,7 +1,5 @@
 """Pooled features of every layer group for all rows: computed once, stored, found again."""
 
-import hashlib
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.folds import derive_seed
 from hf_transfer.layers import tensor_digest
 from hf_transfer.machine.cache import StoreFolder, stores_folder
+from hf_transfer.machine.digests import bytes_digest, json_digest
 from hf_transfer.machine.files import reserve
 from hf_transfer.machine.progress import progress_bar
 from hf_transfer.models.building import placed
@@ -278,8 +277,8 @@ class _Stored:
         parts: dict[str, Any] = {
             "features": [list(forward.names), list(forward.starts)],
             "encoded": forward.batches.encoded._fingerprint,
-            "rows": hashlib.blake2b(forward.chosen.tobytes(), digest_size=16).hexdigest(),
+            "rows": bytes_digest(forward.chosen.tobytes()),
             "weights": tensor_digest(forward.model, forward.outputs.tensors),
             "arithmetic": [torch.__version__, forward.batches.device.type, torch.get_num_threads()],
         }
-        return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
+        return json_digest(parts)

@@ -11,13 +11,25 @@ from typing import Any
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError
 from hf_transfer.machine.files import write_bytes
+from hf_transfer.machine.network import HUB_ID
+from hf_transfer.machine.secrets import local_name, one_line
+from hf_transfer.report.card.markdown import link
 from hf_transfer.report.card.templates import card_template
 from hf_transfer.report.words.others import others_from_json
 from hf_transfer.report.words.verdicts import verdicts
-from hf_transfer.runs import summary as tables
 from hf_transfer.runs.card_file import KIT, Header, join_card, merge_card, read_card, with_record
 from hf_transfer.runs.reading import damage_told
 from hf_transfer.runs.results import Beside, open_results, read_beside, refuse_misfits
+from hf_transfer.runs.summary import (
+    corrected_best,
+    design,
+    is_solved,
+    num_scored,
+    train_sizes,
+    two_intervals,
+    varying_settings,
+)
+from hf_transfer.scores.names import metric_name, shown_metrics
 
 __all__ = ["card_header", "merge_card", "write_card"]
 
@@ -44,7 +56,7 @@ def write_card(run: str | Path, *, redraw: bool = True) -> Path:
 
     run = Path(run)
     path, results = run / "README.md", read_for_card(run)
-    title = tables.one_line((results["config"].get("push_to_hub") or run.resolve().name).split("/")[-1])
+    title = one_line((results["config"].get("push_to_hub") or run.resolve().name).split("/")[-1])
     refuse_misfits(results, run)
     card_template(results["task"])  # what cannot be written or brought up to date is told before drawing
     old = read_card(path) if path.exists() else None
@@ -119,7 +131,7 @@ def card_header(results: Results, title: str) -> Header:
         "pipeline_tag": results["task"],
         "library_name": _library(results),
         "tags": [KIT, "cross-validation", results["task"], *["timm"] * (results["library"] == "timm")],
-        "metrics": list(dict.fromkeys(_metric_type(name) for name in tables.shown_metrics(results, None))),
+        "metrics": list(dict.fromkeys(_metric_type(name) for name in shown_metrics(results, None))),
         "model-index": _model_index(results, title),
     }
     return {key: value for key, value in header.items() if value}
@@ -127,7 +139,7 @@ def card_header(results: Results, title: str) -> Header:
 
 def _model_index(results: Results, title: str) -> list[Header]:
     folds = f"mean of {results['num_folds']}-fold cross-validation"
-    means = {name: results["scores"][name]["mean"] for name in tables.shown_metrics(results, None)}
+    means = {name: results["scores"][name]["mean"] for name in shown_metrics(results, None)}
     test = results["test"]["scores"] if results["test"] else {}
     sealed = (results["final"].get("sealed") or {"scores": {}})["scores"]
     entries = [
@@ -141,18 +153,18 @@ def _model_index(results: Results, title: str) -> list[Header]:
 
 def _index_entry(results: Results, scores: Header, split: str | None, how: str) -> Header:
     dataset, task = results["dataset"], results["task"]
-    name = dataset["name"] if _on_hub(dataset) else tables.local_name(dataset["name"])
+    name = dataset["name"] if _on_hub(dataset) else local_name(dataset["name"])
     kind = name if _on_hub(dataset) else re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-") or "local"
     where = {"type": kind, "name": name, "config": dataset["config"], "split": split}
     proof = {"kit": KIT, "evaluation": how, "folds_fingerprint": results["folds_fingerprint"]}
     return {
         "task": {"type": task, "name": task.replace("-", " ").capitalize()},
-        "dataset": {key: tables.one_line(value) for key, value in where.items() if value} | {"args": proof},
+        "dataset": {key: one_line(value) for key, value in where.items() if value} | {"args": proof},
         "metrics": [
             {
                 "type": _metric_type(metric),
                 "value": round(float(value), 4),
-                "name": f"{tables.metric_name(metric, task)}, {how}",
+                "name": f"{metric_name(metric, task)}, {how}",
             }
             for metric, value in scores.items()
             if value is not None
@@ -166,12 +178,12 @@ def _metric_type(name: str) -> str:
 
 
 def _on_hub(dataset: dict[str, Any]) -> bool:
-    return dataset["hub"] and tables.HUB_ID.fullmatch(dataset["name"]) is not None
+    return dataset["hub"] and HUB_ID.fullmatch(dataset["name"]) is not None
 
 
 def _is_hub_model(results: Results) -> bool:
     name, known = results["base_model"], results["base_model_revision"] is not None
-    return tables.HUB_ID.fullmatch(name) is not None and (known or not Path(name).exists())
+    return HUB_ID.fullmatch(name) is not None and (known or not Path(name).exists())
 
 
 def _library(results: Results) -> str:
@@ -193,8 +205,8 @@ def _names(results: Results, title: str) -> dict[str, Any]:
     here = f"{title if Path(folder).is_absolute() else folder}/model"
     return {
         "title": title,
-        "base": tables.link(results["base_model"], "", _is_hub_model(results)),
-        "data": tables.link(results["dataset"]["name"], "datasets/", _on_hub(results["dataset"])),
+        "base": link(results["base_model"], "", _is_hub_model(results)),
+        "data": link(results["dataset"]["name"], "datasets/", _on_hub(results["dataset"])),
         "weights": repository or here,
         "repository": repository,
         "sentences": _library(results) == SENTENCES,
@@ -203,12 +215,12 @@ def _names(results: Results, title: str) -> dict[str, Any]:
         "published": results["final"]["kind"] != "none",
         **_published(results),
         "num_drawn": len(most_confused(results["confusion"] or [])),
-        "solved": tables.is_solved(results["config"]),
+        "solved": is_solved(results["config"]),
         "numbered": any(name == f"#{i}" for i, name in enumerate(drawn_names(results["label_names"]))),
-        "grid_settings": tables.varying_settings(results["grid"]) if results["grid"] else [],
-        "num_scored": tables.num_scored(results),
-        "shown": tables.shown_metrics(results),
-        "all_metrics": tables.shown_metrics(results, None),
+        "grid_settings": varying_settings(results["grid"]) if results["grid"] else [],
+        "num_scored": num_scored(results),
+        "shown": shown_metrics(results),
+        "all_metrics": shown_metrics(results, None),
         "learning_curve": results.get("learning_curve"),
         "shuffled": results.get("shuffled"),
     }
@@ -242,10 +254,10 @@ def _numbers(results: Results) -> dict[str, Any]:
         "headline": headline,
         "off_mean": headline is not None and _outside(headline["mean"], interval),
         "surprise": _outside(tested, wide),
-        "train_sizes": tables.train_sizes(results),
-        "two_intervals": tables.two_intervals(results),
-        "design": tables.design(results),
-        "corrected": tables.corrected_best(results),
+        "train_sizes": train_sizes(results),
+        "two_intervals": two_intervals(results),
+        "design": design(results),
+        "corrected": corrected_best(results),
         "tested": any(entry.get("p_holm") is not None for entry in results["grid"] or []),
         "calibration": results.get("calibration"),
         "some_train_rows": max((fold["train_rows_scored"] for fold in partly), default=0),

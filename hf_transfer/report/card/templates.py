@@ -1,8 +1,10 @@
 """Templates of model cards, one a task of the Hub, filled strictly."""
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import jinja2
 from jinja2 import pass_context
@@ -12,7 +14,18 @@ from markupsafe import Markup
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError
 from hf_transfer.machine.resources import model_cards_folder
-from hf_transfer.runs import summary as tables
+from hf_transfer.machine.wording import (
+    conservative,
+    duration,
+    fold_name,
+    interval,
+    number,
+    plus_minus,
+    setting,
+)
+from hf_transfer.report.card.markdown import code, escape, fence, listing
+from hf_transfer.runs.summary import behind
+from hf_transfer.scores.names import metric_name
 
 
 def card_template(task: str) -> jinja2.Template:
@@ -39,22 +52,27 @@ def _environment(folder: Path) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder),
         undefined=jinja2.StrictUndefined,
-        finalize=tables.escape,
+        finalize=escape,
         autoescape=True,  # marks what filters and macros made, so that `finalize` sees the rest only
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
     environment.filters |= {
-        "code": tables.code, "count": "{:,}".format, "duration": tables.duration, "fence": tables.fence,
-        "fold_name": tables.fold_name, "interval": tables.interval, "listing": tables.listing,
-        "literal": lambda text: Markup(json.dumps(text, ensure_ascii=False)), "number": tables.number,
-        "metric": pass_context(_metric_name), "plus_minus": tables.plus_minus,
-        "behind": tables.behind, "conservative": tables.conservative,
-        "setting": tables.setting, "share": "{:.3g}".format,
+        "code": code, "count": "{:,}".format, "duration": duration, "fence": fence,
+        "fold_name": pass_context(fold_title), "interval": interval, "listing": listing,
+        "literal": lambda text: Markup(json.dumps(text, ensure_ascii=False)), "number": number,
+        "metric": pass_context(_metric_name), "plus_minus": plus_minus,
+        "behind": behind, "conservative": conservative,
+        "setting": setting, "share": "{:.3g}".format,
     }  # fmt: skip
     return environment
 
 
+def fold_title(context: Context, fold: Mapping[str, Any]) -> str:
+    """Name a fold of the run that a template shows."""
+    return fold_name(fold["repeat"], fold["fold"], context["num_repeats"])
+
+
 def _metric_name(context: Context, name: str) -> str:
-    return tables.metric_name(name, context["task"])
+    return metric_name(name, context["task"])

@@ -9,8 +9,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.scores.class_scorer import ClassificationScorer
 from hf_transfer.scores.metrics import row_losses
-from hf_transfer.scores.scorer import ClassificationScorer, entity_spans
+from hf_transfer.scores.tag_scorer import entity_spans
 
 Floats = NDArray[np.float64]
 

@@ -7,10 +7,22 @@ from typing import Any
 
 import jinja2
 import pyarrow as pa
+from jinja2 import pass_context
 from markupsafe import Markup
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.files import write_bytes
+from hf_transfer.machine.secrets import local_name, one_line, public
+from hf_transfer.machine.wording import (
+    UNDEFINED,
+    conservative,
+    duration,
+    interval,
+    number,
+    plus_minus,
+    setting,
+)
+from hf_transfer.report.card.templates import fold_title
 from hf_transfer.report.compare import Run, check_comparable, compared_with, open_runs
 from hf_transfer.report.page.hard_rows import (
     HardRow,
@@ -23,10 +35,10 @@ from hf_transfer.report.page.hard_rows import (
 from hf_transfer.report.page.originals import Originals, find_originals
 from hf_transfer.report.words.others import others_from_json
 from hf_transfer.report.words.verdicts import verdicts
-from hf_transfer.runs import summary as tables
 from hf_transfer.runs.reading import damage_told, place_inside
 from hf_transfer.runs.results import read_beside
 from hf_transfer.runs.run_folder import read_histories
+from hf_transfer.scores.names import metric_name, shown_metrics
 from hf_transfer.scores.overfitting import Rival, diagnose
 
 MOST_HARD = 12  # rows in one list; how many there are is told
@@ -81,7 +93,7 @@ def render(run: Run, others: Sequence[Run] = (), *, with_data: bool = True) -> s
     hard, found = hard_rows(run.predictions, results), read_beside(run.folder, results)
     shown = [row.row_id for row in (*hard.hardest, *hard.suspected)]
     values = {
-        "title": tables.one_line(run.folder.resolve().name),
+        "title": one_line(run.folder.resolve().name),
         "verdicts": verdicts(
             results,
             overfitting=_diagnosis(run, others, histories),
@@ -92,7 +104,7 @@ def render(run: Run, others: Sequence[Run] = (), *, with_data: bool = True) -> s
         "pictures": draw_pictures(results, histories, found),
         "hard": hard,
         "originals": find_originals(results, shown) if with_data else Originals(),
-        "metrics": tables.shown_metrics(results, None),
+        "metrics": shown_metrics(results, None),
         "headline": results["scores"].get(results["primary_metric"]),
         "done": [fold for fold in results["folds"] if fold["status"] == "done"],
     }
@@ -135,11 +147,11 @@ def _template(task: str) -> jinja2.Template:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "conservative": tables.conservative,
-        "count": "{:,}".format, "duration": tables.duration, "fold_name": tables.fold_name,
-        "interval": tables.interval, "metric": lambda name: tables.metric_name(name, task),
-        "number": tables.number, "plus_minus": tables.plus_minus, "setting": tables.setting,
-        "local": tables.local_name,
+        "conservative": conservative,
+        "count": "{:,}".format, "duration": duration, "fold_name": pass_context(fold_title),
+        "interval": interval, "metric": lambda name: metric_name(name, task),
+        "number": number, "plus_minus": plus_minus, "setting": setting,
+        "local": local_name,
     }  # fmt: skip
     return environment.get_template("page.html")
 
@@ -148,4 +160,4 @@ def _readable(value: Any) -> Any:
     """Leave out what should not be seen or would hide letters; jinja2 escapes the rest."""
     if isinstance(value, Markup):
         return value
-    return tables.UNDEFINED if value is None else tables.public(str(value))
+    return UNDEFINED if value is None else public(str(value))

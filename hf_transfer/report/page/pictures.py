@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.machine.wording import number, setting
 from hf_transfer.report.plots import scores as plots
 from hf_transfer.report.plots.depth import DEPTH_CAPTION, depth_plot
 from hf_transfer.report.plots.heat_map import heat_map
@@ -20,7 +21,8 @@ from hf_transfer.report.plots.scores import History
 from hf_transfer.report.plots.search import TRIALS_CAPTION, trial_map
 from hf_transfer.report.plots.sizes import size_curve
 from hf_transfer.runs.results import Beside
-from hf_transfer.runs.summary import metric_name, number, setting, varying_settings
+from hf_transfer.runs.summary import varying_settings
+from hf_transfer.scores.names import metric_name
 
 Results = dict[str, Any]
 

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.machine.wording import number
 from hf_transfer.report.plots.palette import ORANGE
-from hf_transfer.runs.summary import number
 
 Floats = NDArray[np.float64]
 

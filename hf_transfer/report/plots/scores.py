@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.files import write_bytes
+from hf_transfer.machine.wording import setting
 from hf_transfer.report.plots.depth import depth_plot
 from hf_transfer.report.plots.palette import BLUE, ORANGE, empty_axes, plain_texts
 from hf_transfer.report.plots.search import trial_map
@@ -27,7 +28,8 @@ from hf_transfer.report.plots.sizes import size_curve
 from hf_transfer.runs.reading import place_inside
 from hf_transfer.runs.results import read_beside
 from hf_transfer.runs.run_folder import read_histories
-from hf_transfer.runs.summary import is_solved, metric_name, setting, shown_metrics, varying_settings
+from hf_transfer.runs.summary import is_solved, varying_settings
+from hf_transfer.scores.names import metric_name, shown_metrics
 
 MOST_CLASSES = 30  # in one readable confusion matrix
 MOST_CONFUSED = 20  # classes shown of a larger one

@@ -7,9 +7,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.machine.wording import setting
 from hf_transfer.report.plots.heat_map import heat_map
 from hf_transfer.report.words.search import chosen
-from hf_transfer.runs.summary import setting
 
 TRIALS_CAPTION = (
     "Cross-entropy at the best temperature of trainings on few rows, on rows that they did not learn from; "

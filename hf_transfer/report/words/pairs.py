@@ -1,8 +1,8 @@
 """What is said of two configurations on the same folds: which is better and by how much, or nothing."""
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.machine.wording import count
-from hf_transfer.runs.summary import metric_name, number, probability
+from hf_transfer.machine.wording import count, number, probability
+from hf_transfer.scores.names import metric_name
 from hf_transfer.scores.paired import Interval, Pair
 
 _MOST_TIMES = 1000  # as many rows; more is no advice

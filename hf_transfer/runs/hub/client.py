@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.errors import HubError, TransferError
-from hf_transfer.machine.secrets import scrubbed
+from hf_transfer.machine.secrets import one_line, scrubbed
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -233,11 +233,6 @@ def explained(advice: str) -> Iterator[None]:
         yield
     except _faults() as error:
         raise HubError(f"{in_words(error)}\n{scrubbed(advice)}") from error
-
-
-def one_line(error: object) -> str:
-    """Write a message without line breaks."""
-    return " ".join(str(error).split())
 
 
 def say(text: str) -> None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.errors import HubError
+from hf_transfer.machine.network import HUB_ID
 from hf_transfer.runs.hub.client import DamagedError, client, explained, patiently
 from hf_transfer.runs.hub.files import is_same
-from hf_transfer.runs.summary import HUB_ID
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

@@ -14,9 +14,9 @@ import yaml
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.errors import HubError
-from hf_transfer.machine.secrets import SECRET
+from hf_transfer.machine.secrets import SECRET, one_line
 from hf_transfer.models.sentence_modules import HEAD_FOLDER, MODULES_FILE
-from hf_transfer.runs.hub.client import one_line, say
+from hf_transfer.runs.hub.client import say
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoSibling

@@ -4,7 +4,6 @@
 lost answer, a second try and a second call all end in the same state without a second commit.
 """
 
-import re
 import shlex
 import warnings
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import ConfigError, DataError, HubError
 from hf_transfer.machine.launcher import check_launched, is_main_process
 from hf_transfer.machine.lock import refuse_running
+from hf_transfer.machine.network import HUB_ID
 from hf_transfer.machine.secrets import scrubbed
 from hf_transfer.runs.hub.client import LOG_IN, TAG, DamagedError, client, download, explained, patiently, say
 from hf_transfer.runs.hub.files import check_card, collect, front_matter, is_of_model, is_same
@@ -38,8 +38,7 @@ def check_repo_id(name: str) -> None:
     Raises:
         ConfigError: If it is not two names joined by a slash, in the Hub's alphabet.
     """
-    word = r"(?![.-])[\w.-]{1,96}(?<![.-])"
-    if not re.fullmatch(f"{word}/{word}", name, re.ASCII) or re.search(r"--|\.\.|\.git$", name):
+    if "/" not in name or not HUB_ID.fullmatch(name):
         raise ConfigError(
             f"{name!r} is not a repository to push to. Write user/name: letters, digits, '-', '_' and '.', "
             "at most 96 of them, no '-' or '.' at either end, no '--' or '..', no '.git' at the end."

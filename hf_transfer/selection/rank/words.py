@@ -1,7 +1,7 @@
 """A ranking in words, for a terminal."""
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.runs.summary import aligned, number
+from hf_transfer.machine.wording import aligned, number
 from hf_transfer.selection.rank.baseline import NAMES
 from hf_transfer.selection.rank.candidate import Candidate, Layer, Scored
 from hf_transfer.selection.rank.ranking import KINDS, Ranking

@@ -10,6 +10,7 @@ import numpy as np
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.folds import nested_rows
+from hf_transfer.machine.wording import fold_key
 from hf_transfer.selection.search.candidates import SETTLED, Candidate
 from hf_transfer.selection.search.climbing import Finalists, find
 from hf_transfer.selection.search.trials import Entry, Trial, Trials, inner_plan
@@ -91,8 +92,9 @@ def _nested(study: Study, candidates: Sequence[Candidate], on_trial: OnTrial) ->
     for repeat, plan in enumerate(study.plans):
         for fold in plan.scored_folds:
             learned = np.sort(plan.train(fold))
-            trials = Trials(study, part_of(study, learned), f"r{repeat}f{fold}", len(learned), on_trial)
-            whole = Trials(study, learned, f"r{repeat}f{fold}-whole", len(learned), on_trial, WHOLE_PARTS)
+            key = fold_key(repeat, fold)
+            trials = Trials(study, part_of(study, learned), key, len(learned), on_trial)
+            whole = Trials(study, learned, f"{key}-whole", len(learned), on_trial, WHOLE_PARTS)
             found[repeat, fold] = on_more_rows(whole, find(trials, candidates, thorough=True))
             done += [*trials.done.values(), *whole.done.values()]
     first = part_of(study, np.sort(study.plans[0].train(study.plans[0].scored_folds[0])))

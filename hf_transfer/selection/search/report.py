@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.machine.wording import duration
+from hf_transfer.machine.wording import duration, setting
 from hf_transfer.report.words.verdicts import verdicts
 from hf_transfer.runs.results import read_beside, read_results
-from hf_transfer.runs.summary import is_solved, setting
+from hf_transfer.runs.summary import is_solved
 from hf_transfer.selection.search.climbing import Finalists
 from hf_transfer.selection.search.modes import Selection
 from hf_transfer.selection.search.trials import Trial

@@ -1,6 +1,5 @@
 """Trials of a search: trainings on few rows, each kept in a file of its own."""
 
-import hashlib
 import json
 import math
 import time
@@ -14,8 +13,8 @@ import numpy as np
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
-from hf_transfer.errors import RunError
 from hf_transfer.folds import FoldPlan, derive_seed, plan_among
+from hf_transfer.machine.digests import bytes_digest, json_digest
 from hf_transfer.machine.files import write_json
 from hf_transfer.replay.encoding import encoded_positions
 from hf_transfer.selection.search.candidates import Candidate
@@ -28,7 +27,6 @@ from hf_transfer.training.workers import Workers
 
 HALVES = 2
 _SMALLEST_BATCH = 4  # rows; BatchNorm needs some
-_FAILURES = (RunError, RuntimeError, ArithmeticError)
 
 
 @dataclass(frozen=True)
@@ -131,7 +129,7 @@ class Trials:
             fitted = fit(job, encoded_positions(study.row_of, learn))
             scored = encoded_positions(study.row_of, score)
             loss = calibrated_loss(fitted.learner, fitted.batches, scored, workers)
-        except _FAILURES:
+        except (RuntimeError, ArithmeticError):
             loss = math.inf
         loss = loss if math.isfinite(loss) else math.inf
         passes = entry.candidate.passes * len(learn) + len(score)
@@ -166,10 +164,10 @@ class Trials:
 
     def _path(self, entry: Entry, half: int) -> Path:
         """A file for each trial, named after all that decides its result."""
-        rows = hashlib.blake2b(np.sort(self.rows).tobytes(), digest_size=8).hexdigest()
+        rows = bytes_digest(np.sort(self.rows).tobytes(), 8)
         identity = self.study.identity(self._config(entry, len(self.halves[half][0])))
-        name = hashlib.blake2b(json.dumps([identity, rows, self.tag, half]).encode(), digest_size=12)
-        return self.study.folder.path / "search" / f"{name.hexdigest()}.json"
+        name = json_digest([identity, rows, self.tag, half], 12)
+        return self.study.folder.path / "search" / f"{name}.json"
 
 
 def inner_plan(study: Study, rows: RowNumbers, tag: str, num_folds: int) -> FoldPlan:

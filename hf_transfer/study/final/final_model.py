@@ -17,7 +17,9 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import RunError
 from hf_transfer.folds import derive_seed
 from hf_transfer.layers.phases import freeze_for
+from hf_transfer.machine.digests import json_digest
 from hf_transfer.machine.files import write_json
+from hf_transfer.machine.wording import fold_name
 from hf_transfer.models.building import placed
 from hf_transfer.replay.batching import Positions
 from hf_transfer.runs.aggregate import final_epochs
@@ -37,7 +39,6 @@ from hf_transfer.study.final.soup import (
     taste,
 )
 from hf_transfer.study.study import Study
-from hf_transfer.training.checkpoint import identity_of
 from hf_transfer.training.epochs import effective_batches, epoch_order
 from hf_transfer.training.fitting import shared_seed
 from hf_transfer.training.job import Fitted
@@ -147,7 +148,9 @@ class _FinalModel:
             [part and part.data.fingerprint for part in (self.sealed, self.test)],
         )
         predictions = [reading["predictions"] for result in self.done for reading in result.readings]
-        return identity_of(self.study.identity(self.config), config.final, config.metrics, rows, predictions)
+        return json_digest(
+            [self.study.identity(self.config), config.final, config.metrics, rows, predictions]
+        )
 
     def refit(self) -> tuple[Record, Record | None]:
         """Train on all rows; with early stopping, for the median of the folds' best epochs."""
@@ -206,7 +209,8 @@ class _FinalModel:
             missing = missing[study.accelerator.process_index :: study.accelerator.num_processes]
         for unit in missing:
             rows = study.plans[unit.repeat].train(unit.fold)
-            title = f"fold {unit.fold + 1} again, to keep its model"
+            name = fold_name(unit.repeat, unit.fold, study.config.num_repeats)
+            title = f"{name} again, to keep its model"
             checkpoints = study.checkpoints(unit)
             fitted = study.fit(rows, unit.seed, title, config=unit.config, checkpoints=checkpoints)
             if study.workers.rank == 0:

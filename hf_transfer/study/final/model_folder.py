@@ -10,6 +10,7 @@ from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.files import new_folder, write_json
+from hf_transfer.machine.wording import fold_key
 from hf_transfer.models.saving import save_model
 from hf_transfer.tasks.task import Task
 
@@ -68,7 +69,7 @@ def _add_records(folder: Path, records: Mapping[str, Mapping[str, Any]]) -> None
 
 def member_name(repeat: int, fold: int) -> str:
     """Name of a fold's model in an ensemble's folder."""
-    return f"fold-r{repeat}f{fold}"
+    return f"fold-{fold_key(repeat, fold)}"
 
 
 def member_identity(folder: Path) -> str | None:

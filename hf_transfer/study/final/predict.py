@@ -14,10 +14,10 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.data.new_inputs import read_new_inputs
 from hf_transfer.errors import ConfigError
+from hf_transfer.machine.wording import aligned
 from hf_transfer.runs.hub.fetch import fetch_run, is_repository
 from hf_transfer.runs.reading import AGAIN, damage_told, place_inside, read_json_file, read_table
 from hf_transfer.runs.results import read_results
-from hf_transfer.runs.summary import aligned
 from hf_transfer.scores.statistics import Threshold, apply_temperature, best_threshold
 from hf_transfer.study.final.model_folder import task_in
 from hf_transfer.tasks import task_class

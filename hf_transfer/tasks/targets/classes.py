@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.folds.columns import FoldColumns
-from hf_transfer.scores.scorer import ClassificationScorer, Scorer
+from hf_transfer.scores.class_scorer import ClassificationScorer
+from hf_transfer.scores.scorer import Scorer
 from hf_transfer.scores.statistics import apply_temperature, fit_temperature
 from hf_transfer.tasks.targets.target import IGNORE_INDEX, Target
 

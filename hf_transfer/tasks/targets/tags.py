@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.folds.columns import FoldColumns
-from hf_transfer.scores.scorer import Scorer, TaggingScorer
+from hf_transfer.scores.scorer import Scorer
+from hf_transfer.scores.tag_scorer import TaggingScorer
 from hf_transfer.tasks.targets.classes import Classes
 from hf_transfer.tasks.targets.target import IGNORE_INDEX
 

@@ -18,9 +18,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hf_transfer.errors import ConfigError, DataError
+from hf_transfer.machine.secrets import one_line
 from hf_transfer.report.card import card
 from hf_transfer.report.plots import scores as plots
-from hf_transfer.runs.summary import one_line
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -106,7 +106,10 @@ def fold_values(run: Path, task: str, metric: str) -> dict[str, float]:
     """Recompute a score of each fold from the predictions alone."""
     rows = pd.read_parquet(run / "predictions.parquet")
     score = entity_scores if task == "token-classification" else class_scores
-    return {f"r{r}f{f}": score(part)[metric] for (r, f), part in rows.groupby(["repeat", "fold"])}
+    return {
+        f"repeat {r + 1}, fold {f + 1}": score(part)[metric]
+        for (r, f), part in rows.groupby(["repeat", "fold"])
+    }
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -356,7 +359,7 @@ def test_calibration_stands_in_the_card(copy: Callable[..., Path]) -> None:
 
 def test_failed_folds_are_shown_and_counted(copy: Callable[..., Path]) -> None:
     text = card.write_card(copy()).read_text()
-    failed = [row for row in table(text, "Fold") if row["Fold"].endswith("f3")]
+    failed = [row for row in table(text, "Fold") if row["Fold"].endswith("fold 4")]
     assert [row["F1 (macro)"] for row in failed] == ["failed: OutOfMemoryError: tried to take 2 GiB"] * 2
     assert "**2 of 10 folds failed**, so the scores are over the other 8." in text
 
@@ -513,7 +516,7 @@ def test_the_freeze_is_proved_or_its_failure_is_told(copy: Callable[..., Path]) 
     results["folds"][1]["frozen_hash_after"] = "dead"
     save(run, results)
     assert "**The frozen layers moved.**" in (text := section(card.write_card(run).read_text(), "layers"))
-    assert "and differ in r0f1." in text
+    assert "and differ in repeat 1, fold 2." in text
 
 
 def test_simulated_coverage_is_told_for_bootstrap_intervals_only(copy: Callable[..., Path]) -> None:

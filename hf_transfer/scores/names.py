@@ -1,0 +1,38 @@
+"""Readable names of metrics, and the order in which they are shown."""
+
+from typing import Any
+
+from hf_transfer import _guard  # noqa: F401
+
+_METRIC_NAMES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "f1": "F1 (entities)",
+    "f1_macro": "F1 (macro)",
+    "f1_micro": "F1 (micro)",
+    "f1_weighted": "F1 (weighted)",
+    "f1_words": "F1 (words)",
+    "log_loss": "log loss",
+    "mcc": "Matthews correlation",
+    "precision": "precision (entities)",
+    "precision_macro": "precision (macro)",
+    "recall": "recall (entities)",
+    "recall_macro": "recall (macro)",
+    "roc_auc": "ROC AUC (one against the rest)",
+}
+
+# What a reader looks for first, after the primary metric.
+_SHOWN_FIRST = ("f1", "precision", "recall", "accuracy", "f1_macro", "log_loss", "balanced_accuracy")
+
+
+def metric_name(name: str, task: str = "") -> str:
+    """Give a metric's readable name; a Hub metric keeps its own."""
+    if name == "accuracy" and task == "token-classification":
+        return "accuracy (tags)"
+    return _METRIC_NAMES.get(name, name)
+
+
+def shown_metrics(results: dict[str, Any], count: int | None = 4) -> list[str]:
+    """Choose the few metrics to show for each fold, or order all of them; the primary one is first."""
+    order = [results["primary_metric"], *_SHOWN_FIRST, *sorted(results["scores"])]
+    return [name for name in dict.fromkeys(order) if name in results["scores"]][:count]

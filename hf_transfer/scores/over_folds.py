@@ -1,0 +1,117 @@
+"""Scores of each fold, and over all of them: means, pooled scores and two intervals."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.scores.scorer import Scorer, Scores, array_of, column_of
+from hf_transfer.scores.statistics import (
+    bootstrap_interval,
+    corrected_error,
+    corrected_resampled_t,
+)
+
+REPEATS_FOR_HEADLINE = 3  # from here on, the spread over folds is known well enough to go by it alone
+
+# What a score can be at most and at least, where it is not 0 to 1.
+_RANGES = {"mcc": (-1.0, 1.0), "log_loss": (0.0, np.inf)}
+
+
+def score_folds(table: pa.Table, scorer: Scorer) -> dict[tuple[int, int], Scores]:
+    """Score each fold by itself; the keys are (repeat, fold), in order."""
+    places = list(zip(array_of(table, "repeat").tolist(), array_of(table, "fold").tolist(), strict=True))
+    rows: dict[tuple[int, int], list[int]] = {place: [] for place in sorted(set(places))}
+    for row, place in enumerate(places):
+        rows[place].append(row)
+    return {place: scorer.score(table.take(chosen)) for place, chosen in rows.items()}
+
+
+def summarise(
+    fold_scores: Sequence[Scores],
+    table: pa.Table,
+    scorer: Scorer,
+    *,
+    seed: int,
+    num_folds: float | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Give each score's mean and standard deviation over folds, pooled value, and two intervals.
+
+    `interval` is the optimistic one: a bootstrap over rows, of the pooled score, with the models as
+    they are. `conservative_interval` is of the mean over folds and repeats, and allows for other
+    training sets too: a corrected resampled t, cut to what the score can be. `headline` says what to
+    go by: "conservative" from three repeats on, else "both".
+
+    Folds whose score is undefined are left out; `num_folds` says how many counted. Scores that the
+    scorer does not know, such as those of a metric of the Hub, get no pooled score and no bootstrap.
+
+    Args:
+        fold_scores: Scores of each fold that finished.
+        table: Out-of-fold predictions of the same folds.
+        scorer: What made the scores.
+        seed: Seed of the bootstrap.
+        num_folds: Folds of a repeat, see `effective_folds`; counted in the table if not given.
+    """
+    # In this order a unit's first row lies in the first repeat, whose folds the bootstrap keeps.
+    table = _by_fold(table)
+    unit, units = sampling_units(table, scorer)
+    intervals = bootstrap_interval(scorer.resampler(table), array_of(table, "fold"), units=units, seed=seed)
+    pooled = scorer.pooled(table)
+    num_folds = num_folds or max(2, int(array_of(table, "fold").max()) + 1)
+    often = len(pc.unique(column_of(table, "repeat"))) >= REPEATS_FOR_HEADLINE
+    summary = {}
+    for name in dict.fromkeys(
+        [*scorer.higher_is_better, *(name for scores in fold_scores for name in scores)]
+    ):
+        interval, values = intervals.get(name), [scores.get(name) for scores in fold_scores]
+        known = (-np.inf, np.inf) if name not in scorer.higher_is_better else _RANGES.get(name, (0.0, 1.0))
+        conservative = _conservative(values, num_folds, *known)
+        summary[name] = {
+            **over_folds(values),
+            "pooled": pooled.get(name),
+            "interval": None if interval is None else list(interval),
+            "interval_kind": f"bootstrap over out-of-fold {unit}s, within folds",
+            "unit": unit,
+            "conservative_interval": conservative,
+            "headline": "conservative" if often and conservative else "both",
+        }
+    return summary
+
+
+def sampling_units(table: pa.Table, scorer: Scorer) -> tuple[str, NDArray[Any]]:
+    """Say what is drawn together, a word and an entry a row: the group, or the row of all repeats."""
+    unit, column = ("group", "unit") if "unit" in table.column_names else (scorer.unit, "row_id")
+    return unit, array_of(table, column)
+
+
+def _conservative(
+    scores: Sequence[float | None], num_folds: float, lowest: float, highest: float
+) -> list[float] | None:
+    """Interval of the mean over folds; None for fewer than two values, or two or more that are all equal."""
+    values = [score for score in scores if score is not None]
+    if len(values) < 2 or corrected_error(values, num_folds) == 0:
+        return None  # an interval of no width would be a lie
+    low, high = corrected_resampled_t(values, num_folds).interval
+    return [max(low, lowest), min(high, highest)]
+
+
+def over_folds(scores: Sequence[float | None]) -> dict[str, Any]:
+    """Mean and standard deviation of a score, and how many folds have it."""
+    values = [float(score) for score in scores if score is not None]
+    return {
+        "mean": float(np.mean(values)) if values else None,
+        "std": float(np.std(values, ddof=1)) if len(values) > 1 else None,
+        "num_folds": len(values),
+    }
+
+
+def _by_fold(table: pa.Table) -> pa.Table:
+    """Order the rows by repeat and fold; those of a run are, and are not copied."""
+    repeats, folds = array_of(table, "repeat"), array_of(table, "fold")
+    if (np.lexsort((folds, repeats)) == np.arange(len(folds))).all():
+        return table
+    return table.sort_by([("repeat", "ascending"), ("fold", "ascending")])
