@@ -54,7 +54,8 @@ def find(trials: Trials, candidates: Sequence[Candidate], *, thorough: bool = Fa
 
     Each choice of layers is tried at its usual rate on the first half. Those that lead there, and what
     trains everything, are tried on the second half too. The rates around the usual one are then tried for
-    the best alone: what a better rate gives another choice is seldom more than what it is behind.
+    the best and for full training, which the real folds judge: what a better rate gives another choice is
+    seldom more than what it is behind.
 
     A candidate that is `conditional` is tried only where everything does better than the top half
     in the first half: where the lowest layers have nothing to gain, they are not tried alone.
@@ -73,13 +74,11 @@ def find(trials: Trials, candidates: Sequence[Candidate], *, thorough: bool = Fa
     found = _ordered(trials, [Entry(candidate, best[candidate][0]) for candidate in leading])
     if thorough:
         return found
-    first = found.entries[0]
-    rate, _ = climb(trials, [first.candidate])[first.candidate]
-    if rate == first.rate:
-        return found
-    with_rate = _ordered(trials, [Entry(first.candidate, rate), *found.entries])
-    better = next(entry for entry in with_rate.entries if entry.candidate == first.candidate)
-    return _ordered(trials, [better, *(entry for entry in found.entries if entry != first)])
+    better = climb(trials, [entry.candidate for entry in found.survivors])
+    more = [Entry(candidate, rate) for candidate, (rate, _) in better.items()]
+    tried = _ordered(trials, list(dict.fromkeys([*found.entries, *more])))
+    best_rate = {entry.candidate: entry for entry in reversed(tried.entries)}
+    return _ordered(trials, list(best_rate.values()))
 
 
 def try_usual(trials: Trials, candidates: Sequence[Candidate]) -> dict[Candidate, tuple[float, float]]:
@@ -112,7 +111,7 @@ def most_trials(candidates: Sequence[Candidate], *, thorough: bool = False) -> l
     dearest = sorted(candidates, key=lambda candidate: -candidate.cost)
     if thorough:
         return [one for one in candidates for _ in range(len(one.rates) + HALVES - 1)]
-    rates = [one for one in dearest[:1] for _ in range(len(one.rates))]
+    rates = [one for one in dearest[:2] for _ in range(len(one.rates))]
     return [*candidates, *dearest[: _LEADING + 1], *rates]
 
 

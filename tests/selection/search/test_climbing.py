@@ -71,6 +71,14 @@ def test_the_lowest_mean_loss_of_the_halves_is_chosen():
     assert all(half == 0 for _, rate, half in trials.asked if rate != 1e-3)
 
 
+def test_full_training_is_judged_at_its_own_best_rate_where_another_choice_leads():
+    loss = {"head": 0.5, "last:50%": 0.7, "all": 0.8}
+    trials = KnownTrials(lambda entry, half: loss[entry.candidate.name] + 0.1 * (entry.rate != 3e-3))
+    found = find(trials, [HEAD, HALF, FIRST, ALL])
+    assert [(entry.candidate, entry.rate) for entry in found.survivors] == [(HEAD, 3e-3), (ALL, 3e-3)]
+    assert {name for name, rate, _ in trials.asked if rate == 3e-3} == {"head", "all"}
+
+
 @pytest.mark.parametrize(("most", "tried"), [(0.3, True), (0.5, False)])
 def test_the_first_block_is_tried_where_everything_gains_over_the_top(most, tried):
     _, trials = best_of(lambda entry, half: {"all": most, "stem": 0.1}.get(entry.candidate.name, 0.4))

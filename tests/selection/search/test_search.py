@@ -45,7 +45,7 @@ def sliced(tmp_path_factory):
     run = tmp_path_factory.mktemp("search") / "run"
     config = RunConfig(
         base_model="builtin:digits-resnet", dataset="builtin:digits_5to9", max_rows=80, num_folds=2,
-        num_repeats=1, num_epochs=1, batch_size=16, learning_rates=(1e-3, 3e-3), output_dir=str(run),
+        num_repeats=1, num_epochs=1, batch_size=16, learning_rates=(1e-3,), output_dir=str(run),
     )  # fmt: skip
     return run, config, searched(config, mode="design-slice")
 
