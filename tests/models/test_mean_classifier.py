@@ -245,7 +245,7 @@ def test_frozen_layers_are_replayed_to_the_same_scores(config, settings, cut):
         assert found.scores[metric]["mean"] == pytest.approx(score["mean"], abs=1e-3), metric
 
 
-@pytest.mark.parametrize("final", ["refit", "ensemble"])
+@pytest.mark.parametrize("final", ["refit", pytest.param("ensemble", marks=pytest.mark.slow)])
 def test_a_run_is_published_verified_used_and_started_from(config, final, capsys):
     config = replace(config, trainable="head", final=final)
     result = run(config)

@@ -201,6 +201,7 @@ def test_a_damaged_store_is_noticed_and_made_again(config_for, kind, damage):
     assert [a["reused"] for a in prepared(kind, config).describe()] == [True]
 
 
+@pytest.mark.slow
 def test_without_room_it_runs_in_full_and_says_so(config_for):
     config = config_for("text", trainable="last:1", cache_gb=1e-6, num_epochs=1)
     replay = prepared("text", config)

@@ -93,6 +93,7 @@ def test_each_size_learns_from_its_part_of_the_training_rows(run):
     assert all(size["interval"][0] <= size["mean"] <= size["interval"][1] for size in sizes)
 
 
+@pytest.mark.slow
 def test_heads_of_all_sizes_and_folds_are_trained_in_one_program(tmp_path, monkeypatch):
     asked = []
 

@@ -426,6 +426,7 @@ def test_a_grid_of_layers_trains_each_choice_as_it_would_alone(reviews_config, t
     assert [fold["scores"] for fold in same["folds"]] == [fold.scores for fold in alone.folds]
 
 
+@pytest.mark.slow
 def test_a_head_that_starts_from_the_probe_is_better_at_once(reviews_config, tiny_bert_folder):
     config = replace(
         reviews_config, base_model=str(tiny_bert_folder), trainable="all", num_epochs=1, learning_rate=1e-9,

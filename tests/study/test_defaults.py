@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from functools import cache, partial
 
 import pytest
 import yaml
@@ -30,9 +31,12 @@ BERT, RESNET = (
 )
 
 
+facts_of = cache(partial(model_facts, pretrained=True))
+
+
 def settled(model=BERT, num_rows: int = 400, **settings) -> RunConfig:
     config = RunConfig(base_model="builtin:x", **settings)
-    return settle(config, model, model_facts(model, pretrained=True), num_rows)
+    return settle(config, model, facts_of(model), num_rows)
 
 
 def facts(**changes) -> ModelFacts:
@@ -52,7 +56,7 @@ def test_everything_is_chosen_and_what_is_given_stays(trainable, model, names, n
     left = {name for name in CHOSEN if is_auto(getattr(config, name))}
     # A closed form has no rate and no epochs, and its strength is chosen within each fold.
     assert left == ({*CHOSEN} - {"head_solver"} - names if config.solved else set())
-    assert settle(config, model, model_facts(model, pretrained=True), num_rows) == config
+    assert settle(config, model, facts_of(model), num_rows) == config
 
 
 @given(st.integers(2, 10**5), st.integers(2, 10**5))
@@ -164,7 +168,7 @@ def test_a_grid_has_in_common_what_all_of_it_was_given():
 
 def test_what_was_chosen_is_told_and_nothing_where_nothing_was():
     before = RunConfig(base_model="builtin:x", learning_rate=0.25)
-    after = settle(before, BERT, model_facts(BERT, pretrained=True), 400)
+    after = settle(before, BERT, facts_of(BERT), 400)
     words = settled_words(before, after, 400)
     assert f"num_epochs {after.num_epochs}" in words
     assert f"{after.num_epochs * 13:,} updates of 32" in words

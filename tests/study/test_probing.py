@@ -67,6 +67,7 @@ def test_words_are_probed_through_what_lies_above_the_store(trainable, tmp_path,
     assert state(run) == "ok"
 
 
+@pytest.mark.slow
 def test_only_the_first_repeat_is_probed(tmp_path):
     run = make_run("pictures", tmp_path, num_repeats=2, **SMALL)
     assert sorted(path.name for path in run.glob("folds/probe/*")) == ["r0f0", "r0f1", "r0f2"]

@@ -87,7 +87,8 @@ def test_a_solved_head_separates_digits_and_is_proved_frozen(tmp_path, solver):
 
 
 @pytest.mark.parametrize(
-    ("kind", "task"), [("text", SequenceClassification), ("tokens", TokenClassification)]
+    ("kind", "task"),
+    [pytest.param("text", SequenceClassification, marks=pytest.mark.slow), ("tokens", TokenClassification)],
 )
 def test_texts_and_tokens_are_solved_too(tmp_path, tiny_bert_folder, kind, task):
     dataset = "builtin:reviews" if kind == "text" else "builtin:mentions"

@@ -143,6 +143,7 @@ def test_the_four_answers_are_told(sliced):
     assert "16 rows that are in no fold" in text
 
 
+@pytest.mark.slow
 def test_every_fold_chooses_for_itself_when_nested(config):
     about = searched(config, mode="nested")
     assert len(about["finalists"]) == 2
