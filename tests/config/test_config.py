@@ -99,7 +99,9 @@ def help_of(config, capsys, monkeypatch) -> dict[str, dict[str, str]]:
         RunConfig.from_args(config, ["--help"])
     _, *parts = re.split(r"^(\S.*):$", capsys.readouterr().out, flags=re.MULTILINE)
     return {
-        heading: dict(re.findall(r"^  --(\w+) [^\n]*(?:\n {5}[^\n]*)?\(default: (.*)\)$", text, re.MULTILINE))
+        heading: dict(
+            re.findall(r"^  --(\w+),? [^\n]*(?:\n {5}[^\n]*)?\(default: (.*)\)$", text, re.MULTILINE)
+        )
         for heading, text in zip(parts[::2], parts[1::2], strict=True)
     }
 
