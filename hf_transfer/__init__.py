@@ -31,7 +31,7 @@ _HOMES = {
     "open_dataset": "data.opening",
     "parameter_groups": "layers",
     "preflight": "runs.hub.push",
-    "publish": "runs.hub.push",
+    "publish": "report.publish",
     "push": "runs.hub.push",
     "rank_models": "selection.rank.ranking",
     "run_recipe": "cli.main",

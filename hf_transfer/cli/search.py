@@ -30,7 +30,8 @@ def add_search(verbs: Any) -> None:
 
 
 def _search(options: argparse.Namespace) -> int:
-    from hf_transfer.runs.hub.push import preflight, publish
+    from hf_transfer.report.publish import publish
+    from hf_transfer.runs.hub.push import preflight
     from hf_transfer.selection.search.asking import ask_hours, can_ask
     from hf_transfer.selection.search.report import cost_text, search_text
     from hf_transfer.selection.search.run import SearchOptions, open_study, predict_cost, search

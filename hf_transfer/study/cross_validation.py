@@ -139,7 +139,7 @@ def run_study(study: Study, began: float) -> CrossValidationResult:
     accelerator, folder = study.accelerator, study.folder
     if accelerator.is_main_process:
         write_table(folder.path / "folds.parquet", study.fold_table())
-        for words in (*study.chosen_words, *study.fold_notes):
+        for words in (*study.chosen_words, *study.split_notes):
             print(visible(words), file=sys.stderr)
     study.run()
     accelerator.wait_for_everyone()

@@ -110,7 +110,7 @@ class Experiment:
         return plan_repeats(self.uids, self.columns, self.config, aside=self.aside)
 
     @property
-    def fold_notes(self) -> tuple[str, ...]:
+    def split_notes(self) -> tuple[str, ...]:
         """What was adjusted in the folds, each once."""
         return tuple(dict.fromkeys(note for plan in self.plans for note in plan.notes))
 

@@ -161,7 +161,7 @@ def _notes(study: Study) -> list[str]:
     notes = [
         *study.chosen_words,
         *study.data.notes,
-        *study.fold_notes,
+        *study.split_notes,
         *study.replay.notes,
     ]
     base = study.task.base

@@ -25,7 +25,7 @@ def label_weights(replay: Replay, config: RunConfig, train: Positions) -> Tensor
     if config.class_weights == "none":
         return None
     labels = np.hstack(replay.encoded.select(train)["labels"][:])
-    weights = replay.task.target.weights(labels, config.class_weights)
+    weights = replay.task.target.balanced_weights(labels)
     return torch.tensor(weights, dtype=torch.float32, device=replay.accelerator.device)
 
 

@@ -1,4 +1,4 @@
-"""What learns when, and how fast: phases of a training and the factor of its learning rate."""
+"""How fast it learns: the optimizer, and the factor of its learning rate at each update."""
 
 import math
 from typing import Any

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config.setting import AUTO
 from hf_transfer.machine.wording import count, interval, number, probability, setting
 from hf_transfer.report.words.convergence import learned_words
 from hf_transfer.report.words.others import SAME_BUDGET, Other
@@ -237,9 +238,13 @@ def _is_control(results: Results, other: Other) -> bool:
 
 
 def _other_settings(results: Results, control: Other) -> str:
-    """Name the settings in which the control differs: then more than the start is compared."""
+    """Name the settings in which the control differs: then more than the start is compared.
+
+    What a head in closed form leaves open is no setting of it: that it was solved says enough.
+    """
     mine, theirs = results["config"], control.settings
-    differ = [name for name in SAME_BUDGET if mine.get(name) != theirs.get(name)]
+    pairs = {name: (theirs.get(name), mine.get(name)) for name in SAME_BUDGET}
+    differ = [name for name, pair in pairs.items() if pair[0] != pair[1] and AUTO not in pair]
     if not differ:
         return ""
     listed = ", ".join(

@@ -17,6 +17,7 @@ from hf_transfer.machine.launcher import check_launched, is_main_process
 from hf_transfer.machine.lock import refuse_running
 from hf_transfer.machine.network import HUB_ID
 from hf_transfer.machine.secrets import scrubbed
+from hf_transfer.runs.card_file import merge_card
 from hf_transfer.runs.hub.client import LOG_IN, TAG, DamagedError, client, download, explained, patiently, say
 from hf_transfer.runs.hub.files import check_card, collect, front_matter, is_of_model, is_same
 from hf_transfer.runs.run_folder import check_output
@@ -89,30 +90,6 @@ def push(run: str | Path, repo_id: str, *, private: bool = False) -> str:
             patiently(lambda: _check_account(api, repo_id), RETRY_SECONDS)
             patiently(lambda: _synchronise(api, repo_id, files, private), RETRY_SECONDS)
             return scrubbed(f"{api.endpoint}/{repo_id}")
-
-
-def publish(config: RunConfig, *, quiet: bool = False) -> None:
-    """Print a finished run's summary, write its card, and push it if the settings say where.
-
-    Args:
-        config: Of the run.
-        quiet: Print nothing.
-
-    Raises:
-        HubError: If the push failed; the run and its card are complete, and the message says how to go on.
-    """
-    if not is_main_process():
-        return
-    from hf_transfer.report.card.card import write_card
-    from hf_transfer.runs.results import read_results
-    from hf_transfer.runs.summary import summary_text
-
-    run = config.output_dir
-    say = (lambda _: None) if quiet else print
-    say(summary_text(read_results(run)))
-    say(f"\nThe card: {write_card(run)}")
-    if config.push_to_hub is not None:
-        say(f"Published: {push(run, config.push_to_hub, private=config.private)}")
 
 
 def _check_place(api: "HfApi", repo_id: str, private: bool) -> None:
@@ -236,8 +213,6 @@ def _merged(remote: str | None, ours: Path) -> bytes:
     """Keep what a person wrote into the card on the Hub; replace what the kit wrote."""
     text = ours.read_text(encoding="utf-8")
     if remote is not None and remote != text:
-        from hf_transfer.report.card.card import merge_card
-
         try:
             text = merge_card(remote, text)
             check_card(text)

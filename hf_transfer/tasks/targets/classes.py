@@ -36,11 +36,6 @@ class Classes(Target):
     def _scorer(self) -> Scorer:
         return ClassificationScorer(self.label_names)
 
-    @property
-    def num_outputs(self) -> int:
-        """A logit for each class."""
-        return len(self.label_names)
-
     def loss(
         self, outputs: "Tensor", labels: "Tensor", weights: "Tensor | None" = None, smoothing: float = 0.0
     ) -> "Tensor":
@@ -82,10 +77,8 @@ class Classes(Target):
             loss = (1 - smoothing) * loss + smoothing * spread
         return loss.sum(-1), weight.sum(-1)
 
-    def weights(self, labels: NDArray[Any], how: str) -> NDArray[Any] | None:
-        """Inverse frequency of each class, 1 on average, where `how` is `balanced`."""
-        if how == "none":
-            return None
+    def balanced_weights(self, labels: NDArray[Any]) -> NDArray[Any]:
+        """Inverse frequency of each class, 1 on average."""
         counts = np.bincount(labels[labels != IGNORE_INDEX], minlength=len(self.label_names))
         found: NDArray[Any] = counts.sum() / (len(counts) * np.maximum(counts, 1))
         return found

@@ -28,11 +28,6 @@ class Target(Protocol):
 
     def __init__(self, label_names: Sequence[str]) -> None: ...
 
-    @property
-    def num_outputs(self) -> int:
-        """Numbers that a model gives for each item."""
-        ...
-
     def loss(
         self, outputs: "Tensor", labels: "Tensor", weights: "Tensor | None" = None, smoothing: float = 0.0
     ) -> "Tensor":
@@ -41,7 +36,7 @@ class Target(Protocol):
         Args:
             outputs: (b, …, c).
             labels: (b, …).
-            weights: What `weights` made of the training labels.
+            weights: What `balanced_weights` made of the training labels.
             smoothing: Share of the target that is spread.
         """
         ...
@@ -66,12 +61,11 @@ class Target(Protocol):
         """
         ...
 
-    def weights(self, labels: NDArray[Any], how: str) -> NDArray[Any] | None:
-        """Weights in the loss, from the labels of the training rows alone; None without any.
+    def balanced_weights(self, labels: NDArray[Any]) -> NDArray[Any]:
+        """Weights in the loss by which rare labels count as much as common ones, (c,).
 
         Args:
-            labels: Of all items, with `missing` ones among them.
-            how: The setting `class_weights`.
+            labels: Of all items of the training rows, with `missing` ones among them.
         """
         ...
 

@@ -79,6 +79,14 @@ def test_another_budget_is_named(run: Run, scratch: Run) -> None:
     assert "differ" not in good_start(run.results, against(run, scratch)).words
 
 
+def test_what_a_head_in_closed_form_has_not_is_no_other_setting(run: Run, scratch: Run) -> None:
+    solved = {"head_solver": "lbfgs", "num_epochs": "auto", "learning_rate": "auto"}
+    mine = Run("mine", run.results | {"config": run.results["config"] | solved}, run.folder)
+    words = good_start(mine.results, against(mine, scratch)).words
+    assert "head_solver (gradient there, lbfgs here)" in words
+    assert "auto" not in words
+
+
 def test_another_run_gets_a_question_of_its_own(run: Run, scratch: Run) -> None:
     other = Run("other", scratch.results | {"from_scratch": False}, scratch.folder)
     found = verdicts(run.results, against=against(run, other))

@@ -21,11 +21,12 @@ from hypothesis import strategies as st
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import ConfigError, HubError
 from hf_transfer.report.card import card
+from hf_transfer.report.publish import publish
 from hf_transfer.runs import results
 from hf_transfer.runs import summary as tables
 from hf_transfer.runs.hub import client as hub_client
 from hf_transfer.runs.hub import push as hub
-from hf_transfer.runs.hub.push import check_card, check_repo_id, preflight, publish, push
+from hf_transfer.runs.hub.push import check_card, check_repo_id, preflight, push
 
 # The client itself sends files in a way its HTTP library no longer likes.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=<...>' to upload raw bytes:DeprecationWarning")
