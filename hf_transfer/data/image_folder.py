@@ -11,8 +11,9 @@ from hf_transfer.data.data_files import SPLITS, read_file
 from hf_transfer.errors import DataError
 from hf_transfer.machine.paths import local_path, refuse_links
 from hf_transfer.machine.wording import count
-from hf_transfer.tasks.inputs.pictures import SUFFIXES
+from hf_transfer.tasks.inputs.image import Image as Pictures
 
+SUFFIXES = Pictures.suffixes
 Loaded = tuple[Dataset, tuple[str, ...]]  # rows, and notes on what was left out
 
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")

@@ -23,11 +23,6 @@ from hf_transfer.runs.controls import curve_part, probe_part, shuffled_part
 from hf_transfer.runs.results import FoldResult
 from hf_transfer.runs.run_folder import fold_place, place_of
 from hf_transfer.scores.learning_curve import PERCENTS
-from hf_transfer.scores.shuffled import (
-    exchangeable_unit,
-    shuffle_labels,
-    shuffle_tags,
-)
 from hf_transfer.study.experiment import Unit
 from hf_transfer.study.probing import run_probe
 from hf_transfer.study.study import Study
@@ -140,9 +135,7 @@ def _judged(
 
 def _exchanged(study: Study) -> str:
     """What changes places: the words of a sentence, rows, or groups."""
-    if study.data.kind == "tokens":
-        return "word"
-    return exchangeable_unit(study.data.rows["label"][:], study.coded.groups)
+    return study.task.target.exchanged(study.data.rows["label"][:], study.coded.groups)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,12 +184,7 @@ class ShuffledStudy(Study):
 
 def _shuffled_rows(study: Study, plan: FoldPlan, seed: int) -> list[Any]:
     labels = study.data.rows["label"][:]
-    if study.data.kind != "tokens":
-        return shuffle_labels(labels, plan.fold_of_row(), seed=seed, groups=study.coded.groups)
-    names = study.task.label_names
-    shuffled = shuffle_tags([[names[tag] for tag in row] for row in labels], seed=seed)
-    numbers = {name: number for number, name in enumerate(names)}
-    return [[numbers[tag] for tag in row] for row in shuffled]
+    return study.task.target.shuffled(labels, plan.fold_of_row(), seed=seed, groups=study.coded.groups)
 
 
 def _with_labels(data: LabelledData, labels: list[Any], name: str) -> LabelledData:

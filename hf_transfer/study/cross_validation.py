@@ -64,7 +64,7 @@ def cross_validate(
         check_launched(config.folds_per_device)
         accelerator = make_accelerator(config)
     began = time.monotonic()
-    data = dataset if isinstance(dataset, LabelledData) else label_rows(dataset, config, task.kind)
+    data = dataset if isinstance(dataset, LabelledData) else label_rows(dataset, config, type(task))
     folder = RunFolder(config.output_dir)
     study = Study(task, seal_rows(task, data, config), config, accelerator, folder, tuple(grid))
     study = check_study(study)

@@ -2,9 +2,8 @@
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.wording import aligned, number
-from hf_transfer.selection.rank.baseline import NAMES
 from hf_transfer.selection.rank.candidate import Candidate, Layer, Scored
-from hf_transfer.selection.rank.ranking import KINDS, Ranking
+from hf_transfer.selection.rank.ranking import Ranking
 from hf_transfer.selection.rank.verdicts import LEVEL, Comparison
 
 MEASURES = {
@@ -20,7 +19,6 @@ TRUST = (
 )
 
 _COLUMNS = ("model", "score", "95 % interval", "k-NN", "LogME gain", "H-score", "last layer")
-_POOLED = ("last by first token", "last by mean")  # of texts: of the last layer that gives tokens
 _REST = ("best layer", "p", "parameters")
 
 
@@ -36,8 +34,8 @@ def ranking_text(ranking: Ranking) -> str:
 
 def _title(ranking: Ranking) -> str:
     ground, plan = ranking.ground, ranking.ground.plans[0]
-    words = f"{len(ground.labels):,} words of " if ground.data.kind == "tokens" else ""
-    rows = f"{words}{len(ground.rows):,} {KINDS[ground.data.kind]}"
+    words = f"{len(ground.labels):,} words of " if ground.data.target.per_word else ""
+    rows = f"{words}{len(ground.rows):,} {ground.data.input.nouns}"
     repeats = f" in {len(ground.plans)} repeats" if len(ground.plans) > 1 else ""
     labels = f"{len(ground.data.label_names)} labels"
     return (
@@ -52,12 +50,13 @@ def _title(ranking: Ranking) -> str:
 
 
 def _table(ranking: Ranking) -> str:
-    pooled = _POOLED if ranking.ground.data.kind == "text" else ()
+    poolings = ranking.ground.data.input.poolings
+    pooled = [f"last by {name}" for name in poolings]
     columns = [*_COLUMNS, *pooled, *_REST, *["prior"] * bool(ranking.priors)]
     rows = []
     for candidate in ranking.candidates:
         best = candidate.best
-        by_pooling = [candidate.last_by(name.removeprefix("last by ")) for name in pooled]
+        by_pooling = [candidate.last_by(name) for name in poolings]  # of the last layer that gives tokens
         cells = [
             candidate.name, number(candidate.score.mean), _interval(candidate.score), number(best.knn),
             number(best.log_me_gain), number(best.h_score, 2), number(candidate.last.ridge.mean),
@@ -70,7 +69,7 @@ def _table(ranking: Ranking) -> str:
 
 
 def _controls(ranking: Ranking) -> str:
-    rows = [[f"simple model: {NAMES[ranking.ground.data.kind]}", *_both(ranking.baseline)]]
+    rows = [[f"simple model: {ranking.ground.data.input.simple_model}", *_both(ranking.baseline)]]
     rows += [[arm.name, *_both(arm.score)] for arm in ranking.scratch.values()]
     shuffled = [c.shuffled.shuffled.mean() for c in ranking.candidates if c.shuffled is not None]
     if shuffled:

@@ -156,7 +156,7 @@ def _rank(study: Study) -> None:
     """Set the model's frozen features beside random weights: whether it was a good start."""
     if study.accelerator.num_processes > 1 or not study.config.dataset:
         return  # rank runs in one process, and opens the data set by its name
-    ranking = rank_models(study.config, [study.config.base_model], kind=study.data.kind)
+    ranking = rank_models(study.config, [study.config.base_model], kind=study.data.input.name)
     write_ranking(ranking, study.folder.path)
 
 
@@ -164,7 +164,7 @@ def open_study(
     task: Task, dataset: "Dataset | LabelledData", config: RunConfig, accelerator: Accelerator | None = None
 ) -> Study:
     """The study of all rows; nothing is computed or written yet."""
-    data = dataset if isinstance(dataset, LabelledData) else label_rows(dataset, config, task.kind)
+    data = dataset if isinstance(dataset, LabelledData) else label_rows(dataset, config, type(task))
     accelerator = accelerator or make_accelerator(config)
     return Study(task, seal_rows(task, data, config), config, accelerator, RunFolder(config.output_dir))
 

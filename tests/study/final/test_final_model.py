@@ -40,7 +40,7 @@ def no_pictures(monkeypatch):
 
 
 def run(config: RunConfig, kind=ImageClassification) -> CrossValidationResult:
-    data = open_dataset(config, kind.kind)
+    data = open_dataset(config, kind)
     return cross_validate(kind(config, data.label_names), data, config)
 
 
