@@ -14,7 +14,7 @@ Under the same folds, each in a process of its own:
 - AutoGluon-MultiModal with its defaults, where PYTHON is of an environment that has it.
 
 All do the same work: one repeat, and no model of all rows at the end. Accuracy and log loss are means over
-folds. What the kit publishes is divided by a temperature: the second log loss is with that of the other folds.
+folds. What the kit publishes is divided by a temperature: the second log loss has that of the others.
 Seconds are of the whole process, with the loading of libraries and, for the kit, the card. It goes on
 where it was stopped: what is done lies in a JSON file for each.
 """
