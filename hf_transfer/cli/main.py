@@ -21,7 +21,7 @@ from hf_transfer.cli.search import add_search
 from hf_transfer.cli.verb import Handler, Parser, guarded
 from hf_transfer.errors import ConfigError
 from hf_transfer.machine.launcher import is_main_process, tell_launcher
-from hf_transfer.machine.secrets import scrubbed, scrubbed_traceback
+from hf_transfer.machine.secrets import traceback_without_secrets, without_secrets
 
 # In the order of --help: what trains, what looks before it, what uses a run, what judges it, the machine.
 _VERBS: tuple[Callable[[Any], None], ...] = (
@@ -76,9 +76,9 @@ def prepare_process() -> None:
 
 def _show_uncaught(_kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
     """Print what nobody has caught, without tokens; takes the place of `sys.excepthook`."""
-    text = scrubbed_traceback(error)
+    text = traceback_without_secrets(error)
     print(text, file=sys.stderr, end="")
-    tell_launcher(scrubbed(f"{type(error).__name__}: {error}"), text)
+    tell_launcher(without_secrets(f"{type(error).__name__}: {error}"), text)
 
 
 def _run_verb(words: list[str]) -> int:

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError, LaunchError, TransferError
 from hf_transfer.machine.launcher import is_heard, is_main_process, launch, tell_launcher
-from hf_transfer.machine.secrets import scrubbed, scrubbed_traceback
+from hf_transfer.machine.secrets import traceback_without_secrets, without_secrets
 from hf_transfer.machine.wording import visible
 
 Handler = Callable[[argparse.Namespace], int]
@@ -74,8 +74,8 @@ def guarded(run: Callable[[], int], again: Sequence[str], *, debug: bool) -> int
         return launch(again, needed.num_processes)
     except TransferError as error:
         if debug:
-            print(visible(scrubbed_traceback(error)), file=sys.stderr, end="")
-        reason = visible(scrubbed(f"{type(error).__name__}: {error}"))
+            print(visible(traceback_without_secrets(error)), file=sys.stderr, end="")
+        reason = visible(without_secrets(f"{type(error).__name__}: {error}"))
         if not is_heard():
             print(reason, file=sys.stderr)
         tell_launcher(reason, reason)

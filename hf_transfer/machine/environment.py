@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.machine.secrets import scrubbed
+from hf_transfer.machine.secrets import without_secrets
 
 PACKAGES = (
     "torch", "transformers", "datasets", "evaluate", "accelerate", "huggingface_hub", "timm", "torchvision",
@@ -34,7 +34,7 @@ def command() -> str:
     here = Path.cwd()
     shown = program.relative_to(here) if program.is_absolute() and program.is_relative_to(here) else program
     first = [shown.name] if shown.name == "hf-transfer" else ["python", str(shown)]
-    return scrubbed(shlex.join([*first, *sys.argv[1:]]))
+    return without_secrets(shlex.join([*first, *sys.argv[1:]]))
 
 
 def usable_cores() -> int:

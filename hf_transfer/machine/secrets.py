@@ -27,7 +27,7 @@ _VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _SHORTEST = 8  # of a token that is looked for; a shorter one is no token, and would be found in any text
 
 
-def scrubbed(text: str) -> str:
+def without_secrets(text: str) -> str:
     """Put *** in the place of each token, key, password and signature in a text."""
     for token in _tokens():
         text = text.replace(token, "***")
@@ -36,17 +36,17 @@ def scrubbed(text: str) -> str:
 
 def holds_secret(text: str) -> bool:
     """Whether a text has something in it that must not be written down."""
-    return scrubbed(text) != text
+    return without_secrets(text) != text
 
 
-def scrubbed_traceback(error: BaseException) -> str:
+def traceback_without_secrets(error: BaseException) -> str:
     """Write an error with its causes as Python would, without tokens."""
-    return scrubbed("".join(traceback.format_exception(error)))
+    return without_secrets("".join(traceback.format_exception(error)))
 
 
 def public(text: str) -> str:
     """Leave out secrets, homes and letters that hide others."""
-    text = scrubbed(text)
+    text = without_secrets(text)
     for pattern, replacement in _PRIVATE:
         text = pattern.sub(replacement, text)
     return text

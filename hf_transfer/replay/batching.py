@@ -23,26 +23,26 @@ Batch = dict[str, Tensor]
 _ROWS_AT_ONCE = 64  # on their way to a GPU that keeps all
 
 
-class Kept:
-    """What a GPU keeps of some rows, without their labels; a process keeps one set of rows at a time.
+class DeviceCopy:
+    """A GPU's copy of some rows, without their labels; a process has one copy at a time.
 
     Attributes:
         inputs: All rows as the task stacks them; None while they are read from disk.
-        allowed: Whether to keep them; not after memory was short.
+        allowed: Whether to have one; not after memory was short.
     """
 
-    _last: "ClassVar[ref[Kept] | None]" = None
+    _last: "ClassVar[ref[DeviceCopy] | None]" = None
 
     def __init__(self) -> None:
         self.inputs: Batch | None = None
         self.allowed = True
 
     def replace_others(self) -> None:
-        """Give back what was kept of other rows: those of the study before, say."""
-        last = Kept._last() if Kept._last is not None else None
+        """Give back the copy of other rows: those of the study before, say."""
+        last = DeviceCopy._last() if DeviceCopy._last is not None else None
         if last is not None and last is not self:
             last.inputs = None
-        Kept._last = ref(self)
+        DeviceCopy._last = ref(self)
 
 
 class Batches:
@@ -52,16 +52,16 @@ class Batches:
         task: Collates.
         encoded: What the task's `encode` made; several encoded rows may belong to one row.
         device: Where the batches go.
-        kept: What batches of the same rows under other labels share on the device.
+        device_copy: What batches of the same rows under other labels share on the device.
     """
 
     def __init__(
-        self, task: Task, encoded: "Dataset", device: torch.device, kept: "Kept | None" = None
+        self, task: Task, encoded: "Dataset", device: torch.device, device_copy: "DeviceCopy | None" = None
     ) -> None:
         self.task = task
         self.encoded = encoded
         self.device = device
-        self.kept = kept or Kept()
+        self.device_copy = device_copy or DeviceCopy()
 
     @cached_property
     def sizes(self) -> NDArray[np.int64]:
@@ -83,10 +83,10 @@ class Batches:
 
     def stacked(self, positions: Positions) -> Batch:
         """Some encoded rows as the task stacks them, on the device."""
-        if self.kept.inputs is None:
+        if self.device_copy.inputs is None:
             return self.moved(self.task.collate(batch_rows(self.encoded, positions)))
         at = torch.from_numpy(positions).to(self.device, non_blocking=True)
-        inputs = {name: tensor[at] for name, tensor in self.kept.inputs.items()}
+        inputs = {name: tensor[at] for name, tensor in self.device_copy.inputs.items()}
         return inputs | {"labels": self._labels[at]}
 
     @cached_property
@@ -95,14 +95,16 @@ class Batches:
 
     def hold(self) -> None:
         """Keep pictures as bytes in a GPU's memory if all fit, so that they are read from disk once."""
-        asked = self.kept.allowed and self.kept.inputs is None and fits_on_device(0, self.device)
+        asked = (
+            self.device_copy.allowed and self.device_copy.inputs is None and fits_on_device(0, self.device)
+        )
         if not asked or self.sizes.any():
             return
-        self.kept.replace_others()
+        self.device_copy.replace_others()
         one = self._inputs(np.arange(1))
         if fits_on_device(len(self.sizes) * sum(tensor.nbytes for tensor in one.values()), self.device):
             try:
-                self.kept.inputs = self._all_inputs(one)
+                self.device_copy.inputs = self._all_inputs(one)
             except (MemoryError, RuntimeError) as error:  # another process on this GPU was quicker
                 if not is_out_of_memory(error):
                     raise
@@ -122,8 +124,8 @@ class Batches:
 
     def let_go(self) -> bool:
         """Do without what is kept from now on, as memory is short; whether anything was kept."""
-        kept, self.kept.inputs, self.kept.allowed = self.kept.inputs, None, False
-        return kept is not None
+        inputs, self.device_copy.inputs, self.device_copy.allowed = self.device_copy.inputs, None, False
+        return inputs is not None
 
     def moved(self, batch: Batch) -> Batch:
         """The batch on the device."""

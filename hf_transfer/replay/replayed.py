@@ -17,7 +17,7 @@ from hf_transfer.layers import Freezing, has_adapters, tensor_digest
 from hf_transfer.layers.phases import freeze_but_output, freeze_for, phases_of
 from hf_transfer.machine.memory import fits_on_device
 from hf_transfer.models.building import placed
-from hf_transfer.replay.batching import Batch, Batches, Kept
+from hf_transfer.replay.batching import Batch, Batches, DeviceCopy
 from hf_transfer.replay.cut import Cut, features_at
 from hf_transfer.replay.proof import find_cut
 from hf_transfer.replay.replayed_batches import ReplayedBatches
@@ -44,7 +44,7 @@ class Replay:
         accelerator: The processes that compute the stored tensors together.
         grid: What will be trained, of which `trainable`, `schedule` and how heads are made are used;
             the configurations of `config` when not given.
-        kept: What is on the device of the same rows already.
+        device_copy: What the device holds of the same rows already.
     """
 
     def __init__(
@@ -54,11 +54,11 @@ class Replay:
         config: RunConfig,
         accelerator: Accelerator,
         grid: Sequence[RunConfig] = (),
-        kept: Kept | None = None,
+        device_copy: DeviceCopy | None = None,
     ) -> None:
         self.task, self.config, self.accelerator = task, config, accelerator
         self.grid = grid or config.grid()
-        self.plain = Batches(task, encoded, accelerator.device, kept)
+        self.plain = Batches(task, encoded, accelerator.device, device_copy)
         self.stores = Stores(self.plain, config, accelerator)
         self.prepared: dict[frozenset[str], _Prepared] = {}
         self.notes: list[str] = []
@@ -107,7 +107,7 @@ class Replay:
 
     def relabelled(self, encoded: "Dataset") -> "Replay":
         """The same rows and stored tensors under other labels: `encoded` differs in `labels` alone."""
-        other = Replay(self.task, encoded, self.config, self.accelerator, self.grid, self.plain.kept)
+        other = Replay(self.task, encoded, self.config, self.accelerator, self.grid, self.plain.device_copy)
         for trainable, found in self.prepared.items():
             before = found.batches
             batches = ReplayedBatches(other.plain, before.cut, before.store, before.num_views)

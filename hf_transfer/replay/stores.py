@@ -22,7 +22,7 @@ from hf_transfer.replay.batching import Batches, Positions
 from hf_transfer.replay.cut import Cut, features_at
 from hf_transfer.replay.store import FeatureStore, create_store, store_bytes
 
-Found = TypeVar("Found")
+Value = TypeVar("Value")
 
 
 class Stores:
@@ -173,7 +173,7 @@ class Stores:
         return json_digest(parts)
 
 
-def from_main(accelerator: Accelerator, find: Callable[[], Found]) -> Found:
+def from_main(accelerator: Accelerator, find: Callable[[], Value]) -> Value:
     """What the main process finds, for all: they must take the same way."""
     found = [find() if accelerator.is_main_process else None]
     if accelerator.num_processes > 1:

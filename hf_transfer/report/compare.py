@@ -127,7 +127,7 @@ def compare_pair(first: Run, second: Run) -> Pair:
     return replace(pair, bootstrap=_paired_bootstrap(first, pair.metric, tables))
 
 
-def leave_beside(runs: Sequence[Run]) -> list[str]:
+def save_comparison(runs: Sequence[Run]) -> list[str]:
     """Write into each run's folder how it differs from the others, and bring its card up to date.
 
     A folder that may not be written to is left as it is, and so is a card that cannot be read.

@@ -19,7 +19,7 @@ from hf_transfer.machine.files import write_table
 from hf_transfer.machine.launcher import check_launched
 from hf_transfer.machine.signals import stop_signals
 from hf_transfer.machine.wording import visible
-from hf_transfer.runs.aggregate import Found
+from hf_transfer.runs.aggregate import FoldResults
 from hf_transfer.runs.results import CrossValidationResult
 from hf_transfer.runs.run_folder import RunFolder
 from hf_transfer.scores.evaluate_modules import hub_metric
@@ -143,20 +143,20 @@ def run_study(study: Study, began: float) -> CrossValidationResult:
             print(visible(words), file=sys.stderr)
     study.run()
     accelerator.wait_for_everyone()
-    found = study.results()
-    best = study.choose(found)
-    controls = run_controls(study, best, found[best])
-    final, test = make_final(study, best, found[best])
+    fold_results = study.results()
+    best = study.choose(fold_results)
+    controls = run_controls(study, best, fold_results[best])
+    final, test = make_final(study, best, fold_results[best])
     if accelerator.is_main_process:
         made = {"final": final, "test": test, **controls}
-        seconds = _seconds(study, found, time.monotonic() - began)
-        build_results(study, found, best, made=made, seconds=seconds).save(folder.path)
+        seconds = _seconds(study, fold_results, time.monotonic() - began)
+        build_results(study, fold_results, best, made=made, seconds=seconds).save(folder.path)
     accelerator.wait_for_everyone()
     return CrossValidationResult.load(folder.path)
 
 
-def _seconds(study: Study, found: Found, passed: float) -> float:
+def _seconds(study: Study, fold_results: FoldResults, passed: float) -> float:
     """How long a run took, those parts included that were done before it was stopped."""
-    trained = sum(result.seconds for results in found.values() for result in results)
+    trained = sum(result.seconds for results in fold_results.values() for result in results)
     processes = 1 if study.workers.together else study.accelerator.num_processes
     return max(passed, trained / processes)

@@ -18,7 +18,7 @@ from hf_transfer.layers.phases import freeze_for
 from hf_transfer.machine.environment import command, device_name, versions
 from hf_transfer.models.notes import dropout_note, head_note, kept_share_note
 from hf_transfer.runs.aggregate import (
-    Found,
+    FoldResults,
     choice_notes,
     class_counts,
     fold_notes,
@@ -36,7 +36,7 @@ from hf_transfer.study.study import Study
 
 def build_results(
     study: Study,
-    found: Found,
+    fold_results: FoldResults,
     best: RunConfig,
     *,
     made: Mapping[str, Any],
@@ -46,16 +46,16 @@ def build_results(
 
     Args:
         study: The finished study.
-        found: The results of each configuration, one a fold, failed ones too.
+        fold_results: The results of each configuration, one a fold, failed ones too.
         best: The configuration to report.
         made: What was trained beside the folds: `final` (how the model to publish was made), `test`
             (scores of the untouched test rows), `learning_curve`, `shuffled` and `probe`.
         seconds: The whole run took.
     """
-    results = found[best]
+    results = fold_results[best]
 
     def predictions_of(config: RunConfig) -> pa.Table:
-        return study.predictions(config, found[config])
+        return study.predictions(config, fold_results[config])
 
     values = {
         "kit_version": hf_transfer.__version__,
@@ -71,14 +71,14 @@ def build_results(
         },
         "replay": study.replay.describe(),
         "label_names": list(study.task.label_names),
-        "folds_path": f"folds/{place_of(best, list(found))}".rstrip("/"),
+        "folds_path": f"folds/{place_of(best, list(fold_results))}".rstrip("/"),
         **split_part(study.plans, study.uids),
-        **score_part(found, best, predictions_of, study.scorer),
+        **score_part(fold_results, best, predictions_of, study.scorer),
         **_freezing(study, best, results),
         **made,
         "notes": [
             *_notes(study),
-            *choice_notes(found, best, study.scorer),
+            *choice_notes(fold_results, best, study.scorer),
             *fold_notes(results),
             *control_notes(made),
         ],

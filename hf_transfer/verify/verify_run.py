@@ -10,10 +10,10 @@ from hf_transfer.errors import VerificationError
 from hf_transfer.machine.wording import aligned, count
 from hf_transfer.report.card.card import read_for_card
 from hf_transfer.runs.hub.fetch import is_repository
-from hf_transfer.verify.beside import beside_checks
 from hf_transfer.verify.check import WRONG, Check, judged
 from hf_transfer.verify.download import fetch_record
 from hf_transfer.verify.numbers import number_checks
+from hf_transfer.verify.other_scores import other_score_checks
 from hf_transfer.verify.published import published_checks
 from hf_transfer.verify.readings import reading_checks
 from hf_transfer.verify.record import Record
@@ -38,7 +38,7 @@ def verify_run(run: str | Path) -> list[Check]:
     files = judged("files", "can be read", record.problems)
     if files.state == WRONG:  # told once, and not by every check
         return [files]
-    kinds = (split_checks, reading_checks, number_checks, beside_checks, published_checks)
+    kinds = (split_checks, reading_checks, number_checks, other_score_checks, published_checks)
     return [files, *(check for kind in kinds for check in kind(record))]
 
 

@@ -19,7 +19,7 @@ from hf_transfer.report.words.others import others_from_json
 from hf_transfer.report.words.verdicts import verdicts
 from hf_transfer.runs.card_file import KIT, Header, join_card, merge_card, read_card, with_record
 from hf_transfer.runs.reading import damage_told
-from hf_transfer.runs.results import Beside, open_results, read_beside, refuse_misfits
+from hf_transfer.runs.results import Companions, open_results, read_companions, refuse_misfits
 from hf_transfer.runs.summary import (
     corrected_best,
     design,
@@ -87,7 +87,7 @@ def card_text(run: Path, results: Results, title: str, pictures: Callable[[], Se
     """
     with damage_told(run):
         header = card_header(results, title)
-        found = read_beside(run, results)
+        found = read_companions(run, results)
         return join_card(header, with_record(header, _render(results, title, pictures(), found)))
 
 
@@ -191,7 +191,7 @@ def _library(results: Results) -> str:
     return SENTENCES if results["library"] == SENTENCES else "transformers"
 
 
-def _render(results: Results, title: str, pictures: Sequence[str], found: Beside) -> str:
+def _render(results: Results, title: str, pictures: Sequence[str], found: Companions) -> str:
     values = results | _names(results, title) | _numbers(results) | _beside(results, found)
     values["pictures"] = pictures
     return card_template(results["task"]).render(values)
@@ -266,7 +266,7 @@ def _numbers(results: Results) -> dict[str, Any]:
     }
 
 
-def _beside(results: Results, found: Beside) -> dict[str, Any]:
+def _beside(results: Results, found: Companions) -> dict[str, Any]:
     """Say for the templates what a search, a ranking or a comparison found."""
     from hf_transfer.report.plots.depth import DEPTH_CAPTION
     from hf_transfer.report.plots.search import TRIALS_CAPTION

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.errors import HubError, TransferError
-from hf_transfer.machine.secrets import one_line, scrubbed
+from hf_transfer.machine.secrets import one_line, without_secrets
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -78,7 +78,7 @@ _LOGGERS = [logging.getLogger(name) for name in ("huggingface_hub.utils._http", 
 
 def _without_tokens(record: logging.LogRecord) -> bool:
     """Clean a line of the client's log; it names addresses that hold signatures."""
-    record.msg, record.args = scrubbed(record.getMessage()), ()
+    record.msg, record.args = without_secrets(record.getMessage()), ()
     return True
 
 
@@ -125,7 +125,7 @@ def patiently(step: Callable[[], T], seconds: float) -> T:
                 raise
             say(f"{in_words(error)} Trying again in {wait:.0f} s.")
         except _OTHER_JSON as error:
-            raise HubError(scrubbed(_not_the_hub())) from error
+            raise HubError(without_secrets(_not_the_hub())) from error
         time.sleep(wait)
         attempt, pause = attempt + 1, min(2 * pause, 30.0)
 
@@ -199,7 +199,7 @@ def in_words(error: BaseException) -> str:
         text = f"{constants.ENDPOINT} does not answer ({_reasons(error)}). Check the network and the proxy."
     else:
         text = f"{type(error).__name__}: {_reasons(error)}"
-    return scrubbed(text)
+    return without_secrets(text)
 
 
 def _refusal(error: BaseException) -> str:
@@ -232,9 +232,9 @@ def explained(advice: str) -> Iterator[None]:
     try:
         yield
     except _faults() as error:
-        raise HubError(f"{in_words(error)}\n{scrubbed(advice)}") from error
+        raise HubError(f"{in_words(error)}\n{without_secrets(advice)}") from error
 
 
 def say(text: str) -> None:
     """Report progress on standard error."""
-    print(scrubbed(text), file=sys.stderr, flush=True)
+    print(without_secrets(text), file=sys.stderr, flush=True)

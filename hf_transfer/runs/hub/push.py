@@ -16,7 +16,7 @@ from hf_transfer.errors import ConfigError, DataError, HubError
 from hf_transfer.machine.launcher import check_launched, is_main_process
 from hf_transfer.machine.lock import refuse_running
 from hf_transfer.machine.network import HUB_ID
-from hf_transfer.machine.secrets import scrubbed
+from hf_transfer.machine.secrets import without_secrets
 from hf_transfer.runs.card_file import merge_card
 from hf_transfer.runs.hub.client import LOG_IN, TAG, DamagedError, client, download, explained, patiently, say
 from hf_transfer.runs.hub.files import check_card, collect, front_matter, is_of_model, is_same
@@ -89,7 +89,7 @@ def push(run: str | Path, repo_id: str, *, private: bool = False) -> str:
         with client(ANSWER_SECONDS) as api:
             patiently(lambda: _check_account(api, repo_id), RETRY_SECONDS)
             patiently(lambda: _synchronise(api, repo_id, files, private), RETRY_SECONDS)
-            return scrubbed(f"{api.endpoint}/{repo_id}")
+            return without_secrets(f"{api.endpoint}/{repo_id}")
 
 
 def _check_place(api: "HfApi", repo_id: str, private: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.wording import duration, setting
 from hf_transfer.report.words.verdicts import verdicts
-from hf_transfer.runs.results import read_beside, read_results
+from hf_transfer.runs.results import read_companions, read_results
 from hf_transfer.runs.summary import is_solved
 from hf_transfer.selection.search.climbing import Finalists
 from hf_transfer.selection.search.modes import Selection
@@ -78,7 +78,7 @@ def search_text(run: str | Path, about: dict[str, Any]) -> str:
     if not about.get("judged"):
         return "\n\n".join(about["verdicts"].values())
     results = read_results(run)
-    found = verdicts(results, rank=read_beside(run, results).rank, search=about)
+    found = verdicts(results, rank=read_companions(run, results).rank, search=about)
     return "\n\n".join(
         f"{one.question} {one.answer[0].upper()}{one.answer[1:]}.\n{one.words}" for one in found
     )

@@ -31,12 +31,12 @@ from hf_transfer.study.final.agreement import agreement, agreement_note
 from hf_transfer.study.final.ensemble import logits_of, mean_log_probabilities
 from hf_transfer.study.final.model_folder import CALIBRATION_FILE, member_name, save_ensemble, save_trained
 from hf_transfer.study.final.soup import (
-    Tasting,
+    SoupTest,
     average_weights,
     check_start,
+    judge_soup,
     load_members,
     renew_statistics,
-    taste,
 )
 from hf_transfer.study.study import Study
 from hf_transfer.training.epochs import effective_batches, epoch_order
@@ -183,18 +183,18 @@ class _FinalModel:
         fitted = self._stirred()
         logits = self._logits_by(fitted)
         sealed = self._score("sealed", logits)
-        tasting = self._taste(sealed)
-        if tasting.accepted:
+        soup_test = self._judge_soup(sealed)
+        if soup_test.accepted:
             self._save(fitted)
             test = self._score("test", logits)
             members = [member_name(unit.repeat, unit.fold) for unit, _ in self._members]
             record = self._record("soup", sealed) | self._compared(fitted) | {"members": members}
         else:
             record, test = self.refit()
-            record["notes"] = [_refused(tasting), *record["notes"]]
+            record["notes"] = [_refused(soup_test), *record["notes"]]
             if self.saves:
                 print(record["notes"][0], file=sys.stderr)
-        return record | {"soup": tasting.to_dict(), "start": start}, test
+        return record | {"soup": soup_test.to_dict(), "start": start}, test
 
     def complete_members(self) -> None:
         """Train again the folds whose models were not kept; all processes call this.
@@ -315,7 +315,7 @@ class _FinalModel:
         order = epoch_order(np.arange(len(self.study.encoded)), shared_seed(self.config), 1)
         return effective_batches(order, self.config.batch_size, 1)
 
-    def _taste(self, sealed: Record | None) -> Tasting:
+    def _judge_soup(self, sealed: Record | None) -> SoupTest:
         metric, scorer = self.study.scorer.primary_metric, self.study.scorer
         assert self.sealed is not None  # the settings say so
         assert sealed is not None
@@ -323,7 +323,7 @@ class _FinalModel:
             self.sealed.score_all(self._member_logits(self.sealed, folder))["scores"].get(metric)
             for _, folder in self._members
         ]
-        return taste(
+        return judge_soup(
             metric, sealed["scores"].get(metric), scores, higher_is_better=scorer.higher_is_better[metric]
         )
 
@@ -333,10 +333,12 @@ class _FinalModel:
             rmtree(self.study.folder.unit(unit.place) / "model", ignore_errors=True)
 
 
-def _refused(tasting: Tasting) -> str:
-    metric = tasting.metric
-    if tasting.soup is None or tasting.needed is None:
+def _refused(soup_test: SoupTest) -> str:
+    metric = soup_test.metric
+    if soup_test.soup is None or soup_test.needed is None:
         why = f"{metric} is not defined on the sealed rows"
     else:
-        why = f"its {metric} on the sealed rows is {tasting.soup:.3f}, and {tasting.needed:.3f} was needed"
+        why = (
+            f"its {metric} on the sealed rows is {soup_test.soup:.3f}, and {soup_test.needed:.3f} was needed"
+        )
     return f"The mean of the folds' weights is not published, as {why}; a model of all rows is (final=refit)."

@@ -121,7 +121,7 @@ def renew_statistics(
 
 
 @dataclass(frozen=True)
-class Tasting:
+class SoupTest:
     """A soup beside the models that it was made of, by one metric on the same sealed rows.
 
     Attributes:
@@ -143,9 +143,9 @@ class Tasting:
         return asdict(self)
 
 
-def taste(
+def judge_soup(
     metric: str, soup: float | None, members: Sequence[float | None], *, higher_is_better: bool
-) -> Tasting:
+) -> SoupTest:
     """Decide whether a soup is as good as the models it was made of.
 
     All are scored on the same sealed rows, which none of them learned from, so that easy or hard
@@ -160,8 +160,8 @@ def taste(
     """
     known = [score for score in members if score is not None]
     if soup is None or len(known) < 2:
-        return Tasting(metric, soup, None, None, False)
+        return SoupTest(metric, soup, None, None, False)
     mean, error = sum(known) / len(known), corrected_error(known, len(known))
     sign = 1 if higher_is_better else -1
     needed = mean - sign * error
-    return Tasting(metric, soup, mean, needed, sign * (soup - needed) >= -SAME)
+    return SoupTest(metric, soup, mean, needed, sign * (soup - needed) >= -SAME)

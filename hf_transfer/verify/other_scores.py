@@ -19,7 +19,7 @@ from hf_transfer.report.words.others import others_from_json
 from hf_transfer.report.words.search import search_answers
 from hf_transfer.runs.controls import curve_part, probe_part, shuffled_part
 from hf_transfer.runs.held_out import table_digest
-from hf_transfer.runs.results import FoldResult, fold_result, read_beside
+from hf_transfer.runs.results import FoldResult, fold_result, read_companions
 from hf_transfer.runs.run_folder import TRAIN_ROWS, fold_place, place_of
 from hf_transfer.scores.paired import adjusted, retested
 from hf_transfer.scores.shuffled import shuffle_labels
@@ -29,7 +29,7 @@ from hf_transfer.verify.record import Record
 _NOT_THERE = "the predictions behind them are not there: they are not published, or an earlier version ran"
 
 
-def beside_checks(record: Record) -> Iterator[Check]:
+def other_score_checks(record: Record) -> Iterator[Check]:
     """Make again what was scored beside the held-out rows, as far as the predictions behind it are there."""
     if any(record.folder.glob(f"folds/**/{TRAIN_ROWS}")):
         yield judged("train scores", "follow from predictions of training rows", lambda: _train(record))
@@ -47,7 +47,7 @@ def beside_checks(record: Record) -> Iterator[Check]:
         yield _control(record, "shuffled labels", "shuffled", partial(_shuffled, record))
     if record.results.get("probe"):
         yield _control(record, "closed-form probe", "probe", partial(_probe, record))
-    found = read_beside(record.folder, record.results)
+    found = read_companions(record.folder, record.results)
     if found.compare is not None:
         yield judged(
             "comparison",
@@ -153,7 +153,7 @@ def _curve(record: Record) -> Iterator[str]:
             runs[size["percent"]] = _Runs(record, f"curve-{size['percent']}", record.names, size["percent"])
             yield from runs[size["percent"]].problems()
     found = {percent: of_size.folds for percent, of_size in runs.items()}
-    found[100] = list(record.found[record.best])
+    found[100] = list(record.fold_results[record.best])
     again = curve_part(
         found,
         lambda percent: record.predictions if percent == 100 else runs[percent].predictions,
@@ -170,7 +170,7 @@ def _shuffled(record: Record) -> Iterator[str]:
     runs = _Runs(record, "shuffled", names)
     yield from runs.problems()
     yield from runs.other_labels()
-    true = list(record.found[record.best])[: len(names)]
+    true = list(record.fold_results[record.best])[: len(names)]
     settings = {"seed": record.config.seed, "unit": written["unit"]}
     again = shuffled_part(runs.folds, true, runs.predictions, record.scorer, **settings)
     yield from differences(written, plain(again), "shuffled")
