@@ -199,7 +199,7 @@ def class_ids(values: Any, name: str, labels: Sequence[int] | None = None) -> Id
 
 
 def _no_whole_numbers(values: Any, array: NDArray[Any]) -> list[Any]:
-    """What of a flat list or array is not a whole number."""
+    """The entries of a flat list or array that are not whole numbers."""
     whole = array.dtype.kind in "iu"
     if isinstance(
         values, list | tuple

@@ -83,7 +83,7 @@ def summarise(
 
 
 def sampling_units(table: pa.Table, scorer: Scorer) -> tuple[str, NDArray[Any]]:
-    """Say what is drawn together, a word and an entry a row: the group, or the row of all repeats."""
+    """Name the units that a bootstrap draws, group or row, and return the unit of each entry."""
     unit, column = ("group", "unit") if "unit" in table.column_names else (scorer.unit, "row_id")
     return unit, array_of(table, column)
 
