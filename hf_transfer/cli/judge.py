@@ -1,4 +1,4 @@
-"""`hf-transfer compare` and `verify`: which of several runs is better, and whether a run's numbers hold."""
+"""`hf-transfer compare` and `verify`: find the better run, and check a run's numbers."""
 
 import argparse
 import sys

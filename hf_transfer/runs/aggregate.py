@@ -1,4 +1,4 @@
-"""What of results.json follows from the folds, the split and the predictions alone.
+"""Compute the parts of results.json that follow from folds, split and predictions.
 
 A run is written and checked by this one code. Nothing here needs torch.
 """
@@ -32,7 +32,7 @@ FoldResults = Mapping[RunConfig, Sequence[FoldResult]]
 
 
 def best_of(fold_results: FoldResults, scorer: Scorer) -> RunConfig:
-    """The configuration with the best mean of the primary metric; those with all folds go first."""
+    """The configuration with the best mean primary metric; complete ones come before incomplete ones."""
     name = scorer.primary_metric
     sign = 1 if scorer.higher_is_better[name] else -1
 
@@ -45,7 +45,7 @@ def best_of(fold_results: FoldResults, scorer: Scorer) -> RunConfig:
 
 
 def frugal_of(fold_results: FoldResults, scorer: Scorer, costs: Sequence[float]) -> RunConfig:
-    """The cheapest configuration that is not clearly worse than the best: the rule of one standard error.
+    """The cheapest configuration within one standard error of the best.
 
     Args:
         fold_results: The folds of each configuration.
@@ -64,12 +64,12 @@ def frugal_of(fold_results: FoldResults, scorer: Scorer, costs: Sequence[float])
 
 
 def finished(folds: Iterable[FoldResult]) -> list[FoldResult]:
-    """The folds that have a result."""
+    """Folds that have a result."""
     return [fold for fold in folds if fold.status == "done"]
 
 
 def split_part(plans: Sequence[FoldPlan], uids: RowIds) -> dict[str, Any]:
-    """How the rows were split."""
+    """Part of results.json about the split."""
     return {
         "folds_scheme": plans[0].scheme,
         "folds_fingerprint": plans[0].fingerprint(uids),
@@ -84,7 +84,7 @@ def score_part(
     predictions_of: Callable[[RunConfig], pa.Table | None],
     scorer: Scorer,
 ) -> dict[str, Any]:
-    """All scores over folds: of the best configuration, of its classes, and of each configuration.
+    """Part of results.json about scores: over folds, by class, and of each configuration.
 
     Args:
         fold_results: The folds of each configuration.
@@ -113,7 +113,7 @@ def _grid(
     predictions_of: Callable[[RunConfig], pa.Table | None],
     scorer: Scorer,
 ) -> list[dict[str, Any]] | None:
-    """Each configuration with its folds and how it stands to the best; None when there was only one."""
+    """Each configuration with its folds, and its test against the best; None if there is only one."""
     if len(fold_results) == 1:
         return None
     configs = list(fold_results)
@@ -153,19 +153,19 @@ def frozen_proof(groups: Sequence[str], folds: Sequence[FoldResult]) -> dict[str
 
 
 def final_epochs(folds: Sequence[FoldResult]) -> int:
-    """Epochs of the model to publish: the median of the folds'."""
+    """Number of epochs of the final model: the median over folds."""
     return round(median(fold.num_epochs for fold in finished(folds)))
 
 
 def class_counts(labels: Iterable[Any], label_names: Sequence[str]) -> dict[str, int]:
-    """Count the labels by name; a row has one number, or one for each word."""
+    """Count labels by name; a row has one label, or one a word."""
     lists = (label if isinstance(label, Sequence) else (label,) for label in labels)
     counts = Counter(chain.from_iterable(lists))
     return {name: counts[i] for i, name in enumerate(label_names)}
 
 
 def choice_notes(fold_results: FoldResults, best: RunConfig, scorer: Scorer) -> list[str]:
-    """Say what was chosen, left out or lost, as far as the folds tell it."""
+    """Notes about the choice of a configuration, left-out early stopping, and failed folds."""
     notes, folds = [], fold_results[best]
     if len(fold_results) > 1:
         notes.append(
@@ -186,7 +186,7 @@ def choice_notes(fold_results: FoldResults, best: RunConfig, scorer: Scorer) -> 
 
 
 def fold_notes(folds: Iterable[FoldResult]) -> list[str]:
-    """What happened while folds were trained, each with the fold's number; why some failed."""
+    """Notes from the training of each fold, and why some failed."""
     folds, notes = list(folds), []
     strengths = sorted({fold.weight_decay for fold in folds if fold.weight_decay is not None})
     if strengths:

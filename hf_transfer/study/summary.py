@@ -1,4 +1,4 @@
-"""From the folds of a study to results.json: the contract between computing and publishing."""
+"""Build results.json, the contract between computing and publishing, from a study's folds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -42,7 +42,7 @@ def build_results(
     made: Mapping[str, Any],
     seconds: float,
 ) -> CrossValidationResult:
-    """Put together all that a card says.
+    """Build the results of a run.
 
     Args:
         study: The finished study.
@@ -128,7 +128,7 @@ def _dataset(study: Study) -> dict[str, Any]:
 
 
 def _config(study: Study, best: RunConfig) -> dict[str, Any]:
-    """The settings of the reported configuration, with the lists that it was chosen from."""
+    """Settings of the reported configuration, with the lists it was chosen from."""
     lists = {f"{name}s": list(getattr(study.config, f"{name}s")) for name in GRID_SETTINGS}
     return best.to_dict() | lists
 
@@ -150,14 +150,14 @@ def _freezing(study: Study, config: RunConfig, folds: Sequence[FoldResult]) -> d
 
 
 def _layers(model: nn.Module, freezing: Freezing, config: RunConfig) -> list[dict[str, Any]]:
-    """The freeze table; what is solved in closed form has no learning rate."""
+    """The freeze table; a closed-form head has no learning rate in it."""
     if config.solved:
         return freeze_table(model, freezing)
     return freeze_table(model, freezing, learning_rate=config.learning_rate, layer_decay=config.layer_decay)
 
 
 def _notes(study: Study) -> list[str]:
-    """Choices that were made for the user about the data, the folds and the model, each once."""
+    """Notes on automatic choices about data, folds and model, each once."""
     notes = [
         *study.chosen_words,
         *study.data.notes,

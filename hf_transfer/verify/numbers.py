@@ -1,4 +1,4 @@
-"""Every number of results.json that follows from the predictions, made again."""
+"""Recompute every number in results.json that follows from the predictions."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields
@@ -26,7 +26,7 @@ from hf_transfer.verify.record import Record
 
 
 def number_checks(record: Record) -> Iterator[Check]:
-    """Make scores, intervals, tables and notes again."""
+    """Recompute scores, intervals, tables and notes."""
     yield judged("settings", "config.yaml and results.json agree", lambda: _settings(record))
     yield judged(
         "predictions",
@@ -70,7 +70,7 @@ def _beside(written: Sequence[dict[str, Any]], again: Sequence[FoldResult], wher
 
 
 def _known(fold: dict[str, Any]) -> dict[str, Any]:
-    """A fold's record without what a later version may have added."""
+    """A fold's record without fields that a later version may have added."""
     names = {f.name for f in fields(FoldResult)}
     return {name: value for name, value in fold.items() if name in names}
 

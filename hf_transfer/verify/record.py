@@ -1,4 +1,4 @@
-"""A run as its files tell it, and the same made again from the split and the predictions."""
+"""A run's files, and the same values recomputed from split and predictions."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace

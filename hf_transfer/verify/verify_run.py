@@ -1,4 +1,4 @@
-"""Look at all that a run left behind, one kind of check after the other."""
+"""Verify a run: all checks, one after the other."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -21,7 +21,7 @@ from hf_transfer.verify.split import split_checks
 
 
 def verify_run(run: str | Path) -> list[Check]:
-    """Make all that can be made again, and compare it with what is written.
+    """Recompute everything that can be recomputed, and compare it with the run's files.
 
     Args:
         run: A run's folder, a copy of a repository that `push` made, or such a repository's
@@ -43,13 +43,13 @@ def verify_run(run: str | Path) -> list[Check]:
 
 
 def describe_checks(checks: Sequence[Check]) -> tuple[list[dict[str, Any]], str]:
-    """Give the checks as plain values, and as a table of text."""
+    """The checks as plain values, and as a table of text."""
     rows = [[check.state, check.name, check.found] for check in checks]
     return [asdict(check) for check in checks], aligned(rows)
 
 
 def refuse_wrong(checks: Sequence[Check], run: str | Path) -> None:
-    """Stop if anything is wrong.
+    """Stop if any check failed.
 
     Raises:
         VerificationError: Listing each difference in words.

@@ -1,4 +1,4 @@
-"""Put a report together: the parts, each from results and predictions, and the one page of them."""
+"""Render the report of a run as a single HTML page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What all candidates share: the rows, the folds and the score."""
+"""The benchmark that all candidates share: rows, folds and metric."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -26,7 +26,7 @@ _MOST_TO_SHUFFLE = 4_000  # rows or words: with as many, a permutation test find
 
 @dataclass(frozen=True)
 class Benchmark:
-    """The rows to judge candidates on, without repeats, and how to cross-validate them.
+    """The rows to judge candidates by, without duplicates, and their folds.
 
     Attributes:
         data: The rows.
@@ -147,7 +147,7 @@ class Benchmark:
 
 
 def make_benchmark(data: LabelledData, config: RunConfig, num_repeats: int | None = None) -> Benchmark:
-    """Leave rows out that repeat another exactly, as they would stand on both sides of a fold.
+    """Leave out exact duplicates, which would stand on both sides of a fold, and plan the folds.
 
     Args:
         data: Labelled rows.

@@ -1,4 +1,4 @@
-"""One candidate judged: each of its layers, and the procedure that picks one inside every fold."""
+"""Judge a candidate: each of its layers, and the choice of a layer inside every fold."""
 
 import warnings
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """A score with what is known of its uncertainty.
+    """A score with its uncertainty.
 
     Attributes:
         folds: Of each fold and repeat, (J,).
@@ -58,7 +58,7 @@ class Scored:
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """One layer group's frozen features.
+    """One layer group's frozen features, scored.
 
     Attributes:
         name: Of the group.
@@ -96,7 +96,7 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A model's frozen features judged.
+    """A model, judged by its frozen features.
 
     Attributes:
         name: As it is shown.

@@ -1,4 +1,4 @@
-"""Rank candidates on one data set, with the controls that say what the order is worth."""
+"""Rank candidates on one data set, with controls that show what the order is worth."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -203,7 +203,7 @@ def rank_models(
 def _judged(
     name: str, config: RunConfig, benchmark: Benchmark, accelerator: Accelerator
 ) -> Iterator[Candidate]:
-    """The candidate, and its control arm where the model has weights to do without."""
+    """Yield the candidate, and the same architecture with random weights as its control."""
     task = task_of_kind(benchmark.data.kind)(config, benchmark.data.label_names)
     yield judge(name, config.base_model, _features(task, benchmark, accelerator), benchmark, control=False)
     if task.base.has_weights and not config.from_scratch:
