@@ -1,4 +1,4 @@
-"""Look at the rows before they are split: what repeats, what contradicts itself, how classes are spread."""
+"""Audit rows before the split: duplicates, contradicting labels, class counts."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +15,7 @@ RowId = int | str
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found; rows are named by their `row_id`.
+    """Findings of an audit; rows are named by their `row_id`.
 
     Attributes:
         num_rows: Rows to cross-validate.
@@ -52,7 +52,7 @@ class Audit:
         return plain | {"rarest": list(self.rarest)}
 
     def warnings(self) -> list[str]:
-        """Write what endangers a score, a sentence each; empty when nothing does."""
+        """Findings that endanger a score, a sentence each."""
         found = []
         if self.duplicates:
             extra = count(sum(len(group) - 1 for group in self.duplicates), "row")
@@ -73,7 +73,7 @@ class Audit:
 
 
 def audit(data: LabelledData) -> Audit:
-    """Look for repeats within the rows and between them and the test rows, and count classes.
+    """Find duplicates among the rows and between them and the test rows, and count classes.
 
     Pictures are decoded once more for it. Blank pictures and texts never count as almost the same.
     """
@@ -101,7 +101,7 @@ def audit(data: LabelledData) -> Audit:
 
 
 def _near(keys: Sequence[Any], similar: Callable[[list[int]], Groups]) -> Groups:
-    """Groups among the first rows of each content: exact repeats are told of elsewhere."""
+    """Groups of near duplicates among the first rows of each content."""
     first: dict[Any, int] = {}
     for row, key in enumerate(keys):
         first.setdefault(key, row)
@@ -110,7 +110,7 @@ def _near(keys: Sequence[Any], similar: Callable[[list[int]], Groups]) -> Groups
 
 
 def _divide(groups: Groups, size: int) -> tuple[Groups, list[tuple[int, int]]]:
-    """Groups of at least two rows, and pairs of a row and a test row; test rows come from `size` on."""
+    """Separate groups of rows from pairs of a row and a test row; test rows start at `size`."""
     inside = [[row for row in group if row < size] for group in groups]
     across = [
         (row, test) for group in groups for row in group if row < size for test in group if test >= size

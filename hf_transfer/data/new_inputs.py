@@ -16,7 +16,7 @@ from hf_transfer.tasks.inputs.input import Input
 
 
 def read_new_inputs(given: Sequence[str], input: Input, column: str) -> tuple[list[str], list[Any]]:
-    """Read what a model is to label.
+    """Read the inputs to label.
 
     Args:
         given: Pictures, folders of them, or texts themselves; or files of any of them: .txt with a text a
@@ -66,7 +66,7 @@ def _files(given: Sequence[str], input: Input, column: str) -> tuple[list[str], 
 
 
 def _texts(word: str, input: Input, column: str) -> list[tuple[Any, Any]]:
-    """A text itself, or a file's: a line each of .txt, else the column that the model learned from.
+    """A text itself, or the texts in a file: lines of .txt, or the model's input column.
 
     Each is given twice: what to call it, and as an input.
     """

@@ -1,4 +1,4 @@
-"""Open a labelled dataset, whatever its storage. What reads it is imported when there is one to read."""
+"""Open a labelled dataset from any storage; imports a reader only if it is needed."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -40,7 +40,7 @@ def open_dataset(config: RunConfig, task: "type[Task] | str") -> "LabelledData":
 
 
 def find_task(config: RunConfig) -> "type[Task]":
-    """Find what the rows of `config.dataset` are for, by trying tasks from the most to the least particular.
+    """Find the kind of input of `config.dataset`, trying the most specific kind first.
 
     Raises:
         DataError: If they open for none of them, with each one's reason.

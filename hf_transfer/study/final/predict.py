@@ -1,4 +1,4 @@
-"""`hf-transfer predict`: label new inputs with a run's final model."""
+"""Label new inputs with a run's final model."""
 
 import math
 from dataclasses import asdict
@@ -17,7 +17,7 @@ from hf_transfer.runs.hub.fetch import fetch_run, is_repository
 from hf_transfer.runs.reading import AGAIN, damage_told, place_inside, read_json_file, read_table
 from hf_transfer.runs.results import read_results
 from hf_transfer.scores.statistics import apply_temperature, best_threshold
-from hf_transfer.study.final.model_folder import task_in
+from hf_transfer.study.final.model_folder import CALIBRATION_FILE, task_in
 from hf_transfer.tasks import task_class
 from hf_transfer.tasks.targets.reading import Reading
 
@@ -34,13 +34,13 @@ def predict_inputs(
     threshold: str | None = None,
     trust_remote_code: bool = False,
 ) -> tuple[list[dict[str, Any]], str]:
-    """Label texts, pictures or sentences: as values, and as text.
+    """Label texts, pictures or sentences; return values, and text to print.
 
     Args:
         run: A finished run's folder with its final model, or the repository it was pushed to, `user/name`.
         inputs: Pictures or folders of them; texts; or a file of them, .txt (one a line) or what a run reads.
-        raw: Leave the logits as they are, instead of dividing them by the temperature that was fitted to
-            the out-of-fold ones.
+        raw: Take the logits as they were learned, without the temperature that was fitted to the
+            out-of-fold ones.
         threshold: For two classes, the metric by which to tune the probability that decides.
         trust_remote_code: Run code that lies in the model's folder, whatever the run's settings say.
 
@@ -67,7 +67,7 @@ def predict_inputs(
 
 
 def _logits(task: "Task", folders: list[Path], values: list[Any], temperature: float) -> list[NDArray[Any]]:
-    """Logarithms of the models' mean probabilities for each input, (m, c)."""
+    """Log of the models' mean probabilities for each input, (m, c)."""
     from hf_transfer.replay.batching import Batches
     from hf_transfer.replay.encoding import encode_values
     from hf_transfer.study.final.ensemble import logits_of, mean_log_probabilities
@@ -83,17 +83,17 @@ def _logits(task: "Task", folders: list[Path], values: list[Any], temperature: f
 
 
 def _model_folder(run: Path, results: dict[str, Any]) -> Path:
-    """Where the model is: a run has it in a folder of its own, a repository at the top."""
+    """Folder of the model: `model/` in a run, the top of a repository."""
     folder = place_inside(run, results["final"]["path"])
     return folder if folder.is_dir() else run
 
 
 def _reading(run: Path, folder: Path, target: "Target", *, raw: bool, threshold: str | None) -> Reading:
-    file = folder / "calibration.json"
-    known = file.is_file() and not raw
-    temperature = _temperature(file) if known else 1.0
+    fitted, in_weights = _temperature(folder / CALIBRATION_FILE)
+    temperature = 1.0 if raw else fitted
+    own = temperature / fitted if in_weights else temperature
     if threshold is None:
-        return Reading(temperature)
+        return Reading(own)
     if target.not_two_classes:
         raise ConfigError(
             f"A threshold decides between two classes, and {run} {target.not_two_classes}. Leave "
@@ -104,12 +104,15 @@ def _reading(run: Path, folder: Path, target: "Target", *, raw: bool, threshold:
         shares = apply_temperature(np.stack(rows["logits"].to_numpy()), temperature)
         found = best_threshold(shares[:, 1], rows["label"].to_numpy(), threshold)
     about = {"metric": threshold, "positive": target.label_names[1], "rows": rows.num_rows} | asdict(found)
-    return Reading(temperature, found, about | {"tuned_on": "the same out-of-fold rows"})
+    return Reading(own, found, about | {"tuned_on": "the same out-of-fold rows"})
 
 
-def _temperature(file: Path) -> float:
+def _temperature(file: Path) -> tuple[float, bool]:
+    """What out-of-fold logits are to be divided by, and whether the weights are divided already."""
+    if not file.is_file():
+        return 1.0, False
     value = read_json_file(file)
     found = value.get("temperature") if isinstance(value, dict) else None
     if not isinstance(found, int | float) or isinstance(found, bool) or not 0 < found < math.inf:
-        raise ConfigError(f"{file} must hold a temperature above 0. Pass --raw to do without it. {AGAIN}")
-    return float(found)
+        raise ConfigError(f"{file} must hold a temperature above 0. Remove it to do without one. {AGAIN}")
+    return float(found), value.get("in_weights") is True

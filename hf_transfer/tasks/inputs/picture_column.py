@@ -20,7 +20,7 @@ _PICTURES_AT_ONCE = 64  # they may hold pixels
 
 
 def read_pictures(dataset: Dataset, column: str, folder: Path | None) -> Dataset:
-    """Give a dataset of the one column `input`, row for row: pictures as {"bytes", "path"}, not decoded.
+    """Make a dataset of the one column `input`, row for row: pictures as {"bytes", "path"}, not decoded.
 
     Args:
         dataset: Where the column is.
@@ -52,7 +52,7 @@ def _holds_pictures(feature: Any) -> bool:
 
 
 def _confined(inputs: Dataset, folder: Path | None) -> Dataset:
-    """Check the paths of pictures that are not in memory; most datasets have none, and stay as they are."""
+    """Check the paths of pictures on disk; other datasets pass unchanged."""
     batches = inputs.with_format("arrow").iter(batch_size=1000)
     if all(
         pa.chunked_array(batch["input"]).combine_chunks().field("bytes").null_count == 0 for batch in batches

@@ -1,4 +1,4 @@
-"""One vector a row from what a layer puts out: the mean of a picture's places or of a text's tokens."""
+"""Pool a layer's output to one vector a row: the mean over a picture's patches or a text's tokens."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ OF_TEXTS = ("first token", "mean")  # two vectors, as either may be what a class
 
 
 class Pooling:
-    """How outputs of a model's layers become features: as they are, where they are one vector a row.
+    """Pooling of layer outputs into features.
 
     Args:
         model: Says how its layers arrange what they put out.
@@ -28,14 +28,14 @@ class Pooling:
         return output.flatten(1)
 
     def parts(self, output: Tensor) -> tuple[str, ...]:
-        """Names of the vectors that stand side by side in one; none where there is one alone."""
+        """Names of the vectors that are concatenated; empty if there is just one."""
         return ()
 
 
 class PicturePooling(Pooling):
-    """Of maps (b, c, h, w) the mean over places; of tokens (b, l, d) the class token and the mean of patches.
+    """The mean over a feature map, or the class token and the mean of the patches, concatenated.
 
-    These two stand side by side, or the mean alone where there is no class token.
+    The mean alone where there is no class token.
 
     Args:
         model: Says how its pictures' tokens are arranged.
@@ -60,7 +60,7 @@ class PicturePooling(Pooling):
         return torch.cat([output[:, 0], mean], dim=1) if prefix else mean
 
     def _prefix(self, num_tokens: int, pixels: Tensor) -> int:
-        """How many tokens come before the patches: the class token and its like."""
+        """Number of tokens before the patches, such as the class token."""
         if self.num_prefix is not None:
             return min(self.num_prefix, num_tokens - 1)
         sizes = self.patch_size if isinstance(self.patch_size, (tuple, list)) else [self.patch_size] * 2
@@ -71,7 +71,7 @@ class PicturePooling(Pooling):
 
 
 class TextPooling(Pooling):
-    """The first token and the mean over tokens that are no padding, side by side."""
+    """The first token and the mean over all tokens but padding, concatenated."""
 
     def __call__(self, output: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """Pool to (b, d)."""
@@ -90,7 +90,7 @@ class TextPooling(Pooling):
 
 
 class WordPooling(Pooling):
-    """The first subword of each word that is tagged, one row a word."""
+    """The first subword of each tagged word, one row a word."""
 
     def __call__(self, output: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """Pool to (words, d)."""

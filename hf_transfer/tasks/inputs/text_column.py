@@ -23,7 +23,7 @@ MAX_CHARACTERS = 5_000_000  # of a text: several thick books, where models read 
 
 
 def read_texts(dataset: Dataset, column: str) -> Dataset:
-    """Give a dataset of the one column `input` of texts, row for row; a missing one is empty.
+    """Make a dataset of the one column `input` of texts, row for row; a missing text is empty.
 
     Raises:
         DataError: If the column holds something else, or a text is too long.
@@ -42,7 +42,7 @@ def read_texts(dataset: Dataset, column: str) -> Dataset:
 
 
 def _bounded(texts: Iterable[pa.ChunkedArray], column: str) -> Iterator[pa.ChunkedArray]:
-    """Pass texts on, and stop at one that would take a tokenizer minutes."""
+    """Pass texts on; stop at one that would keep a tokenizer busy for minutes."""
     start = 0
     for some in texts:
         long = np.flatnonzero(pc.utf8_length(some).to_numpy() > MAX_CHARACTERS)
@@ -56,7 +56,7 @@ def _bounded(texts: Iterable[pa.ChunkedArray], column: str) -> Iterator[pa.Chunk
 
 
 def read_words(dataset: Dataset, column: str) -> Dataset:
-    """Give a dataset of the one column `input` of lists of words, row for row; a missing one is empty.
+    """Make a dataset of the one column `input` of lists of words, row for row; a missing list is empty.
 
     Raises:
         DataError: If the column holds something else, or a word is missing.
@@ -75,7 +75,7 @@ def read_words(dataset: Dataset, column: str) -> Dataset:
 
 
 def lengths(sizes: Sequence[int]) -> dict[str, float]:
-    """Least, median, 95th percentile and most of how many words texts have."""
+    """Minimum, median, 95th percentile and maximum number of words."""
     most = {
         "min": np.min(sizes),
         "median": np.median(sizes),
