@@ -28,12 +28,11 @@ from hf_transfer.report.words.pairs import sentence
 from hf_transfer.runs.reading import damage_told, read_table
 from hf_transfer.runs.results import read_results
 from hf_transfer.runs.summary import two_intervals
-from hf_transfer.scores.class_scorer import ClassificationScorer
 from hf_transfer.scores.over_folds import sampling_units
 from hf_transfer.scores.paired import Pair, adjusted, pair_folds
 from hf_transfer.scores.scorer import Floats, Scorer
 from hf_transfer.scores.statistics import bootstrap_interval, mcnemar
-from hf_transfer.scores.tag_scorer import TaggingScorer
+from hf_transfer.tasks import target_of_run
 
 _ENOUGH_REPEATS = 5  # in simulations, these find as much as McNemar's test, and cry wolf less often
 _KEYS = ("repeat", "fold", "row_id")
@@ -59,9 +58,8 @@ class Run:
 
     @property
     def scorer(self) -> Scorer:
-        """What scores its predictions: a class a row, or a tag a word."""
-        tagged = "predictions" in self.predictions.column_names
-        return (TaggingScorer if tagged else ClassificationScorer)(self.results["label_names"])
+        """Scorer of its predictions."""
+        return target_of_run(self.results).scorer
 
 
 @dataclass(frozen=True)

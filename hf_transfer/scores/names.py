@@ -25,10 +25,8 @@ _METRIC_NAMES = {
 _SHOWN_FIRST = ("f1", "precision", "recall", "accuracy", "f1_macro", "log_loss", "balanced_accuracy")
 
 
-def metric_name(name: str, task: str = "") -> str:
+def metric_name(name: str) -> str:
     """Readable name of a metric; a Hub metric keeps its own."""
-    if name == "accuracy" and task == "token-classification":
-        return "accuracy (tags)"
     return _METRIC_NAMES.get(name, name)
 
 

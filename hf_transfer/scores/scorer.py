@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError, DataError
 from hf_transfer.scores import metrics
+from hf_transfer.scores.shuffled import labels_again
 from hf_transfer.scores.statistics.counts import mean_defined
 
 Floats = NDArray[np.float64]
@@ -33,6 +34,8 @@ class Scorer(Protocol):
     higher_is_better: Mapping[str, bool]
     unit: str
     label_names: tuple[str, ...]
+    calibrates: bool = False
+    """Whether predictions are probabilities that a temperature can mend: of one class a row."""
 
     def score(self, table: pa.Table) -> Scores:
         """Score the rows of one fold."""
@@ -42,6 +45,22 @@ class Scorer(Protocol):
 
     def confusion(self, table: pa.Table) -> list[list[int]] | None:
         """Count rows by true and predicted class, over all folds and repeats."""
+
+    def logits(self, table: pa.Table) -> Floats:
+        """Read one logit for each row and class, (n, c)."""
+        logits = column_of(table, "logits")
+        lengths = pc.unique(pc.list_value_length(logits)).to_pylist()
+        if lengths != [len(self.label_names)]:
+            raise DataError(
+                f"Column 'logits' has {lengths} entries a row, expected {len(self.label_names)}: "
+                f"one for each of {', '.join(self.label_names[:10])}."
+            )
+        values = pc.list_flatten(logits).to_numpy().reshape(-1, len(self.label_names))
+        return metrics.class_scores(values, "logits")
+
+    def shuffled(self, table: pa.Table, seed: int) -> pa.Table:
+        """Put the labels of held-out rows in each other's places, within the fold."""
+        return labels_again(table, seed)
 
     def _resampler_of_repeat(self, table: pa.Table, names: Collection[str]) -> Resampler:
         """Read the rows of one repeat; give the function from weights (b, n) to scores (b,)."""

@@ -20,6 +20,7 @@ from hf_transfer.scores.scorer import (
     column_of,
     refuse_folds,
 )
+from hf_transfer.scores.shuffled import tags_again
 from hf_transfer.scores.statistics import divide
 
 
@@ -43,6 +44,10 @@ class TaggingScorer(Scorer):
         refuse_folds(table)
         scores = metrics.entity_scores(*self._tags(table))
         return {name: scores[name] for name in self.higher_is_better}
+
+    def shuffled(self, table: pa.Table, seed: int) -> pa.Table:
+        """Put the entities of each sentence at other places."""
+        return tags_again(table, seed)
 
     def per_class(self, table: pa.Table) -> list[dict[str, Any]]:
         """Give precision, recall, F1 and support of each entity type, in the order of the tags."""

@@ -1,11 +1,13 @@
 """Tasks hold everything that differs between kinds of data; no other room asks which task runs."""
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError
-from hf_transfer.tasks.targets.target import IGNORE_INDEX
+from hf_transfer.scores.names import metric_name as _metric_name
+from hf_transfer.tasks.targets.target import IGNORE_INDEX, Target
 from hf_transfer.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ __all__ = [
     "TokenClassification",
     "all_tasks",
     "kinds",
+    "metric_name",
+    "target_of_run",
     "task_class",
     "task_of_kind",
 ]
@@ -43,6 +47,17 @@ def task_class(name: str) -> type[Task]:
     if name not in _CLASSES:
         raise ConfigError(f"There is no task {name!r}. Use one of {', '.join(_CLASSES)}.")
     return getattr(import_module(f"hf_transfer.tasks.{name.replace('-', '_')}"), _CLASSES[name])  # type: ignore[no-any-return]
+
+
+def target_of_run(results: Mapping[str, Any]) -> Target:
+    """The target of a finished run, of which results.json holds this."""
+    return task_class(results["task"]).targets(results["label_names"])
+
+
+def metric_name(name: str, task: str = "") -> str:
+    """Readable name of a metric, as a task calls it; a Hub metric keeps its own."""
+    own = task_class(task).metric_names if task else {}
+    return own.get(name) or _metric_name(name)
 
 
 def all_tasks() -> list[type[Task]]:

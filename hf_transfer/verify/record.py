@@ -25,7 +25,7 @@ from hf_transfer.runs.aggregate import FoldResults
 from hf_transfer.runs.results import FoldResult, Scores, fold_result
 from hf_transfer.runs.run_folder import fold_place, place_of
 from hf_transfer.scores.scorer import Scorer
-from hf_transfer.tasks import task_class
+from hf_transfer.tasks import target_of_run
 from hf_transfer.verify.check import rows_of
 
 
@@ -64,7 +64,7 @@ class Record:
     @cached_property
     def scorer(self) -> Scorer:
         """What makes scores from predictions."""
-        return task_class(self.results["task"])(self.config, self.label_names).target.scorer
+        return target_of_run(self.results).scorer
 
     @cached_property
     def predictions(self) -> pa.Table:

@@ -1,6 +1,6 @@
 """Classes: one label an item, of those with names; a softmax over all of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -166,6 +166,16 @@ class Classes(Target):
         if reading.threshold is None:
             return found, text
         return [one | {"threshold": reading.about} for one in found], f"{text}\n\n{reading.sentence()}"
+
+    def compared(self, predictions: "pa.Table") -> tuple[NDArray[Any], NDArray[Any]] | None:
+        """The classes."""
+        return np.asarray(predictions["prediction"]), np.asarray(predictions["label"])
+
+    def relabelled(
+        self, encoded: Sequence[Any], row_of: Sequence[int], labels: Sequence[Any]
+    ) -> Iterator[Any]:
+        """The row's."""
+        return (labels[row] for row in row_of)
 
     def hard_rows(self, predictions: "pa.Table") -> HardRows:
         """The rows that were wrong with the highest loss, and those whose label another class claims."""

@@ -1,6 +1,6 @@
 """The interface of a target: labels, loss, and how to decode outputs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from numpy.typing import NDArray
@@ -104,6 +104,22 @@ class Target(Protocol):
             names: What to call each input.
             columns: What `columns` made of the logarithms of the models' mean probabilities.
             reading: How they are turned into labels.
+        """
+        ...
+
+    def compared(self, predictions: "pa.Table") -> tuple[NDArray[Any], NDArray[Any]] | None:
+        """Prediction and label of each row or word, by which two models agree; None if none ever do."""
+        ...
+
+    def relabelled(
+        self, encoded: Sequence[Any], row_of: Sequence[int], labels: Sequence[Any]
+    ) -> Iterator[Any]:
+        """New labels of encoded rows: a row's own in order, over all that it was cut into.
+
+        Args:
+            encoded: The labels before.
+            row_of: The row that each comes from.
+            labels: New ones, of each row.
         """
         ...
 
