@@ -17,7 +17,7 @@ from hf_transfer.errors import DataError
 from hf_transfer.folds import hash_order
 from hf_transfer.machine.mapped import ROWS_AT_ONCE
 from hf_transfer.machine.wording import count, some
-from hf_transfer.tasks import task_of_kind
+from hf_transfer.tasks import check_settings, task_of_kind
 from hf_transfer.tasks.inputs.input import Input
 from hf_transfer.tasks.inputs.pictures import BadPicture
 from hf_transfer.tasks.targets.labels import LabelColumn
@@ -92,9 +92,11 @@ def label_rows(
 
     Raises:
         DataError: If rows, columns or labels cannot be used as they are.
+        ConfigError: If a setting is given that such inputs have no use for.
     """
     origin = origin or Origin()
     task = task_of_kind(task) if isinstance(task, str) else task
+    check_settings(config, task)
     parts = [_plain(part) for part in (dataset, test) if part is not None]
     columns = find_columns(parts[0], config, task)
     notes = list(columns.notes)

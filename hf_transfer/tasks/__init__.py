@@ -1,10 +1,12 @@
 """Tasks hold everything that differs between kinds of data; no other room asks which task runs."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import ConfigError
 from hf_transfer.scores.names import metric_name as _metric_name
 from hf_transfer.tasks.targets.target import IGNORE_INDEX, Target
@@ -22,6 +24,7 @@ __all__ = [
     "Task",
     "TokenClassification",
     "all_tasks",
+    "check_settings",
     "kinds",
     "metric_name",
     "target_of_run",
@@ -47,6 +50,25 @@ def task_class(name: str) -> type[Task]:
     if name not in _CLASSES:
         raise ConfigError(f"There is no task {name!r}. Use one of {', '.join(_CLASSES)}.")
     return getattr(import_module(f"hf_transfer.tasks.{name.replace('-', '_')}"), _CLASSES[name])  # type: ignore[no-any-return]
+
+
+def check_settings(config: RunConfig, task: type[Task]) -> None:
+    """Stop at settings that are given and that only other inputs than the task's use.
+
+    Raises:
+        ConfigError: Naming them, and those that the input does use.
+    """
+    own = set(task.input.settings)
+    others = sorted({name for other in all_tasks() for name in other.input.settings} - own)
+    default = {field.name: field.default for field in fields(config)}
+    unused = [
+        f"{name}={getattr(config, name)!r}" for name in others if getattr(config, name) != default[name]
+    ]
+    if unused:
+        raise ConfigError(
+            f"{' and '.join(unused)}: {task.input.nouns} have no such setting. Leave it out; they have "
+            f"{', '.join(sorted(own))}."
+        )
 
 
 def target_of_run(results: Mapping[str, Any]) -> Target:
