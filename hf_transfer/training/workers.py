@@ -56,8 +56,14 @@ class Workers:
         return self.accelerator.reduce(value, "sum") if self.together else value
 
     def share(self, items: Sequence[Any]) -> Sequence[Any]:
-        """This process's part of a list."""
+        """This process's part of a batch, which all processes at work together share."""
         return items[self.rank :: self.size]
+
+    def own(self, items: Sequence[Any]) -> Sequence[Any]:
+        """This process's part of a list of trainings: all of them when each is shared."""
+        if self.together:
+            return items
+        return items[self.accelerator.process_index :: self.accelerator.num_processes]
 
 
 def make_accelerator(config: RunConfig) -> Accelerator:

@@ -22,7 +22,6 @@ from hf_transfer.machine.files import reserve
 from hf_transfer.machine.progress import progress_bar
 from hf_transfer.models.building import placed
 from hf_transfer.replay.batching import Batch, Batches, Positions
-from hf_transfer.replay.encoding import encoded_positions
 from hf_transfer.replay.features.outputs import GroupOutputs, below_output
 from hf_transfer.replay.features.pooling import Pooling
 from hf_transfer.tasks.targets.target import IGNORE_INDEX
@@ -108,7 +107,7 @@ def layer_features(
     """
     began = time.monotonic()
     batches = Batches(task, encoded, accelerator.device)
-    chosen = np.arange(len(encoded)) if rows is None else encoded_positions(batches.row_of, rows)
+    chosen = np.arange(len(encoded)) if rows is None else batches.positions_of(rows)
     model, is_head_pretrained = _built(task, config, accelerator)
     forward = _Forward(model, batches, task, chosen, head=is_head_pretrained)
     values, reused = _Stored(forward, config).found_or_made()
