@@ -1,4 +1,4 @@
-"""Bring labelled rows into the columns that all tasks read in one way."""
+"""Convert labelled rows to the columns that all tasks read."""
 
 import hashlib
 from collections import Counter
@@ -59,7 +59,7 @@ class LabelledData:
 
     @property
     def class_counts(self) -> dict[str, int]:
-        """Rows of each label; of words, entities of each type."""
+        """Number of rows of each label; for words, of entities of each type."""
         if self.kind == "tokens":
             tags = ([self.label_names[tag] for tag in row] for row in self.rows["label"])
             found = Counter(entity for row in tags for entity in entity_types(row))
@@ -76,7 +76,7 @@ def label_rows(
     test: Dataset | None = None,
     origin: Origin | None = None,
 ) -> LabelledData:
-    """Check rows that are at hand already, and bring them into the standard columns.
+    """Check rows from memory, and convert them to the standard columns.
 
     Args:
         dataset: Rows to cross-validate.
@@ -155,7 +155,7 @@ def _labels(parts: Sequence[Dataset], inputs: Sequence[Dataset], columns: Column
 
 
 def _values(part: Dataset, column: str) -> list[Any]:
-    """All values of a column; equal texts are one object, as labels are few and rows may be many."""
+    """All values of a column, with equal texts as one object, which saves memory."""
     seen: dict[str, str] = {}
     values = (value for batch in part.select_columns([column]).iter(ROWS_AT_ONCE) for value in batch[column])
     return [seen.setdefault(value, value) if isinstance(value, str) else value for value in values]
@@ -227,12 +227,12 @@ def _row_name(rows: Dataset, bad: BadPicture) -> str:
 
 
 def _short_name(path: str) -> str:
-    """The last folder and the name: notes end up on a public card."""
+    """The last folder and the name, as notes are published on the card."""
     return "/".join(Path(path).parts[-2:])
 
 
 def fingerprint(rows: Dataset, kind: Kind, label_names: Sequence[str]) -> str:
-    """Hash the contents themselves: `datasets`' own fingerprint changes with paths and versions."""
+    """Hash the contents: `datasets`' own fingerprint changes with paths and versions."""
     digest = hashlib.sha256()
     _feed(digest, kind, *label_names)
     for start in range(0, len(rows), 256):
@@ -249,7 +249,7 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def _feed(digest: "hashlib._Hash", *parts: str | bytes) -> None:
-    """Add parts with their number and lengths, so that no two lists of parts look alike."""
+    """Hash parts with their number and lengths, so that different lists never collide."""
     digest.update(len(parts).to_bytes(8, "big"))
     for part in parts:
         data = part.encode() if isinstance(part, str) else part

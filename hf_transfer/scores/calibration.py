@@ -1,4 +1,4 @@
-"""What a run's out-of-fold logits say of its probabilities, for results.json and the card. No torch."""
+"""Calibration of a run's out-of-fold probabilities, for results.json and the card. No torch."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -28,7 +28,7 @@ Ints = NDArray[np.int64]
 
 
 def calibrate(table: pa.Table, scorer: Scorer, *, seed: int) -> dict[str, Any] | None:
-    """Fit a temperature to pooled out-of-fold logits, and measure what temperatures mend.
+    """Fit a temperature to pooled out-of-fold logits, and measure the calibration error before and after.
 
     `temperature` is of all rows, for the published weights. What it mends is measured with others:
     each fold's rows are divided by the temperature of the other folds of its repeat, so that no row
@@ -69,7 +69,7 @@ def calibrate(table: pa.Table, scorer: Scorer, *, seed: int) -> dict[str, Any] |
 
 
 def _each(repeats: NDArray[Any], folds: NDArray[Any]) -> list[NDArray[np.intp]]:
-    """Rows of each fold of each repeat."""
+    """Yield the row numbers of each fold of each repeat."""
     _, place = np.unique(np.stack([repeats, folds]), axis=1, return_inverse=True)
     return [np.flatnonzero(place == one) for one in range(place.max() + 1)]
 

@@ -1,4 +1,4 @@
-"""Score a configuration on a task by cross-validation, and train the model to publish."""
+"""Cross-validate a configuration, and train the final model."""
 
 import sys
 import time
@@ -19,7 +19,7 @@ from hf_transfer.machine.files import write_table
 from hf_transfer.machine.launcher import check_launched
 from hf_transfer.machine.signals import stop_signals
 from hf_transfer.machine.wording import visible
-from hf_transfer.runs.aggregate import Found
+from hf_transfer.runs.aggregate import FoldResults
 from hf_transfer.runs.results import CrossValidationResult
 from hf_transfer.runs.run_folder import RunFolder
 from hf_transfer.scores.evaluate_modules import hub_metric
@@ -76,7 +76,7 @@ def cross_validate(
 
 @contextmanager
 def at_work(folder: RunFolder, config: RunConfig, accelerator: Accelerator) -> Iterator[None]:
-    """Have a run's folder to oneself, and stop at the next step when asked to; all processes enter this.
+    """Lock a run's folder, and handle stop signals; all processes must enter this.
 
     Raises:
         ConfigError: If another run is at work in the folder, or it holds something else.
@@ -89,7 +89,7 @@ def at_work(folder: RunFolder, config: RunConfig, accelerator: Accelerator) -> I
 
 
 def check_study(study: Study) -> Study:
-    """See that folds, base model, metrics and each choice of layers can be had; nothing is written.
+    """Check folds, base model, metrics and layer choices before anything is written.
 
     Returns:
         The study with all chosen that its settings left to the kit.
@@ -111,7 +111,7 @@ def check_study(study: Study) -> Study:
 
 
 def with_defaults(experiment: Experiment, model: nn.Module) -> Experiment:
-    """Numbers in the place of every `auto`, by the model's kind and the numbers of rows."""
+    """Replace every `auto` by a value, from the model's kind and the number of rows."""
     pretrained = experiment.task.base.has_weights and not experiment.config.from_scratch
     facts = model_facts(model, pretrained=pretrained)
     asked = experiment.config.num_repeats
@@ -139,7 +139,7 @@ def with_defaults(experiment: Experiment, model: nn.Module) -> Experiment:
 
 
 def run_study(study: Study, began: float) -> CrossValidationResult:
-    """Run a study whose folder is open, and write what it found; `began` is when, by the monotonic clock."""
+    """Run a study in its open folder, and write the results; `began` is its monotonic start time."""
     experiment, accelerator, folder = study.experiment, study.runner.accelerator, study.runner.folder
     if accelerator.is_main_process:
         write_table(folder.path / "folds.parquet", experiment.fold_table())
@@ -147,21 +147,21 @@ def run_study(study: Study, began: float) -> CrossValidationResult:
             print(visible(words), file=sys.stderr)
     study.run()
     accelerator.wait_for_everyone()
-    found = study.results()
-    best = study.choose(found)
-    controls = run_controls(study, best, found[best])
-    final, test = make_final(study, best, found[best])
+    fold_results = study.results()
+    best = study.choose(fold_results)
+    controls = run_controls(study, best, fold_results[best])
+    final, test = make_final(study, best, fold_results[best])
     if accelerator.is_main_process:
         made = {"final": final, "test": test, **controls}
-        seconds = _seconds(study, found, time.monotonic() - began)
-        build_results(study, found, best, made=made, seconds=seconds).save(folder.path)
+        seconds = _seconds(study, fold_results, time.monotonic() - began)
+        build_results(study, fold_results, best, made=made, seconds=seconds).save(folder.path)
     accelerator.wait_for_everyone()
     return CrossValidationResult.load(folder.path)
 
 
-def _seconds(study: Study, found: Found, passed: float) -> float:
-    """How long a run took, those parts included that were done before it was stopped."""
-    trained = sum(result.seconds for results in found.values() for result in results)
+def _seconds(study: Study, fold_results: FoldResults, passed: float) -> float:
+    """Duration of a run, including parts that were done before it was stopped."""
+    trained = sum(result.seconds for results in fold_results.values() for result in results)
     workers = study.runner.workers
     processes = 1 if workers.together else workers.accelerator.num_processes
     return max(passed, trained / processes)

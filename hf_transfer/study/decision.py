@@ -1,4 +1,4 @@
-"""What was decided before the folds are trained: by a grid, a search, or the kit for settings left to it."""
+"""What a grid, a search or the kit's defaults decided before folds are trained."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from hf_transfer.config.run_config import RunConfig
 
 @dataclass(frozen=True)
 class Decision:
-    """The configurations to try, and how they were come by.
+    """The configurations to try, and how they were chosen.
 
     Attributes:
         configs: The configurations to try, where the lists in the settings do not say it. They differ in

@@ -1,4 +1,4 @@
-"""How much disk a run will take, found out before hours of training."""
+"""Estimate the disk space of a run before hours of training."""
 
 from collections.abc import Iterable, Iterator
 
@@ -17,7 +17,7 @@ _BYTES_A_NUMBER = 16  # of a prediction, in its fold's folder and among all rows
 
 
 def check_study_room(study: Study, model: nn.Module) -> None:
-    """Stop before the training if its checkpoints, predictions and final model will not fit.
+    """Stop before training if checkpoints, predictions and final model would not fit on the disk.
 
     Args:
         study: Nothing of it was trained yet.
@@ -30,7 +30,7 @@ def check_study_room(study: Study, model: nn.Module) -> None:
 
 
 def needed_bytes(study: Study, model: nn.Module) -> int:
-    """Most bytes that a study has on the disk at one time."""
+    """Peak disk use of a study in bytes."""
     experiment, runner = study.experiment, study.runner
     config = experiment.config
     whole = _size(_tensors(model))
@@ -44,7 +44,7 @@ def needed_bytes(study: Study, model: nn.Module) -> int:
 
 
 def _learning(grid: Iterable[RunConfig], model: nn.Module) -> Iterator[int]:
-    """Bytes of what learns in each configuration."""
+    """Bytes of trained parameters in each configuration."""
     for config in grid:
         trainable = freeze_for(model, config).trainable
         yield _size(p for name, p in model.named_parameters() if name in trainable)

@@ -1,4 +1,4 @@
-"""Say how long a run will take, from a few updates of it that are timed before it begins."""
+"""Estimate how long a run takes, from a few timed updates."""
 
 import math
 import sys
@@ -27,7 +27,7 @@ _QUICK_SELF_COST = 10.0  # seconds that a frozen run takes beside its one pass: 
 
 
 def say_duration(runner: FoldRunner, units: Sequence[Unit]) -> None:
-    """Print about how long the trainings that are left will take, and what a frozen backbone would.
+    """Print an estimate for the remaining trainings, also for a frozen backbone.
 
     Args:
         runner: Of the folds.
@@ -67,7 +67,7 @@ def say_duration(runner: FoldRunner, units: Sequence[Unit]) -> None:
 
 
 def _seconds_an_update(runner: FoldRunner, config: RunConfig) -> float:
-    """Time the first updates of a training that is then thrown away."""
+    """Time the first updates of a throw-away training."""
     experiment = runner.experiment
     unit = experiment.units_of(config)[0] if config in experiment.grid else experiment.units[0]
     rows = experiment.train_rows(unit)
@@ -80,7 +80,7 @@ def _seconds_an_update(runner: FoldRunner, config: RunConfig) -> float:
 
 
 def forward_seconds(runner: FoldRunner) -> float:
-    """Seconds of a forward pass, a row."""
+    """Seconds of a forward pass a row."""
     batches = runner.replay.plain
     positions = np.linspace(0, len(batches.sizes) - 1, min(_TIMED_ROWS, len(batches.sizes))).astype(np.int64)
     batch = batches.collate(positions)

@@ -1,4 +1,4 @@
-"""What is to be found out, and from what: settings, rows, folds. Facts only: nothing is run here."""
+"""What to run: task, rows, folds and configurations. Facts only; nothing is trained here."""
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -50,7 +50,7 @@ class Unit:
 
     @property
     def seed(self) -> int:
-        """Of everything random in it; the same for every configuration of a grid."""
+        """Seed of everything random in it, the same for every configuration of a grid."""
         return fold_seed(self.config.seed, self.repeat, self.fold)
 
 
@@ -59,8 +59,8 @@ class Experiment:
     """The task, the rows with their folds, and the configurations to try.
 
     Attributes:
-        config: The settings that all configurations share.
-        decision: What was decided before.
+        config: Settings that all configurations share.
+        decision: The configurations to try, and how they were chosen.
         given_plans: The folds of each repeat, where they are not to be made from the rows.
     """
 
@@ -71,22 +71,22 @@ class Experiment:
     given_plans: tuple[FoldPlan, ...] = ()
 
     def decided(self, **changes: Any) -> "Experiment":
-        """The same experiment after a decision, by the attributes of `Decision`."""
+        """Change the decision; takes the attributes of `Decision`."""
         return replace(self, decision=replace(self.decision, **changes))
 
     @cached_property
     def columns(self) -> FoldColumns:
-        """What the folds are made from."""
+        """Columns that the folds are made from."""
         return fold_columns(self.task, self.data, self.config)
 
     @cached_property
     def coded(self) -> FoldColumns:
-        """What the folds are made from, as it may be published."""
+        """The same columns without readable values, as published."""
         return coded_columns(self.columns)
 
     @cached_property
     def uids(self) -> RowIds:
-        """What identifies each row, wherever it stands."""
+        """Id of each row, independent of its position."""
         ids = self.data.rows.select_columns(["row_id"]).with_format("arrow")[:]
         return ids["row_id"].to_numpy()  # type: ignore[no-any-return]
 
@@ -103,11 +103,11 @@ class Experiment:
 
     @property
     def split_notes(self) -> tuple[str, ...]:
-        """What was adjusted in the folds, each once."""
+        """Adjustments made to the folds, each once."""
         return tuple(dict.fromkeys(note for plan in self.plans for note in plan.notes))
 
     def fold_table(self) -> "pa.Table":
-        """The split, exactly, and what it was made from."""
+        """The split and the columns it was made from, as folds.parquet holds them."""
         return fold_table(self.plans, self.uids, self.coded)
 
     @cached_property
@@ -117,7 +117,7 @@ class Experiment:
 
     @cached_property
     def units(self) -> list[Unit]:
-        """All folds of all configurations."""
+        """All folds of all configurations, in order."""
         return [unit for config in self.grid for unit in self.units_of(config)]
 
     def units_of(self, config: RunConfig) -> list[Unit]:
@@ -130,11 +130,11 @@ class Experiment:
         ]
 
     def valid_rows(self, unit: Unit) -> RowNumbers:
-        """The rows that a fold holds out."""
+        """Numbers of the held-out rows of a fold."""
         return self.plans[unit.repeat].valid(unit.fold)
 
     def train_rows(self, unit: Unit) -> RowNumbers:
-        """The rows that a fold learns from: all that it does not hold out, or a part of them."""
+        """Numbers of the training rows of a fold, or the asked part of them."""
         plan = self.plans[unit.repeat]
         rows = plan.train(unit.fold)
         if unit.percent == 100:
@@ -142,6 +142,6 @@ class Experiment:
         return nested_rows(rows, unit.percent, uids=self.uids, seed=plan.seed, columns=self.coded)
 
     def identity(self, config: RunConfig) -> str:
-        """Digest of all that decides the result of a configuration's fold."""
+        """Digest of everything that decides a configuration's results: settings, rows, base model, labels."""
         parts = [config.scored(), self.data.fingerprint, self.task.base.revision, self.task.label_names]
         return json_digest(parts)

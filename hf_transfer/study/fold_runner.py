@@ -1,4 +1,4 @@
-"""Train, score and keep one fold of one configuration, or the heads of several together."""
+"""Train, score and store one fold of one configuration, or the heads of several together."""
 
 import sys
 import time
@@ -42,7 +42,7 @@ class FoldRunner:
     Args:
         experiment: Whose folds.
         accelerator: Where to run.
-        folder: Where the folds' files go.
+        folder: Where results are kept.
         make_replay: Gives the batches of all rows; called when they are first needed.
     """
 
@@ -59,7 +59,7 @@ class FoldRunner:
 
     @cached_property
     def replay(self) -> Replay:
-        """Batches of all rows, from stored output of the frozen layers once that is prepared."""
+        """Batches of all rows, from stored features once those are prepared."""
         return self._make_replay()
 
     def _plain_replay(self) -> Replay:
@@ -70,21 +70,21 @@ class FoldRunner:
 
     @cached_property
     def workers(self) -> Workers:
-        """Processes on folds of their own, or together."""
+        """How processes share the work: whole folds each, or every batch."""
         experiment = self.experiment
         alone = fold_parallel(experiment.config, self.accelerator, len(experiment.units))
         return Workers(self.accelerator, together=not alone)
 
     def finished(self, unit: Unit) -> FoldResult | None:
-        """What was found for a fold before."""
+        """Load the result of a fold; None if it is not finished."""
         return self.folder.finished(unit.place, self.experiment.identity(unit.config))
 
     def result(self, unit: Unit) -> FoldResult:
-        """What was found for a fold, or how it failed."""
+        """Load the result of a fold, finished or failed."""
         return self.finished(unit) or self.folder.failed(unit.place)
 
     def run(self, unit: Unit) -> FoldResult:
-        """Train on the other shards, score the held-out one once, and write it down."""
+        """Train a fold, score its held-out rows once, and store the result."""
         began = time.monotonic()
         tracker = self._tracker(unit) if self.workers.rank == 0 else None
         fitted, table = None, None
@@ -104,7 +104,7 @@ class FoldRunner:
         return result
 
     def _fails_a_fold(self, error: Exception) -> bool:
-        """Whether the other folds can go on after this.
+        """Whether an error fails this fold only, so that the other folds can go on.
 
         Processes at work together all raise a RunError. Of another error the others would know
         nothing, and wait for this one.
@@ -114,7 +114,7 @@ class FoldRunner:
         return not isinstance(error, TransferError) and not self.workers.together
 
     def run_heads(self, units: Sequence[Unit]) -> None:
-        """Train the heads of some folds in one program if possible; what it does not finish is left to `run`.
+        """Train the heads of some folds together if possible; `run` trains the rest.
 
         Args:
             units: The same folds of each of their configurations, which differ in rates only.
@@ -138,7 +138,7 @@ class FoldRunner:
             )
 
     def _keep_head(self, unit: Unit, fitted: Fitted) -> None:
-        """Score and write down one of the heads that this process has trained together, if it is new."""
+        """Score and store one of the heads that were trained together, unless it is stored already."""
         if self.finished(unit) is not None:
             return
         began, tracker = time.monotonic(), self._tracker(unit)
@@ -151,7 +151,7 @@ class FoldRunner:
         tracker.finish(result.scores)
 
     def fit_unit(self, unit: Unit, title: str, tracker: FoldTracker | None = None) -> Fitted:
-        """Train a fold's model."""
+        """Train the model of a fold."""
         rows, folder = self.experiment.train_rows(unit), self.folder.unit(unit.place)
         return self.fit(rows, unit.seed, title, config=unit.config, folder=folder, tracker=tracker)
 
@@ -165,7 +165,7 @@ class FoldRunner:
         folder: Path,
         tracker: FoldTracker | None = None,
     ) -> Fitted:
-        """Train a fresh model on some rows, with an inner split for early stopping when asked.
+        """Train a new model on some rows, with an inner split for early stopping if asked.
 
         Args:
             rows: Their numbers.
@@ -191,14 +191,14 @@ class FoldRunner:
         return fit(job, parts.train, parts.inner, parts.splits)
 
     def checkpoints(self, folder: Path, config: RunConfig) -> Checkpoints | None:
-        """Where a training keeps its state while it goes on; None if that is not wanted."""
+        """Checkpoints of one training; None if the settings ask for none."""
         minutes = self.experiment.config.checkpoint_minutes
         if minutes is None:
             return None
         return Checkpoints(folder / CHECKPOINT, self.experiment.identity(config), minutes)
 
     def _rows(self, rows: RowNumbers, seed: int, config: RunConfig) -> Rows:
-        """What to learn from, and parts of it to stop by and to choose a penalty by where that is asked."""
+        """Split training rows into parts to learn from, to stop by, and to choose a penalty by."""
         ids, columns, positions = (
             self.experiment.uids,
             self.experiment.columns,

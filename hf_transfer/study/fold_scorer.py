@@ -1,4 +1,4 @@
-"""Score a fold: its held-out rows once, and as many of its training rows, to see overfitting by."""
+"""Score a fold: its held-out rows once, and as many training rows to show overfitting."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class FoldScorer:
-    """Scores trained models on rows of one experiment.
+    """Scores models on the rows of one experiment.
 
     Args:
         experiment: Whose rows and metrics.
@@ -39,7 +39,7 @@ class FoldScorer:
         self._samples: dict[tuple[int, int, int], RowNumbers] = {}
 
     def score(self, unit: Unit, fitted: Fitted, workers: Workers) -> tuple[FoldResult, pa.Table]:
-        """Scores of the held-out rows and of as many training rows, and the predictions behind the first.
+        """Score held-out rows and as many training rows; gives the held-out predictions too.
 
         Raises:
             RunError: If frozen layers changed in training, or the held-out rows were scored before.
@@ -73,17 +73,17 @@ class FoldScorer:
         )
 
     def unscored(self, unit: Unit) -> FoldResult:
-        """The record of a fold before anything is known but its size."""
+        """Result of a fold with its sizes only, before it is scored."""
         train, valid = self.experiment.train_rows(unit), self.experiment.valid_rows(unit)
         return FoldResult(unit.repeat, unit.fold, len(train), len(valid), unit.seed)
 
     def held_out(self, unit: Unit) -> HeldOut:
-        """The held-out rows of a fold; the same object each time."""
+        """Held-out rows of a fold; the same object each time, so that they are read once."""
         rows = self.experiment.valid_rows(unit)
         return self._held_out.setdefault(unit.place, HeldOut(rows, unit.place, unit.purpose))
 
     def _sample(self, unit: Unit) -> RowNumbers:
-        """As many training rows as held-out ones: enough to see overfitting, at little cost.
+        """Draw as many training rows as there are held-out rows: enough to see overfitting.
 
         They are the same for every configuration, and drawn once.
         """
@@ -97,12 +97,12 @@ class FoldScorer:
     def predicted(
         self, fitted: Fitted, rows: RowNumbers, workers: Workers, repeat: int = 0, fold: int = 0
     ) -> pa.Table:
-        """Predictions of some processes for some rows, as the columns of predictions.parquet."""
+        """Predict some rows, as a table with the columns of predictions.parquet."""
         logits = predict(fitted.learner, fitted.batches, fitted.batches.positions_of(rows), workers)
         return self.table(logits, rows, repeat, fold)
 
     def table(self, logits: Logits, rows: RowNumbers, repeat: int = 0, fold: int = 0) -> pa.Table:
-        """Logits of some rows, as the columns of predictions.parquet."""
+        """Decode the logits of some rows into a table with the columns of predictions.parquet."""
         columns = {
             "row_id": ids_at(self.experiment.uids, rows),
             "repeat": pa.array([repeat] * len(rows), pa.int32()),
@@ -117,13 +117,13 @@ class FoldScorer:
 
     @cached_property
     def _rows_at(self) -> Callable[[bytes], "Dataset"]:
-        """Some rows by their numbers, as bytes: every configuration predicts the same."""
+        """Rows by their numbers as bytes, cached: every configuration predicts the same."""
         rows, config = self.experiment.data.rows, self.experiment.config
         keep = lru_cache(2 * config.num_folds * config.num_repeats)
         return keep(lambda numbers: rows.select(np.frombuffer(numbers, np.int64)))
 
     def scores(self, table: pa.Table) -> Scores:
-        """The task's scores, and those of the Hub that were asked for by name."""
+        """Compute the task's metrics, and metrics of the Hub named in the settings."""
         scores = self.experiment.task.target.scorer.score(table)
         for name in self.experiment.config.metrics:
             found = hub_metric(name).compute(
@@ -134,7 +134,7 @@ class FoldScorer:
 
 
 def _listed(values: Any) -> Any:
-    """A matrix as a column of lists in double precision; another column as it is."""
+    """Convert a matrix to a column of lists in double precision; other columns stay."""
     if not isinstance(values, np.ndarray) or values.ndim != 2:
         return values
     starts = pa.array(np.arange(len(values) + 1) * values.shape[1], pa.int32())

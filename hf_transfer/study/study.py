@@ -1,4 +1,4 @@
-"""Carry out an experiment: which folds are run, in what order, on which process; and what they found."""
+"""Run an experiment: decide which folds run on which process, and collect their results."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import RunError
-from hf_transfer.runs.aggregate import Found, best_of, frugal_of
+from hf_transfer.runs.aggregate import FoldResults, best_of, frugal_of
 from hf_transfer.runs.results import FoldResult
 from hf_transfer.runs.run_folder import RunFolder
 from hf_transfer.study.estimate import say_duration
@@ -19,12 +19,12 @@ from hf_transfer.study.fold_runner import FoldRunner
 
 
 class Study:
-    """An experiment and the runner of its folds.
+    """An experiment with the runner of its folds.
 
     Args:
-        experiment: What is to be found out.
+        experiment: What to run.
         accelerator: Where to run.
-        folder: Where everything is kept.
+        folder: Where results are kept.
     """
 
     def __init__(self, experiment: Experiment, accelerator: Accelerator, folder: RunFolder) -> None:
@@ -32,11 +32,11 @@ class Study:
         self.runner = FoldRunner(experiment, accelerator, folder)
 
     def of(self, experiment: Experiment) -> "Study":
-        """A study of another experiment by the same processes in the same folder."""
+        """Make a study of another experiment, with the same processes and folder."""
         return Study(experiment, self.runner.accelerator, self.runner.folder)
 
     def run(self) -> None:
-        """Train and score every fold that is not done yet."""
+        """Train and score all unfinished folds."""
         units = self.experiment.units
         left = [unit for unit in units if self.runner.finished(unit) is None]
         if not left and self.experiment.config.final == "none":
@@ -46,7 +46,7 @@ class Study:
         self.train(units)
 
     def train(self, units: Sequence[Unit]) -> None:
-        """Train and score those of some folds that are not done yet; all processes call this."""
+        """Train and score the unfinished ones of some folds; all processes must call this."""
         accelerator, runner = self.runner.accelerator, self.runner
         done = all(runner.finished(unit) for unit in units)
         accelerator.wait_for_everyone()  # all have looked before anyone writes
@@ -63,7 +63,7 @@ class Study:
         accelerator.wait_for_everyone()
 
     def _heads(self, units: Sequence[Unit]) -> list[list[Unit]]:
-        """Folds whose heads may be trained together: those whose configurations differ in rates only."""
+        """Group folds whose heads can train together: their configurations differ in rates only."""
         alike: defaultdict[RunConfig, list[Unit]] = defaultdict(list)
         at_any_rate = {config: config.at_any_rate for config in {unit.config for unit in units}}
         for unit in units if not self.experiment.decision.of_folds else ():
@@ -71,29 +71,29 @@ class Study:
         return list(alike.values())
 
     def results(self) -> dict[RunConfig, list[FoldResult]]:
-        """What is in the folds' folders, of whichever process, for each configuration."""
+        """Load the stored results of all folds, by configuration."""
         experiment = self.experiment
-        found = {config: self.results_of(experiment.units_of(config)) for config in experiment.grid}
-        everything = [result for results in found.values() for result in results]
+        results = {config: self.results_of(experiment.units_of(config)) for config in experiment.grid}
+        everything = [result for folds in results.values() for result in folds]
         if all(result.status == "failed" for result in everything):
             raise RunError(f"Every fold failed. The first: {everything[0].error}")
-        return found
+        return results
 
     def results_of(self, units: Sequence[Unit]) -> list[FoldResult]:
-        """What is in the folders of some folds."""
+        """Load the stored results of some folds."""
         return [self.runner.result(unit) for unit in units]
 
-    def choose(self, found: Found) -> RunConfig:
-        """The configuration to report and publish."""
+    def choose(self, results: FoldResults) -> RunConfig:
+        """Choose the configuration to report and publish."""
         scorer, costs = self.experiment.task.target.scorer, self.experiment.decision.costs
-        return frugal_of(found, scorer, costs) if costs else best_of(found, scorer)
+        return frugal_of(results, scorer, costs) if costs else best_of(results, scorer)
 
     def predictions(self, config: RunConfig, results: Sequence[FoldResult]) -> pa.Table:
-        """All out-of-fold rows of a configuration."""
+        """Load all out-of-fold predictions of a configuration."""
         return self.predictions_of(self.experiment.units_of(config), results)
 
     def predictions_of(self, units: Sequence[Unit], results: Sequence[FoldResult]) -> pa.Table:
-        """The out-of-fold rows of some folds, without those that failed."""
+        """Load the out-of-fold predictions of some folds, without failed ones."""
         done = [u for u, result in zip(units, results, strict=True) if result.status == "done"]
         folders = [self.runner.folder.unit(unit.place) for unit in done]
         return pa.concat_tables([pq.read_table(folder / "predictions.parquet") for folder in folders])

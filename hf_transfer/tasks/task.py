@@ -1,4 +1,4 @@
-"""The protocol every task follows, and what all tasks share."""
+"""The interface of a task, and the code that all tasks share."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property

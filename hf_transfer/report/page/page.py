@@ -1,4 +1,4 @@
-"""Put a report together: the parts, each from results and predictions, and the one page of them."""
+"""Render the report of a run as a single HTML page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ from hf_transfer.report.page.originals import Originals, find_originals
 from hf_transfer.report.words.others import others_from_json
 from hf_transfer.report.words.verdicts import verdicts
 from hf_transfer.runs.reading import damage_told, place_inside
-from hf_transfer.runs.results import read_beside
+from hf_transfer.runs.results import read_companions
 from hf_transfer.runs.run_folder import read_histories
 from hf_transfer.scores.names import metric_name, shown_metrics
 from hf_transfer.scores.overfitting import Rival, diagnose
@@ -90,7 +90,7 @@ def render(run: Run, others: Sequence[Run] = (), *, with_data: bool = True) -> s
     from hf_transfer.report.page.pictures import draw_pictures  # here, as matplotlib is slow to import
 
     results, histories = run.results, read_histories(place_inside(run.folder, run.results["folds_path"]))
-    hard, found = hard_rows(run.predictions, results), read_beside(run.folder, results)
+    hard, found = hard_rows(run.predictions, results), read_companions(run.folder, results)
     shown = [row.row_id for row in (*hard.hardest, *hard.suspected)]
     values = {
         "title": one_line(run.folder.resolve().name),

@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say, and the one number that mends most of it."""
+"""Calibration: reliability bins, calibration errors, and temperature scaling."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,7 @@ _HALVINGS = 30  # of the range of log T: to 6e-9
 
 @dataclass(frozen=True)
 class Reliability:
-    """Rows binned by the probability of the predicted class: a line for each bin that has rows, (b,)."""
+    """Reliability diagram: rows binned by confidence, one entry for each bin with rows, (b,)."""
 
     confidence: Floats
     accuracy: Floats
@@ -99,7 +99,7 @@ def classwise_calibration_error(probabilities: ArrayLike, labels: ArrayLike, num
 def calibration_floor(
     probabilities: ArrayLike, num_bins: int = 15, *, num_draws: int = 200, seed: int
 ) -> float:
-    """Give the calibration error that perfect probabilities would show by chance.
+    """Calibration error that perfect probabilities would show by chance.
 
     Whether each row is right is drawn with the probability that is claimed; the error of these
     draws is averaged. A measured error near this one is no evidence against the probabilities.
@@ -126,7 +126,7 @@ def calibration_floor(
 
 
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
-    """Find the temperature by which logits are divided so that the labels become most likely.
+    """Find the temperature that maximises the likelihood of the labels.
 
     Above 1 the model is too sure, below 1 not sure enough. The predicted classes stay the same.
     The mean log loss is convex in 1 / T, so the place where its slope is 0 is found by halving the
@@ -186,13 +186,13 @@ def apply_temperature(logits: ArrayLike, temperature: float) -> Floats:
 
 
 def _expected_logit(scores: Floats, temperature: float) -> float:
-    """Mean over rows of the logit that a row's probabilities expect."""
+    """Mean over rows of the logit expected under their probabilities."""
     odds = np.exp(scores / temperature)
     return float(((odds * scores).sum(axis=1) / odds.sum(axis=1)).mean())
 
 
 def _bin_of(confidence: Floats, num_bins: int) -> NDArray[np.intp]:
-    """Number of each row's bin, counting only bins that have rows."""
+    """Index of each row's bin, counting only bins with rows."""
     edges = np.sort(confidence)[np.arange(1, num_bins) * len(confidence) // num_bins]
     return np.unique(np.searchsorted(edges, confidence, side="right"), return_inverse=True)[1]
 

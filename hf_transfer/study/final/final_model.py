@@ -1,4 +1,4 @@
-"""The model to publish: trained anew on all rows, or made of the folds' models."""
+"""Make the final model: train on all rows, or join the folds' models."""
 
 import json
 import sys
@@ -32,12 +32,12 @@ from hf_transfer.study.final.ensemble import logits_of, mean_log_probabilities
 from hf_transfer.study.final.members import keep_member, member_folder
 from hf_transfer.study.final.model_folder import CALIBRATION_FILE, member_name, save_ensemble, save_trained
 from hf_transfer.study.final.soup import (
-    Tasting,
+    SoupTest,
     average_weights,
     check_start,
+    judge_soup,
     load_members,
     renew_statistics,
-    taste,
 )
 from hf_transfer.study.final.untrained import UntrainedRows
 from hf_transfer.study.study import Study
@@ -53,7 +53,7 @@ Record = dict[str, Any]
 def make_final(
     study: Study, config: RunConfig, results: Sequence[FoldResult]
 ) -> tuple[Record, Record | None]:
-    """Make the model to publish, and score it on rows that no fold has, if there are any.
+    """Make the model to publish, and score it on sealed and test rows, if there are any.
 
     All processes call this; what it gives is whole on the main one.
 
@@ -98,7 +98,7 @@ def make_final(
 
 
 def _failed(error: Exception) -> Record:
-    """The record of a model that could not be made: what the folds found is reported all the same."""
+    """Record of a final model that could not be made, so that the folds' results are still reported."""
     said = f"{type(error).__name__}: {error}"
     print(f"final model: {said}", file=sys.stderr)
     note = f"The final model could not be made, and none is published. {said}"
@@ -111,7 +111,7 @@ def _nothing() -> Record:
 
 
 class _FinalModel:
-    """One configuration's final model, in the three ways that there are."""
+    """The final model of a configuration: refit, ensemble or soup."""
 
     def __init__(self, study: Study, config: RunConfig, results: Sequence[FoldResult]) -> None:
         self.study, self.config = study, config
@@ -125,7 +125,7 @@ class _FinalModel:
         self._in_weights = False
 
     def made_before(self) -> tuple[Record, Record | None] | None:
-        """What `keep` has kept of this very model, if its weights are still there."""
+        """Records of the same model from an earlier run, if its weights are still there."""
         path = self.record_folder / "done.json"
         if not path.is_file():
             return None
@@ -135,13 +135,13 @@ class _FinalModel:
         return kept["final"], kept["test"]
 
     def encode_untrained(self) -> None:
-        """Encode the rows that no fold has; by all processes, which wait for each other there."""
+        """Encode sealed and test rows; all processes must call this."""
         for rows in (self.sealed, self.test):
             if rows is not None:
                 _ = rows.batches
 
     def keep(self, record: Record, test: Record | None) -> None:
-        """Write down how the model was made: from now on it is finished."""
+        """Record how the model was made, which marks it as finished."""
         self.record_folder.mkdir(exist_ok=True)
         write_json(
             self.record_folder / "done.json", {"identity": self._identity, "final": record, "test": test}
@@ -152,7 +152,7 @@ class _FinalModel:
 
     @property
     def _identity(self) -> str:
-        """Digest of all that decides the model and its scores."""
+        """Digest of everything that decides the model and its scores."""
         config, rows = (
             self.experiment.config,
             [part and part.data.fingerprint for part in (self.sealed, self.test)],
@@ -180,7 +180,7 @@ class _FinalModel:
         return self._record("refit", sealed) | strength | self._compared(fitted), test
 
     def ensemble(self) -> tuple[Record, Record | None]:
-        """Keep the folds' models as they are, to average their probabilities."""
+        """Keep the folds' models, to average their probabilities."""
         sealed, test = self._scores(self._ensemble_logits)
         folders = {member_name(unit.repeat, unit.fold): folder for unit, folder in self._members}
         if self.saves:
@@ -188,27 +188,27 @@ class _FinalModel:
         return self._record("ensemble", sealed) | {"members": list(folders)}, test
 
     def soup(self) -> tuple[Record, Record | None]:
-        """Average the weights of the folds' models; where that is no good model, train on all rows."""
+        """Average the folds' weights; if that model is worse, train on all rows."""
         start = {"seed": shared_seed(self.config), "hash": check_start(self._scored_members)}
         fitted = self._stirred()
         self._calibrate(fitted)
         logits = self._logits_by(fitted)
         sealed = self._score(self.sealed, logits)
-        tasting = self._taste(sealed)
-        if tasting.accepted:
+        soup_test = self._judge_soup(sealed)
+        if soup_test.accepted:
             self._save(fitted)
             test = self._score(self.test, logits)
             members = [member_name(unit.repeat, unit.fold) for unit, _ in self._members]
             record = self._record("soup", sealed) | self._compared(fitted) | {"members": members}
         else:
             record, test = self.refit()
-            record["notes"] = [_refused(tasting), *record["notes"]]
+            record["notes"] = [_refused(soup_test), *record["notes"]]
             if self.saves:
                 print(record["notes"][0], file=sys.stderr)
-        return record | {"soup": tasting.to_dict(), "start": start}, test
+        return record | {"soup": soup_test.to_dict(), "start": start}, test
 
     def complete_members(self) -> None:
-        """Train again the folds whose models were not kept; all processes call this.
+        """Train the folds again whose models were not kept; all processes must call this.
 
         Of a grid none are: their number has no bound, and only the best configuration is published.
         A fold is a function of its settings, seed and rows, so that it gives the same model again.
@@ -229,7 +229,7 @@ class _FinalModel:
 
     @cached_property
     def _units(self) -> list[Unit]:
-        """The folds whose models are joined: those of the first repeat, so that they stay k."""
+        """Folds whose models are joined: those of the first repeat, so that there are k."""
         units = zip(self.experiment.units_of(self.config), self.results, strict=True)
         found = [unit for unit, result in units if unit.repeat == 0 and result.status == "done"]
         if not found:
@@ -268,7 +268,7 @@ class _FinalModel:
 
     @property
     def _calibration(self) -> dict[str, Record]:
-        """The temperature, as the file that goes with the weights."""
+        """Calibration file for the model folder: the temperature, and whether the weights have it."""
         if self._temperature is None:
             return {}
         how = "probabilities are softmax(logits / temperature), of the pooled out-of-fold logits"
@@ -314,7 +314,7 @@ class _FinalModel:
         return lambda rows: rows.logits(fitted.model, self.runner.workers)
 
     def _compared(self, fitted: Fitted) -> Record:
-        """How it agrees with the folds' models, and a note if that is less than it must be."""
+        """Agreement with the folds' models, and a note if it is too low."""
         table = self.runner.scorer.predicted(
             fitted, np.arange(len(self.experiment.uids)), self.runner.workers
         )
@@ -323,7 +323,7 @@ class _FinalModel:
         return {"agreement": found, "notes": [note] if note else []}
 
     def _stirred(self) -> Fitted:
-        """The mean of the members' weights, with statistics of its own where they are not frozen."""
+        """A model of averaged weights, with fresh BatchNorm statistics in layers that are not frozen."""
         task, accelerator = self.experiment.task, self.runner.accelerator
         folders = [folder for _, folder in self._members]
         model = placed(average_weights(load_members(task, folders)), accelerator.device)
@@ -334,11 +334,11 @@ class _FinalModel:
         return fitted
 
     def _pass(self) -> list[Positions]:
-        """All rows once, in batches as in training."""
+        """All rows once, in training batches."""
         order = epoch_order(np.arange(len(self.runner.replay.encoded)), shared_seed(self.config), 1)
         return effective_batches(order, self.config.batch_size, 1)
 
-    def _taste(self, sealed: Record | None) -> Tasting:
+    def _judge_soup(self, sealed: Record | None) -> SoupTest:
         metric, scorer = self.experiment.task.target.scorer.primary_metric, self.experiment.task.target.scorer
         assert self.sealed is not None  # the settings say so
         assert sealed is not None
@@ -346,20 +346,22 @@ class _FinalModel:
             self.sealed.score(self._member_logits(self.sealed, folder))["scores"].get(metric)
             for _, folder in self._members
         ]
-        return taste(
+        return judge_soup(
             metric, sealed["scores"].get(metric), scores, higher_is_better=scorer.higher_is_better[metric]
         )
 
     def _drop_members(self) -> None:
-        """Remove the folds' models, which are not published."""
+        """Delete the folds' models, which are not published."""
         for unit, _ in self._members:
             rmtree(self.runner.folder.unit(unit.place) / "model", ignore_errors=True)
 
 
-def _refused(tasting: Tasting) -> str:
-    metric = tasting.metric
-    if tasting.soup is None or tasting.needed is None:
+def _refused(soup_test: SoupTest) -> str:
+    metric = soup_test.metric
+    if soup_test.soup is None or soup_test.needed is None:
         why = f"{metric} is not defined on the sealed rows"
     else:
-        why = f"its {metric} on the sealed rows is {tasting.soup:.3f}, and {tasting.needed:.3f} was needed"
+        why = (
+            f"its {metric} on the sealed rows is {soup_test.soup:.3f}, and {soup_test.needed:.3f} was needed"
+        )
     return f"The mean of the folds' weights is not published, as {why}; a model of all rows is (final=refit)."

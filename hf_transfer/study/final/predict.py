@@ -1,4 +1,4 @@
-"""`hf-transfer predict`: label new inputs with a run's final model."""
+"""Label new inputs with a run's final model."""
 
 import math
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reading:
-    """How a run's logits are turned into labels.
+    """How logits become labels: temperature and threshold.
 
     Attributes:
         label_names: In the order of their ids.
@@ -43,13 +43,13 @@ class Reading:
     about: dict[str, Any] = field(default_factory=dict)
 
     def choose(self, probabilities: NDArray[Any]) -> list[int]:
-        """The label of each row, from (n, c)."""
+        """Label of each row, from logits (n, c)."""
         if self.threshold is None:
             return [int(best) for best in probabilities.argmax(1)]
         return [int(share >= self.threshold.value) for share in probabilities[:, 1]]
 
     def sentence(self) -> str:
-        """What to know of the threshold."""
+        """Explain the threshold."""
         about = self.about
         return (
             f"{about['positive']} from a probability of {about['value']:.4f} on: {about['metric']} "
@@ -66,7 +66,7 @@ def predict_inputs(
     threshold: str | None = None,
     trust_remote_code: bool = False,
 ) -> tuple[list[dict[str, Any]], str]:
-    """Label texts, pictures or sentences: as values, and as text.
+    """Label texts, pictures or sentences; return values, and text to print.
 
     Args:
         run: A finished run's folder with its final model, or the repository it was pushed to, `user/name`.
@@ -100,7 +100,7 @@ def predict_inputs(
 
 
 def _logits(task: "Task", folders: list[Path], values: list[Any], temperature: float) -> list[NDArray[Any]]:
-    """Logarithms of the models' mean probabilities for each input, (m, c)."""
+    """Log of the models' mean probabilities for each input, (m, c)."""
     from hf_transfer.replay.batching import Batches
     from hf_transfer.replay.encoding import encode_values
     from hf_transfer.study.final.ensemble import logits_of, mean_log_probabilities
@@ -116,7 +116,7 @@ def _logits(task: "Task", folders: list[Path], values: list[Any], temperature: f
 
 
 def _model_folder(run: Path, results: dict[str, Any]) -> Path:
-    """Where the model is: a run has it in a folder of its own, a repository at the top."""
+    """Folder of the model: `model/` in a run, the top of a repository."""
     folder = place_inside(run, results["final"]["path"])
     return folder if folder.is_dir() else run
 

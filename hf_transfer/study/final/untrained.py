@@ -1,4 +1,4 @@
-"""Rows that no fold has, which score the model to publish: the test rows, or those that were sealed."""
+"""Test rows and sealed rows, which score the model to publish."""
 
 from dataclasses import replace
 from functools import cached_property
@@ -19,7 +19,7 @@ from hf_transfer.training.workers import Workers
 
 
 class UntrainedRows:
-    """The rows of one kind, encoded when they are first needed.
+    """Rows that are in no fold, encoded when first needed.
 
     Args:
         experiment: On the rows of the folds.
@@ -39,17 +39,17 @@ class UntrainedRows:
 
     @cached_property
     def batches(self) -> Batches:
-        """The rows in full; all processes make them."""
+        """Batches of the rows; all processes must ask for them."""
         encoded = encode_rows(self.task, self.data.rows, self.data.fingerprint, self.accelerator)
         return Batches(self.task, encoded, self.accelerator.device)
 
     def logits(self, model: nn.Module, workers: Workers) -> Logits:
-        """What a model gives for every row, by the row's number."""
+        """Predict all rows; gives logits by row number."""
         positions = np.arange(len(self.batches.encoded))
         return predict(self.batches.learner(model), self.batches, positions, workers)
 
     def score(self, logits: Logits, *, keep: bool = False) -> dict[str, Any]:
-        """Score logits of all rows, and keep the predictions in the run's folder if asked to."""
+        """Score logits of all rows, and store the predictions if asked."""
         table = self._scorer.table(logits, np.arange(len(self.data.rows)))
         if keep:
             self.folder.keep_rows(f"{self.name}_predictions.parquet", table)

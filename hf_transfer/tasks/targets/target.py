@@ -1,4 +1,4 @@
-"""What comes out of a model: labels, what is lost by an answer, and how an answer is read."""
+"""The interface of a target: labels, loss, and how to decode outputs."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol

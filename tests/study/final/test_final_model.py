@@ -67,9 +67,11 @@ def soup(tmp_path_factory):
 
 
 def accept(patch: pytest.MonkeyPatch, accepted: bool) -> None:
-    taste = final_model.taste
+    judge_soup = final_model.judge_soup
     patch.setattr(
-        final_model, "taste", lambda *values, **names: replace(taste(*values, **names), accepted=accepted)
+        final_model,
+        "judge_soup",
+        lambda *values, **names: replace(judge_soup(*values, **names), accepted=accepted),
     )
 
 
