@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,10 +16,12 @@ from hf_transfer.errors import RunError
 from hf_transfer.machine.wording import duration
 from hf_transfer.models.building import placed
 from hf_transfer.study.experiment import Unit
-from hf_transfer.study.fold_runner import FoldRunner
 from hf_transfer.training.fitting import fit
 from hf_transfer.training.job import Job
 from hf_transfer.training.workers import Workers
+
+if TYPE_CHECKING:
+    from hf_transfer.study.fold_runner import FoldRunner
 
 _TIMED_UPDATES = 3
 _TIMED_ROWS = 16  # of the forward pass
@@ -26,7 +29,7 @@ _WORTH_TIMING = 30  # updates for each that is timed: the estimate may cost a te
 _QUICK_SELF_COST = 10.0  # seconds that a frozen run takes beside its one pass: encoding, heads, the card
 
 
-def say_duration(runner: FoldRunner, units: Sequence[Unit]) -> None:
+def say_duration(runner: "FoldRunner", units: Sequence[Unit]) -> None:
     """Print an estimate for the remaining trainings, also for a frozen backbone.
 
     Args:
@@ -66,7 +69,7 @@ def say_duration(runner: FoldRunner, units: Sequence[Unit]) -> None:
     print(f"About {duration(total)}: {len(units)} trainings{final}.{faster}", file=sys.stderr)
 
 
-def _seconds_an_update(runner: FoldRunner, config: RunConfig) -> float:
+def _seconds_an_update(runner: "FoldRunner", config: RunConfig) -> float:
     """Time the first updates of a throw-away training."""
     experiment = runner.experiment
     unit = experiment.units_of(config)[0] if config in experiment.grid else experiment.units[0]
@@ -79,7 +82,7 @@ def _seconds_an_update(runner: FoldRunner, config: RunConfig) -> float:
     return float(fitted.history[0]["seconds"]) / math.ceil(len(some) / config.batch_size)
 
 
-def forward_seconds(runner: FoldRunner) -> float:
+def forward_seconds(runner: "FoldRunner") -> float:
     """Seconds of a forward pass a row."""
     batches = runner.replay.plain
     positions = np.linspace(0, len(batches.sizes) - 1, min(_TIMED_ROWS, len(batches.sizes))).astype(np.int64)
