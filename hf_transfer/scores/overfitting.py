@@ -194,3 +194,9 @@ def _more_frozen(results: Mapping[str, Any], rivals: Sequence[Rival]) -> dict[st
         if (mean := float(np.mean(ahead))) > error:
             found.append((mean, {"name": rival.name, "ahead": mean, "error": error}))
     return max(found, key=lambda one: one[0])[1] if found else None
+
+
+def commonest_share(results: Mapping[str, Any]) -> float | None:
+    """Accuracy of always predicting the most common class; None if rows have no single class."""
+    counts = results["dataset"]["class_counts"].values()
+    return max(counts) / sum(counts) if results["confusion"] is not None and sum(counts) else None
