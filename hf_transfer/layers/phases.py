@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from hf_transfer import _guard  # noqa: F401
@@ -85,6 +86,22 @@ def output_layer(model: nn.Module) -> tuple[str, nn.Linear]:
         "head_solver and head_start=probe need a model whose output is a linear layer with a bias; this one "
         "has none. Use head_solver=gradient and head_start=random."
     )
+
+
+def divide_logits(model: nn.Module, temperature: float) -> bool:
+    """Divide the output layer's weights, so that plain libraries give logits / temperature.
+
+    Returns:
+        Whether there is a layer that can be divided; else the model stays as it is.
+    """
+    try:
+        layer = output_layer(model)[1]
+    except LayerSelectionError:
+        return False
+    with torch.no_grad():
+        layer.weight.div_(temperature)
+        layer.bias.div_(temperature)
+    return True
 
 
 def phases_of(config: RunConfig, freezing: Freezing) -> tuple[Phase, ...]:

@@ -132,19 +132,23 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     The mean log loss is convex in 1 / T, so the place where its slope is 0 is found by halving the
     range of log T.
 
+    As in Platt's scaling, one imagined row of each class is added to each row's label, so that a few rows
+    that are all right do not make the model sure beyond all doubt.
+
     Args:
         logits: One for each row and class, (n, c).
         labels: Class of each row, (n,), 0 to c - 1.
 
     Returns:
         The temperature, from 0.05 to 20: one of these where the loss falls beyond it, as for rows
-        that are all right, or no better than guessed. 1 when each row's logits are equal.
+        that are no better than guessed. 1 when each row's logits are equal.
 
     Raises:
         DataError: If there are no rows, all are of one class, or a logit or label is out of range.
 
     References:
         Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks", ICML 2017.
+        Platt, "Probabilistic outputs for support vector machines", 1999: the targets.
     """
     scores, classes = _checked_logits(logits), np.asarray(labels)
     _check_labels(classes, *scores.shape)
@@ -155,7 +159,8 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     scores = scores - scores.max(axis=1, keepdims=True)
     if not scores.any():
         return 1.0
-    given = float(scores[np.arange(len(classes)), classes].mean())
+    n, c = scores.shape
+    given = float((n * scores[np.arange(n), classes] + scores.sum(axis=1)).mean() / (n + c))
     low, high = np.log(LOWEST), np.log(HIGHEST)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2

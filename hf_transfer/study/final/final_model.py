@@ -16,7 +16,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import RunError
 from hf_transfer.folds import derive_seed
-from hf_transfer.layers.phases import freeze_for
+from hf_transfer.layers.phases import divide_logits, freeze_for
 from hf_transfer.machine.digests import json_digest
 from hf_transfer.machine.files import write_json
 from hf_transfer.machine.wording import fold_name
@@ -68,7 +68,7 @@ def make_final(
     """
     kind = study.config.final
     if kind == "none":
-        return {"kind": kind, "path": None, "num_epochs": None, "num_rows": None}, None
+        return _nothing(), None
     final = _FinalModel(study, config, results)
     before = final.made_before()
     study.accelerator.wait_for_everyone()  # all have looked before anyone writes
@@ -98,8 +98,12 @@ def _failed(error: Exception) -> Record:
     said = f"{type(error).__name__}: {error}"
     print(f"final model: {said}", file=sys.stderr)
     note = f"The final model could not be made, and none is published. {said}"
-    empty = {"kind": "none", "path": None, "num_epochs": None, "num_rows": None}
-    return empty | {"notes": [note], "error": said}
+    return _nothing() | {"notes": [note], "error": said}
+
+
+def _nothing() -> Record:
+    facts = dict.fromkeys(("path", "num_epochs", "num_rows"))
+    return {"kind": "none", **facts, "temperature_in_weights": False}
 
 
 class _FinalModel:
@@ -113,6 +117,7 @@ class _FinalModel:
         self.folder = study.folder.path / "model"
         self.record_folder = study.folder.path / "final"
         self.saves = study.accelerator.is_main_process
+        self._in_weights = False
 
     def made_before(self) -> tuple[Record, Record | None] | None:
         """Records of the same model from an earlier run, if its weights are still there."""
@@ -164,6 +169,7 @@ class _FinalModel:
         seed = derive_seed(config.seed, "final")
         checkpoints = self.study.checkpoints_in(self.record_folder, config)
         fitted = self.study.fit(everything, seed, "final model", config=config, checkpoints=checkpoints)
+        self._calibrate(fitted)
         self._save(fitted)
         sealed, test = self._scores(self._logits_by(fitted))
         strength = {"weight_decay": fitted.strength}  # of a head in closed form
@@ -181,6 +187,7 @@ class _FinalModel:
         """Average the folds' weights; if that model is worse, train on all rows."""
         start = {"seed": shared_seed(self.config), "hash": check_start(self._scored_members)}
         fitted = self._stirred()
+        self._calibrate(fitted)
         logits = self._logits_by(fitted)
         sealed = self._score("sealed", logits)
         soup_test = self._judge_soup(sealed)
@@ -246,17 +253,25 @@ class _FinalModel:
         return self.study.predictions(self.config, self.results)
 
     @cached_property
-    def _calibration(self) -> dict[str, Record]:
-        """Calibration file for the model folder: the temperature of the out-of-fold logits."""
+    def _temperature(self) -> float | None:
+        """Temperature of the out-of-fold logits; None for tasks without calibration."""
         found = calibrate(self._out_of_fold, self.study.scorer, seed=self.study.config.seed)
-        if found is None:
-            return {}
-        how = "probabilities are softmax(logits / temperature); fitted on pooled out-of-fold logits"
-        return {CALIBRATION_FILE: {"temperature": found["temperature"], "how": how}}
+        return None if found is None else float(found["temperature"])
+
+    def _calibrate(self, fitted: Fitted) -> None:
+        """Divide the weights by the temperature: all who load them get calibrated probabilities."""
+        if self._temperature is not None:
+            self._in_weights = divide_logits(fitted.model, self._temperature)
 
     @property
-    def _temperature(self) -> float:
-        return float(self._calibration.get(CALIBRATION_FILE, {"temperature": 1.0})["temperature"])
+    def _calibration(self) -> dict[str, Record]:
+        """Calibration file for the model folder, with the temperature."""
+        if self._temperature is None:
+            return {}
+        how = "probabilities are softmax(logits / temperature), of the pooled out-of-fold logits"
+        return {
+            CALIBRATION_FILE: {"temperature": self._temperature, "in_weights": self._in_weights, "how": how}
+        }
 
     def _save(self, fitted: Fitted) -> None:
         if self.saves:
@@ -268,6 +283,7 @@ class _FinalModel:
             "path": "model",
             "num_epochs": self._num_epochs,
             "num_rows": len(self.study.uids),
+            "temperature_in_weights": self._in_weights,
             "sealed": sealed,
             "notes": [],
         }
@@ -286,7 +302,7 @@ class _FinalModel:
 
     def _ensemble_logits(self, rows: Study) -> Logits:
         members = (self._member_logits(rows, folder) for _, folder in self._members)
-        return mean_log_probabilities(members, self._temperature)
+        return mean_log_probabilities(members, self._temperature or 1.0)
 
     def _logits_by(self, fitted: Fitted) -> Callable[[Study], Logits]:
         return lambda rows: rows.all_logits(fitted.model, self.study.workers)

@@ -15,7 +15,7 @@ from hf_transfer.models.saving import save_model
 from hf_transfer.tasks.task import Task
 
 MEMBER_FILE = "fold.json"  # which fold of which settings a model is of
-CALIBRATION_FILE = "calibration.json"  # what its logits are to be divided by
+CALIBRATION_FILE = "calibration.json"  # the temperature, and whether the weights are divided by it
 
 
 def save_trained(

@@ -19,7 +19,7 @@ from hf_transfer.runs.hub.fetch import fetch_run, is_repository
 from hf_transfer.runs.reading import AGAIN, damage_told, place_inside, read_json_file, read_table
 from hf_transfer.runs.results import read_results
 from hf_transfer.scores.statistics import Threshold, apply_temperature, best_threshold
-from hf_transfer.study.final.model_folder import task_in
+from hf_transfer.study.final.model_folder import CALIBRATION_FILE, task_in
 from hf_transfer.tasks import task_class
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Reading:
 
     Attributes:
         label_names: In the order of their ids.
-        temperature: What logits are divided by; 1 leaves them as they are.
+        temperature: What the model's logits are divided by; 1 leaves them as they are.
         threshold: The probability from which on the second of two classes is chosen; None takes the likelier.
         about: Where the threshold comes from.
     """
@@ -71,8 +71,8 @@ def predict_inputs(
     Args:
         run: A finished run's folder with its final model, or the repository it was pushed to, `user/name`.
         inputs: Pictures or folders of them; texts; or a file of them, .txt (one a line) or what a run reads.
-        raw: Leave the logits as they are, instead of dividing them by the temperature that was fitted to
-            the out-of-fold ones.
+        raw: Take the logits as they were learned, without the temperature that was fitted to the
+            out-of-fold ones.
         threshold: For two classes, the metric by which to tune the probability that decides.
         trust_remote_code: Run code that lies in the model's folder, whatever the run's settings say.
 
@@ -125,11 +125,11 @@ def _reading(
     run: Path, folder: Path, results: dict[str, Any], *, raw: bool, threshold: str | None
 ) -> Reading:
     names = results["label_names"]
-    file = folder / "calibration.json"
-    known = file.is_file() and not raw
-    temperature = _temperature(file) if known else 1.0
+    fitted, in_weights = _temperature(folder / CALIBRATION_FILE)
+    temperature = 1.0 if raw else fitted
+    own = temperature / fitted if in_weights else temperature
     if threshold is None:
-        return Reading(names, temperature)
+        return Reading(names, own)
     if task_class(results["task"]).kind == "tokens" or len(names) != 2:
         has = "tags words" if task_class(results["task"]).kind == "tokens" else f"has {len(names)} classes"
         raise ConfigError(
@@ -141,15 +141,18 @@ def _reading(
         shares = apply_temperature(np.stack(rows["logits"].to_numpy()), temperature)
         found = best_threshold(shares[:, 1], rows["label"].to_numpy(), threshold)
     about = {"metric": threshold, "positive": names[1], "rows": rows.num_rows} | asdict(found)
-    return Reading(names, temperature, found, about | {"tuned_on": "the same out-of-fold rows"})
+    return Reading(names, own, found, about | {"tuned_on": "the same out-of-fold rows"})
 
 
-def _temperature(file: Path) -> float:
+def _temperature(file: Path) -> tuple[float, bool]:
+    """What out-of-fold logits are to be divided by, and whether the weights are divided already."""
+    if not file.is_file():
+        return 1.0, False
     value = read_json_file(file)
     found = value.get("temperature") if isinstance(value, dict) else None
     if not isinstance(found, int | float) or isinstance(found, bool) or not 0 < found < math.inf:
-        raise ConfigError(f"{file} must hold a temperature above 0. Pass --raw to do without it. {AGAIN}")
-    return float(found)
+        raise ConfigError(f"{file} must hold a temperature above 0. Remove it to do without one. {AGAIN}")
+    return float(found), value.get("in_weights") is True
 
 
 def _described(
