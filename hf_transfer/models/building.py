@@ -38,12 +38,12 @@ def text_classifier(base: BaseModel, settings: RunConfig) -> tuple[Any, dict[str
     Raises:
         ModelError: If the mean is asked for, and the model has a decoder too.
     """
-    wanted = _POOLINGS.get(base.sentence.pooling or "") if settings.pooling == "auto" else settings.pooling
-    if wanted and hasattr(base.config, "classifier_pooling"):
+    pooling = _POOLINGS.get(base.sentence.pooling or "") if settings.pooling == "auto" else settings.pooling
+    if pooling and hasattr(base.config, "classifier_pooling"):
         first = "bos" if base.config.model_type == "eurobert" else "cls"
-        chosen = {"classifier_pooling": first if wanted == "first" else wanted}
+        chosen = {"classifier_pooling": first if pooling == "first" else pooling}
         return AutoModelForSequenceClassification, chosen
-    if wanted != "mean" or (settings.pooling == "auto" and base.config.is_encoder_decoder):
+    if pooling != "mean" or (settings.pooling == "auto" and base.config.is_encoder_decoder):
         return AutoModelForSequenceClassification, {}
     if base.config.is_encoder_decoder:
         raise ModelError(

@@ -70,8 +70,8 @@ def calibrate(table: pa.Table, scorer: Scorer, *, seed: int) -> dict[str, Any] |
 
 def _each(repeats: NDArray[Any], folds: NDArray[Any]) -> list[NDArray[np.intp]]:
     """Yield the row numbers of each fold of each repeat."""
-    _, place = np.unique(np.stack([repeats, folds]), axis=1, return_inverse=True)
-    return [np.flatnonzero(place == one) for one in range(place.max() + 1)]
+    _, fold_of_row = np.unique(np.stack([repeats, folds]), axis=1, return_inverse=True)
+    return [np.flatnonzero(fold_of_row == number) for number in range(fold_of_row.max() + 1)]
 
 
 def _measure(shares: Floats, labels: Ints, repeats: NDArray[Any], seed: int) -> dict[str, float]:
