@@ -30,7 +30,7 @@ Ints = NDArray[np.int64]
 def calibrate(table: pa.Table, scorer: Scorer, *, seed: int) -> dict[str, Any] | None:
     """Fit a temperature to pooled out-of-fold logits, and measure the calibration error before and after.
 
-    `temperature` is of all rows, for the published weights. What it mends is measured with others:
+    `temperature` is of all rows, for the published weights. Its effect is measured with others:
     each fold's rows are divided by the temperature of the other folds of its repeat, so that no row
     is scored by a number it took part in. Errors are averaged over repeats.
 

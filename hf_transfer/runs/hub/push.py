@@ -62,7 +62,7 @@ def preflight(config: RunConfig) -> None:
         return
     check_repo_id(config.push_to_hub)
     advice = (
-        "Nothing has been computed yet. Mend it, or leave out push_to_hub and publish afterwards: "
+        "Nothing has been computed yet. Fix it, or leave out push_to_hub and publish afterwards: "
         f"{_command(config.output_dir, config.push_to_hub, config.private)}"
     )
     with explained(advice), client(PREFLIGHT_ANSWER_SECONDS) as api:
