@@ -39,7 +39,9 @@ class MachineSettings(Group):
         scored=False,
     )
     cached_views: int = setting(
-        0, "With augmentation and frozen layers: number of augmented versions to store of each picture.", at_least=0
+        0,
+        "With augmentation and frozen layers: augmented versions of each picture to store.",
+        at_least=0,
     )
     cache_gb: float = setting(
         20.0, "Most gigabytes of disk for the stored output of frozen layers.", scored=False, at_least=0

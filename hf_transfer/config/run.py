@@ -23,7 +23,7 @@ class RunSettings(Group):
     preset: str = setting(
         "good",
         "quick: a frozen backbone and a head in closed form; good: what the other settings say; best: a "
-        "search for layers and rate, the folds' models together, judged on sealed rows. Settings that you give win.",
+        "search for layers and rate, the folds' models together, judged on sealed rows. What you give wins.",
         choices=tuple(PRESETS),
         scored=False,
     )

@@ -16,7 +16,7 @@ from transformers import (
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import ModelError
-from hf_transfer.layers import LayerGroup, layer_groups
+from hf_transfer.layers.groups import LayerGroup, layer_groups
 from hf_transfer.machine.collection import no_collection
 from hf_transfer.models.base_model import BaseModel, first_line, open_base_model, quiet, require_timm, why
 from hf_transfer.models.mean_classifier import MeanClassifier

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.layers import Freezing
+from hf_transfer.layers.freezing import Freezing
 from hf_transfer.layers.spec import is_norm
 from hf_transfer.replay.calls import Call, Recording
 from hf_transfer.replay.cut import Cut

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.layers import Freezing
+from hf_transfer.layers.freezing import Freezing
 from hf_transfer.replay.calls import Recording, record, seeded
 from hf_transfer.replay.candidates import candidates
 from hf_transfer.replay.cut import Cut, Suffix, features_at

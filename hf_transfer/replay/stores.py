@@ -13,7 +13,7 @@ from torch import nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
-from hf_transfer.folds import derive_seed
+from hf_transfer.folds.order import derive_seed
 from hf_transfer.machine.cache import StoreFolder, stores_folder
 from hf_transfer.machine.digests import json_digest
 from hf_transfer.machine.memory import fits_on_device

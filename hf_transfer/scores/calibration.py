@@ -11,7 +11,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.scores.class_scorer import ClassificationScorer
 from hf_transfer.scores.metrics import row_losses
 from hf_transfer.scores.scorer import Scorer
-from hf_transfer.scores.statistics import (
+from hf_transfer.scores.statistics.calibration import (
     Reliability,
     apply_temperature,
     calibration_floor,

@@ -13,7 +13,7 @@ import numpy as np
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.scores.overfitting import History
 from hf_transfer.scores.paired import corrected, folds_of
-from hf_transfer.scores.statistics import corrected_error
+from hf_transfer.scores.statistics.comparison import corrected_error
 
 Answer = Literal["yes", "no", "can't tell"]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.scores.paired import corrected, folds_of, paired_scores
-from hf_transfer.scores.statistics import corrected_error
+from hf_transfer.scores.statistics.comparison import corrected_error
 
 Floats = NDArray[np.float64]
 Fold = Mapping[str, Any]

@@ -13,7 +13,7 @@ from scipy import special
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.wording import fold_key
-from hf_transfer.scores.statistics import (
+from hf_transfer.scores.statistics.comparison import (
     CorrectedT,
     corrected_error,
     corrected_resampled_t,

@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.folds import derive_seed
+from hf_transfer.folds.order import derive_seed
 from hf_transfer.scores.scorer import Scorer
 
 LEVEL = 0.99  # of the scores by chance lie within the interval: about one run in 200 is a false alarm

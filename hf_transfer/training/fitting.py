@@ -11,8 +11,8 @@ from torch import nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
-from hf_transfer.folds import derive_seed
-from hf_transfer.layers import frozen_hash, tensor_digest
+from hf_transfer.folds.order import derive_seed
+from hf_transfer.layers.freezing import frozen_hash, tensor_digest
 from hf_transfer.layers.phases import freeze_but_output, freeze_for, output_layer
 from hf_transfer.machine.digests import json_digest
 from hf_transfer.models.building import placed

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
-from hf_transfer.folds import RowIds
-from hf_transfer.layers import Freezing, moving_tensors
+from hf_transfer.folds.order import RowIds
+from hf_transfer.layers.freezing import Freezing, moving_tensors
 from hf_transfer.replay.batching import Batches
 from hf_transfer.replay.replayed import Replay
 from hf_transfer.tasks.task import Task

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.layers import LayerGroup, layer_groups
+from hf_transfer.layers.groups import LayerGroup, layer_groups
 
 
 class GroupOutputs:

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import DataError
-from hf_transfer.folds import FoldPlan
+from hf_transfer.folds.plan import FoldPlan
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
