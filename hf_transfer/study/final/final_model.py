@@ -40,9 +40,9 @@ from hf_transfer.study.final.soup import (
 )
 from hf_transfer.study.study import Study
 from hf_transfer.training.epochs import effective_batches, epoch_order
-from hf_transfer.training.fitting import shared_seed
 from hf_transfer.training.job import Fitted
 from hf_transfer.training.predicting import Logits
+from hf_transfer.training.start import shared_seed
 from hf_transfer.training.workers import use_cores
 
 Record = dict[str, Any]

@@ -18,9 +18,9 @@ from hf_transfer.replay.batching import Positions
 from hf_transfer.replay.replayed import Replay
 from hf_transfer.replay.replayed_batches import ReplayedBatches
 from hf_transfer.scores.regression import Split
-from hf_transfer.training.fitting import fresh_model, start_hash
 from hf_transfer.training.heads.optimizer import State
 from hf_transfer.training.job import Epoch, Fitted
+from hf_transfer.training.start import fresh_model, start_hash
 
 
 @dataclass(frozen=True)
