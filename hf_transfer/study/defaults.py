@@ -35,7 +35,7 @@ _SGD_TO_ADAMW = 30.0  # a rate of SGD with momentum beside one of AdamW that doe
 
 # Updates that a training needs, whatever the number of rows; and the fewest and most passes that give them.
 _UPDATES = {"head": 300, "top": 200, "all": 200, "scratch": 400}
-_PASSES = {"head": (5, 40), "top": (3, 30), "all": (3, 30), "scratch": (5, 40)}
+_PASSES = {"head": (5, 40), "top": (3, 30), "all": (3, 30), "scratch": (5, 30)}
 
 REPEATS_WHERE_CHEAP = 3
 _FEW_ROWS, _SMALL_MODEL = 1_000, 1_000_000  # of which every repeat takes seconds

@@ -265,7 +265,7 @@ class _FinalModel:
 
     @property
     def _calibration(self) -> dict[str, Record]:
-        """Calibration file for the model folder, with the temperature."""
+        """Calibration file for the model folder: the temperature, and whether the weights have it."""
         if self._temperature is None:
             return {}
         how = "probabilities are softmax(logits / temperature), of the pooled out-of-fold logits"
