@@ -35,7 +35,7 @@ ROOMS = (
     "machine",
 )
 LIGHT = {"cli", "config", "folds", "report", "runs", "scores", "verify"}
-MOST_FLOORS = 21
+MOST_FLOORS = 16
 
 
 @cache

@@ -49,7 +49,7 @@ def cross_validate(
     """Score `config` on `task` by k-fold cross-validation, and make the model to publish.
 
     Everything is written to `config.output_dir` as it is found. Called again with the same
-    arguments, it goes on where it stopped.
+    arguments, it resumes.
 
     Args:
         task: What to learn.
@@ -80,7 +80,7 @@ def at_work(folder: RunFolder, config: RunConfig, accelerator: Accelerator) -> I
 
     Raises:
         ConfigError: If another run is at work in the folder, or it holds something else.
-        Interrupted: If the process was asked to stop; the same call goes on where it stopped.
+        Interrupted: If the process was asked to stop; the same call resumes.
     """
     held = folder.held(config) if accelerator.is_main_process else nullcontext()
     with stop_signals.handled(), others_needed(), held:

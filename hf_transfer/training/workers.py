@@ -113,8 +113,8 @@ def others_needed() -> Iterator[None]:
         if isinstance(error, TransferError) or not _GONE.search(str(error)):
             raise
         raise RunError(
-            "Another process of this launch has ended, so that this one cannot go on. What ended it says so "
-            "itself, or was killed. What is finished is kept; the same command goes on where it stopped."
+            "Another process of this launch has ended, so this one cannot continue. See that one's message; "
+            "without one, it was killed. Finished work is kept: run the same command again to resume."
         ) from error
 
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
-from hf_transfer.folds import derive_seed
-from hf_transfer.layers import tensor_digest
+from hf_transfer.folds.order import derive_seed
+from hf_transfer.layers.freezing import tensor_digest
 from hf_transfer.machine.cache import StoreFolder, stores_folder
 from hf_transfer.machine.digests import bytes_digest, json_digest
 from hf_transfer.machine.files import reserve

@@ -79,7 +79,7 @@ def search(
 
     Trainings on few rows leave full training, or a choice and full training, which the real folds
     judge. Everything is written to `config.output_dir`, `search.json` beside the files of an ordinary
-    run. Called again with the same arguments, it goes on where it stopped.
+    run. Called again with the same arguments, it resumes.
 
     Args:
         task: What to learn.

@@ -42,9 +42,9 @@ from hf_transfer.study.final.soup import (
 from hf_transfer.study.final.untrained import UntrainedRows
 from hf_transfer.study.study import Study
 from hf_transfer.training.epochs import effective_batches, epoch_order
-from hf_transfer.training.fitting import shared_seed
 from hf_transfer.training.job import Fitted
 from hf_transfer.training.predicting import Logits
+from hf_transfer.training.start import shared_seed
 from hf_transfer.training.workers import use_cores
 
 Record = dict[str, Any]
@@ -255,7 +255,7 @@ class _FinalModel:
 
     @cached_property
     def _temperature(self) -> float | None:
-        """Of the out-of-fold logits; None for what is not calibrated."""
+        """Temperature of the out-of-fold logits; None for tasks without calibration."""
         found = calibrate(
             self._out_of_fold, self.experiment.task.target.scorer, seed=self.experiment.config.seed
         )
