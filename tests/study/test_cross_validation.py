@@ -194,7 +194,7 @@ def test_the_final_model_loads_with_plain_transformers_and_predicts_the_same(fin
 
     config, result = finished
     texts = ["A wonderful little radio.", "It broke and nobody answered."]
-    found, _ = predict_inputs(config.output_dir, texts, raw=True)
+    found, _ = predict_inputs(config.output_dir, texts)
     plain = pipeline("text-classification", model=f"{config.output_dir}/model")(texts)
     for ours, theirs in zip(found, plain, strict=True):
         assert ours["label"] == theirs["label"]
