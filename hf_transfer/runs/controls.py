@@ -1,13 +1,13 @@
 """What of results.json follows from the control runs: their scores and predictions alone. No torch."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.runs.results import FoldResult
+from hf_transfer.runs.fold_result import FoldResult
+from hf_transfer.runs.records import CurveSize, LearningCurve, Probe, ShuffledLabels
 from hf_transfer.scores.learning_curve import PERCENTS, read_curve, verdict
 from hf_transfer.scores.over_folds import over_folds
 from hf_transfer.scores.scorer import Scorer
@@ -22,7 +22,7 @@ def curve_part(
     *,
     num_folds: int,
     seed: int,
-) -> dict[str, Any]:
+) -> LearningCurve:
     """Make the part `learning_curve`.
 
     Args:
@@ -34,17 +34,17 @@ def curve_part(
     """
     metric = scorer.primary_metric
     sizes = [_size(percent, folds, predictions_of, scorer, seed) for percent, folds in found.items()]
-    known = [size for size in sizes if size["mean"] is not None]
+    known = [size for size in sizes if size.mean is not None]
     curve = read_curve(
-        [size["num_train"] for size in known],
-        [[np.nan if score is None else score for score in size["scores"]] for size in known],
+        [size.num_train for size in known],
+        [[np.nan if score is None else score for score in size.scores] for size in known],
         num_folds=num_folds,
         higher_is_better=scorer.higher_is_better[metric],
         seed=seed,
     )
     failed = sum(fold.status == "failed" for percent in PERCENTS for fold in found[percent])
     said = verdict(curve, metric)
-    return {"metric": metric, "sizes": sizes, **curve, "verdict": said, "failed": failed}
+    return LearningCurve(**vars(curve), metric=metric, sizes=sizes, verdict=said, failed=failed)
 
 
 def _size(
@@ -53,31 +53,30 @@ def _size(
     predictions_of: Callable[[int], pa.Table],
     scorer: Scorer,
     seed: int,
-) -> dict[str, Any]:
+) -> CurveSize:
     """One size of the learning curve: scores of each fold, their mean, and an interval over rows."""
     metric = scorer.primary_metric
     scores = [fold.scores.get(metric) for fold in folds]  # a failed fold has none
     train_scores = [fold.train_scores.get(metric) for fold in folds]
     done = any(fold.status == "done" for fold in folds)
-    return {
-        "percent": percent,
-        "num_train": float(np.mean([fold.num_train for fold in folds])),
-        "scores": scores,
-        "train_scores": train_scores,
-        "mean": over_folds(scores)["mean"],
-        "train_mean": over_folds(train_scores)["mean"],
-        "interval": _interval(predictions_of(percent), scorer, seed) if done else None,
-    }
+    return CurveSize(
+        percent=percent,
+        num_train=float(np.mean([fold.num_train for fold in folds])),
+        scores=scores,
+        train_scores=train_scores,
+        mean=over_folds(scores).mean,
+        train_mean=over_folds(train_scores).mean,
+        interval=_interval(predictions_of(percent), scorer, seed) if done else None,
+    )
 
 
-def _interval(table: pa.Table, scorer: Scorer, seed: int) -> list[float] | None:
+def _interval(table: pa.Table, scorer: Scorer, seed: int) -> tuple[float, float] | None:
     drawn = table["unit" if "unit" in table.column_names else "row_id"].to_numpy()
     found = bootstrap_interval(scorer.resampler(table), table["fold"].to_numpy(), units=drawn, seed=seed)
-    interval = found[scorer.primary_metric]
-    return None if interval is None else list(interval)
+    return found[scorer.primary_metric]
 
 
-def probe_part(folds: Sequence[FoldResult], scorer: Scorer) -> dict[str, Any]:
+def probe_part(folds: Sequence[FoldResult], scorer: Scorer) -> Probe:
     """Make the part `probe`.
 
     Args:
@@ -86,12 +85,7 @@ def probe_part(folds: Sequence[FoldResult], scorer: Scorer) -> dict[str, Any]:
     """
     metric = scorer.primary_metric
     scores = [fold.scores.get(metric) for fold in folds]
-    return {
-        "metric": metric,
-        "folds": [fold.fold for fold in folds],
-        "scores": scores,
-        "mean": over_folds(scores)["mean"],
-    }
+    return Probe(metric, [fold.fold for fold in folds], scores, over_folds(scores).mean)
 
 
 def shuffled_part(
@@ -102,7 +96,7 @@ def shuffled_part(
     *,
     seed: int,
     unit: str,
-) -> dict[str, Any]:
+) -> ShuffledLabels:
     """Make the part `shuffled`.
 
     Args:
@@ -115,15 +109,15 @@ def shuffled_part(
     """
     judged, metric = judge_shuffled(table, scorer, seed=seed), scorer.primary_metric
     train, true_train = (
-        over_folds([fold.train_scores.get(metric) for fold in part])["mean"] for part in (folds, true)
+        over_folds([fold.train_scores.get(metric) for fold in part]).mean for part in (folds, true)
     )
     failed = sum(fold.status == "failed" for fold in folds)
-    return {
-        "runs": len(folds) - failed,
-        "unit": unit,
-        "train_score": train,
-        "true_train_score": true_train,
-        **judged,
-        "verdict": shuffled_words(judged),
-        "failed": failed,
-    }
+    return ShuffledLabels(
+        **vars(judged),
+        runs=len(folds) - failed,
+        unit=unit,
+        train_score=train,
+        true_train_score=true_train,
+        verdict=shuffled_words(judged),
+        failed=failed,
+    )

@@ -1,6 +1,7 @@
 """What a run's out-of-fold logits say of its probabilities, for results.json and the card. No torch."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,43 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-def calibrate(table: pa.Table, scorer: Scorer, *, seed: int) -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class Bin:
+    """Rows of about one confidence: that, the share that were right, and how many there are."""
+
+    confidence: float
+    accuracy: float
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """A temperature, and what probabilities are worth as they come (before) and divided by one (after).
+
+    Attributes:
+        temperature: Of all rows, for the published weights.
+        num_bins: That errors are taken over.
+        ece_before: Calibration error of the predicted class.
+        classwise_before: Calibration error of every class.
+        floor_before: What perfect probabilities would show by chance.
+        ece_after: The first with temperatures of other folds, as are the next two.
+        classwise_after: The second.
+        floor_after: The third.
+        bins: `before` and `after`, for the diagram.
+    """
+
+    temperature: float
+    num_bins: int
+    ece_before: float
+    classwise_before: float
+    floor_before: float
+    ece_after: float
+    classwise_after: float
+    floor_after: float
+    bins: Mapping[str, list[Bin]]
+
+
+def calibrate(table: pa.Table, scorer: Scorer, *, seed: int) -> Calibration | None:
     """Fit a temperature to pooled out-of-fold logits, and measure what temperatures mend.
 
     `temperature` is of all rows, for the published weights. What it mends is measured with others:
@@ -39,10 +76,7 @@ def calibrate(table: pa.Table, scorer: Scorer, *, seed: int) -> dict[str, Any] |
         seed: Of the draws that tell what chance alone would show.
 
     Returns:
-        temperature, num_bins, ece_before and ece_after (of the predicted class), classwise_before and
-        classwise_after, floor_before and floor_after (what perfect probabilities would show by chance),
-        and the bins before and after: a confidence, accuracy and count each. None for tasks without
-        classes of rows, and where a temperature has one class only to go by.
+        None for tasks without classes of rows, and where a temperature has one class only to go by.
     """
     if not isinstance(scorer, ClassificationScorer) or not table.num_rows:
         return None
@@ -63,7 +97,7 @@ def calibrate(table: pa.Table, scorer: Scorer, *, seed: int) -> dict[str, Any] |
         for name, value in _measure(shares, labels, repeats, seed).items()
     }
     bins = {when: _lines(reliability(shares, labels, NUM_BINS)) for when, shares in probabilities.items()}
-    return {"temperature": fit_temperature(logits, labels), "num_bins": NUM_BINS, **measured, "bins": bins}
+    return Calibration(temperature=fit_temperature(logits, labels), num_bins=NUM_BINS, bins=bins, **measured)
 
 
 def _each(repeats: NDArray[Any], folds: NDArray[Any]) -> list[NDArray[np.intp]]:
@@ -87,6 +121,6 @@ def _mean(values: Iterable[float]) -> float:
     return float(np.mean(list(values)))
 
 
-def _lines(bins: Reliability) -> list[dict[str, Any]]:
+def _lines(bins: Reliability) -> list[Bin]:
     columns = zip(bins.confidence, bins.accuracy, bins.count, strict=True)
-    return [{"confidence": float(a), "accuracy": float(b), "count": int(c)} for a, b, c in columns]
+    return [Bin(float(a), float(b), int(c)) for a, b, c in columns]

@@ -5,7 +5,7 @@ and what a head in closed form reaches. Nothing is chosen by them: each reads it
 under a purpose of its own.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,8 @@ from hf_transfer.errors import RunError
 from hf_transfer.folds import FoldPlan, derive_seed
 from hf_transfer.replay.replayed import Replay
 from hf_transfer.runs.controls import curve_part, probe_part, shuffled_part
-from hf_transfer.runs.results import FoldResult
+from hf_transfer.runs.fold_result import FoldResult
+from hf_transfer.runs.records import LearningCurve, Probe, ShuffledLabels
 from hf_transfer.runs.run_folder import fold_place, place_of
 from hf_transfer.scores.learning_curve import PERCENTS
 from hf_transfer.scores.shuffled import (
@@ -39,7 +40,16 @@ if TYPE_CHECKING:
 _ROWS_TO_COMPARE = 16  # of which the inputs are made under both labels
 
 
-def run_controls(study: Study, config: RunConfig, results: Sequence[FoldResult]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Controls:
+    """The parts of results.json that control runs make; None for what was not asked for."""
+
+    learning_curve: LearningCurve | None
+    shuffled: ShuffledLabels | None
+    probe: Probe | None
+
+
+def run_controls(study: Study, config: RunConfig, results: Sequence[FoldResult]) -> Controls:
     """Train and score the control runs that were asked for, and the probe; all processes call this.
 
     Args:
@@ -48,33 +58,29 @@ def run_controls(study: Study, config: RunConfig, results: Sequence[FoldResult])
         results: Of its folds.
 
     Returns:
-        The parts `learning_curve`, `shuffled` and `probe` of results.json; None for what was not asked
-        for, and for a probe that would cost more than seconds.
+        What they found; no probe where it would cost more than seconds.
     """
     if study.config.learning_curve or study.config.shuffled_labels:
         study.replay.prepare()
-    return {
-        "learning_curve": _learning_curve(study, config, results) if study.config.learning_curve else None,
-        "shuffled": _shuffled(study, config, results) if study.config.shuffled_labels else None,
-        "probe": _probe(study, config),
-    }
+    return Controls(
+        _learning_curve(study, config, results) if study.config.learning_curve else None,
+        _shuffled(study, config, results) if study.config.shuffled_labels else None,
+        _probe(study, config),
+    )
 
 
-def control_notes(controls: Mapping[str, Any]) -> list[str]:
+def control_notes(controls: Controls) -> list[str]:
     """What of the control runs should be read beside the scores."""
     notes = []
-    for title, part in (
-        ("learning curve", controls["learning_curve"]),
-        ("shuffled labels", controls["shuffled"]),
-    ):
-        if part and part["failed"]:
-            notes.append(f"{part['failed']} trainings of the {title} failed and are left out of it.")
-    if controls["shuffled"] and controls["shuffled"]["leak"]:
-        notes.append(controls["shuffled"]["verdict"])
+    for title, part in (("learning curve", controls.learning_curve), ("shuffled labels", controls.shuffled)):
+        if part and part.failed:
+            notes.append(f"{part.failed} trainings of the {title} failed and are left out of it.")
+    if controls.shuffled and controls.shuffled.leak:
+        notes.append(controls.shuffled.verdict)
     return notes
 
 
-def _learning_curve(study: Study, config: RunConfig, results: Sequence[FoldResult]) -> dict[str, Any]:
+def _learning_curve(study: Study, config: RunConfig, results: Sequence[FoldResult]) -> LearningCurve:
     by_percent = {percent: _part_units(study, config, percent) for percent in PERCENTS}
     study.train([unit for units in by_percent.values() for unit in units])
     found = {percent: study.results_of(units) for percent, units in by_percent.items()}
@@ -100,7 +106,7 @@ def _control_unit(study: Study, unit: Unit, name: str, *, purpose: str) -> Unit:
     return replace(unit, place=fold_place(inside, unit.repeat, unit.fold), purpose=purpose)
 
 
-def _probe(study: Study, config: RunConfig) -> dict[str, Any] | None:
+def _probe(study: Study, config: RunConfig) -> Probe | None:
     """Solve the head of each fold of the first repeat in closed form."""
     units = [
         _control_unit(study, unit, "probe", purpose="closed-form probe")
@@ -110,7 +116,7 @@ def _probe(study: Study, config: RunConfig) -> dict[str, Any] | None:
     return probe_part(study.results_of(units), study.scorer) if run_probe(study, config, units) else None
 
 
-def _shuffled(study: Study, config: RunConfig, true: Sequence[FoldResult]) -> dict[str, Any]:
+def _shuffled(study: Study, config: RunConfig, true: Sequence[FoldResult]) -> ShuffledLabels:
     """Train some folds on shuffled labels, and judge their scores."""
     chosen = study.units_of(config)[: study.config.shuffled_labels]
     units = [_control_unit(study, unit, "shuffled", purpose="shuffled labels") for unit in chosen]
@@ -130,7 +136,7 @@ def _shuffled(study: Study, config: RunConfig, true: Sequence[FoldResult]) -> di
 
 def _judged(
     study: Study, units: Sequence[Unit], results: Sequence[FoldResult], true: Sequence[FoldResult]
-) -> dict[str, Any]:
+) -> ShuffledLabels:
     """What the scores on shuffled labels say, beside those of the same folds with the true ones."""
     if all(result.status == "failed" for result in results):
         raise RunError(f"Every training on shuffled labels failed. The first: {results[0].error}")

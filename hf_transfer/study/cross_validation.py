@@ -146,11 +146,11 @@ def run_study(study: Study, began: float) -> CrossValidationResult:
     found = study.results()
     best = study.choose(found)
     controls = run_controls(study, best, found[best])
-    final, test = make_final(study, best, found[best])
+    made = make_final(study, best, found[best])
     if accelerator.is_main_process:
-        made = {"final": final, "test": test, **controls}
         seconds = _seconds(study, found, time.monotonic() - began)
-        build_results(study, found, best, made=made, seconds=seconds).save(folder.path)
+        result = build_results(study, found, best, made=made, controls=controls, seconds=seconds)
+        result.save(folder.path)
     accelerator.wait_for_everyone()
     return CrossValidationResult.load(folder.path)
 

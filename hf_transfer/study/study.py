@@ -24,9 +24,11 @@ from hf_transfer.machine.wording import fold_name, visible
 from hf_transfer.replay.batching import Positions
 from hf_transfer.replay.encoding import encoded_positions
 from hf_transfer.runs.aggregate import FEWEST_TO_STOP_EARLY, Found, best_of, frugal_of
-from hf_transfer.runs.results import FoldResult, Scores
+from hf_transfer.runs.final_record import RowScores
+from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.run_folder import CHECKPOINT, TRAIN_ROWS
 from hf_transfer.scores.evaluate_modules import hub_metric
+from hf_transfer.scores.scorer import Scores
 from hf_transfer.study.estimate import say_duration
 from hf_transfer.study.experiment import Experiment, RowNumbers, Unit
 from hf_transfer.study.final.model_folder import MEMBER_FILE, member_identity, member_name, save_trained
@@ -210,12 +212,12 @@ class Study(Experiment):
         batches = self.replay.plain
         return predict(batches.learner(model), batches, np.arange(len(self.encoded)), workers)
 
-    def score_all(self, logits: Logits, keep_as: str | None = None) -> dict[str, Any]:
+    def score_all(self, logits: Logits, keep_as: str | None = None) -> RowScores:
         """Score logits of all rows of this study; keep the predictions under a name if one is given."""
         table = self.as_table(logits, np.arange(len(self.uids)), 0, 0)
         if keep_as:
             self.folder.keep_rows(keep_as, table)
-        return {"num_rows": table.num_rows, "scores": self.scores(table)}
+        return RowScores(table.num_rows, self.scores(table))
 
     def fit(
         self,

@@ -1,7 +1,7 @@
 """From the folds of a study to results.json: the contract between computing and publishing."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,11 +26,22 @@ from hf_transfer.runs.aggregate import (
     score_part,
     split_part,
 )
-from hf_transfer.runs.results import CrossValidationResult, FoldResult
+from hf_transfer.runs.convergence import judge_learning
+from hf_transfer.runs.final_record import Final, RowScores
+from hf_transfer.runs.fold_result import FoldResult
+from hf_transfer.runs.overfitting import diagnose
+from hf_transfer.runs.records import (
+    Choice,
+    DatasetFacts,
+    Hardware,
+    LayerRow,
+    Results,
+    StoredLayers,
+    Trainable,
+)
+from hf_transfer.runs.results import CrossValidationResult
 from hf_transfer.runs.run_folder import place_of, read_histories
-from hf_transfer.scores.convergence import judge_learning
-from hf_transfer.scores.overfitting import diagnose
-from hf_transfer.study.controls import control_notes
+from hf_transfer.study.controls import Controls, control_notes
 from hf_transfer.study.study import Study
 
 
@@ -39,7 +50,8 @@ def build_results(
     found: Found,
     best: RunConfig,
     *,
-    made: Mapping[str, Any],
+    made: tuple[Final, RowScores | None],
+    controls: Controls,
     seconds: float,
 ) -> CrossValidationResult:
     """Put together all that a card says.
@@ -48,8 +60,8 @@ def build_results(
         study: The finished study.
         found: The results of each configuration, one a fold, failed ones too.
         best: The configuration to report.
-        made: What was trained beside the folds: `final` (how the model to publish was made), `test`
-            (scores of the untouched test rows), `learning_curve`, `shuffled` and `probe`.
+        made: How the model to publish was made, and its scores on the untouched test rows.
+        controls: What was trained beside the folds.
         seconds: The whole run took.
     """
     results = found[best]
@@ -57,47 +69,54 @@ def build_results(
     def predictions_of(config: RunConfig) -> pa.Table:
         return study.predictions(config, found[config])
 
-    values = {
-        "kit_version": hf_transfer.__version__,
-        "created": datetime.now(UTC).date().isoformat(),
-        "task": study.task.name,
+    out = Results(
+        kit_version=hf_transfer.__version__,
+        created=datetime.now(UTC).date().isoformat(),
+        task=study.task.name,
         **_model(study),
-        "dataset": _dataset(study),
-        "config": _config(study, best),
-        "choice": {
-            "rule": "one standard error" if study.costs else "best",
-            "costs": list(study.costs) or None,
-            "found": list(study.found),
-        },
-        "replay": study.replay.describe(),
-        "label_names": list(study.task.label_names),
-        "folds_path": f"folds/{place_of(best, list(found))}".rstrip("/"),
+        dataset=_dataset(study),
+        config=_config(study, best),
+        choice=Choice(
+            rule="one standard error" if study.costs else "best",
+            costs=list(study.costs) or None,
+            found=list(study.found),
+        ),
+        replay=[StoredLayers(**about) for about in study.replay.describe()],
+        label_names=list(study.task.label_names),
+        folds_path=f"folds/{place_of(best, list(found))}".rstrip("/"),
         **split_part(study.plans, study.uids),
         **score_part(found, best, predictions_of, study.scorer),
         **_freezing(study, best, results),
-        **made,
-        "notes": [
+        final=made[0],
+        test=made[1],
+        **vars(controls),
+        notes=[
             *_notes(study),
             *choice_notes(found, best, study.scorer),
             *fold_notes(results),
-            *control_notes(made),
+            *control_notes(controls),
         ],
-        "hardware": {
-            "device": device_name(study.accelerator.device),
-            "num_processes": study.accelerator.num_processes,
-            "num_threads": torch.get_num_threads(),
-            "parallel": "data" if study.workers.together else "folds",
-            "mixed_precision": study.accelerator.mixed_precision,
-            "seconds": seconds,
-        },
-        "versions": versions(),
-        "command": command(),
-    }
-    histories = read_histories(study.folder.path / values["folds_path"])
-    records = {"folds": [asdict(result) for result in results]}
-    values["overfitting"] = diagnose(values | records, histories)
-    values["learned"] = judge_learning(values | records, histories, values["overfitting"])
-    return CrossValidationResult(values, tuple(results), predictions_of(best))
+        hardware=_hardware(study, seconds),
+        versions=versions(),
+        command=command(),
+        folds=list(results),
+    )
+    histories = read_histories(study.folder.path / out.folds_path)
+    overfitting = diagnose(out, histories)
+    learned = judge_learning(out, histories, overfitting)
+    out = replace(out, overfitting=overfitting, learned=learned)
+    return CrossValidationResult(out, predictions_of(best))
+
+
+def _hardware(study: Study, seconds: float) -> Hardware:
+    return Hardware(
+        device=device_name(study.accelerator.device),
+        num_processes=study.accelerator.num_processes,
+        num_threads=torch.get_num_threads(),
+        parallel="data" if study.workers.together else "folds",
+        mixed_precision=study.accelerator.mixed_precision,
+        seconds=seconds,
+    )
 
 
 def _model(study: Study) -> dict[str, Any]:
@@ -111,26 +130,25 @@ def _model(study: Study) -> dict[str, Any]:
     }
 
 
-def _dataset(study: Study) -> dict[str, Any]:
+def _dataset(study: Study) -> DatasetFacts:
     data, names = study.data, study.task.label_names
-    return {
-        "name": data.name,
-        "config": data.config_name,
-        "split": data.split,
-        "fingerprint": data.fingerprint,
-        "num_rows": len(data.rows),
-        "hub": data.hub,
-        "column": data.input_column,
-        "label_column": data.label_column,
-        "class_counts": class_counts(data.rows["label"][:], names),
-        "grouped_by": study.config.group_by,
-    }
+    return DatasetFacts(
+        name=data.name,
+        config=data.config_name,
+        split=data.split,
+        fingerprint=data.fingerprint,
+        num_rows=len(data.rows),
+        hub=data.hub,
+        column=data.input_column,
+        label_column=data.label_column,
+        class_counts=class_counts(data.rows["label"][:], names),
+        grouped_by=study.config.group_by,
+    )
 
 
-def _config(study: Study, best: RunConfig) -> dict[str, Any]:
+def _config(study: Study, best: RunConfig) -> RunConfig:
     """The settings of the reported configuration, with the lists that it was chosen from."""
-    lists = {f"{name}s": list(getattr(study.config, f"{name}s")) for name in GRID_SETTINGS}
-    return best.to_dict() | lists
+    return replace(best, **{f"{name}s": getattr(study.config, f"{name}s") for name in GRID_SETTINGS})
 
 
 def _freezing(study: Study, config: RunConfig, folds: Sequence[FoldResult]) -> dict[str, Any]:
@@ -140,20 +158,19 @@ def _freezing(study: Study, config: RunConfig, folds: Sequence[FoldResult]) -> d
     sizes = {name: p.numel() for name, p in model.named_parameters()}
     return {
         "frozen_proof": frozen_proof(freezing.frozen_groups, folds),
-        "trainable": {
-            "parameters": sum(sizes[name] for name in freezing.trainable),
-            "total": sum(sizes.values()),
-            "spec": config.trainable,
-        },
+        "trainable": Trainable(
+            sum(sizes[name] for name in freezing.trainable), sum(sizes.values()), config.trainable
+        ),
         "layers": _layers(model, freezing, config),
     }
 
 
-def _layers(model: nn.Module, freezing: Freezing, config: RunConfig) -> list[dict[str, Any]]:
+def _layers(model: nn.Module, freezing: Freezing, config: RunConfig) -> list[LayerRow]:
     """The freeze table; what is solved in closed form has no learning rate."""
-    if config.solved:
-        return freeze_table(model, freezing)
-    return freeze_table(model, freezing, learning_rate=config.learning_rate, layer_decay=config.layer_decay)
+    rates = (
+        {} if config.solved else {"learning_rate": config.learning_rate, "layer_decay": config.layer_decay}
+    )
+    return [LayerRow(**row) for row in freeze_table(model, freezing, **rates)]
 
 
 def _notes(study: Study) -> list[str]:

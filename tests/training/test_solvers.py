@@ -81,9 +81,9 @@ def test_a_solved_head_separates_digits_and_is_proved_frozen(tmp_path, solver):
     data = open_dataset(config, "image")
     result = cross_validate(ImageClassification(config, data.label_names), data, config)
     assert result.scores["accuracy"]["mean"] > 0.75
-    assert result.values["frozen_proof"]["equal"]
-    assert len(result.values["grid"]) == 2
-    assert result.values["replay"]
+    assert result.results.frozen_proof.equal
+    assert len(result.results.grid) == 2
+    assert result.results.replay
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_texts_and_tokens_are_solved_too(tmp_path, tiny_bert_folder, kind, task)
     )
     data = open_dataset(config, kind)
     result = cross_validate(task(config, data.label_names), data, config)
-    assert result.values["final"]["kind"] == "refit"
+    assert result.results.final.kind == "refit"
     assert not result.failed
 
 

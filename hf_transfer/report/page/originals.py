@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.config.run_config import Kind, RunConfig
+from hf_transfer.config.run_config import Kind
 from hf_transfer.errors import DataError, TransferError
+from hf_transfer.runs.records import Results
 
 _KINDS: dict[str, Kind] = {"image-classification": "image", "text-classification": "text"}
 _PIXELS = 176  # the longer side of a thumbnail: twice what it is shown at, for dense screens
@@ -31,23 +32,23 @@ class Originals:
     reason: str | None = None
 
 
-def find_originals(results: Mapping[str, Any], row_ids: Sequence[Any]) -> Originals:
+def find_originals(results: Results, row_ids: Sequence[Any]) -> Originals:
     """Open a run's data set again for a few of its rows; what cannot be opened is told, not raised.
 
     Args:
         results: What results.json holds.
         row_ids: Which rows.
     """
-    kind = _KINDS.get(results["task"])
+    kind = _KINDS.get(results.task)
     if kind is None or not row_ids:
         return Originals()
     from hf_transfer.data.opening import open_dataset  # here, as `datasets` is slow to import
 
     try:
-        data = open_dataset(RunConfig().changed(results["config"]), kind)
+        data = open_dataset(results.config, kind)
     except TransferError as error:
         return Originals(reason=f"The data set cannot be opened here: {' '.join(str(error).split())}")
-    if data.fingerprint != results["dataset"]["fingerprint"]:
+    if data.fingerprint != results.dataset.fingerprint:
         return Originals(reason="The data set has changed since the run, so its rows are not shown.")
     wanted = set(row_ids)
     places = {row_id: place for place, row_id in enumerate(data.rows["row_id"]) if row_id in wanted}

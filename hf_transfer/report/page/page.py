@@ -15,7 +15,6 @@ from hf_transfer.machine.files import write_bytes
 from hf_transfer.machine.secrets import local_name, one_line, public
 from hf_transfer.machine.wording import (
     UNDEFINED,
-    conservative,
     duration,
     interval,
     number,
@@ -33,13 +32,16 @@ from hf_transfer.report.page.hard_rows import (
     wrong_sentences,
 )
 from hf_transfer.report.page.originals import Originals, find_originals
-from hf_transfer.report.words.others import others_from_json
 from hf_transfer.report.words.verdicts import verdicts
+from hf_transfer.runs.beside import read_beside
+from hf_transfer.runs.findings import Overfitting
+from hf_transfer.runs.fold_result import Epoch
+from hf_transfer.runs.overfitting import Rival, diagnose
 from hf_transfer.runs.reading import damage_told, place_inside
-from hf_transfer.runs.results import read_beside
+from hf_transfer.runs.records import Results
 from hf_transfer.runs.run_folder import read_histories
-from hf_transfer.scores.names import metric_name, shown_metrics
-from hf_transfer.scores.overfitting import Rival, diagnose
+from hf_transfer.runs.summary import shown_metrics
+from hf_transfer.scores.names import metric_name
 
 MOST_HARD = 12  # rows in one list; how many there are is told
 
@@ -89,7 +91,7 @@ def render(run: Run, others: Sequence[Run] = (), *, with_data: bool = True) -> s
     """
     from hf_transfer.report.page.pictures import draw_pictures  # here, as matplotlib is slow to import
 
-    results, histories = run.results, read_histories(place_inside(run.folder, run.results["folds_path"]))
+    results, histories = run.results, read_histories(place_inside(run.folder, run.results.folds_path))
     hard, found = hard_rows(run.predictions, results), read_beside(run.folder, results)
     shown = [row.row_id for row in (*hard.hardest, *hard.suspected)]
     values = {
@@ -97,7 +99,7 @@ def render(run: Run, others: Sequence[Run] = (), *, with_data: bool = True) -> s
         "verdicts": verdicts(
             results,
             overfitting=_diagnosis(run, others, histories),
-            against=compared_with(run, others) or others_from_json(found.compare),
+            against=compared_with(run, others) or (found.compare.others if found.compare else ()),
             rank=found.rank,
             search=found.search,
         ),
@@ -105,34 +107,32 @@ def render(run: Run, others: Sequence[Run] = (), *, with_data: bool = True) -> s
         "hard": hard,
         "originals": find_originals(results, shown) if with_data else Originals(),
         "metrics": shown_metrics(results, None),
-        "headline": results["scores"].get(results["primary_metric"]),
-        "done": [fold for fold in results["folds"] if fold["status"] == "done"],
+        "headline": results.headline,
+        "done": results.done,
     }
-    return _template(results["task"]).render(results | values)
+    return _template(results.task).render(vars(results) | values)
 
 
-def hard_rows(predictions: pa.Table, results: dict[str, Any]) -> HardRows:
+def hard_rows(predictions: pa.Table, results: Results) -> HardRows:
     """Find the rows to look at: those with the highest loss, or sentences with most wrong mentions."""
     if not predictions.num_rows:
         return HardRows()
     if "predictions" in predictions.column_names:
         return HardRows(sentences=wrong_sentences(predictions)[:MOST_HARD])
-    names = results["label_names"]
+    names = results.label_names
     rows = RowProbabilities.of(predictions, names)
     suspected = suspected_labels(rows, names)
     wrong = hardest_rows(rows, names)
     return HardRows(wrong[:MOST_HARD], suspected[:MOST_HARD], len(suspected), len(wrong))
 
 
-def _diagnosis(
-    run: Run, others: Sequence[Run], histories: dict[str, list[dict[str, Any]]]
-) -> dict[str, Any] | None:
+def _diagnosis(run: Run, others: Sequence[Run], histories: dict[str, list[Epoch]]) -> Overfitting | None:
     """Look for overfitting again when there is more to see than results.json was made from."""
-    start = ("base_model", "from_scratch")
     rivals = [
-        Rival(other.name, other.results["trainable"]["parameters"], other.results["folds"])
+        Rival(other.name, other.results.trainable.parameters, other.results.folds)
         for other in others
-        if all(other.results[name] == run.results[name] for name in start)
+        if other.results.base_model == run.results.base_model
+        and other.results.from_scratch == run.results.from_scratch
     ]
     return diagnose(run.results, histories, rivals) if histories else None
 
@@ -147,7 +147,6 @@ def _template(task: str) -> jinja2.Template:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "conservative": conservative,
         "count": "{:,}".format, "duration": duration, "fold_name": pass_context(fold_title),
         "interval": interval, "metric": lambda name: metric_name(name, task),
         "number": number, "plus_minus": plus_minus, "setting": setting,

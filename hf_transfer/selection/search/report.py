@@ -1,82 +1,98 @@
 """What a search found, as data for search.json and as sentences."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.wording import duration, setting
 from hf_transfer.report.words.verdicts import verdicts
-from hf_transfer.runs.results import read_beside, read_results
-from hf_transfer.runs.summary import is_solved
+from hf_transfer.runs.beside import read_beside
+from hf_transfer.runs.results import read_results
+from hf_transfer.runs.search_record import Finalist, Search, SearchCandidate, SearchRows
 from hf_transfer.selection.search.climbing import Finalists
 from hf_transfer.selection.search.modes import Selection
 from hf_transfer.selection.search.trials import Trial
 from hf_transfer.study.study import Study
 
 
-def describe_selection(study: Study, trials: Sequence[Trial], selection: Selection | None) -> dict[str, Any]:
-    """The evidence that a choice was made by.
+@dataclass(frozen=True)
+class SearchCost:
+    """What a search would cost, in seconds.
+
+    Attributes:
+        mode: How it would search.
+        candidates: What could be chosen.
+        trials: How many trainings on few rows.
+        forward_seconds: One pass over all rows.
+        selection_seconds: All trials.
+        judging_seconds: The real folds, when the dearest candidates are what is chosen.
+        exhaustive_seconds: Every candidate at every rate under the real folds.
+    """
+
+    mode: str
+    candidates: list[SearchCandidate]
+    trials: int
+    forward_seconds: float
+    selection_seconds: float
+    judging_seconds: float
+    exhaustive_seconds: float
+
+
+def with_selection(
+    about: Search, study: Study, trials: Sequence[Trial], selection: Selection | None
+) -> Search:
+    """Add the evidence that a choice was made by.
 
     Args:
+        about: What is known of the search.
         study: Of all rows.
         trials: All that were run, in order.
         selection: None when the time was up before one was made.
     """
-    found: dict[str, Any] = {
-        "rows": {"all": len(study.uids)},
-        "trials": [_trial(trial) for trial in trials],
-        "trial_seconds": sum(trial.seconds for trial in trials),
-        "trial_passes": sum(trial.passes for trial in trials),
-    }
+    about = replace(
+        about,
+        rows=SearchRows(len(study.uids)),
+        trials=[trial.record for trial in trials],
+        trial_seconds=sum(trial.seconds for trial in trials),
+        trial_passes=sum(trial.passes for trial in trials),
+    )
     if selection is None:
-        return found
-    found["rows"] |= {
-        "selection": len(selection.rows),
-        "judged": len(study.uids) - len(selection.study.aside),
-    }
-    return found | {
-        "finalists": [_finalists(one) for one in selection.finalists],
-    }
+        return replace(about, partial=f"The time was up after {len(trials)} trials.")
+    judged = len(study.uids) - len(selection.study.aside)
+    return replace(
+        about,
+        rows=SearchRows(len(study.uids), len(selection.rows), judged),
+        finalists=[_finalists(one) for one in selection.finalists],
+    )
 
 
-def _trial(trial: Trial) -> dict[str, Any]:
-    return {
-        "candidate": trial.entry.candidate.name,
-        "learning_rate": trial.entry.rate,
-        "half": trial.half,
-        "loss": trial.loss,
-        "passes": trial.passes,
-        "seconds": trial.seconds,
-    }
-
-
-def _finalists(found: Finalists) -> list[dict[str, Any]]:
+def _finalists(found: Finalists) -> list[Finalist]:
     return [
-        {
-            "candidate": entry.candidate.name,
-            "learning_rate": entry.rate,
-            "parameters": entry.candidate.parameters,
-            "losses": list(losses),
-            "behind": behind,
-            "whole": found.whole[found.survivors.index(entry)]
+        Finalist(
+            candidate=entry.candidate.name,
+            learning_rate=entry.rate,
+            parameters=entry.candidate.parameters,
+            losses=list(losses),
+            behind=behind,
+            whole=found.whole[found.survivors.index(entry)]
             if found.whole and entry in found.survivors
             else None,
-            "chosen": entry == found.chosen,
-        }
+            chosen=entry == found.chosen,
+        )
         for entry, losses, behind in zip(found.entries, found.losses, found.behind, strict=True)
     ]
 
 
-def search_text(run: str | Path, about: dict[str, Any]) -> str:
+def search_text(run: str | Path, about: Search) -> str:
     """What `hf-transfer search` prints at its end: the answers, each with what is behind it.
 
     Args:
         run: The run's folder, of which results.json and, if it is there, rank.json are read.
         about: What search.json holds.
     """
-    if not about.get("judged"):
-        return "\n\n".join(about["verdicts"].values())
+    if not about.judged:
+        return "\n\n".join(about.verdicts.values())
     results = read_results(run)
     found = verdicts(results, rank=read_beside(run, results).rank, search=about)
     return "\n\n".join(
@@ -84,21 +100,21 @@ def search_text(run: str | Path, about: dict[str, Any]) -> str:
     )
 
 
-def cost_text(cost: dict[str, Any]) -> str:
+def cost_text(cost: SearchCost) -> str:
     """What `hf-transfer search --dry_run` prints."""
-    choosing, judging, whole = (cost[f"{part}_seconds"] for part in ("selection", "judging", "exhaustive"))
     lines = [
-        f"{one['name']}: trainable={one['trainable']}, {one['parameters']:,} parameters, "
-        + ("in closed form" if is_solved(one) else f"rates {', '.join(map(setting, one['learning_rates']))}")
-        for one in cost["candidates"]
+        f"{one.name}: trainable={one.trainable}, {one.parameters:,} parameters, "
+        + ("in closed form" if one.solved else f"rates {', '.join(map(setting, one.learning_rates))}")
+        for one in cost.candidates
     ]
+    choosing, whole = duration(cost.selection_seconds), duration(cost.exhaustive_seconds)
     return "\n".join(
         [
             *lines,
             "",
-            f"mode {cost['mode']}: about {cost['trials']} trials in {duration(choosing)}, then the real "
-            f"folds in at most {duration(judging)}.",
-            f"Everything under the real folds (--exhaustive) would take about {duration(whole)}; "
-            f"one forward pass over all rows takes {duration(cost['forward_seconds'])}.",
+            f"mode {cost.mode}: about {cost.trials} trials in {choosing}, then the real "
+            f"folds in at most {duration(cost.judging_seconds)}.",
+            f"Everything under the real folds (--exhaustive) would take about {whole}; "
+            f"one forward pass over all rows takes {duration(cost.forward_seconds)}.",
         ]
     )

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from accelerate import Accelerator
 
@@ -16,8 +16,10 @@ from hf_transfer.machine.files import write_json
 from hf_transfer.machine.launcher import check_launched
 from hf_transfer.machine.progress import progress_bar
 from hf_transfer.report.words.search import search_answers
-from hf_transfer.runs.results import CrossValidationResult
+from hf_transfer.runs.records import Results, Tried
 from hf_transfer.runs.run_folder import RunFolder
+from hf_transfer.runs.schema import to_json
+from hf_transfer.runs.search_record import Judged, Mode, Search, SearchCandidate
 from hf_transfer.selection.rank.ranking import rank_models
 from hf_transfer.selection.rank.writing import write_ranking
 from hf_transfer.selection.search.budget import Budget, OverBudget, Prices, measure
@@ -31,7 +33,7 @@ from hf_transfer.selection.search.modes import (
     select,
     usual_mode,
 )
-from hf_transfer.selection.search.report import describe_selection
+from hf_transfer.selection.search.report import SearchCost, with_selection
 from hf_transfer.selection.search.trials import Trial
 from hf_transfer.study.cross_validation import at_work, check_study, run_study
 from hf_transfer.study.study import Study
@@ -52,7 +54,7 @@ class SearchOptions:
         max_hours: Stop in good order when they are over.
     """
 
-    mode: str | None = None
+    mode: Mode | None = None
     exhaustive: bool = False
     max_hours: float | None = None
 
@@ -72,7 +74,7 @@ def search(
     options: SearchOptions | None = None,
     *,
     accelerator: Accelerator | None = None,
-) -> dict[str, Any]:
+) -> Search:
     """Find which layers should learn and at which rate, and score the choice by cross-validation.
 
     Trainings on few rows leave full training, or a choice and full training, which the real folds
@@ -101,7 +103,7 @@ def search(
         return _search(study, options, _candidates(study, config))
 
 
-def _search(study: Study, options: SearchOptions, candidates: Sequence[Candidate]) -> dict[str, Any]:
+def _search(study: Study, options: SearchOptions, candidates: Sequence[Candidate]) -> Search:
     budget = Budget(time.monotonic(), options.max_hours)
     if options.exhaustive:
         return _exhaustive(study, candidates, budget)
@@ -109,20 +111,18 @@ def _search(study: Study, options: SearchOptions, candidates: Sequence[Candidate
     study.replay.prepare()
     prices = measure(study)
     mode = options.mode or usual_mode(study)
-    about: dict[str, Any] = {"mode": mode, "candidates": [_candidate(one) for one in candidates]}
+    about = Search(mode=mode, candidates=[_candidate(one) for one in candidates])
     trials, selection = _select(study, candidates, mode, budget)
-    if selection is None:
-        about["partial"] = f"The time was up after {len(trials)} trials."
-    about |= describe_selection(study, trials, selection)
+    about = with_selection(about, study, trials, selection)
     if selection is not None:
-        about |= _judge(selection, prices, budget)
-    if about.get("judged"):
+        about = _judge(about, selection, prices, budget)
+    if about.judged:
         _rank(study)
     return _kept(study, about, budget)
 
 
 def _select(
-    study: Study, candidates: Sequence[Candidate], mode: str, budget: Budget
+    study: Study, candidates: Sequence[Candidate], mode: Mode, budget: Budget
 ) -> tuple[list[Trial], Selection | None]:
     """Run the trials, with a progress bar; no selection when the time is up before they are done."""
     trials: list[Trial] = []
@@ -143,12 +143,12 @@ def _select(
             return trials, None
 
 
-def _kept(study: Study, about: dict[str, Any], budget: Budget) -> dict[str, Any]:
+def _kept(study: Study, about: Search, budget: Budget) -> Search:
     """Write search.json; gives what it holds."""
-    about["seconds"] = time.monotonic() - budget.began
-    about["verdicts"] = {name: found.words for name, found in search_answers(about).items()}
+    words = {name: found.words for name, found in search_answers(about)._asdict().items()}
+    about = replace(about, seconds=time.monotonic() - budget.began, verdicts=words)
     if study.accelerator.is_main_process:
-        write_json(study.folder.path / "search.json", about)
+        write_json(study.folder.path / "search.json", to_json(about))
     return about
 
 
@@ -169,8 +169,8 @@ def open_study(
     return Study(task, seal_rows(task, data, config), config, accelerator, RunFolder(config.output_dir))
 
 
-def predict_cost(study: Study, options: SearchOptions) -> dict[str, Any]:
-    """What a search would cost, in seconds, from the time of one forward pass.
+def predict_cost(study: Study, options: SearchOptions) -> SearchCost:
+    """What a search would cost, from the time of one forward pass.
 
     Args:
         study: As `open_study` gives it.
@@ -191,16 +191,15 @@ def predict_cost(study: Study, options: SearchOptions) -> dict[str, Any]:
     if nested:
         learned = rows * (num_folds - 1) // num_folds * (WHOLE_PARTS - 1) // WHOLE_PARTS
         selecting += sum(prices.training(one, learned) for one in dearest)
-    return {
-        "mode": mode,
-        "candidates": [_candidate(candidate) for candidate in candidates],
-        "trials": selections * len(trials),
-        "forward_seconds": prices.forward * rows,
-        "selection_seconds": selections * selecting,
-        # When the dearest candidates are what is chosen.
-        "judging_seconds": prices.judging(dearest if not nested else dearest[-1:], judged, num_folds),
-        "exhaustive_seconds": prices.judging(entries, rows, num_folds),
-    }
+    return SearchCost(
+        mode=mode,
+        candidates=[_candidate(candidate) for candidate in candidates],
+        trials=selections * len(trials),
+        forward_seconds=prices.forward * rows,
+        selection_seconds=selections * selecting,
+        judging_seconds=prices.judging(dearest if not nested else dearest[-1:], judged, num_folds),
+        exhaustive_seconds=prices.judging(entries, rows, num_folds),
+    )
 
 
 def _candidates(study: Study, config: RunConfig) -> tuple[Candidate, ...]:
@@ -209,7 +208,7 @@ def _candidates(study: Study, config: RunConfig) -> tuple[Candidate, ...]:
     return propose(study.task, known, len(study.train_rows(study.units[0])))
 
 
-def _judge(selection: Selection, prices: Prices, budget: Budget) -> dict[str, Any]:
+def _judge(about: Search, selection: Selection, prices: Prices, budget: Budget) -> Search:
     """Score what was selected by the real folds; only the first choice where time is short, or nothing."""
     study, candidates = selection.study, [entry.candidate for entry in selection.entries]
     config = study.config
@@ -218,61 +217,59 @@ def _judge(selection: Selection, prices: Prices, budget: Budget) -> dict[str, An
     def needed(some: Sequence[Candidate]) -> float:
         return prices.judging(some, rows, config.num_folds)
 
-    skipped = {}
     if needed(candidates) > budget.left and len(study.given) > 1:
-        skipped = {"skipped": f"There was no time to score {candidates[1].name} beside it."}
+        about = replace(about, skipped=f"There was no time to score {candidates[1].name} beside it.")
         study, candidates = replace(study, given=study.given[:1], costs=()), candidates[:1]
     if needed(candidates) > budget.left:
-        return {"partial": "There was no time to score the choice by the real folds.", "judged": None}
+        return replace(about, partial="There was no time to score the choice by the real folds.")
     result = run_study(study, time.monotonic())
-    return {"judged": _judged(study, result), **skipped}
+    return replace(about, judged=_judged(study, result.results))
 
 
-def _exhaustive(study: Study, candidates: Sequence[Candidate], budget: Budget) -> dict[str, Any]:
+def _exhaustive(study: Study, candidates: Sequence[Candidate], budget: Budget) -> Search:
     """Every candidate at every rate, as one grid."""
     given = tuple(candidate.at(rate) for candidate in candidates for rate in candidate.rates)
     study = replace(study, given=given, found=SETTLED)
     result = run_study(study, budget.began)
-    about: dict[str, Any] = {
-        "mode": "exhaustive",
-        "candidates": [_candidate(candidate) for candidate in candidates],
-        "judged": _judged(study, result),
-    }
+    listed = [_candidate(candidate) for candidate in candidates]
+    about = Search(mode="exhaustive", candidates=listed, judged=_judged(study, result.results))
     _rank(study)
     return _kept(study, about, budget)
 
 
-def _judged(study: Study, result: CrossValidationResult) -> dict[str, Any]:
-    values = result.to_dict()
-    metric = values["primary_metric"]
-    tried = values["grid"] or [
-        {"best": True, "scores": result.scores}
-        | {n: values["config"][n] for n in ("trainable", "learning_rate", "head_solver")}
-    ]
-    return {
-        "metric": metric,
-        "num_rows": len(study.uids) - len(study.aside),
-        "score": values["scores"][metric],
-        "trainable": values["config"]["trainable"],
-        "layer_decay": values["config"]["layer_decay"],
-        "learning_rate": values["config"]["learning_rate"],
-        "head_solver": values["config"]["head_solver"],
-        "num_epochs": values["config"]["num_epochs"],
-        "parameters": values["trainable"]["parameters"],
-        "total": values["trainable"]["total"],
-        "tried": [{key: value for key, value in entry.items() if key != "folds"} for entry in tried],
-    }
+def _judged(study: Study, results: Results) -> Judged:
+    config, metric = results.config, results.primary_metric
+    return Judged(
+        metric=metric,
+        num_rows=len(study.uids) - len(study.aside),
+        score=results.scores[metric],
+        trainable=config.trainable,
+        layer_decay=config.layer_decay,
+        learning_rate=config.learning_rate,
+        head_solver=config.head_solver,
+        num_epochs=config.num_epochs,
+        parameters=results.trainable.parameters,
+        total=results.trainable.total,
+        tried=[entry.without_folds for entry in results.grid] if results.grid else [_alone(results)],
+    )
 
 
-def _candidate(candidate: Candidate) -> dict[str, Any]:
-    return {
-        "name": candidate.name,
-        "trainable": candidate.config.trainable,
-        "layer_decay": candidate.config.layer_decay,
-        "head_start": candidate.config.head_start,
-        "head_solver": candidate.config.head_solver,
-        "num_epochs": candidate.config.num_epochs,
-        "learning_rates": list(candidate.rates),
-        "parameters": candidate.parameters,
-        "cost": candidate.cost,
-    }
+def _alone(results: Results) -> Tried:
+    """The one configuration of a run without a grid."""
+    names = ("trainable", "learning_rate", "head_solver")
+    settings = {name: getattr(results.config, name) for name in names}
+    return Tried(settings=settings, best=True, scores=results.scores)
+
+
+def _candidate(candidate: Candidate) -> SearchCandidate:
+    return SearchCandidate(
+        name=candidate.name,
+        trainable=candidate.config.trainable,
+        layer_decay=candidate.config.layer_decay,
+        head_start=candidate.config.head_start,
+        head_solver=candidate.config.head_solver,
+        num_epochs=candidate.config.num_epochs,
+        learning_rates=list(candidate.rates),
+        parameters=candidate.parameters,
+        cost=candidate.cost,
+    )

@@ -8,12 +8,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.runs.results import FoldResult
+from hf_transfer.runs.final_record import Agreement
+from hf_transfer.runs.fold_result import FoldResult
 
 SLACK = 0.05  # below what is expected, before it is worth a note
 
 
-def agreement(final: pa.Table, out_of_fold: pa.Table, folds: Sequence[FoldResult]) -> dict[str, float | None]:
+def agreement(final: pa.Table, out_of_fold: pa.Table, folds: Sequence[FoldResult]) -> Agreement:
     """Compare a model of all rows with the folds' models, on the rows that it learned from.
 
     It knows these rows, and the folds' models did not. So their agreement is not that of two models
@@ -43,12 +44,12 @@ def agreement(final: pa.Table, out_of_fold: pa.Table, folds: Sequence[FoldResult
     if learned and len(truth):
         scores, rows = zip(*learned, strict=True)
         expected = float((others == truth).mean() + np.average(scores, weights=rows) - 1)
-    return {"share": float((own == others).mean()) if len(own) else None, "expected": expected}
+    return Agreement(float((own == others).mean()) if len(own) else None, expected)
 
 
-def agreement_note(found: dict[str, float | None]) -> str | None:
+def agreement_note(found: Agreement) -> str | None:
     """Say that a model agrees with the folds' models less than it must, if it does."""
-    share, expected = found["share"], found["expected"]
+    share, expected = found.share, found.expected
     if share is None or expected is None or share >= expected - SLACK:
         return None
     return (

@@ -1,6 +1,5 @@
 """The model to publish: trained anew on all rows, or made of the folds' models."""
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -23,15 +22,17 @@ from hf_transfer.machine.wording import fold_name
 from hf_transfer.models.building import placed
 from hf_transfer.replay.batching import Positions
 from hf_transfer.runs.aggregate import final_epochs
-from hf_transfer.runs.results import FoldResult
+from hf_transfer.runs.final_record import Final, KeptFinal, RowScores, SharedStart, SoupTest
+from hf_transfer.runs.fold_result import FoldResult
+from hf_transfer.runs.reading import read_record
 from hf_transfer.runs.run_folder import CHECKPOINT, weight_digests
+from hf_transfer.runs.schema import to_json
 from hf_transfer.scores.calibration import calibrate
 from hf_transfer.study.experiment import Unit
 from hf_transfer.study.final.agreement import agreement, agreement_note
 from hf_transfer.study.final.ensemble import logits_of, mean_log_probabilities
 from hf_transfer.study.final.model_folder import CALIBRATION_FILE, member_name, save_ensemble, save_trained
 from hf_transfer.study.final.soup import (
-    Tasting,
     average_weights,
     check_start,
     load_members,
@@ -45,12 +46,10 @@ from hf_transfer.training.job import Fitted
 from hf_transfer.training.predicting import Logits
 from hf_transfer.training.workers import use_cores
 
-Record = dict[str, Any]
-
 
 def make_final(
     study: Study, config: RunConfig, results: Sequence[FoldResult]
-) -> tuple[Record, Record | None]:
+) -> tuple[Final, RowScores | None]:
     """Make the model to publish, and score it on rows that no fold has, if there are any.
 
     All processes call this; what it gives is whole on the main one.
@@ -68,7 +67,7 @@ def make_final(
     """
     kind = study.config.final
     if kind == "none":
-        return {"kind": kind, "path": None, "num_epochs": None, "num_rows": None}, None
+        return Final(kind="none"), None
     final = _FinalModel(study, config, results)
     before = final.made_before()
     study.accelerator.wait_for_everyone()  # all have looked before anyone writes
@@ -79,7 +78,7 @@ def make_final(
         final.complete_members()
     if not study.workers.together:
         if not study.accelerator.is_main_process:
-            return {}, None
+            return Final(kind="none"), None
         use_cores(study.accelerator, study.config)  # the other processes only wait from here on
     try:
         record, test = {"refit": final.refit, "ensemble": final.ensemble, "soup": final.soup}[kind]()
@@ -88,18 +87,17 @@ def make_final(
             raise  # the other processes know nothing of it
         return _failed(error), None
     if final.saves:
-        record["sha256"] = weight_digests(final.folder)
+        record = replace(record, sha256=weight_digests(final.folder))
         final.keep(record, test)
     return record, test
 
 
-def _failed(error: Exception) -> Record:
+def _failed(error: Exception) -> Final:
     """The record of a model that could not be made: what the folds found is reported all the same."""
     said = f"{type(error).__name__}: {error}"
     print(f"final model: {said}", file=sys.stderr)
     note = f"The final model could not be made, and none is published. {said}"
-    empty = {"kind": "none", "path": None, "num_epochs": None, "num_rows": None}
-    return empty | {"notes": [note], "error": said}
+    return Final(kind="none", notes=[note], error=said)
 
 
 class _FinalModel:
@@ -114,15 +112,15 @@ class _FinalModel:
         self.record_folder = study.folder.path / "final"
         self.saves = study.accelerator.is_main_process
 
-    def made_before(self) -> tuple[Record, Record | None] | None:
+    def made_before(self) -> tuple[Final, RowScores | None] | None:
         """What `keep` has kept of this very model, if its weights are still there."""
         path = self.record_folder / "done.json"
         if not path.is_file():
             return None
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        if kept["identity"] != self._identity or kept["final"]["sha256"] != weight_digests(self.folder):
+        kept = read_record(KeptFinal, path)
+        if kept.identity != self._identity or kept.final.sha256 != weight_digests(self.folder):
             return None
-        return kept["final"], kept["test"]
+        return kept.final, kept.test
 
     def encode_untrained(self) -> None:
         """Encode the rows that no fold has; by all processes, which wait for each other there."""
@@ -130,12 +128,10 @@ class _FinalModel:
             if rows is not None:
                 _ = rows.encoded
 
-    def keep(self, record: Record, test: Record | None) -> None:
+    def keep(self, record: Final, test: RowScores | None) -> None:
         """Write down how the model was made: from now on it is finished."""
         self.record_folder.mkdir(exist_ok=True)
-        write_json(
-            self.record_folder / "done.json", {"identity": self._identity, "final": record, "test": test}
-        )
+        write_json(self.record_folder / "done.json", to_json(KeptFinal(self._identity, record, test)))
         rmtree(self.record_folder / CHECKPOINT, ignore_errors=True)
         if self.study.config.final == "soup":
             self._drop_members()
@@ -147,12 +143,12 @@ class _FinalModel:
             self.study.config,
             [part and part.data.fingerprint for part in (self.sealed, self.test)],
         )
-        predictions = [reading["predictions"] for result in self.done for reading in result.readings]
+        predictions = [reading.predictions for result in self.done for reading in result.readings]
         return json_digest(
             [self.study.identity(self.config), config.final, config.metrics, rows, predictions]
         )
 
-    def refit(self) -> tuple[Record, Record | None]:
+    def refit(self) -> tuple[Final, RowScores | None]:
         """Train on all rows; with early stopping, for the median of the folds' best epochs."""
         epochs = self._num_epochs
         config = (
@@ -166,20 +162,20 @@ class _FinalModel:
         fitted = self.study.fit(everything, seed, "final model", config=config, checkpoints=checkpoints)
         self._save(fitted)
         sealed, test = self._scores(self._logits_by(fitted))
-        strength = {"weight_decay": fitted.strength}  # of a head in closed form
-        return self._record("refit", sealed) | strength | self._compared(fitted), test
+        record = replace(self._record("refit", sealed), weight_decay=fitted.strength)
+        return self._compared(record, fitted), test
 
-    def ensemble(self) -> tuple[Record, Record | None]:
+    def ensemble(self) -> tuple[Final, RowScores | None]:
         """Keep the folds' models as they are, to average their probabilities."""
         sealed, test = self._scores(self._ensemble_logits)
         folders = {member_name(unit.repeat, unit.fold): folder for unit, folder in self._members}
         if self.saves:
-            save_ensemble(folders, self.folder, self._calibration)
-        return self._record("ensemble", sealed) | {"members": list(folders)}, test
+            save_ensemble(folders, self.folder, self._files)
+        return replace(self._record("ensemble", sealed), members=list(folders)), test
 
-    def soup(self) -> tuple[Record, Record | None]:
+    def soup(self) -> tuple[Final, RowScores | None]:
         """Average the weights of the folds' models; where that is no good model, train on all rows."""
-        start = {"seed": shared_seed(self.config), "hash": check_start(self._scored_members)}
+        start = SharedStart(shared_seed(self.config), check_start(self._scored_members))
         fitted = self._stirred()
         logits = self._logits_by(fitted)
         sealed = self._score("sealed", logits)
@@ -188,13 +184,13 @@ class _FinalModel:
             self._save(fitted)
             test = self._score("test", logits)
             members = [member_name(unit.repeat, unit.fold) for unit, _ in self._members]
-            record = self._record("soup", sealed) | self._compared(fitted) | {"members": members}
+            record = replace(self._compared(self._record("soup", sealed), fitted), members=members)
         else:
             record, test = self.refit()
-            record["notes"] = [_refused(tasting), *record["notes"]]
+            record = replace(record, notes=[_refused(tasting), *record.notes])
             if self.saves:
-                print(record["notes"][0], file=sys.stderr)
-        return record | {"soup": tasting.to_dict(), "start": start}, test
+                print(record.notes[0], file=sys.stderr)
+        return replace(record, soup=tasting, start=start), test
 
     def complete_members(self) -> None:
         """Train again the folds whose models were not kept; all processes call this.
@@ -246,36 +242,35 @@ class _FinalModel:
         return self.study.predictions(self.config, self.results)
 
     @cached_property
-    def _calibration(self) -> dict[str, Record]:
-        """The temperature of the out-of-fold logits, as the file that goes with the weights."""
+    def _temperature(self) -> float | None:
+        """That of the out-of-fold logits."""
         found = calibrate(self._out_of_fold, self.study.scorer, seed=self.study.config.seed)
-        if found is None:
-            return {}
-        how = "probabilities are softmax(logits / temperature); fitted on pooled out-of-fold logits"
-        return {CALIBRATION_FILE: {"temperature": found["temperature"], "how": how}}
+        return found.temperature if found else None
 
     @property
-    def _temperature(self) -> float:
-        return float(self._calibration.get(CALIBRATION_FILE, {"temperature": 1.0})["temperature"])
+    def _files(self) -> dict[str, dict[str, Any]]:
+        """What goes with the weights, by the file's name."""
+        how = "probabilities are softmax(logits / temperature); fitted on pooled out-of-fold logits"
+        about = {"temperature": self._temperature, "how": how}
+        return {} if self._temperature is None else {CALIBRATION_FILE: about}
 
     def _save(self, fitted: Fitted) -> None:
         if self.saves:
-            save_trained(self.study.task, fitted.model, self.folder, records=self._calibration)
+            save_trained(self.study.task, fitted.model, self.folder, records=self._files)
 
-    def _record(self, kind: str, sealed: Record | None) -> Record:
-        return {
-            "kind": kind,
-            "path": "model",
-            "num_epochs": self._num_epochs,
-            "num_rows": len(self.study.uids),
-            "sealed": sealed,
-            "notes": [],
-        }
+    def _record(self, kind: Literal["refit", "ensemble", "soup"], sealed: RowScores | None) -> Final:
+        return Final(
+            kind=kind,
+            path="model",
+            num_epochs=self._num_epochs,
+            num_rows=len(self.study.uids),
+            sealed=sealed,
+        )
 
-    def _scores(self, logits: Callable[[Study], Logits]) -> tuple[Record | None, Record | None]:
+    def _scores(self, logits: Callable[[Study], Logits]) -> tuple[RowScores | None, RowScores | None]:
         return self._score("sealed", logits), self._score("test", logits)
 
-    def _score(self, name: Literal["test", "sealed"], logits: Callable[[Study], Logits]) -> Record | None:
+    def _score(self, name: Literal["test", "sealed"], logits: Callable[[Study], Logits]) -> RowScores | None:
         rows: Study | None = getattr(self, name)
         if rows is None:
             return None
@@ -286,18 +281,18 @@ class _FinalModel:
 
     def _ensemble_logits(self, rows: Study) -> Logits:
         members = (self._member_logits(rows, folder) for _, folder in self._members)
-        return mean_log_probabilities(members, self._temperature)
+        return mean_log_probabilities(members, self._temperature or 1.0)
 
     def _logits_by(self, fitted: Fitted) -> Callable[[Study], Logits]:
         return lambda rows: rows.all_logits(fitted.model, self.study.workers)
 
-    def _compared(self, fitted: Fitted) -> Record:
-        """How it agrees with the folds' models, and a note if that is less than it must be."""
+    def _compared(self, record: Final, fitted: Fitted) -> Final:
+        """Add how it agrees with the folds' models, and a note if that is less than it must be."""
         study = self.study
         table = study.table(fitted, np.arange(len(study.uids)), 0, 0, study.workers)
         found = agreement(table, self._out_of_fold, self.done)
         note = agreement_note(found)
-        return {"agreement": found, "notes": [note] if note else []}
+        return replace(record, agreement=found, notes=[note] if note else [])
 
     def _stirred(self) -> Fitted:
         """The mean of the members' weights, with statistics of its own where they are not frozen."""
@@ -315,16 +310,16 @@ class _FinalModel:
         order = epoch_order(np.arange(len(self.study.encoded)), shared_seed(self.config), 1)
         return effective_batches(order, self.config.batch_size, 1)
 
-    def _taste(self, sealed: Record | None) -> Tasting:
+    def _taste(self, sealed: RowScores | None) -> SoupTest:
         metric, scorer = self.study.scorer.primary_metric, self.study.scorer
         assert self.sealed is not None  # the settings say so
         assert sealed is not None
         scores = [
-            self.sealed.score_all(self._member_logits(self.sealed, folder))["scores"].get(metric)
+            self.sealed.score_all(self._member_logits(self.sealed, folder)).scores.get(metric)
             for _, folder in self._members
         ]
         return taste(
-            metric, sealed["scores"].get(metric), scores, higher_is_better=scorer.higher_is_better[metric]
+            metric, sealed.scores.get(metric), scores, higher_is_better=scorer.higher_is_better[metric]
         )
 
     def _drop_members(self) -> None:
@@ -333,7 +328,7 @@ class _FinalModel:
             rmtree(self.study.folder.unit(unit.place) / "model", ignore_errors=True)
 
 
-def _refused(tasting: Tasting) -> str:
+def _refused(tasting: SoupTest) -> str:
     metric = tasting.metric
     if tasting.soup is None or tasting.needed is None:
         why = f"{metric} is not defined on the sealed rows"

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +11,12 @@ from datasets import Dataset
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.config.run_config import RunConfig
 from hf_transfer.data.new_inputs import read_new_inputs
 from hf_transfer.errors import ConfigError
 from hf_transfer.machine.wording import aligned
 from hf_transfer.runs.hub.fetch import fetch_run, is_repository
 from hf_transfer.runs.reading import AGAIN, damage_told, place_inside, read_json_file, read_table
+from hf_transfer.runs.records import Results
 from hf_transfer.runs.results import read_results
 from hf_transfer.scores.statistics import Threshold, apply_temperature, best_threshold
 from hf_transfer.study.final.model_folder import task_in
@@ -83,17 +83,17 @@ def predict_inputs(
     """
     run = fetch_run(str(run))[0] if is_repository(run) else Path(run)
     results = read_results(run)
-    if results["final"]["path"] is None:
+    if results.final.path is None:
         raise ConfigError(f"{run} kept no final model (final=none). Run it again with --final refit.")
     folder = _model_folder(run, results)
     reading = _reading(run, folder, results, raw=raw, threshold=threshold)
-    kind = task_class(results["task"]).kind
-    shown, values = read_new_inputs(inputs, kind, results["dataset"]["column"])
-    members = [place_inside(folder, name) for name in results["final"].get("members", ())]
-    if results["final"]["kind"] != "ensemble":
+    kind = task_class(results.task).kind
+    shown, values = read_new_inputs(inputs, kind, results.dataset.column)
+    members = [place_inside(folder, name) for name in results.final.members or ()]
+    if results.final.kind != "ensemble":
         members = [folder]
-    settings = RunConfig().changed(results["config"] | {"trust_remote_code": trust_remote_code})
-    task = task_class(results["task"])(settings, results["label_names"])
+    settings = replace(results.config, trust_remote_code=trust_remote_code)
+    task = task_class(results.task)(settings, results.label_names)
     logits = _logits(task_in(task, members[0]), members, values, reading.temperature)
     columns = task.target.columns(Dataset.from_dict({"input": values}), logits)
     return _described(shown, columns, reading)
@@ -115,23 +115,21 @@ def _logits(task: "Task", folders: list[Path], values: list[Any], temperature: f
     return [found.get(row, nothing) for row in range(len(values))]
 
 
-def _model_folder(run: Path, results: dict[str, Any]) -> Path:
+def _model_folder(run: Path, results: Results) -> Path:
     """Where the model is: a run has it in a folder of its own, a repository at the top."""
-    folder = place_inside(run, results["final"]["path"])
+    folder = place_inside(run, results.final.path or "model")
     return folder if folder.is_dir() else run
 
 
-def _reading(
-    run: Path, folder: Path, results: dict[str, Any], *, raw: bool, threshold: str | None
-) -> Reading:
-    names = results["label_names"]
+def _reading(run: Path, folder: Path, results: Results, *, raw: bool, threshold: str | None) -> Reading:
+    names = results.label_names
     file = folder / "calibration.json"
     known = file.is_file() and not raw
     temperature = _temperature(file) if known else 1.0
     if threshold is None:
         return Reading(names, temperature)
-    if task_class(results["task"]).kind == "tokens" or len(names) != 2:
-        has = "tags words" if task_class(results["task"]).kind == "tokens" else f"has {len(names)} classes"
+    if task_class(results.task).kind == "tokens" or len(names) != 2:
+        has = "tags words" if task_class(results.task).kind == "tokens" else f"has {len(names)} classes"
         raise ConfigError(
             f"A threshold decides between two classes, and {run} {has}. Leave --threshold out: "
             "the likeliest is taken."

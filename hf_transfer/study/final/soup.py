@@ -1,9 +1,7 @@
 """The mean of several models' weights as one model, and whether it is a good one."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -13,7 +11,8 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import RunError
 from hf_transfer.layers import Freezing
 from hf_transfer.replay.batching import Batch
-from hf_transfer.runs.results import FoldResult
+from hf_transfer.runs.final_record import SoupTest
+from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.scores.statistics import corrected_error
 from hf_transfer.scores.statistics.comparison import SAME
 from hf_transfer.study.final.model_folder import task_in
@@ -120,32 +119,9 @@ def renew_statistics(
     return len(layers)
 
 
-@dataclass(frozen=True)
-class Tasting:
-    """A soup beside the models that it was made of, by one metric on the same sealed rows.
-
-    Attributes:
-        metric: Its name.
-        soup: The soup's score.
-        members: Mean score of the models.
-        needed: What the soup had to reach: one standard error worse than `members`.
-        accepted: Whether it did.
-    """
-
-    metric: str
-    soup: float | None
-    members: float | None
-    needed: float | None
-    accepted: bool
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain values."""
-        return asdict(self)
-
-
 def taste(
     metric: str, soup: float | None, members: Sequence[float | None], *, higher_is_better: bool
-) -> Tasting:
+) -> SoupTest:
     """Decide whether a soup is as good as the models it was made of.
 
     All are scored on the same sealed rows, which none of them learned from, so that easy or hard
@@ -160,8 +136,8 @@ def taste(
     """
     known = [score for score in members if score is not None]
     if soup is None or len(known) < 2:
-        return Tasting(metric, soup, None, None, False)
+        return SoupTest(metric, soup, None, None, False)
     mean, error = sum(known) / len(known), corrected_error(known, len(known))
     sign = 1 if higher_is_better else -1
     needed = mean - sign * error
-    return Tasting(metric, soup, mean, needed, sign * (soup - needed) >= -SAME)
+    return SoupTest(metric, soup, mean, needed, sign * (soup - needed) >= -SAME)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_transfer.runs.results import FoldResult
+from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.study.final.agreement import SLACK, agreement, agreement_note
 
 ROWS = st.lists(st.tuples(*[st.integers(0, 2)] * 3), min_size=1, max_size=40)
@@ -29,8 +29,8 @@ def test_a_model_that_learned_as_well_as_the_folds_always_meets_what_is_expected
     values = np.array(rows)
     right = float((values[:, 2] == values[:, 0]).mean())
     found = agreement(*tables(rows), folds((right, 10)))
-    assert found["share"] == pytest.approx((values[:, 1] == values[:, 2]).mean())
-    assert found["share"] >= found["expected"] - 1e-12
+    assert found.share == pytest.approx((values[:, 1] == values[:, 2]).mean())
+    assert found.share >= found.expected - 1e-12
     assert agreement_note(found) is None
 
 
@@ -50,7 +50,7 @@ def test_words_are_compared_one_by_one_in_every_repeat():
             "labels": [["O", "B-X"], ["O"]] * 2,
         }
     )
-    assert agreement(final, others, folds((1.0, 5)))["share"] == pytest.approx(4 / 6)
+    assert agreement(final, others, folds((1.0, 5))).share == pytest.approx(4 / 6)
 
 
 def test_without_scores_on_training_rows_nothing_is_expected():
