@@ -148,7 +148,7 @@ OTHER_KEYS = {"config", "data", "folds", "layers", "machine", "models", "replay"
 
 def record_fields() -> set[str]:
     """The names of the fields that results.json and what lies beside it have."""
-    from hf_transfer.runs.beside import ComparedRuns
+    from hf_transfer.runs.companions import ComparedRuns
     from hf_transfer.runs.rank_record import RankRecord
     from hf_transfer.runs.records import Results
     from hf_transfer.runs.search_record import Search

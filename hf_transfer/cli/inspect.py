@@ -56,7 +56,7 @@ def _inspect(options: argparse.Namespace) -> int:
 
 
 def report(found: "Audit", data: "LabelledData", plan: "FoldPlan") -> str:
-    """Write the findings for a terminal: schema, classes, repeats, and what each fold will hold."""
+    """Write the findings for a terminal: schema, classes, duplicates, and the content of each fold."""
     sections = [_schema(data), _classes(found, data, plan), _repeats(found, data)]
     notes = [*data.notes, *plan.notes, *found.warnings()]
     if notes:
@@ -76,7 +76,7 @@ def _schema(data: "LabelledData") -> str:
 
 
 def _classes(found: "Audit", data: "LabelledData", plan: "FoldPlan") -> str:
-    """A line for each class: how many rows in all, and how many in each fold."""
+    """A line for each class: its rows in all, and in each fold."""
     num_classes = len(found.class_counts)
     counts = _class_matrix(data)
     folds = plan.fold_of_row()
@@ -98,7 +98,7 @@ def _classes(found: "Audit", data: "LabelledData", plan: "FoldPlan") -> str:
 
 
 def _class_matrix(data: "LabelledData") -> "NDArray[np.int64]":
-    """Rows or entities of each class in each row, (n, c)."""
+    """Number of rows or entities of each class in each row, (n, c)."""
     import numpy as np
 
     from hf_transfer.tasks.targets.iob import entity_types

@@ -1,4 +1,4 @@
-"""`hf-transfer rank`: show which of some pretrained models is a good start for a data set."""
+"""`hf-transfer rank`: compare pretrained models as starting points for a data set."""
 
 import argparse
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Recipes by their names, and a recipe's task and data without running it."""
+"""Find recipes by name, and open a recipe's task and data without running it."""
 
 import difflib
 import runpy
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def load_recipe(recipe: str, words: Sequence[str]) -> "tuple[RunConfig, Task, LabelledData]":
-    """Read a recipe's defaults and task, and open the data that the settings name.
+    """Read a recipe's defaults and task, and open the data set that the settings name.
 
     Args:
         recipe: A recipe of the kit by its name, or a recipe's file.

@@ -1,4 +1,4 @@
-"""The rows: where they come from, and which of them are kept."""
+"""Settings of the data: where the rows come from, and which to use."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from hf_transfer.config.setting import Group, setting
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings(Group):
-    """The rows: where they come from, and which of them are kept."""
+    """Where the rows come from, and which of them to use."""
 
     heading = "The data"
 
@@ -48,7 +48,7 @@ class DataSettings(Group):
     on_bad_image: str = setting("fail", "What to do with unreadable pictures.", choices=("fail", "skip"))
 
     def problems(self) -> list[str]:
-        """Wrong numbers."""
+        """Errors in numbers."""
         if 0 <= self.sealed <= 0.2:
             return []
         return [f"sealed={self.sealed!r} must be from 0 to 0.2, e.g. 0.1; the folds need the rest."]

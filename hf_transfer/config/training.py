@@ -1,4 +1,4 @@
-"""How it learns: the head, the rate, the passes, the loss."""
+"""Settings of the training: head, learning rate, epochs, loss."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ def is_solved(head_solver: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings(Group):
-    """How it learns: the head, the rate, the passes, the loss."""
+    """How the model is trained: head, learning rate, epochs, loss."""
 
     heading = "How it learns"
 
@@ -92,11 +92,11 @@ class TrainingSettings(Group):
 
     @property
     def solved(self) -> bool:
-        """Whether the head is solved in closed form, and so has no rate and no epochs."""
+        """Whether the head is solved in closed form, without a learning rate or epochs."""
         return is_solved(self.head_solver)
 
     def problems(self) -> list[str]:
-        """Wrong numbers, in lists too."""
+        """Errors in numbers, in lists too."""
         problems = [
             f"learning_rate={rate!r} must be above 0 (2e-5 is usual for BERT)."
             for rate in (self.learning_rate, *self.learning_rates)

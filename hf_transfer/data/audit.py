@@ -1,4 +1,4 @@
-"""Look at the rows before they are split: what repeats, what contradicts itself, how classes are spread."""
+"""Audit rows before the split: duplicates, contradicting labels, class counts."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ RowId = int | str
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found; rows are named by their `row_id`.
+    """Findings of an audit; rows are named by their `row_id`.
 
     Attributes:
         num_rows: Rows to cross-validate.
@@ -66,7 +66,7 @@ class Audit:
         return plain | {"rarest": list(self.rarest)}
 
     def warnings(self) -> list[str]:
-        """Write what endangers a score, a sentence each; empty when nothing does."""
+        """Findings that endanger a score, a sentence each."""
         found = []
         if self.duplicates:
             extra = count(sum(len(group) - 1 for group in self.duplicates), "row")
@@ -87,7 +87,7 @@ class Audit:
 
 
 def audit(data: LabelledData) -> Audit:
-    """Look for repeats within the rows and between them and the test rows, and count classes.
+    """Find duplicates among the rows and between them and the test rows, and count classes.
 
     Pictures are decoded once more for it. Blank pictures and texts never count as almost the same.
     """
@@ -114,7 +114,7 @@ def audit(data: LabelledData) -> Audit:
 
 
 def _contents(parts: Sequence[Dataset], kind: str) -> tuple[list[Any], Groups]:
-    """A key of each row's content, and groups of rows that are almost the same."""
+    """Content key of each row, and groups of near duplicates."""
     if kind != "image":
         texts = [plain_text(" ".join(words_of(text))) for part in parts for text in part["input"]]
         return texts, _near(texts, lambda firsts: similar_texts([texts[row] for row in firsts]))
@@ -133,7 +133,7 @@ def _contents(parts: Sequence[Dataset], kind: str) -> tuple[list[Any], Groups]:
 
 
 def _near(keys: Sequence[Any], similar: Callable[[list[int]], Groups]) -> Groups:
-    """Groups among the first rows of each content: exact repeats are told of elsewhere."""
+    """Groups of near duplicates among the first rows of each content."""
     first: dict[Any, int] = {}
     for row, key in enumerate(keys):
         first.setdefault(key, row)
@@ -142,7 +142,7 @@ def _near(keys: Sequence[Any], similar: Callable[[list[int]], Groups]) -> Groups
 
 
 def _divide(groups: Groups, size: int) -> tuple[Groups, list[tuple[int, int]]]:
-    """Groups of at least two rows, and pairs of a row and a test row; test rows come from `size` on."""
+    """Separate groups of rows from pairs of a row and a test row; test rows start at `size`."""
     inside = [[row for row in group if row < size] for group in groups]
     across = [
         (row, test) for group in groups for row in group if row < size for test in group if test >= size
@@ -163,7 +163,7 @@ def _is_sorted(labels: Sequence[int]) -> bool:
 
 
 def words_of(text: str | list[str]) -> list[str]:
-    """The words of a text, or of a sentence that is cut into words already."""
+    """Words of a text, or of a sentence that is already split."""
     return text.split() if isinstance(text, str) else text
 
 

@@ -74,7 +74,7 @@ def find_columns(dataset: Dataset, config: RunConfig, kind: Kind) -> Columns:
 
 
 def row_ids(dataset: Dataset, column: str | None) -> Sequence[int | str]:
-    """Give every row's id: its number, or the column's whole numbers or texts.
+    """Id of every row: its number, or the column's whole numbers or texts.
 
     Raises:
         DataError: If an id is missing or not unique.
@@ -203,7 +203,7 @@ def _is_date(value: str) -> bool:
 
 
 def _utc(value: datetime.date) -> datetime.date:
-    """Without a zone, as numpy has none: what has a zone is first turned to UTC."""
+    """Convert times to UTC and drop the zone, which numpy does not support."""
     if isinstance(value, datetime.datetime) and value.tzinfo is not None:
         return value.astimezone(datetime.UTC).replace(tzinfo=None)
     return value

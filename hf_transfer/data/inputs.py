@@ -1,4 +1,4 @@
-"""Bring pictures, texts or words of any storage into the one `input` column that tasks read."""
+"""Convert pictures, texts or words of any storage to the `input` column that tasks read."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -25,7 +25,7 @@ _PICTURES_AT_ONCE = 64  # they may hold pixels
 
 
 def standard_inputs(dataset: Dataset, column: str, kind: Kind, *, folder: Path | None) -> Dataset:
-    """Give a dataset of the one column `input`, row for row; nothing is left out here.
+    """Make a dataset of the one column `input`, row for row.
 
     Pictures become {"bytes", "path"} and are not decoded, texts strings, words lists of strings.
 
@@ -44,7 +44,7 @@ def standard_inputs(dataset: Dataset, column: str, kind: Kind, *, folder: Path |
 
 
 def empty_rows(inputs: Dataset, kind: Kind) -> list[int]:
-    """Give the positions of texts without a visible character, or of sentences without words."""
+    """Positions of texts without a visible character, or of sentences without words."""
     if kind == "image":
         return []
     values = (value for batch in inputs.iter(ROWS_AT_ONCE) for value in batch["input"])
@@ -68,7 +68,7 @@ def _texts(dataset: Dataset, column: str) -> Dataset:
 
 
 def _bounded(texts: Iterable[pa.ChunkedArray], column: str) -> Iterator[pa.ChunkedArray]:
-    """Pass texts on, and stop at one that would take a tokenizer minutes."""
+    """Pass texts on; stop at one that would keep a tokenizer busy for minutes."""
     start = 0
     for some in texts:
         long = np.flatnonzero(pc.utf8_length(some).to_numpy() > MAX_CHARACTERS)
@@ -118,7 +118,7 @@ def _holds_pictures(feature: Any) -> bool:
 
 
 def _confined(inputs: Dataset, folder: Path | None) -> Dataset:
-    """Check the paths of pictures that are not in memory; most datasets have none, and stay as they are."""
+    """Check the paths of pictures on disk; other datasets pass unchanged."""
     batches = inputs.with_format("arrow").iter(batch_size=1000)
     if all(
         pa.chunked_array(batch["input"]).combine_chunks().field("bytes").null_count == 0 for batch in batches

@@ -18,7 +18,7 @@ from hf_transfer.tasks.inputs.pictures import scan_pictures
 
 
 def read_new_inputs(given: Sequence[str], kind: Kind, column: str) -> tuple[list[str], list[Any]]:
-    """Read what a model is to label.
+    """Read the inputs to label.
 
     Args:
         given: Pictures, folders of them, or texts themselves; or files of any of them: .txt with a text a
@@ -69,7 +69,7 @@ def _pictures(given: Sequence[str], column: str) -> tuple[list[str], list[Any]]:
 
 
 def _texts(word: str, kind: Kind, column: str) -> list[Any]:
-    """A text itself, or a file's: a line each of .txt, else the column that the model learned from."""
+    """A text itself, or the texts in a file: lines of .txt, or the model's input column."""
     path = Path(word)
     if path.suffix.lower() not in {".txt", *SUFFIXES}:
         return [word]

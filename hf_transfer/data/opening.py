@@ -1,4 +1,4 @@
-"""Open a labelled dataset, whatever its storage. What reads it is imported when there is one to read."""
+"""Open a labelled dataset from any storage; imports a reader only if it is needed."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -37,7 +37,7 @@ def open_dataset(config: RunConfig, kind: Kind) -> "LabelledData":
 
 
 def find_kind(config: RunConfig) -> Kind:
-    """Find what the inputs of `config.dataset` are, by trying kinds from the most to the least particular.
+    """Find the kind of input of `config.dataset`, trying the most specific kind first.
 
     Raises:
         DataError: If it opens as none of them, with each one's reason.

@@ -1,4 +1,4 @@
-"""Has a run learned enough? From its losses, its scores, and a closed form on the same features. No torch.
+"""Was a run trained for long enough? Judged by its losses, scores and closed-form probe. No torch.
 
 A head that is far from the closed form of the features that it reads has not learned them yet, unless it
 is right on its own training rows: then more training would not bring it closer. A loss that still falls
@@ -63,7 +63,7 @@ def _answer(found: Learned, overfits: str) -> Answer:
 
 
 def _behind_probe(results: Results) -> BehindProbe | None:
-    """Compare a run with the probe of the same folds; None where fewer than two have both scores."""
+    """Compare a run with its probe on the same folds; None if fewer than two folds have both scores."""
     probe, metric = results.probe, results.primary_metric
     if not probe:
         return None
@@ -95,7 +95,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def final_fall(histories: Mapping[str, History], num_folds: float) -> FinalFall | None:
-    """Measure how fast the training loss falls over the last third of the epochs.
+    """How fast the training loss still falls over the last third of the epochs.
 
     Args:
         histories: Epochs of each fold, with `train_loss`.
@@ -123,7 +123,7 @@ def final_fall(histories: Mapping[str, History], num_folds: float) -> FinalFall 
 
 
 def _fall(curve: Any) -> float:
-    """Fall of a loss in one epoch at its end, as a share of its first value."""
+    """Fall of a loss in one epoch at the end, as a share of its first value."""
     last = curve[-max(2, -(-len(curve) // 3)) :]
     return float(-np.polyfit(np.arange(len(last)), last, 1)[0] / curve[0])
 
@@ -131,7 +131,7 @@ def _fall(curve: Any) -> float:
 def _inner_fall(
     results: Results, histories: Mapping[str, History], overfitting: Overfitting
 ) -> InnerFall | None:
-    """Measure whether the loss on inner splits is lowest at the last of all epochs, and falls there."""
+    """Whether the loss on inner splits is still falling at the last epoch, where it is lowest."""
     turn, epochs = overfitting.turn, results.config.num_epochs
     if not turn:
         return None

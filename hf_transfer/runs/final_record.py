@@ -61,6 +61,7 @@ class Final:
         path: Of its folder in the run's.
         num_epochs: Of its training.
         num_rows: That it learned from.
+        temperature_in_weights: Whether its logits come divided by the temperature.
         sealed: Its scores on sealed rows.
         notes: What to know of it.
         weight_decay: The penalty of a head in closed form.
@@ -76,6 +77,7 @@ class Final:
     path: str | None = None
     num_epochs: int | None = None
     num_rows: int | None = None
+    temperature_in_weights: bool = False
     sealed: RowScores | None = None
     notes: list[str] = field(default_factory=list)
     weight_decay: float | None = None

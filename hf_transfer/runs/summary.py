@@ -1,4 +1,4 @@
-"""The summary of a run, as a recipe prints it at its end, and what tells its configurations apart."""
+"""The summary that a recipe prints, and names for configurations."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -22,13 +22,13 @@ _SETTINGS = frozenset(field.name for field in fields(RunConfig))
 
 
 def varying_settings(grid: Sequence[Tried]) -> list[str]:
-    """Name the settings in which the entries of a grid differ, in their order there; the rate if in none."""
+    """Names of the settings that differ within a grid; the learning rate if none does."""
     names = [name for name in grid[0].settings if name in _SETTINGS]
     return [n for n in names if len({entry.settings[n] for entry in grid}) > 1] or ["learning_rate"]
 
 
 def configuration_name(entry: Tried, grid: Sequence[Tried]) -> str:
-    """Name an entry of a grid by the settings that vary: `learning_rate=0.01, weight_decay=0`."""
+    """Name a grid's configuration by its varying settings: `learning_rate=0.01, weight_decay=0`."""
     of_steps = ("learning_rate", "num_epochs") if entry.solved else ()  # a closed form has none
     names = (name for name in varying_settings(grid) if name not in of_steps)
     return ", ".join(f"{name}={setting(entry.settings[name])}" for name in names)
@@ -40,7 +40,7 @@ def shown_metrics(results: Results, count: int | None = 4) -> list[str]:
 
 
 def commonest_share(results: Results) -> float | None:
-    """The accuracy of always giving the commonest class; None where rows have no class of their own."""
+    """Accuracy of always predicting the most common class; None if rows have no single class."""
     counts = results.dataset.class_counts.values()
     total = sum(counts)
     return max(counts) / total if results.confusion is not None and total else None
@@ -52,13 +52,13 @@ def two_intervals(results: Results) -> bool:
 
 
 def train_sizes(results: Results) -> str:
-    """Write how many rows the folds were trained on: `80`, or `76 to 84`."""
+    """Number of training rows of the folds: `80`, or `76 to 84`."""
     sizes = sorted({fold.num_train for fold in results.done}) or [0]
     return f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
 
 
 def design(results: Results) -> str:
-    """Write what a score stands on: folds, repeats, rows, what is drawn, configurations tried."""
+    """Describe the design: folds, repeats, rows, sampling unit, configurations tried."""
     score = results.headline
     return (
         f"k = {results.num_folds} folds, r = {results.num_repeats} "
@@ -68,12 +68,12 @@ def design(results: Results) -> str:
 
 
 def corrected_best(results: Results) -> float | None:
-    """The primary metric of the best of a grid, corrected for the choice; None where it is not known."""
+    """Primary metric of a grid's best, corrected for the choice; None if unknown."""
     return next((entry.bbc for entry in results.grid or [] if entry.best), None)
 
 
 def summary_text(results: Results) -> str:
-    """Give what a recipe prints at its end: a line for each fold, then means, intervals and sizes.
+    """Summary of a run: a line a fold, then means, intervals and sizes.
 
     Args:
         results: What results.json holds.
@@ -97,12 +97,12 @@ def summary_text(results: Results) -> str:
 
 
 def num_scored(results: Results) -> int:
-    """Count the rows that are held out once in each repeat; others may be in no fold."""
+    """Number of rows that a repeat holds out; others may be in no fold."""
     return sum(fold.num_valid for fold in results.folds if fold.repeat == 0)
 
 
 def _sealed_line(results: Results) -> list[str]:
-    """The published model's score on the sealed rows, if there are any."""
+    """Score of the published model on the sealed rows, if any."""
     final, metric = results.final, results.primary_metric
     if not final.sealed:
         return []
@@ -111,7 +111,7 @@ def _sealed_line(results: Results) -> list[str]:
 
 
 def _unlearned_line(results: Results) -> list[str]:
-    """Say that more training is needed, where it is."""
+    """Say that more training is needed, if so."""
     from hf_transfer.report.words.convergence import (
         learned_words,  # here, as it takes its numbers from this module
     )
@@ -123,7 +123,7 @@ def _unlearned_line(results: Results) -> list[str]:
 
 
 def _pooling_line(results: Results) -> list[str]:
-    """How texts are read and what is published, where that is not a plain model of transformers."""
+    """Explain the pooling and the published format, if it is not plain transformers."""
     if results.library != "sentence-transformers":
         return []
     return [
@@ -161,7 +161,7 @@ def _score_table(results: Results) -> str:
 
 
 def _explained(results: Results) -> list[str]:
-    """Which interval is which, and what the score is of."""
+    """Explain the two intervals, and what the score is of."""
     kinds = {score.interval_kind: None for score in results.scores.values() if score.interval}
     if not two_intervals(results):
         return [f"interval: {kind}" for kind in kinds]
@@ -191,7 +191,7 @@ def _grid_table(results: Results, grid: Sequence[GridEntry]) -> str:
 
 
 def behind(entry: Tried) -> tuple[str, str]:
-    """Write how much better the best of a grid was, and the adjusted p; dashes for the best itself."""
+    """How far a configuration is behind the best, and its adjusted p-value; dashes for the best."""
     if entry.best:
         return "-", "-"
     return number(entry.behind), number(entry.p_holm)

@@ -1,4 +1,4 @@
-"""What a run's out-of-fold logits say of its probabilities, for results.json and the card. No torch."""
+"""Calibration of a run's out-of-fold probabilities, for results.json and the card. No torch."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.scores.class_scorer import ClassificationScorer
+from hf_transfer.scores.metrics import row_losses
 from hf_transfer.scores.scorer import Scorer
 from hf_transfer.scores.statistics import (
     Reliability,
@@ -43,20 +44,24 @@ class Calibration:
     Attributes:
         temperature: Of all rows, for the published weights.
         num_bins: That errors are taken over.
+        log_loss_before: Of the labels.
         ece_before: Calibration error of the predicted class.
         classwise_before: Calibration error of every class.
         floor_before: What perfect probabilities would show by chance.
-        ece_after: The first with temperatures of other folds, as are the next two.
-        classwise_after: The second.
-        floor_after: The third.
+        log_loss_after: The first with temperatures of other folds, as are the next three.
+        ece_after: The second.
+        classwise_after: The third.
+        floor_after: The fourth.
         bins: `before` and `after`, for the diagram.
     """
 
     temperature: float
     num_bins: int
+    log_loss_before: float
     ece_before: float
     classwise_before: float
     floor_before: float
+    log_loss_after: float
     ece_after: float
     classwise_after: float
     floor_after: float
@@ -64,7 +69,7 @@ class Calibration:
 
 
 def calibrate(table: pa.Table, scorer: Scorer, *, seed: int) -> Calibration | None:
-    """Fit a temperature to pooled out-of-fold logits, and measure what temperatures mend.
+    """Fit a temperature to pooled out-of-fold logits, and measure the calibration error before and after.
 
     `temperature` is of all rows, for the published weights. What it mends is measured with others:
     each fold's rows are divided by the temperature of the other folds of its repeat, so that no row
@@ -101,7 +106,7 @@ def calibrate(table: pa.Table, scorer: Scorer, *, seed: int) -> Calibration | No
 
 
 def _each(repeats: NDArray[Any], folds: NDArray[Any]) -> list[NDArray[np.intp]]:
-    """Rows of each fold of each repeat."""
+    """Yield the row numbers of each fold of each repeat."""
     _, place = np.unique(np.stack([repeats, folds]), axis=1, return_inverse=True)
     return [np.flatnonzero(place == one) for one in range(place.max() + 1)]
 
@@ -109,6 +114,7 @@ def _each(repeats: NDArray[Any], folds: NDArray[Any]) -> list[NDArray[np.intp]]:
 def _measure(shares: Floats, labels: Ints, repeats: NDArray[Any], seed: int) -> dict[str, float]:
     parts = [np.flatnonzero(repeats == repeat) for repeat in np.unique(repeats)]
     return {
+        "log_loss": _mean(row_losses(labels[rows], shares[rows]).mean() for rows in parts),
         "ece": _mean(expected_calibration_error(shares[rows], labels[rows], NUM_BINS) for rows in parts),
         "classwise": _mean(
             classwise_calibration_error(shares[rows], labels[rows], NUM_BINS) for rows in parts

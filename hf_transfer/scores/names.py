@@ -1,4 +1,4 @@
-"""Readable names of metrics, and the order in which they are shown."""
+"""Readable names of metrics, and their order."""
 
 from collections.abc import Collection
 
@@ -26,7 +26,7 @@ _SHOWN_FIRST = ("f1", "precision", "recall", "accuracy", "f1_macro", "log_loss",
 
 
 def metric_name(name: str, task: str = "") -> str:
-    """Give a metric's readable name; a Hub metric keeps its own."""
+    """Readable name of a metric; a Hub metric keeps its own."""
     if name == "accuracy" and task == "token-classification":
         return "accuracy (tags)"
     return _METRIC_NAMES.get(name, name)

@@ -1,4 +1,4 @@
-"""Score a configuration on a task by cross-validation, and train the model to publish."""
+"""Cross-validate a configuration, and train the final model."""
 
 import sys
 import time
@@ -19,7 +19,7 @@ from hf_transfer.machine.files import write_table
 from hf_transfer.machine.launcher import check_launched
 from hf_transfer.machine.signals import stop_signals
 from hf_transfer.machine.wording import visible
-from hf_transfer.runs.aggregate import Found
+from hf_transfer.runs.aggregate import FoldResults
 from hf_transfer.runs.results import CrossValidationResult
 from hf_transfer.runs.run_folder import RunFolder
 from hf_transfer.scores.evaluate_modules import hub_metric
@@ -74,7 +74,7 @@ def cross_validate(
 
 @contextmanager
 def at_work(folder: RunFolder, config: RunConfig, accelerator: Accelerator) -> Iterator[None]:
-    """Have a run's folder to oneself, and stop at the next step when asked to; all processes enter this.
+    """Lock a run's folder, and handle stop signals; all processes must enter this.
 
     Raises:
         ConfigError: If another run is at work in the folder, or it holds something else.
@@ -87,7 +87,7 @@ def at_work(folder: RunFolder, config: RunConfig, accelerator: Accelerator) -> I
 
 
 def check_study(study: Study) -> Study:
-    """See that folds, base model, metrics and each choice of layers can be had; nothing is written.
+    """Check folds, base model, metrics and layer choices before anything is written.
 
     Returns:
         The study with all chosen that its settings left to the kit.
@@ -108,7 +108,7 @@ def check_study(study: Study) -> Study:
 
 
 def with_defaults(study: Study, model: nn.Module) -> Study:
-    """A study with numbers in the place of every `auto`, by the model's kind and the numbers of rows."""
+    """Replace every `auto` of a study by a value, from the model's kind and the number of rows."""
     facts = model_facts(model, pretrained=study.task.base.has_weights and not study.config.from_scratch)
     num_rows = len(study.uids) - len(study.aside)
     asked, repeats = study.config.num_repeats, num_repeats(study.config, facts, num_rows)
@@ -135,7 +135,7 @@ def with_defaults(study: Study, model: nn.Module) -> Study:
 
 
 def run_study(study: Study, began: float) -> CrossValidationResult:
-    """Run a study whose folder is open, and write what it found; `began` is when, by the monotonic clock."""
+    """Run a study in its open folder, and write the results; `began` is its monotonic start time."""
     accelerator, folder = study.accelerator, study.folder
     if accelerator.is_main_process:
         write_table(folder.path / "folds.parquet", study.fold_table())
@@ -155,8 +155,8 @@ def run_study(study: Study, began: float) -> CrossValidationResult:
     return CrossValidationResult.load(folder.path)
 
 
-def _seconds(study: Study, found: Found, passed: float) -> float:
-    """How long a run took, those parts included that were done before it was stopped."""
-    trained = sum(result.seconds for results in found.values() for result in results)
+def _seconds(study: Study, fold_results: FoldResults, passed: float) -> float:
+    """Duration of a run, including parts that were done before it was stopped."""
+    trained = sum(result.seconds for results in fold_results.values() for result in results)
     processes = 1 if study.workers.together else study.accelerator.num_processes
     return max(passed, trained / processes)

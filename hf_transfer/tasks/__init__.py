@@ -1,4 +1,4 @@
-"""Tasks: what differs between kinds of data. Nothing else in the library knows which task it runs."""
+"""Tasks hold everything that differs between kinds of data; no other room asks which task runs."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

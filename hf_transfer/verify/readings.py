@@ -1,4 +1,4 @@
-"""The ledger replayed: each held-out row was scored once, and the predictions kept are those."""
+"""Check that each held-out row was scored once, and that the stored predictions are those."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ from hf_transfer.verify.record import Record
 
 
 def reading_checks(record: Record) -> Iterator[Check]:
-    """See that every fold is there, and that its rows were read once, for the predictions that are kept."""
+    """Check that every fold is there, and that its rows were read once, for these predictions."""
     yield judged("rows", "each fold's predictions are for the rows that it held out", lambda: _rows(record))
     yield judged(
         "single read", "held-out rows of each finished fold were scored once", lambda: _ledger(record)
@@ -70,7 +70,7 @@ def _replayed(record: Record, config: RunConfig, fold: FoldResult) -> Iterator[s
 
 
 def _folders(record: Record) -> Iterator[str]:
-    """Compare each fold's own record with its line in results.json."""
+    """Compare each fold's record with its line in results.json."""
     for config, folds in record.entries.items():
         for fold in folds:
             name = "done.json" if fold.status == "done" else "failed.json"

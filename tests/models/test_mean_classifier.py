@@ -235,7 +235,7 @@ def run(config):
     ],
 )
 def test_frozen_layers_are_replayed_to_the_same_scores(config, settings, cut):
-    if "+lora" in settings.trainable:
+    if "+lora" in settings["trainable"]:
         pytest.importorskip("peft")
     found = run(config.changed(settings))
     assert [replayed.cut for replayed in found.results.replay] == [cut]

@@ -374,4 +374,4 @@ def test_a_grid_with_adapters_replays_its_other_configurations_too(config_for):
     assert len(found.results.replay) == 2
     alone = run("text", replace(config, trainables=(), trainable="last:1"))
     scores = [e.scores["accuracy"].mean for e in found.results.grid if e.settings["trainable"] == "last:1"]
-    assert scores == [alone.scores["accuracy"]["mean"]]
+    assert scores == [alone.scores["accuracy"].mean]

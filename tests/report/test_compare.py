@@ -90,7 +90,7 @@ def test_a_decided_pair_is_told_with_its_evidence(runs: tuple[Run, ...]) -> None
     (low, high), rows = pair.interval, pair.rows
     assert sentence(pair) == (
         f"good is better than poor by {pair.mean:.3f} F1 (macro) ({low:.3f} to {high:.3f}, corrected p "
-        f"{pair.p:.2g}; of 100 rows {rows['only_first']} were right only with poor, {rows['only_second']} "
+        f"{pair.p:.2g}; of 100 rows {rows.only_first} were right only with poor, {rows.only_second} "
         "only with good, McNemar p below 0.001)."
     )
     assert sentence(pair) in found.to_text()

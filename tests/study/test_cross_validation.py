@@ -66,12 +66,12 @@ def test_every_score_can_be_recomputed_from_the_predictions(finished):
         assert fold.scores["accuracy"] == pytest.approx(accuracy)
         assert all(row["prediction"] == int(np.argmax(row["logits"])) for row in rows)
     values = [fold.scores["accuracy"] for fold in result.folds]
-    assert result.scores["accuracy"]["mean"] == pytest.approx(np.mean(values))
-    assert result.scores["accuracy"]["std"] == pytest.approx(np.std(values, ddof=1))
+    assert result.scores["accuracy"].mean == pytest.approx(np.mean(values))
+    assert result.scores["accuracy"].std == pytest.approx(np.std(values, ddof=1))
 
 
 def test_the_test_is_able_to_fail_as_scores_are_not_all_one(finished):
-    assert 0.2 < finished[1].scores["accuracy"]["mean"] < 1.0
+    assert 0.2 < finished[1].scores["accuracy"].mean < 1.0
 
 
 def test_the_freeze_is_proved_in_every_fold(finished):
@@ -239,7 +239,7 @@ def test_a_failed_fold_is_reported_and_the_rest_kept(reviews_config, monkeypatch
     monkeypatch.setattr(Study, "fit", fail_in_fold_1)
     result = run(reviews_config)
     assert [fold.status for fold in result.folds] == ["done", "failed", "done"]
-    assert result.scores["accuracy"]["num_folds"] == 2
+    assert result.scores["accuracy"].num_folds == 2
     assert any("1 of 3 folds failed" in note for note in result.results.notes)
     monkeypatch.setattr(Study, "fit", original)
     assert [fold.status for fold in run(reviews_config).folds] == ["done"] * 3
@@ -374,7 +374,7 @@ def test_pictures_run_from_the_built_in_backbone(tmp_path):
         output_dir=str(tmp_path / "digits"),
     )  # fmt: skip
     result = run(config, ImageClassification)
-    assert result.scores["accuracy"]["mean"] > 0.5
+    assert result.scores["accuracy"].mean > 0.5
     assert result.results.library == "timm"
 
 

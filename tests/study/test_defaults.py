@@ -192,9 +192,9 @@ def test_the_numbers_are_written_down_and_the_same_command_goes_on(tmp_path, cap
     task = ImageClassification(config, data.label_names)
     first = cross_validate(task, data, config)
     written = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
-    assert written.num_repeats == 3
-    assert written.head_solver == "lbfgs"
-    assert written.learning_rate == written.num_epochs == "auto"  # a closed form has none
+    assert written["num_repeats"] == 3
+    assert written["head_solver"] == "lbfgs"
+    assert written["learning_rate"] == written["num_epochs"] == "auto"  # a closed form has none
     assert first.results.final.kind == "none"
     (words,) = (note for note in first.results.notes if note.startswith("Chosen for trainable=head"))
     assert words in capsys.readouterr().err

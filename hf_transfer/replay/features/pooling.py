@@ -1,4 +1,4 @@
-"""One vector a row from what a layer puts out: the mean of a picture's places or of a text's tokens."""
+"""Pool a layer's output to one vector a row: the mean over a picture's patches or a text's tokens."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ OF_TEXTS = ("first token", "mean")  # side by side: two vectors, as either may b
 
 
 class Pooling:
-    """How outputs of a model's layers become features.
+    """Pooling of layer outputs into features.
 
     image    maps (b, c, h, w): their mean over places; tokens (b, l, d): the class token and the mean
              of the patches, side by side, or the mean alone where there is no class token
@@ -47,7 +47,7 @@ class Pooling:
         return output.flatten(1)
 
     def parts(self, output: Tensor) -> tuple[str, ...]:
-        """Names of the vectors that stand side by side in one of a text; none where there is one alone."""
+        """Names of the vectors that are concatenated for a text; empty if there is just one."""
         return OF_TEXTS if self.kind == "text" and output.ndim == 3 else ()
 
     def _patches(self, output: Tensor, pixels: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ class Pooling:
         return torch.cat([output[:, 0], mean], dim=1) if prefix else mean
 
     def _prefix(self, num_tokens: int, pixels: Tensor) -> int:
-        """How many tokens come before the patches: the class token and its like."""
+        """Number of tokens before the patches, such as the class token."""
         if self.num_prefix is not None:
             return min(self.num_prefix, num_tokens - 1)
         sizes = self.patch_size if isinstance(self.patch_size, (tuple, list)) else [self.patch_size] * 2

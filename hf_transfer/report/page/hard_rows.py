@@ -86,7 +86,7 @@ class RowProbabilities:
         return cls(list(places), of_labels, values / counts[:, None], losses)
 
     def row(self, place: int, other: int, names: Sequence[str]) -> HardRow:
-        """Describe one row beside another class than its label's."""
+        """Describe one row and the class that contests its label."""
         label = int(self.labels[place])
         return HardRow(
             row_id=self.row_ids[place],

@@ -1,4 +1,4 @@
-"""Put a report together: the parts, each from results and predictions, and the one page of them."""
+"""Render the report of a run as a single HTML page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ from hf_transfer.report.page.hard_rows import (
 )
 from hf_transfer.report.page.originals import Originals, find_originals
 from hf_transfer.report.words.verdicts import verdicts
-from hf_transfer.runs.beside import read_beside
+from hf_transfer.runs.companions import read_companions
 from hf_transfer.runs.findings import Overfitting
 from hf_transfer.runs.fold_result import Epoch
 from hf_transfer.runs.overfitting import Rival, diagnose
@@ -92,7 +92,7 @@ def render(run: Run, others: Sequence[Run] = (), *, with_data: bool = True) -> s
     from hf_transfer.report.page.pictures import draw_pictures  # here, as matplotlib is slow to import
 
     results, histories = run.results, read_histories(place_inside(run.folder, run.results.folds_path))
-    hard, found = hard_rows(run.predictions, results), read_beside(run.folder, results)
+    hard, found = hard_rows(run.predictions, results), read_companions(run.folder, results)
     shown = [row.row_id for row in (*hard.hardest, *hard.suspected)]
     values = {
         "title": one_line(run.folder.resolve().name),

@@ -25,7 +25,7 @@ from hf_transfer.report.plots.depth import depth_plot
 from hf_transfer.report.plots.palette import BLUE, ORANGE, empty_axes, plain_texts
 from hf_transfer.report.plots.search import trial_map
 from hf_transfer.report.plots.sizes import size_curve
-from hf_transfer.runs.beside import read_beside
+from hf_transfer.runs.companions import read_companions
 from hf_transfer.runs.fold_result import Epoch
 from hf_transfer.runs.reading import place_inside
 from hf_transfer.runs.records import GridEntry, Results
@@ -58,7 +58,7 @@ def save_plots(run: Path, results: Results) -> list[str]:
         run: The run's folder, for the histories of its folds, and what a search or a ranking left.
         results: What results.json holds.
     """
-    found = read_beside(run, results)
+    found = read_companions(run, results)
     figures: dict[str, Figure | None] = {
         "folds": fold_scores(results),
         "confusion": confusion_matrix(results.confusion, results.label_names) if results.confusion else None,

@@ -1,10 +1,10 @@
-"""Other runs on the same folds, as a run's card tells of them: what `compare` leaves beside its results."""
+"""Other runs on the same folds, as compare.json records them for a run's card."""
 
 from collections.abc import Sequence
 
 from hf_transfer import __version__, _guard  # noqa: F401
 from hf_transfer.report.words.pairs import sentence
-from hf_transfer.runs.beside import ComparedRuns, Other, ToldOther, primary_scores
+from hf_transfer.runs.companions import ComparedRuns, Other, ToldOther, primary_scores
 from hf_transfer.runs.paired import Pair
 from hf_transfer.runs.records import Results
 

@@ -1,4 +1,4 @@
-"""The questions that a run answers, each with its answer in words and the comparison behind it.
+"""Answer the questions about a run: each answer in a few words, with its evidence in sentences.
 
 A card and a report show the same. "Can't tell" and "not measured" are answers too.
 """
@@ -14,7 +14,7 @@ from hf_transfer.report.words.convergence import learned_words
 from hf_transfer.report.words.others import SAME_BUDGET
 from hf_transfer.report.words.pairs import graded, sentence
 from hf_transfer.report.words.search import search_answers
-from hf_transfer.runs.beside import Other
+from hf_transfer.runs.companions import Other
 from hf_transfer.runs.convergence import judge_learning
 from hf_transfer.runs.final_record import Final
 from hf_transfer.runs.findings import Overfitting
@@ -57,7 +57,7 @@ def verdicts(
     rank: RankRecord | None = None,
     search: Search | None = None,
 ) -> list[Verdict]:
-    """Answer what can be answered from a run, and say of the rest what would answer it.
+    """Answer every question that a run has the data for; for the others, say what would answer them.
 
     Args:
         results: What results.json holds.
@@ -112,7 +112,7 @@ def good_start(results: Results, against: Sequence[Other] = (), rank: RankRecord
 
 
 def _ranked(results: Results, rank: RankRecord | None) -> tuple[str, str] | None:
-    """Answer from a ranking of frozen features on the same rows; None where it did not ask this."""
+    """Answer from a ranking of frozen features on the same rows; None if it lacks random weights."""
     if not rank or rank.dataset.fingerprint != results.dataset.fingerprint:
         return None
     candidates = (one for one in rank.candidates if one.base_model == results.base_model)
@@ -132,7 +132,7 @@ def _ranked(results: Results, rank: RankRecord | None) -> tuple[str, str] | None
 
 
 def searched(search: Search) -> list[Verdict]:
-    """Say what a search for layers and rate has found, in its own words."""
+    """Which layers and which learning rate a search chose."""
     found = search_answers(search)
     return [
         Verdict("which-layers", "Which layers should learn?", found.layers.answer, found.layers.words),
@@ -141,7 +141,7 @@ def searched(search: Search) -> list[Verdict]:
 
 
 def settings(results: Results) -> Verdict:
-    """Say which of the configurations of a grid is best, and which cannot be told from it."""
+    """Say which configuration of a grid is best, and which ones are statistically tied with it."""
     question, grid, metric = "Which layers, which learning rate?", results.grid, results.primary_metric
     spec = f"trainable={results.trainable.spec}"
     if not grid:
@@ -174,7 +174,7 @@ def settings(results: Results) -> Verdict:
 
 
 def learned(results: Results, overfitting: Overfitting) -> Verdict:
-    """Say whether a run has learned enough, or what to raise for more."""
+    """Say whether the run was trained for long enough, and if not, which setting to raise."""
     found = results.learned or judge_learning(results, {}, overfitting)
     return Verdict("learned-enough", "Has it learned enough?", found.answer, learned_words(results, found))
 
@@ -190,7 +190,7 @@ def overfits(results: Results, found: Overfitting) -> Verdict:
 
 
 def published(results: Results) -> Verdict:
-    """Say what weights there are, and what is known of them."""
+    """Say how the published weights were made, and how they score on rows of their own."""
     question, final, metric = "What is published?", results.final, results.primary_metric
     if final.kind == "none":
         return Verdict("published", question, "no weights", "The scores are those of the procedure.")
@@ -210,7 +210,7 @@ def published(results: Results) -> Verdict:
 
 
 def _made(final: Final) -> str:
-    """Say how what is published came about."""
+    """Say how the published weights were made."""
     if final.kind == "refit":
         rows, penalty = f"{final.num_rows:,} rows", final.weight_decay
         how = count(final.num_epochs or 0, "epoch") if penalty is None else f"weight_decay {setting(penalty)}"
@@ -222,7 +222,7 @@ def _made(final: Final) -> str:
 
 
 def _others(results: Results, against: Sequence[Other]) -> list[Verdict]:
-    """Runs that were given for comparison, other than the one from random weights."""
+    """Compare the run with every other run but the one from random weights."""
     return [
         Verdict(
             "better-than-another",
@@ -240,7 +240,7 @@ def _is_control(results: Results, other: Other) -> bool:
 
 
 def _other_settings(results: Results, control: Other) -> str:
-    """Name the settings in which the control differs: then more than the start is compared.
+    """Name the other settings in which the control differs, as the comparison then mixes causes.
 
     What a head in closed form leaves open is no setting of it: that it was solved says enough.
     """
@@ -256,7 +256,7 @@ def _other_settings(results: Results, control: Other) -> str:
 
 
 def _chance(results: Results) -> str:
-    """Set the accuracy beside that of always giving the commonest class."""
+    """Compare the accuracy with that of always predicting the most common class."""
     share, score = commonest_share(results), results.scores.get("accuracy")
     if share is None or not score or score.mean is None:
         return ""
@@ -268,13 +268,13 @@ def _chance(results: Results) -> str:
 
 
 def _is_worse(entry: Tried) -> bool:
-    """Whether a configuration is behind the best by more than chance, with p adjusted for their number."""
+    """Whether a configuration is significantly worse than the best, by its adjusted p-value."""
     p = entry.p_holm
     return p is not None and p < LEVEL
 
 
 def _listed(entries: Sequence[Tried], grid: Sequence[Tried]) -> str:
-    """Name configurations of a grid, and how far they are behind the best."""
+    """List configurations of a grid, and how far each is behind the best."""
     named = []
     for entry in entries[:_MOST_NAMED]:
         behind, p = entry.behind, entry.p_holm
@@ -286,7 +286,7 @@ def _listed(entries: Sequence[Tried], grid: Sequence[Tried]) -> str:
 
 
 def _edge(best: Tried, grid: Sequence[Tried]) -> str:
-    """Say when the best learning rate is the lowest or the highest: there may be a better one outside."""
+    """Warn when the best learning rate is the lowest or the highest of those tried."""
     rates = sorted({entry.learning_rate for entry in grid if not entry.solved})
     if len(rates) < 2 or best.solved or rates[0] < best.learning_rate < rates[-1]:
         return ""
@@ -296,7 +296,7 @@ def _edge(best: Tried, grid: Sequence[Tried]) -> str:
 
 
 def _turned(found: Overfitting) -> str:
-    """What the loss on inner splits says."""
+    """Say whether the loss on inner splits rose before training ended."""
     turn = found.turn
     if not turn:
         return ""
@@ -316,7 +316,7 @@ def _turned(found: Overfitting) -> str:
 
 
 def _won(results: Results, found: Overfitting) -> str:
-    """What a configuration that froze more says."""
+    """Say whether a configuration with more frozen layers scored better."""
     winner = found.more_frozen
     if not winner:
         return ""
@@ -329,7 +329,7 @@ def _won(results: Results, found: Overfitting) -> str:
 
 
 def _above_chance(found: Overfitting) -> str:
-    """What a loss that is worse than that of no model at all says."""
+    """Say whether the held-out log loss is worse than that of a constant prediction."""
     above = found.above_chance
     if not above:
         return ""
@@ -342,7 +342,7 @@ def _above_chance(found: Overfitting) -> str:
 
 
 def _gaps(results: Results, found: Overfitting) -> str:
-    """What training rows are ahead by."""
+    """Say by how much the scores on training rows exceed those on held-out rows."""
     if not found.gaps:
         return "No fold was scored on training rows, so there is nothing to tell it from."
     parts = []

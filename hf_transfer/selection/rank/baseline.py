@@ -1,4 +1,4 @@
-"""What a sceptic tries first: simple features without any pretrained model, fitted inside the folds."""
+"""A simple baseline: hand-made features without a pretrained model, fitted inside the folds."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any

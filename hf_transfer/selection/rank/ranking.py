@@ -1,4 +1,4 @@
-"""Rank candidates on one data set, with the controls that say what the order is worth."""
+"""Rank candidates on one data set, with controls that show what the order is worth."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,8 +31,8 @@ from hf_transfer.runs.rank_record import (
 )
 from hf_transfer.runs.schema import to_json
 from hf_transfer.selection.rank.baseline import NAMES, baseline_probe
+from hf_transfer.selection.rank.benchmark import Benchmark, make_benchmark
 from hf_transfer.selection.rank.candidate import Candidate, Scored, judge, scored
-from hf_transfer.selection.rank.ground import Ground, make_ground
 from hf_transfer.selection.rank.verdicts import Comparison, compare_all
 from hf_transfer.tasks import Task, task_of_kind
 from hf_transfer.training.workers import make_accelerator
@@ -47,7 +47,7 @@ class Ranking:
     """Candidates in the order of their scores, and the controls.
 
     Attributes:
-        ground: Rows, folds and score.
+        benchmark: Rows, folds and score.
         candidates: The best first.
         scratch: By a candidate's name, its architecture with random weights; none for a model that has
             no others.
@@ -57,7 +57,7 @@ class Ranking:
         seconds: Of all.
     """
 
-    ground: Ground
+    benchmark: Benchmark
     candidates: tuple[Candidate, ...]
     scratch: Mapping[str, Candidate]
     baseline: Scored
@@ -73,14 +73,14 @@ class Ranking:
             for c in self.candidates
             if c.name in self.scratch
         }
-        return compare_all(pairs, self.ground.num_folds)
+        return compare_all(pairs, self.benchmark.num_folds)
 
     @cached_property
     def against_baseline(self) -> dict[str, Comparison]:
         """Each candidate against the simple model."""
-        name = NAMES[self.ground.data.kind]
+        name = NAMES[self.benchmark.data.kind]
         pairs = {c.name: (name, c.score.folds, self.baseline.folds) for c in self.candidates}
-        return compare_all(pairs, self.ground.num_folds)
+        return compare_all(pairs, self.benchmark.num_folds)
 
     @cached_property
     def against_next(self) -> dict[str, Comparison]:
@@ -89,7 +89,7 @@ class Ranking:
             c.name: (other.name, c.score.folds, other.score.folds)
             for c, other in zip(self.candidates, self.candidates[1:], strict=False)
         }
-        return compare_all(pairs, self.ground.num_folds, ordered=True)
+        return compare_all(pairs, self.benchmark.num_folds, ordered=True)
 
     def leaks(self, candidate: Candidate) -> bool:
         """Whether shuffled labels score above chance, which only a leak can bring about."""
@@ -106,12 +106,12 @@ class Ranking:
     @property
     def notes(self) -> list[str]:
         """What was left out or found, of the rows and of the folds."""
-        return [*self.ground.notes, *self.ground.plans[0].notes]
+        return [*self.benchmark.notes, *self.benchmark.plans[0].notes]
 
     @property
     def record(self) -> RankRecord:
         """The content of rank.json, without conclusions."""
-        ground, plan = self.ground, self.ground.plans[0]
+        ground, plan = self.benchmark, self.benchmark.plans[0]
         return RankRecord(
             kit_version=__version__,
             dataset=RankedData(
@@ -146,7 +146,7 @@ class Ranking:
             best_pooling=candidate.best.pooling,
             last_layer=candidate.last.name,
             last_pooling=candidate.last.pooling,
-            over_specialised=candidate.over_specialised(self.ground.num_folds),
+            over_specialised=candidate.over_specialised(self.benchmark.num_folds),
             shuffled=None
             if shuffled is None
             else ShuffledScore(float(shuffled.shuffled.mean()), shuffled.p, self.leaks(candidate)),
@@ -193,37 +193,39 @@ def rank_models(
     settings = [replace(config, base_model=model) for model in models]
     for one in settings:
         _check_kind(one, kind)
-    ground = make_ground(open_dataset(config, kind), config, num_repeats)
+    benchmark = make_benchmark(open_dataset(config, kind), config, num_repeats)
     accelerator = make_accelerator(config)
-    rows, measure = ground.data.rows.select(ground.rows), ground.measure
-    baseline = baseline_probe(kind, rows, ground.labels, ground.splits, balanced=measure.balanced)
-    judged = [list(_judged(names[one.base_model], one, ground, accelerator)) for one in settings]
+    rows, measure = benchmark.data.rows.select(benchmark.rows), benchmark.measure
+    baseline = baseline_probe(kind, rows, benchmark.labels, benchmark.splits, balanced=measure.balanced)
+    judged = [list(_judged(names[one.base_model], one, benchmark, accelerator)) for one in settings]
     ordered = sorted((arms[0] for arms in judged), key=lambda candidate: -candidate.score.mean)
     return Ranking(
-        ground=ground,
+        benchmark=benchmark,
         candidates=tuple(ordered),
         scratch={arms[0].name: arms[1] for arms in judged if len(arms) > 1},
-        baseline=scored(baseline, ground, resample=True),
-        constant=measure.constant(ground.labels),
+        baseline=scored(baseline, benchmark, resample=True),
+        constant=measure.constant(benchmark.labels),
         priors=known,
         seconds=time.monotonic() - began,
     )
 
 
-def _judged(name: str, config: RunConfig, ground: Ground, accelerator: Accelerator) -> Iterator[Candidate]:
-    """The candidate, and its control arm where the model has weights to do without."""
-    task = task_of_kind(ground.data.kind)(config, ground.data.label_names)
-    yield judge(name, config.base_model, _features(task, ground, accelerator), ground, control=False)
+def _judged(
+    name: str, config: RunConfig, benchmark: Benchmark, accelerator: Accelerator
+) -> Iterator[Candidate]:
+    """Yield the candidate, and the same architecture with random weights as its control."""
+    task = task_of_kind(benchmark.data.kind)(config, benchmark.data.label_names)
+    yield judge(name, config.base_model, _features(task, benchmark, accelerator), benchmark, control=False)
     if task.base.has_weights and not config.from_scratch:
-        scratch = type(task)(replace(config, from_scratch=True), ground.data.label_names)
-        features = _features(scratch, ground, accelerator)
-        yield judge(f"{name} from scratch", config.base_model, features, ground, control=True)
+        scratch = type(task)(replace(config, from_scratch=True), benchmark.data.label_names)
+        features = _features(scratch, benchmark, accelerator)
+        yield judge(f"{name} from scratch", config.base_model, features, benchmark, control=True)
 
 
-def _features(task: Task, ground: Ground, accelerator: Accelerator) -> LayerFeatures:
-    encoded = encode_rows(task, ground.data.rows, ground.data.fingerprint, accelerator)
-    found = layer_features(task, encoded, task.settings, accelerator, rows=ground.rows)
-    if not np.array_equal(found.row_of, ground.row_of):
+def _features(task: Task, benchmark: Benchmark, accelerator: Accelerator) -> LayerFeatures:
+    encoded = encode_rows(task, benchmark.data.rows, benchmark.data.fingerprint, accelerator)
+    found = layer_features(task, encoded, task.settings, accelerator, rows=benchmark.rows)
+    if not np.array_equal(found.row_of, benchmark.row_of):
         raise ModelError(
             f"base_model={task.settings.base_model!r} leaves words out that others read, so that they cannot "
             "be compared. Leave it out, or mend its tokenizer."

@@ -1,4 +1,4 @@
-"""What a search found, as data for search.json and as sentences."""
+"""A search's results, as data for search.json and as text."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,7 +7,7 @@ from pathlib import Path
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.wording import duration, setting
 from hf_transfer.report.words.verdicts import verdicts
-from hf_transfer.runs.beside import read_beside
+from hf_transfer.runs.companions import read_companions
 from hf_transfer.runs.results import read_results
 from hf_transfer.runs.search_record import Finalist, Search, SearchCandidate, SearchRows
 from hf_transfer.selection.search.climbing import Finalists
@@ -85,7 +85,7 @@ def _finalists(found: Finalists) -> list[Finalist]:
 
 
 def search_text(run: str | Path, about: Search) -> str:
-    """What `hf-transfer search` prints at its end: the answers, each with what is behind it.
+    """Text that `hf-transfer search` prints at the end: the answers and their evidence.
 
     Args:
         run: The run's folder, of which results.json and, if it is there, rank.json are read.
@@ -94,14 +94,14 @@ def search_text(run: str | Path, about: Search) -> str:
     if not about.judged:
         return "\n\n".join(about.verdicts.values())
     results = read_results(run)
-    found = verdicts(results, rank=read_beside(run, results).rank, search=about)
+    found = verdicts(results, rank=read_companions(run, results).rank, search=about)
     return "\n\n".join(
         f"{one.question} {one.answer[0].upper()}{one.answer[1:]}.\n{one.words}" for one in found
     )
 
 
 def cost_text(cost: SearchCost) -> str:
-    """What `hf-transfer search --dry_run` prints."""
+    """Text that `hf-transfer search --dry_run` prints."""
     lines = [
         f"{one.name}: trainable={one.trainable}, {one.parameters:,} parameters, "
         + ("in closed form" if one.solved else f"rates {', '.join(map(setting, one.learning_rates))}")

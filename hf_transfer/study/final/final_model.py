@@ -1,4 +1,4 @@
-"""The model to publish: trained anew on all rows, or made of the folds' models."""
+"""Make the final model: train on all rows, or join the folds' models."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import RunError
 from hf_transfer.folds import derive_seed
-from hf_transfer.layers.phases import freeze_for
+from hf_transfer.layers.phases import divide_logits, freeze_for
 from hf_transfer.machine.digests import json_digest
 from hf_transfer.machine.files import write_json
 from hf_transfer.machine.wording import fold_name
@@ -35,9 +35,9 @@ from hf_transfer.study.final.model_folder import CALIBRATION_FILE, member_name, 
 from hf_transfer.study.final.soup import (
     average_weights,
     check_start,
+    judge_soup,
     load_members,
     renew_statistics,
-    taste,
 )
 from hf_transfer.study.study import Study
 from hf_transfer.training.epochs import effective_batches, epoch_order
@@ -50,7 +50,7 @@ from hf_transfer.training.workers import use_cores
 def make_final(
     study: Study, config: RunConfig, results: Sequence[FoldResult]
 ) -> tuple[Final, RowScores | None]:
-    """Make the model to publish, and score it on rows that no fold has, if there are any.
+    """Make the model to publish, and score it on sealed and test rows, if there are any.
 
     All processes call this; what it gives is whole on the main one.
 
@@ -93,7 +93,7 @@ def make_final(
 
 
 def _failed(error: Exception) -> Final:
-    """The record of a model that could not be made: what the folds found is reported all the same."""
+    """Record of a final model that could not be made, so that the folds' results are still reported."""
     said = f"{type(error).__name__}: {error}"
     print(f"final model: {said}", file=sys.stderr)
     note = f"The final model could not be made, and none is published. {said}"
@@ -101,7 +101,7 @@ def _failed(error: Exception) -> Final:
 
 
 class _FinalModel:
-    """One configuration's final model, in the three ways that there are."""
+    """The final model of a configuration: refit, ensemble or soup."""
 
     def __init__(self, study: Study, config: RunConfig, results: Sequence[FoldResult]) -> None:
         self.study, self.config = study, config
@@ -111,9 +111,10 @@ class _FinalModel:
         self.folder = study.folder.path / "model"
         self.record_folder = study.folder.path / "final"
         self.saves = study.accelerator.is_main_process
+        self._in_weights = False
 
     def made_before(self) -> tuple[Final, RowScores | None] | None:
-        """What `keep` has kept of this very model, if its weights are still there."""
+        """Records of the same model from an earlier run, if its weights are still there."""
         path = self.record_folder / "done.json"
         if not path.is_file():
             return None
@@ -123,13 +124,13 @@ class _FinalModel:
         return kept.final, kept.test
 
     def encode_untrained(self) -> None:
-        """Encode the rows that no fold has; by all processes, which wait for each other there."""
+        """Encode sealed and test rows; all processes must call this."""
         for rows in (self.sealed, self.test):
             if rows is not None:
                 _ = rows.encoded
 
     def keep(self, record: Final, test: RowScores | None) -> None:
-        """Write down how the model was made: from now on it is finished."""
+        """Record how the model was made, which marks it as finished."""
         self.record_folder.mkdir(exist_ok=True)
         write_json(self.record_folder / "done.json", to_json(KeptFinal(self._identity, record, test)))
         rmtree(self.record_folder / CHECKPOINT, ignore_errors=True)
@@ -138,7 +139,7 @@ class _FinalModel:
 
     @property
     def _identity(self) -> str:
-        """Digest of all that decides the model and its scores."""
+        """Digest of everything that decides the model and its scores."""
         config, rows = (
             self.study.config,
             [part and part.data.fingerprint for part in (self.sealed, self.test)],
@@ -160,40 +161,42 @@ class _FinalModel:
         seed = derive_seed(config.seed, "final")
         checkpoints = self.study.checkpoints_in(self.record_folder, config)
         fitted = self.study.fit(everything, seed, "final model", config=config, checkpoints=checkpoints)
+        self._calibrate(fitted)
         self._save(fitted)
         sealed, test = self._scores(self._logits_by(fitted))
         record = replace(self._record("refit", sealed), weight_decay=fitted.strength)
         return self._compared(record, fitted), test
 
     def ensemble(self) -> tuple[Final, RowScores | None]:
-        """Keep the folds' models as they are, to average their probabilities."""
+        """Keep the folds' models, to average their probabilities."""
         sealed, test = self._scores(self._ensemble_logits)
         folders = {member_name(unit.repeat, unit.fold): folder for unit, folder in self._members}
         if self.saves:
-            save_ensemble(folders, self.folder, self._files)
+            save_ensemble(folders, self.folder, self._calibration)
         return replace(self._record("ensemble", sealed), members=list(folders)), test
 
     def soup(self) -> tuple[Final, RowScores | None]:
-        """Average the weights of the folds' models; where that is no good model, train on all rows."""
+        """Average the folds' weights; if that model is worse, train on all rows."""
         start = SharedStart(shared_seed(self.config), check_start(self._scored_members))
         fitted = self._stirred()
+        self._calibrate(fitted)
         logits = self._logits_by(fitted)
         sealed = self._score("sealed", logits)
-        tasting = self._taste(sealed)
-        if tasting.accepted:
+        soup_test = self._judge_soup(sealed)
+        if soup_test.accepted:
             self._save(fitted)
             test = self._score("test", logits)
             members = [member_name(unit.repeat, unit.fold) for unit, _ in self._members]
             record = replace(self._compared(self._record("soup", sealed), fitted), members=members)
         else:
             record, test = self.refit()
-            record = replace(record, notes=[_refused(tasting), *record.notes])
+            record = replace(record, notes=[_refused(soup_test), *record.notes])
             if self.saves:
                 print(record.notes[0], file=sys.stderr)
-        return replace(record, soup=tasting, start=start), test
+        return replace(record, soup=soup_test, start=start), test
 
     def complete_members(self) -> None:
-        """Train again the folds whose models were not kept; all processes call this.
+        """Train the folds again whose models were not kept; all processes must call this.
 
         Of a grid none are: their number has no bound, and only the best configuration is published.
         A fold is a function of its settings, seed and rows, so that it gives the same model again.
@@ -217,7 +220,7 @@ class _FinalModel:
 
     @cached_property
     def _units(self) -> list[Unit]:
-        """The folds whose models are joined: those of the first repeat, so that they stay k."""
+        """Folds whose models are joined: those of the first repeat, so that there are k."""
         units = zip(self.study.units_of(self.config), self.results, strict=True)
         found = [unit for unit, result in units if unit.repeat == 0 and result.status == "done"]
         if not found:
@@ -243,20 +246,28 @@ class _FinalModel:
 
     @cached_property
     def _temperature(self) -> float | None:
-        """That of the out-of-fold logits."""
+        """Of the out-of-fold logits; None for what is not calibrated."""
         found = calibrate(self._out_of_fold, self.study.scorer, seed=self.study.config.seed)
-        return found.temperature if found else None
+        return None if found is None else found.temperature
+
+    def _calibrate(self, fitted: Fitted) -> None:
+        """Divide the weights by the temperature: all who load them get calibrated probabilities."""
+        if self._temperature is not None:
+            self._in_weights = divide_logits(fitted.model, self._temperature)
 
     @property
-    def _files(self) -> dict[str, dict[str, Any]]:
-        """What goes with the weights, by the file's name."""
-        how = "probabilities are softmax(logits / temperature); fitted on pooled out-of-fold logits"
-        about = {"temperature": self._temperature, "how": how}
-        return {} if self._temperature is None else {CALIBRATION_FILE: about}
+    def _calibration(self) -> dict[str, dict[str, Any]]:
+        """Calibration file for the model folder: the temperature, and whether the weights have it."""
+        if self._temperature is None:
+            return {}
+        how = "probabilities are softmax(logits / temperature), of the pooled out-of-fold logits"
+        return {
+            CALIBRATION_FILE: {"temperature": self._temperature, "in_weights": self._in_weights, "how": how}
+        }
 
     def _save(self, fitted: Fitted) -> None:
         if self.saves:
-            save_trained(self.study.task, fitted.model, self.folder, records=self._files)
+            save_trained(self.study.task, fitted.model, self.folder, records=self._calibration)
 
     def _record(self, kind: Literal["refit", "ensemble", "soup"], sealed: RowScores | None) -> Final:
         return Final(
@@ -264,6 +275,7 @@ class _FinalModel:
             path="model",
             num_epochs=self._num_epochs,
             num_rows=len(self.study.uids),
+            temperature_in_weights=self._in_weights,
             sealed=sealed,
         )
 
@@ -287,7 +299,7 @@ class _FinalModel:
         return lambda rows: rows.all_logits(fitted.model, self.study.workers)
 
     def _compared(self, record: Final, fitted: Fitted) -> Final:
-        """Add how it agrees with the folds' models, and a note if that is less than it must be."""
+        """Add the agreement with the folds' models, and a note if it is too low."""
         study = self.study
         table = study.table(fitted, np.arange(len(study.uids)), 0, 0, study.workers)
         found = agreement(table, self._out_of_fold, self.done)
@@ -295,7 +307,7 @@ class _FinalModel:
         return replace(record, agreement=found, notes=[note] if note else [])
 
     def _stirred(self) -> Fitted:
-        """The mean of the members' weights, with statistics of its own where they are not frozen."""
+        """A model of averaged weights, with fresh BatchNorm statistics in layers that are not frozen."""
         study, device = self.study, self.study.accelerator.device
         folders = [folder for _, folder in self._members]
         model = placed(average_weights(load_members(study.task, folders)), device)
@@ -306,11 +318,11 @@ class _FinalModel:
         return fitted
 
     def _pass(self) -> list[Positions]:
-        """All rows once, in batches as in training."""
+        """All rows once, in training batches."""
         order = epoch_order(np.arange(len(self.study.encoded)), shared_seed(self.config), 1)
         return effective_batches(order, self.config.batch_size, 1)
 
-    def _taste(self, sealed: RowScores | None) -> SoupTest:
+    def _judge_soup(self, sealed: RowScores | None) -> SoupTest:
         metric, scorer = self.study.scorer.primary_metric, self.study.scorer
         assert self.sealed is not None  # the settings say so
         assert sealed is not None
@@ -318,20 +330,22 @@ class _FinalModel:
             self.sealed.score_all(self._member_logits(self.sealed, folder)).scores.get(metric)
             for _, folder in self._members
         ]
-        return taste(
+        return judge_soup(
             metric, sealed.scores.get(metric), scores, higher_is_better=scorer.higher_is_better[metric]
         )
 
     def _drop_members(self) -> None:
-        """Remove the folds' models, which are not published."""
+        """Delete the folds' models, which are not published."""
         for unit, _ in self._members:
             rmtree(self.study.folder.unit(unit.place) / "model", ignore_errors=True)
 
 
-def _refused(tasting: SoupTest) -> str:
-    metric = tasting.metric
-    if tasting.soup is None or tasting.needed is None:
+def _refused(soup_test: SoupTest) -> str:
+    metric = soup_test.metric
+    if soup_test.soup is None or soup_test.needed is None:
         why = f"{metric} is not defined on the sealed rows"
     else:
-        why = f"its {metric} on the sealed rows is {tasting.soup:.3f}, and {tasting.needed:.3f} was needed"
+        why = (
+            f"its {metric} on the sealed rows is {soup_test.soup:.3f}, and {soup_test.needed:.3f} was needed"
+        )
     return f"The mean of the folds' weights is not published, as {why}; a model of all rows is (final=refit)."

@@ -1,4 +1,4 @@
-"""`hf-transfer predict`: label new inputs with a run's final model."""
+"""Label new inputs with a run's final model."""
 
 import math
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from hf_transfer.runs.reading import AGAIN, damage_told, place_inside, read_json
 from hf_transfer.runs.records import Results
 from hf_transfer.runs.results import read_results
 from hf_transfer.scores.statistics import Threshold, apply_temperature, best_threshold
-from hf_transfer.study.final.model_folder import task_in
+from hf_transfer.study.final.model_folder import CALIBRATION_FILE, task_in
 from hf_transfer.tasks import task_class
 
 if TYPE_CHECKING:
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reading:
-    """How a run's logits are turned into labels.
+    """How logits become labels: temperature and threshold.
 
     Attributes:
         label_names: In the order of their ids.
-        temperature: What logits are divided by; 1 leaves them as they are.
+        temperature: What the model's logits are divided by; 1 leaves them as they are.
         threshold: The probability from which on the second of two classes is chosen; None takes the likelier.
         about: Where the threshold comes from.
     """
@@ -43,13 +43,13 @@ class Reading:
     about: dict[str, Any] = field(default_factory=dict)
 
     def choose(self, probabilities: NDArray[Any]) -> list[int]:
-        """The label of each row, from (n, c)."""
+        """Label of each row, from logits (n, c)."""
         if self.threshold is None:
             return [int(best) for best in probabilities.argmax(1)]
         return [int(share >= self.threshold.value) for share in probabilities[:, 1]]
 
     def sentence(self) -> str:
-        """What to know of the threshold."""
+        """Explain the threshold."""
         about = self.about
         return (
             f"{about['positive']} from a probability of {about['value']:.4f} on: {about['metric']} "
@@ -66,13 +66,13 @@ def predict_inputs(
     threshold: str | None = None,
     trust_remote_code: bool = False,
 ) -> tuple[list[dict[str, Any]], str]:
-    """Label texts, pictures or sentences: as values, and as text.
+    """Label texts, pictures or sentences; return values, and text to print.
 
     Args:
         run: A finished run's folder with its final model, or the repository it was pushed to, `user/name`.
         inputs: Pictures or folders of them; texts; or a file of them, .txt (one a line) or what a run reads.
-        raw: Leave the logits as they are, instead of dividing them by the temperature that was fitted to
-            the out-of-fold ones.
+        raw: Take the logits as they were learned, without the temperature that was fitted to the
+            out-of-fold ones.
         threshold: For two classes, the metric by which to tune the probability that decides.
         trust_remote_code: Run code that lies in the model's folder, whatever the run's settings say.
 
@@ -100,7 +100,7 @@ def predict_inputs(
 
 
 def _logits(task: "Task", folders: list[Path], values: list[Any], temperature: float) -> list[NDArray[Any]]:
-    """Logarithms of the models' mean probabilities for each input, (m, c)."""
+    """Log of the models' mean probabilities for each input, (m, c)."""
     from hf_transfer.replay.batching import Batches
     from hf_transfer.replay.encoding import encode_values
     from hf_transfer.study.final.ensemble import logits_of, mean_log_probabilities
@@ -116,18 +116,18 @@ def _logits(task: "Task", folders: list[Path], values: list[Any], temperature: f
 
 
 def _model_folder(run: Path, results: Results) -> Path:
-    """Where the model is: a run has it in a folder of its own, a repository at the top."""
+    """Folder of the model: `model/` in a run, the top of a repository."""
     folder = place_inside(run, results.final.path or "model")
     return folder if folder.is_dir() else run
 
 
 def _reading(run: Path, folder: Path, results: Results, *, raw: bool, threshold: str | None) -> Reading:
     names = results.label_names
-    file = folder / "calibration.json"
-    known = file.is_file() and not raw
-    temperature = _temperature(file) if known else 1.0
+    fitted, in_weights = _temperature(folder / CALIBRATION_FILE)
+    temperature = 1.0 if raw else fitted
+    own = temperature / fitted if in_weights else temperature
     if threshold is None:
-        return Reading(names, temperature)
+        return Reading(names, own)
     if task_class(results.task).kind == "tokens" or len(names) != 2:
         has = "tags words" if task_class(results.task).kind == "tokens" else f"has {len(names)} classes"
         raise ConfigError(
@@ -139,15 +139,18 @@ def _reading(run: Path, folder: Path, results: Results, *, raw: bool, threshold:
         shares = apply_temperature(np.stack(rows["logits"].to_numpy()), temperature)
         found = best_threshold(shares[:, 1], rows["label"].to_numpy(), threshold)
     about = {"metric": threshold, "positive": names[1], "rows": rows.num_rows} | asdict(found)
-    return Reading(names, temperature, found, about | {"tuned_on": "the same out-of-fold rows"})
+    return Reading(names, own, found, about | {"tuned_on": "the same out-of-fold rows"})
 
 
-def _temperature(file: Path) -> float:
+def _temperature(file: Path) -> tuple[float, bool]:
+    """What out-of-fold logits are to be divided by, and whether the weights are divided already."""
+    if not file.is_file():
+        return 1.0, False
     value = read_json_file(file)
     found = value.get("temperature") if isinstance(value, dict) else None
     if not isinstance(found, int | float) or isinstance(found, bool) or not 0 < found < math.inf:
-        raise ConfigError(f"{file} must hold a temperature above 0. Pass --raw to do without it. {AGAIN}")
-    return float(found)
+        raise ConfigError(f"{file} must hold a temperature above 0. Remove it to do without one. {AGAIN}")
+    return float(found), value.get("in_weights") is True
 
 
 def _described(

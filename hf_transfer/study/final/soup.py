@@ -1,4 +1,4 @@
-"""The mean of several models' weights as one model, and whether it is a good one."""
+"""Average the weights of several models (a soup), and test whether the result is good."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ from hf_transfer.tasks.task import Task
 
 
 def average_weights(models: Iterable[nn.Module]) -> nn.Module:
-    """Average the weights and buffers of models of one architecture; the first is changed and returned.
+    """Average the weights and buffers of models of one architecture, in place in the first.
 
     Sums are taken in float64, so that the mean of equal models is equal to them to the bit. Whole
     numbers, such as a count of batches, are those of the first. Two models are held at a time.
@@ -58,7 +58,7 @@ def average_weights(models: Iterable[nn.Module]) -> nn.Module:
 
 
 def check_start(folds: Sequence[FoldResult]) -> str:
-    """Give the digest of the weights that all folds started from.
+    """Check that all folds started from the same weights; return their digest.
 
     Where each fold draws a head of its own, the mean of the heads says nothing of any of them.
 
@@ -75,14 +75,14 @@ def check_start(folds: Sequence[FoldResult]) -> str:
 
 
 def load_members(task: Task, folders: Sequence[Path]) -> Iterable[nn.Module]:
-    """Open trained models one after the other."""
+    """Load trained models one by one."""
     return (task_in(task, folder).build_model() for folder in folders)
 
 
 def renew_statistics(
     model: nn.Module, freezing: Freezing, learner: nn.Module, batches: Iterable[Batch]
 ) -> int:
-    """Measure the BatchNorm statistics of a model anew; gives how many layers that concerned.
+    """Recompute a model's BatchNorm statistics; return how many layers were affected.
 
     The mean of several models' statistics is not what the mean of their weights puts out. Frozen
     layers keep theirs, as they were the same in all. Each batch counts alike.
@@ -119,7 +119,7 @@ def renew_statistics(
     return len(layers)
 
 
-def taste(
+def judge_soup(
     metric: str, soup: float | None, members: Sequence[float | None], *, higher_is_better: bool
 ) -> SoupTest:
     """Decide whether a soup is as good as the models it was made of.

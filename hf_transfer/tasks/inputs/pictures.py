@@ -1,4 +1,4 @@
-"""Read pictures safely, and always into the same colours: upright, 8-bit, RGB, nothing transparent."""
+"""Read pictures safely, and always as upright 8-bit RGB without transparency."""
 
 import io
 import struct

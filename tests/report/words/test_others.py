@@ -13,9 +13,9 @@ from small_runs import make_run as train
 from hf_transfer.cli.main import main
 from hf_transfer.errors import ConfigError
 from hf_transfer.report.card.card import write_card
-from hf_transfer.report.compare import compared_with, leave_beside, open_runs
+from hf_transfer.report.compare import compared_with, open_runs, save_comparison
 from hf_transfer.report.words.others import compared_runs
-from hf_transfer.runs.beside import ComparedRuns, read_beside
+from hf_transfer.runs.companions import ComparedRuns, read_companions
 from hf_transfer.runs.results import read_results
 from hf_transfer.runs.schema import from_json, to_json
 from hf_transfer.verify.verify_run import verify_run
@@ -94,7 +94,7 @@ def test_a_folder_that_may_not_be_written_is_left(base, monkeypatch, capsys):
 
 
 def test_one_run_alone_leaves_nothing(base):
-    assert leave_beside(open_runs([base / "good"])) == []
+    assert save_comparison(open_runs([base / "good"])) == []
     assert not list(base.glob("*/compare.json"))
 
 
@@ -104,16 +104,16 @@ def test_one_run_alone_leaves_nothing(base):
 def test_a_comparison_of_other_results_is_not_read(base, name, value, capsys):
     compare(base, "good", "scratch")
     results = read_results(base / "good")
-    assert read_beside(base / "good", results).compare is not None
+    assert read_companions(base / "good", results).compare is not None
     edit(base / "good", lambda values: values.update({name: value}), "compare.json")
-    assert read_beside(base / "good", results).compare is None
+    assert read_companions(base / "good", results).compare is None
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", "3"])
 def test_something_else_of_that_name_is_an_error(base, content):
     (base / "good" / "compare.json").write_text(content)
     with pytest.raises(ConfigError, match=r"compare.json (is not as a run writes it|names no format)"):
-        read_beside(base / "good", read_results(base / "good"))
+        read_companions(base / "good", read_results(base / "good"))
 
 
 def test_the_tests_are_made_again(tmp_path, capsys):
@@ -121,7 +121,7 @@ def test_the_tests_are_made_again(tmp_path, capsys):
         (tmp_path / name).mkdir()
         train("pictures", tmp_path / name, learning_rate=rate, num_folds=3, card=name == "a", final="none")
     folders = [tmp_path / name / "pictures" for name in ("a", "b")]
-    leave_beside(open_runs(folders))
+    save_comparison(open_runs(folders))
     assert str(tmp_path) not in (folders[0] / "compare.json").read_text()
     states = {check.name: check.state for check in verify_run(folders[0])}
     assert (states["comparison"], states["card"]) == ("ok", "ok")

@@ -6,7 +6,7 @@ from sketches import results_of, sketch
 
 from hf_transfer.report.plots.search import trial_map
 from hf_transfer.report.words.search import agreement, search_answers
-from hf_transfer.runs.beside import read_beside
+from hf_transfer.runs.companions import read_companions
 from hf_transfer.runs.rank_record import RankRecord
 from hf_transfer.runs.schema import to_json
 from hf_transfer.runs.search_record import Search
@@ -105,5 +105,7 @@ def test_what_an_earlier_search_left_is_not_taken_for_this_one(tmp_path, config,
     (tmp_path / "rank.json").write_text(
         json.dumps(to_json(sketch(RankRecord, {"dataset": {"fingerprint": "rows"}})))
     )
-    beside = read_beside(tmp_path, results_of({"config": config, "dataset": {"fingerprint": fingerprint}}))
+    beside = read_companions(
+        tmp_path, results_of({"config": config, "dataset": {"fingerprint": fingerprint}})
+    )
     assert (beside.search is not None, beside.rank is not None) == found

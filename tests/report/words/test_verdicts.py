@@ -16,7 +16,7 @@ from hf_transfer.report.words.verdicts import (
     settings,
     verdicts,
 )
-from hf_transfer.runs.beside import Other
+from hf_transfer.runs.companions import Other
 from hf_transfer.runs.findings import Overfitting
 from hf_transfer.runs.rank_record import RankRecord
 

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hf_transfer.runs.final_record import Agreement
 from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.study.final.agreement import SLACK, agreement, agreement_note
 
@@ -37,7 +38,7 @@ def test_a_model_that_learned_as_well_as_the_folds_always_meets_what_is_expected
 def test_one_that_learned_nothing_is_noted():
     rows = [(i % 2, i % 2, 0) for i in range(20)]
     found = agreement(*tables(rows), folds((1.0, 10), (0.9, 30)))
-    assert found == {"share": 0.5, "expected": pytest.approx(0.925)}
+    assert found == Agreement(0.5, pytest.approx(0.925))
     assert "50.0% of what it learned from, where 92.5% or more" in agreement_note(found)
 
 
@@ -55,10 +56,10 @@ def test_words_are_compared_one_by_one_in_every_repeat():
 
 def test_without_scores_on_training_rows_nothing_is_expected():
     found = agreement(*tables([(0, 0, 1)]), folds((None, 0)))
-    assert found == {"share": 0.0, "expected": None}
+    assert found == Agreement(0.0, None)
     assert agreement_note(found) is None
 
 
 def test_a_little_less_than_expected_is_not_noted():
-    assert agreement_note({"share": 0.9, "expected": 0.9 + SLACK - 0.001}) is None
-    assert agreement_note({"share": 0.9, "expected": 0.9 + SLACK + 0.001}) is not None
+    assert agreement_note(Agreement(0.9, 0.9 + SLACK - 0.001)) is None
+    assert agreement_note(Agreement(0.9, 0.9 + SLACK + 0.001)) is not None

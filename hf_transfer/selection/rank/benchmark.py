@@ -1,4 +1,4 @@
-"""What all candidates share: the rows, the folds and the score."""
+"""The benchmark that all candidates share: rows, folds and metric."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,8 +25,8 @@ _MOST_TO_SHUFFLE = 4_000  # rows or words: with as many, a permutation test find
 
 
 @dataclass(frozen=True)
-class Ground:
-    """The rows to judge candidates on, without repeats, and how to cross-validate them.
+class Benchmark:
+    """The rows to judge candidates by, without duplicates, and their folds.
 
     Attributes:
         data: The rows.
@@ -146,8 +146,8 @@ class Ground:
         return places, tuple((train, valid) for train, valid in splits if len(train) and len(valid))
 
 
-def make_ground(data: LabelledData, config: RunConfig, num_repeats: int | None = None) -> Ground:
-    """Leave rows out that repeat another exactly, as they would stand on both sides of a fold.
+def make_benchmark(data: LabelledData, config: RunConfig, num_repeats: int | None = None) -> Benchmark:
+    """Leave out exact duplicates, which would stand on both sides of a fold, and plan the folds.
 
     Args:
         data: Labelled rows.
@@ -160,7 +160,7 @@ def make_ground(data: LabelledData, config: RunConfig, num_repeats: int | None =
         num_repeats = 5 if len(kept.rows) <= _FEW else 3 if len(kept.rows) <= _SOME else 1
     if config.scheme in ("time", "walk-forward", "predefined") or config.time_by or config.fold_column:
         num_repeats = 1  # another seed gives the same folds
-    return Ground(kept, config, (*data.notes, *notes), num_repeats)
+    return Benchmark(kept, config, (*data.notes, *notes), num_repeats)
 
 
 def _without_repeats(data: LabelledData, found: Audit) -> tuple[LabelledData, list[str]]:

@@ -62,7 +62,7 @@ class ComparedRuns:
 
 
 @dataclass(frozen=True)
-class Beside:
+class Companions:
     """The content of search.json, rank.json and compare.json."""
 
     search: Search | None = None
@@ -75,7 +75,7 @@ def primary_scores(results: Results) -> list[float | None]:
     return [fold.scores.get(results.primary_metric) for fold in results.folds]
 
 
-def read_beside(folder: str | Path, results: Results) -> Beside:
+def read_companions(folder: str | Path, results: Results) -> Companions:
     """Read search.json, rank.json and compare.json, if they are there and of these rows, folds and choice.
 
     Args:
@@ -96,7 +96,7 @@ def read_beside(folder: str | Path, results: Results) -> Beside:
         rank = None
     if compare and not compare.is_about(results):
         compare = None  # of other folds, or of a run that was here before
-    return Beside(search, rank, compare)
+    return Companions(search, rank, compare)
 
 
 def _if_there(kind: type[Any], path: Path) -> Any:
