@@ -9,7 +9,7 @@ of epochs, by plain settings (random start of the head, one rate for all layers)
 
 Regret: the score of the best of the twelve less that of the default, in percentage points. The best of twelve
 is partly the luckiest, so that even the truly best settings have some regret: the best is also given with the
-luck taken out (bootstrap bias correction). Below 0, the default beats all twelve. It goes on where it was
+luck taken out (bootstrap bias correction). Below 0, the default beats all twelve. It resumes where it was
 stopped. `--only grid` leaves the defaults out.
 """
 

@@ -34,7 +34,8 @@ def _search(options: argparse.Namespace) -> int:
     from hf_transfer.runs.hub.push import preflight
     from hf_transfer.runs.schema import to_json
     from hf_transfer.selection.search.asking import ask_hours, can_ask
-    from hf_transfer.selection.search.report import cost_text, search_text
+    from hf_transfer.selection.search.cost import cost_text
+    from hf_transfer.selection.search.report import search_text
     from hf_transfer.selection.search.run import SearchOptions, open_study, predict_cost, search
 
     wanted = SearchOptions(options.mode, options.exhaustive, options.max_hours)

@@ -1,6 +1,7 @@
 """Learning curve, probe and shuffled labels: their parts of results.json, from the folds' files. No torch."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,15 @@ from hf_transfer.scores.over_folds import over_folds
 from hf_transfer.scores.scorer import Scorer
 from hf_transfer.scores.shuffled import judge_shuffled, shuffled_words
 from hf_transfer.scores.statistics import bootstrap_interval
+
+
+@dataclass(frozen=True)
+class Controls:
+    """The parts of results.json that control runs make; None for what was not asked for."""
+
+    learning_curve: LearningCurve | None
+    shuffled: ShuffledLabels | None
+    probe: Probe | None
 
 
 def curve_part(
@@ -121,3 +131,14 @@ def shuffled_part(
         verdict=shuffled_words(judged),
         failed=failed,
     )
+
+
+def control_notes(controls: Controls) -> list[str]:
+    """Notes about the control runs: failed trainings, and a leak if there is one."""
+    notes = []
+    for title, part in (("learning curve", controls.learning_curve), ("shuffled labels", controls.shuffled)):
+        if part and part.failed:
+            notes.append(f"{part.failed} trainings of the {title} failed and are left out of it.")
+    if controls.shuffled and controls.shuffled.leak:
+        notes.append(controls.shuffled.verdict)
+    return notes

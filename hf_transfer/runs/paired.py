@@ -152,12 +152,12 @@ def pair_folds(
 def retested(pair: Pair) -> Pair:
     """Compute mean, interval and p-value of a pair from its differences; not yet adjusted."""
     values = list(pair.differences.values())
-    found = corrected(values, pair.num_folds)
+    test = corrected(values, pair.num_folds)
     return replace(
         pair,
         mean=float(np.mean(values)) if values else None,
-        interval=found.interval if found else None,
-        p=found.p if found else None,
+        interval=test.interval if test else None,
+        p=test.p if test else None,
     )
 
 

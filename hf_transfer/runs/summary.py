@@ -15,6 +15,8 @@ from hf_transfer.machine.wording import (
     setting,
     visible,
 )
+from hf_transfer.runs.fold_result import FoldResult
+from hf_transfer.runs.learned import learned_words
 from hf_transfer.runs.records import GridEntry, Results, Tried
 from hf_transfer.scores.names import shown_first
 
@@ -39,11 +41,9 @@ def shown_metrics(results: Results, count: int | None = 4) -> list[str]:
     return shown_first(results.primary_metric, results.scores, count)
 
 
-def commonest_share(results: Results) -> float | None:
-    """Accuracy of always predicting the most common class; None if rows have no single class."""
-    counts = results.dataset.class_counts.values()
-    total = sum(counts)
-    return max(counts) / total if results.confusion is not None and total else None
+def epochs_of(fold: FoldResult, *, solved: bool) -> str:
+    """Write how many epochs a fold was trained; a head in closed form has none."""
+    return "closed form" if solved else str(fold.num_epochs)
 
 
 def two_intervals(results: Results) -> bool:
@@ -112,10 +112,6 @@ def _sealed_line(results: Results) -> list[str]:
 
 def _unlearned_line(results: Results) -> list[str]:
     """Say that more training is needed, if so."""
-    from hf_transfer.report.words.convergence import (
-        learned_words,  # here, as it takes its numbers from this module
-    )
-
     found = results.learned
     if not found or found.answer != "no":
         return []
@@ -143,7 +139,7 @@ def _fold_table(results: Results) -> str:
             continue
         scores = [number(fold.scores.get(metric)) for metric in metrics]
         train = number(fold.train_scores.get(primary))
-        size = [f"{fold.num_valid:,}", str(fold.num_epochs), duration(fold.seconds)]
+        size = [f"{fold.num_valid:,}", epochs_of(fold, solved=results.config.solved), duration(fold.seconds)]
         rows.append([name, *scores, train, *size])
     return "\n".join([aligned(rows), *failures])
 

@@ -11,11 +11,8 @@ from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.scores.scorer import Scorer, Scores, array_of, column_of
-from hf_transfer.scores.statistics import (
-    bootstrap_interval,
-    corrected_error,
-    corrected_resampled_t,
-)
+from hf_transfer.scores.statistics.bootstrap import bootstrap_interval
+from hf_transfer.scores.statistics.comparison import corrected_error, corrected_resampled_t
 
 Interval = tuple[float, float]
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.folds import derive_seed
+from hf_transfer.folds.order import derive_seed
 from hf_transfer.scores.scorer import Scorer
 
 LEVEL = 0.99  # of the scores by chance lie within the interval: about one run in 200 is a false alarm
@@ -109,16 +109,16 @@ def judge_shuffled(table: pa.Table, scorer: Scorer, *, seed: int) -> ShuffleRead
         seed: Seed of the shuffles.
     """
     metric = scorer.primary_metric
-    found, scores = scorer.pooled(table)[metric], _scores_by_chance(table, scorer, seed)
+    score, scores = scorer.pooled(table)[metric], _scores_by_chance(table, scorer, seed)
     chance = interval = leak = None
-    if found is not None and scores.size and np.ptp(scores) > 0:
+    if score is not None and scores.size and np.ptp(scores) > 0:
         chance = float(scores.mean())
         low, high = np.quantile(scores, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         interval = float(low), float(high)
-        leak = found > interval[1] if scorer.higher_is_better[metric] else found < interval[0]
+        leak = score > interval[1] if scorer.higher_is_better[metric] else score < interval[0]
     return ShuffleReading(
         metric=metric,
-        held_out_score=found,
+        held_out_score=score,
         interval=interval,
         interval_level=LEVEL,
         chance=chance,

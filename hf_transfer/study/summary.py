@@ -26,6 +26,7 @@ from hf_transfer.runs.aggregate import (
     score_part,
     split_part,
 )
+from hf_transfer.runs.controls import Controls, control_notes
 from hf_transfer.runs.convergence import judge_learning
 from hf_transfer.runs.final_record import Final, RowScores
 from hf_transfer.runs.fold_result import FoldResult
@@ -41,7 +42,8 @@ from hf_transfer.runs.records import (
 )
 from hf_transfer.runs.results import CrossValidationResult
 from hf_transfer.runs.run_folder import place_of, read_histories
-from hf_transfer.study.controls import Controls, control_notes
+from hf_transfer.study.experiment import Experiment
+from hf_transfer.study.fold_runner import FoldRunner
 from hf_transfer.study.study import Study
 
 
@@ -64,74 +66,75 @@ def build_results(
         controls: What was trained beside the folds.
         seconds: The whole run took.
     """
-    results = fold_results[best]
+    experiment, runner, results = study.experiment, study.runner, fold_results[best]
+    scorer = experiment.task.target.scorer
 
     def predictions_of(config: RunConfig) -> pa.Table:
         return study.predictions(config, fold_results[config])
 
-    out = Results(
+    built = Results(
         kit_version=hf_transfer.__version__,
         created=datetime.now(UTC).date().isoformat(),
-        task=study.task.name,
-        **_model(study),
-        dataset=_dataset(study),
-        config=_config(study, best),
+        task=experiment.task.name,
+        **_model(experiment),
+        dataset=_dataset(experiment),
+        config=_config(experiment, best),
         choice=Choice(
-            rule="one standard error" if study.costs else "best",
-            costs=list(study.costs) or None,
-            found=list(study.found),
+            rule="one standard error" if experiment.decision.costs else "best",
+            costs=list(experiment.decision.costs) or None,
+            found=list(experiment.decision.settled),
         ),
-        replay=[StoredLayers(**about) for about in study.replay.describe()],
-        label_names=list(study.task.label_names),
+        replay=[StoredLayers(**about) for about in runner.replay.describe()],
+        label_names=list(experiment.task.label_names),
         folds_path=f"folds/{place_of(best, list(fold_results))}".rstrip("/"),
-        **split_part(study.plans, study.uids),
-        **score_part(fold_results, best, predictions_of, study.scorer),
-        **_freezing(study, best, results),
+        **split_part(experiment.plans, experiment.uids),
+        **score_part(fold_results, best, predictions_of, scorer),
+        **_freezing(experiment, best, results),
         final=made[0],
         test=made[1],
         **vars(controls),
         notes=[
             *_notes(study),
-            *choice_notes(fold_results, best, study.scorer),
+            *choice_notes(fold_results, best, scorer),
             *fold_notes(results),
             *control_notes(controls),
         ],
-        hardware=_hardware(study, seconds),
+        hardware=_hardware(runner, seconds),
         versions=versions(),
         command=command(),
         folds=list(results),
     )
-    histories = read_histories(study.folder.path / out.folds_path)
-    overfitting = diagnose(out, histories)
-    learned = judge_learning(out, histories, overfitting)
-    out = replace(out, overfitting=overfitting, learned=learned)
-    return CrossValidationResult(out, predictions_of(best))
+    histories = read_histories(runner.folder.path / built.folds_path)
+    overfitting = diagnose(built, histories)
+    learned = judge_learning(built, histories, overfitting)
+    built = replace(built, overfitting=overfitting, learned=learned)
+    return CrossValidationResult(built, predictions_of(best))
 
 
-def _hardware(study: Study, seconds: float) -> Hardware:
+def _hardware(runner: FoldRunner, seconds: float) -> Hardware:
     return Hardware(
-        device=device_name(study.accelerator.device),
-        num_processes=study.accelerator.num_processes,
+        device=device_name(runner.accelerator.device),
+        num_processes=runner.accelerator.num_processes,
         num_threads=torch.get_num_threads(),
-        parallel="data" if study.workers.together else "folds",
-        mixed_precision=study.accelerator.mixed_precision,
+        parallel="data" if runner.workers.together else "folds",
+        mixed_precision=runner.accelerator.mixed_precision,
         seconds=seconds,
     )
 
 
-def _model(study: Study) -> dict[str, Any]:
-    base = study.task.base
+def _model(experiment: Experiment) -> dict[str, Any]:
+    base = experiment.task.base
     return {
-        "base_model": study.config.base_model,
+        "base_model": experiment.config.base_model,
         "base_model_revision": base.revision,
         "architecture": base.architecture,
-        "library": study.task.library,
-        "from_scratch": study.config.from_scratch or not base.has_weights,
+        "library": experiment.task.library,
+        "from_scratch": experiment.config.from_scratch or not base.has_weights,
     }
 
 
-def _dataset(study: Study) -> DatasetFacts:
-    data, names = study.data, study.task.label_names
+def _dataset(experiment: Experiment) -> DatasetFacts:
+    data, names = experiment.data, experiment.task.label_names
     return DatasetFacts(
         name=data.name,
         config=data.config_name,
@@ -142,18 +145,18 @@ def _dataset(study: Study) -> DatasetFacts:
         column=data.input_column,
         label_column=data.label_column,
         class_counts=class_counts(data.rows["label"][:], names),
-        grouped_by=study.config.group_by,
+        grouped_by=experiment.config.group_by,
     )
 
 
-def _config(study: Study, best: RunConfig) -> RunConfig:
+def _config(experiment: Experiment, best: RunConfig) -> RunConfig:
     """Settings of the reported configuration, with the lists it was chosen from."""
-    return replace(best, **{f"{name}s": getattr(study.config, f"{name}s") for name in GRID_SETTINGS})
+    return replace(best, **{f"{name}s": getattr(experiment.config, f"{name}s") for name in GRID_SETTINGS})
 
 
-def _freezing(study: Study, config: RunConfig, folds: Sequence[FoldResult]) -> dict[str, Any]:
+def _freezing(experiment: Experiment, config: RunConfig, folds: Sequence[FoldResult]) -> dict[str, Any]:
     """The freeze table, and its proof from every fold."""
-    model = study.task.build_model()
+    model = experiment.task.build_model()
     freezing = freeze_for(model, config)
     sizes = {name: p.numel() for name, p in model.named_parameters()}
     return {
@@ -175,27 +178,26 @@ def _layers(model: nn.Module, freezing: Freezing, config: RunConfig) -> list[Lay
 
 def _notes(study: Study) -> list[str]:
     """Notes on automatic choices about data, folds and model, each once."""
+    experiment, task, replay = study.experiment, study.experiment.task, study.runner.replay
     notes = [
-        *study.chosen_words,
-        *study.data.notes,
-        *study.split_notes,
-        *study.replay.notes,
+        *experiment.decision.words,
+        *experiment.data.notes,
+        *experiment.split_notes,
+        *replay.notes,
     ]
-    base = study.task.base
-    notes += study.task.notes
-    model = study.task.build_model()
-    notes += filter(
-        None, [head_note(base, study.task.label_names), kept_share_note(base), dropout_note(model)]
-    )
-    if not base.has_weights and not study.config.from_scratch:
+    base = task.base
+    notes += task.notes
+    model = task.build_model()
+    notes += filter(None, [head_note(base, task.label_names), kept_share_note(base), dropout_note(model)])
+    if not base.has_weights and not experiment.config.from_scratch:
         notes.append(f"{base.name} has no pretrained weights: this is training from scratch.")
-    if any("+lora" in config.trainable for config in study.grid) and study.config.final != "none":
+    if any("+lora" in config.trainable for config in experiment.grid) and experiment.config.final != "none":
         notes.append(
             "Adapters (+lora) are published added into the weights that they stood beside: the model loads "
             "without peft."
         )
-    if "cut" in study.encoded.column_names:
-        cut = np.asarray(study.encoded["cut"][:])
+    if "cut" in replay.encoded.column_names:
+        cut = np.asarray(replay.encoded["cut"][:])
         if cut.any():
             notes.append(
                 f"{int((cut > 0).sum())} of {len(cut)} texts were longer than the model reads and were cut."

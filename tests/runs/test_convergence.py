@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sketches import epochs_of, results_of, sketch
 
-from hf_transfer.report.words import convergence as words_of
 from hf_transfer.runs import convergence, summary
+from hf_transfer.runs import learned as words_of
 from hf_transfer.runs.findings import FinalFall, Learned, Overfitting
 
 OVERFITTING: dict[str, Any] = {"verdict": "no sign", "turn": None}

@@ -22,7 +22,7 @@ from hf_transfer.errors import ConfigError
 from hf_transfer.runs.hub.files import collect
 from hf_transfer.runs.records import Results
 from hf_transfer.runs.schema import ShapeError, from_json
-from hf_transfer.study.study import Study
+from hf_transfer.study.fold_runner import FoldRunner
 from hf_transfer.verify.check import Check
 from hf_transfer.verify.numbers import number_checks
 from hf_transfer.verify.record import Record
@@ -377,14 +377,14 @@ def test_what_another_version_rounds_otherwise_passes(runs, shift):
 
 
 def test_a_fold_that_failed_is_told_and_the_rest_holds(tmp_path, monkeypatch):
-    original = Study.fit
+    original = FoldRunner.fit
 
     def fail_in_fold_1(self, rows, seed, title, **options):
         if "fold 2" in title:
             raise RuntimeError("out of luck")
         return original(self, rows, seed, title, **options)
 
-    monkeypatch.setattr(Study, "fit", fail_in_fold_1)
+    monkeypatch.setattr(FoldRunner, "fit", fail_in_fold_1)
     run = make_run("text", tmp_path, trainable="last:1")
     assert wrong(run) == ""
     edit(run, put("notes", []))

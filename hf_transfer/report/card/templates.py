@@ -22,7 +22,7 @@ from hf_transfer.machine.wording import (
 )
 from hf_transfer.report.card.markdown import code, escape, fence, listing
 from hf_transfer.runs.fold_result import FoldResult
-from hf_transfer.runs.summary import behind
+from hf_transfer.runs.summary import behind, epochs_of
 from hf_transfer.scores.names import metric_name
 
 
@@ -58,7 +58,8 @@ def _environment(folder: Path) -> jinja2.Environment:
     )
     environment.filters |= {
         "code": code, "count": "{:,}".format, "duration": duration, "fence": fence,
-        "fold_name": pass_context(fold_title), "interval": interval, "listing": listing,
+        "epochs": pass_context(epochs), "fold_name": pass_context(fold_title),
+        "interval": interval, "listing": listing,
         "literal": lambda text: Markup(json.dumps(text, ensure_ascii=False)), "number": number,
         "metric": pass_context(_metric_name), "plus_minus": plus_minus,
         "behind": behind,
@@ -70,6 +71,11 @@ def _environment(folder: Path) -> jinja2.Environment:
 def fold_title(context: Context, fold: FoldResult) -> str:
     """Name a fold of the run that a template shows."""
     return fold_name(fold.repeat, fold.fold, context["num_repeats"])
+
+
+def epochs(context: Context, fold: FoldResult) -> str:
+    """Epochs of a fold of the run that a template shows."""
+    return epochs_of(fold, solved=context["solved"])
 
 
 def _metric_name(context: Context, name: str) -> str:

@@ -21,7 +21,7 @@ from hf_transfer.machine.wording import (
     plus_minus,
     setting,
 )
-from hf_transfer.report.card.templates import fold_title
+from hf_transfer.report.card.templates import epochs, fold_title
 from hf_transfer.report.compare import Run, check_comparable, compared_with, open_runs
 from hf_transfer.report.page.hard_rows import (
     HardRow,
@@ -108,6 +108,7 @@ def render(run: Run, others: Sequence[Run] = (), *, with_data: bool = True) -> s
         "originals": find_originals(results, shown) if with_data else Originals(),
         "metrics": shown_metrics(results, None),
         "headline": results.headline,
+        "solved": results.config.solved,
         "done": results.done,
     }
     return _template(results.task).render(vars(results) | values)
@@ -147,7 +148,8 @@ def _template(task: str) -> jinja2.Template:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "count": "{:,}".format, "duration": duration, "fold_name": pass_context(fold_title),
+        "count": "{:,}".format, "duration": duration, "epochs": pass_context(epochs),
+        "fold_name": pass_context(fold_title),
         "interval": interval, "metric": lambda name: metric_name(name, task),
         "number": number, "plus_minus": plus_minus, "setting": setting,
         "local": local_name,

@@ -10,7 +10,6 @@ from typing import Literal
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.setting import AUTO
 from hf_transfer.machine.wording import count, interval, number, probability, setting
-from hf_transfer.report.words.convergence import learned_words
 from hf_transfer.report.words.others import SAME_BUDGET
 from hf_transfer.report.words.pairs import graded, sentence
 from hf_transfer.report.words.search import search_answers
@@ -18,12 +17,13 @@ from hf_transfer.runs.companions import Other
 from hf_transfer.runs.convergence import judge_learning
 from hf_transfer.runs.final_record import Final
 from hf_transfer.runs.findings import Overfitting
-from hf_transfer.runs.overfitting import diagnose
+from hf_transfer.runs.learned import learned_words
+from hf_transfer.runs.overfitting import commonest_share, diagnose
 from hf_transfer.runs.paired import LEVEL
 from hf_transfer.runs.rank_record import RankRecord
 from hf_transfer.runs.records import Results, Tried
 from hf_transfer.runs.search_record import Search
-from hf_transfer.runs.summary import commonest_share, configuration_name
+from hf_transfer.runs.summary import configuration_name
 from hf_transfer.scores.names import metric_name
 
 # What a question is called whatever its words, each with a page of that name in docs/verdicts/.

@@ -5,7 +5,7 @@ import sys
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError
-from hf_transfer.selection.search.report import SearchCost, cost_text
+from hf_transfer.selection.search.cost import SearchCost, cost_text
 
 
 def can_ask() -> bool:

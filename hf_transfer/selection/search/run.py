@@ -25,6 +25,7 @@ from hf_transfer.selection.rank.writing import write_ranking
 from hf_transfer.selection.search.budget import Budget, OverBudget, Prices, measure
 from hf_transfer.selection.search.candidates import SETTLED, Candidate, propose
 from hf_transfer.selection.search.climbing import most_trials
+from hf_transfer.selection.search.cost import SearchCost
 from hf_transfer.selection.search.modes import (
     MODES,
     WHOLE_PARTS,
@@ -33,9 +34,11 @@ from hf_transfer.selection.search.modes import (
     select,
     usual_mode,
 )
-from hf_transfer.selection.search.report import SearchCost, with_selection
+from hf_transfer.selection.search.report import with_selection
 from hf_transfer.selection.search.trials import Trial
 from hf_transfer.study.cross_validation import at_work, check_study, run_study
+from hf_transfer.study.experiment import Experiment
+from hf_transfer.study.fold_runner import FoldRunner
 from hf_transfer.study.study import Study
 from hf_transfer.tasks.task import Task
 from hf_transfer.training.workers import make_accelerator
@@ -79,7 +82,7 @@ def search(
 
     Trainings on few rows leave full training, or a choice and full training, which the real folds
     judge. Everything is written to `config.output_dir`, `search.json` beside the files of an ordinary
-    run. Called again with the same arguments, it goes on where it stopped.
+    run. Called again with the same arguments, it resumes.
 
     Args:
         task: What to learn.
@@ -99,26 +102,27 @@ def search(
     if accelerator is None:
         check_launched(config.folds_per_device)
     study = check_study(open_study(task, dataset, config, accelerator))
-    with at_work(study.folder, study.config, study.accelerator):
-        return _search(study, options, _candidates(study, config))
+    with at_work(study.runner.folder, study.experiment.config, study.runner.accelerator):
+        return _search(study, options, _candidates(study.experiment, config))
 
 
 def _search(study: Study, options: SearchOptions, candidates: Sequence[Candidate]) -> Search:
     budget = Budget(time.monotonic(), options.max_hours)
     if options.exhaustive:
         return _exhaustive(study, candidates, budget)
-    study = replace(study, given=tuple(candidate.config for candidate in candidates))
-    study.replay.prepare()
-    prices = measure(study)
-    mode = options.mode or usual_mode(study)
+    configs = tuple(candidate.config for candidate in candidates)
+    study = study.of(study.experiment.decided(configs=configs))
+    study.runner.replay.prepare()
+    prices = measure(study.runner)
+    mode = options.mode or usual_mode(study.experiment)
     about = Search(mode=mode, candidates=[_candidate(one) for one in candidates])
     trials, selection = _select(study, candidates, mode, budget)
-    about = with_selection(about, study, trials, selection)
+    about = with_selection(about, study.experiment, trials, selection)
     if selection is not None:
         about = _judge(about, selection, prices, budget)
     if about.judged:
         _rank(study)
-    return _kept(study, about, budget)
+    return _kept(study.runner, about, budget)
 
 
 def _select(
@@ -127,7 +131,7 @@ def _select(
     """Run the trials with a progress bar; None if the time is up before they are done."""
     trials: list[Trial] = []
     nested = mode == "nested"
-    total = len(most_trials(candidates, thorough=nested)) * (len(study.units) if nested else 1)
+    total = len(most_trials(candidates, thorough=nested)) * (len(study.experiment.units) if nested else 1)
     with progress_bar("trials", total=total, unit="trial") as bar:
 
         def on_trial(trial: Trial, found: bool) -> None:
@@ -143,21 +147,22 @@ def _select(
             return trials, None
 
 
-def _kept(study: Study, about: Search, budget: Budget) -> Search:
+def _kept(runner: FoldRunner, about: Search, budget: Budget) -> Search:
     """Write search.json, and return its content."""
     words = {name: found.words for name, found in search_answers(about)._asdict().items()}
     about = replace(about, seconds=time.monotonic() - budget.began, verdicts=words)
-    if study.accelerator.is_main_process:
-        write_json(study.folder.path / "search.json", to_json(about))
+    if runner.accelerator.is_main_process:
+        write_json(runner.folder.path / "search.json", to_json(about))
     return about
 
 
 def _rank(study: Study) -> None:
     """Compare the model's frozen features with those of random weights."""
-    if study.accelerator.num_processes > 1 or not study.config.dataset:
+    config = study.experiment.config
+    if study.runner.accelerator.num_processes > 1 or not config.dataset:
         return  # rank runs in one process, and opens the data set by its name
-    ranking = rank_models(study.config, [study.config.base_model], kind=study.data.kind)
-    write_ranking(ranking, study.folder.path)
+    ranking = rank_models(config, [config.base_model], kind=study.experiment.data.kind)
+    write_ranking(ranking, study.runner.folder.path)
 
 
 def open_study(
@@ -166,28 +171,30 @@ def open_study(
     """Make a study of all rows; computes and writes nothing yet."""
     data = dataset if isinstance(dataset, LabelledData) else label_rows(dataset, config, task.kind)
     accelerator = accelerator or make_accelerator(config)
-    return Study(task, seal_rows(task, data, config), config, accelerator, RunFolder(config.output_dir))
+    experiment = Experiment(task, seal_rows(task, data, config), config)
+    return Study(experiment, accelerator, RunFolder(config.output_dir))
 
 
 def predict_cost(study: Study, options: SearchOptions) -> SearchCost:
-    """What a search would cost, from the time of one forward pass.
+    """Estimate the cost of a search in seconds, from the time of one forward pass.
 
     Args:
         study: As `open_study` gives it.
         options: How to search.
     """
-    config = study.config
+    config = study.experiment.config
     study = check_study(study)
-    candidates = _candidates(study, config)
-    prices, num_folds, rows = measure(study), config.num_folds, len(study.uids)
-    mode = options.mode or usual_mode(study)
+    experiment = study.experiment
+    candidates = _candidates(experiment, config)
+    prices, num_folds, rows = measure(study.runner), config.num_folds, len(experiment.uids)
+    mode = options.mode or usual_mode(experiment)
     nested = mode == "nested"
     trials = most_trials(candidates, thorough=nested)
     entries = [candidate for candidate in candidates for _ in candidate.rates]
     dearest = sorted(candidates, key=lambda candidate: candidate.cost)[-2:]
     judged = rows if mode != "design-slice" else rows * 4 // 5
-    selections = len(study.units) if nested else 1
-    selecting = sum(prices.trial(one, rows_to_choose_by(study, mode)) for one in trials)
+    selections = len(experiment.units) if nested else 1
+    selecting = sum(prices.trial(one, rows_to_choose_by(experiment, mode)) for one in trials)
     if nested:
         learned = rows * (num_folds - 1) // num_folds * (WHOLE_PARTS - 1) // WHOLE_PARTS
         selecting += sum(prices.training(one, learned) for one in dearest)
@@ -197,51 +204,54 @@ def predict_cost(study: Study, options: SearchOptions) -> SearchCost:
         trials=selections * len(trials),
         forward_seconds=prices.forward * rows,
         selection_seconds=selections * selecting,
+        # When the dearest candidates are what is chosen.
         judging_seconds=prices.judging(dearest if not nested else dearest[-1:], judged, num_folds),
         exhaustive_seconds=prices.judging(entries, rows, num_folds),
     )
 
 
-def _candidates(study: Study, config: RunConfig) -> tuple[Candidate, ...]:
+def _candidates(experiment: Experiment, config: RunConfig) -> tuple[Candidate, ...]:
     """Candidates according to the settings."""
-    known = replace(config, num_repeats=study.config.num_repeats)
-    return propose(study.task, known, len(study.train_rows(study.units[0])))
+    known = replace(config, num_repeats=experiment.config.num_repeats)
+    return propose(experiment.task, known, len(experiment.train_rows(experiment.units[0])))
 
 
 def _judge(about: Search, selection: Selection, prices: Prices, budget: Budget) -> Search:
     """Score the selected entries by the real folds; if time is short only the first, or none."""
     study, candidates = selection.study, [entry.candidate for entry in selection.entries]
-    config = study.config
-    rows = len(study.uids) - len(study.aside)
+    experiment = study.experiment
 
     def needed(some: Sequence[Candidate]) -> float:
-        return prices.judging(some, rows, config.num_folds)
+        return prices.judging(some, experiment.num_rows, experiment.config.num_folds)
 
-    if needed(candidates) > budget.left and len(study.given) > 1:
+    if needed(candidates) > budget.left and len(experiment.decision.configs) > 1:
         about = replace(about, skipped=f"There was no time to score {candidates[1].name} beside it.")
-        study, candidates = replace(study, given=study.given[:1], costs=()), candidates[:1]
+        study = study.of(experiment.decided(configs=experiment.decision.configs[:1], costs=()))
+        candidates = candidates[:1]
     if needed(candidates) > budget.left:
         return replace(about, partial="There was no time to score the choice by the real folds.")
     result = run_study(study, time.monotonic())
-    return replace(about, judged=_judged(study, result.results))
+    return replace(about, judged=_judged(study.experiment.num_rows, result.results))
 
 
 def _exhaustive(study: Study, candidates: Sequence[Candidate], budget: Budget) -> Search:
-    """All candidates at all rates, as one grid."""
+    """Every candidate at every rate, as one grid."""
     given = tuple(candidate.at(rate) for candidate in candidates for rate in candidate.rates)
-    study = replace(study, given=given, found=SETTLED)
+    study = study.of(study.experiment.decided(configs=given, settled=SETTLED))
     result = run_study(study, budget.began)
     listed = [_candidate(candidate) for candidate in candidates]
-    about = Search(mode="exhaustive", candidates=listed, judged=_judged(study, result.results))
+    about = Search(
+        mode="exhaustive", candidates=listed, judged=_judged(study.experiment.num_rows, result.results)
+    )
     _rank(study)
-    return _kept(study, about, budget)
+    return _kept(study.runner, about, budget)
 
 
-def _judged(study: Study, results: Results) -> Judged:
+def _judged(num_rows: int, results: Results) -> Judged:
     config, metric = results.config, results.primary_metric
     return Judged(
         metric=metric,
-        num_rows=len(study.uids) - len(study.aside),
+        num_rows=num_rows,
         score=results.scores[metric],
         trainable=config.trainable,
         layer_decay=config.layer_decay,

@@ -4,8 +4,8 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.wording import number, setting
 from hf_transfer.runs.convergence import MOVED
 from hf_transfer.runs.findings import Learned
+from hf_transfer.runs.overfitting import commonest_share
 from hf_transfer.runs.records import Results
-from hf_transfer.runs.summary import commonest_share
 from hf_transfer.scores.names import metric_name
 
 _HEAD_RATE = 1e-2  # of a head on frozen features, with Adam: in a few epochs it gets to where a solver does
