@@ -203,7 +203,7 @@ def test_the_final_model_loads_with_plain_transformers_and_predicts_the_same(fin
         assert ours["probability"] == pytest.approx(theirs["score"], abs=1e-5)
     weights = (Path(config.output_dir) / "model" / "model.safetensors").read_bytes()
     final = result.results.final
-    assert {name: final[name] for name in ("kind", "path", "num_epochs", "num_rows", "sha256")} == {
+    assert {name: getattr(final, name) for name in ("kind", "path", "num_epochs", "num_rows", "sha256")} == {
         "kind": "refit", "path": "model", "num_epochs": 1, "num_rows": 60,
         "sha256": {"model.safetensors": hashlib.sha256(weights).hexdigest()},
     }  # fmt: skip
@@ -403,7 +403,7 @@ def test_a_grid_scores_every_configuration_on_the_same_folds_and_names_the_best(
     assert all(entry.p is None or entry.p <= entry.p_holm <= 1 for entry in others)
     assert 0 < best.bbc <= 1
     assert (best.behind, best.p, best.p_holm) == (None, None, None)
-    chosen = {name: best[name] for name in ("learning_rate", "weight_decay")}
+    chosen = {name: best.settings[name] for name in ("learning_rate", "weight_decay")}
     alone = run(
         replace(
             config, learning_rates=(), weight_decays=(), output_dir=config.output_dir + "-alone", **chosen

@@ -81,7 +81,8 @@ def test_another_budget_is_named(run: Run, scratch: Run) -> None:
 
 
 def test_what_a_head_in_closed_form_has_not_is_no_other_setting(run: Run, scratch: Run) -> None:
-    solved = {"trainable": "head", "head_solver": "lbfgs", "num_epochs": "auto", "learning_rate": "auto"}
+    auto = dict.fromkeys(("num_epochs", "learning_rate", "layer_decay", "head_start", "warmup"), "auto")
+    solved = auto | {"trainable": "head", "head_solver": "lbfgs"}
     mine = Run("mine", changed(run.results, config=solved), run.folder)
     words = good_start(mine.results, against(mine, scratch)).words
     assert "head_solver (gradient there, lbfgs here)" in words
