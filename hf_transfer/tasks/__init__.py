@@ -1,6 +1,6 @@
 """Tasks hold everything that differs between kinds of data; no other room asks which task runs."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import fields
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -71,9 +71,9 @@ def check_settings(config: RunConfig, task: type[Task]) -> None:
         )
 
 
-def target_of_run(results: Mapping[str, Any]) -> Target:
-    """The target of a finished run, of which results.json holds this."""
-    return task_class(results["task"]).targets(results["label_names"])
+def target_of_run(task: str, label_names: Sequence[str]) -> Target:
+    """The target of a finished run, by what results.json holds."""
+    return task_class(task).targets(label_names)
 
 
 def metric_name(name: str, task: str = "") -> str:
