@@ -102,7 +102,8 @@ class Target(Protocol):
 
         Args:
             names: What to call each input.
-            columns: What `columns` made of the logarithms of the models' mean probabilities.
+            columns: What `columns` made of the logarithms of the models' mean probabilities, and these
+                themselves as `outputs`, (m, c) of each input.
             reading: How they are turned into labels.
         """
         ...
