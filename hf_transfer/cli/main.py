@@ -17,6 +17,7 @@ from hf_transfer.cli.predict import add_predict
 from hf_transfer.cli.publish import add_card, add_push, add_report
 from hf_transfer.cli.rank import add_rank
 from hf_transfer.cli.run import add_run
+from hf_transfer.cli.score import add_score
 from hf_transfer.cli.search import add_search
 from hf_transfer.cli.verb import Handler, Parser, guarded
 from hf_transfer.errors import ConfigError
@@ -31,6 +32,7 @@ _VERBS: tuple[Callable[[Any], None], ...] = (
     add_layers,
     add_inspect,
     add_predict,
+    add_score,
     add_card,
     add_push,
     add_compare,

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from hf_transfer.config.run_config import RunConfig
+from hf_transfer.machine.wording import some
 from hf_transfer.tasks.inputs.input import Input
 from hf_transfer.tasks.targets.target import Target
 
@@ -105,6 +106,10 @@ class CommonTask:
     def __init__(self, settings: RunConfig, label_names: Sequence[str]) -> None:
         self.settings = settings
         self.target: Target = self.targets(label_names)
+
+    def __repr__(self) -> str:
+        labels = some([repr(name) for name in self.label_names], noun="label")
+        return f"{type(self).__name__}({self.settings.base_model!r}, {labels})"
 
     @property
     def label_names(self) -> tuple[str, ...]:

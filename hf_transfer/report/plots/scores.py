@@ -31,7 +31,7 @@ from hf_transfer.runs.reading import place_inside
 from hf_transfer.runs.records import GridEntry, Results
 from hf_transfer.runs.run_folder import read_histories
 from hf_transfer.runs.summary import shown_metrics, varying_settings
-from hf_transfer.scores.calibration import Calibration
+from hf_transfer.scores.calibration import Bin, Calibration
 from hf_transfer.scores.over_folds import Score
 from hf_transfer.tasks import metric_name
 
@@ -245,21 +245,35 @@ def reliability_diagram(calibration: Calibration) -> Figure:
 
     Bars are one standard error of a bin's accuracy. On the diagonal, probabilities mean what they say.
     """
+    return reliability_curves(
+        [
+            (f"as they come (error {calibration.ece_before:.3f})", calibration.bins["before"]),
+            (f"with a temperature (error {calibration.ece_after:.3f})", calibration.bins["after"]),
+        ]
+    )
+
+
+def reliability_curves(curves: Sequence[tuple[str, Sequence[Bin]]]) -> Figure:
+    """Draw how often rows were right against how sure a model was, a curve for each label and its bins."""
     figure, axes = empty_axes(5.2, 4.8)
     axes.plot([0, 1], [0, 1], color="0.6", lw=1, ls="--", label="perfect")
-    for when, found, colour, marker, label in (
-        ("before", calibration.ece_before, ORANGE, "s", "as they come"),
-        ("after", calibration.ece_after, BLUE, "o", "with a temperature"),
-    ):
+    for (label, bins), colour, marker in zip(curves, (ORANGE, BLUE), "so", strict=False):
         confidence, accuracy, count = np.array(
-            [(line.confidence, line.accuracy, line.count) for line in calibration.bins[when]]
+            [(line.confidence, line.accuracy, line.count) for line in bins]
         ).T
         error = np.sqrt(accuracy * (1 - accuracy) / count)
-        text = f"{label} (error {found:.3f})"
         axes.errorbar(
-            confidence, accuracy, yerr=error, color=colour, marker=marker, ms=5, lw=1.2, capsize=2, label=text
+            confidence,
+            accuracy,
+            yerr=error,
+            color=colour,
+            marker=marker,
+            ms=5,
+            lw=1.2,
+            capsize=2,
+            label=label,
         )
-    lowest = min(line.confidence for lines in calibration.bins.values() for line in lines)
+    lowest = min(line.confidence for _, bins in curves for line in bins)
     axes.set_xlim(max(0.0, lowest - 0.05), 1.02)
     axes.set_ylim(-0.02, 1.04)
     axes.set_xlabel("probability of the predicted class")

@@ -14,7 +14,7 @@ from hf_transfer.scores.scorer import Scorer
 from hf_transfer.scores.shuffled import exchangeable_unit, shuffle_labels
 from hf_transfer.scores.statistics import apply_temperature, fit_temperature
 from hf_transfer.tasks.targets.hard_rows import HardRows, hard_rows
-from hf_transfer.tasks.targets.labels import LabelColumn, NamedLabels, name_labels
+from hf_transfer.tasks.targets.labels import LabelColumn, NamedLabels, name_labels, renumbered
 from hf_transfer.tasks.targets.reading import Reading
 from hf_transfer.tasks.targets.target import IGNORE_INDEX, Target
 
@@ -65,6 +65,10 @@ class Classes(Target):
     def classes_of(self, label: Any) -> Sequence[str]:
         """The row's class."""
         return (self.label_names[label],)
+
+    def renumbered(self, labels: Sequence[Any], names: Sequence[str], where: str) -> list[Any]:
+        """By their names."""
+        return renumbered(labels, names, self.label_names, where)
 
     def num_items(self, labels: Sequence[Any]) -> NDArray[Any]:
         """One."""

@@ -64,6 +64,19 @@ class Target(Protocol):
         """Which of `class_names` a row with this label counts for, and each as often as it does."""
         ...
 
+    def renumbered(self, labels: Sequence[Any], names: Sequence[str], where: str) -> list[Any]:
+        """Labels that were read from other rows, in the numbers of this target.
+
+        Args:
+            labels: As `read` stores them.
+            names: In the order of the ids that `labels` has.
+            where: What to call the rows.
+
+        Raises:
+            DataError: If there is a label that this target does not have.
+        """
+        ...
+
     def num_items(self, labels: Sequence[Any]) -> NDArray[Any]:
         """How many labels each row has, without `missing` ones, (n,)."""
         ...
