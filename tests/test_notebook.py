@@ -1,8 +1,11 @@
 """What a notebook shows and calls: short reprs, HTML tables, and the verbs as functions."""
 
+import ast
 import inspect
+import json
 import re
 import sys
+from pathlib import Path
 
 import pytest
 import torchvision
@@ -100,13 +103,33 @@ def test_the_verbs_are_functions(runs, tmp_path):
 
 
 def test_a_search_says_what_it_costs():
-    cost = hf_transfer.search(
-        "sentiment", dry_run=True, dataset="builtin:reviews", max_rows=60, base_model="builtin:tiny-bert"
-    )
+    settings = {"base_model": "builtin:digits-resnet", "dataset": "builtin:digits_5to9", "max_rows": 60}
+    cost = hf_transfer.search("image_classification", dry_run=True, **settings)
     assert "SearchCost" in repr(cost)
 
 
 def test_a_bar_is_live_in_a_notebook(monkeypatch):
-    assert progress_bar("x", total=1, shown=False).mininterval > 1
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    with progress_bar("x", total=1) as bar:
+        assert bar.mininterval > 1
     monkeypatch.setitem(sys.modules, "ipykernel", sys)
-    assert progress_bar("x", total=1, shown=False).mininterval < 1
+    with progress_bar("x", total=1) as bar:
+        assert bar.mininterval < 1
+
+
+def test_the_example_notebook_runs(tmp_path, monkeypatch):
+    """As a kernel would run it: cell by cell in one namespace, and the last expression is shown."""
+    notebook = json.loads((Path(__file__).parents[1] / "docs" / "notebook.ipynb").read_text(encoding="utf-8"))
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    shown = []
+    for cell in notebook["cells"]:
+        if cell["cell_type"] != "code":
+            continue
+        assert cell["outputs"] == []
+        assert cell["execution_count"] is None
+        *before, last = ast.parse("".join(cell["source"])).body
+        exec(compile(ast.Module(before, []), cell["id"], "exec"), names)
+        shown.append(eval(compile(ast.Expression(last.value), cell["id"], "eval"), names))
+    assert all(len(repr(value)) < 10 * 110 for value in shown if not hasattr(value, "_repr_html_"))
+    assert (tmp_path / "runs" / "notebook" / "report.html").is_file()

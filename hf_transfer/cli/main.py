@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from hf_transfer import __version__, _guard  # noqa: F401
 from hf_transfer.cli.cache import add_cache
 from hf_transfer.cli.doctor import add_doctor
+from hf_transfer.cli.export import add_export
 from hf_transfer.cli.inspect import add_inspect
 from hf_transfer.cli.judge import add_compare, add_verify
 from hf_transfer.cli.layers import add_layers
@@ -35,6 +36,7 @@ _VERBS: tuple[Callable[[Any], None], ...] = (
     add_score,
     add_card,
     add_push,
+    add_export,
     add_compare,
     add_verify,
     add_report,
