@@ -217,7 +217,8 @@ def test_damaged_modules_say_what_to_do(sentence_encoder, tmp_path):
 
 @pytest.fixture
 def config(reviews_config, sentence_encoder):
-    return replace(reviews_config, base_model=str(sentence_encoder), learning_rate=1e-2)
+    small = {"max_rows": 40, "num_folds": 2, "max_length": 16}
+    return replace(reviews_config, base_model=str(sentence_encoder), learning_rate=1e-2, **small)
 
 
 def run(config):
@@ -258,7 +259,7 @@ def test_a_run_is_published_verified_used_and_started_from(config, final, capsys
     assert "import pipeline" not in card
     assert {check.state for check in verify_run(config.output_dir)} <= {"ok", "not checked"}
     folder = f"{config.output_dir}/model{'/fold-r0f0' if final == 'ensemble' else ''}"
-    found, _ = predict_inputs(config.output_dir, TEXTS, raw=True)
+    found, _ = predict_inputs(config.output_dir, TEXTS)
     labels = tuple(result.values["label_names"])
     if final == "refit":
         plain = logits_of(built(folder, labels), folder).softmax(1)
