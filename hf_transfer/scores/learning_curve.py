@@ -108,10 +108,10 @@ def read_curve(
 
 def verdict(curve: dict[str, Any], metric: str) -> str:
     """Put `read_curve`'s result into a sentence."""
-    found = curve["doubling"]
-    if found is None:
+    doubling = curve["doubling"]
+    if doubling is None:
         return f"It can't be told what twice the data would give: {curve['reason']}."
-    (low, high), gain = found["interval"], found["gain"]
+    (low, high), gain = doubling["interval"], doubling["gain"]
     within = f"{low:.3f} to {high:.3f}"
     if high < NO_GAIN:
         return f"No more gain is to be seen: twice the data would give {gain:+.3f} {metric} ({within})."

@@ -20,7 +20,7 @@ from hf_transfer.scores.scorer import (
     column_of,
     refuse_folds,
 )
-from hf_transfer.scores.statistics import divide
+from hf_transfer.scores.statistics.counts import divide
 
 
 class TaggingScorer(Scorer):

@@ -22,7 +22,7 @@ from hf_transfer.machine.wording import (
     plus_minus,
     setting,
 )
-from hf_transfer.report.card.templates import fold_title
+from hf_transfer.report.card.templates import epochs, fold_title
 from hf_transfer.report.compare import Run, check_comparable, compared_with, open_runs
 from hf_transfer.report.page.hard_rows import (
     HardRow,
@@ -148,7 +148,8 @@ def _template(task: str) -> jinja2.Template:
     )
     environment.filters |= {
         "conservative": conservative,
-        "count": "{:,}".format, "duration": duration, "fold_name": pass_context(fold_title),
+        "count": "{:,}".format, "duration": duration, "epochs": pass_context(epochs),
+        "fold_name": pass_context(fold_title),
         "interval": interval, "metric": lambda name: metric_name(name, task),
         "number": number, "plus_minus": plus_minus, "setting": setting,
         "local": local_name,

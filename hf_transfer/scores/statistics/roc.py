@@ -45,6 +45,6 @@ def roc_curves(rows: NDArray[np.intp], labels: Ints, probabilities: Floats) -> l
         order = np.argsort(scores, kind="stable")
         positive = labels[rows] == column
         below, upto = (np.searchsorted(scores[order], scores[positive], side) for side in ("left", "right"))
-        found = (rows[order], rows[positive], below, upto)
-        curves.append(RocCurve(*(places.astype(np.int32) for places in found)))
+        arrays = (rows[order], rows[positive], below, upto)
+        curves.append(RocCurve(*(array.astype(np.int32) for array in arrays)))
     return curves

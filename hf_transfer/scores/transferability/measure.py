@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError
-from hf_transfer.scores.statistics import divide, scores_from_counts
+from hf_transfer.scores.statistics.counts import divide, scores_from_counts
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
