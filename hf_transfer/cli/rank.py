@@ -20,7 +20,9 @@ def add_rank(verbs: Any) -> None:
         help="what --dataset takes; other settings may follow, such as --max_rows, --num_folds, --output_dir",
     )
     parser.add_argument("models", nargs="+", metavar="MODEL", help="what --base_model takes")
-    parser.add_argument("--kind", choices=("image", "text", "tokens"), help="found by itself when not given")
+    parser.add_argument(
+        "--kind", metavar="INPUT", help="such as text or image; found by itself when not given"
+    )
     parser.add_argument(
         "--num_repeats", "--repeats", type=int, metavar="N", help="by the number of rows when not given"
     )

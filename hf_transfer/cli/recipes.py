@@ -40,12 +40,12 @@ def load_recipe(recipe: str, words: Sequence[str]) -> "tuple[RunConfig, Task, La
         )
     (task,) = tasks
     config = defaults.from_args(defaults, words)
-    data = open_dataset(config, task.kind)
+    data = open_dataset(config, task)
     return config, task(config, data.label_names), data
 
 
 def _is_task(value: Any) -> bool:
-    return all(hasattr(value, name) for name in ("kind", "targets", "encode", "collate"))
+    return all(hasattr(value, name) for name in ("input", "targets", "encode", "collate"))
 
 
 def recipe_names() -> list[str]:

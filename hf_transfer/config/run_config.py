@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal, Self, get_type_hints
+from typing import Any, Self, get_type_hints
 
 import yaml
 
@@ -37,8 +37,6 @@ from hf_transfer.config.training import TrainingSettings
 from hf_transfer.errors import ConfigError
 from hf_transfer.machine.files import write_bytes
 from hf_transfer.machine.secrets import holds_secret
-
-Kind = Literal["image", "text", "tokens"]  # what a row's input is
 
 # Settings that take lists, under their names with an "s", and are then combined.
 GRID_SETTINGS = ("trainable", "learning_rate", "weight_decay")

@@ -1,28 +1,14 @@
 """Audit rows before the split: duplicates, contradicting labels, class counts."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
-from datasets import Dataset
-from PIL import Image
-
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.data.rows import LabelledData
-from hf_transfer.data.similarity import (
-    Groups,
-    equal_groups,
-    plain_text,
-    similar_pictures,
-    similar_texts,
-    thumbnail,
-)  # fmt: skip
-from hf_transfer.errors import DataError
 from hf_transfer.machine.wording import count
-from hf_transfer.tasks.inputs.pictures import scan_pictures
+from hf_transfer.tasks.inputs.similarity import Groups, equal_groups
 
 RowId = int | str
 
@@ -94,7 +80,8 @@ def audit(data: LabelledData) -> Audit:
     parts = [data.rows] if data.test is None else [data.rows, data.test]
     ids: list[RowId] = [row_id for part in parts for row_id in part["row_id"]]
     labels = [label for part in parts for label in part["label"]]
-    keys, near = _contents(parts, data.kind)
+    keys, similar = data.input.likeness(parts)
+    near = _near(keys, similar)
     size = len(data.rows)
     exact = equal_groups(keys)
     inside, across = _divide(exact, size)
@@ -108,28 +95,9 @@ def audit(data: LabelledData) -> Audit:
         conflicts=_named([group for group in inside if _differ(group, labels)], ids),
         in_test=tuple((ids[row], ids[test]) for row, test in across),
         near_test=tuple((ids[row], ids[test]) for row, test in near_across),
-        sorted_by_label=data.kind != "tokens" and _is_sorted(labels[:size]),
-        lengths=_lengths(data),
+        sorted_by_label=not data.target.per_word and _is_sorted(labels[:size]),
+        lengths=data.input.lengths(data.rows),
     )
-
-
-def _contents(parts: Sequence[Dataset], kind: str) -> tuple[list[Any], Groups]:
-    """Content key of each row, and groups of near duplicates."""
-    if kind != "image":
-        texts = [plain_text(" ".join(words_of(text))) for part in parts for text in part["input"]]
-        return texts, _near(texts, lambda firsts: similar_texts([texts[row] for row in firsts]))
-    keys: list[Any] = []
-    small = []
-
-    def visit(_: int, picture: Image.Image) -> None:
-        keys.append(hashlib.sha256(f"{picture.size}".encode() + picture.tobytes()).digest())
-        small.append(thumbnail(picture))
-
-    for bad in (bad for part in parts for bad in scan_pictures(part, visit=visit)):
-        raise DataError(
-            f"{bad.path or f'The picture at {bad.position}'} has changed since it was read: {bad.reason}."
-        )
-    return keys, _near(keys, lambda firsts: similar_pictures(np.array(small)[firsts]))
 
 
 def _near(keys: Sequence[Any], similar: Callable[[list[int]], Groups]) -> Groups:
@@ -160,24 +128,6 @@ def _differ(group: list[int], labels: Sequence[Any]) -> bool:
 
 def _is_sorted(labels: Sequence[int]) -> bool:
     return sum(one != other for one, other in pairwise(labels)) == len(set(labels)) - 1
-
-
-def words_of(text: str | list[str]) -> list[str]:
-    """Words of a text, or of a sentence that is already split."""
-    return text.split() if isinstance(text, str) else text
-
-
-def _lengths(data: LabelledData) -> dict[str, float] | None:
-    if data.kind == "image":
-        return None
-    sizes = np.array([len(words_of(text)) for text in data.rows["input"]])
-    most = {
-        "min": sizes.min(),
-        "median": np.median(sizes),
-        "p95": np.percentile(sizes, 95),
-        "max": sizes.max(),
-    }
-    return {name: float(value) for name, value in most.items()}
 
 
 def _as_lists(value: Any) -> Any:

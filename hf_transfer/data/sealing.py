@@ -1,7 +1,6 @@
 """Seal rows before the split: the only ones on which the folds' models can be compared fairly."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,9 +15,6 @@ from hf_transfer.folds import (
 )
 from hf_transfer.machine.wording import count
 from hf_transfer.tasks.task import Task
-
-if TYPE_CHECKING:
-    pass
 
 
 def seal_rows(task: Task, data: LabelledData, config: RunConfig) -> LabelledData:
@@ -54,7 +50,7 @@ def seal_rows(task: Task, data: LabelledData, config: RunConfig) -> LabelledData
         data,
         rows=rows,
         sealed=data.rows.select(np.sort(sealed)),
-        fingerprint=fingerprint(rows, data.kind, data.label_names),
+        fingerprint=fingerprint(rows, data.input, data.label_names),
         notes=(*data.notes, note),
     )
 

@@ -16,8 +16,6 @@ from hf_transfer.tasks.task import Task
 if TYPE_CHECKING:
     from datasets import Dataset
 
-_PICTURES_AT_ONCE, _TEXTS_AT_ONCE = 32, 1000  # pictures are large
-
 
 def encode_rows(task: Task, rows: "Dataset", fingerprint: str, accelerator: Accelerator) -> "Dataset":
     """Encode all rows into model inputs; the main process does, and the others read its file.
@@ -30,7 +28,7 @@ def encode_rows(task: Task, rows: "Dataset", fingerprint: str, accelerator: Acce
     """
     key = _key(task, fingerprint, len(rows))
     folder = cache_folder()
-    size = _rows_at_once(task)
+    size = task.input.rows_at_once
     with accelerator.local_main_process_first():
         folder.mkdir(parents=True, exist_ok=True)
         if accelerator.is_local_main_process:
@@ -62,15 +60,11 @@ def encode_values(task: Task, values: Sequence[Any]) -> "Dataset":
 def _encoded_parts(task: Task, values: Sequence[Any]) -> Iterator[pa.Table]:
     from datasets import Dataset
 
-    size = _rows_at_once(task)
+    size = task.input.rows_at_once
     for start in range(0, len(values), size):
         some = values[start : start + size]
         encoded = task.encode({"input": list(some)}, range(start, start + len(some)))
         yield Dataset.from_dict(dict(encoded)).with_format("arrow")[:]
-
-
-def _rows_at_once(task: Task) -> int:
-    return _PICTURES_AT_ONCE if task.kind == "image" else _TEXTS_AT_ONCE
 
 
 def _encode(rows: dict[str, list[Any]], positions: list[int], task: Task) -> dict[str, list[Any]]:

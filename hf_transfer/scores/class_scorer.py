@@ -5,14 +5,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy import sparse
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.errors import DataError
 from hf_transfer.scores import metrics
 from hf_transfer.scores.scorer import (
+    ClassScores,
     Floats,
     Ids,
     Resampler,
@@ -21,7 +20,6 @@ from hf_transfer.scores.scorer import (
     array_of,
     checked_names,
     class_ratios,
-    column_of,
     refuse_folds,
 )
 from hf_transfer.scores.statistics import (
@@ -38,6 +36,7 @@ class ClassificationScorer(Scorer):
 
     primary_metric = "accuracy"
     unit = "row"
+    calibrates = True
     higher_is_better: Mapping[str, bool] = {
         "accuracy": True,
         "balanced_accuracy": True,
@@ -71,7 +70,7 @@ class ClassificationScorer(Scorer):
         }
         return {name: scores[name] for name in self.higher_is_better}
 
-    def per_class(self, table: pa.Table) -> list[dict[str, Any]]:
+    def per_class(self, table: pa.Table) -> list[ClassScores]:
         """Give precision, recall, F1 and support of each class; support counts a row once."""
         counts = np.asarray(self.confusion(table))
         columns = zip(
@@ -135,18 +134,6 @@ class ClassificationScorer(Scorer):
     def labels_and_probabilities(self, table: pa.Table) -> tuple[Ids, Floats]:
         """Give the true class of each row, (n,), and the probabilities of all classes, (n, c)."""
         return self._ids(table)[0], self._probabilities(table)
-
-    def logits(self, table: pa.Table) -> Floats:
-        """Read one logit for each row and class, (n, c)."""
-        logits = column_of(table, "logits")
-        lengths = pc.unique(pc.list_value_length(logits)).to_pylist()
-        if lengths != [len(self.label_names)]:
-            raise DataError(
-                f"Column 'logits' has {lengths} entries a row, expected {len(self.label_names)}: "
-                f"one for each of {', '.join(self.label_names[:10])}."
-            )
-        values = pc.list_flatten(logits).to_numpy().reshape(-1, len(self.label_names))
-        return metrics.class_scores(values, "logits")
 
     def _probabilities(self, table: pa.Table) -> Floats:
         return apply_temperature(self.logits(table), 1)

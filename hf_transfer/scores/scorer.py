@@ -6,6 +6,7 @@ scale. Several repeats are averaged. Nothing here imports torch.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError, DataError
 from hf_transfer.scores import metrics
+from hf_transfer.scores.shuffled import labels_again
 from hf_transfer.scores.statistics.counts import mean_defined
 
 Floats = NDArray[np.float64]
@@ -26,6 +28,17 @@ Resampler = Callable[[Floats], dict[str, Floats]]
 CHUNK = 2_000_000  # weights worked on at a time: 16 MB an array
 
 
+@dataclass(frozen=True)
+class ClassScores:
+    """Precision, recall, F1 and number of rows of one class, or of mentions of one entity type."""
+
+    label: str
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    support: int
+
+
 class Scorer(Protocol):
     """How to score one kind of predictions. Undefined scores are None, and NaN in arrays."""
 
@@ -33,15 +46,33 @@ class Scorer(Protocol):
     higher_is_better: Mapping[str, bool]
     unit: str
     label_names: tuple[str, ...]
+    calibrates: bool = False
+    """Whether predictions are probabilities that a temperature can mend: of one class a row."""
 
     def score(self, table: pa.Table) -> Scores:
         """Score the rows of one fold."""
 
-    def per_class(self, table: pa.Table) -> list[dict[str, Any]]:
+    def per_class(self, table: pa.Table) -> list[ClassScores]:
         """Give precision, recall, F1 and support of each class or entity type, over all folds."""
 
     def confusion(self, table: pa.Table) -> list[list[int]] | None:
         """Count rows by true and predicted class, over all folds and repeats."""
+
+    def logits(self, table: pa.Table) -> Floats:
+        """Read one logit for each row and class, (n, c)."""
+        logits = column_of(table, "logits")
+        lengths = pc.unique(pc.list_value_length(logits)).to_pylist()
+        if lengths != [len(self.label_names)]:
+            raise DataError(
+                f"Column 'logits' has {lengths} entries a row, expected {len(self.label_names)}: "
+                f"one for each of {', '.join(self.label_names[:10])}."
+            )
+        values = pc.list_flatten(logits).to_numpy().reshape(-1, len(self.label_names))
+        return metrics.class_scores(values, "logits")
+
+    def shuffled(self, table: pa.Table, seed: int) -> pa.Table:
+        """Put the labels of held-out rows in each other's places, within the fold."""
+        return labels_again(table, seed)
 
     def _resampler_of_repeat(self, table: pa.Table, names: Collection[str]) -> Resampler:
         """Read the rows of one repeat; give the function from weights (b, n) to scores (b,)."""
@@ -85,15 +116,15 @@ class Scorer(Protocol):
         return {name: None if np.isnan(values[0]) else float(values[0]) for name, values in scores.items()}
 
 
-def class_ratios(columns: Iterable[tuple[str, Any, Any, Any]], table: pa.Table) -> list[dict[str, Any]]:
+def class_ratios(columns: Iterable[tuple[str, Any, Any, Any]], table: pa.Table) -> list[ClassScores]:
     """Give precision, recall, F1 and support of each class, from names, hits, guesses and truths."""
     num_repeats = len(pc.unique(column_of(table, "repeat")))
     return [
-        {
-            "label": name,
+        ClassScores(
+            name,
             **metrics.ratios(hits, predicted, support),
-            "support": round(int(support) / num_repeats),
-        }
+            support=round(int(support) / num_repeats),
+        )
         for name, hits, predicted, support in columns
     ]
 

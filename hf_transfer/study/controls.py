@@ -5,11 +5,10 @@ and what a head in closed form reaches. Nothing is chosen by them: each reads it
 under a purpose of its own.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from hf_transfer import _guard  # noqa: F401
@@ -18,25 +17,20 @@ from hf_transfer.data.rows import LabelledData
 from hf_transfer.errors import RunError
 from hf_transfer.folds import FoldPlan, derive_seed
 from hf_transfer.replay.replayed import Replay
-from hf_transfer.runs.controls import curve_part, probe_part, shuffled_part
-from hf_transfer.runs.results import FoldResult
+from hf_transfer.runs.controls import Controls, curve_part, probe_part, shuffled_part
+from hf_transfer.runs.fold_result import FoldResult
+from hf_transfer.runs.records import LearningCurve, Probe, ShuffledLabels
 from hf_transfer.runs.run_folder import fold_place, place_of
 from hf_transfer.scores.learning_curve import PERCENTS
-from hf_transfer.scores.shuffled import (
-    exchangeable_unit,
-    shuffle_labels,
-    shuffle_tags,
-)
 from hf_transfer.study.experiment import Experiment, Unit
 from hf_transfer.study.fold_runner import FoldRunner
 from hf_transfer.study.probing import run_probe
 from hf_transfer.study.study import Study
-from hf_transfer.tasks.targets.target import IGNORE_INDEX
 
 _ROWS_TO_COMPARE = 16  # of which the inputs are made under both labels
 
 
-def run_controls(study: Study, config: RunConfig, results: Sequence[FoldResult]) -> dict[str, Any]:
+def run_controls(study: Study, config: RunConfig, results: Sequence[FoldResult]) -> Controls:
     """Run the requested controls and the probe; all processes must call this.
 
     Args:
@@ -45,20 +39,19 @@ def run_controls(study: Study, config: RunConfig, results: Sequence[FoldResult])
         results: Of its folds.
 
     Returns:
-        The parts `learning_curve`, `shuffled` and `probe` of results.json; None for what was not asked
-        for, and for a probe that would cost more than seconds.
+        What they found; no probe where it would cost more than seconds.
     """
     asked = study.experiment.config
     if asked.learning_curve or asked.shuffled_labels:
         study.runner.replay.prepare()
-    return {
-        "learning_curve": _learning_curve(study, config, results) if asked.learning_curve else None,
-        "shuffled": _shuffled(study, config, results) if asked.shuffled_labels else None,
-        "probe": _probe(study, config),
-    }
+    return Controls(
+        _learning_curve(study, config, results) if asked.learning_curve else None,
+        _shuffled(study, config, results) if asked.shuffled_labels else None,
+        _probe(study, config),
+    )
 
 
-def _learning_curve(study: Study, config: RunConfig, results: Sequence[FoldResult]) -> dict[str, Any]:
+def _learning_curve(study: Study, config: RunConfig, results: Sequence[FoldResult]) -> LearningCurve:
     by_percent = {percent: _part_units(study, config, percent) for percent in PERCENTS}
     study.train([unit for units in by_percent.values() for unit in units])
     found = {percent: study.results_of(units) for percent, units in by_percent.items()}
@@ -84,7 +77,7 @@ def _control_unit(study: Study, unit: Unit, name: str, *, purpose: str) -> Unit:
     return replace(unit, place=fold_place(inside, unit.repeat, unit.fold), purpose=purpose)
 
 
-def _probe(study: Study, config: RunConfig) -> dict[str, Any] | None:
+def _probe(study: Study, config: RunConfig) -> Probe | None:
     """Solve the head of each fold of the first repeat in closed form."""
     units = [
         _control_unit(study, unit, "probe", purpose="closed-form probe")
@@ -96,7 +89,7 @@ def _probe(study: Study, config: RunConfig) -> dict[str, Any] | None:
     return probe_part(study.results_of(units), study.experiment.task.target.scorer)
 
 
-def _shuffled(study: Study, config: RunConfig, true: Sequence[FoldResult]) -> dict[str, Any]:
+def _shuffled(study: Study, config: RunConfig, true: Sequence[FoldResult]) -> ShuffledLabels:
     """Train some folds on shuffled labels, and judge their scores."""
     chosen = study.experiment.units_of(config)[: study.experiment.config.shuffled_labels]
     units = [_control_unit(study, unit, "shuffled", purpose="shuffled labels") for unit in chosen]
@@ -113,7 +106,7 @@ def _shuffled(study: Study, config: RunConfig, true: Sequence[FoldResult]) -> di
 
 def _judged(
     study: Study, units: Sequence[Unit], results: Sequence[FoldResult], true: Sequence[FoldResult]
-) -> dict[str, Any]:
+) -> ShuffledLabels:
     """Compare the scores on shuffled labels with those on true labels."""
     if all(result.status == "failed" for result in results):
         raise RunError(f"Every training on shuffled labels failed. The first: {results[0].error}")
@@ -124,9 +117,7 @@ def _judged(
 
 def _exchanged(experiment: Experiment) -> str:
     """Name of the unit that is permuted: the words of a sentence, rows, or groups."""
-    if experiment.data.kind == "tokens":
-        return "word"
-    return exchangeable_unit(experiment.data.rows["label"][:], experiment.coded.groups)
+    return experiment.task.target.exchanged(experiment.data.rows["label"][:], experiment.coded.groups)
 
 
 def shuffled_runner(runner: FoldRunner, data: LabelledData, unit: Unit) -> FoldRunner:
@@ -150,7 +141,8 @@ def _relabelled_replay(runner: FoldRunner, shuffled: Experiment) -> Replay:
 
     _refuse_labels_in_inputs(runner.experiment, shuffled.data)
     encoded, row_of = runner.replay.encoded, runner.replay.plain.row_of.tolist()
-    labels = list(_relabelled(encoded["labels"][:], row_of, shuffled.data.rows["label"][:]))
+    target, new = shuffled.task.target, shuffled.data.rows["label"][:]
+    labels = list(target.relabelled(encoded["labels"][:], row_of, new))
     column = Dataset.from_dict({"labels": labels})
     return runner.replay.relabelled(
         concatenate_datasets([encoded.remove_columns(["labels"]), column], axis=1)
@@ -159,12 +151,8 @@ def _relabelled_replay(runner: FoldRunner, shuffled: Experiment) -> Replay:
 
 def _shuffled_rows(experiment: Experiment, plan: FoldPlan, seed: int) -> list[Any]:
     labels = experiment.data.rows["label"][:]
-    if experiment.data.kind != "tokens":
-        return shuffle_labels(labels, plan.fold_of_row(), seed=seed, groups=experiment.coded.groups)
-    names = experiment.task.label_names
-    shuffled = shuffle_tags([[names[tag] for tag in row] for row in labels], seed=seed)
-    numbers = {name: number for number, name in enumerate(names)}
-    return [[numbers[tag] for tag in row] for row in shuffled]
+    groups = experiment.coded.groups
+    return experiment.task.target.shuffled(labels, plan.fold_of_row(), seed=seed, groups=groups)
 
 
 def _with_labels(data: LabelledData, labels: list[Any], name: str) -> LabelledData:
@@ -174,17 +162,6 @@ def _with_labels(data: LabelledData, labels: list[Any], name: str) -> LabelledDa
     column = Dataset.from_dict({"label": labels}, features=rows.select_columns(["label"]).features)
     rows = concatenate_datasets([rows.remove_columns(["label"]), column], axis=1)
     return replace(data, rows=rows, test=None, fingerprint=f"{name} of {data.fingerprint}")
-
-
-def _relabelled(encoded: Sequence[Any], row_of: Sequence[int], labels: Sequence[Any]) -> Iterator[Any]:
-    """Labels of each encoded row, in the row's order, for rows that were encoded in parts."""
-    words: dict[int, Iterator[Any]] = {}
-    for old, row in zip(encoded, row_of, strict=True):
-        if np.isscalar(old):
-            yield labels[row]
-            continue
-        given = words.setdefault(row, iter(labels[row]))
-        yield [label if label == IGNORE_INDEX else next(given) for label in old]
 
 
 def _refuse_labels_in_inputs(original: Experiment, shuffled: LabelledData) -> None:

@@ -1,11 +1,15 @@
 """Tasks hold everything that differs between kinds of data; no other room asks which task runs."""
 
+from collections.abc import Sequence
+from dataclasses import fields
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import ConfigError
-from hf_transfer.tasks.targets.target import IGNORE_INDEX
+from hf_transfer.scores.names import metric_name as _metric_name
+from hf_transfer.tasks.targets.target import IGNORE_INDEX, Target
 from hf_transfer.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -19,15 +23,21 @@ __all__ = [
     "SequenceClassification",
     "Task",
     "TokenClassification",
+    "all_tasks",
+    "check_settings",
+    "kinds",
+    "metric_name",
+    "target_of_run",
     "task_class",
     "task_of_kind",
 ]
 
-# The Hub's task id -> the class; the module has the id's name. A new task is one line here.
+# The Hub's task id -> the class; the module has the id's name. A new task is one line here, the more
+# particular before the less: rows are tried in this order.
 _CLASSES = {
+    "token-classification": "TokenClassification",
     "image-classification": "ImageClassification",
     "text-classification": "SequenceClassification",
-    "token-classification": "TokenClassification",
 }
 
 
@@ -42,9 +52,56 @@ def task_class(name: str) -> type[Task]:
     return getattr(import_module(f"hf_transfer.tasks.{name.replace('-', '_')}"), _CLASSES[name])  # type: ignore[no-any-return]
 
 
+def check_settings(config: RunConfig, task: type[Task]) -> None:
+    """Stop at settings that are given and that only other inputs than the task's use.
+
+    Raises:
+        ConfigError: Naming them, and those that the input does use.
+    """
+    own = set(task.input.settings)
+    others = sorted({name for other in all_tasks() for name in other.input.settings} - own)
+    default = {field.name: field.default for field in fields(config)}
+    unused = [
+        f"{name}={getattr(config, name)!r}" for name in others if getattr(config, name) != default[name]
+    ]
+    if unused:
+        raise ConfigError(
+            f"{' and '.join(unused)}: {task.input.nouns} have no such setting. Leave it out; they have "
+            f"{', '.join(sorted(own))}."
+        )
+
+
+def target_of_run(task: str, label_names: Sequence[str]) -> Target:
+    """The target of a finished run, by what results.json holds."""
+    return task_class(task).targets(label_names)
+
+
+def metric_name(name: str, task: str = "") -> str:
+    """Readable name of a metric, as a task calls it; a Hub metric keeps its own."""
+    own = task_class(task).metric_names if task else {}
+    return own.get(name) or _metric_name(name)
+
+
+def all_tasks() -> list[type[Task]]:
+    """Every task."""
+    return [task_class(name) for name in _CLASSES]
+
+
+def kinds() -> list[str]:
+    """What `--kind` takes: the name of each task's input."""
+    return [task.input.name for task in all_tasks()]
+
+
 def task_of_kind(kind: str) -> type[Task]:
-    """The task for inputs of a kind: `image`, `text` or `tokens`."""
-    return next(found for found in map(task_class, _CLASSES) if found.kind == kind)
+    """The task that `--kind` names, by its input.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    found = [task for task in all_tasks() if task.input.name == kind]
+    if not found:
+        raise ConfigError(f"There is no task for {kind!r}. Use one of {', '.join(kinds())}.")
+    return found[0]
 
 
 def __getattr__(name: str) -> Any:

@@ -5,7 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hf_transfer.config.run_config import Kind
+from hf_transfer.tasks.inputs.image import Image
+from hf_transfer.tasks.inputs.input import Input
 from hf_transfer.tasks.targets.classes import Classes, label_column
 from hf_transfer.tasks.task import CommonTask
 
@@ -22,8 +23,12 @@ class ImageClassification(CommonTask):
     """
 
     name: ClassVar[str] = "image-classification"
-    kind: ClassVar[Kind] = "image"
+    input: ClassVar[Input] = Image()
     targets = Classes
+    label_columns: ClassVar[tuple[str, ...]] = (
+        "label", "labels", "class", "target", "category", "class_name", "fine_label", "y",
+    )  # fmt: skip
+    auto_class: ClassVar[str] = "AutoModelForImageClassification"
 
     @property
     def augments(self) -> bool:  # type: ignore[override]

@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from hf_transfer.config.run_config import Kind, RunConfig
+from hf_transfer.config.run_config import RunConfig
+from hf_transfer.tasks.inputs.input import Input
 from hf_transfer.tasks.targets.target import Target
 
 if TYPE_CHECKING:
@@ -19,10 +21,16 @@ class Task(Protocol):
 
     name: ClassVar[str]
     """The Hub's task id: also the card template's file name."""
-    kind: ClassVar[Kind]
-    """What a row's input is: `image`, `text` or `tokens`."""
+    input: ClassVar[Input]
+    """What goes in."""
     targets: ClassVar[type[Target]]
     """What its labels are read as."""
+    label_columns: ClassVar[tuple[str, ...]]
+    """Names that people usually give the column of labels, the likeliest first."""
+    metric_names: ClassVar[Mapping[str, str]]
+    """Readable names of metrics that mean something else elsewhere."""
+    auto_class: ClassVar[str]
+    """The class of transformers that builds its models."""
     settings: RunConfig
     label_names: Sequence[str]
     target: Target
@@ -90,6 +98,7 @@ class CommonTask:
     """What the tasks share: one opened base model, and inputs that are used as they were stacked."""
 
     targets: ClassVar[type[Target]]
+    metric_names: ClassVar[Mapping[str, str]] = MappingProxyType({})
     augments = False
     notes: Sequence[str] = ()
 

@@ -5,7 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hf_transfer.config.run_config import Kind
+from hf_transfer.tasks.inputs.input import Input
+from hf_transfer.tasks.inputs.text import Text
 from hf_transfer.tasks.targets.classes import Classes, label_column
 from hf_transfer.tasks.task import CommonTask
 
@@ -26,8 +27,12 @@ class SequenceClassification(CommonTask):
     """
 
     name: ClassVar[str] = "text-classification"
-    kind: ClassVar[Kind] = "text"
+    input: ClassVar[Input] = Text()
     targets = Classes
+    label_columns: ClassVar[tuple[str, ...]] = (
+        "label", "labels", "class", "target", "sentiment", "category", "intent", "emotion", "y",
+    )  # fmt: skip
+    auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
 
     @cached_property
     def tokenizer(self) -> Any:

@@ -4,9 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate, pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hf_transfer.config.run_config import Kind
+from hf_transfer.tasks.inputs.input import Input
+from hf_transfer.tasks.inputs.words import Words
 from hf_transfer.tasks.targets.tags import Tags
 from hf_transfer.tasks.targets.target import IGNORE_INDEX
 from hf_transfer.tasks.task import CommonTask
@@ -27,8 +29,11 @@ class TokenClassification(CommonTask):
     """
 
     name: ClassVar[str] = "token-classification"
-    kind: ClassVar[Kind] = "tokens"
+    input: ClassVar[Input] = Words()
     targets = Tags
+    label_columns: ClassVar[tuple[str, ...]] = ("ner_tags", "tags", "labels", "ner", "ner_labels", "entities")
+    metric_names: ClassVar[Mapping[str, str]] = MappingProxyType({"accuracy": "accuracy (tags)"})
+    auto_class: ClassVar[str] = "AutoModelForTokenClassification"
 
     @cached_property
     def tokenizer(self) -> Any:

@@ -1,6 +1,6 @@
 """Rebuild the folds from what the rows were split by."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -31,16 +31,14 @@ def _folds(record: Record) -> Iterator[str]:
 def _said(record: Record) -> Iterator[str]:
     uids, _ = record.split
     again = split_part(record.plans, uids)
-    yield from differences({key: record.results.get(key) for key in again}, again, "")
-    yield from differences(record.results["dataset"]["num_rows"], len(uids), "dataset.num_rows")
-    yield from differences(
-        record.results["dataset"]["class_counts"], _class_counts(record), "dataset.class_counts"
-    )
+    yield from differences({key: getattr(record.results, key) for key in again}, again, "")
+    yield from differences(record.results.dataset.num_rows, len(uids), "dataset.num_rows")
+    yield from differences(record.results.dataset.class_counts, _class_counts(record), "dataset.class_counts")
     notes = [note for plan in record.plans for note in plan.notes]
-    yield from (f"notes: lack {note!r}" for note in notes if note not in record.results["notes"])
+    yield from (f"notes: lack {note!r}" for note in notes if note not in record.results.notes)
 
 
-def _class_counts(record: Record) -> dict[str, int]:
+def _class_counts(record: Record) -> Mapping[str, int]:
     """Of labels, from the split; of tags, from the rows of the first repeat, when none is missing."""
     uids, columns = record.split
     if columns.labels is not None:
@@ -48,7 +46,7 @@ def _class_counts(record: Record) -> dict[str, int]:
     rows = first_repeat(record.predictions)
     # Not all rows are there if a fold failed, or if the first block is never held out.
     if rows.num_rows < len(uids) or "labels" not in rows.column_names:
-        return record.results["dataset"]["class_counts"]  # type: ignore[no-any-return]
+        return record.results.dataset.class_counts
     ids = {name: i for i, name in enumerate(record.label_names)}
     return class_counts(
         [[ids[tag] for tag in tags] for tags in rows["labels"].to_pylist()], record.label_names

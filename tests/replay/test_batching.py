@@ -57,7 +57,7 @@ def job_of(tmp_path):
         config = plain_config(
             **values | {"trainable": "all", "batch_size": 8} | changes, output_dir=str(tmp_path)
         )
-        data = open_dataset(config, task_class.kind)
+        data = open_dataset(config, task_class)
         accelerator = make_accelerator(config)
         task = task_class(config, data.label_names)
         encoded = encode_rows(task, data.rows, data.fingerprint, accelerator)

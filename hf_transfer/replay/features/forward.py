@@ -23,7 +23,6 @@ from hf_transfer.machine.progress import progress_bar
 from hf_transfer.models.building import placed
 from hf_transfer.replay.batching import Batch, Batches, Positions
 from hf_transfer.replay.features.outputs import GroupOutputs, below_output
-from hf_transfer.replay.features.pooling import Pooling
 from hf_transfer.tasks.targets.target import IGNORE_INDEX
 from hf_transfer.tasks.task import Task
 
@@ -153,7 +152,7 @@ class _Forward:
     ) -> None:
         self.model, self.batches, self.chosen = model, batches, chosen
         self.outputs = GroupOutputs(model, len(task.label_names), head=head)
-        self.pool = Pooling(model, task.kind)
+        self.pool = task.input.pooling(model)
         self.items = self._items(task)
         found, batch = self._outputs(chosen[:1])
         self.names = tuple(found)
@@ -164,10 +163,8 @@ class _Forward:
 
     def _items(self, task: Task) -> Ints:
         """Number of feature rows of each encoded row: one, or one a tagged word."""
-        if task.kind != "tokens":
-            return np.ones(len(self.chosen), np.int64)
         labels = self.batches.encoded.select_columns(["labels"])[self.chosen]["labels"]
-        return np.array([sum(one != IGNORE_INDEX for one in row) for row in labels], np.int64)
+        return task.target.num_items(labels)
 
     def run(self, positions: Positions) -> dict[str, NDArray[np.float32]]:
         """Features (m, d) of each group for some encoded rows."""

@@ -11,21 +11,30 @@ import numpy as np
 from accelerate import Accelerator
 
 from hf_transfer import __version__, _guard  # noqa: F401
-from hf_transfer.config.run_config import Kind, RunConfig
-from hf_transfer.data.opening import find_kind, open_dataset
+from hf_transfer.config.run_config import RunConfig
+from hf_transfer.data.opening import find_task, open_dataset
 from hf_transfer.errors import ConfigError, ModelError
 from hf_transfer.machine.environment import versions
 from hf_transfer.models.base_model import open_base_model
 from hf_transfer.replay.encoding import encode_rows
 from hf_transfer.replay.features.forward import LayerFeatures, layer_features
-from hf_transfer.selection.rank.baseline import NAMES, baseline_probe
+from hf_transfer.runs.rank_record import (
+    AgainstEach,
+    RankControls,
+    RankedData,
+    RankedFolds,
+    RankedModel,
+    RankRecord,
+    ScratchScore,
+    ShuffledScore,
+    SimpleModel,
+)
+from hf_transfer.runs.schema import to_json
 from hf_transfer.selection.rank.benchmark import Benchmark, make_benchmark
 from hf_transfer.selection.rank.candidate import Candidate, Scored, judge, scored
 from hf_transfer.selection.rank.verdicts import Comparison, compare_all
-from hf_transfer.tasks import Task, task_of_kind
+from hf_transfer.tasks import Task, all_tasks, task_of_kind
 from hf_transfer.training.workers import make_accelerator
-
-KINDS: dict[Kind, str] = {"image": "pictures", "text": "texts", "tokens": "tagged sentences"}
 
 _BY_CHANCE = 0.02  # by how much shuffled labels may beat the best constant answer, beside the noise
 
@@ -66,7 +75,7 @@ class Ranking:
     @cached_property
     def against_baseline(self) -> dict[str, Comparison]:
         """Each candidate against the simple model."""
-        name = NAMES[self.benchmark.data.kind]
+        name = self.benchmark.data.input.simple_model
         pairs = {c.name: (name, c.score.folds, self.baseline.folds) for c in self.candidates}
         return compare_all(pairs, self.benchmark.num_folds)
 
@@ -88,73 +97,74 @@ class Ranking:
         return bool(shuffled.mean() > self.constant + _BY_CHANCE + noise)
 
     def to_dict(self) -> dict[str, Any]:
-        """The content of rank.json."""
-        benchmark, plan = self.benchmark, self.benchmark.plans[0]
-        return {
-            "kit_version": __version__,
-            "dataset": {
-                "name": benchmark.data.name,
-                "split": benchmark.data.split,
-                "fingerprint": benchmark.data.fingerprint,
-                "num_rows": len(benchmark.data.rows),
-                "num_scored": len(benchmark.labels),
-                "kind": benchmark.data.kind,
-                "label_names": list(benchmark.data.label_names),
-            },
-            "folds": {
-                "scheme": plan.scheme,
-                "num_folds": plan.num_folds,
-                "num_repeats": len(benchmark.plans),
-                "seed": benchmark.config.seed,
-            },
-            "measure": benchmark.measure.name,
-            "candidates": [self._described(candidate) for candidate in self.candidates],
-            "controls": {
-                "constant": self.constant,
-                "baseline": {"name": NAMES[benchmark.data.kind], "score": self.baseline.to_dict()},
-            },
-            "notes": [*benchmark.notes, *(note for plan in benchmark.plans[:1] for note in plan.notes)],
-            "versions": versions(),
-            "seconds": self.seconds,
-        }
+        """The content of rank.json, as plain values."""
+        return to_json(self.record)  # type: ignore[no-any-return]
 
-    def _described(self, candidate: Candidate) -> dict[str, Any]:
+    @property
+    def notes(self) -> list[str]:
+        """What was left out or found, of the rows and of the folds."""
+        return [*self.benchmark.notes, *self.benchmark.plans[0].notes]
+
+    @property
+    def record(self) -> RankRecord:
+        """The content of rank.json, without conclusions."""
+        data, plan = self.benchmark.data, self.benchmark.plans[0]
+        simple = SimpleModel(data.input.simple_model, self.baseline.record)
+        return RankRecord(
+            kit_version=__version__,
+            dataset=RankedData(
+                name=data.name,
+                split=data.split,
+                fingerprint=data.fingerprint,
+                num_rows=len(data.rows),
+                num_scored=len(self.benchmark.labels),
+                kind=data.input.name,
+                label_names=list(data.label_names),
+            ),
+            folds=RankedFolds(
+                plan.scheme, plan.num_folds, len(self.benchmark.plans), self.benchmark.config.seed
+            ),
+            measure=self.benchmark.measure.name,
+            candidates=[self._described(candidate) for candidate in self.candidates],
+            controls=RankControls(self.constant, simple),
+            notes=self.notes,
+            versions=versions(),
+            seconds=self.seconds,
+        )
+
+    def _described(self, candidate: Candidate) -> RankedModel:
         name, shuffled, scratch = candidate.name, candidate.shuffled, self.scratch.get(candidate.name)
-        comparisons = {
-            "scratch": self.against_scratch.get(name),
-            "baseline": self.against_baseline[name],
-            "next": self.against_next.get(name),
-        }
-        return {
-            "name": name,
-            "base_model": candidate.base_model,
-            "num_parameters": candidate.num_parameters,
-            "prior": self.priors.get(name),
-            "score": candidate.score.to_dict(),
-            "picked": dict(candidate.picked),
-            "best_layer": candidate.best.name,
-            "best_pooling": candidate.best.pooling,
-            "last_layer": candidate.last.name,
-            "last_pooling": candidate.last.pooling,
-            "over_specialised": candidate.over_specialised(self.benchmark.num_folds),
-            "shuffled": None
+        sides = (self.against_scratch.get(name), self.against_baseline[name], self.against_next.get(name))
+        return RankedModel(
+            name=name,
+            base_model=candidate.base_model,
+            num_parameters=candidate.num_parameters,
+            prior=self.priors.get(name),
+            score=candidate.score.record,
+            picked=dict(candidate.picked),
+            best_layer=candidate.best.name,
+            best_pooling=candidate.best.pooling,
+            last_layer=candidate.last.name,
+            last_pooling=candidate.last.pooling,
+            over_specialised=candidate.over_specialised(self.benchmark.num_folds),
+            shuffled=None
             if shuffled is None
-            else {"mean": float(shuffled.shuffled.mean()), "p": shuffled.p, "leak": self.leaks(candidate)},
-            "against": {key: found and found.to_dict() for key, found in comparisons.items()},
-            "layers": [layer.to_dict() for layer in candidate.layers],
-            "from_scratch": None
+            else ShuffledScore(float(shuffled.shuffled.mean()), shuffled.p, self.leaks(candidate)),
+            against=AgainstEach(*(found.record if found else None for found in sides)),
+            layers=[layer.record for layer in candidate.layers],
+            from_scratch=None
             if scratch is None
-            else {"score": scratch.score.to_dict(), "layers": [layer.to_dict() for layer in scratch.layers]},
-            "features_seconds": candidate.seconds,
-            "features_reused": candidate.reused,
-        }
+            else ScratchScore(scratch.score.record, [layer.record for layer in scratch.layers]),
+            features_seconds=candidate.seconds,
+            features_reused=candidate.reused,
+        )
 
 
 def rank_models(
     config: RunConfig,
     models: Sequence[str],
     *,
-    kind: Kind | None = None,
+    kind: str | None = None,
     num_repeats: int | None = None,
     priors: Mapping[str, float] | None = None,
 ) -> Ranking:
@@ -166,7 +176,7 @@ def rank_models(
     Args:
         config: The data set, its folds and the seed.
         models: What `base_model` takes, one or more.
-        kind: What a row's input is; found by itself when not given.
+        kind: What a row's input is (`image`, `text`, `tokens`); found by itself when not given.
         num_repeats: How often to repeat with other folds; by the number of rows when not given.
         priors: What is known of a model beforehand, such as its accuracy on its source, by its name or
             the end of it.
@@ -179,14 +189,14 @@ def rank_models(
     began = time.monotonic()
     names = shown_names(models)
     known = _matched(priors or {}, names)
-    kind = kind or find_kind(config)
+    task = task_of_kind(kind) if kind else find_task(config)
     settings = [replace(config, base_model=model) for model in models]
     for one in settings:
-        _check_kind(one, kind)
-    benchmark = make_benchmark(open_dataset(config, kind), config, num_repeats)
+        _check_model(one, task)
+    benchmark = make_benchmark(open_dataset(config, task), config, num_repeats)
     accelerator = make_accelerator(config)
     rows, measure = benchmark.data.rows.select(benchmark.rows), benchmark.measure
-    baseline = baseline_probe(kind, rows, benchmark.labels, benchmark.splits, balanced=measure.balanced)
+    baseline = task.input.simple_probe(rows, benchmark.labels, benchmark.splits, balanced=measure.balanced)
     judged = [list(_judged(names[one.base_model], one, benchmark, accelerator)) for one in settings]
     ordered = sorted((arms[0] for arms in judged), key=lambda candidate: -candidate.score.mean)
     return Ranking(
@@ -204,7 +214,7 @@ def _judged(
     name: str, config: RunConfig, benchmark: Benchmark, accelerator: Accelerator
 ) -> Iterator[Candidate]:
     """Yield the candidate, and the same architecture with random weights as its control."""
-    task = task_of_kind(benchmark.data.kind)(config, benchmark.data.label_names)
+    task = benchmark.data.task(config, benchmark.data.label_names)
     yield judge(name, config.base_model, _features(task, benchmark, accelerator), benchmark, control=False)
     if task.base.has_weights and not config.from_scratch:
         scratch = type(task)(replace(config, from_scratch=True), benchmark.data.label_names)
@@ -253,24 +263,18 @@ def _matched(priors: Mapping[str, float], names: Mapping[str, str]) -> dict[str,
     return found
 
 
-def _check_kind(config: RunConfig, kind: Kind) -> None:
-    """Stop where transformers knows a model's architecture, but not for this kind of input."""
-    base = open_base_model(config)
-    fitting = [KINDS[other] for other in KINDS if type(base.config) in _auto_class(other)._model_mapping]
-    if fitting and KINDS[kind] not in fitting:
-        raise ModelError(
-            f"base_model={base.name!r} is for {' or '.join(fitting)}, and the rows are "
-            f"{KINDS[kind]}. Give models for the rows, or another --kind."
-        )
-
-
-def _auto_class(kind: Kind) -> Any:
-    """The class of transformers that builds a model for a kind of input."""
+def _check_model(config: RunConfig, task: type[Task]) -> None:
+    """Stop where transformers knows a model's architecture, but not for this task."""
     import transformers
 
-    names = {
-        "image": "ImageClassification",
-        "text": "SequenceClassification",
-        "tokens": "TokenClassification",
+    base = open_base_model(config)
+    fitting = {
+        other.input.nouns: other
+        for other in all_tasks()
+        if type(base.config) in getattr(transformers, other.auto_class)._model_mapping
     }
-    return getattr(transformers, f"AutoModelFor{names[kind]}")
+    if fitting and task not in fitting.values():
+        raise ModelError(
+            f"base_model={base.name!r} is for {' or '.join(fitting)}, and the rows are "
+            f"{task.input.nouns}. Give models for the rows, or another --kind."
+        )

@@ -2,9 +2,8 @@
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.wording import aligned, number
-from hf_transfer.selection.rank.baseline import NAMES
 from hf_transfer.selection.rank.candidate import Candidate, Layer, Scored
-from hf_transfer.selection.rank.ranking import KINDS, Ranking
+from hf_transfer.selection.rank.ranking import Ranking
 from hf_transfer.selection.rank.verdicts import LEVEL, Comparison
 
 MEASURES = {
@@ -20,7 +19,6 @@ TRUST = (
 )
 
 _COLUMNS = ("model", "score", "95 % interval", "k-NN", "LogME gain", "H-score", "last layer")
-_POOLED = ("last by first token", "last by mean")  # of texts: of the last layer that gives tokens
 _REST = ("best layer", "p", "parameters")
 
 
@@ -28,16 +26,15 @@ def ranking_text(ranking: Ranking) -> str:
     """Write the table, the controls, a verdict for each candidate, and what the order is worth."""
     parts = [_title(ranking), _table(ranking), _controls(ranking)]
     parts += [f"{place}. {verdict(ranking, c)}" for place, c in enumerate(ranking.candidates, 1)]
-    notes = ranking.to_dict()["notes"]
-    if notes:
-        parts.append("\n".join(["Notes", *(f"  {note}" for note in notes)]))
+    if ranking.notes:
+        parts.append("\n".join(["Notes", *(f"  {note}" for note in ranking.notes)]))
     return "\n\n".join([*parts, TRUST])
 
 
 def _title(ranking: Ranking) -> str:
     benchmark, plan = ranking.benchmark, ranking.benchmark.plans[0]
-    words = f"{len(benchmark.labels):,} words of " if benchmark.data.kind == "tokens" else ""
-    rows = f"{words}{len(benchmark.rows):,} {KINDS[benchmark.data.kind]}"
+    words = f"{len(benchmark.labels):,} words of " if benchmark.data.target.per_word else ""
+    rows = f"{words}{len(benchmark.rows):,} {benchmark.data.input.nouns}"
     repeats = f" in {len(benchmark.plans)} repeats" if len(benchmark.plans) > 1 else ""
     labels = f"{len(benchmark.data.label_names)} labels"
     return (
@@ -52,12 +49,13 @@ def _title(ranking: Ranking) -> str:
 
 
 def _table(ranking: Ranking) -> str:
-    pooled = _POOLED if ranking.benchmark.data.kind == "text" else ()
+    poolings = ranking.benchmark.data.input.poolings
+    pooled = [f"last by {name}" for name in poolings]
     columns = [*_COLUMNS, *pooled, *_REST, *["prior"] * bool(ranking.priors)]
     rows = []
     for candidate in ranking.candidates:
         best = candidate.best
-        by_pooling = [candidate.last_by(name.removeprefix("last by ")) for name in pooled]
+        by_pooling = [candidate.last_by(name) for name in poolings]  # of the last layer that gives tokens
         cells = [
             candidate.name, number(candidate.score.mean), _interval(candidate.score), number(best.knn),
             number(best.log_me_gain), number(best.h_score, 2), number(candidate.last.ridge.mean),
@@ -70,7 +68,7 @@ def _table(ranking: Ranking) -> str:
 
 
 def _controls(ranking: Ranking) -> str:
-    rows = [[f"simple model: {NAMES[ranking.benchmark.data.kind]}", *_both(ranking.baseline)]]
+    rows = [[f"simple model: {ranking.benchmark.data.input.simple_model}", *_both(ranking.baseline)]]
     rows += [[arm.name, *_both(arm.score)] for arm in ranking.scratch.values()]
     shuffled = [c.shuffled.shuffled.mean() for c in ranking.candidates if c.shuffled is not None]
     if shuffled:

@@ -1,19 +1,21 @@
 """Check that the published model agrees with the folds' models. No torch."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.runs.results import FoldResult
+from hf_transfer.runs.final_record import Agreement
+from hf_transfer.runs.fold_result import FoldResult
+from hf_transfer.tasks.targets.target import Target
 
 SLACK = 0.05  # below what is expected, before it is worth a note
 
 
-def agreement(final: pa.Table, out_of_fold: pa.Table, folds: Sequence[FoldResult]) -> dict[str, float | None]:
+def agreement(
+    final: pa.Table, out_of_fold: pa.Table, folds: Sequence[FoldResult], target: Target
+) -> Agreement:
     """Compare a model of all rows with the folds' models, on the rows that it was trained on.
 
     It knows these rows, and the folds' models did not. So their agreement is not that of two models
@@ -26,6 +28,7 @@ def agreement(final: pa.Table, out_of_fold: pa.Table, folds: Sequence[FoldResult
         final: The model's predictions for all rows.
         out_of_fold: Those of the folds' models; of every repeat.
         folds: Their results.
+        target: Says what predictions are compared.
 
     Returns:
         `share` of the rows (of words, for tasks that tag) with the same prediction, and `expected`,
@@ -33,7 +36,10 @@ def agreement(final: pa.Table, out_of_fold: pa.Table, folds: Sequence[FoldResult
     """
     place = {row: i for i, row in enumerate(final["row_id"].to_pylist())}
     order = [place[row] for row in out_of_fold["row_id"].to_pylist()]
-    own, others, truth = (_flat(table[name]) for table, name in _columns(final.take(order), out_of_fold))
+    of_final, of_folds = target.compared(final.take(order)), target.compared(out_of_fold)
+    if of_final is None or of_folds is None:
+        return Agreement(None, None)
+    own, (others, truth) = of_final[0], of_folds
     learned = [
         (fold.train_scores["accuracy"], fold.train_rows_scored)
         for fold in folds
@@ -43,12 +49,12 @@ def agreement(final: pa.Table, out_of_fold: pa.Table, folds: Sequence[FoldResult
     if learned and len(truth):
         scores, rows = zip(*learned, strict=True)
         expected = float((others == truth).mean() + np.average(scores, weights=rows) - 1)
-    return {"share": float((own == others).mean()) if len(own) else None, "expected": expected}
+    return Agreement(float((own == others).mean()) if len(own) else None, expected)
 
 
-def agreement_note(found: dict[str, float | None]) -> str | None:
+def agreement_note(found: Agreement) -> str | None:
     """Warn if a model agrees with the folds' models less than it should."""
-    share, expected = found["share"], found["expected"]
+    share, expected = found.share, found.expected
     if share is None or expected is None or share >= expected - SLACK:
         return None
     return (
@@ -56,15 +62,3 @@ def agreement_note(found: dict[str, float | None]) -> str | None:
         f"where {expected:.1%} or more were expected: it learned worse than the folds' models did. Look at "
         "it before you use it."
     )
-
-
-def _columns(final: pa.Table, out_of_fold: pa.Table) -> list[tuple[pa.Table, str]]:
-    predicted, truth = ("prediction", "label")
-    if "predictions" in final.column_names:
-        predicted, truth = ("predictions", "labels")
-    return [(final, predicted), (out_of_fold, predicted), (out_of_fold, truth)]
-
-
-def _flat(column: pa.ChunkedArray) -> NDArray[Any]:
-    values = column.combine_chunks()
-    return np.asarray(values.flatten() if pa.types.is_nested(values.type) else values)

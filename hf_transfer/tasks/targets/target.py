@@ -1,6 +1,6 @@
 """The interface of a target: labels, loss, and how to decode outputs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from numpy.typing import NDArray
@@ -8,12 +8,15 @@ from numpy.typing import NDArray
 from hf_transfer import _guard  # noqa: F401
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from datasets import Dataset
     from torch import Tensor
 
-    from hf_transfer.folds.columns import FoldColumns
+    from hf_transfer.folds.columns import FoldColumns, Values
     from hf_transfer.scores.scorer import Scorer
+    from hf_transfer.tasks.targets.hard_rows import HardRows
     from hf_transfer.tasks.targets.labels import LabelColumn, NamedLabels
+    from hf_transfer.tasks.targets.reading import Reading
 
 IGNORE_INDEX = -100  # a class that the loss and the scores skip; PyTorch's default
 
@@ -26,6 +29,12 @@ class Target(Protocol):
     scorer: "Scorer"
     missing: float
     """A label that neither the loss nor the scores count."""
+    per_word: bool
+    """Whether a row has a label for each of its words, instead of one."""
+    counted: str
+    """What a table of the rows counts."""
+    outside: int | None
+    """The class of what is part of nothing, by which alone no mention is found; None without one."""
 
     def __init__(self, label_names: Sequence[str]) -> None: ...
 
@@ -53,6 +62,69 @@ class Target(Protocol):
 
     def classes_of(self, label: Any) -> Sequence[str]:
         """Which of `class_names` a row with this label counts for, and each as often as it does."""
+        ...
+
+    def num_items(self, labels: Sequence[Any]) -> NDArray[Any]:
+        """How many labels each row has, without `missing` ones, (n,)."""
+        ...
+
+    def shuffled(
+        self,
+        labels: Sequence[Any],
+        folds: NDArray[Any],
+        *,
+        seed: int,
+        groups: "Values | None",
+    ) -> list[Any]:
+        """The labels of all rows at places of each other, for a control.
+
+        Args:
+            labels: Of each row.
+            folds: The fold of each row: only labels of the same fold change places.
+            seed: Of what is random.
+            groups: The group of each row.
+        """
+        ...
+
+    def exchanged(self, labels: Sequence[Any], groups: "Values | None") -> str:
+        """What changes places in `shuffled`: `row`, `group` or `word`."""
+        ...
+
+    @property
+    def not_two_classes(self) -> str | None:
+        """What a run does instead of deciding between two classes; None if a threshold can decide."""
+        ...
+
+    def answers(
+        self, names: Sequence[str], columns: dict[str, Any], reading: "Reading"
+    ) -> tuple[list[dict[str, Any]], str]:
+        """What `predict` gives for new inputs: as values, and as text.
+
+        Args:
+            names: What to call each input.
+            columns: What `columns` made of the logarithms of the models' mean probabilities.
+            reading: How they are turned into labels.
+        """
+        ...
+
+    def compared(self, predictions: "pa.Table") -> tuple[NDArray[Any], NDArray[Any]] | None:
+        """Prediction and label of each row or word, by which two models agree; None if none ever do."""
+        ...
+
+    def relabelled(
+        self, encoded: Sequence[Any], row_of: Sequence[int], labels: Sequence[Any]
+    ) -> Iterator[Any]:
+        """New labels of encoded rows: a row's own in order, over all that it was cut into.
+
+        Args:
+            encoded: The labels before.
+            row_of: The row that each comes from.
+            labels: New ones, of each row.
+        """
+        ...
+
+    def hard_rows(self, predictions: "pa.Table") -> "HardRows":
+        """The rows to look at: those that models found hardest, of out-of-fold predictions."""
         ...
 
     def loss(
