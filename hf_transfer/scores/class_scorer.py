@@ -5,12 +5,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy import sparse
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.errors import DataError
 from hf_transfer.scores import metrics
 from hf_transfer.scores.scorer import (
     Floats,
@@ -20,8 +18,8 @@ from hf_transfer.scores.scorer import (
     Scores,
     array_of,
     checked_names,
+    class_logits,
     class_ratios,
-    column_of,
     refuse_folds,
 )
 from hf_transfer.scores.statistics import (
@@ -50,6 +48,7 @@ class ClassificationScorer(Scorer):
         "roc_auc": True,
         "log_loss": False,
     }
+    ranges: Mapping[str, tuple[float, float]] = {"mcc": (-1.0, 1.0), "log_loss": (0.0, np.inf)}
 
     def __init__(self, label_names: Sequence[str]) -> None:
         self.label_names = checked_names(label_names)
@@ -138,15 +137,7 @@ class ClassificationScorer(Scorer):
 
     def logits(self, table: pa.Table) -> Floats:
         """Read one logit for each row and class, (n, c)."""
-        logits = column_of(table, "logits")
-        lengths = pc.unique(pc.list_value_length(logits)).to_pylist()
-        if lengths != [len(self.label_names)]:
-            raise DataError(
-                f"Column 'logits' has {lengths} entries a row, expected {len(self.label_names)}: "
-                f"one for each of {', '.join(self.label_names[:10])}."
-            )
-        values = pc.list_flatten(logits).to_numpy().reshape(-1, len(self.label_names))
-        return metrics.class_scores(values, "logits")
+        return class_logits(table, self.label_names)
 
     def _probabilities(self, table: pa.Table) -> Floats:
         return apply_temperature(self.logits(table), 1)

@@ -6,6 +6,7 @@ scale. Several repeats are averaged. Nothing here imports torch.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,6 +22,7 @@ from hf_transfer.scores.statistics.counts import mean_defined
 Floats = NDArray[np.float64]
 Ids = NDArray[np.int64]
 Scores = dict[str, float | None]
+Range = tuple[float, float]
 Resampler = Callable[[Floats], dict[str, Floats]]
 
 CHUNK = 2_000_000  # weights worked on at a time: 16 MB an array
@@ -33,6 +35,12 @@ class Scorer(Protocol):
     higher_is_better: Mapping[str, bool]
     unit: str
     label_names: tuple[str, ...]
+    ranges: Mapping[str, Range] = MappingProxyType({})
+    """What a score can be at least and at most, where that is not 0 to 1."""
+
+    def range_of(self, name: str) -> Range:
+        """What a score can be at least and at most; of one that the scorer does not know, anything."""
+        return self.ranges.get(name, (0.0, 1.0) if name in self.higher_is_better else (-np.inf, np.inf))
 
     def score(self, table: pa.Table) -> Scores:
         """Score the rows of one fold."""
@@ -81,8 +89,15 @@ class Scorer(Protocol):
 
     def pooled(self, table: pa.Table) -> Scores:
         """Score the rows of all folds together."""
-        scores = self.resampled(table, np.ones((1, table.num_rows)))
-        return {name: None if np.isnan(values[0]) else float(values[0]) for name, values in scores.items()}
+        return self._plain(self.resampled(table, np.ones((1, table.num_rows))))
+
+    def of_one_repeat(self, table: pa.Table) -> Scores:
+        """Score the rows of one repeat, or of one fold; they need no columns that tell."""
+        resample = self._resampler_of_repeat(table, self.higher_is_better)
+        return self._plain(resample(np.ones((1, table.num_rows))))
+
+    def _plain(self, scores: Mapping[str, Floats]) -> Scores:
+        return {n: None if np.isnan(scores[n][0]) else float(scores[n][0]) for n in self.higher_is_better}
 
 
 def class_ratios(columns: Iterable[tuple[str, Any, Any, Any]], table: pa.Table) -> list[dict[str, Any]]:
@@ -106,6 +121,19 @@ def column_of(table: pa.Table, name: str) -> pa.ChunkedArray:
     if column.null_count:
         raise DataError(f"Column {name!r} of the predictions has {column.null_count} empty entries.")
     return column
+
+
+def class_logits(table: pa.Table, label_names: Sequence[str]) -> Floats:
+    """Read one logit for each row and label, (n, c)."""
+    logits = column_of(table, "logits")
+    lengths = pc.unique(pc.list_value_length(logits)).to_pylist()
+    if lengths != [len(label_names)]:
+        raise DataError(
+            f"Column 'logits' has {lengths} entries a row, expected {len(label_names)}: "
+            f"one for each of {', '.join(label_names[:10])}."
+        )
+    values = pc.list_flatten(logits).to_numpy().reshape(-1, len(label_names))
+    return metrics.class_scores(values, "logits")
 
 
 def array_of(table: pa.Table, name: str) -> NDArray[Any]:
