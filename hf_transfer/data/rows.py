@@ -18,9 +18,10 @@ from hf_transfer.errors import DataError
 from hf_transfer.folds import hash_order
 from hf_transfer.machine.mapped import ROWS_AT_ONCE
 from hf_transfer.machine.wording import count, some
+from hf_transfer.tasks import task_of_kind
 from hf_transfer.tasks.inputs.pictures import BadPicture, picture_bytes, scan_pictures
-from hf_transfer.tasks.targets.iob import TagColumn, entity_types, name_tags, types_of
-from hf_transfer.tasks.targets.labels import LabelColumn, NamedLabels, name_labels
+from hf_transfer.tasks.targets.labels import LabelColumn
+from hf_transfer.tasks.targets.target import Target
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class LabelledData:
         split: Split that `rows` come from.
         fingerprint: Hash of ids, contents and labels in order; the same on every machine.
         kind: What `input` holds: pictures as {"bytes", "path"}, a text, or a list of words.
+        target: What kind of labels they are.
         notes: What was left out or chosen, a sentence each.
         hub: Whether `name` is a Hub id.
         input_column: Where `input` was.
@@ -51,6 +53,7 @@ class LabelledData:
     split: str
     fingerprint: str
     kind: Kind
+    target: Target
     notes: tuple[str, ...]
     hub: bool
     input_column: str
@@ -60,12 +63,8 @@ class LabelledData:
     @property
     def class_counts(self) -> dict[str, int]:
         """Rows of each label; of words, entities of each type."""
-        if self.kind == "tokens":
-            tags = ([self.label_names[tag] for tag in row] for row in self.rows["label"])
-            found = Counter(entity for row in tags for entity in entity_types(row))
-            return {name: found[name] for name in types_of(self.label_names)}
-        labels = Counter(self.rows["label"][:])
-        return {name: labels[i] for i, name in enumerate(self.label_names)}
+        found = Counter(name for label in self.rows["label"][:] for name in self.target.classes_of(label))
+        return {name: found[name] for name in self.target.class_names}
 
 
 def label_rows(
@@ -93,9 +92,10 @@ def label_rows(
     columns = find_columns(parts[0], config, kind)
     notes = list(columns.notes)
     inputs = [_inputs(part, columns, kind, origin, test=i > 0) for i, part in enumerate(parts)]
-    labels = _labels(parts, inputs, columns, kind)
+    target = task_of_kind(kind).targets
+    labels = target.read(_label_columns(parts, inputs, columns.label))
     rows = [
-        _standard_rows(part, part_inputs, ids, columns, kind)
+        _standard_rows(part, part_inputs, ids, columns, target.label_type())
         for part, part_inputs, ids in zip(parts, inputs, labels.ids, strict=True)
     ]
     rows = [_without_empty(part, config, kind, notes) for part in rows]
@@ -113,6 +113,7 @@ def label_rows(
         split=str(dataset.split or "train"),
         fingerprint=fingerprint(rows[0], kind, labels.names),
         kind=kind,
+        target=target(labels.names),
         notes=(*notes, *labels.notes),
         hub=origin.hub,
         input_column=columns.input,
@@ -144,14 +145,16 @@ def _inputs(part: Dataset, columns: Columns, kind: Kind, origin: Origin, *, test
     return standard_inputs(part, columns.input, kind, folder=origin.folder)
 
 
-def _labels(parts: Sequence[Dataset], inputs: Sequence[Dataset], columns: Columns, kind: Kind) -> NamedLabels:
-    places = [f"column {columns.label!r}{' of the test rows' if i else ''}" for i in range(len(parts))]
-    values = [_values(part, columns.label) for part in parts]
-    declared = [_declared(part.features[columns.label]) for part in parts]
-    if kind != "tokens":
-        return name_labels([LabelColumn(*column) for column in zip(values, places, declared, strict=True)])
-    words = [part["input"][:] for part in inputs]
-    return name_tags([TagColumn(*column) for column in zip(values, places, declared, words, strict=True)])
+def _label_columns(parts: Sequence[Dataset], inputs: Sequence[Dataset], column: str) -> list[LabelColumn]:
+    return [
+        LabelColumn(
+            values=_values(part, column),
+            where=f"column {column!r}{' of the test rows' if number else ''}",
+            declared=_declared(part.features[column]),
+            inputs=of_part["input"],
+        )
+        for number, (part, of_part) in enumerate(zip(parts, inputs, strict=True))
+    ]
 
 
 def _values(part: Dataset, column: str) -> list[Any]:
@@ -167,13 +170,12 @@ def _declared(feature: Any) -> tuple[str, ...] | None:
 
 
 def _standard_rows(
-    part: Dataset, inputs: Dataset, labels: Sequence[Any], columns: Columns, kind: Kind
+    part: Dataset, inputs: Dataset, labels: Sequence[Any], columns: Columns, label_type: Any
 ) -> Dataset:
     ids = row_ids(part, columns.id)
     whole = isinstance(ids, range) or all(isinstance(value, int) for value in ids)
     rows = inputs.add_column("row_id", list(ids), feature=Value("int64" if whole else "string"))
-    integer = Value("int64")
-    rows = rows.add_column("label", labels, feature=List(integer) if kind == "tokens" else integer)
+    rows = rows.add_column("label", labels, feature=label_type)
     if columns.group and columns.group in part.column_names:
         rows = rows.add_column("group", groups(part, columns.group), feature=Value("string"))
     if columns.time and columns.time in part.column_names:

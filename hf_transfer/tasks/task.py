@@ -21,6 +21,8 @@ class Task(Protocol):
     """The Hub's task id: also the card template's file name."""
     kind: ClassVar[Kind]
     """What a row's input is: `image`, `text` or `tokens`."""
+    targets: ClassVar[type[Target]]
+    """What its labels are read as."""
     settings: RunConfig
     label_names: Sequence[str]
     target: Target

@@ -11,6 +11,7 @@ from hf_transfer.folds.columns import FoldColumns
 from hf_transfer.scores.class_scorer import ClassificationScorer
 from hf_transfer.scores.scorer import Scorer
 from hf_transfer.scores.statistics import apply_temperature, fit_temperature
+from hf_transfer.tasks.targets.labels import LabelColumn, NamedLabels, name_labels
 from hf_transfer.tasks.targets.target import IGNORE_INDEX, Target
 
 if TYPE_CHECKING:
@@ -35,6 +36,27 @@ class Classes(Target):
 
     def _scorer(self) -> Scorer:
         return ClassificationScorer(self.label_names)
+
+    @classmethod
+    def read(cls, columns: Sequence[LabelColumn]) -> NamedLabels:
+        """The names of the classes, and the labels as numbers of them."""
+        return name_labels(columns)
+
+    @classmethod
+    def label_type(cls) -> Any:
+        """A whole number."""
+        from datasets import Value
+
+        return Value("int64")
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """The label names."""
+        return self.label_names
+
+    def classes_of(self, label: Any) -> Sequence[str]:
+        """The row's class."""
+        return (self.label_names[label],)
 
     def loss(
         self, outputs: "Tensor", labels: "Tensor", weights: "Tensor | None" = None, smoothing: float = 0.0

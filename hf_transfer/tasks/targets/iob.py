@@ -3,7 +3,6 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.errors import DataError
@@ -21,17 +20,11 @@ OUTSIDE = "O"
 _TAG = re.compile(r"O|[BI]-.+", re.DOTALL)
 
 
-@dataclass(frozen=True)
-class TagColumn(LabelColumn):
-    """One split's tags, a list a row, beside the words they belong to."""
-
-    words: Sequence[Sequence[str]] = ()
-
-
-def name_tags(columns: Sequence[TagColumn]) -> NamedLabels:
+def name_tags(columns: Sequence[LabelColumn]) -> NamedLabels:
     """Check all tags, then fix their names: 'O', then 'B-X', 'I-X' for each type X in order.
 
-    Names that a `ClassLabel` declares keep their ids; a missing partner of B-X or I-X is added at the end.
+    A column has a list of tags a row, and as its inputs the words that they belong to. Names that a
+    `ClassLabel` declares keep their ids; a missing partner of B-X or I-X is added at the end.
 
     Raises:
         DataError: If words and tags differ in number, a tag is not O, B-X or I-X, an I-X follows neither
@@ -65,7 +58,7 @@ def types_of(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(name[2:] for name in names if name != OUTSIDE))
 
 
-def _as_words(column: TagColumn) -> list[list[str]]:
+def _as_words(column: LabelColumn) -> list[list[str]]:
     _refuse_lengths(column)
     flat = [tag for row in column.values for tag in row]
     if column.declared is not None:
@@ -82,10 +75,10 @@ def _as_words(column: TagColumn) -> list[list[str]]:
     return [list(row) for row in column.values]
 
 
-def _refuse_lengths(column: TagColumn) -> None:
+def _refuse_lengths(column: LabelColumn) -> None:
     not_lists = [row for row, tags in enumerate(column.values) if not isinstance(tags, (list, tuple))]
     refuse_rows(not_lists, f"without a list of tags in {column.where}", "Give one tag for each word.")
-    pairs = list(zip(column.words, column.values, strict=True))
+    pairs = list(zip(column.inputs[:], column.values, strict=True))
     wrong = [row for row, (words, tags) in enumerate(pairs) if len(words) != len(tags)]
     if wrong:
         words, tags = pairs[wrong[0]]
@@ -95,7 +88,7 @@ def _refuse_lengths(column: TagColumn) -> None:
         )
 
 
-def _refuse_ids(column: TagColumn, num_names: int) -> None:
+def _refuse_ids(column: LabelColumn, num_names: int) -> None:
     wrong = [
         row
         for row, tags in enumerate(column.values)

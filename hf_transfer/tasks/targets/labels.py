@@ -24,11 +24,13 @@ class LabelColumn:
         values: One a row.
         where: How messages call it, e.g. "column 'label' of split 'test'".
         declared: Names of a `ClassLabel` feature, in the order of its ids; None without one.
+        inputs: The standard inputs of the same rows, which are read only where a target needs them.
     """
 
     values: Sequence[Any]
     where: str
     declared: tuple[str, ...] | None = None
+    inputs: Sequence[Any] = ()
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from hf_transfer.folds.columns import FoldColumns
 from hf_transfer.scores.scorer import Scorer
 from hf_transfer.scores.tag_scorer import TaggingScorer
 from hf_transfer.tasks.targets.classes import Classes
+from hf_transfer.tasks.targets.iob import entity_types, name_tags, types_of
+from hf_transfer.tasks.targets.labels import LabelColumn, NamedLabels
 from hf_transfer.tasks.targets.target import IGNORE_INDEX
 
 if TYPE_CHECKING:
@@ -28,6 +30,27 @@ class Tags(Classes):
 
     def _scorer(self) -> Scorer:
         return TaggingScorer(self.label_names)
+
+    @classmethod
+    def read(cls, columns: Sequence[LabelColumn]) -> NamedLabels:
+        """The names of the tags, and each row's as numbers of them, one a word."""
+        return name_tags(columns)
+
+    @classmethod
+    def label_type(cls) -> Any:
+        """A list of whole numbers."""
+        from datasets import List, Value
+
+        return List(Value("int64"))
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """The types of entities."""
+        return types_of(self.label_names)
+
+    def classes_of(self, label: Any) -> Sequence[str]:
+        """The type of each entity in the sentence."""
+        return list(entity_types(self._tags(label)))
 
     def decode(self, outputs: "Tensor", labels: "Tensor") -> list[NDArray[Any]]:
         """Logits of the words that each window tags, in order, (words, c) in float32."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from hf_transfer.folds.columns import FoldColumns
     from hf_transfer.scores.scorer import Scorer
+    from hf_transfer.tasks.targets.labels import LabelColumn, NamedLabels
 
 IGNORE_INDEX = -100  # a class that the loss and the scores skip; PyTorch's default
 
@@ -27,6 +28,32 @@ class Target(Protocol):
     """A label that neither the loss nor the scores count."""
 
     def __init__(self, label_names: Sequence[str]) -> None: ...
+
+    @classmethod
+    def read(cls, columns: "Sequence[LabelColumn]") -> "NamedLabels":
+        """Check the labels of all splits together, and bring them into the form that is stored.
+
+        Args:
+            columns: Of each split; the first is the one to train on.
+
+        Raises:
+            DataError: If a label is missing or can't be used.
+        """
+        ...
+
+    @classmethod
+    def label_type(cls) -> Any:
+        """The type of the column `label`, as `datasets` has it."""
+        ...
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """What a table of the rows counts, in its order: classes, or types of entities."""
+        ...
+
+    def classes_of(self, label: Any) -> Sequence[str]:
+        """Which of `class_names` a row with this label counts for, and each as often as it does."""
+        ...
 
     def loss(
         self, outputs: "Tensor", labels: "Tensor", weights: "Tensor | None" = None, smoothing: float = 0.0

@@ -3,14 +3,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_transfer.errors import DataError
-from hf_transfer.tasks.targets.iob import TagColumn, entity_types, name_tags
+from hf_transfer.tasks.targets.iob import entity_types, name_tags
+from hf_transfer.tasks.targets.labels import LabelColumn
 
 NAMES = ("O", "B-PER", "I-PER")
 
 
 def column(*rows, declared=None, words=None):
     words = words if words is not None else [["w"] * len(row) if row else [] for row in rows]
-    return TagColumn(list(rows), "column 'tags'", declared, words)
+    return LabelColumn(list(rows), "column 'tags'", declared, words)
 
 
 @st.composite
