@@ -11,7 +11,17 @@ from datasets import ClassLabel, Dataset, LargeList, List, Value
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.config.run_config import Kind, RunConfig
-from hf_transfer.data.columns import Columns, find_columns, folds, groups, row_ids, times
+from hf_transfer.data.columns import (
+    Columns,
+    find_columns,
+    folds,
+    groups,
+    named_labels,
+    row_ids,
+    separated,
+    times,
+    with_sets,
+)
 from hf_transfer.data.inputs import empty_rows, standard_inputs
 from hf_transfer.data.origins import Origin
 from hf_transfer.errors import DataError
@@ -20,6 +30,7 @@ from hf_transfer.machine.mapped import ROWS_AT_ONCE
 from hf_transfer.machine.wording import count, some
 from hf_transfer.tasks import task_of_kind
 from hf_transfer.tasks.inputs.pictures import BadPicture, picture_bytes, scan_pictures
+from hf_transfer.tasks.targets.choice import choose_target
 from hf_transfer.tasks.targets.labels import LabelColumn
 from hf_transfer.tasks.targets.target import Target
 
@@ -74,26 +85,29 @@ def label_rows(
     *,
     test: Dataset | None = None,
     origin: Origin | None = None,
+    target: type[Target] | None = None,
 ) -> LabelledData:
     """Check rows that are at hand already, and bring them into the standard columns.
 
     Args:
         dataset: Rows to cross-validate.
-        config: Of which the columns, `max_rows`, `on_bad_image`, `strict` and `seed` are used.
+        config: Of which the columns, `target`, `max_rows`, `on_bad_image`, `strict` and `seed` are used.
         kind: What a row's input is.
         test: Rows to keep untouched; with the same columns.
         origin: Where the rows come from.
+        target: What the labels are; read from them where that is not given.
 
     Raises:
         DataError: If rows, columns or labels cannot be used as they are.
     """
     origin = origin or Origin()
-    parts = [_plain(part) for part in (dataset, test) if part is not None]
-    columns = find_columns(parts[0], config, kind)
+    parts = [with_sets(_plain(part), config) for part in (dataset, test) if part is not None]
+    columns = find_columns(parts[0], named_labels(config), kind)
     notes = list(columns.notes)
     inputs = [_inputs(part, columns, kind, origin, test=i > 0) for i, part in enumerate(parts)]
-    target = task_of_kind(kind).targets
-    labels = target.read(_label_columns(parts, inputs, columns.label))
+    given = _label_columns(parts, inputs, columns.label, config.label_separator)
+    target = target or choose_target(given[0], task_of_kind(kind).targets, config.target)
+    labels = target.read(given)
     rows = [
         _standard_rows(part, part_inputs, ids, columns, target.label_type())
         for part, part_inputs, ids in zip(parts, inputs, labels.ids, strict=True)
@@ -113,7 +127,7 @@ def label_rows(
         split=str(dataset.split or "train"),
         fingerprint=fingerprint(rows[0], kind, labels.names),
         kind=kind,
-        target=target(labels.names),
+        target=target(labels.names, config),
         notes=(*notes, *labels.notes),
         hub=origin.hub,
         input_column=columns.input,
@@ -145,13 +159,16 @@ def _inputs(part: Dataset, columns: Columns, kind: Kind, origin: Origin, *, test
     return standard_inputs(part, columns.input, kind, folder=origin.folder)
 
 
-def _label_columns(parts: Sequence[Dataset], inputs: Sequence[Dataset], column: str) -> list[LabelColumn]:
+def _label_columns(
+    parts: Sequence[Dataset], inputs: Sequence[Dataset], column: str, separator: str | None
+) -> list[LabelColumn]:
     return [
         LabelColumn(
-            values=_values(part, column),
+            values=separated(_values(part, column), separator),
             where=f"column {column!r}{' of the test rows' if number else ''}",
             declared=_declared(part.features[column]),
             inputs=of_part["input"],
+            name=column,
         )
         for number, (part, of_part) in enumerate(zip(parts, inputs, strict=True))
     ]

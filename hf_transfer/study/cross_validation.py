@@ -15,10 +15,11 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.config.setting import is_auto
 from hf_transfer.data.rows import LabelledData, label_rows
 from hf_transfer.data.sealing import seal_rows
+from hf_transfer.errors import ConfigError
 from hf_transfer.machine.files import write_table
 from hf_transfer.machine.launcher import check_launched
 from hf_transfer.machine.signals import stop_signals
-from hf_transfer.machine.wording import visible
+from hf_transfer.machine.wording import some, visible
 from hf_transfer.runs.aggregate import Found
 from hf_transfer.runs.results import CrossValidationResult
 from hf_transfer.runs.run_folder import RunFolder
@@ -64,7 +65,9 @@ def cross_validate(
         check_launched(config.folds_per_device)
         accelerator = make_accelerator(config)
     began = time.monotonic()
-    data = dataset if isinstance(dataset, LabelledData) else label_rows(dataset, config, task.kind)
+    data = dataset
+    if not isinstance(data, LabelledData):
+        data = label_rows(data, config, task.kind, target=type(task.target))
     folder = RunFolder(config.output_dir)
     study = Study(task, seal_rows(task, data, config), config, accelerator, folder, tuple(grid))
     study = check_study(study)
@@ -93,11 +96,13 @@ def check_study(study: Study) -> Study:
         The study with all chosen that its settings left to the kit.
 
     Raises:
-        ConfigError: If the model cannot be had, or a choice of layers is wrong.
+        ConfigError: If the model cannot be had, a choice of layers is wrong, or a setting does not go with
+            the labels.
         DataError: If the rows cannot be split as asked.
         HubError: If a metric of the Hub cannot be had.
         DiskFullError: If what the run leaves will not fit.
     """
+    _check_target(study)
     study.task.encode(study.data.rows[:1], [0])
     for name in study.config.metrics:
         hub_metric(name)
@@ -107,9 +112,27 @@ def check_study(study: Study) -> Study:
     return study
 
 
+def _check_target(study: Study) -> None:
+    """See that the task learns what the rows have, by settings that go with it."""
+    target, of_rows = study.task.target, study.data.target
+    if (target.name, target.label_names) != (of_rows.name, of_rows.label_names):
+        raise ConfigError(
+            f"The labels of the rows were read as {of_rows.name} ({some(of_rows.label_names, noun='name')}), "
+            f"and {type(study.task).__name__} was made for {target.name} "
+            f"({some(target.label_names, noun='name')}). Make it with data.target."
+        )
+    problems = [problem for config in study.grid for problem in target.problems(config)]
+    if problems:
+        raise ConfigError("\n".join(dict.fromkeys(problems)))
+
+
 def with_defaults(study: Study, model: nn.Module) -> Study:
     """A study with numbers in the place of every `auto`, by the model's kind and the numbers of rows."""
-    facts = model_facts(model, pretrained=study.task.base.has_weights and not study.config.from_scratch)
+    facts = model_facts(
+        model,
+        pretrained=study.task.base.has_weights and not study.config.from_scratch,
+        solver=study.task.target.solvers[0],
+    )
     num_rows = len(study.uids) - len(study.aside)
     asked, repeats = study.config.num_repeats, num_repeats(study.config, facts, num_rows)
     study = replace(

@@ -179,7 +179,8 @@ class Experiment:
 
     def identity(self, config: RunConfig) -> str:
         """Digest of all that decides the result of a configuration's fold."""
-        parts = [config.scored(), self.data.fingerprint, self.task.base.revision, self.task.label_names]
+        base, target = self.task.base, self.task.target
+        parts = [config.scored(), self.data.fingerprint, base.revision, target.name, target.label_names]
         return json_digest(parts)
 
     def fold_table(self) -> "pa.Table":

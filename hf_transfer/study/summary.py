@@ -61,6 +61,7 @@ def build_results(
         "kit_version": hf_transfer.__version__,
         "created": datetime.now(UTC).date().isoformat(),
         "task": study.task.name,
+        "target": study.task.target.name,
         **_model(study),
         "dataset": _dataset(study),
         "config": _config(study, best),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from hf_transfer.config.run_config import Kind, RunConfig
+from hf_transfer.errors import ConfigError
 from hf_transfer.tasks.targets.target import Target
 
 if TYPE_CHECKING:
@@ -21,14 +22,14 @@ class Task(Protocol):
     """The Hub's task id: also the card template's file name."""
     kind: ClassVar[Kind]
     """What a row's input is: `image`, `text` or `tokens`."""
-    targets: ClassVar[type[Target]]
-    """What its labels are read as."""
+    targets: ClassVar[tuple[type[Target], ...]]
+    """What its labels may be, the usual kind first."""
     settings: RunConfig
     label_names: Sequence[str]
     target: Target
     """What comes out: labels, loss, scores."""
 
-    def __init__(self, settings: RunConfig, label_names: Sequence[str]) -> None: ...
+    def __init__(self, settings: RunConfig, labels: "Target | Sequence[str]") -> None: ...
 
     @property
     def base(self) -> "BaseModel":
@@ -89,13 +90,30 @@ class Task(Protocol):
 class CommonTask:
     """What the tasks share: one opened base model, and inputs that are used as they were stacked."""
 
-    targets: ClassVar[type[Target]]
+    targets: ClassVar[tuple[type[Target], ...]]
     augments = False
     notes: Sequence[str] = ()
 
-    def __init__(self, settings: RunConfig, label_names: Sequence[str]) -> None:
+    def __init__(self, settings: RunConfig, labels: Target | Sequence[str]) -> None:
+        """Take on a task.
+
+        Args:
+            settings: What it uses is said by the class.
+            labels: What read the labels (`data.target`); or names of labels of the usual kind, in the order
+                of their ids.
+        """
         self.settings = settings
-        self.target: Target = self.targets(label_names)
+        named = isinstance(labels, Sequence)
+        kind, names = (self.targets[0], labels) if named else (type(labels), labels.label_names)
+        if kind not in self.targets:
+            able = ", ".join(target.name for target in self.targets)
+            raise ConfigError(f"{type(self).__name__} learns {able}, and the labels are {kind.name}.")
+        self.target: Target = kind(names, settings)
+
+    def labels_of(self, rows: Mapping[str, list[Any]]) -> list[Any]:
+        """Labels of a batch of rows as they are stacked, or stand-ins where there are none to learn from."""
+        given = rows["label"] if "label" in rows else [self.target.unlabelled] * len(rows["input"])
+        return self.target.encoded(given)
 
     @property
     def label_names(self) -> tuple[str, ...]:

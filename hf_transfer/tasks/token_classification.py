@@ -23,12 +23,12 @@ class TokenClassification(CommonTask):
 
     Args:
         settings: Of which the base model, its control arms and `max_length` are used.
-        label_names: Tag of each label id, in IOB2, e.g. ("O", "B-PER", "I-PER").
+        labels: What read them, or the tag of each label id, in IOB2, e.g. ("O", "B-PER", "I-PER").
     """
 
     name: ClassVar[str] = "token-classification"
     kind: ClassVar[Kind] = "tokens"
-    targets = Tags
+    targets = (Tags,)
 
     @cached_property
     def tokenizer(self) -> Any:

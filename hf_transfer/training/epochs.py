@@ -24,8 +24,7 @@ def label_weights(replay: Replay, config: RunConfig, train: Positions) -> Tensor
     """Weights of the labels in the loss, from the training rows alone; None without any."""
     if config.class_weights == "none":
         return None
-    labels = np.hstack(replay.encoded.select(train)["labels"][:])
-    weights = replay.task.target.balanced_weights(labels)
+    weights = replay.task.target.balanced_weights(replay.encoded.select(train)["labels"][:])
     return torch.tensor(weights, dtype=torch.float32, device=replay.accelerator.device)
 
 

@@ -106,7 +106,7 @@ def test_equal_labels_have_no_r_squared_and_no_correlation():
 def test_what_is_no_number_is_refused():
     table = number_predictions(4, num_folds=1)
     nan = table.set_column(3, "label", pa.array([1.0, float("nan"), 2.0, 3.0]))
-    with pytest.raises(DataError, match="label holds nan in row 1. Numbers must be finite"):
+    with pytest.raises(DataError, match=r"label holds nan in row 1\. Numbers must be finite"):
         SCORER.score(nan)
     with pytest.raises(ConfigError, match="One number a row has one name, got a, b"):
         NumberScorer(["a", "b"])

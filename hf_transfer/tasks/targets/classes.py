@@ -1,18 +1,20 @@
 """Classes: one label an item, of those with names; a softmax over all of them."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config.run_config import RunConfig
 from hf_transfer.folds.columns import FoldColumns
 from hf_transfer.scores.class_scorer import ClassificationScorer
+from hf_transfer.scores.regression import LinearProblem
 from hf_transfer.scores.scorer import Scorer
 from hf_transfer.scores.statistics import apply_temperature, fit_temperature
 from hf_transfer.tasks.targets.labels import LabelColumn, NamedLabels, name_labels
-from hf_transfer.tasks.targets.target import IGNORE_INDEX, Target
+from hf_transfer.tasks.targets.target import DEFAULTS, IGNORE_INDEX, Target
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -28,10 +30,14 @@ class Classes(Target):
         label_names: In the order of their ids.
     """
 
+    name = "classes"
+    problem_type: ClassVar[str | None] = "single_label_classification"
+    solvers = ("lbfgs", "ridge")
     missing = IGNORE_INDEX
+    unlabelled: Any = 0
 
-    def __init__(self, label_names: Sequence[str]) -> None:
-        self.label_names = tuple(label_names)
+    def __init__(self, label_names: Sequence[str], settings: RunConfig = DEFAULTS) -> None:
+        self.label_names, self.settings = tuple(label_names), settings
         self.scorer = self._scorer()
 
     def _scorer(self) -> Scorer:
@@ -57,6 +63,14 @@ class Classes(Target):
     def classes_of(self, label: Any) -> Sequence[str]:
         """The row's class."""
         return (self.label_names[label],)
+
+    def items(self, labels: "Tensor") -> "tuple[Tensor, Tensor]":
+        """The class of each row or word."""
+        return labels.flatten(), labels.flatten() != IGNORE_INDEX
+
+    def linear_problem(self, features: NDArray[Any], labels: NDArray[Any], **options: Any) -> LinearProblem:
+        """A linear classifier."""
+        return LinearProblem(features, labels, len(self.label_names), **options)
 
     def loss(
         self, outputs: "Tensor", labels: "Tensor", weights: "Tensor | None" = None, smoothing: float = 0.0
@@ -99,9 +113,10 @@ class Classes(Target):
             loss = (1 - smoothing) * loss + smoothing * spread
         return loss.sum(-1), weight.sum(-1)
 
-    def balanced_weights(self, labels: NDArray[Any]) -> NDArray[Any]:
+    def balanced_weights(self, labels: Sequence[Any]) -> NDArray[Any]:
         """Inverse frequency of each class, 1 on average."""
-        counts = np.bincount(labels[labels != IGNORE_INDEX], minlength=len(self.label_names))
+        flat = np.hstack(labels)
+        counts = np.bincount(flat[flat != IGNORE_INDEX], minlength=len(self.label_names))
         found: NDArray[Any] = counts.sum() / (len(counts) * np.maximum(counts, 1))
         return found
 
@@ -124,8 +139,3 @@ class Classes(Target):
     def balance(self, rows: "Dataset") -> FoldColumns:
         """The classes."""
         return FoldColumns(labels=np.asarray(rows["label"][:], np.int64), label_names=self.label_names)
-
-
-def label_column(rows: Mapping[str, list[Any]], missing: Any) -> list[Any]:
-    """Labels of a batch of rows, or stand-ins when there are none to learn from."""
-    return list(rows["label"]) if "label" in rows else [missing] * len(rows["input"])

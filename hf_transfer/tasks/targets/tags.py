@@ -28,6 +28,9 @@ class Tags(Classes):
         label_names: Tag of each label id, in IOB2, e.g. ("O", "B-PER", "I-PER").
     """
 
+    name = "tags"
+    problem_type = None
+
     def _scorer(self) -> Scorer:
         return TaggingScorer(self.label_names)
 

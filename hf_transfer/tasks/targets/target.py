@@ -1,33 +1,54 @@
 """What comes out of a model: labels, what is lost by an answer, and how an answer is read."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config.run_config import RunConfig
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from torch import Tensor
 
     from hf_transfer.folds.columns import FoldColumns
+    from hf_transfer.scores.regression import LinearProblem
     from hf_transfer.scores.scorer import Scorer
     from hf_transfer.tasks.targets.labels import LabelColumn, NamedLabels
 
+DEFAULTS = RunConfig()
 IGNORE_INDEX = -100  # a class that the loss and the scores skip; PyTorch's default
 
 
 class Target(Protocol):
     """What differs between kinds of label. Nothing outside of `tasks/` knows which of them it has."""
 
+    name: ClassVar[str]
+    """As the setting `target` calls it."""
+    problem_type: ClassVar[str | None]
+    """What the published configuration says, by which transformers turns outputs into scores."""
+    solvers: ClassVar[tuple[str, ...]]
+    """How a head is solved in closed form, the usual way first."""
+    scales: ClassVar[bool] = False
+    """Whether labels are numbers of any size, which are learned in units of the training rows' spread."""
     label_names: tuple[str, ...]
     """In the order of their ids."""
     scorer: "Scorer"
+    settings: RunConfig
     missing: float
     """A label that neither the loss nor the scores count."""
+    unlabelled: Any
+    """What stands in for the label of a row that has none to learn from."""
 
-    def __init__(self, label_names: Sequence[str]) -> None: ...
+    def __init__(self, label_names: Sequence[str], settings: RunConfig = DEFAULTS) -> None: ...
+
+    def problems(self, config: RunConfig) -> list[str]:
+        """Settings that do not go with such labels, a sentence each."""
+        if not config.solved or config.head_solver in self.solvers:
+            return []
+        solvers = " or ".join(self.solvers)
+        return [f"head_solver={config.head_solver!r} cannot solve for {self.name}; use {solvers}, or auto."]
 
     @classmethod
     def read(cls, columns: "Sequence[LabelColumn]") -> "NamedLabels":
@@ -53,6 +74,31 @@ class Target(Protocol):
 
     def classes_of(self, label: Any) -> Sequence[str]:
         """Which of `class_names` a row with this label counts for, and each as often as it does."""
+        ...
+
+    def encoded(self, labels: Sequence[Any]) -> list[Any]:
+        """Labels of rows in the form in which they are stacked."""
+        return list(labels)
+
+    def items(self, labels: "Tensor") -> "tuple[Tensor, Tensor]":
+        """Labels of each item (row or word) of a batch, and which of them count.
+
+        Args:
+            labels: (b, …).
+
+        Returns:
+            The labels, one an item of `outputs.flatten(0, -2)`, and whether they count, (items,).
+        """
+        ...
+
+    def linear_problem(self, features: NDArray[Any], labels: NDArray[Any], **options: Any) -> "LinearProblem":
+        """What a head in closed form solves.
+
+        Args:
+            features: Of each item, (n, d).
+            labels: Of each item, as `items` gives them.
+            options: `solver`, `balanced` and `dropped` of the problem.
+        """
         ...
 
     def loss(
@@ -88,11 +134,11 @@ class Target(Protocol):
         """
         ...
 
-    def balanced_weights(self, labels: NDArray[Any]) -> NDArray[Any]:
+    def balanced_weights(self, labels: Sequence[Any]) -> NDArray[Any]:
         """Weights in the loss by which rare labels count as much as common ones, (c,).
 
         Args:
-            labels: Of all items of the training rows, with `missing` ones among them.
+            labels: Of the encoded training rows, with `missing` ones among them.
         """
         ...
 
@@ -101,7 +147,7 @@ class Target(Protocol):
 
         Args:
             outputs: (n, c).
-            labels: (n,), none of them `missing`.
+            labels: As `items` gives them, none of them `missing`.
         """
         ...
 
