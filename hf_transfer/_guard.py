@@ -1,4 +1,4 @@
-"""Tells this package from the download accelerator of the same import name.
+"""Tell this package from the download accelerator of the same import name.
 
 Both write `site-packages/hf_transfer/__init__.py`, and pip does not notice. Every public
 submodule imports this one first, as the `__init__` beside it may no longer be ours.
@@ -18,7 +18,7 @@ MEND = (
 
 
 def accelerator_beside() -> bool:
-    """Whether the accelerator's compiled part lies in this folder: both were installed into it."""
+    """Whether the accelerator is installed in the same folder."""
     return any(Path(__file__).parent.glob("*.abi3.so"))
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong, as a tree. Each message says what was given, what is allowed and what to do.
+"""The tree of errors. Each message says what was given, what is allowed and what to do.
 
 TransferError                 exit code
 ├── ConfigError               2   a setting is wrong or two settings disagree
@@ -27,7 +27,7 @@ class ConfigError(TransferError, ValueError):
 
 
 class LaunchError(ConfigError):
-    """Folds side by side need several processes, and this one is alone.
+    """Training folds side by side needs several processes, and this one is alone.
 
     Attributes:
         num_processes: How many are needed; recipes and the verbs of `hf-transfer` start them by themselves.
@@ -61,7 +61,7 @@ class FoldError(DataError):
 
 
 class VerificationError(DataError):
-    """What a run says does not follow from its split and its predictions."""
+    """A number of a run does not follow from its split and predictions."""
 
 
 class RunError(TransferError, RuntimeError):
@@ -71,7 +71,7 @@ class RunError(TransferError, RuntimeError):
 
 
 class DiskFullError(TransferError, OSError):
-    """There is no room left where something was to be written; what was finished is kept."""
+    """The disk is full; finished work is kept."""
 
     exit_code = 4
 

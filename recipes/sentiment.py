@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> CrossValidationResult:
     """From the command line to the card."""
     config = RunConfig.from_args(DEFAULTS, argv, description=__doc__)
     preflight(config)  # before hours of training: may we write what we are going to write?
-    data = open_dataset(config, SequenceClassification.kind)
+    data = open_dataset(config, SequenceClassification)
     task = SequenceClassification(config, data.label_names)
     result = fine_tune(task, data, config)
     publish(config)

@@ -111,7 +111,7 @@ LIGHT_CODE = (
     "from hf_transfer.cli.main import main; main([])",
     "from hf_transfer import RunConfig",
     "import hf_transfer.scores.statistics",
-    "import hf_transfer.scores.transferability, hf_transfer.selection.rank.baseline",
+    "import hf_transfer.scores.transferability, hf_transfer.tasks.inputs.simple_models",
     "from hf_transfer.tasks import task_class; task_class('text-classification')",
     "from hf_transfer.report.card.card import write_card",
     "from hf_transfer.cli.main import main; main(['cache'])",

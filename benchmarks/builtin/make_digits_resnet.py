@@ -52,7 +52,7 @@ def main() -> None:
             num_folds=5,
             output_dir=f"{folder}/run",
         )
-        data = open_dataset(config, ImageClassification.kind)
+        data = open_dataset(config, ImageClassification)
         result = cross_validate(ImageClassification(config, data.label_names), data, config)
         print(result.summary())
         target = HERE / "digits-resnet"

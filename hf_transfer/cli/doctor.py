@@ -1,4 +1,4 @@
-"""`hf-transfer doctor`: is this machine ready, and if not, what to do."""
+"""`hf-transfer doctor`: check this machine, and say how to fix what is missing."""
 
 import argparse
 import os

@@ -2,7 +2,6 @@
 
 import argparse
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_transfer import _guard  # noqa: F401
@@ -13,7 +12,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from hf_transfer.config.run_config import Kind
     from hf_transfer.data.audit import Audit
     from hf_transfer.data.rows import LabelledData
     from hf_transfer.folds import FoldPlan
@@ -25,23 +23,23 @@ _WIDTH = 60  # characters of a text shown
 def add_inspect(verbs: Any) -> None:
     """Add `inspect` to the command line."""
     help = "show a data set's labels, duplicates and folds before a run"
+    from hf_transfer.tasks import kinds
+
     parser = add_verb(verbs, "inspect", _inspect, help, takes_settings=True)
     parser.add_argument("dataset", help="what --dataset takes; its other settings may follow")
-    parser.add_argument("--kind", choices=("image", "text", "tokens"), help="found by itself when not given")
+    parser.add_argument("--kind", choices=kinds(), help="found by itself when not given")
 
 
 def _inspect(options: argparse.Namespace) -> int:
     from hf_transfer.config.run_config import RunConfig
     from hf_transfer.data.audit import audit
-    from hf_transfer.data.opening import find_kind, open_dataset
+    from hf_transfer.data.opening import find_task, open_dataset
     from hf_transfer.data.sealing import fold_columns, seal_rows
     from hf_transfer.folds import plan_folds
-    from hf_transfer.tasks import task_of_kind
 
     config = RunConfig.from_args(replace(RunConfig(), dataset=options.dataset), options.settings)
-    kind: Kind = options.kind or find_kind(config)
-    data = open_dataset(config, kind)
-    task = task_of_kind(data.kind)(config, data.label_names)
+    data = open_dataset(config, options.kind or find_task(config))
+    task = data.task(config, data.label_names)
     data = seal_rows(task, data, config)
     plan = plan_folds(
         data.rows["row_id"][:],
@@ -56,7 +54,7 @@ def _inspect(options: argparse.Namespace) -> int:
 
 
 def report(found: "Audit", data: "LabelledData", plan: "FoldPlan") -> str:
-    """Write the findings for a terminal: schema, classes, repeats, and what each fold will hold."""
+    """Write the findings for a terminal: schema, classes, duplicates, and the content of each fold."""
     sections = [_schema(data), _classes(found, data, plan), _repeats(found, data)]
     notes = [*data.notes, *plan.notes, *found.warnings()]
     if notes:
@@ -67,7 +65,7 @@ def report(found: "Audit", data: "LabelledData", plan: "FoldPlan") -> str:
 def _schema(data: "LabelledData") -> str:
     test = f", {count(len(data.test), 'test row')}" if data.test is not None else ""
     lines = [
-        f"{data.name}, split {data.split}: {count(len(data.rows), 'row')} of {data.kind}{test}",
+        f"{data.name}, split {data.split}: {count(len(data.rows), 'row')} of {data.input.name}{test}",
         f"  input from column {data.input_column!r}, labels from {data.label_column!r}",
         f"  fingerprint {data.fingerprint}",
     ]
@@ -76,11 +74,11 @@ def _schema(data: "LabelledData") -> str:
 
 
 def _classes(found: "Audit", data: "LabelledData", plan: "FoldPlan") -> str:
-    """A line for each class: how many rows in all, and how many in each fold."""
+    """A line for each class: its rows in all, and in each fold."""
     num_classes = len(found.class_counts)
     counts = _class_matrix(data)
     folds = plan.fold_of_row()
-    head = ["class", "entities" if data.kind == "tokens" else "rows", "share"]
+    head = ["class", data.target.counted, "share"]
     head += [fold_name(0, index, 1) for index in plan.scored_folds]
     table = [
         [name, f"{rows:,}", f"{rows / max(1, counts.sum()):.1%}"] for name, rows in found.class_counts.items()
@@ -98,16 +96,13 @@ def _classes(found: "Audit", data: "LabelledData", plan: "FoldPlan") -> str:
 
 
 def _class_matrix(data: "LabelledData") -> "NDArray[np.int64]":
-    """Rows or entities of each class in each row, (n, c)."""
+    """Number of rows or entities of each class in each row, (n, c)."""
     import numpy as np
-
-    from hf_transfer.tasks.targets.iob import entity_types
 
     names = list(data.class_counts)
     counts = np.zeros((len(data.rows), len(names)), np.int64)
     for row, label in enumerate(data.rows["label"]):
-        tags = [data.label_names[one] for one in label] if data.kind == "tokens" else None
-        for name in entity_types(tags) if tags is not None else [data.label_names[label]]:
+        for name in data.target.classes_of(label):
             counts[row, names.index(name)] += 1
     return counts
 
@@ -123,7 +118,9 @@ def _repeats(found: "Audit", data: "LabelledData") -> str:
     for title, groups in kinds.items():
         lines.append(f"{title}: {count(len(groups), 'group')}")
         for group in groups[:_EXAMPLES]:
-            lines.append(f"  {some(group)}: {_excerpt(data.rows[positions[group[0]]]['input'])}")
+            lines.append(
+                f"  {some(group)}: {data.input.excerpt(data.rows[positions[group[0]]]['input'], _WIDTH)}"
+            )
     if data.test is not None:
         lines.append(
             f"Also in the test split: {len(found.in_test):,} pairs, {len(found.near_test):,} almost the same"
@@ -133,12 +130,3 @@ def _repeats(found: "Audit", data: "LabelledData") -> str:
             "Words a row: " + ", ".join(f"{name} {value:g}" for name, value in found.lengths.items())
         )
     return "\n".join(lines)
-
-
-def _excerpt(content: Any) -> str:
-    from hf_transfer.data.audit import words_of
-
-    if isinstance(content, dict):
-        return "/".join(Path(content["path"]).parts[-2:]) if content["path"] else "a picture in memory"
-    text = " ".join(words_of(content))
-    return repr(text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…")

@@ -1,4 +1,4 @@
-"""`hf-transfer compare` and `verify`: which of several runs is better, and whether a run's numbers hold."""
+"""`hf-transfer compare` and `verify`: find the better run, and check a run's numbers."""
 
 import argparse
 import sys
@@ -6,7 +6,7 @@ from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.cli.verb import add_verb, show
-from hf_transfer.machine.secrets import scrubbed
+from hf_transfer.machine.secrets import without_secrets
 from hf_transfer.machine.wording import visible
 
 
@@ -24,12 +24,12 @@ def add_verify(verbs: Any) -> None:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from hf_transfer.report.compare import compare_runs, leave_beside, open_runs
+    from hf_transfer.report.compare import compare_runs, open_runs, save_comparison
 
     runs = open_runs(options.runs)
     found = compare_runs(runs)
-    for left in leave_beside(runs):
-        print(visible(scrubbed(left)), file=sys.stderr)
+    for left in save_comparison(runs):
+        print(visible(without_secrets(left)), file=sys.stderr)
     show(options, (found.to_dict(), found.to_text()))
     return 0
 

@@ -1,4 +1,4 @@
-"""`hf-transfer layers`: show a model's layer groups, and what a choice of them would freeze."""
+"""`hf-transfer layers`: show a model's layer groups, and which of them a setting freezes."""
 
 import argparse
 from typing import Any

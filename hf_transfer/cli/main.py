@@ -1,4 +1,4 @@
-"""`hf-transfer`: all verbs put together. Nothing heavy is imported before a verb needs it."""
+"""`hf-transfer`: dispatch to the verbs. A verb imports heavy libraries only when it runs."""
 
 import atexit
 import gc
@@ -21,7 +21,7 @@ from hf_transfer.cli.search import add_search
 from hf_transfer.cli.verb import Handler, Parser, guarded
 from hf_transfer.errors import ConfigError
 from hf_transfer.machine.launcher import is_main_process, tell_launcher
-from hf_transfer.machine.secrets import scrubbed, scrubbed_traceback
+from hf_transfer.machine.secrets import traceback_without_secrets, without_secrets
 
 # In the order of --help: what trains, what looks before it, what uses a run, what judges it, the machine.
 _VERBS: tuple[Callable[[Any], None], ...] = (
@@ -42,14 +42,14 @@ _VERBS: tuple[Callable[[Any], None], ...] = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb; gives the exit code that the errors' tree says."""
+    """Run one verb; return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     again = [sys.executable, "-m", "hf_transfer", *words]
     return guarded(lambda: _run_verb(words), again, debug="--debug" in words)
 
 
 def run_recipe(recipe: Callable[[], Any]) -> NoReturn:
-    """Run a recipe's `main` as a script: errors in one line, exit code by their kind.
+    """Run a recipe's `main` as a script: one-line errors, and an exit code by kind of error.
 
     Exit code 4 tells that a fold or the final model failed and the rest is reported.
     """
@@ -64,7 +64,7 @@ def run_recipe(recipe: Callable[[], Any]) -> NoReturn:
 
 
 def prepare_process() -> None:
-    """Have what nobody catches shown without tokens, and the process end at once when it is over.
+    """Print uncaught errors without tokens, and let the process exit without delay.
 
     An interpreter that ends looks several times through all objects for cycles. Of torch's and
     transformers' that takes seconds, and what they hold ends with the process anyway.
@@ -75,10 +75,10 @@ def prepare_process() -> None:
 
 
 def _show_uncaught(_kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
-    """Print what nobody has caught, without tokens; takes the place of `sys.excepthook`."""
-    text = scrubbed_traceback(error)
+    """Print an uncaught error without tokens; replaces `sys.excepthook`."""
+    text = traceback_without_secrets(error)
     print(text, file=sys.stderr, end="")
-    tell_launcher(scrubbed(f"{type(error).__name__}: {error}"), text)
+    tell_launcher(without_secrets(f"{type(error).__name__}: {error}"), text)
 
 
 def _run_verb(words: list[str]) -> int:

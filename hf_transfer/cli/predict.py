@@ -15,7 +15,9 @@ def add_predict(verbs: Any) -> None:
         "inputs", nargs="+", metavar="INPUT", help="texts, pictures, or a file or folder of them"
     )
     parser.add_argument(
-        "--raw", action="store_true", help="leave probabilities as the model gives them, not calibrated"
+        "--raw",
+        action="store_true",
+        help="take probabilities as they were learned, without the temperature that calibrates them",
     )
     parser.add_argument(
         "--threshold",

@@ -1,4 +1,4 @@
-"""`hf-transfer card`, `push` and `report`: a run for others to read, as a card, on the Hub, as a page."""
+"""`hf-transfer card`, `report` and `push`: publish a run as a card, as a page, or on the Hub."""
 
 import argparse
 from typing import Any

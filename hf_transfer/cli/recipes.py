@@ -1,4 +1,4 @@
-"""Recipes by their names, and a recipe's task and data without running it."""
+"""Find recipes by name, and open a recipe's task and data without running it."""
 
 import difflib
 import runpy
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def load_recipe(recipe: str, words: Sequence[str]) -> "tuple[RunConfig, Task, LabelledData]":
-    """Read a recipe's defaults and task, and open the data that the settings name.
+    """Read a recipe's defaults and task, and open the data set that the settings name.
 
     Args:
         recipe: A recipe of the kit by its name, or a recipe's file.
@@ -40,12 +40,12 @@ def load_recipe(recipe: str, words: Sequence[str]) -> "tuple[RunConfig, Task, La
         )
     (task,) = tasks
     config = defaults.from_args(defaults, words)
-    data = open_dataset(config, task.kind)
+    data = open_dataset(config, task)
     return config, task(config, data.label_names), data
 
 
 def _is_task(value: Any) -> bool:
-    return all(hasattr(value, name) for name in ("kind", "targets", "encode", "collate"))
+    return all(hasattr(value, name) for name in ("input", "targets", "encode", "collate"))
 
 
 def recipe_names() -> list[str]:

@@ -1,4 +1,4 @@
-"""`hf-transfer search`: find which layers should learn and at which rate, for a recipe's task and data."""
+"""`hf-transfer search`: find which layers to train, and at which learning rate."""
 
 import argparse
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What all verbs share: their parser, how they show a result, and how an error becomes an exit code."""
+"""The parts that all verbs share: parser, output, and exit codes."""
 
 import argparse
 import json
@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError, LaunchError, TransferError
 from hf_transfer.machine.launcher import is_heard, is_main_process, launch, tell_launcher
-from hf_transfer.machine.secrets import scrubbed, scrubbed_traceback
+from hf_transfer.machine.secrets import traceback_without_secrets, without_secrets
 from hf_transfer.machine.wording import visible
 
 Handler = Callable[[argparse.Namespace], int]
@@ -19,17 +19,17 @@ _INTERRUPTED = 130
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that raises our errors instead of leaving the process."""
+    """A parser that raises our errors instead of exiting."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong, and where to read more."""
+        """Raise the error, with where to read more."""
         raise ConfigError(f"{message[0].upper()}{message[1:]}. See `{self.prog} --help`.")
 
 
 def add_verb(
     verbs: Any, name: str, handler: Handler, help: str, *, takes_settings: bool = False
 ) -> argparse.ArgumentParser:
-    """Add a verb to the command line; gives its parser, for the arguments that only it has.
+    """Add a verb to the command line; return its parser, for further arguments.
 
     Args:
         verbs: What `add_subparsers` gave.
@@ -46,13 +46,13 @@ def add_verb(
 
 
 def show(options: argparse.Namespace, found: tuple[Any, str]) -> None:
-    """Print a result, given as values and as text, for a program or for a person."""
+    """Print a result: as JSON for programs, or as text for people."""
     value, text = found
     print(visible(json.dumps(value, ensure_ascii=False, allow_nan=False) if options.json else text))
 
 
 def cell(value: Any) -> str:
-    """Write a value for a table: numbers short, nothing as a dash."""
+    """Write a table cell: short numbers, a dash for nothing."""
     if value is None:
         return "-"
     return (
@@ -61,7 +61,7 @@ def cell(value: Any) -> str:
 
 
 def guarded(run: Callable[[], int], again: Sequence[str], *, debug: bool) -> int:
-    """Give the exit code of `run`, whose errors are printed in one line.
+    """Call `run` and return its exit code; errors are printed in one line.
 
     Args:
         run: What to do.
@@ -74,8 +74,8 @@ def guarded(run: Callable[[], int], again: Sequence[str], *, debug: bool) -> int
         return launch(again, needed.num_processes)
     except TransferError as error:
         if debug:
-            print(visible(scrubbed_traceback(error)), file=sys.stderr, end="")
-        reason = visible(scrubbed(f"{type(error).__name__}: {error}"))
+            print(visible(traceback_without_secrets(error)), file=sys.stderr, end="")
+        reason = visible(without_secrets(f"{type(error).__name__}: {error}"))
         if not is_heard():
             print(reason, file=sys.stderr)
         tell_launcher(reason, reason)

@@ -1,4 +1,4 @@
-"""The rows: where they come from, and which of them are kept."""
+"""Settings of the data: where the rows come from, and which to use."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from hf_transfer.config.setting import Group, setting
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings(Group):
-    """The rows: where they come from, and which of them are kept."""
+    """Where the rows come from, and which of them to use."""
 
     heading = "The data"
 

@@ -1,4 +1,4 @@
-"""How settings are read: fields that carry their help and other names, from flags and from YAML."""
+"""Read settings from the command line and from YAML files."""
 
 import argparse
 import datetime
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def read_flags(
     defaults: Group, words: Sequence[str], description: str | None = None
 ) -> tuple[dict[str, Any], str | None]:
-    """Read `[FILE.yaml] [--setting value …]`: the settings given as flags, and the file's name.
+    """Parse `[FILE.yaml] [--setting value …]` into the settings given as flags, and the file's name.
 
     Args:
         defaults: A configuration, whose values `--help` shows as the defaults.
@@ -68,27 +68,27 @@ def _parser(defaults: Group, description: str | None) -> _Parser:
     parser.add_argument("config_file", nargs="?", metavar="FILE.yaml", help="Settings; flags win over them.")
     types = get_type_hints(config)
     for group in groups_of(config):
-        place = parser.add_argument_group(group.heading)
+        section = parser.add_argument_group(group.heading)
         for f in fields(group):
-            _add_flag(place, f, types[f.name], getattr(defaults, f.name))
+            _add_flag(section, f, types[f.name], getattr(defaults, f.name))
     return parser
 
 
-def _add_flag(place: "argparse._ArgumentGroup", f: "Field[Any]", kind: Any, default: Any) -> None:
+def _add_flag(section: "argparse._ArgumentGroup", f: "Field[Any]", kind: Any, default: Any) -> None:
     flags = [f"--{name}" for name in (f.name, *f.metadata["aliases"])]
     text = f"{f.metadata['help']} (default: {_as_flag(default)})".replace("%", "%%")
     if kind is bool:
-        place.add_argument(*flags, dest=f.name, nargs="?", const=True, metavar="BOOL", help=text)
-        place.add_argument(
+        section.add_argument(*flags, dest=f.name, nargs="?", const=True, metavar="BOOL", help=text)
+        section.add_argument(
             f"--no_{f.name}", dest=f.name, action="store_const", const=False, help=argparse.SUPPRESS
         )
     else:
         shown = "{" + ",".join(f.metadata["choices"]) + "}" if f.metadata["choices"] else "VALUE"
-        place.add_argument(*flags, dest=f.name, metavar=shown, help=text)
+        section.add_argument(*flags, dest=f.name, metavar=shown, help=text)
 
 
 def _as_flag(value: Any) -> str:
-    """A value as it is written behind its flag."""
+    """Write a value as a flag takes it."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
@@ -117,19 +117,19 @@ def _flag_words(words: Sequence[str]) -> list[str]:
 
 
 def setting_names(config: type["DataclassInstance"]) -> dict[str, str]:
-    """Every name that a setting may be given by, with its own."""
+    """Map each setting's name and aliases to its name."""
     return {name: f.name for f in fields(config) for name in (f.name, *f.metadata["aliases"])}
 
 
 def unknown_setting(name: str, names: Mapping[str, str], source: str) -> str:
-    """Say that there is no such setting, and which is nearest."""
+    """Write the error for an unknown setting, with the nearest name."""
     near = difflib.get_close_matches(name.replace("-", "_").removeprefix("no_"), names, n=1, cutoff=0.6)
     advice = f"Did you mean {near[0]!r}?" if near else "See --help for all settings."
     return f"Unknown setting {name!r} in {source or 'the settings'}. {advice}"
 
 
 def read_settings_file(path: Path) -> dict[str, Any]:
-    """The settings in a YAML file, by the names given there.
+    """Read the settings in a YAML file, under the names used there.
 
     Raises:
         ConfigError: If it is not there, or holds no settings.
@@ -150,14 +150,14 @@ def read_settings_file(path: Path) -> dict[str, Any]:
 
 
 def shown_value(value: Any) -> str:
-    """Write a wrong value, but not all of a long or deep one."""
+    """Shorten a long or deep value for an error message."""
     short = Repr()
     short.maxlevel, short.maxstring, short.maxother = 2, 120, 60
     return short.repr(value)
 
 
 def typed(value: Any, kind: Any) -> Any:
-    """Turn a flag's word or a YAML value into `kind`; a ValueError finishes the sentence `x=… …`."""
+    """Convert a flag's word or a YAML value to a type; a ValueError completes the sentence `x=… …`."""
     parts = value if isinstance(value, (list, tuple)) else [value]
     if not all(part is None or isinstance(part, (str, int, float, datetime.date)) for part in parts):
         raise ValueError("must be a single value, or a list of single values.")

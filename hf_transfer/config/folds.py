@@ -1,4 +1,4 @@
-"""The folds: how many, and what decides which row is in which."""
+"""Settings of the folds: how many, and how rows are assigned."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from hf_transfer.config.setting import AUTO, Group, setting
 
 @dataclass(frozen=True, kw_only=True)
 class FoldSettings(Group):
-    """The folds: how many, and what decides which row is in which."""
+    """How many folds there are, and how rows are assigned to them."""
 
     heading = "The folds"
 
@@ -38,7 +38,7 @@ class FoldSettings(Group):
     gap: int = setting(0, "Rows dropped from training on each side of a held-out block of time.", at_least=0)
 
     def problems(self) -> list[str]:
-        """Columns that are missing, or do not go together."""
+        """Columns that are missing, or exclude each other."""
         problems = []
         for scheme, name in _NEEDS_COLUMN.items():
             if self.scheme == scheme and getattr(self, name) is None:

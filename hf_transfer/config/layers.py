@@ -1,4 +1,4 @@
-"""What of the model learns, and when."""
+"""Settings of the layers: which of them learn, and when."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from hf_transfer.config.setting import AUTO, Group, is_auto, setting
 
 @dataclass(frozen=True, kw_only=True)
 class LayerSettings(Group):
-    """What of the model learns, and when."""
+    """Which layers learn, and when."""
 
     heading = "What learns"
 
@@ -32,7 +32,7 @@ class LayerSettings(Group):
     )
 
     def problems(self) -> list[str]:
-        """Wrong numbers."""
+        """Errors in numbers."""
         if is_auto(self.layer_decay) or 0 < self.layer_decay <= 1:
             return []
         return [f"layer_decay={self.layer_decay!r} must be above 0 and at most 1, e.g. 0.9."]

@@ -1,4 +1,4 @@
-"""How the machine is used: precision, processes, stored output."""
+"""Settings of the machine: precision, processes, cached features."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from hf_transfer.config.setting import Group, setting
 
 @dataclass(frozen=True, kw_only=True)
 class MachineSettings(Group):
-    """How the machine is used: precision, processes, stored output."""
+    """How the machine is used: precision, processes, cached features."""
 
     heading = "The machine"
 
@@ -46,7 +46,7 @@ class MachineSettings(Group):
     )
 
     def problems(self) -> list[str]:
-        """Two ways to use several processes at once."""
+        """Settings that exclude each other."""
         if self.folds_per_device <= 1 or self.parallel != "data":
             return []
         return [

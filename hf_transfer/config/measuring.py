@@ -1,4 +1,4 @@
-"""What is measured beside the scores of the folds."""
+"""Settings of extra measurements: more metrics, and control runs."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from hf_transfer.config.setting import Group, setting
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuringSettings(Group):
-    """What is measured beside the scores of the folds."""
+    """Extra metrics and control runs, on top of the scores of the folds."""
 
     heading = "What is measured"
 

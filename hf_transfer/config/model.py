@@ -1,4 +1,4 @@
-"""The model that a run starts from."""
+"""Settings of the base model."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from hf_transfer.config.setting import Group, setting
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSettings(Group):
-    """The model that a run starts from."""
+    """The base model that a run starts from."""
 
     heading = "The model"
 

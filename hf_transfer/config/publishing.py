@@ -1,4 +1,4 @@
-"""What becomes of the folds' models, and where it goes."""
+"""Settings of the final model: how it is made, and where it is pushed."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from hf_transfer.config.setting import Group, setting
 
 @dataclass(frozen=True, kw_only=True)
 class PublishingSettings(Group):
-    """What becomes of the folds' models, and where it goes."""
+    """How the final model is made, and where it is pushed."""
 
     heading = "What is published"
 

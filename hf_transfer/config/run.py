@@ -1,4 +1,4 @@
-"""A run as a whole: what it aims at, where it is written, and whether it goes on."""
+"""Settings of the run: preset, output folder, resuming, seed."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings(Group):
-    """A run as a whole: what it aims at, where it is written, and whether it goes on."""
+    """Preset, output folder, resuming, seed."""
 
     heading = "The run"
 
@@ -47,7 +47,7 @@ class RunSettings(Group):
     debug: bool = setting(False, "Show the whole traceback of an error.", scored=False)
 
     def problems(self) -> list[str]:
-        """Wrong numbers."""
+        """Errors in numbers."""
         if 0 <= self.seed < 2**32:
             return []
         return [f"seed={self.seed!r} must be from 0 to 4294967295."]

@@ -1,4 +1,4 @@
-"""One run's settings: flat, frozen, checked together. Defaults, then a YAML file, then flags; flags win.
+"""All settings of a run: defaults, then a YAML file, then flags; checked together.
 
 A setting is declared in its group, beside what is checked of that group alone; here they are one.
 
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal, Self, get_type_hints
+from typing import Any, Self, get_type_hints
 
 import yaml
 
@@ -38,8 +38,6 @@ from hf_transfer.errors import ConfigError
 from hf_transfer.machine.files import write_bytes
 from hf_transfer.machine.secrets import holds_secret
 
-Kind = Literal["image", "text", "tokens"]  # what a row's input is
-
 # Settings that take lists, under their names with an "s", and are then combined.
 GRID_SETTINGS = ("trainable", "learning_rate", "weight_decay")
 
@@ -56,7 +54,7 @@ class RunConfig(  # from the last group to the first, as dataclasses put the fie
     ModelSettings,
     RunSettings,
 ):
-    """Every setting of a run. Raises `ConfigError` naming all that is wrong at once."""
+    """Every setting of a run. Raises `ConfigError` that names all errors at once."""
 
     def __post_init__(self) -> None:
         problems = self._secrets() or [*self._wrong_choices(), *self._too_small(), *self.problems()]
@@ -64,7 +62,7 @@ class RunConfig(  # from the last group to the first, as dataclasses put the fie
             raise ConfigError("\n".join(problems))
 
     def problems(self) -> list[str]:
-        """What is wrong within the groups, and between them."""
+        """All errors within the groups of settings and between them."""
         within = [problem for group in groups_of(type(self)) for problem in group.problems(self)]
         return [
             *within,
@@ -75,7 +73,7 @@ class RunConfig(  # from the last group to the first, as dataclasses put the fie
         ]
 
     def _secrets(self) -> list[str]:
-        """Settings that hold a token. They are saved, and the message is kept too: it may not be repeated."""
+        """Refuse settings that hold a token, as settings are saved; the message must not repeat it."""
         return [
             f"{f.name} holds what looks like a token or a password, and settings are saved with the run. "
             "Take it out: the kit reads a token from HF_TOKEN or `hf auth login` only."
@@ -162,7 +160,7 @@ class RunConfig(  # from the last group to the first, as dataclasses put the fie
     def from_args(
         cls, defaults: Self, argv: Sequence[str] | None = None, *, description: str | None = None
     ) -> Self:
-        """Read `[FILE.yaml] [--setting value …]` over `defaults`.
+        """Read flags and an optional YAML file, on top of `defaults`; flags win.
 
         Args:
             defaults: The recipe's own settings.
@@ -184,11 +182,11 @@ class RunConfig(  # from the last group to the first, as dataclasses put the fie
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read settings that `save` wrote, or that a person wrote by hand."""
+        """Read settings from a YAML file, written by `save` or by hand."""
         return cls().changed(read_settings_file(Path(path)), source=str(path))
 
     def changed(self, values: Mapping[str, Any], *, source: str = "the settings") -> Self:
-        """Give a copy with some settings replaced; aliases and `-` for `_` are understood.
+        """Return a copy with some settings replaced; aliases, and `-` for `_`, are understood.
 
         Raises:
             ConfigError: If a name is unknown, or a value has the wrong type.
@@ -216,14 +214,14 @@ class RunConfig(  # from the last group to the first, as dataclasses put the fie
         return replace(self, **clean)
 
     def grid(self) -> "tuple[Self, ...]":
-        """One configuration for each combination of the lists; this one alone without such lists."""
+        """One configuration for each combination of the lists; without lists, this one alone."""
         lists: dict[str, list[Any]] = {
             name: list(dict.fromkeys(getattr(self, f"{name}s") or (getattr(self, name),)))
             for name in GRID_SETTINGS
         }
         alone = {f"{name}s": () for name in lists}
-        found = (dict(zip(lists, values, strict=True)) for values in product(*lists.values()))
-        return tuple(self.changed(alone | values) for values in found)
+        choices = (dict(zip(lists, values, strict=True)) for values in product(*lists.values()))
+        return tuple(self.changed(alone | values) for values in choices)
 
     def to_dict(self) -> dict[str, Any]:
         """All settings as plain values, ready for YAML and JSON."""
@@ -231,16 +229,16 @@ class RunConfig(  # from the last group to the first, as dataclasses put the fie
 
     @property
     def at_any_rate(self) -> Self:
-        """What it has in common with those that differ from it in rate and weight decay only."""
+        """This configuration with rate and weight decay blanked; equal if only these two differ."""
         return replace(self, weight_decay=0.0, learning_rate=self.learning_rate if self.solved else 1.0)
 
     @property
     def shared_start(self) -> bool:
-        """Whether all folds draw their new weights from one seed, as the mean of what they become needs."""
+        """Whether all folds draw their new weights from the same seed, as averaging weights requires."""
         return self.final == "soup"
 
     def scored(self) -> dict[str, Any]:
-        """Only the settings that change a score: two runs that agree here are the same experiment.
+        """The settings that change a score: two runs that agree here are the same experiment.
 
         They come by name, as digests are taken of them, and settings may move between groups.
         """
@@ -254,7 +252,7 @@ class RunConfig(  # from the last group to the first, as dataclasses put the fie
 
 
 def differing(configs: Sequence[RunConfig]) -> list[str]:
-    """The settings in which some configurations differ."""
+    """Names of the settings in which some configurations differ."""
     return [f.name for f in fields(RunConfig) if len({getattr(config, f.name) for config in configs}) > 1]
 
 

@@ -1,4 +1,4 @@
-"""A setting: a field that carries its help, its other names and its bounds; settings stand in groups."""
+"""A setting is a dataclass field with its help, aliases and bounds; settings are declared in groups."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ AUTO = "auto"  # of a number that the kit chooses, by what learns and from how m
 
 
 def is_auto(value: object) -> bool:
-    """Whether a value is still to be chosen by the kit."""
+    """Whether the kit has yet to choose this value."""
     return value == AUTO
 
 
@@ -23,7 +23,7 @@ def setting(
     scored: bool = True,
     at_least: int | None = None,
 ) -> Any:
-    """Make a field that carries its own help, other names, choices, and bound.
+    """Make a dataclass field with its help, aliases, choices and lower bound.
 
     Args:
         default: Value when nobody says anything; a number that may be left to the kit has `auto`.
@@ -42,7 +42,7 @@ def setting(
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Settings that belong together, in a frozen dataclass whose fields `setting` made.
+    """A group of related settings: a frozen dataclass whose fields `setting` made.
 
     Attributes:
         heading: What stands above them in `--help`.
@@ -51,10 +51,10 @@ class Group:
     heading: ClassVar[str]
 
     def problems(self) -> list[str]:
-        """What is wrong with them beyond choices and bounds, in a sentence each."""
+        """Errors beyond choices and bounds, a sentence each."""
         return []
 
 
 def groups_of(config: type) -> "list[type[Group]]":
-    """The groups that a configuration is made of, in the order of its fields."""
-    return [one for one in reversed(config.__mro__) if "heading" in vars(one)]
+    """The groups of a configuration class, in the order of its fields."""
+    return [base for base in reversed(config.__mro__) if "heading" in vars(base)]

@@ -1,4 +1,4 @@
-"""How it learns: the head, the rate, the passes, the loss."""
+"""Settings of the training: head, learning rate, epochs, loss."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from hf_transfer.config.setting import AUTO, Group, is_auto, setting
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings(Group):
-    """How it learns: the head, the rate, the passes, the loss."""
+    """How the model is trained: head, learning rate, epochs, loss."""
 
     heading = "How it learns"
 
@@ -95,11 +95,11 @@ class TrainingSettings(Group):
 
     @property
     def solved(self) -> bool:
-        """Whether the head is solved in closed form, and so has no rate and no epochs."""
+        """Whether the head is solved in closed form, without a learning rate or epochs."""
         return self.head_solver in {"lbfgs", "ridge"}
 
     def problems(self) -> list[str]:
-        """Wrong numbers, in lists too."""
+        """Errors in numbers, in lists too."""
         problems = [
             f"learning_rate={rate!r} must be above 0 (2e-5 is usual for BERT)."
             for rate in (self.learning_rate, *self.learning_rates)

@@ -1,35 +1,21 @@
-"""Look at the rows before they are split: what repeats, what contradicts itself, how classes are spread."""
+"""Audit rows before the split: duplicates, contradicting labels, class counts."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
-from datasets import Dataset
-from PIL import Image
-
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.data.rows import LabelledData
-from hf_transfer.data.similarity import (
-    Groups,
-    equal_groups,
-    plain_text,
-    similar_pictures,
-    similar_texts,
-    thumbnail,
-)  # fmt: skip
-from hf_transfer.errors import DataError
 from hf_transfer.machine.wording import count
-from hf_transfer.tasks.inputs.pictures import scan_pictures
+from hf_transfer.tasks.inputs.similarity import Groups, equal_groups
 
 RowId = int | str
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found; rows are named by their `row_id`.
+    """Findings of an audit; rows are named by their `row_id`.
 
     Attributes:
         num_rows: Rows to cross-validate.
@@ -66,7 +52,7 @@ class Audit:
         return plain | {"rarest": list(self.rarest)}
 
     def warnings(self) -> list[str]:
-        """Write what endangers a score, a sentence each; empty when nothing does."""
+        """Findings that endanger a score, a sentence each."""
         found = []
         if self.duplicates:
             extra = count(sum(len(group) - 1 for group in self.duplicates), "row")
@@ -87,14 +73,15 @@ class Audit:
 
 
 def audit(data: LabelledData) -> Audit:
-    """Look for repeats within the rows and between them and the test rows, and count classes.
+    """Find duplicates among the rows and between them and the test rows, and count classes.
 
     Pictures are decoded once more for it. Blank pictures and texts never count as almost the same.
     """
     parts = [data.rows] if data.test is None else [data.rows, data.test]
     ids: list[RowId] = [row_id for part in parts for row_id in part["row_id"]]
     labels = [label for part in parts for label in part["label"]]
-    keys, near = _contents(parts, data.kind)
+    keys, similar = data.input.likeness(parts)
+    near = _near(keys, similar)
     size = len(data.rows)
     exact = equal_groups(keys)
     inside, across = _divide(exact, size)
@@ -108,32 +95,13 @@ def audit(data: LabelledData) -> Audit:
         conflicts=_named([group for group in inside if _differ(group, labels)], ids),
         in_test=tuple((ids[row], ids[test]) for row, test in across),
         near_test=tuple((ids[row], ids[test]) for row, test in near_across),
-        sorted_by_label=data.kind != "tokens" and _is_sorted(labels[:size]),
-        lengths=_lengths(data),
+        sorted_by_label=not data.target.per_word and _is_sorted(labels[:size]),
+        lengths=data.input.lengths(data.rows),
     )
 
 
-def _contents(parts: Sequence[Dataset], kind: str) -> tuple[list[Any], Groups]:
-    """A key of each row's content, and groups of rows that are almost the same."""
-    if kind != "image":
-        texts = [plain_text(" ".join(words_of(text))) for part in parts for text in part["input"]]
-        return texts, _near(texts, lambda firsts: similar_texts([texts[row] for row in firsts]))
-    keys: list[Any] = []
-    small = []
-
-    def visit(_: int, picture: Image.Image) -> None:
-        keys.append(hashlib.sha256(f"{picture.size}".encode() + picture.tobytes()).digest())
-        small.append(thumbnail(picture))
-
-    for bad in (bad for part in parts for bad in scan_pictures(part, visit=visit)):
-        raise DataError(
-            f"{bad.path or f'The picture at {bad.position}'} has changed since it was read: {bad.reason}."
-        )
-    return keys, _near(keys, lambda firsts: similar_pictures(np.array(small)[firsts]))
-
-
 def _near(keys: Sequence[Any], similar: Callable[[list[int]], Groups]) -> Groups:
-    """Groups among the first rows of each content: exact repeats are told of elsewhere."""
+    """Groups of near duplicates among the first rows of each content."""
     first: dict[Any, int] = {}
     for row, key in enumerate(keys):
         first.setdefault(key, row)
@@ -142,7 +110,7 @@ def _near(keys: Sequence[Any], similar: Callable[[list[int]], Groups]) -> Groups
 
 
 def _divide(groups: Groups, size: int) -> tuple[Groups, list[tuple[int, int]]]:
-    """Groups of at least two rows, and pairs of a row and a test row; test rows come from `size` on."""
+    """Separate groups of rows from pairs of a row and a test row; test rows start at `size`."""
     inside = [[row for row in group if row < size] for group in groups]
     across = [
         (row, test) for group in groups for row in group if row < size for test in group if test >= size
@@ -160,24 +128,6 @@ def _differ(group: list[int], labels: Sequence[Any]) -> bool:
 
 def _is_sorted(labels: Sequence[int]) -> bool:
     return sum(one != other for one, other in pairwise(labels)) == len(set(labels)) - 1
-
-
-def words_of(text: str | list[str]) -> list[str]:
-    """The words of a text, or of a sentence that is cut into words already."""
-    return text.split() if isinstance(text, str) else text
-
-
-def _lengths(data: LabelledData) -> dict[str, float] | None:
-    if data.kind == "image":
-        return None
-    sizes = np.array([len(words_of(text)) for text in data.rows["input"]])
-    most = {
-        "min": sizes.min(),
-        "median": np.median(sizes),
-        "p95": np.percentile(sizes, 95),
-        "max": sizes.max(),
-    }
-    return {name: float(value) for name, value in most.items()}
 
 
 def _as_lists(value: Any) -> Any:

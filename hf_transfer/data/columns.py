@@ -3,35 +3,19 @@
 import datetime
 import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from datasets import ClassLabel, Dataset, Image, List
+from datasets import ClassLabel, Dataset, List
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
-from hf_transfer.config.run_config import Kind, RunConfig
+from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import DataError
 from hf_transfer.machine.wording import some
 from hf_transfer.tasks.targets.labels import refuse_rows
-
-_INPUTS: Mapping[Kind, tuple[str, ...]] = {
-    "image": (
-        "image", "img", "picture", "photo", "pixel_values", "pixels", "image_path", "file_name", "filename",
-        "filepath", "path", "file",
-    ),
-    "text": (
-        "text", "sentence", "review", "content", "comment", "tweet", "message", "document", "body",
-        "review_text", "question", "utterance",
-    ),
-    "tokens": ("tokens", "words", "token"),
-}  # fmt: skip
-_LABELS: Mapping[Kind, tuple[str, ...]] = {
-    "image": ("label", "labels", "class", "target", "category", "class_name", "fine_label", "y"),
-    "text": ("label", "labels", "class", "target", "sentiment", "category", "intent", "emotion", "y"),
-    "tokens": ("ner_tags", "tags", "labels", "ner", "ner_labels", "entities"),
-}  # fmt: skip
+from hf_transfer.tasks.task import Task
 
 
 _SETS = "labels of several columns"
@@ -50,7 +34,7 @@ class Columns:
     notes: tuple[str, ...] = ()
 
 
-def find_columns(dataset: Dataset, config: RunConfig, kind: Kind) -> Columns:
+def find_columns(dataset: Dataset, config: RunConfig, task: type[Task]) -> Columns:
     """Find the columns that the settings name; input and label also by their usual names.
 
     Raises:
@@ -63,8 +47,10 @@ def find_columns(dataset: Dataset, config: RunConfig, kind: Kind) -> Columns:
     taken = {
         name for name in (config.input_column, config.label_column, *others.values()) if name is not None
     }
-    inputs, input_notes = _find(dataset, config.input_column, _INPUTS[kind], "input_column", taken)
-    label, label_notes = _find(dataset, config.label_column, _LABELS[kind], "label_column", {*taken, inputs})
+    search = _Search(dataset, "input_column", task.input.columns, task.input.is_typed)
+    inputs, input_notes = search.find(config.input_column, taken)
+    search = _Search(dataset, "label_column", task.label_columns, _is_declared)
+    label, label_notes = search.find(config.label_column, {*taken, inputs})
     return Columns(
         input=inputs,
         label=label,
@@ -77,7 +63,7 @@ def find_columns(dataset: Dataset, config: RunConfig, kind: Kind) -> Columns:
 
 
 def row_ids(dataset: Dataset, column: str | None) -> Sequence[int | str]:
-    """Give every row's id: its number, or the column's whole numbers or texts.
+    """Id of every row: its number, or the column's whole numbers or texts.
 
     Raises:
         DataError: If an id is missing or not unique.
@@ -162,29 +148,39 @@ def separated(values: list[Any], separator: str | None) -> list[Any]:
     return [_cut(value, separator) if isinstance(value, str) else value for value in values]
 
 
-def _find(
-    dataset: Dataset, given: str | None, usual: Sequence[str], setting: str, taken: set[str]
-) -> tuple[str, tuple[str, ...]]:
-    if given is not None:
-        return _require(dataset, given, setting), ()
-    by_lower = {name.lower(): name for name in reversed(dataset.column_names) if name not in taken}
-    found = [by_lower[name] for name in usual if name in by_lower]
-    if len(found) > 1:
-        others = ", ".join(repr(name) for name in found[1:])
-        note = f"Column {found[0]!r} is taken where {others} would also do; --{setting} takes another."
-        return found[0], (note,)
-    if found:
-        return found[0], ()
-    typed = _by_type(dataset, Image if setting == "input_column" else ClassLabel, taken)
-    if len(typed) == 1 and (setting == "label_column" or usual is _INPUTS["image"]):
-        return typed[0], (f"Column {typed[0]!r} is taken for its type; --{setting} takes another.",)
-    raise _absent(dataset, usual[0], setting)
+@dataclass(frozen=True)
+class _Search:
+    """What one of the columns is known by: its setting, its usual names, and its type."""
+
+    dataset: Dataset
+    setting: str
+    usual: Sequence[str]
+    is_typed: Callable[[Any], bool]
+
+    def find(self, given: str | None, taken: set[str]) -> tuple[str, tuple[str, ...]]:
+        """The column, and what to know of the choice; those that are `taken` have another use."""
+        if given is not None:
+            return _require(self.dataset, given, self.setting), ()
+        free = {name: feature for name, feature in self.dataset.features.items() if name not in taken}
+        by_lower = {name.lower(): name for name in reversed(free)}
+        found = [by_lower[name] for name in self.usual if name in by_lower]
+        if len(found) > 1:
+            others = ", ".join(repr(name) for name in found[1:])
+            return found[0], (
+                f"Column {found[0]!r} is taken where {others} would also do; --{self.setting} takes another.",
+            )
+        if found:
+            return found[0], ()
+        typed = [name for name, feature in free.items() if self.is_typed(feature)]
+        if len(typed) == 1:
+            return typed[0], (f"Column {typed[0]!r} is taken for its type; --{self.setting} takes another.",)
+        raise _absent(self.dataset, self.usual[0], self.setting)
 
 
-def _by_type(dataset: Dataset, kind: type, taken: set[str]) -> list[str]:
-    return [
-        name for name, feature in dataset.features.items() if isinstance(feature, kind) and name not in taken
-    ]
+
+
+def _is_declared(feature: Any) -> bool:
+    return isinstance(feature, ClassLabel)
 
 
 def _require(dataset: Dataset, name: str, setting: str) -> str:
@@ -231,7 +227,7 @@ def _is_date(value: str) -> bool:
 
 
 def _utc(value: datetime.date) -> datetime.date:
-    """Without a zone, as numpy has none: what has a zone is first turned to UTC."""
+    """Convert times to UTC and drop the zone, which numpy does not support."""
     if isinstance(value, datetime.datetime) and value.tzinfo is not None:
         return value.astimezone(datetime.UTC).replace(tzinfo=None)
     return value

@@ -1,4 +1,4 @@
-"""Read CSV, TSV, JSON, JSON Lines and Parquet files as they are: no text turns into a missing value."""
+"""Read CSV, TSV, JSON, JSON Lines and Parquet files; texts never become missing values."""
 
 import codecs
 import csv
@@ -33,7 +33,7 @@ _BYTES_AT_ONCE = 1_000_000
 
 
 def read_file(path: Path) -> Dataset:
-    """Read one file with every column and row that it has; CSV and Parquet bit by bit, and not into memory.
+    """Read a file with every column and row; CSV and Parquet in pieces, memory-mapped.
 
     CSV columns are all texts, as the file has no types; `name_labels` tells numbers from names.
 
@@ -78,7 +78,7 @@ def read_shards(paths: Sequence[Path]) -> Dataset:
 
 
 def split_files(paths: Sequence[Path]) -> dict[str, list[Path]]:
-    """Group files by the split that a word of their name says; all are 'train' when none says one.
+    """Group files by the split in their names; without one, all are 'train'.
 
     Example:
         >>> sorted(split_files([Path("train-0.csv"), Path("train-1.csv"), Path("my_test.csv")]))
@@ -144,7 +144,7 @@ def _checked_row(row: list[str], names: Sequence[str], where: str, delimiter: st
 
 
 def _csv_lines(stream: TextIO, delimiter: str, path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield each row with the number of its last line; blank lines are passed over."""
+    """Yield each row with the number of its last line; skip blank lines."""
     limit = csv.field_size_limit(2**31 - 1)  # the default refuses texts above 131,072 characters
     try:
         reader = csv.reader(stream, delimiter=delimiter, strict=True)
@@ -253,7 +253,7 @@ def _read_parquet(path: Path) -> pa.Table:
 
 
 def _bounded_batches(file: pq.ParquetFile, path: Path) -> Iterator[pa.RecordBatch]:
-    """Read piece by piece, since a few bytes of such a file can stand for terabytes."""
+    """Read in pieces, since a few bytes of such a file can expand to terabytes."""
     size, most = 0, max(_MAX_BYTES, _MAX_SWELLING * path.stat().st_size)
     for batch in file.iter_batches(_ROWS_AT_ONCE):
         batch.validate(full=True)

@@ -1,4 +1,4 @@
-"""Read folders of pictures: a folder for each class, or a metadata file; no label is made up or lost."""
+"""Read image folders: one folder a class, or a metadata file."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,21 +11,22 @@ from hf_transfer.data.data_files import SPLITS, read_file
 from hf_transfer.errors import DataError
 from hf_transfer.machine.paths import local_path, refuse_links
 from hf_transfer.machine.wording import count
-from hf_transfer.tasks.inputs.pictures import SUFFIXES
+from hf_transfer.tasks.inputs.image import Image as Pictures
 
+SUFFIXES = Pictures.suffixes
 Loaded = tuple[Dataset, tuple[str, ...]]  # rows, and notes on what was left out
 
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 
 
 def is_image_folder(folder: Path) -> bool:
-    """Tell whether a folder, or a split in it, has class folders with pictures or a metadata file."""
+    """Whether a folder, or a split in it, has class folders with pictures or a metadata file."""
     places = [folder, *(place for place in _folders(folder) if place.name.lower() in SPLITS)]
     return any(_metadata(place) or len(_class_folders(place)) > 1 for place in places)
 
 
 def holds_pictures(folder: Path) -> bool:
-    """Tell whether a picture lies in a folder or up to three folders deeper, class folders or not."""
+    """Whether a folder contains pictures, up to three levels deep."""
     places = [folder]
     for _ in range(3):
         if any(next(_pictures(place), None) for place in places):
@@ -35,7 +36,7 @@ def holds_pictures(folder: Path) -> bool:
 
 
 def pictures_below(folder: Path) -> list[Path]:
-    """All pictures in a folder and deeper, in order; what a system or an editor has made is passed over."""
+    """All pictures in a folder and its subfolders, in order, without files of systems and editors."""
     return sorted(
         path
         for path in folder.rglob("*")
@@ -44,7 +45,7 @@ def pictures_below(folder: Path) -> list[Path]:
 
 
 def image_splits(folder: Path) -> dict[str, Callable[[], Loaded]]:
-    """Find the splits of a folder of pictures; each is read when called.
+    """Find the splits of an image folder; each is read when called.
 
     Two layouts are read: `CLASS/picture` and `SPLIT/CLASS/picture`; in place of class folders there may
     be a metadata.csv or metadata.jsonl with the columns file_name and label.
@@ -68,7 +69,7 @@ def image_splits(folder: Path) -> dict[str, Callable[[], Loaded]]:
 
 
 def picture_rows(paths: Sequence[Path], columns: Mapping[str, Any]) -> Dataset:
-    """Make rows of pictures that stay on disk until they are read, beside other columns."""
+    """Make rows of pictures that stay on disk until they are read, with other columns."""
     features = Features({"image": Image(decode=False)})
     pictures = Dataset.from_dict({"image": [{"bytes": None, "path": str(path)} for path in paths]}, features)
     for name, values in columns.items():
@@ -173,7 +174,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _pictures(folder: Path) -> Iterator[Path]:
-    """Files by their suffix: a broken link counts, so that it is reported and not lost."""
+    """Picture files by suffix; broken links count, so that they are reported."""
     return (path for path in _files(folder) if path.suffix.lower() in SUFFIXES)
 
 
@@ -185,5 +186,5 @@ def _sorted(folder: Path) -> list[Path]:
 
 
 def _hidden(path: Path, root: Path) -> bool:
-    """Whether the path is made by a system or an editor: .DS_Store, .ipynb_checkpoints, __MACOSX."""
+    """Whether a system or an editor made the path: .DS_Store, .ipynb_checkpoints, __MACOSX."""
     return any(part.startswith((".", "__")) for part in path.relative_to(root).parts)

@@ -14,13 +14,14 @@ from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
 from datasets.exceptions import DatasetNotFoundError, DatasetsError
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
-from hf_transfer.config.run_config import Kind, RunConfig
+from hf_transfer.config.run_config import RunConfig
 from hf_transfer.data import builtin
 from hf_transfer.data.data_files import SPLITS, SUFFIXES, read_shards, split_files
 from hf_transfer.data.image_folder import Loaded, holds_pictures, image_splits, is_image_folder
 from hf_transfer.errors import DataError
 from hf_transfer.machine.network import hub_reachable
 from hf_transfer.machine.paths import refuse_links
+from hf_transfer.tasks.inputs.input import Input
 
 # Over the Hub's client: what it raises for a bad name, no network, no access, or broken files.
 _HUB_ERRORS = (
@@ -68,7 +69,7 @@ class Origin:
         raise DataError(f"{self.name} has no split 'train'; pass --split with one of {_listed(self.splits)}.")
 
 
-def find_origin(config: RunConfig, kind: Kind) -> Origin:
+def find_origin(config: RunConfig, input: Input) -> Origin:
     """Find what `config.dataset` means. A local path wins over a Hub id of the same name.
 
     Raises:
@@ -76,17 +77,19 @@ def find_origin(config: RunConfig, kind: Kind) -> Origin:
     """
     name = config.dataset
     if not name:
-        raise DataError(f"No dataset is given. Pass --dataset, e.g. --dataset {builtin.names(kind)[0]}.")
+        raise DataError(
+            f"No dataset is given. Pass --dataset, e.g. --dataset {builtin.names(input.name)[0]}."
+        )
     if name.startswith(builtin.PREFIX):
-        return Origin(name, splits={"train": lambda: (builtin.load(name, kind), ())})
+        return Origin(name, splits={"train": lambda: (builtin.load(name, input.name), ())})
     path = Path(os.path.abspath(Path(name).expanduser()))  # noqa: PTH100  (resolve() would follow links)
     if path.is_file():
         return _file(path)
     if path.is_dir():
-        return _folder(path, kind)
+        return _folder(path, input)
     if _looks_like_a_path(name):
-        raise DataError(f"No such file or folder: {path}. {_offline_advice(kind)}")
-    return _hub(name, config.dataset_config, kind)
+        raise DataError(f"No such file or folder: {path}. {_offline_advice(input)}")
+    return _hub(name, config.dataset_config, input)
 
 
 def _file(path: Path) -> Origin:
@@ -98,10 +101,10 @@ def _file(path: Path) -> Origin:
     return Origin(path.name, folder=path.parent, splits={"train": lambda: (read_shards([path]), ())})
 
 
-def _folder(path: Path, kind: Kind) -> Origin:
+def _folder(path: Path, input: Input) -> Origin:
     if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
         return Origin(path.name, splits=_from_disk(path))
-    if kind == "image" and is_image_folder(path):
+    if input.suffixes and is_image_folder(path):
         return Origin(path.name, folder=path, splits=image_splits(path))
     for place in (path, path / "data"):
         files = [file for file in place.glob("*.*") if file.suffix.lower() in SUFFIXES and file.is_file()]
@@ -110,11 +113,11 @@ def _folder(path: Path, kind: Kind) -> Origin:
             groups = split_files([file for file in files if not file.name.startswith(".")])
             splits = {split: partial(_read_shards, group) for split, group in groups.items()}
             return Origin(path.name, folder=place, splits=splits)
-    if kind == "image" and holds_pictures(path):
+    if input.suffixes and holds_pictures(path):
         return Origin(path.name, folder=path, splits=image_splits(path))
     raise DataError(
-        f"{path} holds no data for {kind}: neither files ({', '.join(sorted(SUFFIXES))}), nor a dataset "
-        "saved by save_to_disk, nor, for image, folders of pictures."
+        f"{path} holds no data for {input.name}: neither files ({', '.join(sorted(SUFFIXES))}), nor a "
+        "dataset saved by save_to_disk, nor, for image, folders of pictures."
     )
 
 
@@ -141,12 +144,12 @@ def _with_no_notes(dataset: Dataset) -> Loaded:
     return dataset, ()
 
 
-def _hub(name: str, config_name: str | None, kind: Kind) -> Origin:
+def _hub(name: str, config_name: str | None, input: Input) -> Origin:
     cached = Path(datasets.config.HF_DATASETS_CACHE) / name.replace("/", "___")
     if not cached.exists() and not hub_reachable():  # its client would try for half a minute
         raise DataError(
             f"{name!r} is not a local path ({Path(name).absolute()}), and there is no network to ask the "
-            f"Hub. {_offline_advice(kind)}"
+            f"Hub. {_offline_advice(input)}"
         )
     try:
         # Code of the repository never runs: datasets 5 has no way to ask for it.
@@ -154,21 +157,22 @@ def _hub(name: str, config_name: str | None, kind: Kind) -> Origin:
     except DatasetNotFoundError as error:
         raise DataError(
             f"{name!r} is not a local path ({Path(name).absolute()}), and the Hub has no such dataset, or "
-            f"it is private or gated and needs a login: {_reason(error)}. {_offline_advice(kind)}"
+            f"it is private or gated and needs a login: {_reason(error)}. {_offline_advice(input)}"
         ) from error
     except ConnectionError as error:
         raise DataError(
             f"{name!r} is not a local path ({Path(name).absolute()}), and there is no network to ask the Hub "
-            f"({_reason(error)}). {_offline_advice(kind)}"
+            f"({_reason(error)}). {_offline_advice(input)}"
         ) from error
     except _HUB_ERRORS as error:
         raise DataError(f"The Hub dataset {name!r} cannot be loaded: {_reason(error)}") from error
     return Origin(name, config_name, hub=True, splits=_splits(loaded))
 
 
-def _offline_advice(kind: Kind) -> str:
-    model = "digits-resnet" if kind == "image" else "tiny-bert"
-    lines = [f"--base_model builtin:{model} --dataset {name}" for name in builtin.names(kind)]
+def _offline_advice(input: Input) -> str:
+    lines = [
+        f"--base_model builtin:{input.sample_model} --dataset {name}" for name in builtin.names(input.name)
+    ]
     return f"Works without a network: {' or '.join(lines)}."
 
 

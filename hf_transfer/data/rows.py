@@ -1,4 +1,4 @@
-"""Bring labelled rows into the columns that all tasks read in one way."""
+"""Convert labelled rows to the columns that all tasks read."""
 
 import hashlib
 from collections import Counter
@@ -10,7 +10,7 @@ from typing import Any
 from datasets import ClassLabel, Dataset, LargeList, List, Value
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
-from hf_transfer.config.run_config import Kind, RunConfig
+from hf_transfer.config.run_config import RunConfig
 from hf_transfer.data.columns import (
     Columns,
     find_columns,
@@ -22,17 +22,18 @@ from hf_transfer.data.columns import (
     times,
     with_sets,
 )
-from hf_transfer.data.inputs import empty_rows, standard_inputs
 from hf_transfer.data.origins import Origin
 from hf_transfer.errors import DataError
 from hf_transfer.folds import hash_order
 from hf_transfer.machine.mapped import ROWS_AT_ONCE
 from hf_transfer.machine.wording import count, some
 from hf_transfer.tasks import task_of_kind
-from hf_transfer.tasks.inputs.pictures import BadPicture, picture_bytes, scan_pictures
+from hf_transfer.tasks.inputs.input import Input
+from hf_transfer.tasks.inputs.pictures import BadPicture
 from hf_transfer.tasks.targets.choice import choose_target
 from hf_transfer.tasks.targets.labels import LabelColumn
 from hf_transfer.tasks.targets.target import Target
+from hf_transfer.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class LabelledData:
         config_name: Configuration of a Hub dataset.
         split: Split that `rows` come from.
         fingerprint: Hash of ids, contents and labels in order; the same on every machine.
-        kind: What `input` holds: pictures as {"bytes", "path"}, a text, or a list of words.
+        task: What they are for: its input says what `input` holds.
         target: What kind of labels they are.
         notes: What was left out or chosen, a sentence each.
         hub: Whether `name` is a Hub id.
@@ -63,7 +64,7 @@ class LabelledData:
     config_name: str | None
     split: str
     fingerprint: str
-    kind: Kind
+    task: type[Task]
     target: Target
     notes: tuple[str, ...]
     hub: bool
@@ -72,8 +73,13 @@ class LabelledData:
     sealed: Dataset | None = None
 
     @property
+    def input(self) -> Input:
+        """What `input` holds."""
+        return self.task.input
+
+    @property
     def class_counts(self) -> dict[str, int]:
-        """Rows of each label; of words, entities of each type."""
+        """Number of rows of each label; for words, of entities of each type."""
         found = Counter(name for label in self.rows["label"][:] for name in self.target.classes_of(label))
         return {name: found[name] for name in self.target.class_names}
 
@@ -81,18 +87,18 @@ class LabelledData:
 def label_rows(
     dataset: Dataset,
     config: RunConfig,
-    kind: Kind,
+    task: type[Task] | str,
     *,
     test: Dataset | None = None,
     origin: Origin | None = None,
     target: type[Target] | None = None,
 ) -> LabelledData:
-    """Check rows that are at hand already, and bring them into the standard columns.
+    """Check rows from memory, and convert them to the standard columns.
 
     Args:
         dataset: Rows to cross-validate.
         config: Of which the columns, `target`, `max_rows`, `on_bad_image`, `strict` and `seed` are used.
-        kind: What a row's input is.
+        task: What they are for, or what `--kind` calls its input.
         test: Rows to keep untouched; with the same columns.
         origin: Where the rows come from.
         target: What the labels are; read from them where that is not given.
@@ -101,21 +107,21 @@ def label_rows(
         DataError: If rows, columns or labels cannot be used as they are.
     """
     origin = origin or Origin()
+    task = task_of_kind(task) if isinstance(task, str) else task
     parts = [with_sets(_plain(part), config) for part in (dataset, test) if part is not None]
-    columns = find_columns(parts[0], named_labels(config), kind)
+    columns = find_columns(parts[0], named_labels(config), task)
     notes = list(columns.notes)
-    inputs = [_inputs(part, columns, kind, origin, test=i > 0) for i, part in enumerate(parts)]
+    inputs = [_inputs(part, columns, task.input, origin, test=i > 0) for i, part in enumerate(parts)]
     given = _label_columns(parts, inputs, columns.label, config.label_separator)
-    target = target or choose_target(given[0], task_of_kind(kind).targets, config.target)
+    target = target or choose_target(given[0], task.targets, config.target)
     labels = target.read(given)
     rows = [
         _standard_rows(part, part_inputs, ids, columns, target.label_type())
         for part, part_inputs, ids in zip(parts, inputs, labels.ids, strict=True)
     ]
-    rows = [_without_empty(part, config, kind, notes) for part in rows]
+    rows = [_without_empty(part, config, task.input, notes) for part in rows]
     rows[0] = _first_rows(rows[0], config)
-    if kind == "image":
-        rows = [_without_bad(part, config, notes) for part in rows]
+    rows = [_without_bad(part, config, task.input, notes) for part in rows]
     if not len(rows[0]):
         raise DataError(f"No row of {origin.name} is left. {' '.join(notes)}")
     return LabelledData(
@@ -125,8 +131,8 @@ def label_rows(
         name=origin.name,
         config_name=origin.config_name,
         split=str(dataset.split or "train"),
-        fingerprint=fingerprint(rows[0], kind, labels.names),
-        kind=kind,
+        fingerprint=fingerprint(rows[0], task.input, labels.names),
+        task=task,
         target=target(labels.names, config),
         notes=(*notes, *labels.notes),
         hub=origin.hub,
@@ -149,14 +155,14 @@ def _plain(dataset: Any) -> Dataset:
     return dataset.with_format(None)
 
 
-def _inputs(part: Dataset, columns: Columns, kind: Kind, origin: Origin, *, test: bool) -> Dataset:
+def _inputs(part: Dataset, columns: Columns, input: Input, origin: Origin, *, test: bool) -> Dataset:
     for name in (columns.input, columns.label, columns.id):
         if name is not None and name not in part.column_names:
             which = "test rows have" if test else "dataset has"
             raise DataError(f"The {which} no column {name!r}; their columns are {sorted(part.column_names)}.")
-    if origin.hub and kind == "image" and getattr(part.features[columns.input], "dtype", None) == "string":
+    if origin.hub and input.leads_away(part.features[columns.input]):
         raise DataError(f"Column {columns.input!r} of {origin.name} holds paths, which lead nowhere here.")
-    return standard_inputs(part, columns.input, kind, folder=origin.folder)
+    return input.read(part, columns.input, folder=origin.folder)
 
 
 def _label_columns(
@@ -175,7 +181,7 @@ def _label_columns(
 
 
 def _values(part: Dataset, column: str) -> list[Any]:
-    """All values of a column; equal texts are one object, as labels are few and rows may be many."""
+    """All values of a column, with equal texts as one object, which saves memory."""
     seen: dict[str, str] = {}
     values = (value for batch in part.select_columns([column]).iter(ROWS_AT_ONCE) for value in batch[column])
     return [seen.setdefault(value, value) if isinstance(value, str) else value for value in values]
@@ -203,15 +209,16 @@ def _standard_rows(
     return rows.select_columns([name for name in order if name in rows.column_names])
 
 
-def _without_empty(rows: Dataset, config: RunConfig, kind: Kind, notes: list[str]) -> Dataset:
-    empty = set(empty_rows(rows, kind))
+def _without_empty(rows: Dataset, config: RunConfig, input: Input, notes: list[str]) -> Dataset:
+    empty = set(input.empty_rows(rows))
     if not empty:
         return rows
     ids = rows.select(sorted(empty))["row_id"][:]
-    what = "with empty text" if kind == "text" else "without words"
     if config.strict:
-        raise DataError(f"{count(len(ids), 'row')} {what}: {some(ids)}. Fill them in, or leave strict out.")
-    notes.append(f"{count(len(ids), 'row')} {what} left out: {some(ids)}.")
+        raise DataError(
+            f"{count(len(ids), 'row')} {input.empty}: {some(ids)}. Fill them in, or leave strict out."
+        )
+    notes.append(f"{count(len(ids), 'row')} {input.empty} left out: {some(ids)}.")
     return rows.select([row for row in range(len(rows)) if row not in empty])
 
 
@@ -223,11 +230,11 @@ def _first_rows(rows: Dataset, config: RunConfig) -> Dataset:
     return rows.select(sorted(chosen.tolist()))
 
 
-def _without_bad(rows: Dataset, config: RunConfig, notes: list[str]) -> Dataset:
-    bad = scan_pictures(rows)
+def _without_bad(rows: Dataset, config: RunConfig, input: Input, notes: list[str]) -> Dataset:
+    bad = input.unreadable(rows)
     if not bad:
         return rows
-    many = f"{count(len(bad), 'picture')} of {len(rows):,}"
+    many = f"{count(len(bad), input.noun)} of {len(rows):,}"
     if config.on_bad_image == "fail":
         lines = [f"  {one.path or _row_name(rows, one)}: {one.reason}" for one in bad[:20]]
         more = [f"  … and {len(bad) - 20} more"] if len(bad) > 20 else []
@@ -246,19 +253,19 @@ def _row_name(rows: Dataset, bad: BadPicture) -> str:
 
 
 def _short_name(path: str) -> str:
-    """The last folder and the name: notes end up on a public card."""
+    """The last folder and the name, as notes are published on the card."""
     return "/".join(Path(path).parts[-2:])
 
 
-def fingerprint(rows: Dataset, kind: Kind, label_names: Sequence[str]) -> str:
-    """Hash the contents themselves: `datasets`' own fingerprint changes with paths and versions."""
+def fingerprint(rows: Dataset, input: Input, label_names: Sequence[str]) -> str:
+    """Hash the contents: `datasets`' own fingerprint changes with paths and versions."""
     digest = hashlib.sha256()
-    _feed(digest, kind, *label_names)
+    _feed(digest, input.name, *label_names)
     for start in range(0, len(rows), 256):
         batch = rows[start : start + 256]
         for row_id, content, label in zip(batch["row_id"], batch["input"], batch["label"], strict=True):
             _feed(digest, str(row_id))
-            _feed(digest, *([picture_bytes(content)] if kind == "image" else _as_list(content)))
+            _feed(digest, *input.content(content))
             _feed(digest, *(str(one) for one in _as_list(label)))
     return digest.hexdigest()
 
@@ -268,7 +275,7 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def _feed(digest: "hashlib._Hash", *parts: str | bytes) -> None:
-    """Add parts with their number and lengths, so that no two lists of parts look alike."""
+    """Hash parts with their number and lengths, so that different lists never collide."""
     digest.update(len(parts).to_bytes(8, "big"))
     for part in parts:
         data = part.encode() if isinstance(part, str) else part

@@ -1,7 +1,6 @@
-"""Rows set aside before the split: the only ones on which folds' models can be scored together."""
+"""Seal rows before the split: the only ones on which the folds' models can be compared fairly."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,12 +16,9 @@ from hf_transfer.folds import (
 from hf_transfer.machine.wording import count
 from hf_transfer.tasks.task import Task
 
-if TYPE_CHECKING:
-    pass
-
 
 def seal_rows(task: Task, data: LabelledData, config: RunConfig) -> LabelledData:
-    """Move a share of the rows from `rows` to `sealed`, chosen as a fold of that size would be.
+    """Move a share of the rows from `rows` to `sealed`, chosen like a fold of that size.
 
     So they follow from the hash of their ids, have the classes in like shares, are whole groups, or
     are the latest in time (rows within `gap` of them are then left out altogether).
@@ -54,13 +50,13 @@ def seal_rows(task: Task, data: LabelledData, config: RunConfig) -> LabelledData
         data,
         rows=rows,
         sealed=data.rows.select(np.sort(sealed)),
-        fingerprint=fingerprint(rows, data.kind, data.label_names),
+        fingerprint=fingerprint(rows, data.input, data.label_names),
         notes=(*data.notes, note),
     )
 
 
 def fold_columns(task: Task, data: LabelledData, config: RunConfig) -> FoldColumns:
-    """What the rows of a data set are split by: labels or mentions, and groups, times or given folds."""
+    """Columns to split a data set by: labels or mentions, and groups, times or given folds."""
     rows = data.rows
     present = {
         field: rows[column][:]

@@ -1,4 +1,4 @@
-"""Arrange rows so that cutting them into shards gives the folds of a scheme."""
+"""Order rows so that cutting them into shards gives the folds of a scheme."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,7 +24,7 @@ from hf_transfer.folds.plan import FoldPlan
 
 @dataclass(frozen=True, eq=False)
 class RowsToSplit:
-    """The rows in the order of their hash, and what to split them by.
+    """Rows in hash order, with the columns to split them by.
 
     A column is read when the scheme or a message needs it, so one that is not used may have gaps.
     """
@@ -36,17 +36,17 @@ class RowsToSplit:
 
     @cached_property
     def labels(self) -> Codes:
-        """Classes, numbered by first appearance in the order."""
+        """Class of each row, numbered by first appearance."""
         return read_codes(self.columns.require("labels"), "labels", self.order)
 
     @cached_property
     def class_names(self) -> list[str]:
-        """Names of the classes in the order of their numbers."""
+        """Names of the classes, in the order of their numbers."""
         return [self.columns.name(label) for label in self.labels.values]
 
     @cached_property
     def groups(self) -> Codes | None:
-        """What must stay together, numbered likewise; None if nothing must."""
+        """Group of each row, numbered likewise; None without groups."""
         keeps_groups = self.scheme in {"group", "stratified-group", "entity"}
         if not keeps_groups or self.columns.groups is None:
             return None
@@ -54,19 +54,19 @@ class RowsToSplit:
 
     @cached_property
     def units(self) -> tuple[Ints, Ints]:
-        """What is assigned whole: the unit of each row, (n,), and how many rows it has, (u,)."""
+        """Units that are assigned whole: the unit of each row, (n,), and each unit's size, (u,)."""
         if self.groups is not None:
             return self.groups.ids, self.groups.sizes
         return np.argsort(self.order), np.ones(len(self.order), dtype=np.int64)
 
     @cached_property
     def counts(self) -> Ints:
-        """Mentions of each entity type, (n, t)."""
+        """Number of mentions of each entity type, (n, t)."""
         return read_counts(self.columns.require("counts"))
 
     @cached_property
     def predefined(self) -> Ints:
-        """The folds that somebody else decided, from 0 to k - 1."""
+        """Predefined folds, from 0 to k - 1."""
         folds = read_ranks(self.columns.require("folds"), "folds")
         if not folds.any():
             raise FoldError(
@@ -75,18 +75,18 @@ class RowsToSplit:
         return folds
 
     def limits(self) -> list[Limit]:
-        """How many folds the rows, and the groups if any, allow."""
+        """Maximum number of folds that the rows, and the groups if any, allow."""
         of_groups = [] if self.groups is None else [limit_groups(self.groups)]
         return [limit_rows(len(self.order)), *of_groups]
 
     def class_limits(self, num_folds: int) -> list[Limit]:
-        """How many folds the rarest class allows, where classes are balanced."""
+        """Maximum number of folds that the rarest class allows, where classes are balanced."""
         if not self.scheme.startswith("stratified"):
             return []
         return [limit_classes(self.labels, self.class_names, self.groups, num_folds)]
 
     def lacking(self, fold_of_row: Ints, scored: range) -> tuple[str, ...]:
-        """Say which classes, or entity types, not every fold has."""
+        """Name the classes or entity types that some fold lacks."""
         num_columns = scored.stop + 1
         columns = fold_of_row % num_columns  # a row that is never held out, -1, counts in the last
         if self.scheme == "entity":
@@ -101,7 +101,7 @@ class RowsToSplit:
 
 
 def arrange(rows: RowsToSplit, num_folds: int) -> FoldPlan:
-    """Arrange the rows for their scheme.
+    """Order rows by their scheme.
 
     Args:
         rows: What to arrange.
@@ -123,7 +123,7 @@ def arrange(rows: RowsToSplit, num_folds: int) -> FoldPlan:
 
 
 def _assigned(rows: RowsToSplit, num_folds: int) -> Ints:
-    """Give the fold of each row, for schemes that name it."""
+    """Fold of each row, for schemes that assign rows to folds."""
     if rows.scheme == "predefined":
         return rows.predefined
     ids, sizes = rows.units
@@ -135,7 +135,7 @@ def _assigned(rows: RowsToSplit, num_folds: int) -> Ints:
 
 
 def _blocks(rows: RowsToSplit, num_folds: int) -> FoldPlan:
-    """Cut time into blocks, and name the neighbours that each fold must not train on."""
+    """Cut time into blocks, and mark the rows on either side that a fold must not train on."""
     times, gap, n = read_times(rows.columns.require("times")), rows.columns.gap, len(rows.order)
     permutation = _sorted_by(times, rows.order)
     moments = times[permutation]
@@ -167,17 +167,17 @@ def _refuse_untrained(spans: tuple[tuple[int, int], ...], num_rows: int, *, gap:
 
 
 def _sorted_by(codes: Ints, order: Ints) -> Ints:
-    """Sort rows by a code, and rows of equal code as in the order."""
+    """Sort rows by a code; rows of equal code keep their order."""
     return order[np.argsort(codes[order], kind="stable")]
 
 
 def _shard_sizes(num_rows: int, num_folds: int) -> Ints:
-    """Give the sizes of contiguous shards; the first are longer if they do not come out even."""
+    """Sizes of contiguous shards; the first ones take the remainder."""
     return num_rows // num_folds + (np.arange(num_folds) < num_rows % num_folds).astype(np.int64)
 
 
 def _pack(folds: Ints, order: Ints, num_folds: int) -> Ints:
-    """Write any assignment as a permutation whose contiguous shards are the folds."""
+    """Turn fold numbers into a permutation whose contiguous shards are the folds."""
     by_fold = _sorted_by(folds, order)
     sizes = np.bincount(folds, minlength=num_folds)
     if np.array_equal(sizes, _shard_sizes(len(order), num_folds)):

@@ -1,4 +1,4 @@
-"""How many folds the rows allow, and what the folds that were made lack."""
+"""Check how many folds the rows allow, and which classes the folds lack."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,14 +15,14 @@ NAMED = 5  # classes that a message names
 
 
 class Limit(NamedTuple):
-    """The largest number of folds that something allows, and why."""
+    """A maximum number of folds, and its reason."""
 
     largest: int
     reason: str
 
 
 def limit_rows(num_rows: int) -> Limit:
-    """Allow a fold a row.
+    """Allow at most one fold a row.
 
     Raises:
         FoldError: If there are fewer than two rows.
@@ -33,7 +33,7 @@ def limit_rows(num_rows: int) -> Limit:
 
 
 def limit_groups(groups: Codes) -> Limit:
-    """Allow a fold a group.
+    """Allow at most one fold a group.
 
     Raises:
         FoldError: If all rows are in one group.
@@ -47,7 +47,7 @@ def limit_groups(groups: Codes) -> Limit:
 
 
 def limit_classes(labels: Codes, names: Sequence[str], groups: Codes | None, num_folds: int) -> Limit:
-    """Allow as many folds as the rarest class has rows or, where rows are grouped, groups.
+    """Allow at most as many folds as the rarest class has rows or, with groups, groups.
 
     Raises:
         FoldError: If no class has two rows, so that none could be learned and scored.
@@ -67,7 +67,7 @@ def limit_classes(labels: Codes, names: Sequence[str], groups: Codes | None, num
 
 
 def fit_num_folds(num_folds: int, limits: Sequence[Limit], *, strict: bool) -> tuple[int, tuple[str, ...]]:
-    """Give the number of folds that can be made, and a note if it is not what was asked for.
+    """The number of folds that can be made, and a note if it differs from the setting.
 
     Args:
         num_folds: What was asked for.
@@ -105,7 +105,7 @@ def _refuse(num_folds: int, largest: int, reason: str) -> None:
 def what_folds_lack(
     table: Ints, scored: range, names: Sequence[str], words: tuple[str, str]
 ) -> tuple[str, ...]:
-    """Say which classes not every held-out fold has, if any.
+    """Name the classes that some held-out fold lacks.
 
     Args:
         table: Rows of each class in each fold, and last those never held out, (c, k + 1).

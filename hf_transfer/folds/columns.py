@@ -1,4 +1,4 @@
-"""What rows are split by: read each column once, as small whole numbers, and choose the scheme."""
+"""The columns to split rows by, read once as small whole numbers; choose the scheme from them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -25,7 +25,7 @@ _AUTO = ("predefined", "time", "stratified-group", "group", "entity", "stratifie
 
 @dataclass(frozen=True, eq=False)
 class FoldColumns:
-    """What rows are split by, one entry a row; None for what there is not.
+    """Columns to split rows by, one entry a row; None for each one that is absent.
 
     Attributes:
         labels: Class of each row.
@@ -48,12 +48,12 @@ class FoldColumns:
     gap: int = 0
 
     def take(self, rows: Ints) -> "FoldColumns":
-        """Give the same columns for some of the rows."""
+        """Select some rows."""
         taken: dict[str, Any] = {name: pick(values, rows) for name, values in self.given().items()}
         return replace(self, **taken)
 
     def given(self) -> dict[str, Values]:
-        """Give the columns that there are, by name."""
+        """The columns that are present, by name."""
         columns = {
             f.name: getattr(self, f.name)
             for f in fields(self)
@@ -62,7 +62,7 @@ class FoldColumns:
         return {name: values for name, values in columns.items() if values is not None}
 
     def require(self, name: str) -> Values:
-        """Give a column that the scheme splits by.
+        """A column that the scheme needs; an error if it is absent.
 
         Raises:
             FoldError: If it is not given.
@@ -72,7 +72,7 @@ class FoldColumns:
         return values
 
     def check(self, num_rows: int) -> None:
-        """Stop if a column has not one entry a row, or the gap has no use.
+        """Stop if a column does not have one entry a row, or the gap would have no effect.
 
         Raises:
             FoldError: Naming the column or the gap.
@@ -86,7 +86,7 @@ class FoldColumns:
             raise FoldError(f"gap={self.gap} needs times to order the rows by; give them or leave gap out.")
 
     def name(self, label: object) -> str:
-        """Write a label, by its name where it has one, as messages do."""
+        """Write a label for a message, by its name if it has one."""
         names = self.label_names or ()
         if isinstance(label, int | np.integer) and 0 <= label < len(names):
             return repr(names[int(label)])
@@ -109,7 +109,7 @@ class Codes:
 
 
 def choose_scheme(columns: FoldColumns, wanted: str = "auto") -> str:
-    """Choose how to split by the columns there are, or check that a scheme has its own.
+    """Choose a scheme from the columns, or check that the given scheme has the ones it needs.
 
     Example:
         >>> choose_scheme(FoldColumns(labels=[0, 1, 0], groups=["ann", "bob", "ann"]))
@@ -131,7 +131,7 @@ def choose_scheme(columns: FoldColumns, wanted: str = "auto") -> str:
 
 
 def pick(values: Values, rows: Ints) -> Values:
-    """Give the values at those rows; of an array as an array, which takes a fifth of the memory."""
+    """Select rows; from an array as an array, which takes a fifth of the memory."""
     if isinstance(values, np.ndarray):
         return values[rows]
     column = list(values)
@@ -139,7 +139,7 @@ def pick(values: Values, rows: Ints) -> Values:
 
 
 def read_codes(values: Values, name: str, order: Ints) -> Codes:
-    """Number equal values by where they first come in the order of the hash.
+    """Number equal values by first appearance in hash order.
 
     So neither the order of the rows nor what a class is called can change a fold.
 
@@ -162,7 +162,7 @@ def read_codes(values: Values, name: str, order: Ints) -> Codes:
 
 
 def read_ranks(values: Values, name: str) -> Ints:
-    """Number equal values from the lowest to the highest.
+    """Number equal values in ascending order.
 
     Raises:
         FoldError: If a value is missing, or if they cannot be ordered.
@@ -181,7 +181,7 @@ def read_ranks(values: Values, name: str) -> Ints:
 
 
 def read_times(values: Values) -> Ints:
-    """Number the moments from the first to the last.
+    """Number points in time in ascending order.
 
     Raises:
         FoldError: If one is missing, cannot be compared, or is text that is no ISO 8601 date. As text,
@@ -194,7 +194,7 @@ def read_times(values: Values) -> Ints:
 
 
 def read_counts(values: Values) -> Ints:
-    """Give the mentions as whole numbers, (n, t).
+    """Mentions as whole numbers, (n, t).
 
     Raises:
         FoldError: If they are no table of whole numbers from 0.
@@ -209,14 +209,14 @@ def read_counts(values: Values) -> Ints:
 
 
 def sum_by(ids: Ints, counts: Ints, num_units: int) -> Ints:
-    """Add up the counts (n, t) of each unit, (u, t)."""
+    """Sum the counts (n, t) of each unit, (u, t)."""
     summed = np.zeros((num_units, counts.shape[1]), dtype=np.int64)
     np.add.at(summed, ids, counts)
     return summed
 
 
 def _are_whole(values: Values) -> bool:
-    """Whether a column is an array of whole numbers, of which none can be missing."""
+    """Whether a column is an array of whole numbers, which cannot have missing values."""
     return isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind in "iu"
 
 

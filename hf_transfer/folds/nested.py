@@ -1,4 +1,4 @@
-"""A part of some rows that holds every smaller part of them: the sizes of a learning curve."""
+"""Nested subsets of rows for a learning curve: each size contains every smaller one."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from hf_transfer.folds.order import Ints, RowIds, hash_order, ids_at
 
 
 def nested_rows(rows: Ints, percent: int, *, uids: RowIds, seed: int, columns: FoldColumns) -> Ints:
-    """Give about so many percent of some rows; a larger percentage gives the same rows and more.
+    """Select about so many percent of some rows; a larger percentage keeps these and adds more.
 
     The rows are taken in the order of their hash, each class in step with the others and with its
     first row as early as any, so that a small part has every class if it can. Where rows are
@@ -41,7 +41,7 @@ def nested_rows(rows: Ints, percent: int, *, uids: RowIds, seed: int, columns: F
 
 
 def _classes(columns: FoldColumns, rows: Ints) -> Ints:
-    """Give a number for the class of each row, (len(rows),); 0 for all where there are none."""
+    """Class number of each row, (len(rows),); 0 for all without classes."""
     if columns.counts is not None:
         present = np.asarray(columns.counts)[rows] > 0
         common = np.where(present, present.sum(axis=0), len(rows) + 1)
@@ -53,7 +53,7 @@ def _classes(columns: FoldColumns, rows: Ints) -> Ints:
 
 
 def _in_step(classes: Ints, places: Ints) -> Ints:
-    """Order units by their place, so that every start of the order has the classes in like shares."""
+    """Order units so that every prefix has the classes in similar shares."""
     order = np.argsort(places, kind="stable")
     share = np.zeros(len(order))
     for kind in np.unique(classes):

@@ -15,7 +15,7 @@ RowIds = Sequence[Any] | NDArray[Any]
 
 
 def hash_key(seed: int, uid: object) -> int:
-    """Give the key that a row is ordered by: 64 bits of a hash of the seed and the row's id.
+    """Key that a row is sorted by: 64 bits of a hash of the seed and the row's id.
 
     Example:
         >>> hash_key(0, 0)
@@ -25,7 +25,7 @@ def hash_key(seed: int, uid: object) -> int:
 
 
 def hash_order(uids: RowIds, seed: int) -> Ints:
-    """Give the rows in the order of their keys, (n,); those of equal ids as they came.
+    """Row numbers sorted by key, (n,); rows of equal ids keep their order.
 
     Example:
         >>> hash_order(range(10), seed=0).tolist()
@@ -36,7 +36,7 @@ def hash_order(uids: RowIds, seed: int) -> Ints:
 
 
 def ids_at(uids: RowIds, rows: Ints) -> RowIds:
-    """Give the ids of some rows by their numbers, in an array where those of all rows are in one."""
+    """Ids of some rows, as an array if the ids of all rows are one."""
     return uids[rows] if isinstance(uids, np.ndarray) else [uids[row] for row in rows.tolist()]
 
 
@@ -51,12 +51,12 @@ def derive_seed(seed: int, *parts: object) -> int:
 
 
 def repeat_seed(seed: int, repeat: int) -> int:
-    """Give the seed of the split of one repeat; that of the first is the run's own."""
+    """Seed of the split of a repeat; the first repeat uses the run's own."""
     return seed if repeat == 0 else derive_seed(seed, "repeat", repeat)
 
 
 def fold_seed(seed: int, repeat: int, fold: int) -> int:
-    """Give the seed of everything random in one fold; the same for every configuration of a grid."""
+    """Seed of everything random in a fold; the same for every configuration of a grid."""
     return derive_seed(seed, "fold", repeat, fold)
 
 

@@ -39,7 +39,7 @@ class FoldPlan:
 
     @property
     def scored_folds(self) -> range:
-        """The folds that are held out: all, but the first block when walking forward."""
+        """Numbers of the folds that are held out: all, except the first block of walk-forward."""
         return range(int(self.scheme == "walk-forward"), self.num_folds)
 
     @cached_property
@@ -50,12 +50,12 @@ class FoldPlan:
         return tuple(self.permutation[index :: self.num_folds] for index in range(self.num_folds))
 
     def valid(self, index: int) -> Ints:
-        """Give the rows of a fold, in the order of the permutation."""
+        """Held-out rows of a fold, in the order of the permutation."""
         rows = self._shards[index]
         return rows[rows >= 0]
 
     def train(self, index: int) -> Ints:
-        """Give the rows that a fold learns from, in the order of the permutation."""
+        """Training rows of a fold, in the order of the permutation."""
         if self.untrained:
             start, stop = self.untrained[index]
             return np.concatenate([self.permutation[:start], self.permutation[stop:]])
@@ -63,7 +63,7 @@ class FoldPlan:
         return rows[~np.isin(rows, self.valid(index))]
 
     def among(self, rows: Ints, num_rows: int) -> "FoldPlan":
-        """Read a plan of some rows, in their order, as one of a larger table that holds the others out of it.
+        """Translate a plan of some rows of a table into row numbers of the whole table.
 
         Args:
             rows: Where in the table each planned row stands, (n,).
@@ -73,14 +73,14 @@ class FoldPlan:
         return replace(self, permutation=permutation, num_rows=num_rows)
 
     def fold_of_row(self) -> Ints:
-        """Give the fold that holds each row out, (n,); -1 where none does or the row is not planned."""
+        """Fold that holds each row out, (n,); -1 for rows that no fold holds out."""
         folds = np.full(self.num_rows, -1, dtype=np.int64)
         for index in self.scored_folds:
             folds[self.valid(index)] = index
         return folds
 
     def fingerprint(self, uids: RowIds) -> str:
-        """Give the SHA-256 of the split: equal for equal folds of the same rows in one order.
+        """SHA-256 of the split: equal for equal folds of the same rows in the same order.
 
         It covers the permutation (64-bit, little-endian), then `k:flag:seed:n` as text, then the SHA-256
         of the ids, each with its length before it, then the bounds of what is not trained on, if any.

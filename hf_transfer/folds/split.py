@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Fold:
-    """One fold held out as `valid`, and what to learn from as `train`."""
+    """One fold: the held-out rows `valid`, and the training rows `train`."""
 
     index: int
     train: "Dataset"
@@ -93,7 +93,7 @@ def plan_repeats(
 def plan_among(
     rows: Ints, uids: RowIds, num_folds: int, *, columns: FoldColumns, **settings: Any
 ) -> FoldPlan:
-    """Plan the folds of some rows of a table, by their numbers there; the other rows are in none.
+    """Plan the folds of some rows of a table; the other rows are in no fold.
 
     Args:
         rows: Numbers of the rows to split, ascending.
@@ -164,7 +164,7 @@ def inner_split(
     scheme: str = "auto",
     share: float = 0.15,
 ) -> tuple[Ints, Ints]:
-    """Set rows of a training part aside, to stop early by without a look at the held-out fold.
+    """Set some training rows aside for early stopping, so that the held-out fold stays unseen.
 
     It is the first of max(5, 1/share) folds made by the same scheme. Of times it is the latest, after
     the gap; of folds that groups make unequal, the one nearest in size to `share`.
@@ -195,7 +195,7 @@ def inner_split(
 def inner_folds(
     rows: Ints, uids: RowIds, *, seed: int, columns: FoldColumns, scheme: str = "auto", num_folds: int = 3
 ) -> list[tuple[Ints, Ints]]:
-    """Split a training part into folds by the same scheme, to choose a setting without the held-out fold.
+    """Split the training rows into inner folds, to choose a setting without the held-out fold.
 
     Args:
         rows: Numbers of the rows to learn from.
@@ -235,7 +235,7 @@ def _read(uids: RowIds, seed: int, columns: FoldColumns, scheme: str) -> RowsToS
 def _fit(
     rows: RowsToSplit, num_folds: int, *, strict: bool, balance: bool = True
 ) -> tuple[int, tuple[str, ...]]:
-    """Give the number of folds to make; that of predefined folds is what it is."""
+    """Number of folds to make; predefined folds keep theirs."""
     if rows.scheme == "predefined":
         there_are = int(rows.predefined.max()) + 1
         note = f"num_folds is {there_are} instead of {num_folds}, as that many folds are predefined."
@@ -245,7 +245,7 @@ def _fit(
 
 
 def _inner_columns(columns: FoldColumns, scheme: str) -> tuple[FoldColumns, str]:
-    """Keep the scheme, unless of predefined folds only one is left to learn from."""
+    """Columns of the same scheme, unless just one of the predefined folds is left to learn from."""
     scheme = choose_scheme(columns, scheme)
     if scheme != "predefined" or len(set(columns.require("folds"))) > 1:
         return columns, scheme
@@ -254,7 +254,7 @@ def _inner_columns(columns: FoldColumns, scheme: str) -> tuple[FoldColumns, str]
 
 
 def _nearest(plan: FoldPlan, num_rows: float) -> int:
-    """Give the fold to set aside: the latest in time, else the first or the nearest in size."""
+    """The inner fold to set aside: the latest in time, or the first, or the nearest in size."""
     if plan.scheme in {"time", "walk-forward"}:
         return plan.num_folds - 1
     sizes = [len(plan.valid(index)) for index in range(plan.num_folds)]

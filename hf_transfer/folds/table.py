@@ -1,4 +1,4 @@
-"""The split as a table: the fold that holds each row out, and what the rows were split by."""
+"""The split as a table: the fold that holds each row out, and the columns it was split by."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +18,7 @@ _NAMES = {"labels": "label", "groups": "group", "times": "time", "folds": "prede
 
 
 def coded_columns(columns: FoldColumns) -> FoldColumns:
-    """Give groups, times and given folds as whole numbers from 0 that split the rows in the same way.
+    """Replace groups, times and given folds by whole numbers that split the rows in the same way.
 
     They say who belongs together and what came first, and nobody's name or date.
 
@@ -35,7 +35,7 @@ def coded_columns(columns: FoldColumns) -> FoldColumns:
 
 
 def fold_table(plans: Sequence[FoldPlan], uids: RowIds, columns: FoldColumns) -> pa.Table:
-    """Give all that is needed to make the folds again, a line for each row and repeat.
+    """A table to rebuild the folds from, one line for each row and repeat.
 
     Args:
         plans: The folds of each repeat.
@@ -58,7 +58,7 @@ def fold_table(plans: Sequence[FoldPlan], uids: RowIds, columns: FoldColumns) ->
 
 
 def read_fold_table(table: pa.Table, label_names: Sequence[str], gap: int = 0) -> tuple[RowIds, FoldColumns]:
-    """Give the ids of the rows and what they were split by, from what `fold_table` made.
+    """Read the row ids and the columns they were split by from a `fold_table`.
 
     Args:
         table: The split.
@@ -84,7 +84,7 @@ def read_fold_table(table: pa.Table, label_names: Sequence[str], gap: int = 0) -
 
 
 def rows_aside(table: pa.Table) -> tuple[int, ...]:
-    """Give the numbers of the rows that are in no fold on purpose, from what `fold_table` made."""
+    """Numbers of the rows that are deliberately in no fold, from a `fold_table`."""
     rows = first_repeat(table)
     if "aside" not in rows.column_names:
         return ()
@@ -92,7 +92,7 @@ def rows_aside(table: pa.Table) -> tuple[int, ...]:
 
 
 def first_repeat(table: pa.Table) -> pa.Table:
-    """Give the lines of the first repeat; the table itself where there is no other."""
+    """Lines of the first repeat; the table itself if there is just one."""
     first = pc.equal(table["repeat"], 0)
     return table if pc.all(first).as_py() else table.filter(first)
 

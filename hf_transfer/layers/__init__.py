@@ -1,4 +1,4 @@
-"""The shared utility: a model as an ordered stack of layer groups, and freezing as a mode that holds.
+"""A model as an ordered stack of layer groups, and freezing that holds through `model.train()`.
 
 Nothing here needs the rest of the kit:
 

@@ -1,4 +1,4 @@
-"""Adapters: small matrices that learn beside the frozen ones of the attention (LoRA), made by peft."""
+"""Adapters (LoRA): small trained matrices beside frozen attention weights, made by peft."""
 
 import copy
 import re
@@ -21,7 +21,7 @@ _QUERIES_AND_VALUES = re.compile(
 
 
 def adapter_rank(trainable: str) -> int | None:
-    """The rank of the adapters that `trainable` asks for: 8 in `head+lora`, 4 in `head+lora:4`.
+    """Rank of the adapters in `trainable`: 8 in `head+lora`, 4 in `head+lora:4`.
 
     Raises:
         LayerSelectionError: If it is 0.
@@ -49,7 +49,7 @@ def has_adapters(model: nn.Module) -> bool:
 
 
 def adaptable(model: nn.Module) -> list[str]:
-    """Names of the layers that adapters go beside: queries and values of the attention, in all blocks."""
+    """Names of the layers that get adapters: queries and values of the attention in every block."""
     blocks = {name for group in layer_groups(model)[1:-1] for name in group.modules}
     return [
         name
@@ -59,7 +59,7 @@ def adaptable(model: nn.Module) -> list[str]:
 
 
 def add_adapters(model: nn.Module, rank: int) -> None:
-    """Put adapters beside the queries and values of every block; a model that has some keeps those.
+    """Add adapters to the queries and values of every block; existing adapters stay.
 
     They begin by adding nothing. Their first matrix is drawn from torch's current seed.
 
@@ -84,7 +84,7 @@ def add_adapters(model: nn.Module, rank: int) -> None:
 
 
 def merged(model: nn.Module) -> nn.Module:
-    """The model with its adapters added into the weights beside them: a copy, or itself if it has none."""
+    """A copy of the model with its adapters merged into the weights; the model itself without adapters."""
     if not has_adapters(model):
         return model
     plain = copy.deepcopy(model)
@@ -98,7 +98,7 @@ def merged(model: nn.Module) -> nn.Module:
 
 
 def peft_installed() -> bool:
-    """Whether adapters can be made."""
+    """Whether peft is installed, which makes adapters."""
     try:
         _require_peft()
     except LayerSelectionError:

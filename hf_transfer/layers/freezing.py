@@ -1,4 +1,4 @@
-"""Freeze layers as a mode that holds, prove it, and give the optimizer what learns."""
+"""Freeze layers as a mode, prove that they did not move, and build the optimizer's parameter groups."""
 
 import hashlib
 from collections import defaultdict
@@ -21,7 +21,7 @@ from hf_transfer.layers.spec import Selection, is_norm, select_parameters
 
 @dataclass(frozen=True)
 class Freezing:
-    """What `freeze` did: the groups, the parameters that learn, and the modules that move in training."""
+    """What `freeze` did: layer groups, trainable parameters, and modules that move in training."""
 
     spec: str
     groups: tuple[LayerGroup, ...]
@@ -30,7 +30,7 @@ class Freezing:
 
     @property
     def frozen_groups(self) -> tuple[str, ...]:
-        """Names of the groups in which nothing learns and no statistic moves."""
+        """Names of the groups without trainable parameters or moving statistics."""
         return tuple(
             group.name
             for group in self.groups
@@ -41,7 +41,7 @@ class Freezing:
 def freeze(
     model: nn.Module, trainable: str = "head", *, norm: str = "auto", only: Collection[str] | None = None
 ) -> Freezing:
-    """Let only the selected layers learn; hold the others still against every later `model.train()`.
+    """Make only the selected layers trainable; keep the others still through every later `model.train()`.
 
     A frozen layer has no gradient and stays in eval mode, so that its dropout is off and its
     BatchNorm statistics do not move. Calling it again replaces the earlier selection.
@@ -85,7 +85,7 @@ def freeze(
 def parameter_groups(
     model: nn.Module, *, learning_rate: float, weight_decay: float = 0.0, layer_decay: float = 1.0
 ) -> list[dict[str, Any]]:
-    """Give the optimizer what learns, a learning rate for each depth, and no decay for norms and biases.
+    """Build the optimizer's groups: a learning rate for each depth, no decay for norms and biases.
 
     Args:
         model: After `freeze`, or any model whose `requires_grad` flags say what learns.
@@ -119,7 +119,7 @@ def parameter_groups(
 
 
 def frozen_hash(model: nn.Module, freezing: Freezing) -> str | None:
-    """Digest every parameter and buffer that must not move; None when nothing is frozen.
+    """Digest of every parameter and buffer that must not move; None if nothing is frozen.
 
     Equal digests before and after training prove the freeze, BatchNorm statistics included.
     """
@@ -128,7 +128,7 @@ def frozen_hash(model: nn.Module, freezing: Freezing) -> str | None:
 
 
 def trained_hash(model: nn.Module, freezing: Freezing) -> str:
-    """Digest every parameter and buffer that training may have moved: it names the model that learned."""
+    """Digest of every parameter and buffer that training may move; it identifies the trained model."""
     return tensor_digest(model, sorted(name for name, _ in moving_tensors(model, freezing)))
 
 
@@ -139,7 +139,7 @@ def moving_tensors(model: nn.Module, freezing: Freezing) -> Iterator[tuple[str, 
 
 
 def tensor_digest(model: nn.Module, names: Iterable[str]) -> str:
-    """Digest some parameters and buffers, by their names in the model."""
+    """Digest of some parameters and buffers, by their names in the model."""
     names = list(names)
     tensors = dict(chain(model.named_parameters(), model.named_buffers()))
     # Several at a time: hashing leaves the interpreter to other threads.
@@ -165,7 +165,7 @@ def _frozen_tensors(model: nn.Module, freezing: Freezing) -> Iterator[str]:
 def freeze_table(
     model: nn.Module, freezing: Freezing, *, learning_rate: float | None = None, layer_decay: float = 1.0
 ) -> list[dict[str, Any]]:
-    """Describe each layer group after `freeze`: sizes, what learns, at which rate (if any), and its modes."""
+    """Describe each layer group after `freeze`: sizes, what learns, learning rate, and modes."""
     parameters = dict(model.named_parameters())
     rows = []
     for distance, group in enumerate(reversed(freezing.groups)):
@@ -201,7 +201,7 @@ def _dropout_mode(modules: dict[str, nn.Module], freezing: Freezing) -> str:
 
 
 def _with_aliases(model: nn.Module, groups: Sequence[LayerGroup]) -> tuple[LayerGroup, ...]:
-    """The groups with every name of a tied weight, not only its first."""
+    """The groups with all names of each tied weight, not just the first."""
     group_of = {module: group.name for group in groups for module in group.modules}
     names: defaultdict[str, list[str]] = defaultdict(list)
     for name, _ in model.named_parameters(remove_duplicate=False):
@@ -210,7 +210,7 @@ def _with_aliases(model: nn.Module, groups: Sequence[LayerGroup]) -> tuple[Layer
 
 
 def _check_ties(model: nn.Module, names: frozenset[str]) -> None:
-    """A tensor with two names, one selected and one not, cannot be half frozen."""
+    """Refuse to freeze one name of a tied weight and train another."""
     first: dict[int, str] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         other = first.setdefault(id(parameter), name)
@@ -222,7 +222,7 @@ def _check_ties(model: nn.Module, names: frozenset[str]) -> None:
 
 
 def _moving_modules(model: nn.Module, groups: Sequence[LayerGroup], selection: Selection) -> frozenset[str]:
-    """Modules of the groups that learn, drop out or gather statistics."""
+    """Modules of the trained groups that have weights, dropout or running statistics."""
     moving, modules = set(), dict(model.named_modules())
     for group in groups:
         active = not selection.active.isdisjoint(group.parameters)
@@ -241,13 +241,13 @@ def _moving_modules(model: nn.Module, groups: Sequence[LayerGroup], selection: S
 
 
 def _held_modules(model: nn.Module, moving: frozenset[str]) -> frozenset[str]:
-    """Modules to keep in eval mode: frozen ones, and containers in which everything is frozen."""
+    """Modules to keep in eval mode: frozen ones, and containers of nothing but frozen ones."""
     above = {name[:i] for name in moving for i, letter in enumerate(name) if letter == "."} | {""}
     return frozenset(name for name, _ in model.named_modules() if name not in moving | above)
 
 
 def _stay_in_eval(self: nn.Module, mode: bool = True) -> nn.Module:
-    """What `train` does on a held module: stay in eval mode, all the way down."""
+    """Replacement of `train` on a frozen module: it stays in eval mode, with all its children."""
     return nn.Module.train(self, False)
 
 

@@ -1,4 +1,4 @@
-"""The partition of a model by depth: `stem`, `block.0` … `block.n-1`, `head`."""
+"""Divide a model by depth into layer groups: `stem`, `block.0` … `block.n-1`, `head`."""
 
 import re
 from collections import Counter, defaultdict
@@ -47,10 +47,10 @@ class LayerGroup:
 
 
 def layer_groups(model: nn.Module, example: Mapping[str, Any] | None = None) -> tuple[LayerGroup, ...]:
-    """Divide a model into ordered groups from input to output, each tensor in exactly one.
+    """Divide a model into ordered groups from input to output; each tensor is in exactly one.
 
     timm models say themselves how they divide (`group_matcher`); the families of transformers are
-    known by the place of their blocks; any other model is divided at the module class that repeats
+    known by the names of their blocks; any other model is divided at the module class that repeats
     and holds most of the parameters. What follows the last block (pooler, final norm) is `head`.
 
     Args:
@@ -59,27 +59,27 @@ def layer_groups(model: nn.Module, example: Mapping[str, Any] | None = None) -> 
             its layers are taken in order of execution; without one (transformers' models need
             none) in order of definition.
     """
-    places = _places(model)
-    keys = _block_keys(model, places)
+    names = _leaves(model)
+    keys = _block_keys(model, names)
     if not any(key not in (_STEM, _HEAD, None) for key in keys.values()):
-        places = _execution_order(model, places, example) if example else _order_of_use(model, places)
-        keys = _repeated_blocks(model, places)
-    above = _above_blocks(model, places)
-    places = [*(place for place in places if place not in above), *above]
-    return _build(model, places, _fill(places, keys | dict.fromkeys(above, _HEAD)))
+        names = _execution_order(model, names, example) if example else _order_of_use(model, names)
+        keys = _repeated_blocks(model, names)
+    above = _above_blocks(model, names)
+    names = [*(name for name in names if name not in above), *above]
+    return _build(model, names, _fill(names, keys | dict.fromkeys(above, _HEAD)))
 
 
-def _above_blocks(model: nn.Module, places: Sequence[str]) -> dict[str, None]:
-    """What a classifier of transformers holds beside its base model is its head, wherever it is defined."""
+def _above_blocks(model: nn.Module, names: Sequence[str]) -> dict[str, None]:
+    """Put what a transformers classifier has beside its base model into the head, wherever it is defined."""
     base = getattr(model, "base_model_prefix", "")
     if not isinstance(getattr(model, base, None), nn.Module):
         return {}
-    after = [place for place in places if _AFTER_BLOCKS.match(place)]
-    return dict.fromkeys([*after, *(place for place in places if not _inside(place, base))])
+    after = [name for name in names if _AFTER_BLOCKS.match(name)]
+    return dict.fromkeys([*after, *(name for name in names if not _inside(name, base))])
 
 
-def _places(model: nn.Module) -> list[str]:
-    """Names, in order of definition, of modules that own a tensor or have no children."""
+def _leaves(model: nn.Module) -> list[str]:
+    """Names of the modules that own a tensor or have no children, in order of definition."""
     return [
         name
         for name, module in model.named_modules()
@@ -88,32 +88,32 @@ def _places(model: nn.Module) -> list[str]:
     ]
 
 
-def _block_keys(model: nn.Module, places: Sequence[str]) -> dict[str, _Key | None]:
-    """Each place's key where a rule names one: sorting the keys sorts the groups."""
+def _block_keys(model: nn.Module, names: Sequence[str]) -> dict[str, _Key | None]:
+    """Sort key of each module that a known layout names; the order of keys is the order of groups."""
     inner = getattr(model, "timm_model", model)
     group_matcher = getattr(inner, "group_matcher", None)
     if callable(group_matcher):
         prefix = "timm_model." if inner is not model else ""
         matcher = group_matcher(coarse=False)
-        return {place: _timm_key(place.removeprefix(prefix), matcher) for place in places}
-    pattern = next((p for p in _BLOCKS if sum(bool(re.match(p, place)) for place in places) > 1), None)
+        return {name: _timm_key(name.removeprefix(prefix), matcher) for name in names}
+    pattern = next((p for p in _BLOCKS if sum(bool(re.match(p, name)) for name in names) > 1), None)
     if pattern is None:
-        return dict.fromkeys(places)
-    return {place: _transformers_key(place, re.compile(pattern)) for place in places}
+        return dict.fromkeys(names)
+    return {name: _transformers_key(name, re.compile(pattern)) for name in names}
 
 
-def _transformers_key(place: str, pattern: re.Pattern[str]) -> _Key | None:
-    if _BEFORE_BLOCKS.match(place):
+def _transformers_key(name: str, pattern: re.Pattern[str]) -> _Key | None:
+    if _BEFORE_BLOCKS.match(name):
         return _STEM
-    match = pattern.match(place)
+    match = pattern.match(name)
     return tuple(float(part) for part in match.groups()) if match else None
 
 
-def _timm_key(place: str, matcher: Mapping[str, Any]) -> _Key | None:
-    """Read timm's table: its first entry is the stem, later ones hold blocks; 99999 means what follows."""
+def _timm_key(name: str, matcher: Mapping[str, Any]) -> _Key | None:
+    """Sort key from timm's table: first the stem, then blocks; 99999 stands for what follows."""
     for ordinal, rules in enumerate(matcher.values()):
         for pattern, suffix in [(rules, None)] if isinstance(rules, str) else rules or ():
-            match = re.match(pattern, place)
+            match = re.match(pattern, name)
             if match is None:
                 continue
             numbers = tuple(float(part) for part in match.groups() if part is not None)
@@ -123,26 +123,26 @@ def _timm_key(place: str, matcher: Mapping[str, Any]) -> _Key | None:
     return None
 
 
-def _repeated_blocks(model: nn.Module, places: Sequence[str]) -> dict[str, _Key | None]:
-    """Blocks of a model nobody listed: instances of the repeated class that holds most parameters."""
+def _repeated_blocks(model: nn.Module, names: Sequence[str]) -> dict[str, _Key | None]:
+    """Blocks of an unknown architecture: instances of the repeated class with the most parameters."""
     sizes = {name: sum(p.numel() for p in module.parameters()) for name, module in model.named_modules()}
     held: Counter[type] = Counter()
-    names: defaultdict[type, list[str]] = defaultdict(list)
+    of_kind: defaultdict[type, list[str]] = defaultdict(list)
     for name, module in model.named_modules():
         if sizes[name] and not type(module).__module__.startswith("torch.nn"):
             held[type(module)] += sizes[name]
-            names[type(module)].append(name)
-    repeated = [kind for kind in names if len(names[kind]) > 1 and not _nested(names[kind])]
+            of_kind[type(module)].append(name)
+    repeated = [kind for kind in of_kind if len(of_kind[kind]) > 1 and not _nested(of_kind[kind])]
     if repeated:
         most = max(held[kind] for kind in repeated)
-        kind = max((k for k in repeated if held[k] >= 0.8 * most), key=lambda k: len(names[k]))
-        blocks = names[kind]
+        kind = max((k for k in repeated if held[k] >= 0.8 * most), key=lambda k: len(of_kind[k]))
+        blocks = of_kind[kind]
     else:
         blocks = [name for name, _ in model.named_children() if sizes[name]][1:-1]
-    order = {place: number for number, place in enumerate(places)}
-    first = {b: min((order[p] for p in places if _inside(p, b)), default=len(places)) for b in blocks}
+    order = {name: number for number, name in enumerate(names)}
+    first = {b: min((order[p] for p in names if _inside(p, b)), default=len(names)) for b in blocks}
     ranks = {block: float(rank) for rank, block in enumerate(sorted(blocks, key=first.__getitem__))}
-    return {p: next(((ranks[b],) for b in blocks if _inside(p, b)), None) for p in places}
+    return {p: next(((ranks[b],) for b in blocks if _inside(p, b)), None) for p in names}
 
 
 def _nested(names: Sequence[str]) -> bool:
@@ -154,7 +154,7 @@ def _inside(name: str, outer: str) -> bool:
 
 
 def _example(model: nn.Module) -> dict[str, Tensor]:
-    """A batch that a transformers model says it takes; nothing for other models."""
+    """Example inputs that a transformers model documents; empty for other models."""
     name = getattr(model, "main_input_name", None)
     if name == "input_ids":
         return {"input_ids": torch.ones((1, 8), dtype=torch.long)}
@@ -166,24 +166,24 @@ def _example(model: nn.Module) -> dict[str, Tensor]:
     return {}
 
 
-def _order_of_use(model: nn.Module, places: list[str]) -> list[str]:
-    """Places in order of execution, or of definition where a model cannot run on what it says it takes."""
+def _order_of_use(model: nn.Module, names: list[str]) -> list[str]:
+    """Modules in order of execution, or of definition if the model cannot run on its example inputs."""
     example = _example(model)
     for device in dict.fromkeys([torch.device("cpu"), *(p.device for p in model.parameters())]):
         with suppress(*_CANNOT_RUN):
-            return _execution_order(model, places, {name: v.to(device) for name, v in example.items()})
-    return places
+            return _execution_order(model, names, {name: v.to(device) for name, v in example.items()})
+    return names
 
 
-def _execution_order(model: nn.Module, places: Sequence[str], example: Mapping[str, Any]) -> list[str]:
-    """Places in the order in which one forward pass first reaches them; unreached ones go last.
+def _execution_order(model: nn.Module, names: Sequence[str], example: Mapping[str, Any]) -> list[str]:
+    """Modules in the order in which a forward pass first calls them; uncalled ones go last.
 
     Those that are defined before all others stay there: what they hold is used under another name (T5).
     """
     reached: dict[str, None] = {}
     hooks = [
         model.get_submodule(name).register_forward_pre_hook(lambda *_, name=name: reached.setdefault(name))
-        for name in places
+        for name in names
     ]
     mode = model.training
     try:
@@ -193,31 +193,31 @@ def _execution_order(model: nn.Module, places: Sequence[str], example: Mapping[s
         model.train(mode)
         for hook in hooks:
             hook.remove()
-    before = list(takewhile(lambda place: place not in reached, places))
-    return list(dict.fromkeys([*before, *reached, *places]))
+    before = list(takewhile(lambda name: name not in reached, names))
+    return list(dict.fromkeys([*before, *reached, *names]))
 
 
-def _fill(places: Sequence[str], keys: Mapping[str, _Key | None]) -> dict[str, _Key]:
-    """Give a key to every place without one, from the blocks defined around it."""
-    blocks = [place for place in places if keys[place] not in (None, _STEM, _HEAD)]
+def _fill(names: Sequence[str], keys: Mapping[str, _Key | None]) -> dict[str, _Key]:
+    """Give each module without a key one of the blocks around it."""
+    blocks = [name for name in names if keys[name] not in (None, _STEM, _HEAD)]
     if not blocks:
-        return {place: keys[place] or (_STEM if place != places[-1] else _HEAD) for place in places}
+        return {name: keys[name] or (_STEM if name != names[-1] else _HEAD) for name in names}
     filled: dict[str, _Key] = {}
     before: str | None = None
     after = iter([*blocks, None])
     following = next(after)
-    for place in places:
-        if place == following:
-            before, following = place, next(after)
-        filled[place] = keys[place] or _between(place, before, following, keys)
+    for name in names:
+        if name == following:
+            before, following = name, next(after)
+        filled[name] = keys[name] or _between(name, before, following, keys)
     return filled
 
 
-def _between(place: str, before: str | None, after: str | None, keys: Mapping[str, _Key | None]) -> _Key:
-    """A layer between two blocks (a down-sampling, say) belongs to the one it shares a stage with."""
+def _between(name: str, before: str | None, after: str | None, keys: Mapping[str, _Key | None]) -> _Key:
+    """Assign a layer between two blocks, such as down-sampling, to the block of the same stage."""
     if before is None or after is None:
         return _STEM if before is None else _HEAD
-    closer = before if _shared(place, before) >= _shared(place, after) else after
+    closer = before if _shared(name, before) >= _shared(name, after) else after
     return keys[closer] or _HEAD
 
 
@@ -226,24 +226,24 @@ def _shared(a: str, b: str) -> int:
     return next((i for i, (x, y) in enumerate(pairs) if x != y), min(a.count("."), b.count(".")) + 1)
 
 
-def _build(model: nn.Module, places: Sequence[str], keys: Mapping[str, _Key]) -> tuple[LayerGroup, ...]:
+def _build(model: nn.Module, names: Sequence[str], keys: Mapping[str, _Key]) -> tuple[LayerGroup, ...]:
     parameters = _by_owner(name for name, _ in model.named_parameters())
     buffers = _by_owner(name for name, _ in model.named_buffers())
     own = _by_owner(name for name, _ in model.named_parameters(remove_duplicate=False))
-    ordered = sorted({keys[place] for place in places if place in own} | {_STEM, _HEAD})
+    ordered = sorted({keys[name] for name in names if name in own} | {_STEM, _HEAD})
     # A key without weights (an activation that a pattern counted) joins the group below it.
     group_of = {key: max((k for k in ordered if k <= key), default=_STEM) for key in set(keys.values())}
     members: defaultdict[_Key, list[str]] = defaultdict(list)
-    for place in places:
-        members[group_of[keys[place]]].append(place)
-    names = {_STEM: "stem", _HEAD: "head"}
-    names |= {key: f"block.{i}" for i, key in enumerate(k for k in ordered if k not in names)}
+    for name in names:
+        members[group_of[keys[name]]].append(name)
+    titles = {_STEM: "stem", _HEAD: "head"}
+    titles |= {key: f"block.{i}" for i, key in enumerate(k for k in ordered if k not in titles)}
     return tuple(
         LayerGroup(
-            names[key],
+            titles[key],
             tuple(members[key]),
-            tuple(chain.from_iterable(parameters.get(place, ()) for place in members[key])),
-            tuple(chain.from_iterable(buffers.get(place, ()) for place in members[key])),
+            tuple(chain.from_iterable(parameters.get(name, ()) for name in members[key])),
+            tuple(chain.from_iterable(buffers.get(name, ()) for name in members[key])),
         )
         for key in ordered
     )

@@ -1,10 +1,11 @@
-"""Which layers of a model learn under a configuration, and in which phases."""
+"""Plan the phases of a training, and freeze the model for each."""
 
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from hf_transfer import _guard  # noqa: F401
@@ -27,7 +28,7 @@ class Phase:
 
 
 def plan_phases(schedule: str, num_epochs: int, learning_groups: Sequence[str]) -> tuple[Phase, ...]:
-    """Divide the epochs of a training.
+    """Divide the epochs of a training into phases.
 
     `lp-ft` gives the head the first half and everything the second. `gradual` unfreezes from the
     top, a group an epoch (several at once when there are more groups than epochs).
@@ -55,19 +56,19 @@ def plan_phases(schedule: str, num_epochs: int, learning_groups: Sequence[str]) 
 
 
 def freeze_for(model: nn.Module, config: RunConfig, *, only: Collection[str] | None = None) -> Freezing:
-    """Freeze a model as a configuration says; a head in closed form is its output layer alone."""
+    """Freeze a model as a configuration says; for a head in closed form, all but its output layer."""
     if config.solved:
         return freeze_but_output(model, config)
     return freeze(model, config.trainable, norm=config.norm, only=only)
 
 
 def freeze_but_output(model: nn.Module, config: RunConfig) -> Freezing:
-    """Freeze all but the layer that gives the logits, which is what can be solved in closed form."""
+    """Freeze all but the output layer, as only that can be solved in closed form."""
     return freeze(model, f"-*,{output_layer(model)[0]}.*", norm=config.norm)
 
 
 def output_layer(model: nn.Module) -> tuple[str, nn.Linear]:
-    """The linear layer that gives the logits, with its name.
+    """The linear layer that computes the logits, and its name.
 
     Raises:
         LayerSelectionError: If there is none.
@@ -87,7 +88,23 @@ def output_layer(model: nn.Module) -> tuple[str, nn.Linear]:
     )
 
 
+def divide_logits(model: nn.Module, temperature: float) -> bool:
+    """Divide the output layer's weights, so that plain libraries give logits / temperature.
+
+    Returns:
+        Whether there is a layer that can be divided; else the model stays as it is.
+    """
+    try:
+        layer = output_layer(model)[1]
+    except LayerSelectionError:
+        return False
+    with torch.no_grad():
+        layer.weight.div_(temperature)
+        layer.bias.div_(temperature)
+    return True
+
+
 def phases_of(config: RunConfig, freezing: Freezing) -> tuple[Phase, ...]:
-    """The phases of a training, given what its `trainable` selects."""
+    """Phases of a training, from the layers that `trainable` selects."""
     learning = [g.name for g in freezing.groups if not freezing.trainable.isdisjoint(g.parameters)]
     return plan_phases(config.schedule, config.num_epochs, learning)

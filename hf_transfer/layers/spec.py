@@ -1,4 +1,4 @@
-"""The words of `trainable`: from `last:4` or `head+norm` to the parameters that learn."""
+"""Parse `trainable`: from `last:4` or `head+norm` to the parameters that learn."""
 
 import math
 import re
@@ -19,20 +19,20 @@ _ADDED = re.compile(r"\+(norm|bias|lora)(?::\d+)?$")
 
 @dataclass(frozen=True)
 class Selection:
-    """Parameters that learn, and those whose groups count as active: dropout is on there."""
+    """Selected parameters, and those whose groups count as active, with dropout on."""
 
     names: frozenset[str]
     active: frozenset[str]
     norm: str
 
     def within(self, names: Iterable[str]) -> "Selection":
-        """The part of the selection that is among some parameters."""
+        """The part of the selection among some parameters."""
         kept = frozenset(names)
         return replace(self, names=self.names & kept, active=self.active & kept)
 
 
 def is_norm(module: nn.Module) -> bool:
-    """Whether a module normalises: BatchNorm, LayerNorm, GroupNorm, RMSNorm and their variants."""
+    """Whether a module is a normalisation layer: BatchNorm, LayerNorm, GroupNorm, RMSNorm or a variant."""
     owns = any(True for _ in chain(module.parameters(recurse=False), module.buffers(recurse=False)))
     leaf = not any(True for _ in module.children())  # a ConvNormAct only contains one
     return "norm" in type(module).__name__.lower() and (owns or leaf)
@@ -41,7 +41,7 @@ def is_norm(module: nn.Module) -> bool:
 def select_parameters(
     model: nn.Module, groups: Sequence[LayerGroup], trainable: str, norm: str = "auto"
 ) -> Selection:
-    """Give the parameters that `trainable` selects; see `freeze` for its words.
+    """Select the parameters that `trainable` names; `freeze` documents its words.
 
     A normalisation layer that learns inside a frozen group does not make that group active.
 
@@ -107,7 +107,7 @@ def _num_blocks(groups: Sequence[LayerGroup], spec: str, given: str) -> int:
 
 
 def _from(groups: Sequence[LayerGroup], name: str, given: str) -> set[str]:
-    """Everything from a group, or from a module within one, up to the head."""
+    """All parameters from a group, or a module within one, up to the head."""
     for index, group in enumerate(groups):
         if group.name == name:
             return _names(groups[index:])

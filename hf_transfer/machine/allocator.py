@@ -1,4 +1,4 @@
-"""How the memory that a layer has freed is kept for the next one."""
+"""Keep freed memory for the next layer, instead of returning it to the system."""
 
 import ctypes
 import sys
@@ -12,7 +12,7 @@ _OLD_LIMIT = 2**25  # the most that older versions of the library take
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep up to a gigabyte that it has freed, instead of asking for it anew each time.
+    """Let this process keep up to a gigabyte of freed memory, which saves requesting it again.
 
     The GNU C library returns a large block to the system as soon as it is freed, and what a layer puts out
     is one. The next layer then gets pages that the system has to clear first, one by one: a tenth of the

@@ -1,4 +1,4 @@
-"""What the kit keeps on disk for later runs: encoded rows, and what frozen layers put out."""
+"""The cache on disk: encoded rows, and the stored output of frozen layers."""
 
 import json
 import os
@@ -18,20 +18,20 @@ _QUIET = 3600.0  # seconds: rows are encoded in blocks of seconds, so a file thi
 
 
 def cache_folder() -> Path:
-    """Where encoded rows, and what was computed from them, wait for later runs."""
+    """Folder of encoded rows, and of what was computed from them."""
     import datasets
 
     return Path(datasets.config.HF_DATASETS_CACHE) / "hf-transfer-kit"
 
 
 def stores_folder() -> Path:
-    """Where the stores of frozen layers lie, beside the encoded rows."""
+    """Folder of the stored output of frozen layers."""
     return cache_folder() / "frozen-layers"
 
 
 @dataclass(frozen=True)
 class CacheFile:
-    """A file of encoded rows, as it was when it was looked at."""
+    """A file of encoded rows, as listed."""
 
     path: Path
     num_bytes: int
@@ -39,57 +39,57 @@ class CacheFile:
 
     @property
     def finished(self) -> bool:
-        """Whether it was written to its end; `datasets` gives it its name only then."""
+        """Whether the file is complete; `datasets` renames it only then."""
         return self.path.suffix == ".arrow"
 
     @property
     def being_written(self) -> bool:
-        """Whether somebody may still be writing it: `datasets` does not say who does."""
+        """Whether a process may still be writing the file; `datasets` does not record which one."""
         return not self.finished and time.time() - self.last_used < _QUIET
 
     def remove(self) -> None:
-        """Delete it. A run that reads it keeps what it has opened."""
+        """Delete the file; a run that has it open keeps reading."""
         self.path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
 class StoreEntry(CacheFile):
-    """One file among the stores of frozen layers."""
+    """A file of stored features."""
 
     @property
     def finished(self) -> bool:
-        """Whether it was written to its end."""
+        """Whether the file is complete."""
         return not self.path.name.startswith(".")
 
     @property
     def being_written(self) -> bool:
-        """Whether the process that writes it still runs on this machine."""
+        """Whether the process that writes the file still runs on this machine."""
         return not self.finished and self.writer is not None and is_alive(self.writer)
 
     @property
     def writer(self) -> int | None:
-        """The process that writes an unfinished one."""
+        """The process that writes an unfinished file."""
         number = self.path.stem.rpartition(".")[2]
         return int(number) if number.isdigit() else None
 
     @property
     def about(self) -> dict[str, Any]:
-        """What it holds; empty when that is not known."""
+        """Description of the content; empty if unknown."""
         try:
-            found = json.loads(self.path.with_suffix(".json").read_text(encoding="utf-8"))
+            about = json.loads(self.path.with_suffix(".json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return found if isinstance(found, dict) else {}
+        return about if isinstance(about, dict) else {}
 
     def remove(self) -> None:
-        """Delete it and what is known about it. A run that reads it keeps what it has opened."""
+        """Delete the file and its description; a run that has it open keeps reading."""
         super().remove()
         self.path.with_suffix(".json").unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
 class StoreFolder:
-    """Where stores lie, and how much they may take together.
+    """The folder of stored features, and its size limit.
 
     Attributes:
         path: The folder.
@@ -100,26 +100,26 @@ class StoreFolder:
     limit: float
 
     def file(self, key: str) -> Path:
-        """The file of a finished store."""
+        """Path of a finished store."""
         return self.path / f"{key}.npy"
 
     def unfinished(self, key: str) -> Path:
-        """The file of a store that this process is writing."""
+        """Path of the store that this process is writing."""
         return self.path / f".{key}.{os.getpid()}.npy"
 
     def finish(self, part: Path, key: str, about: Mapping[str, Any]) -> None:
-        """Give a written store its name: from now on it is whole."""
+        """Rename a written store to its final name, which marks it as complete."""
         sync(part)
         write_json(self.path / f"{key}.json", dict(about) | {"created": time.time()})
         part.replace(self.file(key))
         sync(self.path)
 
     def used(self, key: str) -> None:
-        """Remember that a store was used now: the one unused for longest goes first."""
+        """Record that a store was used just now; the least recently used one is removed first."""
         os.utime(self.file(key))
 
     def make_room(self, needed: float) -> str | None:
-        """Remove stores unused for longest until there is room; says why if there is none."""
+        """Remove the least recently used stores until enough space is free; return why, if that fails."""
         self.path.mkdir(parents=True, exist_ok=True)
         if needed > self.limit:
             return f"they take {size_words(needed)}, more than cache_gb={self.limit / 1e9:g}"
@@ -142,31 +142,31 @@ class StoreFolder:
         return None
 
     def _tidy(self) -> None:
-        """Remove what nobody finishes."""
+        """Remove unfinished files whose writers are gone."""
         for entry in self.entries():
             # This process writes one store at a time: what it began before, it has given up.
             if not entry.finished and (not entry.being_written or entry.writer == os.getpid()):
                 entry.remove()
 
     def entries(self) -> list[StoreEntry]:
-        """All stores, the one unused for longest first."""
-        found = [StoreEntry(*seen) for path in self.path.glob("*.npy") for seen in _looked_at(path)]
-        return sorted(found, key=lambda entry: entry.last_used)
+        """All stores, least recently used first."""
+        stores = [StoreEntry(*seen) for path in self.path.glob("*.npy") for seen in _looked_at(path)]
+        return sorted(stores, key=lambda entry: entry.last_used)
 
 
 def encoded_rows(folder: Path) -> list[CacheFile]:
-    """All files of encoded rows, the oldest first.
+    """All files of encoded rows, oldest first.
 
     Args:
         folder: What `cache_folder` gives.
     """
     paths = [*folder.glob("*.arrow"), *folder.glob("tmp*")]  # `datasets` writes to tmp… first
-    found = [CacheFile(*seen) for path in paths for seen in _looked_at(path)]
-    return sorted(found, key=lambda entry: entry.last_used)
+    files = [CacheFile(*seen) for path in paths for seen in _looked_at(path)]
+    return sorted(files, key=lambda entry: entry.last_used)
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove files of encoded rows that nobody finishes.
+    """Remove incomplete files of encoded rows that no process is writing.
 
     Args:
         folder: What `cache_folder` gives.
@@ -177,7 +177,7 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def clear(folder: Path) -> tuple[int, list[Path]]:
-    """Remove everything that is kept, except what a process is still writing.
+    """Empty the cache, except for files that a process is still writing.
 
     Args:
         folder: What `cache_folder` gives.
@@ -203,9 +203,9 @@ def _sum(entries: Iterable[StoreEntry]) -> int:
 
 
 def _looked_at(path: Path) -> list[tuple[Path, int, float]]:
-    """Size and time of a file; nothing when another process has removed it since it was listed."""
+    """Path, size and modification time of a file; empty if another process has removed it."""
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         return []
-    return [(path, found.st_size, found.st_mtime)] if path.is_file() else []
+    return [(path, status.st_size, status.st_mtime)] if path.is_file() else []

@@ -1,4 +1,4 @@
-"""When Python looks for what nothing refers to any more."""
+"""Pause Python's garbage collector."""
 
 import gc
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from hf_transfer import _guard  # noqa: F401
 
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """Do not look meanwhile: imports make a million objects that stay, and looking took an eighth of them."""
+    """Pause garbage collection: scanning the lasting objects of imports took an eighth of their time."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""What a result depends on besides its settings: versions, hardware, the command."""
+"""The environment of a run: versions, hardware, command line."""
 
 import os
 import platform
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.machine.secrets import scrubbed
+from hf_transfer.machine.secrets import without_secrets
 
 PACKAGES = (
     "torch", "transformers", "datasets", "evaluate", "accelerate", "huggingface_hub", "timm", "torchvision",
@@ -18,32 +18,32 @@ PACKAGES = (
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of each library that is installed."""
-    found = {"python": platform.python_version()}
+    """Versions of Python and the installed libraries."""
+    installed = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            installed[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def command() -> str:
-    """The command line of this process, as a person would type it again; without tokens."""
+    """The command line of this process, ready to be typed again; without tokens."""
     program = Path(sys.argv[0])
     here = Path.cwd()
     shown = program.relative_to(here) if program.is_absolute() and program.is_relative_to(here) else program
     first = [shown.name] if shown.name == "hf-transfer" else ["python", str(shown)]
-    return scrubbed(shlex.join([*first, *sys.argv[1:]]))
+    return without_secrets(shlex.join([*first, *sys.argv[1:]]))
 
 
 def usable_cores() -> int:
-    """How many cores this process may use, where the system tells; otherwise how many there are."""
+    """Number of cores this process may use, or of all cores where the system does not tell."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def processor_name() -> str:
-    """The processor's name and how many cores this process may use."""
+    """Name of the CPU, and how many of its cores this process may use."""
     cores = usable_cores()
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
@@ -56,7 +56,7 @@ def processor_name() -> str:
 
 
 def device_name(device: Any) -> str:
-    """A torch device by its product name."""
+    """Product name of a torch device."""
     if device.type == "cuda":
         import torch
 

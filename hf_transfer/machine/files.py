@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all, and one clear error when the disk is full."""
+"""Write files and folders whole or not at all, with one clear error when the disk is full."""
 
 import errno
 import json
@@ -28,22 +28,22 @@ _TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp")
 
 
 def temporary(path: Path) -> Path:
-    """Where this process writes what shall become `path`; `remove_stale` knows such names."""
+    """Temporary path for writing `path`; `remove_stale` recognises it."""
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON in one step: a reader sees the old file or the new one, never half of one."""
+    """Write a JSON file atomically: readers see the old file or the new one."""
     write_bytes(path, json_bytes(value))
 
 
 def write_table(path: Path, table: pa.Table) -> None:
-    """Write a Parquet file in one step."""
+    """Write a Parquet file atomically."""
     write_bytes(path, table_bytes(table))
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file beside its place, then rename it there.
+    """Write a file atomically: under a temporary name first, then renamed.
 
     Raises:
         DiskFullError: If there is no room; a file that was there stays as it was.
@@ -52,7 +52,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_files(contents: Mapping[Path, bytes]) -> None:
-    """Write files beside their places; when all of them are on the disk, rename them in their order.
+    """Write several files under temporary names, then rename all of them in order.
 
     A disk confirms several files that are asked for together in little more time than one.
 
@@ -80,13 +80,13 @@ def _write_through(path: Path, data: bytes) -> None:
 
 
 def json_bytes(value: Any) -> bytes:
-    """The bytes of a JSON file; numpy's numbers become plain ones, and NaN null."""
+    """Encode a value as JSON; numpy numbers become plain ones, and NaN becomes null."""
     text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
     return text.encode() + b"\n"
 
 
 def table_bytes(table: pa.Table) -> bytes:
-    """The bytes of a Parquet file."""
+    """Encode a table as Parquet."""
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
     return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
@@ -94,7 +94,7 @@ def table_bytes(table: pa.Table) -> bytes:
 
 @contextmanager
 def new_folder(folder: Path, needed: int | None = None) -> Iterator[Path]:
-    """Give an empty folder to write to; it takes its place when all of it is on the disk.
+    """Yield an empty folder that replaces `folder` once everything in it is on the disk.
 
     What was at that place before is then removed. If writing fails, it stays.
 
@@ -119,7 +119,7 @@ def new_folder(folder: Path, needed: int | None = None) -> Iterator[Path]:
 
 
 def _settle(folder: Path) -> None:
-    """Bring all files of a folder to the disk, and give them the permissions that its own umask gave it."""
+    """Flush all files of a folder to the disk, and set their permissions by the umask."""
     mode = folder.stat().st_mode & 0o666
     for path in folder.rglob("*"):
         if path.is_file():
@@ -138,7 +138,7 @@ def _put_in_place(beside: Path, folder: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Bring a file, or the names in a folder, to the disk."""
+    """Flush a file, or a folder's list of names, to the disk."""
     windows = os.name == "nt"
     if windows and path.is_dir():
         return  # Windows opens no folder, and brings names to the disk by itself
@@ -150,7 +150,7 @@ def sync(path: Path) -> None:
 
 
 def reserve(path: Path) -> None:
-    """Take the disk space of a file that was made at its full size: a full disk is an error now, not later.
+    """Allocate the disk space of a sparse file, so that a full disk shows now and not later.
 
     Raises:
         OSError: If there is no room.
@@ -164,12 +164,12 @@ def reserve(path: Path) -> None:
 
 
 def remove_stale(folder: Path) -> list[Path]:
-    """Remove what processes that run no more have left half written in a folder; gives what it was."""
+    """Remove temporary files whose writers are gone; return their paths."""
     removed = []
     for path in folder.rglob(".*.tmp"):
-        found = _TEMPORARY.fullmatch(path.name)
+        name = _TEMPORARY.fullmatch(path.name)
         # A number like this process's own is that of an older one: this one has written nothing yet.
-        if found and (int(found[1]) == os.getpid() or not is_alive(int(found[1]))):
+        if name and (int(name[1]) == os.getpid() or not is_alive(int(name[1]))):
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
             removed.append(path)
     return removed
@@ -177,7 +177,7 @@ def remove_stale(folder: Path) -> list[Path]:
 
 @contextmanager
 def enough_disk(folder: Path, needed: int | None = None) -> Iterator[None]:
-    """Turn every way in which libraries say that the disk is full into one error.
+    """Turn every library's error for a full disk into `DiskFullError`.
 
     Args:
         folder: What is written to.
@@ -195,7 +195,7 @@ def enough_disk(folder: Path, needed: int | None = None) -> Iterator[None]:
 
 
 def check_room(folder: Path, needed: int) -> None:
-    """Find out before the work whether its result will fit.
+    """Stop before the work if its result would not fit on the disk.
 
     Raises:
         DiskFullError: If it will not.
@@ -205,7 +205,7 @@ def check_room(folder: Path, needed: int) -> None:
 
 
 def is_disk_full(error: BaseException | None) -> bool:
-    """Whether an error, or what led to it, says that the disk or the quota is full."""
+    """Whether an error or one of its causes means that the disk or the quota is full."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in _FULL:
             return True
@@ -226,13 +226,13 @@ def _full_words(folder: Path, needed: int | None) -> str:
 
 
 def _existing(folder: Path) -> Path:
-    """The folder, or what is above it and already there."""
+    """The folder, or its nearest parent that exists."""
     folder = folder.absolute()
     return folder if folder.exists() else _existing(folder.parent)
 
 
 def plain(value: Any) -> Any:
-    """Turn numpy scalars, tuples and NaN into what JSON and YAML can carry."""
+    """Turn numpy scalars, tuples and NaN into values for JSON and YAML."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

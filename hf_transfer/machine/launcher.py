@@ -1,4 +1,4 @@
-"""Several processes of one command: start them, and what launchers say and are told."""
+"""Run one command in several processes, and report why they end."""
 
 import json
 import os
@@ -21,12 +21,12 @@ _GRACE = 10.0  # seconds that the others have to end by themselves when one has 
 
 
 def is_main_process() -> bool:
-    """Whether this process is the first of its launch, or alone."""
+    """Whether this process is the first of its launch, or runs alone."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def check_launched(folds_per_device: int) -> None:
-    """See that the processes for folds side by side are there; a launcher's own number of them counts.
+    """Stop if folds are to be trained side by side and no launcher has started the processes.
 
     Args:
         folds_per_device: Folds to train side by side.
@@ -39,7 +39,7 @@ def check_launched(folds_per_device: int) -> None:
 
 
 def launch(command: Sequence[str], num_processes: int) -> int:
-    """Run a command in several processes that find each other; gives the exit code of the first to fail.
+    """Run a command in several connected processes; return the exit code of the first to fail.
 
     They see what a launcher would tell them, and are asked to stop when this one is. When one ends badly
     the others are asked to stop too, which keeps where they are. What several of them end by is said once.
@@ -68,7 +68,7 @@ def launch(command: Sequence[str], num_processes: int) -> int:
 
 
 def _environments(num_processes: int, folder: Path) -> Iterator[dict[str, str]]:
-    """What each process finds in its environment: its place, where to meet, where to leave why it ends."""
+    """Environment variables of each process: its rank, the meeting point, the file for its error."""
     port = str(_free_port())
     for rank in range(num_processes):
         yield os.environ | {
@@ -83,24 +83,24 @@ def _told(file: Path) -> str:
     try:
         reason: str = json.loads(file.read_text("utf-8"))["message"]["message"]
     except ValueError:  # it was killed while it wrote
-        return "A process was ended while it said why it ends."
+        return "A process was killed before it had written its error."
     return reason
 
 
 def is_heard() -> bool:
-    """Whether the process that has started this one says for all why they end."""
+    """Whether the parent process collects the errors of all processes and prints them."""
     return _COLLECTED in os.environ
 
 
 def _exit_code(children: Sequence["subprocess.Popen[bytes]"]) -> int:
-    """Wait for all; gives the code of the first that ended badly, 128 and its number for a signal's."""
-    failed, at = 0, 0.0
+    """Wait for all processes; return the first failing exit code, or 128 + n for signal n."""
+    failed, since = 0, 0.0
     while None in (codes := [child.poll() for child in children]):
         bad = [code for code in codes if code]
         if bad and not failed:
-            failed, at = bad[0], time.monotonic()
-        if failed and time.monotonic() - at > _GRACE:
-            at = float("inf")
+            failed, since = bad[0], time.monotonic()
+        if failed and time.monotonic() - since > _GRACE:
+            since = float("inf")
             for child in children:
                 child.terminate()
         time.sleep(_LOOK_EVERY)
@@ -116,7 +116,7 @@ def _free_port() -> int:
 
 
 def tell_launcher(reason: str, traceback: str) -> None:
-    """Leave why this process ends where PyTorch's launcher looks for it, to be shown at the very end."""
+    """Write this process's error to the file that PyTorch's launcher reads."""
     file = os.environ.get(_ERROR_FILE)
     if file:
         details = {"py_callstack": traceback, "timestamp": str(int(time.time()))}

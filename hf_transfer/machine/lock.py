@@ -1,4 +1,4 @@
-"""One run in a folder at a time: who is at work there, and whether that process still lives."""
+"""Lock a run's folder, and record which process holds it."""
 
 import json
 import os
@@ -21,7 +21,7 @@ _SLACK = 5.0  # seconds between the start of a process and what it wrote, at lea
 
 @dataclass(frozen=True)
 class Holder:
-    """The process that works in a folder.
+    """The process that holds the lock of a folder.
 
     Attributes:
         process: Its number on its machine.
@@ -38,14 +38,14 @@ class Holder:
 
     @property
     def runs_here(self) -> bool:
-        """Whether it lives on this machine, and is not a later process with the same number."""
+        """Whether the process runs on this machine, and its number was not reused."""
         if self.host != socket.gethostname():
             return False
         return is_alive(self.process, datetime.fromisoformat(self.since).timestamp())
 
 
 def is_alive(process: int, since: float | None = None) -> bool:
-    """Whether a process of this machine still runs: one that was killed and that nobody asked after does not.
+    """Whether a process of this machine is running; a zombie is not.
 
     Args:
         process: Its number.
@@ -54,9 +54,9 @@ def is_alive(process: int, since: float | None = None) -> bool:
     import psutil
 
     try:
-        found = psutil.Process(process)
-        late = since is not None and found.create_time() > since + _SLACK
-        return not late and found.status() != psutil.STATUS_ZOMBIE
+        running = psutil.Process(process)
+        late = since is not None and running.create_time() > since + _SLACK
+        return not late and running.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
     except psutil.AccessDenied:  # it is there, and another person's
@@ -65,7 +65,7 @@ def is_alive(process: int, since: float | None = None) -> bool:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[Holder | None]:
-    """Keep other runs out of a folder while this one works there.
+    """Hold a folder's lock, so that no other run works in it.
 
     The operating system frees the lock of a process that ends, however it ends, so that none is
     left behind. What a dead one wrote into the file is then of no account.
@@ -92,7 +92,7 @@ def locked(folder: Path) -> Iterator[Holder | None]:
 
 
 def holder(folder: Path) -> Holder | None:
-    """Who is at work in a folder, if anybody is."""
+    """The process that holds the lock of a folder, if any."""
     path = folder / LOCK_FILE
     with suppress(FileNotFoundError):
         # NFS locks only what is open for writing; on a disk of this machine, reading will do.
@@ -100,29 +100,29 @@ def holder(folder: Path) -> Holder | None:
         try:
             if _lock(number, path):
                 return None
-            found = _read(path)
-            if found is None or not found.runs_here:  # it may be that somebody else looks at this moment
+            current = _read(path)
+            if current is None or not current.runs_here:  # it may be that somebody else looks at this moment
                 time.sleep(_GLANCE)
                 return None if _lock(number, path) else _read(path)
-            return found
+            return current
         finally:
             os.close(number)
     return None
 
 
 def refuse_running(folder: Path, advice: str) -> None:
-    """Stop if a run is at work in a folder.
+    """Stop if another run works in a folder.
 
     Raises:
         ConfigError: Naming its process and machine.
     """
-    found = holder(folder)
-    if found is not None and found.process != os.getpid():
-        raise ConfigError(f"{folder} is in use by {found}. {advice}")
+    current = holder(folder)
+    if current is not None and current.process != os.getpid():
+        raise ConfigError(f"{folder} is in use by {current}. {advice}")
 
 
 def _taken(path: Path) -> int:
-    """The lock file, opened and locked."""
+    """Open and lock the lock file."""
     deadline = time.monotonic() + _SECONDS
     while True:
         number = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -138,18 +138,18 @@ def _taken(path: Path) -> int:
 
 
 def _lock(number: int, path: Path) -> bool:
-    """Lock an open file unless another process has it; closing it, or the end of the process, frees it."""
+    """Try to lock an open file; closing it, or the end of the process, unlocks it."""
     import filelock
 
     try:
         return filelock.lock_descriptor(number, blocking=False)
     except OSError:  # a file system without locks: the record has to do
-        found = _read(path)
-        return found is None or not found.runs_here
+        current = _read(path)
+        return current is None or not current.runs_here
 
 
 def _free(number: int, path: Path) -> None:
-    """Remove the file while it is held, as nobody else has this very file then, and let go of it."""
+    """Remove the lock file while it is locked, then unlock it."""
     if os.name != "nt":
         path.unlink(missing_ok=True)
         os.close(number)
@@ -160,7 +160,7 @@ def _free(number: int, path: Path) -> None:
 
 
 def _is_still(path: Path, number: int) -> bool:
-    """Whether the name still means the file that was locked; another may have removed it meanwhile."""
+    """Whether the path still leads to the file that was locked, and nobody has replaced it."""
     if os.name == "nt":  # which removes no file that is open
         return True
     try:
@@ -170,7 +170,7 @@ def _is_still(path: Path, number: int) -> bool:
 
 
 def _read(path: Path) -> Holder | None:
-    """What the file says; None where it says nothing that can be understood.
+    """Read the holder from the lock file; None if the record is incomplete.
 
     Its first byte, a brace, is not looked at: on Windows a lock is on it, and keeps readers out.
     """

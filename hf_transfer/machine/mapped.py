@@ -1,4 +1,4 @@
-"""Rows in a file that is mapped into memory, so that many take no more memory than few."""
+"""Datasets in a memory-mapped file, so that many rows take no more memory than few."""
 
 import os
 import tempfile
@@ -19,7 +19,7 @@ KEPT_IN_MEMORY = 4_000_000  # bytes; fewer are not worth a file
 
 
 def mapped_rows(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Dataset:
-    """Give the rows of some batches as a dataset; more than a few lie in a file beside the cache.
+    """Turn record batches into a dataset; more than 4 MB goes to a memory-mapped file.
 
     The file has lost its name when this returns, and goes with the last dataset that reads it.
 
@@ -34,12 +34,12 @@ def mapped_rows(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Dataset
 
 
 def as_dataset(table: pa.Table) -> Dataset:
-    """Give a table as a dataset with a name of its own, not one by a hash of all that it holds."""
+    """Wrap a table as a dataset under a random fingerprint, which saves hashing all of it."""
     return Dataset(table, fingerprint=uuid4().hex)
 
 
 def mapped_table(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
-    """As `mapped_rows`, as a table of Arrow."""
+    """Do what `mapped_rows` does, but return an Arrow table."""
     kept, size, rest = [], 0, iter(batches)
     for batch in rest:
         kept.append(batch)

@@ -1,4 +1,4 @@
-"""Memory of a GPU and of a processor: whether something fits, and what running out of it looks like."""
+"""GPU and CPU memory: what fits, and out-of-memory errors."""
 
 import gc
 
@@ -11,26 +11,26 @@ _WORDS = ("DefaultCPUAllocator", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
 def fits_on_device(needed: float, device: torch.device) -> bool:
-    """Whether so many bytes leave a GPU half of its free memory; nothing has to be kept on a processor."""
+    """Whether this many bytes leave half of a GPU's free memory unused; always False on a CPU."""
     return device.type == "cuda" and needed < 0.5 * torch.cuda.mem_get_info(device)[0]
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out; the process can go on with less."""
+    """Whether an error means that memory ran out."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _WORDS)
 
 
 def free_memory() -> None:
-    """Give back what nobody uses any more."""
+    """Release unused memory."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
 def memory_error(error: BaseException, update: int, rows: int) -> RunError:
-    """What to say when a training cannot go on with less.
+    """Make the error for a training that does not fit even with fewer rows at a time.
 
     Args:
         error: That memory ran out.

@@ -1,4 +1,4 @@
-"""Names on the Hub, and whether it answers: found out in seconds, where its client takes half a minute."""
+"""Names on the Hub, and a quick test of the connection."""
 
 import re
 import socket
@@ -17,7 +17,7 @@ HUB_ID = re.compile(rf"(?!.*(--|\.\.)){_NAME}(/{_NAME})?(?<!\.git)", re.ASCII)
 
 @cache
 def hub_reachable() -> bool:
-    """Whether a connection to the Hub's address can be opened; asked once a process.
+    """Whether the Hub accepts connections; tested once a process, in seconds instead of half a minute.
 
     Behind a proxy the answer is yes without asking, as only the proxy knows.
     """

@@ -1,4 +1,4 @@
-"""JSON and YAML as plain values, with all that can be wrong about a text told as one kind of error."""
+"""Parse JSON and YAML into plain values; every error is a ValueError."""
 
 import json
 from typing import Any
@@ -12,7 +12,7 @@ MAX_ALIASES = 100
 
 
 def parse_json(text: str) -> Any:
-    """Read one JSON value.
+    """Parse one JSON value.
 
     Raises:
         json.JSONDecodeError: If it is not JSON, with the place.
@@ -29,7 +29,7 @@ def parse_json(text: str) -> Any:
 
 
 def parse_yaml(text: str) -> Any:
-    """Read YAML without objects of Python, and without aliases that stand for billions of values.
+    """Parse YAML without Python objects, and without aliases that expand to billions of values.
 
     Raises:
         ValueError: With the reason, in one line.
@@ -45,7 +45,7 @@ def parse_yaml(text: str) -> Any:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Refuses aliases within a value that has a name itself: of such, ten lines make a billion values."""
+    """A loader that refuses aliases inside a named value: ten such lines expand to a billion values."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)

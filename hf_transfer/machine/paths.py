@@ -1,4 +1,4 @@
-"""Paths that a data set names must stay in its folder."""
+"""Keep the paths that a data set names within its folder."""
 
 import os
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from hf_transfer.errors import DataError
 
 
 def local_path(name: Any, folder: Path) -> Path:
-    """Give the path of a picture that a file of `folder` names.
+    """Resolve the path of a picture that a file in `folder` names.
 
     Args:
         name: What the file says.
@@ -35,7 +35,7 @@ def local_path(name: Any, folder: Path) -> Path:
 
 
 def refuse_links(paths: Iterable[Path], folder: Path) -> None:
-    """Stop at a link that leads out of a data set's folder: what lies there may not be for showing.
+    """Stop at a link that leads out of a data set's folder, as its target may be private.
 
     The Hub's own cache is made of links to its store; these are let through.
 

@@ -1,4 +1,4 @@
-"""Progress bars on standard error: alive on a terminal, one line now and then in a log file."""
+"""Progress bars on standard error: live on a terminal, a line now and then in a log file."""
 
 import sys
 from typing import Any
@@ -13,7 +13,7 @@ _SECONDS_IN_A_LOG = 30.0
 def progress_bar(
     title: str, *, total: int, initial: int = 0, unit: str = "step", shown: bool = True, position: int = 0
 ) -> "tqdm[Any]":
-    """Make a bar with rate and time left; it goes away when done, as the result line says the rest."""
+    """Make a progress bar that disappears when done."""
     terminal = sys.stderr.isatty()
     return tqdm(
         desc=title,

@@ -1,4 +1,4 @@
-"""Where recipes and card templates live: beside the package in a checkout, inside it in a wheel."""
+"""Find recipes and card templates: beside the package in a checkout, inside it in a wheel."""
 
 from pathlib import Path
 
@@ -9,12 +9,12 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def recipes_folder() -> Path:
-    """Give the folder of the recipes and their YAML presets."""
+    """Folder of the recipes and their YAML presets."""
     return _folder("recipes")
 
 
 def model_cards_folder() -> Path:
-    """Give the folder of the model card templates, one file a Hub task id."""
+    """Folder of the model card templates, one file a Hub task id."""
     return _folder("model_cards")
 
 

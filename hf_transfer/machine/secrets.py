@@ -1,4 +1,4 @@
-"""Tokens, keys and homes: how they look, and text without them."""
+"""Find tokens, keys and home folders in a text, and remove them."""
 
 import os
 import re
@@ -27,47 +27,47 @@ _VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _SHORTEST = 8  # of a token that is looked for; a shorter one is no token, and would be found in any text
 
 
-def scrubbed(text: str) -> str:
-    """Put *** in the place of each token, key, password and signature in a text."""
+def without_secrets(text: str) -> str:
+    """Replace each token, key, password and signature in a text with ***."""
     for token in _tokens():
         text = text.replace(token, "***")
     return _IN_ADDRESS.sub("***", SECRET.sub("***", text))
 
 
 def holds_secret(text: str) -> bool:
-    """Whether a text has something in it that must not be written down."""
-    return scrubbed(text) != text
+    """Whether a text contains a secret."""
+    return without_secrets(text) != text
 
 
-def scrubbed_traceback(error: BaseException) -> str:
-    """Write an error with its causes as Python would, without tokens."""
-    return scrubbed("".join(traceback.format_exception(error)))
+def traceback_without_secrets(error: BaseException) -> str:
+    """Format an error with its causes as Python does, without secrets."""
+    return without_secrets("".join(traceback.format_exception(error)))
 
 
 def public(text: str) -> str:
-    """Leave out secrets, homes and letters that hide others."""
-    text = scrubbed(text)
+    """Remove secrets, home folders and control characters from a text."""
+    text = without_secrets(text)
     for pattern, replacement in _PRIVATE:
         text = pattern.sub(replacement, text)
     return text
 
 
 def one_line(value: Any) -> str:
-    """Write a value on one line, without what should not be published or would hide letters."""
+    """Write a value on one line, without secrets or control characters."""
     return " ".join(public(str(value)).split())
 
 
 def local_name(name: str) -> str:
-    """Leave out the folders of a path: they tell where somebody keeps their files."""
+    """Strip the folders of a path, which reveal where somebody keeps their files."""
     scheme = re.match(r"timm:[^@]*@", name)
     return (scheme[0] if scheme else "") + re.split(r"[\\/@]", name.rstrip("\\/"))[-1]
 
 
 def _tokens() -> list[str]:
-    """The tokens of this process's account, longest first."""
-    found = {os.environ.get(name, "").strip() for name in _VARIABLES}
+    """Hub tokens of this account, longest first."""
+    tokens = {os.environ.get(name, "").strip() for name in _VARIABLES}
     if "huggingface_hub" in sys.modules:
         from huggingface_hub import get_token
 
-        found.add(get_token() or "")
-    return sorted((token for token in found if len(token) >= _SHORTEST), key=len, reverse=True)
+        tokens.add(get_token() or "")
+    return sorted((token for token in tokens if len(token) >= _SHORTEST), key=len, reverse=True)

@@ -1,4 +1,4 @@
-"""Ask a run to stop: at the next step when a training can keep where it is, otherwise at once."""
+"""Stop a run on a signal: after the current step if the training can be resumed, otherwise at once."""
 
 import signal
 import threading
@@ -17,7 +17,7 @@ _COPIES = 2.0  # seconds: a launcher passes on what a terminal has sent to all p
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run stopped because it was asked to; its exit code is the shell's for that signal.
+    """The run was stopped by a signal, which sets its exit code.
 
     Attributes:
         number: Of the signal.
@@ -34,7 +34,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class StopSignals:
-    """The signals that ask this process to stop.
+    """Handler of the signals that stop this process.
 
     Attributes:
         received: The number of the first one; 0 when there was none.
@@ -47,7 +47,7 @@ class StopSignals:
 
     @contextmanager
     def handled(self) -> Iterator[None]:
-        """Handle the signals that nobody else handles; only a main thread can.
+        """Install handlers for the signals that nobody else handles; only a main thread can.
 
         Raises:
             Interrupted: When one comes.
@@ -68,7 +68,7 @@ class StopSignals:
 
     @contextmanager
     def at_steps(self) -> Iterator[None]:
-        """Inside, a signal is only noted: look at `received` after each step, and call `stop`."""
+        """Defer signals: check `received` after each step, and call `stop`."""
         self._waits = True
         try:
             yield
@@ -77,11 +77,7 @@ class StopSignals:
         self.stop()
 
     def stop(self) -> None:
-        """Stop if that was asked for.
-
-        Raises:
-            Interrupted: If it was.
-        """
+        """Raise `Interrupted` if a signal has arrived."""
         if self.received:
             raise Interrupted(self.received)
 

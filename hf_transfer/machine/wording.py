@@ -1,4 +1,4 @@
-"""Numbers, times, sizes, lists and tables in words."""
+"""Write numbers, times, sizes, lists and tables for people."""
 
 import math
 import re
@@ -19,7 +19,7 @@ def count(number: int, noun: str) -> str:
 
 
 def visible(text: str) -> str:
-    r"""Write letters that would steer a terminal or hide others as their codes, all but line ends and tabs.
+    r"""Escape characters that steer a terminal or hide others, except line ends and tabs.
 
     The codes are those of JSON, so that a text in JSON stays one.
 
@@ -53,7 +53,7 @@ def plus_minus(score: dict[str, Any] | None) -> str:
 
 
 def interval(score: dict[str, Any] | None, kind: str = "interval") -> str:
-    """Write the optimistic interval, or of another kind: `0.897 to 0.928`; n/a where there is none."""
+    """Write the optimistic or another interval: `0.897 to 0.928`; n/a without one."""
     if score is None or not score.get(kind):
         return UNDEFINED
     low, high = score[kind]
@@ -68,7 +68,7 @@ def probability(p: float | None) -> str:
 
 
 def conservative(score: dict[str, Any] | None) -> str:
-    """Write the conservative interval: `0.881 to 0.944`; n/a where there is none."""
+    """Write the conservative interval: `0.881 to 0.944`; n/a without one."""
     return interval(score, "conservative_interval")
 
 
@@ -95,7 +95,7 @@ def setting(value: Any) -> str:
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Pad cells into columns: those of numbers to the right, the others to the left.
+    """Pad cells into columns: numbers to the right, text to the left.
 
     Args:
         rows: Cells, as many in each row; the first row may be a header.
@@ -109,7 +109,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
 
 
 def size_words(num_bytes: float) -> str:
-    """A number of bytes as a person would say it."""
+    """Write a number of bytes: `3 MB`."""
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if num_bytes >= size:
             return f"{num_bytes / size:.1f} {unit}"
@@ -117,12 +117,12 @@ def size_words(num_bytes: float) -> str:
 
 
 def fold_key(repeat: int, fold: int) -> str:
-    """Name a fold as its files and records are named, counted from 0: `r0f3`."""
+    """Name a fold in files and records, counted from 0: `r0f3`."""
     return f"r{repeat}f{fold}"
 
 
 def fold_name(repeat: int, fold: int, num_repeats: int) -> str:
-    """Name a fold for people, counted from 1, with its repeat where there are several.
+    """Name a fold for people, counted from 1, with its repeat if there are several.
 
     Example:
         >>> fold_name(0, 3, 1), fold_name(0, 3, 2)

@@ -30,7 +30,7 @@ _HALF = 0.5
 
 @dataclass(frozen=True)
 class BaseModel:
-    """Where a model's weights and configuration come from. Opened once, built anew for every fold."""
+    """A model's configuration, and where its weights are; opened once, built anew for every fold."""
 
     name: str
     location: str
@@ -42,17 +42,17 @@ class BaseModel:
 
     @property
     def is_timm(self) -> bool:
-        """Whether transformers runs it through its wrapper of timm."""
+        """Whether it is a timm model, which transformers wraps."""
         return bool(self.config.model_type == "timm_wrapper")
 
     @property
     def architecture(self) -> str:
-        """Give its name in timm or transformers."""
+        """Name of the architecture in timm or transformers."""
         return str(self.config.architecture if self.is_timm else self.config.model_type)
 
     @property
     def hub_options(self) -> dict[str, Any]:
-        """What transformers is told of it each time: whether its code may run, and where it is looked for."""
+        """Options for `from_pretrained`: whether the model's code may run, revision, offline or not."""
         options: dict[str, Any] = {"trust_remote_code": self.trust_remote_code}
         if not Path(self.location).is_dir():
             options |= {"revision": self.revision, "local_files_only": not hub_reachable()}
@@ -60,7 +60,7 @@ class BaseModel:
 
     @property
     def kept_share(self) -> float | None:
-        """The share that a classifier's dropout keeps, where a configuration holds that, not what it drops.
+        """Keep probability of the classifier's dropout, if the configuration states it in place of the rate.
 
         Those of MobileNet do (0.999 and 0.8), as TensorFlow's first code meant it. Taken for what is dropped,
         hardly anything would get through, and nothing below the classifier would learn.
@@ -70,7 +70,7 @@ class BaseModel:
 
     @cached_property
     def sentence(self) -> SentenceModules:
-        """What it says as a model of sentence-transformers; nothing, if it is none.
+        """Its sentence-transformers settings; empty if it is not such a model.
 
         Raises:
             ModelError: If that is damaged, or the Hub does not answer.
@@ -84,7 +84,7 @@ class BaseModel:
             ) from error
 
     def load(self, loader: Any, **options: Any) -> Any:
-        """Call `loader.from_pretrained` on this model's files: a tokenizer or an image processor.
+        """Load a tokenizer or an image processor with `loader.from_pretrained`.
 
         Raises:
             ModelError: If the files are not there or not usable.
@@ -102,7 +102,7 @@ class BaseModel:
 
 
 def open_base_model(settings: RunConfig) -> BaseModel:
-    """Find a base model and read its configuration, not yet its weights.
+    """Find a base model and read its configuration, but not yet its weights.
 
     Raises:
         ModelError: If it is not there, cannot be reached, or its configuration is not readable.
@@ -140,7 +140,7 @@ def open_base_model(settings: RunConfig) -> BaseModel:
 
 
 def _refuse_kernels(name: str, config: PretrainedConfig) -> None:
-    """Stop at a configuration that names code of the Hub as its attention."""
+    """Refuse a configuration whose attention is code from the Hub."""
     values = {"_attn_implementation": config._attn_implementation} | config.to_dict()
     for key, value in values.items():
         if key.endswith(("attn_implementation", "experts_implementation")) and "/" in str(value):
@@ -151,7 +151,7 @@ def _refuse_kernels(name: str, config: PretrainedConfig) -> None:
 
 
 def why(error: BaseException) -> str:
-    """The reason that a library gives, and what to do; some of them advise to run foreign code."""
+    """Turn a library's error into a reason and advice, but never advice to run foreign code."""
     if isinstance(error, UnpicklingError):
         return (
             "its weights are a pickle of more than numbers, which would run code when it is loaded. Take a "
@@ -167,7 +167,7 @@ def why(error: BaseException) -> str:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep transformers' loading reports off the screen; the kit says itself what is new."""
+    """Silence transformers' loading reports; the kit itself reports which weights are new."""
     level = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
@@ -179,7 +179,7 @@ def quiet() -> Iterator[None]:
 
 
 def first_line(error: BaseException | None) -> str:
-    """The first sentence of a library's message, ended with a full stop."""
+    """The first sentence of a library's message, with a full stop."""
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     if text.endswith(":"):  # the reason comes in the lines below
         text = textwrap.shorten(str(error), 200, placeholder=" …")
@@ -187,7 +187,7 @@ def first_line(error: BaseException | None) -> str:
 
 
 def content_digest(folder: Path) -> str:
-    """Digest a local model's weights and configuration: its revision, wherever it lies."""
+    """Digest of a local model's weights and configuration, which serves as its revision."""
     digest = hashlib.blake2b(digest_size=16)
     for file in sorted([*folder.iterdir(), *folder.glob("[0-9]_*/*")]):  # those of sentence-transformers too
         if file.suffix in {".json", ".safetensors", ".bin", ".txt"} and file.is_file():
@@ -199,7 +199,7 @@ def content_digest(folder: Path) -> str:
 
 
 def _open_timm(name: str) -> BaseModel:
-    """`timm:ARCH` has random weights; `timm:ARCH@FILE.safetensors` has those of a file."""
+    """Open `timm:ARCH` with random weights, or `timm:ARCH@FILE.safetensors` with those of a file."""
     timm = require_timm()
     architecture, _, file = name.removeprefix("timm:").partition("@")
     if not timm.is_model(architecture):

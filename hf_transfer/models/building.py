@@ -30,7 +30,7 @@ _POOLINGS = {"mean": "mean", "cls": "first"}  # of a checkpoint, as the setting 
 
 
 def text_classifier(base: BaseModel, settings: RunConfig) -> tuple[Any, dict[str, Any]]:
-    """The class that makes a classifier of texts with the pooling that is wanted, and what to configure.
+    """Choose the class and configuration of a text classifier, by the pooling asked for.
 
     With `auto` that is the pooling which the checkpoint was made for, where it says so; where it does not,
     the model's own classifier stays as it is.
@@ -56,7 +56,7 @@ def text_classifier(base: BaseModel, settings: RunConfig) -> tuple[Any, dict[str
 def build_model(
     base: BaseModel, auto_class: Any, label_names: Sequence[str], settings: RunConfig, **configured: Any
 ) -> nn.Module:
-    """Make the model in float32, with a head for `label_names`; new weights come from torch's seed.
+    """Build the model in float32, with a head for `label_names`; torch's RNG draws the new weights.
 
     Args:
         base: From `open_base_model`.
@@ -83,7 +83,7 @@ def build_model(
 
 
 def bare_model(settings: RunConfig) -> nn.Module:
-    """Make a base model's architecture alone, with a head of two labels: to look at, not to use.
+    """Build a base model without weights, with a two-label head, to inspect its layers.
 
     Raises:
         ModelError: If it is not there, or made for no task of the kit.
@@ -108,7 +108,7 @@ def _classifiers(base: BaseModel, settings: RunConfig) -> Iterator[tuple[Any, di
 
 
 def placed(model: nn.Module, device: torch.device) -> nn.Module:
-    """The model on a device, with its convolutions' weights laid out channels last, as they run fastest."""
+    """Move a model to a device, in channels-last layout, in which convolutions run fastest."""
     return model.to(device).to(memory_format=torch.channels_last)
 
 
@@ -150,7 +150,7 @@ def _pretrained_model(base: BaseModel, auto_class: Any, config: PretrainedConfig
 
 
 def _timm_weights(base: BaseModel, auto_class: Any, config: PretrainedConfig) -> nn.Module:
-    """Fill a timm architecture from one safetensors file; a head of another size is left new."""
+    """Load a timm architecture's weights from a safetensors file; a head of another size stays new."""
     from safetensors.torch import load_file
 
     model = _random_model(base, auto_class, config)
@@ -164,7 +164,7 @@ def _timm_weights(base: BaseModel, auto_class: Any, config: PretrainedConfig) ->
 
 
 def _check_backbone(base: BaseModel, head: LayerGroup, new: set[str]) -> None:
-    """Only the head may be new: random weights below it would pass for pretrained ones."""
+    """Refuse new weights below the head, as random layers would pass for pretrained ones."""
     below = sorted(new - set(head.parameters) - set(head.buffers))
     if below:
         raise ModelError(
@@ -177,7 +177,7 @@ def _check_backbone(base: BaseModel, head: LayerGroup, new: set[str]) -> None:
 def _reset_output(
     model: nn.Module, head: LayerGroup, auto_class: Any, config: PretrainedConfig, new: set[str]
 ) -> None:
-    """Give new weights to an output layer that has our size but other labels: never remap by position."""
+    """Re-initialise an output layer of the same size but other labels: never remap by position."""
     sized = (name for name in head.parameters if model.get_parameter(name).shape[:1] == (config.num_labels,))
     if new.issuperset(sized):
         return  # the checkpoint had another size, or no head: a second model need not be made

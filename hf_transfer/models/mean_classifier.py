@@ -1,4 +1,4 @@
-"""A classifier of texts by the mean of their tokens, as sentence encoders are made for it."""
+"""A text classifier on the mean of token embeddings, for sentence encoders."""
 
 import inspect
 from pathlib import Path
@@ -17,7 +17,7 @@ _HEAD = ("output.weight", "output.bias")
 
 
 class MeanClassifier(nn.Module):
-    """An encoder, the mean of its tokens without padding, and one linear layer.
+    """An encoder, mean pooling without padding, and one linear layer.
 
     It is built, and saved, by the same calls as a model of transformers. What it saves is a model of
     sentence-transformers, whose `encode` gives the logits.
@@ -43,24 +43,24 @@ class MeanClassifier(nn.Module):
 
     @property
     def encoder(self) -> Any:
-        """What turns token ids into features, (b, l, d); it has the name that transformers gives it."""
+        """The encoder, from token ids to features (b, l, d), under the name that transformers gives it."""
         return self.get_submodule(self.prefix)
 
     def forward(self, attention_mask: Tensor | None = None, **inputs: Tensor) -> SequenceClassifierOutput:
-        """Logits, (b, c)."""
+        """Compute logits, (b, c)."""
         tokens = self.encoder(attention_mask=attention_mask, **inputs)[0]
         return SequenceClassifierOutput(logits=self.output(mean_of_tokens(tokens, attention_mask)))
 
     @classmethod
     def from_config(cls, config: PretrainedConfig, **options: Any) -> Self:
-        """One with random weights."""
+        """Build the model with random weights."""
         return cls(AutoModel.from_config(config, **options), config)
 
     @classmethod
     def from_pretrained(
         cls, location: str, *, config: PretrainedConfig, trust_remote_code: bool = False, **options: Any
     ) -> tuple[Self, dict[str, Any]]:
-        """One with a checkpoint's weights, those of a linear layer of our size too; and which are new."""
+        """Load a checkpoint, with its linear layer if that fits; also return which weights are new."""
         encoder, report = AutoModel.from_pretrained(
             location, config=config, trust_remote_code=trust_remote_code, **options
         )
@@ -80,7 +80,7 @@ class MeanClassifier(nn.Module):
         return model, {"missing_keys": [*missing, *(() if fits else _HEAD)], "mismatched_keys": []}
 
     def save_pretrained(self, folder: str | Path, **_: Any) -> None:
-        """Write a model of sentence-transformers."""
+        """Save the model in the layout of sentence-transformers."""
         folder, output = Path(folder), self.output
         state = self.encoder.state_dict()
         for name, pooler in self.apart.items():
@@ -92,7 +92,7 @@ class MeanClassifier(nn.Module):
 
 
 def mean_of_tokens(tokens: Tensor, mask: Tensor | None) -> Tensor:
-    """The mean over tokens that are no padding, (b, d), of (b, l, d)."""
+    """Mean over the tokens (b, l, d) that are not padding, (b, d)."""
     if mask is None:
         return tokens.mean(dim=1)
     total = (tokens * mask.unsqueeze(-1)).sum(dim=1)
@@ -100,7 +100,7 @@ def mean_of_tokens(tokens: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def files_of(location: str, options: dict[str, Any]) -> Find:
-    """What finds a checkpoint's files: in a folder, or on the Hub.
+    """A function that finds a checkpoint's files, in a folder or on the Hub.
 
     Args:
         location: A folder, or a repository's name.
@@ -123,7 +123,7 @@ def files_of(location: str, options: dict[str, Any]) -> Find:
 
 
 def _poolers_of(encoder: Any) -> dict[str, nn.Module]:
-    """The layers above the tokens that the mean has no use for, if the encoder runs without them."""
+    """Layers that pool tokens, which the mean does not need, if the encoder runs without them."""
     optional = "add_pooling_layer" in inspect.signature(type(encoder).__init__).parameters
     pooler = getattr(encoder, "pooler", None)
     return {"pooler": pooler} if optional and isinstance(pooler, nn.Module) else {}

@@ -1,4 +1,4 @@
-"""What a reader must know of how a base model was taken: its own head, its dropout."""
+"""Notes on how a base model was used: its original head, its dropout."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ _HIGHEST_DROPOUT = 0.9  # above, a network learns next to nothing
 
 
 def head_note(base: BaseModel, label_names: Sequence[str]) -> str | None:
-    """Say what became of the checkpoint's own head, if it had one."""
+    """Say what happened to the checkpoint's own head, if it had one."""
     architectures = " ".join(base.config.architectures or [])
     if not base.has_weights or not ("For" in architectures or base.is_timm) or base.config.num_labels == 0:
         return None
@@ -19,7 +19,7 @@ def head_note(base: BaseModel, label_names: Sequence[str]) -> str | None:
 
 
 def own_head_note(base: BaseModel, label_names: Sequence[str]) -> str:
-    """Say what became of a checkpoint's own head."""
+    """Say what happened to a checkpoint's own head."""
     names = [str(name) for name in (getattr(base.config, "id2label", None) or {}).values()]
     if names == list(label_names):
         return (
@@ -31,7 +31,7 @@ def own_head_note(base: BaseModel, label_names: Sequence[str]) -> str:
 
 
 def kept_share_note(base: BaseModel) -> str | None:
-    """Say how such a configuration was read."""
+    """Say that a dropout setting was read as a keep probability."""
     share = base.kept_share
     if share is None:
         return None
@@ -42,7 +42,7 @@ def kept_share_note(base: BaseModel) -> str | None:
 
 
 def dropout_note(model: nn.Module) -> str | None:
-    """Warn of dropout that lets next to nothing through, as a few published configurations have it."""
+    """Warn of dropout that blocks nearly everything, as in a few published configurations."""
     rates = [module.p for module in model.modules() if isinstance(module, nn.Dropout)]
     highest = max(rates, default=0.0)
     if highest < _HIGHEST_DROPOUT:

@@ -1,4 +1,4 @@
-"""Save a model as plain transformers and timm load it."""
+"""Save a model for plain transformers and timm."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from hf_transfer.models.base_model import quiet
 
 
 def save_model(model: Any, folder: Path) -> None:
-    """Write a model as safetensors that plain transformers, and for its architectures timm, loads."""
+    """Write safetensors that plain transformers loads, and timm too if it has the architecture."""
     model = merged(model)  # or it would need peft
     model.to(memory_format=torch.contiguous_format)
     # timm knows nothing of transformers' wrapper, which takes its own prefix off only from what had none.

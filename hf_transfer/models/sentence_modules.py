@@ -1,4 +1,4 @@
-"""The layout of sentence-transformers: what a checkpoint says of its pooling, and how a classifier is told.
+"""Read and write the layout of sentence-transformers: its modules and their pooling.
 
 A model is a list of modules in `modules.json`: the transformer in the folder itself, and what follows it in
 folders of its own, each with a `config.json`.
@@ -31,7 +31,7 @@ Find = Callable[[str], Path | None]
 
 @dataclass(frozen=True)
 class SentenceModules:
-    """What a checkpoint's modules say.
+    """What a sentence-transformers checkpoint says of its modules.
 
     Attributes:
         pooling: How the tokens of a text become one vector, such as `mean` or `cls`; None where nothing, or
@@ -44,7 +44,7 @@ class SentenceModules:
 
 
 def read_modules(find: Find) -> SentenceModules:
-    """Read what a checkpoint says of its modules; nothing, if it is not of that layout.
+    """Read a checkpoint's modules; empty if it is not in the layout of sentence-transformers.
 
     Args:
         find: Gives the path of a checkpoint's file by its name there, None if it has none.
@@ -65,7 +65,7 @@ def read_modules(find: Find) -> SentenceModules:
 
 
 def write_modules(folder: Path, *, width: int, num_labels: int) -> None:
-    """Tell sentence-transformers of a mean over tokens and of one linear layer, whose weights lie beside.
+    """Write the modules of a mean-pooled classifier: encoder, mean, linear layer.
 
     Args:
         folder: The model's, with its configuration and weights.
@@ -111,7 +111,7 @@ def _read(find: Find, name: str) -> Any:
 
 
 def _inside(module: dict[str, Any]) -> str:
-    """The folder of a module, which may not lead out of the model's."""
+    """The folder of a module; an error if it is outside the model's folder."""
     path = str(module["path"])
     if not re.fullmatch(r"\w[\w.-]*", path):
         raise ValueError(f"{MODULES_FILE} names the folder {path!r}, which is none of the model's")

@@ -1,1 +1,1 @@
-"""What the frozen layers put out, computed once and replayed for every fold, epoch and learning rate."""
+"""Compute the output of frozen layers once, and replay it for every fold, epoch and learning rate."""

@@ -1,4 +1,4 @@
-"""Encoded rows as batches, and the module that they are fed to."""
+"""Batches of encoded rows."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -23,70 +23,70 @@ Batch = dict[str, Tensor]
 _ROWS_AT_ONCE = 64  # on their way to a GPU that keeps all
 
 
-class Kept:
-    """What a GPU keeps of some rows, without their labels; a process keeps one set of rows at a time.
+class DeviceCopy:
+    """A GPU's copy of some rows, without their labels; a process has one copy at a time.
 
     Attributes:
         inputs: All rows as the task stacks them; None while they are read from disk.
-        allowed: Whether to keep them; not after memory was short.
+        allowed: Whether to have one; not after memory was short.
     """
 
-    _last: "ClassVar[ref[Kept] | None]" = None
+    _last: "ClassVar[ref[DeviceCopy] | None]" = None
 
     def __init__(self) -> None:
         self.inputs: Batch | None = None
         self.allowed = True
 
     def replace_others(self) -> None:
-        """Give back what was kept of other rows: those of the study before, say."""
-        last = Kept._last() if Kept._last is not None else None
+        """Give back the copy of other rows: those of the study before, say."""
+        last = DeviceCopy._last() if DeviceCopy._last is not None else None
         if last is not None and last is not self:
             last.inputs = None
-        Kept._last = ref(self)
+        DeviceCopy._last = ref(self)
 
 
 class Batches:
-    """Batches of encoded rows, on the device that they are used on.
+    """Batches of encoded rows, on the device where they are used.
 
     Args:
         task: Collates.
         encoded: What the task's `encode` made; several encoded rows may belong to one row.
         device: Where the batches go.
-        kept: What batches of the same rows under other labels share on the device.
+        device_copy: What batches of the same rows under other labels share on the device.
     """
 
     def __init__(
-        self, task: Task, encoded: "Dataset", device: torch.device, kept: "Kept | None" = None
+        self, task: Task, encoded: "Dataset", device: torch.device, device_copy: "DeviceCopy | None" = None
     ) -> None:
         self.task = task
         self.encoded = encoded
         self.device = device
-        self.kept = kept or Kept()
+        self.device_copy = device_copy or DeviceCopy()
 
     @cached_property
     def sizes(self) -> NDArray[np.int64]:
-        """What each encoded row's batch is padded by: its tokens; 0 for a picture."""
+        """Number of tokens of each encoded row, by which batches are padded; 0 for a picture."""
         return np.asarray(self.encoded["size"][:], np.int64)
 
     @cached_property
     def row_of(self) -> NDArray[np.int64]:
-        """Which row each encoded row comes from."""
+        """The row that each encoded row comes from."""
         return np.asarray(self.encoded["row"][:], np.int64)
 
     def learner(self, model: nn.Module) -> nn.Module:
-        """The module that turns a batch without its labels into logits; it shares the model's weights."""
+        """A module from a batch without labels to logits; it shares the model's weights."""
         return _Whole(model)
 
     def collate(self, positions: Positions, seeds: Sequence[int] | None = None) -> Batch:
-        """A batch of some encoded rows with `labels`; random changes are drawn from one seed a row."""
+        """Make a batch with `labels`; augmentation takes one seed a row."""
         return self.task.transform(self.stacked(positions), seeds)
 
     def stacked(self, positions: Positions) -> Batch:
-        """Some encoded rows as the task stacks them, on the device."""
-        if self.kept.inputs is None:
+        """Stack encoded rows into tensors on the device."""
+        if self.device_copy.inputs is None:
             return self.moved(self.task.collate(batch_rows(self.encoded, positions)))
         at = torch.from_numpy(positions).to(self.device, non_blocking=True)
-        inputs = {name: tensor[at] for name, tensor in self.kept.inputs.items()}
+        inputs = {name: tensor[at] for name, tensor in self.device_copy.inputs.items()}
         return inputs | {"labels": self._labels[at]}
 
     @cached_property
@@ -94,15 +94,17 @@ class Batches:
         return torch.tensor(self.encoded["labels"][:], device=self.device)
 
     def hold(self) -> None:
-        """Keep pictures as bytes in a GPU's memory if all fit, so that they are read from disk once."""
-        asked = self.kept.allowed and self.kept.inputs is None and fits_on_device(0, self.device)
+        """Copy all pictures to a GPU's memory if they fit, so that they are read from disk once."""
+        asked = (
+            self.device_copy.allowed and self.device_copy.inputs is None and fits_on_device(0, self.device)
+        )
         if not asked or self.sizes.any():
             return
-        self.kept.replace_others()
+        self.device_copy.replace_others()
         one = self._inputs(np.arange(1))
         if fits_on_device(len(self.sizes) * sum(tensor.nbytes for tensor in one.values()), self.device):
             try:
-                self.kept.inputs = self._all_inputs(one)
+                self.device_copy.inputs = self._all_inputs(one)
             except (MemoryError, RuntimeError) as error:  # another process on this GPU was quicker
                 if not is_out_of_memory(error):
                     raise
@@ -121,17 +123,17 @@ class Batches:
         return found
 
     def let_go(self) -> bool:
-        """Do without what is kept from now on, as memory is short; whether anything was kept."""
-        kept, self.kept.inputs, self.kept.allowed = self.kept.inputs, None, False
-        return kept is not None
+        """Give the device's copy up for good, as memory is short; True if there was one."""
+        inputs, self.device_copy.inputs, self.device_copy.allowed = self.device_copy.inputs, None, False
+        return inputs is not None
 
     def moved(self, batch: Batch) -> Batch:
-        """The batch on the device."""
+        """Move a batch to the device."""
         return {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
 
     @property
     def rows_a_pass(self) -> int:
-        """Rows that go through the model at once where nothing learns.
+        """Rows in one forward pass without training.
 
         On a processor what passes between layers should stay in its cache: at 16 rows ResNet-18 and
         ViT-tiny took a sixth less time for each than at 64, MiniLM a twentieth.
@@ -139,14 +141,14 @@ class Batches:
         return 16 if self.device.type == "cpu" else 64
 
     def by_size(self, positions: Positions) -> list[Positions]:
-        """Batches of rows of similar size to pass through the model, so that little is padded."""
+        """Batches of rows of similar size for a pass without training, so that padding is short."""
         rows = self.rows_a_pass
         ordered = positions[np.lexsort((positions, self.sizes[positions]))]
         return [ordered[i : i + rows] for i in range(0, len(ordered), rows)]
 
 
 def cut_by_size(sizes: NDArray[np.int64], overhead: int) -> list[NDArray[np.int64]]:
-    """Cut a batch so that rows of similar size are padded together, where that costs less.
+    """Cut a batch into parts of rows of similar size, where that saves more padding than it costs.
 
     The cost of a part is its rows times the size of its largest, and `overhead` besides; the cuts are
     those of the lowest total.
@@ -177,7 +179,7 @@ def cut_by_size(sizes: NDArray[np.int64], overhead: int) -> list[NDArray[np.int6
 
 
 class _Whole(nn.Module):
-    """A model that gives its logits alone."""
+    """A wrapper whose output is the model's logits."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -189,10 +191,10 @@ class _Whole(nn.Module):
 
 
 def batch_rows(encoded: "Dataset", positions: Positions) -> list[dict[str, Any]]:
-    """Some encoded rows, one dictionary each."""
+    """Read some encoded rows, as one dictionary each."""
     return as_rows(encoded[positions])
 
 
 def as_rows(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """Columns, as a task's `encode` gives them, as rows."""
+    """Turn the columns that `encode` returns into rows."""
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]

@@ -1,4 +1,4 @@
-"""What a model does in one forward pass: which modules are called, in which order, with what."""
+"""Record the module calls of a forward pass: which ones, in which order, with which tensors."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -36,17 +36,17 @@ class Call:
 
 @dataclass(frozen=True)
 class Recording:
-    """All calls of a pass, in order of their begin, and the logits."""
+    """All calls of a forward pass, in the order in which they began, and the logits."""
 
     calls: tuple[Call, ...]
     logits: Tensor
 
     def of(self, name: str) -> list[Call]:
-        """The calls of one module."""
+        """All calls of one module."""
         return [call for call in self.calls if call.name == name]
 
     def begin(self, name: str) -> int:
-        """When a module, or what holds it, was first called; a weight may be read without a call."""
+        """When a module, or its nearest called parent, was first called."""
         while True:
             found = self.of(name)
             if found or not name:
@@ -55,7 +55,7 @@ class Recording:
 
 
 def record(model: nn.Module, batch: Mapping[str, Tensor], *, seed: int) -> Recording:
-    """Run a model once, in the mode it is in and without gradients, and write down every call.
+    """Run a model once, in its current mode and without gradients, and record every call.
 
     Args:
         model: Any whose output has `logits`.
@@ -95,7 +95,7 @@ def record(model: nn.Module, batch: Mapping[str, Tensor], *, seed: int) -> Recor
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Draw from a seed inside, and leave the generators as they were."""
+    """Run a block with a seed of its own, then restore the RNG state."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield

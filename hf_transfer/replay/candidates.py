@@ -1,4 +1,4 @@
-"""Where a model could be cut, read off its recorded passes; whether such a cut holds is for the proof."""
+"""List the modules whose input could be stored; the proof checks them one by one."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +17,7 @@ from hf_transfer.replay.shapes import fit_shape, fit_tree, length_of, rows_of
 def candidates(
     model: nn.Module, freezing: Freezing, passes: Sequence[Recording], probes: Sequence[Mapping[str, Tensor]]
 ) -> Iterator[Cut]:
-    """Chains before stand-ins, as they cost less to run; of each, the smallest stored tensor first."""
+    """Yield possible cuts, the cheapest first: chains before stand-ins, small tensors before large ones."""
     seen, sizes = passes[0], [(rows_of(p), length_of(p)) for p in probes]
     acting = _acting(model, freezing)
     places = list(_places(model, passes, sizes, acting))
@@ -33,7 +33,7 @@ def candidates(
 def _places(
     model: nn.Module, passes: Sequence[Recording], sizes: Sequence[tuple[int, int]], acting: set[str]
 ) -> Iterator[tuple[Cut, Call]]:
-    """Modules whose input could be stored, from the first that acts up to what is around it."""
+    """Yield modules whose input could be stored, from the first active one outwards."""
     seen = passes[0]
     start = min((seen.begin(name) for name in acting), default=0)
     first = next((call.name for call in seen.calls if call.begin == start), "")
@@ -54,7 +54,7 @@ def _places(
 
 
 def _acting(model: nn.Module, freezing: Freezing) -> set[str]:
-    """Modules that learn, gather statistics or drop out: nothing of theirs may lie below the cut."""
+    """Modules that learn, gather statistics or drop out; none of them may lie below the cut."""
     return {name for name in freezing.moving if _acts(model.get_submodule(name))}
 
 
@@ -67,7 +67,7 @@ def _acts(module: nn.Module) -> bool:
 
 
 def _upwards(name: str, seen: Recording) -> Iterator[str]:
-    """A module and those around it, as long as nothing with weights ran in them before it."""
+    """Yield a module and its parents, until a parent ran something with weights earlier."""
     start = seen.begin(name)
     while name:
         if seen.of(name):
@@ -79,7 +79,7 @@ def _upwards(name: str, seen: Recording) -> Iterator[str]:
 
 
 def _tensors_below(model: nn.Module, seen: Recording, call: Call) -> tuple[str, ...]:
-    """Parameters and buffers of everything that runs, or holds what runs, before a call."""
+    """Parameters and buffers of all modules that ran, or contain one that ran, before a call."""
     names = (*(n for n, _ in model.named_parameters()), *(n for n, _ in model.named_buffers()))
     return tuple(
         name
@@ -89,7 +89,7 @@ def _tensors_below(model: nn.Module, seen: Recording, call: Call) -> tuple[str, 
 
 
 def _chain(seen: Recording, start: Call, acting: set[str]) -> tuple[str, ...]:
-    """The outermost calls from a call to the end of the pass; empty if they cannot be a chain."""
+    """The outermost calls from here to the end of the pass; empty if they do not form a chain."""
     chain: list[Call] = []
     for call in seen.calls:
         if call.begin >= start.begin and (not chain or call.begin > chain[-1].end):
@@ -103,7 +103,7 @@ def _chain(seen: Recording, start: Call, acting: set[str]) -> tuple[str, ...]:
 def _stand_ins(
     passes: Sequence[Recording], sizes: Sequence[tuple[int, int]], start: Call, real: set[str]
 ) -> dict[str, Any]:
-    """Shapes of what the outermost modules return that are done before a call and hold nothing of `real`."""
+    """Output shapes of the outermost modules that finish before a call and contain nothing of `real`."""
     seen, found = passes[0], dict[str, Any]()
     last = {call.name: call.end for call in seen.calls}
     for call in seen.calls:

@@ -1,4 +1,4 @@
-"""Where the frozen part of a model ends, and how to go on from there."""
+"""Cut a model where its frozen part ends, and run the rest on stored features."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from hf_transfer.replay.shapes import Shape, length_of, stand_in
 
 @dataclass(frozen=True)
 class Cut:
-    """The module whose input is stored, and how to go on from there.
+    """The module whose input is stored, and how to run the model from there.
 
     Attributes:
         module: Its name.
@@ -35,7 +35,7 @@ class Cut:
 
 
 class Suffix(nn.Module):
-    """What lies above a cut, as a module of its own that shares the model's weights.
+    """The part of a model above a cut, as a module that shares the model's weights.
 
     Its forward takes `features`, the stored tensor of a batch, and the model's inputs (which only a
     cut without a chain looks at); it returns the logits.
@@ -48,7 +48,7 @@ class Suffix(nn.Module):
         self.chain = nn.ModuleList(model.get_submodule(name) for name in cut.chain)
 
     def forward(self, features: Tensor, **inputs: Tensor) -> Tensor:
-        """Logits from stored features."""
+        """Compute logits from stored features."""
         if self.model is None:
             for module in self.chain:
                 features = module(features)
@@ -67,7 +67,7 @@ class _Reached(Exception):  # noqa: N818  (a jump, not a fault)
 
 
 def features_at(model: nn.Module, cut: Cut, batch: Mapping[str, Tensor]) -> Tensor:
-    """The tensor that enters a cut, without computing anything above it."""
+    """Run a model up to a cut, and return the tensor that enters it."""
 
     def stop(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         found.append(args[cut.argument] if isinstance(cut.argument, int) else kwargs[cut.argument])
@@ -85,7 +85,7 @@ def features_at(model: nn.Module, cut: Cut, batch: Mapping[str, Tensor]) -> Tens
 
 
 class _Replaced:
-    """Forward methods replaced for a while; afterwards the model is as it was."""
+    """Replace the forward methods of modules for a while, then restore them."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
@@ -99,11 +99,11 @@ class _Replaced:
             module.__dict__.pop("forward", None)
 
     def output(self, name: str, value: Any) -> None:
-        """Let a module return a value, whatever it gets."""
+        """Make a module return a fixed value."""
         self._set(name, lambda *_, **__: value)
 
     def argument(self, name: str, at: int | str, value: Tensor) -> None:
-        """Let a module see a value in the place of one of its arguments."""
+        """Replace one argument of a module by a fixed value."""
         module = self.model.get_submodule(name)
         own = type(module).forward
 

@@ -1,4 +1,4 @@
-"""Encode rows once for all folds, epochs and repeats, in a file that later runs find again."""
+"""Encode rows once for all folds, epochs and repeats, in a file that later runs reuse."""
 
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
@@ -18,11 +18,9 @@ from hf_transfer.tasks.task import Task
 if TYPE_CHECKING:
     from datasets import Dataset
 
-_PICTURES_AT_ONCE, _TEXTS_AT_ONCE = 32, 1000  # pictures are large
-
 
 def encode_rows(task: Task, rows: "Dataset", fingerprint: str, accelerator: Accelerator) -> "Dataset":
-    """Turn all rows into model inputs; the main process works, the others read its file.
+    """Encode all rows into model inputs; the main process does, and the others read its file.
 
     Args:
         task: Whose `encode` to call.
@@ -32,7 +30,7 @@ def encode_rows(task: Task, rows: "Dataset", fingerprint: str, accelerator: Acce
     """
     key = _key(task, fingerprint, len(rows))
     folder = cache_folder()
-    size = _rows_at_once(task)
+    size = task.input.rows_at_once
     with accelerator.local_main_process_first():
         folder.mkdir(parents=True, exist_ok=True)
         if accelerator.is_local_main_process:
@@ -52,7 +50,7 @@ def encode_rows(task: Task, rows: "Dataset", fingerprint: str, accelerator: Acce
 
 
 def encode_values(task: Task, values: Sequence[Any]) -> "Dataset":
-    """Turn new inputs into model inputs, bit by bit, and into a file without a name where they are many."""
+    """Encode new inputs in blocks; many of them go to an unnamed temporary file."""
     from hf_transfer.machine.mapped import mapped_rows
 
     parts = _encoded_parts(task, values)
@@ -64,19 +62,15 @@ def encode_values(task: Task, values: Sequence[Any]) -> "Dataset":
 def _encoded_parts(task: Task, values: Sequence[Any]) -> Iterator[pa.Table]:
     from datasets import Dataset
 
-    size = _rows_at_once(task)
+    size = task.input.rows_at_once
     for start in range(0, len(values), size):
         some = values[start : start + size]
         encoded = task.encode({"input": list(some)}, range(start, start + len(some)))
         yield Dataset.from_dict(dict(encoded)).with_format("arrow")[:]
 
 
-def _rows_at_once(task: Task) -> int:
-    return _PICTURES_AT_ONCE if task.kind == "image" else _TEXTS_AT_ONCE
-
-
 def encoded_positions(row_of: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Positions of the encoded rows that come from some rows, in order."""
+    """Positions of the encoded rows that belong to some rows, in order."""
     return np.flatnonzero(np.isin(row_of, rows)).astype(np.int64)
 
 
@@ -85,7 +79,7 @@ def _encode(rows: dict[str, list[Any]], positions: list[int], task: Task) -> dic
 
 
 def _key(task: Task, fingerprint: str, num_rows: int) -> str:
-    """Equal keys mean equal model inputs: the same rows through the same processor."""
+    """Cache key: equal for the same rows under the same processor."""
     parts = {
         "rows": [fingerprint, num_rows],
         "task": [task.name, task.target.name],

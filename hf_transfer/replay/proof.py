@@ -1,4 +1,4 @@
-"""Find the cheapest cut that is proven to change nothing."""
+"""Find the cheapest cut that provably leaves the logits unchanged."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -22,7 +22,7 @@ def find_cut(
     probes: Sequence[Mapping[str, Tensor]],
     context: AbstractContextManager[Any],
 ) -> Cut | None:
-    """Find the cheapest cut above everything frozen that gives the same logits; None without one.
+    """Find the cheapest cut above all frozen layers that gives the same logits; None without one.
 
     Each candidate is tried on every probe, in train mode and with the same random draws, against the
     untouched model. The stand-ins are NaN, so that whatever still depends on them cannot agree.
@@ -46,7 +46,7 @@ def find_cut(
 
 @contextmanager
 def _shaken(model: nn.Module) -> Iterator[None]:
-    """What learns moves a little inside: a head that starts from zeros would agree with any features."""
+    """Perturb the trained weights for the test, as a head of zeros would hide every difference."""
     learning = [p for p in model.parameters() if p.requires_grad]
     kept = [p.detach().clone() for p in learning]
     with seeded(_SEED), torch.no_grad():
@@ -61,7 +61,7 @@ def _shaken(model: nn.Module) -> Iterator[None]:
 
 
 def _proven(model: nn.Module, cut: Cut, probe: Mapping[str, Tensor], seen: Recording) -> bool:
-    """Whether a pass from the cut on gives the logits of the whole pass."""
+    """Whether running from the cut gives the same logits as the whole model."""
     entered = seen.of(cut.module)[0].tensor
     assert entered is not None  # a candidate has one
     try:
@@ -76,7 +76,7 @@ def _proven(model: nn.Module, cut: Cut, probe: Mapping[str, Tensor], seen: Recor
 
 
 def _stored(model: nn.Module, cut: Cut, probe: Mapping[str, Tensor]) -> Tensor:
-    """What a store would hold: it is computed in eval mode."""
+    """Features as a store would hold them: computed in eval mode."""
     model.eval()
     try:
         return features_at(model, cut, probe)
@@ -85,7 +85,7 @@ def _stored(model: nn.Module, cut: Cut, probe: Mapping[str, Tensor]) -> Tensor:
 
 
 def _without_floats(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A batch as replaying gives it: NaN for pixels, which lie below the cut."""
+    """A batch as in replay: with NaN in place of pixels, which lie below the cut."""
     return {
         name: torch.full_like(value, float("nan")) if value.is_floating_point() else value
         for name, value in batch.items()
@@ -93,7 +93,7 @@ def _without_floats(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _agree(found: Tensor, wanted: Tensor) -> bool:
-    """Equal to the bit; on a GPU, whose kernels may differ from call to call, nearly so."""
+    """Whether two tensors are equal bit for bit; on a GPU, up to the noise of its kernels."""
     if found.device.type == "cpu":
         return torch.equal(found, wanted)
     scale = float(wanted.float().abs().max())

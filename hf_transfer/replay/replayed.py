@@ -1,4 +1,4 @@
-"""Decide what can be replayed, and hand out batches that start at the cut."""
+"""Decide which layers to replay, and provide batches that start at the cut."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +17,7 @@ from hf_transfer.layers import Freezing, has_adapters, tensor_digest
 from hf_transfer.layers.phases import freeze_but_output, freeze_for, phases_of
 from hf_transfer.machine.memory import fits_on_device
 from hf_transfer.models.building import placed
-from hf_transfer.replay.batching import Batch, Batches, Kept
+from hf_transfer.replay.batching import Batch, Batches, DeviceCopy
 from hf_transfer.replay.cut import Cut, features_at
 from hf_transfer.replay.proof import find_cut
 from hf_transfer.replay.replayed_batches import ReplayedBatches
@@ -33,7 +33,7 @@ _READ_ON_DEVICE = 1e11  # from the device's own memory
 
 
 class Replay:
-    """Batches of encoded rows, from the stored output of the frozen layers where that is the same.
+    """Batches of encoded rows, with stored output of the frozen layers wherever it is valid.
 
     Before `prepare`, and wherever replaying is not possible, they are plain batches.
 
@@ -44,7 +44,7 @@ class Replay:
         accelerator: The processes that compute the stored tensors together.
         grid: What will be trained, of which `trainable`, `schedule` and how heads are made are used;
             the configurations of `config` when not given.
-        kept: What is on the device of the same rows already.
+        device_copy: What the device holds of the same rows already.
     """
 
     def __init__(
@@ -54,11 +54,11 @@ class Replay:
         config: RunConfig,
         accelerator: Accelerator,
         grid: Sequence[RunConfig] = (),
-        kept: Kept | None = None,
+        device_copy: DeviceCopy | None = None,
     ) -> None:
         self.task, self.config, self.accelerator = task, config, accelerator
         self.grid = grid or config.grid()
-        self.plain = Batches(task, encoded, accelerator.device, kept)
+        self.plain = Batches(task, encoded, accelerator.device, device_copy)
         self.stores = Stores(self.plain, config, accelerator)
         self.prepared: dict[frozenset[str], _Prepared] = {}
         self.notes: list[str] = []
@@ -72,7 +72,7 @@ class Replay:
         return self.plain.encoded
 
     def prepare(self) -> None:
-        """Find the cut of each phase and store what enters it, once; all processes call this."""
+        """Find the cut of each phase and store its features, once; all processes must call this."""
         if self._is_prepared or not self.config.replay or self._refused():
             return
         self._is_prepared = True
@@ -88,14 +88,14 @@ class Replay:
                 model = placed(self.task.build_model(), self.accelerator.device)
 
     def batches(self, model: nn.Module, freezing: Freezing) -> Batches:
-        """Batches for a model in this state: replayed if prepared, and if its frozen part is the same."""
+        """Batches for a model as it is frozen now: replayed if its frozen part is the stored one."""
         found = self.prepared.get(freezing.trainable)
         if found is None or tensor_digest(model, found.batches.cut.below) != found.digest:
             return self.plain
         return found.batches
 
     def stored(self, model: nn.Module, config: RunConfig) -> ReplayedBatches | None:
-        """Batches of the first phase of a training that is replayed; None where none is.
+        """Replayed batches of the first phase that has any; None without one.
 
         The model is left frozen as in that phase.
         """
@@ -106,8 +106,8 @@ class Replay:
         return None
 
     def relabelled(self, encoded: "Dataset") -> "Replay":
-        """The same rows and stored tensors under other labels: `encoded` differs in `labels` alone."""
-        other = Replay(self.task, encoded, self.config, self.accelerator, self.grid, self.plain.kept)
+        """A copy for other labels on the same rows, which reuses the stored features."""
+        other = Replay(self.task, encoded, self.config, self.accelerator, self.grid, self.plain.device_copy)
         for trainable, found in self.prepared.items():
             before = found.batches
             batches = ReplayedBatches(other.plain, before.cut, before.store, before.num_views)
@@ -115,7 +115,7 @@ class Replay:
         return other
 
     def describe(self) -> list[dict[str, Any]]:
-        """What was replayed, for results.json."""
+        """Describe what was replayed, for results.json."""
         return [found.about for found in self.prepared.values()]
 
     def _refused(self) -> bool:
@@ -152,7 +152,7 @@ class Replay:
         self.prepared[freezing.trainable] = _Prepared(batches, digest, about)
 
     def _find(self, model: nn.Module, freezing: Freezing) -> tuple[Cut | None, str, str | None, float]:
-        """The cut, what its prefix weighs on, or why there is none; and how long the search took."""
+        """Find the cut and the digest of its frozen part, or why there is none; and the seconds it took."""
         began = time.monotonic()
         probes = self._probes()
         reason: str | None = None
@@ -168,7 +168,7 @@ class Replay:
         return cut, tensor_digest(model, cut.below), None, time.monotonic() - began
 
     def _probes(self) -> list[Batch]:
-        """Small batches without labels, of unlike sizes, in which short rows are padded or alone."""
+        """Small batches of different lengths without labels, with and without padding."""
         order = np.lexsort((np.arange(len(self.plain.sizes)), self.plain.sizes))
         found = []
         # The shortest row twice: where nearly all rows have one length, only this batch has another.
@@ -179,7 +179,7 @@ class Replay:
         return found
 
     def _not_worth(self, model: nn.Module, cut: Cut, probe: Batch) -> str | None:
-        """Why storing would cost more than it saves, if so."""
+        """Why replay would be slower than computing; None if it is not."""
         rows = len(next(iter(probe.values())))
         model.eval()
         with torch.inference_mode(), self.accelerator.autocast():
@@ -197,7 +197,7 @@ class Replay:
 
 
 def _ways_to_freeze(model: nn.Module, config: RunConfig) -> Iterator[Callable[[], Freezing]]:
-    """The states that a training goes through, each to be made when it is its turn."""
+    """Yield one function for each way in which a training freezes the model."""
     if config.head_start == "probe":
         yield lambda: freeze_but_output(model, config)
     for phase in phases_of(config, freeze_for(model, config)):

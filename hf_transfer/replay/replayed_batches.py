@@ -1,4 +1,4 @@
-"""Batches that begin at a cut."""
+"""Batches of stored features, which start at a cut."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class ReplayedBatches(Batches):
-    """Batches that begin at a cut, with stored `features` in place of what lies below it.
+    """Batches that hold stored `features` in place of what lies below the cut.
 
     Args:
         plain: The same rows in full.
@@ -37,24 +37,24 @@ class ReplayedBatches(Batches):
         self._example = plain.collate(np.arange(1))
 
     def learner(self, model: nn.Module) -> nn.Module:
-        """What lies above the cut."""
+        """The part of the model above the cut."""
         return Suffix(model, self.cut)
 
     @property
     def rows_a_pass(self) -> int:
-        """A head is so small that a pass is worth more rows."""
+        """Rows in one forward pass without training; more than usual, as a head is small."""
         return 64 if self.cut.chain else super().rows_a_pass
 
     def hold(self) -> None:
-        """Nothing: what is stored was put into a GPU's memory when it was opened, if it fits."""
+        """Do nothing: stored features went to the GPU when they were opened, if they fit."""
 
     def let_go(self) -> bool:
-        """Read the store from its file from now on; whether a GPU held it, or the rows in full."""
+        """Free the device's copy, and read the file from now on; True if there was a copy."""
         held, self.store.on_device = self.store.on_device, None
         return self.plain.let_go() or held is not None
 
     def collate(self, positions: Positions, seeds: Sequence[int] | None = None) -> Batch:
-        """Stored features and labels, and the model's other inputs where it reads them above the cut."""
+        """Make a batch of stored features and labels, with other inputs if layers above the cut read them."""
         features = {"features": self.store.read(positions, self._views(positions, seeds))}
         if self.cut.chain:
             return self.moved(features | {"labels": self.labels.of(positions)})
@@ -75,7 +75,7 @@ class ReplayedBatches(Batches):
 
 
 class Labels:
-    """The labels of all encoded rows in memory, end to end: one a row, or several (of tokens, say).
+    """All labels in memory, end to end: one a row, or several (of tokens, say).
 
     Args:
         encoded: The encoded rows.
@@ -90,7 +90,7 @@ class Labels:
         self.values = values.astype(np.int32 if values.dtype.kind in "iu" else np.float32)  # to take half
 
     def of(self, positions: Positions) -> Tensor:
-        """Labels of some rows, (b,), or padded with what the loss skips, (b, l)."""
+        """Labels of some rows, (b,), or padded with the ignored index, (b, l)."""
         starts, sizes = self.starts[positions], np.diff(self.starts)[positions]
         places = np.arange(sizes.max())
         inside = places < sizes[:, None]

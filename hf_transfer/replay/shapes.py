@@ -1,4 +1,4 @@
-"""How the shapes inside a model follow the rows and the length of a batch."""
+"""How tensor shapes inside a model depend on the number of rows and the length of a batch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ from hf_transfer import _guard  # noqa: F401
 
 @dataclass(frozen=True)
 class Shape:
-    """A shape in terms of the batch: each dimension is a number, times its rows, times its length."""
+    """A shape relative to the batch: each dimension is a number, a multiple of its rows or of its length."""
 
     dims: tuple[tuple[int, bool, bool], ...]
     dtype: torch.dtype
 
     def at(self, rows: int, length: int) -> tuple[int, ...]:
-        """The shape for a batch."""
+        """The shape for a given batch."""
         return tuple(
             n * (rows if by_rows else 1) * (length if by_length else 1) for n, by_rows, by_length in self.dims
         )
 
     @property
     def is_row_by_row(self) -> bool:
-        """Whether it holds a tensor for each row, or one for each of its tokens."""
+        """Whether it has one tensor a row, or one a token of a row."""
         rest = self.dims[1:]
         return (
             self.dims[:1] == ((1, True, False),)
@@ -41,12 +41,12 @@ class Shape:
 
 
 def rows_of(batch: Mapping[str, Tensor]) -> int:
-    """Rows of a batch."""
+    """Number of rows in a batch."""
     return len(next(iter(batch.values())))
 
 
 def length_of(batch: Mapping[str, Tensor]) -> int:
-    """Tokens of a row after padding; 1 where there are none."""
+    """Tokens a row after padding; 1 without tokens."""
     ids = batch.get("input_ids")
     return 1 if ids is None else ids.shape[1]
 
@@ -54,7 +54,7 @@ def length_of(batch: Mapping[str, Tensor]) -> int:
 def fit_shape(
     shapes: Sequence[tuple[int, ...]], sizes: Sequence[tuple[int, int]], dtype: torch.dtype
 ) -> Shape | None:
-    """Read a rule off the shapes that batches of several (rows, length) gave; None if there is none."""
+    """Infer the rule behind the shapes that several batches gave; None if there is none."""
     if len({len(shape) for shape in shapes}) > 1:
         return None
     dims = []
@@ -67,7 +67,7 @@ def fit_shape(
 
 
 def _rules(value: int, rows: int, length: int) -> list[tuple[int, bool, bool]]:
-    """Rules that fit one batch, the plainest first."""
+    """Rules that fit one batch, the simplest first."""
     units = {(False, False): 1, (True, False): rows, (False, True): length, (True, True): rows * length}
     return [(value // unit, *kind) for kind, unit in units.items() if value % unit == 0]
 
@@ -81,7 +81,7 @@ def _follows(rule: tuple[int, bool, bool], values: Sequence[int], sizes: Sequenc
 
 
 def fit_tree(outputs: Sequence[Any], sizes: Sequence[tuple[int, int]]) -> Any:
-    """The rules of a module's output: a tensor, or tensors in tuples, lists or mappings. None if unknown."""
+    """Infer the rules of a module's output (tensors, tuples, lists, mappings); None if unknown."""
     first = outputs[0]
     if isinstance(first, Tensor):
         if not first.is_floating_point():
@@ -105,7 +105,7 @@ _NOTHING = "nothing"
 
 
 def stand_in(shapes: Any, rows: int, length: int, device: torch.device) -> Any:
-    """Tensors of NaN in place of a module's output: what still depends on them shows."""
+    """NaN tensors in place of a module's output, which reveal whatever depends on them."""
     if isinstance(shapes, Shape):
         return torch.full((), float("nan"), dtype=shapes.dtype, device=device).expand(shapes.at(rows, length))
     if shapes is _NOTHING:

@@ -1,4 +1,4 @@
-"""Stored tensors of the frozen part, one a row: a memory-mapped file that later runs find again."""
+"""Stored features of the frozen layers, in a memory-mapped file that later runs reuse."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ Ints = NDArray[np.int64]
 
 
 class FeatureStore:
-    """The tensor that enters the cut, for each encoded row and each view of it.
+    """The tensor that enters the cut, for each encoded row and each augmented view.
 
     Rows of tokens lie one after the other without padding.
 
@@ -50,18 +50,18 @@ class FeatureStore:
         return int(self.array.nbytes)
 
     def load_to(self, device: torch.device) -> None:
-        """Keep all features in the device's memory."""
+        """Load all features to the device's memory."""
         self.on_device = self._tensor(np.array(self.array)).to(device)
 
     def write(self, positions: Ints, features: Tensor, view: int = 0) -> None:
-        """Keep the features of some rows, (b, …) or padded (b, l, …)."""
+        """Write the features of some rows, (b, …) or padded (b, l, …)."""
         values = _as_numpy(features)
         for row, position in zip(values, positions.tolist(), strict=True):
             kept = row[: self.sizes[position]] if self.shape.by_token else row[None]
             self.array[view, self.offsets[position] : self.offsets[position + 1]] = kept
 
     def read(self, positions: Ints, views: Ints) -> Tensor:
-        """The features of some rows, (b, …); rows of tokens padded with zeros to the longest, (b, l, …)."""
+        """Read the features of some rows, (b, …); token rows are zero-padded to the longest, (b, l, …)."""
         if not self.shape.by_token:
             if self.on_device is not None:
                 at = _moved(np.stack([views, positions]), self.on_device)
@@ -81,24 +81,24 @@ class FeatureStore:
         return torch.from_numpy(values).view(self.shape.dtype)
 
     def flush(self) -> None:
-        """Put what was written on the disk."""
+        """Flush written features to the disk."""
         self.array.flush()
 
 
 def store_shape(shape: Shape, sizes: Ints, num_views: int) -> tuple[int, ...]:
-    """The shape of a store's array."""
+    """Shape of a store's array."""
     items = int(sizes.sum()) if shape.by_token else len(sizes)
     return (num_views, items, *(number for number, *_ in shape.dims[2 if shape.by_token else 1 :]))
 
 
 def store_bytes(shape: Shape, sizes: Ints, num_views: int) -> int:
-    """Bytes that a store takes."""
+    """Size of a store in bytes."""
     numbers = int(np.prod(store_shape(shape, sizes, num_views), dtype=np.int64))
     return numbers * np.dtype(_NUMPY[shape.dtype]).itemsize
 
 
 def create_store(path: Path, shape: Shape, sizes: Ints, num_views: int) -> None:
-    """Make the file of a store, to be filled; it takes its disk space at once."""
+    """Create a store's file at its full size, with its disk space allocated."""
     path.parent.mkdir(parents=True, exist_ok=True)
     full = store_shape(shape, sizes, num_views)
     array = np.lib.format.open_memmap(path, mode="w+", dtype=_NUMPY[shape.dtype], shape=full)
@@ -107,7 +107,7 @@ def create_store(path: Path, shape: Shape, sizes: Ints, num_views: int) -> None:
 
 
 def _moved(values: NDArray[Any], to: Tensor) -> Tensor:
-    """An array beside a tensor, without waiting for its device."""
+    """Move an array to a tensor's device without waiting."""
     return torch.from_numpy(values).to(to.device, non_blocking=True)
 
 

@@ -1,4 +1,4 @@
-"""The stores of a run: found from an earlier one, or built by all processes together."""
+"""Find the stored features of an earlier run, or compute them with all processes."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -22,11 +22,11 @@ from hf_transfer.replay.batching import Batches, Positions
 from hf_transfer.replay.cut import Cut, features_at
 from hf_transfer.replay.store import FeatureStore, create_store, store_bytes
 
-Found = TypeVar("Found")
+Value = TypeVar("Value")
 
 
 class Stores:
-    """What enters a cut, for all rows of a run.
+    """Stored features at the cuts of a run, for all of its rows.
 
     Args:
         plain: The rows in full.
@@ -38,7 +38,7 @@ class Stores:
         self.plain, self.config, self.accelerator = plain, config, accelerator
 
     def get(self, cut: Cut, digest: str, model: nn.Module) -> tuple[FeatureStore | None, bool, str | None]:
-        """A store that agrees with the model; whether it was there before; why there is none.
+        """Find or build a store; tell whether it was reused, or why there is none.
 
         Args:
             cut: What it is of.
@@ -54,16 +54,16 @@ class Stores:
 
     @cached_property
     def folder(self) -> StoreFolder:
-        """Where they are, and how much they may take."""
+        """The folder of the stores, and its size limit."""
         return StoreFolder(stores_folder(), self.config.cache_gb * 1e9)
 
     @property
     def num_views(self) -> int:
-        """Versions of each row: the plain one, and augmented ones."""
+        """Number of versions of each row: the plain one and the augmented ones."""
         return 1 + (self.config.cached_views if self.plain.task.augments else 0)
 
     def _usable(self, key: str, cut: Cut, model: nn.Module) -> bool:
-        """Whether a finished store is there and agrees with the model."""
+        """Whether a finished store exists and the model reproduces it."""
         if not self.folder.file(key).is_file():
             return False
         try:
@@ -79,7 +79,7 @@ class Stores:
         return FeatureStore(self.folder.file(key), cut.shape, self.plain.sizes, self.num_views)
 
     def _build(self, key: str, cut: Cut, model: nn.Module) -> tuple[FeatureStore | None, str | None]:
-        """Compute and write everything, each process its part; no store, and why, if there is no room."""
+        """Compute and write all features, each process its share; without room, return the reason."""
         needed = store_bytes(cut.shape, self.plain.sizes, self.num_views)
         part, reason = from_main(self.accelerator, lambda: self._start(key, cut, needed))
         if reason:
@@ -137,7 +137,7 @@ class Stores:
         return [derive_seed(self.config.seed, "view", view, position) for position in block.tolist()]
 
     def _agrees(self, store: FeatureStore, cut: Cut, model: nn.Module) -> bool:
-        """Whether some stored rows are what the model gives for them now, up to rounding."""
+        """Whether the model reproduces three of the stored rows, up to rounding."""
         positions = np.linspace(0, len(self.plain.sizes) - 1, 3).astype(np.int64)
         batch = self.plain.collate(positions)
         del batch["labels"]
@@ -154,7 +154,7 @@ class Stores:
         return bool(torch.allclose(found, wanted, rtol=near, atol=near * max(1.0, float(wanted.abs().max()))))
 
     def _key(self, cut: Cut, digest: str) -> str:
-        """Equal keys mean equal bits: the same rows through the same frozen layers in the same arithmetic."""
+        """Cache key: equal for the same rows, frozen layers and arithmetic, so for the same bits."""
         parts = {
             "encoded": self.plain.encoded._fingerprint,
             "prefix": digest,
@@ -173,8 +173,8 @@ class Stores:
         return json_digest(parts)
 
 
-def from_main(accelerator: Accelerator, find: Callable[[], Found]) -> Found:
-    """What the main process finds, for all: they must take the same way."""
+def from_main(accelerator: Accelerator, find: Callable[[], Value]) -> Value:
+    """Call a function in the main process, and broadcast its result to all."""
     found = [find() if accelerator.is_main_process else None]
     if accelerator.num_processes > 1:
         broadcast_object_list(found)

@@ -1,4 +1,4 @@
-"""Runs on the same folds, set side by side: a table, and for each pair whether one is better, in words."""
+"""Compare runs on the same folds: a table, and for each pair whether one is better."""
 
 import os
 from collections.abc import Sequence
@@ -66,7 +66,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Several runs: their table, the pairs that were tested, and what to know about these."""
+    """Several runs: their table, the tested pairs, and notes."""
 
     runs: tuple[Run, ...]
     pairs: tuple[Pair, ...]
@@ -98,7 +98,7 @@ def open_runs(folders: Sequence[str | Path]) -> tuple[Run, ...]:
 
 
 def compare_runs(runs: Sequence[Run]) -> Comparison:
-    """Compare two runs, or of more each with the one of the best mean.
+    """Compare two runs, or each of several with the one of the best mean.
 
     Raises:
         ConfigError: If there is no run, or two were scored on other folds or by another metric.
@@ -115,7 +115,7 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
 
 
 def compare_pair(first: Run, second: Run) -> Pair:
-    """Compare two runs of the same folds and rows; not yet adjusted for how many pairs there are."""
+    """Compare two runs on the same folds and rows; p-values are not yet adjusted."""
     pair = pair_folds(
         (first.name, first.results["folds"]), (second.name, second.results["folds"]), first.results
     )
@@ -127,8 +127,8 @@ def compare_pair(first: Run, second: Run) -> Pair:
     return replace(pair, bootstrap=_paired_bootstrap(first, pair.metric, tables))
 
 
-def leave_beside(runs: Sequence[Run]) -> list[str]:
-    """Write into each run's folder how it differs from the others, and bring its card up to date.
+def save_comparison(runs: Sequence[Run]) -> list[str]:
+    """Write compare.json into each run's folder, and update its card.
 
     A folder that may not be written to is left as it is, and so is a card that cannot be read.
 
@@ -163,7 +163,7 @@ def compared_with(run: Run, others: Sequence[Run]) -> list[Other]:
 
 
 def check_comparable(first: Run, other: Run) -> None:
-    """Stop on two runs whose scores cannot be set side by side.
+    """Stop if the scores of two runs cannot be compared.
 
     Raises:
         ConfigError: If they were scored on different folds or have different primary metrics.
@@ -183,14 +183,14 @@ def check_comparable(first: Run, other: Run) -> None:
 
 
 def _shared_rows(first: pa.Table, second: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """Keep the rows that both have predictions for: those of the folds that both finished."""
+    """Rows that both runs predicted: those of the folds that both finished."""
     keys = [list(zip(*(table[name].to_pylist() for name in _KEYS), strict=True)) for table in (first, second)]
     shared = set(keys[0]).intersection(keys[1])
     return first.filter([key in shared for key in keys[0]]), second.filter([key in shared for key in keys[1]])
 
 
 def _right_rows(first: pa.Table, second: pa.Table) -> dict[str, Any]:
-    """Count rows that only one got right, in the first repeat: the same row twice is no second row."""
+    """Count rows that only one run got right, in the first repeat."""
     repeat = min(first["repeat"].to_pylist())
     kept = [table.filter(table["repeat"].to_numpy() == repeat) for table in (first, second)]
     right = [table["label"].to_numpy() == table["prediction"].to_numpy() for table in kept]
@@ -198,7 +198,7 @@ def _right_rows(first: pa.Table, second: pa.Table) -> dict[str, Any]:
 
 
 def _paired_bootstrap(run: Run, metric: str, tables: Sequence[pa.Table]) -> dict[str, Any]:
-    """Resample units once for both runs; the interval is that of the difference of pooled scores."""
+    """Bootstrap interval of the difference of pooled scores, from the same resamples for both."""
     score_first, score_second = (run.scorer.resampler(table, [metric]) for table in tables)
 
     def difference(weights: Floats) -> dict[str, Floats]:
@@ -213,7 +213,7 @@ def _paired_bootstrap(run: Run, metric: str, tables: Sequence[pa.Table]) -> dict
 
 
 def _merit(run: Run) -> float:
-    """The mean of the primary metric, so that more is better; a run without one comes last."""
+    """Mean primary metric, signed so that more is better; a run without one sorts last."""
     metric = run.results["primary_metric"]
     mean = run.results["scores"].get(metric, {}).get("mean")
     if mean is None:
@@ -222,7 +222,7 @@ def _merit(run: Run) -> float:
 
 
 def _notes(runs: Sequence[Run], pairs: Sequence[Pair]) -> list[str]:
-    """What the sentences leave out: how they were reached, and what makes them too bold."""
+    """Notes on how the verdicts were reached, and what makes them too optimistic."""
     if not pairs:
         return []
     notes = [
@@ -261,7 +261,7 @@ def _notes(runs: Sequence[Run], pairs: Sequence[Pair]) -> list[str]:
 
 
 def _table(runs: Sequence[Run]) -> str:
-    """Set the runs side by side, one line each, in the order given."""
+    """A table of the runs, one line each, in the given order."""
     metric = runs[0].results["primary_metric"]
     both = any(two_intervals(run.results) for run in runs)
     bounds = ["95 % optimistic", "95 % conservative"] if both else ["95 % interval"]

@@ -1,4 +1,4 @@
-"""Finish a run for its readers: print its summary, write its card, push it where that was asked for."""
+"""Finish a run for its readers: print the summary, write the card, push if asked to."""
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.config.run_config import RunConfig

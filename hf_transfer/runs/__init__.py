@@ -1,1 +1,1 @@
-"""What a run leaves, on the disk and on the Hub. No torch."""
+"""The record of a run, on disk and on the Hub. No torch."""

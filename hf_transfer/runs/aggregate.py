@@ -1,4 +1,4 @@
-"""What of results.json follows from the folds, the split and the predictions alone.
+"""Compute the parts of results.json that follow from folds, split and predictions.
 
 A run is written and checked by this one code. Nothing here needs torch.
 """
@@ -27,49 +27,49 @@ from hf_transfer.scores.statistics import effective_folds, one_standard_error
 
 FEWEST_TO_STOP_EARLY = 300  # below, an inner split is so small that it picks noise
 
-Found = Mapping[RunConfig, Sequence[FoldResult]]
+FoldResults = Mapping[RunConfig, Sequence[FoldResult]]
 """The folds of each configuration, failed ones too."""
 
 
-def best_of(found: Found, scorer: Scorer) -> RunConfig:
-    """The configuration with the best mean of the primary metric; those with all folds go first."""
+def best_of(fold_results: FoldResults, scorer: Scorer) -> RunConfig:
+    """The configuration with the best mean primary metric; complete ones come before incomplete ones."""
     name = scorer.primary_metric
     sign = 1 if scorer.higher_is_better[name] else -1
 
     def merit(config: RunConfig) -> tuple[int, float]:
-        done = finished(found[config])
+        done = finished(fold_results[config])
         values = [value for r in done if (value := r.scores.get(name)) is not None]
         return len(done), sign * fmean(values) if values else -math.inf
 
-    return max(found, key=merit)
+    return max(fold_results, key=merit)
 
 
-def frugal_of(found: Found, scorer: Scorer, costs: Sequence[float]) -> RunConfig:
-    """The cheapest configuration that is not clearly worse than the best: the rule of one standard error.
+def frugal_of(fold_results: FoldResults, scorer: Scorer, costs: Sequence[float]) -> RunConfig:
+    """The cheapest configuration within one standard error of the best.
 
     Args:
-        found: The folds of each configuration.
+        fold_results: The folds of each configuration.
         scorer: The task's.
         costs: Of each configuration, in order; trained parameters, for one.
     """
-    name, best = scorer.primary_metric, best_of(found, scorer)
+    name, best = scorer.primary_metric, best_of(fold_results, scorer)
     sign = 1 if scorer.higher_is_better[name] else -1
-    scores = [[fold.scores.get(name) for fold in folds] for folds in found.values()]
+    scores = [[fold.scores.get(name) for fold in folds] for folds in fold_results.values()]
     if any(value is None for line in scores for value in line) or len(scores[0]) < 2:
         return best
     lines = sign * np.array(scores, dtype=np.float64)
-    configs = list(found)
-    folds = effective_folds([(fold.num_train, fold.num_valid) for fold in found[best]])
+    configs = list(fold_results)
+    folds = effective_folds([(fold.num_train, fold.num_valid) for fold in fold_results[best]])
     return configs[one_standard_error(lines[configs.index(best)] - lines, costs, folds)]
 
 
 def finished(folds: Iterable[FoldResult]) -> list[FoldResult]:
-    """The folds that have a result."""
+    """Folds that have a result."""
     return [fold for fold in folds if fold.status == "done"]
 
 
 def split_part(plans: Sequence[FoldPlan], uids: RowIds) -> dict[str, Any]:
-    """How the rows were split."""
+    """Part of results.json about the split."""
     return {
         "folds_scheme": plans[0].scheme,
         "folds_fingerprint": plans[0].fingerprint(uids),
@@ -79,17 +79,20 @@ def split_part(plans: Sequence[FoldPlan], uids: RowIds) -> dict[str, Any]:
 
 
 def score_part(
-    found: Found, best: RunConfig, predictions_of: Callable[[RunConfig], pa.Table | None], scorer: Scorer
+    fold_results: FoldResults,
+    best: RunConfig,
+    predictions_of: Callable[[RunConfig], pa.Table | None],
+    scorer: Scorer,
 ) -> dict[str, Any]:
-    """All scores over folds: of the best configuration, of its classes, and of each configuration.
+    """Part of results.json about scores: over folds, by class, and of each configuration.
 
     Args:
-        found: The folds of each configuration.
+        fold_results: The folds of each configuration.
         best: The configuration to report.
         predictions_of: Gives the out-of-fold rows of a configuration; None where they are not there.
         scorer: The task's.
     """
-    done, predictions = finished(found[best]), predictions_of(best)
+    done, predictions = finished(fold_results[best]), predictions_of(best)
     sizes = [(fold.num_train, fold.num_valid) for fold in done]
     num_folds = effective_folds(sizes) if sizes else None
     scores = [fold.scores for fold in done]
@@ -100,22 +103,25 @@ def score_part(
         "per_class": scorer.per_class(predictions),
         "confusion": scorer.confusion(predictions),
         "calibration": calibrate(predictions, scorer, seed=best.seed),
-        "grid": _grid(found, best, predictions_of, scorer),
+        "grid": _grid(fold_results, best, predictions_of, scorer),
     }
 
 
 def _grid(
-    found: Found, best: RunConfig, predictions_of: Callable[[RunConfig], pa.Table | None], scorer: Scorer
+    fold_results: FoldResults,
+    best: RunConfig,
+    predictions_of: Callable[[RunConfig], pa.Table | None],
+    scorer: Scorer,
 ) -> list[dict[str, Any]] | None:
-    """Each configuration with its folds and how it stands to the best; None when there was only one."""
-    if len(found) == 1:
+    """Each configuration with its folds, and its test against the best; None if there is only one."""
+    if len(fold_results) == 1:
         return None
-    configs = list(found)
+    configs = list(fold_results)
     # The best one's predictions first, and one table at a time: they may be large.
-    order = [best, *(config for config in configs if config != best and finished(found[config]))]
+    order = [best, *(config for config in configs if config != best and finished(fold_results[config]))]
     tables = (table for config in order if (table := predictions_of(config)) is not None)
     corrected = corrected_best(tables, scorer, seed=best.seed)
-    tests = against_best(list(found.values()), configs.index(best), scorer)
+    tests = against_best(list(fold_results.values()), configs.index(best), scorer)
     return [
         {
             **{name: getattr(config, name) for name in dict.fromkeys([*GRID_SETTINGS, *differing(configs)])},
@@ -129,7 +135,7 @@ def _grid(
             "bbc": corrected if config == best else None,
             "folds": [asdict(fold) for fold in folds],
         }
-        for (config, folds), test in zip(found.items(), tests, strict=True)
+        for (config, folds), test in zip(fold_results.items(), tests, strict=True)
     ]
 
 
@@ -147,24 +153,24 @@ def frozen_proof(groups: Sequence[str], folds: Sequence[FoldResult]) -> dict[str
 
 
 def final_epochs(folds: Sequence[FoldResult]) -> int:
-    """Epochs of the model to publish: the median of the folds'."""
+    """Number of epochs of the final model: the median over folds."""
     return round(median(fold.num_epochs for fold in finished(folds)))
 
 
 def class_counts(labels: Iterable[Any], label_names: Sequence[str]) -> dict[str, int]:
-    """Count the labels by name; a row has one number, or one for each word."""
+    """Count labels by name; a row has one label, or one a word."""
     lists = (label if isinstance(label, Sequence) else (label,) for label in labels)
     counts = Counter(chain.from_iterable(lists))
     return {name: counts[i] for i, name in enumerate(label_names)}
 
 
-def choice_notes(found: Found, best: RunConfig, scorer: Scorer) -> list[str]:
-    """Say what was chosen, left out or lost, as far as the folds tell it."""
-    notes, folds = [], found[best]
-    if len(found) > 1:
+def choice_notes(fold_results: FoldResults, best: RunConfig, scorer: Scorer) -> list[str]:
+    """Notes about the choice of a configuration, left-out early stopping, and failed folds."""
+    notes, folds = [], fold_results[best]
+    if len(fold_results) > 1:
         notes.append(
-            f"Chosen from {len(found)} configurations by {scorer.primary_metric} on these same folds "
-            f"({', '.join(f'{name}={getattr(best, name)}' for name in differing(list(found)))}): its "
+            f"Chosen from {len(fold_results)} configurations by {scorer.primary_metric} on these same folds "
+            f"({', '.join(f'{name}={getattr(best, name)}' for name in differing(list(fold_results)))}): its "
             "score is somewhat too good for having been chosen by it."
         )
     if best.early_stopping and not all(fold.num_train >= FEWEST_TO_STOP_EARLY for fold in folds):
@@ -180,7 +186,7 @@ def choice_notes(found: Found, best: RunConfig, scorer: Scorer) -> list[str]:
 
 
 def fold_notes(folds: Iterable[FoldResult]) -> list[str]:
-    """What happened while folds were trained, each with the fold's number; why some failed."""
+    """Notes from the training of each fold, and why some failed."""
     folds, notes = list(folds), []
     strengths = sorted({fold.weight_decay for fold in folds if fold.weight_decay is not None})
     if strengths:

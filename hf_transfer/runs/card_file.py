@@ -1,4 +1,4 @@
-"""Bring a card up to date without losing what a person wrote into it.
+"""Update a model card without losing what a person wrote into it.
 
 What the kit writes stands in sections between marks, and a record at the end says what it wrote.
 Text around the sections is a person's and stays. So do keys of the YAML header that a person
@@ -31,7 +31,7 @@ _RECORD = re.compile(r"^<!-- (\{\"header\": \{[^{}]*\}, \"sections\": \[[^][]*\]
 
 
 def merge_card(old: str, new: str) -> str:
-    """Give the card `new` with what a person wrote into `old`.
+    """Merge the new card with what a person wrote into the old one.
 
     A person's text in `new` that `old` lacks is kept too, before the same section.
 
@@ -44,7 +44,7 @@ def merge_card(old: str, new: str) -> str:
 
 
 def stale_lines(old: str, new: str) -> Iterator[tuple[str, str | None, str | None]]:
-    """Give each line of the kit's that a fresh card has otherwise; empty ones and a person's are passed over.
+    """Generated lines that differ from a fresh card; empty lines and a person's are skipped.
 
     Args:
         old: The card that is there.
@@ -69,7 +69,7 @@ def stale_lines(old: str, new: str) -> Iterator[tuple[str, str | None, str | Non
 
 
 def card_name(text: str) -> str | None:
-    """Give the model's name in a card's index of results, if it has one.
+    """Model name in a card's metadata, if any.
 
     Raises:
         DataError: If the header or the marks are broken.
@@ -84,12 +84,12 @@ def _yaml(value: Any) -> str:
 
 
 def join_card(header: Header, body: str) -> str:
-    """Put a header before a body."""
+    """Join a header and a body."""
     return f"---\n{_yaml(header)}---\n{body}"
 
 
 def with_record(header: Header, body: str) -> str:
-    """Add what was generated, so that the next card can tell a person's changes from the kit's."""
+    """Append a record of the generated text, so that the next merge recognises a person's changes."""
     digests = {key: _digest(value) for key, value in header.items()}
     record = json.dumps({"header": digests, "sections": list(_sections(body))})
     own = f"<!-- hf-transfer:begin record -->\n<!-- {record} -->\n<!-- hf-transfer:end record -->"
@@ -117,7 +117,7 @@ def _broken(what: str) -> DataError:
 
 
 def _split(text: str) -> tuple[Header, str]:
-    """Divide a card into its header and its body, or say what is broken."""
+    """Split a card into header and body; raise an error that says what is broken."""
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").rstrip("\n") + "\n"
     match = re.match(r"---\n(.*?\n)?---[ \t]*\n", text, re.S)
     try:
@@ -181,7 +181,7 @@ def _is_ours(result: Any) -> bool:
 
 
 def _with_sections(old: str, new: str) -> str:
-    """Replace the kit's sections where they stand, take out those that are gone, and add new ones."""
+    """Replace the kit's sections in place, remove obsolete ones, and add new ones."""
     fresh, known, before = _sections(new), _record(old)["sections"], _sections(old)
     for name, text in before.items():
         # A section that has nothing to say any more goes with the empty line after it.
@@ -199,7 +199,7 @@ def _with_sections(old: str, new: str) -> str:
 
 
 def _merged_body(body: str, new: str) -> str:
-    """Add the paragraphs around the sections of `new` that `body` lacks."""
+    """Add missing paragraphs around the kit's sections."""
     pieces = _SECTION.split(new)
     for around, name in zip(pieces[::2], [*pieces[1::2], ""], strict=True):
         mark = f"<!-- hf-transfer:begin {name} -->\n"

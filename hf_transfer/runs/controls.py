@@ -1,4 +1,4 @@
-"""What of results.json follows from the control runs: their scores and predictions alone. No torch."""
+"""Learning curve, probe and shuffled labels: their parts of results.json, from the folds' files. No torch."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,24 +16,24 @@ from hf_transfer.scores.statistics import bootstrap_interval
 
 
 def curve_part(
-    found: Mapping[int, Sequence[FoldResult]],
+    fold_results: Mapping[int, Sequence[FoldResult]],
     predictions_of: Callable[[int], pa.Table],
     scorer: Scorer,
     *,
     num_folds: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Make the part `learning_curve`.
+    """Build the `learning_curve` part of results.json.
 
     Args:
-        found: The folds on so many percent of their training rows, the whole folds last.
+        fold_results: The folds on so many percent of their training rows, the whole folds last.
         predictions_of: Gives the held-out rows of a percentage, of which a fold is done.
         scorer: The task's.
         num_folds: Folds of one repeat.
         seed: The run's.
     """
     metric = scorer.primary_metric
-    sizes = [_size(percent, folds, predictions_of, scorer, seed) for percent, folds in found.items()]
+    sizes = [_size(percent, folds, predictions_of, scorer, seed) for percent, folds in fold_results.items()]
     known = [size for size in sizes if size["mean"] is not None]
     curve = read_curve(
         [size["num_train"] for size in known],
@@ -42,7 +42,7 @@ def curve_part(
         higher_is_better=scorer.higher_is_better[metric],
         seed=seed,
     )
-    failed = sum(fold.status == "failed" for percent in PERCENTS for fold in found[percent])
+    failed = sum(fold.status == "failed" for percent in PERCENTS for fold in fold_results[percent])
     said = verdict(curve, metric)
     return {"metric": metric, "sizes": sizes, **curve, "verdict": said, "failed": failed}
 
@@ -54,7 +54,7 @@ def _size(
     scorer: Scorer,
     seed: int,
 ) -> dict[str, Any]:
-    """One size of the learning curve: scores of each fold, their mean, and an interval over rows."""
+    """One point of the learning curve: each fold's score, the mean, and a bootstrap interval."""
     metric = scorer.primary_metric
     scores = [fold.scores.get(metric) for fold in folds]  # a failed fold has none
     train_scores = [fold.train_scores.get(metric) for fold in folds]
@@ -72,13 +72,13 @@ def _size(
 
 def _interval(table: pa.Table, scorer: Scorer, seed: int) -> list[float] | None:
     drawn = table["unit" if "unit" in table.column_names else "row_id"].to_numpy()
-    found = bootstrap_interval(scorer.resampler(table), table["fold"].to_numpy(), units=drawn, seed=seed)
-    interval = found[scorer.primary_metric]
+    intervals = bootstrap_interval(scorer.resampler(table), table["fold"].to_numpy(), units=drawn, seed=seed)
+    interval = intervals[scorer.primary_metric]
     return None if interval is None else list(interval)
 
 
 def probe_part(folds: Sequence[FoldResult], scorer: Scorer) -> dict[str, Any]:
-    """Make the part `probe`.
+    """Build the `probe` part of results.json.
 
     Args:
         folds: Of the first repeat, each with a head that was solved in closed form.
@@ -103,7 +103,7 @@ def shuffled_part(
     seed: int,
     unit: str,
 ) -> dict[str, Any]:
-    """Make the part `shuffled`.
+    """Build the `shuffled` part of results.json.
 
     Args:
         folds: Those trained on shuffled labels, of which one is done.
@@ -115,7 +115,7 @@ def shuffled_part(
     """
     judged, metric = judge_shuffled(table, scorer, seed=seed), scorer.primary_metric
     train, true_train = (
-        over_folds([fold.train_scores.get(metric) for fold in part])["mean"] for part in (folds, true)
+        over_folds([fold.train_scores.get(metric) for fold in results])["mean"] for results in (folds, true)
     )
     failed = sum(fold.status == "failed" for fold in folds)
     return {

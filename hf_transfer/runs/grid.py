@@ -1,4 +1,4 @@
-"""What trying several configurations on the same folds does to the numbers of the best. No torch."""
+"""Compare the configurations of a grid with the best, and correct the best score for the choice. No torch."""
 
 from collections.abc import Iterable, Sequence
 
@@ -24,7 +24,7 @@ _ROW = ["repeat", "fold", "row_id"]
 
 
 def against_best(found: Sequence[FoldResults], best: int, scorer: Scorer) -> list[dict[str, float | None]]:
-    """Test each configuration of a grid against the best, by the primary metric on the folds of both.
+    """Test each configuration against the best, by the primary metric on their shared folds.
 
     Args:
         found: Results of each configuration, its folds in the same order.
@@ -65,7 +65,7 @@ def _behind(one: FoldResults, best: FoldResults, scorer: Scorer) -> tuple[float 
 
 
 def corrected_best(tables: Iterable[pa.Table], scorer: Scorer, *, seed: int) -> float | None:
-    """Give the primary metric of the best of a grid, without the luck of having been chosen by it.
+    """Primary metric of the best configuration, corrected for having been chosen by it.
 
     Args:
         tables: Out-of-fold predictions of each configuration, the best one's first. Those of other

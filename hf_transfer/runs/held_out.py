@@ -1,4 +1,4 @@
-"""Held-out rows are read once, and a record of that reading goes with the fold's scores.
+"""Read held-out rows once, and record the reading with the fold's scores.
 
 The record can be replayed without the model: the digest of the predictions is of their values, not of
 the file that holds them, so that any library may have written it again.
@@ -35,7 +35,7 @@ class HeldOut:
         self.readings: list[Reading] = []
 
     def read(self, predict: Callable[[NDArray[np.int64]], pa.Table], weights: str) -> pa.Table:
-        """Predict the rows, once; a try that gave no predictions does not count.
+        """Predict the rows, once; an attempt without predictions does not count.
 
         Args:
             predict: Gives the predictions for some rows, a line each.
@@ -63,7 +63,7 @@ class HeldOut:
 
 
 def table_digest(table: pa.Table) -> str:
-    """Digest the values of a table, row by row in their order; the order of its columns is free.
+    """Digest of a table's values in row order, whatever the order of its columns.
 
     Equal values give equal digests whatever their width (int32 or int64), list type, or file.
 
@@ -107,5 +107,5 @@ def _feed_numbers(digest: "hashlib.blake2b", what: str, values: pa.Array, kind: 
 
 
 def _feed(digest: "hashlib.blake2b", what: str, data: bytes) -> None:
-    """Add a part with its length, so that no two lists of parts look alike."""
+    """Hash a part with its length, so that different lists of parts never collide."""
     digest.update(f"{what}:{len(data)}:".encode() + data)

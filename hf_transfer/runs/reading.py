@@ -1,4 +1,4 @@
-"""Read what a run left: whole, in the shape that runs leave it in, or with an error that says what is not."""
+"""Read the files of a run; errors say which file is wrong, and how."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -36,7 +36,7 @@ def read_json_file(path: Path) -> Any:
 
 
 def read_json_lines(path: Path) -> list[Any]:
-    """Read a file of one JSON value a line.
+    """Read a file with one JSON value a line.
 
     Raises:
         ConfigError: If a line is not JSON, with its number.
@@ -56,7 +56,7 @@ def _parsed(line: str, number: int, path: Path) -> Any:
 
 
 def read_table(path: Path, columns: Sequence[str] = ()) -> pa.Table:
-    """Read a Parquet file of a run, whatever folders it lies in.
+    """Read a run's Parquet file.
 
     Args:
         path: The file.
@@ -81,7 +81,7 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> pa.Table:
 
 
 def place_inside(run: Path, name: str) -> Path:
-    """Give the path of what results.json names in a run's folder.
+    """Resolve a path from results.json, which must stay in the run's folder.
 
     Raises:
         ConfigError: If it lies elsewhere: a run that somebody else made must not reach out of its folder.
@@ -94,7 +94,7 @@ def place_inside(run: Path, name: str) -> Path:
 
 @contextmanager
 def damage_told(run: object) -> Iterator[None]:
-    """Say of values that do not fit together that a file of the run was changed.
+    """Turn errors from inconsistent values into one that says a file of the run was changed.
 
     Args:
         run: What the run is called.

@@ -114,7 +114,7 @@ class CrossValidationResult:
 
 
 @dataclass(frozen=True)
-class Beside:
+class Companions:
     """What `hf-transfer search`, `rank` and `compare` left in a run's folder, as far as it is about this run.
 
     Attributes:
@@ -128,7 +128,7 @@ class Beside:
     compare: dict[str, Any] | None = None
 
 
-def read_beside(folder: str | Path, results: Mapping[str, Any]) -> Beside:
+def read_companions(folder: str | Path, results: Mapping[str, Any]) -> Companions:
     """Read search.json, rank.json and compare.json, if they are there and of these rows, folds and choice.
 
     Args:
@@ -151,7 +151,7 @@ def read_beside(folder: str | Path, results: Mapping[str, Any]) -> Beside:
         compare.get(name) != value for name, value in compared(results).items()
     ):
         compare = None  # of other folds, or of a run that was here before
-    return Beside(search, rank, compare)
+    return Companions(search, rank, compare)
 
 
 def compared(results: Mapping[str, Any]) -> dict[str, Any]:

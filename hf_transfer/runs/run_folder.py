@@ -1,4 +1,4 @@
-"""A run's folder: one experiment each, one sub-folder a fold, nothing half-written."""
+"""A run's folder: one folder a fold, whole files only, one experiment in each."""
 
 import json
 import os
@@ -36,7 +36,9 @@ from hf_transfer.runs.results import FoldResult, fold_result
 
 CHECKPOINT = "checkpoint"  # in the folder of a training that goes on
 
-TRAIN_ROWS = "train_predictions.parquet"  # beside a fold's own: those of the training rows that were scored
+TRAIN_ROWS = (
+    "train_predictions.parquet"  # in a fold's folder: predictions of the training rows that were scored
+)
 
 # What a run leaves behind. README.md stays on --overwrite: a person may have written in it.
 _OWN = (
@@ -56,7 +58,7 @@ _OWN = (
 
 
 def place_of(config: RunConfig, grid: Sequence[RunConfig]) -> str:
-    """Where in `folds/` a configuration of a grid has its folds; nothing when there is only one."""
+    """The subfolder of `folds/` for a configuration of a grid; empty if there is only one."""
     if len(grid) == 1:
         return ""
     rates = ("learning_rate", "weight_decay")
@@ -73,12 +75,12 @@ def _folder_name(text: str) -> str:
 
 
 def fold_place(inside: str, repeat: int, fold: int) -> str:
-    """Where in `folds/` a fold has its files, e.g. `r0f3`; of a control run, e.g. `curve-40/r0f3`."""
+    """The subfolder of `folds/` for a fold, e.g. `r0f3`; for a control run, e.g. `curve-40/r0f3`."""
     return f"{inside}/{fold_key(repeat, fold)}".lstrip("/")
 
 
 def weight_digests(folder: Path) -> dict[str, str]:
-    """Give the SHA-256 of each file of weights in a model's folder, by its path there."""
+    """SHA-256 of each weights file in a model's folder, by its path there."""
     digests = {}
     for path in sorted(folder.rglob("*.safetensors")):
         digests[path.relative_to(folder).as_posix()] = file_digest(path)
@@ -86,7 +88,7 @@ def weight_digests(folder: Path) -> dict[str, str]:
 
 
 class RunFolder:
-    """Where one experiment keeps what it found."""
+    """The output folder of one experiment."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)

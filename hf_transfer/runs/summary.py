@@ -1,4 +1,4 @@
-"""The summary of a run, as a recipe prints it at its end, and what tells its configurations apart."""
+"""The summary that a recipe prints, and names for configurations."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -23,42 +23,42 @@ _SETTINGS = frozenset(field.name for field in fields(RunConfig))
 
 
 def varying_settings(grid: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Name the settings in which the entries of a grid differ, in their order there; the rate if in none."""
+    """Names of the settings that differ within a grid; the learning rate if none does."""
     names = [name for name in grid[0] if name in _SETTINGS]
     return [n for n in names if len({entry[n] for entry in grid}) > 1] or ["learning_rate"]
 
 
 def configuration_name(entry: Mapping[str, Any], grid: Sequence[Mapping[str, Any]]) -> str:
-    """Name an entry of a grid by the settings that vary: `learning_rate=0.01, weight_decay=0`."""
+    """Name a grid's configuration by its varying settings: `learning_rate=0.01, weight_decay=0`."""
     of_steps = ("learning_rate", "num_epochs") if is_solved(entry) else ()  # a closed form has none
     names = (name for name in varying_settings(grid) if name not in of_steps)
     return ", ".join(f"{name}={setting(entry[name])}" for name in names)
 
 
 def is_solved(config: Mapping[str, Any]) -> bool:
-    """Whether a configuration has its head in closed form."""
+    """Whether a configuration solves its head in closed form."""
     return str(config.get("head_solver") or "gradient") != "gradient"
 
 
 def commonest_share(results: Mapping[str, Any]) -> float | None:
-    """The accuracy of always giving the commonest class; None where rows have no class of their own."""
+    """Accuracy of always predicting the most common class; None if rows have no single class."""
     counts = results["dataset"]["class_counts"].values()
     return max(counts) / sum(counts) if results["confusion"] is not None and sum(counts) else None
 
 
 def two_intervals(results: dict[str, Any]) -> bool:
-    """Whether the scores have the conservative interval too, which runs of earlier versions lack."""
+    """Whether the scores have a conservative interval, which earlier versions lack."""
     return any(score.get("conservative_interval") for score in results["scores"].values())
 
 
 def train_sizes(results: dict[str, Any]) -> str:
-    """Write how many rows the folds were trained on: `80`, or `76 to 84`."""
+    """Number of training rows of the folds: `80`, or `76 to 84`."""
     sizes = sorted({fold["num_train"] for fold in results["folds"] if fold["status"] == "done"}) or [0]
     return f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
 
 
 def design(results: dict[str, Any]) -> str:
-    """Write what a score stands on: folds, repeats, rows, what is drawn, configurations tried."""
+    """Describe the design: folds, repeats, rows, sampling unit, configurations tried."""
     score = results["scores"].get(results["primary_metric"])
     return (
         f"k = {results['num_folds']} folds, r = {results['num_repeats']} "
@@ -68,12 +68,12 @@ def design(results: dict[str, Any]) -> str:
 
 
 def corrected_best(results: dict[str, Any]) -> float | None:
-    """The primary metric of the best of a grid, corrected for the choice; None where it is not known."""
+    """Primary metric of a grid's best, corrected for the choice; None if unknown."""
     return next((entry.get("bbc") for entry in results["grid"] or [] if entry["best"]), None)
 
 
 def summary_text(results: dict[str, Any]) -> str:
-    """Give what a recipe prints at its end: a line for each fold, then means, intervals and sizes.
+    """Summary of a run: a line a fold, then means, intervals and sizes.
 
     Args:
         results: What results.json holds.
@@ -97,12 +97,12 @@ def summary_text(results: dict[str, Any]) -> str:
 
 
 def num_scored(results: dict[str, Any]) -> int:
-    """Count the rows that are held out once in each repeat; others may be in no fold."""
+    """Number of rows that a repeat holds out; others may be in no fold."""
     return sum(fold["num_valid"] for fold in results["folds"] if fold["repeat"] == 0)
 
 
 def _sealed_line(results: dict[str, Any]) -> list[str]:
-    """The published model's score on the sealed rows, if there are any."""
+    """Score of the published model on the sealed rows, if any."""
     final, metric = results["final"], results["primary_metric"]
     if not final.get("sealed"):
         return []
@@ -111,7 +111,7 @@ def _sealed_line(results: dict[str, Any]) -> list[str]:
 
 
 def _unlearned_line(results: dict[str, Any]) -> list[str]:
-    """Say that more training is needed, where it is."""
+    """Say that more training is needed, if so."""
     from hf_transfer.report.words.convergence import (
         learned_words,  # here, as it takes its numbers from this module
     )
@@ -123,7 +123,7 @@ def _unlearned_line(results: dict[str, Any]) -> list[str]:
 
 
 def _pooling_line(results: dict[str, Any]) -> list[str]:
-    """How texts are read and what is published, where that is not a plain model of transformers."""
+    """Explain the pooling and the published format, if it is not plain transformers."""
     if results.get("library") != "sentence-transformers":
         return []
     return [
@@ -161,7 +161,7 @@ def _score_table(results: dict[str, Any]) -> str:
 
 
 def _explained(results: dict[str, Any]) -> list[str]:
-    """Which interval is which, and what the score is of."""
+    """Explain the two intervals, and what the score is of."""
     kinds = {score["interval_kind"]: None for score in results["scores"].values() if score["interval"]}
     if not two_intervals(results):
         return [f"interval: {kind}" for kind in kinds]
@@ -189,7 +189,7 @@ def _grid_table(results: dict[str, Any]) -> str:
 
 
 def behind(entry: dict[str, Any]) -> tuple[str, str]:
-    """Write how much better the best of a grid was, and the adjusted p; dashes for the best itself."""
+    """How far a configuration is behind the best, and its adjusted p-value; dashes for the best."""
     if entry["best"]:
         return "-", "-"
     return number(entry.get("behind")), number(entry.get("p_holm"))

@@ -1,4 +1,4 @@
-"""What a run's out-of-fold logits say of its probabilities, for results.json and the card. No torch."""
+"""Calibration of a run's out-of-fold probabilities, for results.json and the card. No torch."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.scores.class_scorer import ClassificationScorer
+from hf_transfer.scores.metrics import row_losses
 from hf_transfer.scores.scorer import Scorer
 from hf_transfer.scores.statistics import (
     Reliability,
@@ -27,7 +28,7 @@ Ints = NDArray[np.int64]
 
 
 def calibrate(table: pa.Table, scorer: Scorer, *, seed: int) -> dict[str, Any] | None:
-    """Fit a temperature to pooled out-of-fold logits, and measure what temperatures mend.
+    """Fit a temperature to pooled out-of-fold logits, and measure the calibration error before and after.
 
     `temperature` is of all rows, for the published weights. What it mends is measured with others:
     each fold's rows are divided by the temperature of the other folds of its repeat, so that no row
@@ -39,9 +40,10 @@ def calibrate(table: pa.Table, scorer: Scorer, *, seed: int) -> dict[str, Any] |
         seed: Of the draws that tell what chance alone would show.
 
     Returns:
-        temperature, num_bins, ece_before and ece_after (of the predicted class), classwise_before and
-        classwise_after, floor_before and floor_after (what perfect probabilities would show by chance),
-        and the bins before and after: a confidence, accuracy and count each. None for tasks without
+        temperature, num_bins, log_loss_before and log_loss_after, ece_before and ece_after (of the
+        predicted class), classwise_before and classwise_after, floor_before and floor_after (what perfect
+        probabilities would show by chance), and the bins before and after: a confidence, accuracy and count
+        each. None for tasks without
         classes of rows, and where a temperature has one class only to go by.
     """
     if not isinstance(scorer, ClassificationScorer) or not table.num_rows:
@@ -67,7 +69,7 @@ def calibrate(table: pa.Table, scorer: Scorer, *, seed: int) -> dict[str, Any] |
 
 
 def _each(repeats: NDArray[Any], folds: NDArray[Any]) -> list[NDArray[np.intp]]:
-    """Rows of each fold of each repeat."""
+    """Yield the row numbers of each fold of each repeat."""
     _, place = np.unique(np.stack([repeats, folds]), axis=1, return_inverse=True)
     return [np.flatnonzero(place == one) for one in range(place.max() + 1)]
 
@@ -75,6 +77,7 @@ def _each(repeats: NDArray[Any], folds: NDArray[Any]) -> list[NDArray[np.intp]]:
 def _measure(shares: Floats, labels: Ints, repeats: NDArray[Any], seed: int) -> dict[str, float]:
     parts = [np.flatnonzero(repeats == repeat) for repeat in np.unique(repeats)]
     return {
+        "log_loss": _mean(row_losses(labels[rows], shares[rows]).mean() for rows in parts),
         "ece": _mean(expected_calibration_error(shares[rows], labels[rows], NUM_BINS) for rows in parts),
         "classwise": _mean(
             classwise_calibration_error(shares[rows], labels[rows], NUM_BINS) for rows in parts

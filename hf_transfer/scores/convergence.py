@@ -1,4 +1,4 @@
-"""Has a run learned enough? From its losses, its scores, and a closed form on the same features. No torch.
+"""Was a run trained for long enough? Judged by its losses, scores and closed-form probe. No torch.
 
 A head that is far from the closed form of the features that it reads has not learned them yet, unless it
 is right on its own training rows: then more training would not bring it closer. A loss that still falls
@@ -25,7 +25,7 @@ MOVED = 0.1  # share of the first epoch's loss that training must have taken awa
 def judge_learning(
     results: Mapping[str, Any], histories: Mapping[str, History], overfitting: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Say whether more training would help; gives plain values, as they stand in results.json.
+    """Judge whether more training would help; returns plain values for results.json.
 
     Args:
         results: What results.json holds; the part `probe` where there is one.
@@ -62,12 +62,12 @@ def _answer(evidence: Mapping[str, Any], overfits: str) -> Answer:
 
 
 def _solved(results: Mapping[str, Any]) -> Literal[True] | None:
-    """Whether heads are at their optimum by construction; None where gradient steps made them."""
+    """Whether the heads are optimal by construction, as closed forms; None where gradients trained them."""
     return None if results["config"].get("head_solver", "gradient") == "gradient" else True
 
 
 def _behind_probe(results: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Compare a run with the probe of the same folds; None where fewer than two have both scores."""
+    """Compare a run with its probe on the same folds; None if fewer than two folds have both scores."""
     probe, metric = results.get("probe"), results["primary_metric"]
     if not probe:
         return None
@@ -99,7 +99,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def final_fall(histories: Mapping[str, History], num_folds: float) -> dict[str, Any] | None:
-    """Measure how fast the training loss falls over the last third of the epochs.
+    """How fast the training loss still falls over the last third of the epochs.
 
     Args:
         histories: Epochs of each fold, with `train_loss`.
@@ -130,7 +130,7 @@ def final_fall(histories: Mapping[str, History], num_folds: float) -> dict[str, 
 
 
 def _fall(curve: Any) -> float:
-    """Fall of a loss in one epoch at its end, as a share of its first value."""
+    """Fall of a loss in one epoch at the end, as a share of its first value."""
     last = curve[-max(2, -(-len(curve) // 3)) :]
     return float(-np.polyfit(np.arange(len(last)), last, 1)[0] / curve[0])
 
@@ -138,7 +138,7 @@ def _fall(curve: Any) -> float:
 def _inner_fall(
     results: Mapping[str, Any], histories: Mapping[str, History], overfitting: Mapping[str, Any]
 ) -> dict[str, Any] | None:
-    """Measure whether the loss on inner splits is lowest at the last of all epochs, and falls there."""
+    """Whether the loss on inner splits is still falling at the last epoch, where it is lowest."""
     turn, epochs = overfitting["turn"], results["config"]["num_epochs"]
     if not turn:
         return None

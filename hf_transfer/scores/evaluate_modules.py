@@ -1,4 +1,4 @@
-"""Each metric as an `evaluate` module, and the metrics of the Hub.
+"""The kit's metrics as `evaluate` modules, and metrics from the Hub.
 
 `Accuracy().compute(references=…, predictions=…)` is the same number as `accuracy(references, predictions)`.
 The modules add what `evaluate` needs, and refuse what it would quietly cast.
@@ -122,7 +122,7 @@ def __getattr__(name: str) -> Any:
 
 
 class _KitMetric:
-    """An `evaluate.Metric` that checks its rows first and leaves nothing on the disk.
+    """An `evaluate.Metric` that checks its rows first and writes nothing to disk.
 
     Its options are those of the function it calls: `F1(labels=range(3), average="micro")`. Make one
     for each evaluation; of several processes, gather the rows and compute on one.
@@ -213,7 +213,7 @@ class _KitMetric:
 
 
 def hub_metric(name: str, *, revision: str | None = None) -> Any:
-    """Fetch an `evaluate` metric of the Hub. Its code runs here, and does not check what it is given.
+    """Load an `evaluate` metric from the Hub. It runs the Hub's code, which does not check its input.
 
     Args:
         name: Such as "bleu" or "owner/name".

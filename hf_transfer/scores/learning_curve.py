@@ -1,4 +1,4 @@
-"""What more rows would give: a power law through the scores of nested parts of the training rows.
+"""Learning curves: predict the score at twice the rows by a power law.
 
 The score is taken as a distance from the best there can be, a + b n^-c with b, c > 0, so that a model
 never becomes worse with more rows. numpy and scipy only.
@@ -31,7 +31,7 @@ _RESAMPLES = 2000
 
 @dataclass(frozen=True)
 class Fit:
-    """The law `base + sign * (rest + factor * n ** -decay)` of a score.
+    """A fitted law `base + sign * (rest + factor * n ** -decay)` of a score.
 
     Attributes:
         rest: Distance from the best score that no number of rows takes away.
@@ -48,17 +48,17 @@ class Fit:
     sign: int
 
     def score(self, num_rows: Any) -> Any:
-        """Give the score at so many training rows."""
+        """Predicted score with this many training rows."""
         rows = np.asarray(num_rows, np.float64)
         return self.best - self.sign * (self.rest + self.factor * rows**-self.decay)
 
     def gain(self, num_rows: float) -> float:
-        """Give how much better the score is at twice as many rows."""
+        """Predicted gain from twice as many rows."""
         return float(self.factor * num_rows**-self.decay * (1 - 2**-self.decay))
 
 
 def fit_law(num_rows: Floats, scores: Floats, *, higher_is_better: bool = True) -> Fit:
-    """Fit the law to some scores by least squares, with b and, where the score has a best, a from 0.
+    """Fit the law by least squares, with the asymptote bounded by the best possible score.
 
     Args:
         num_rows: Training rows of each size, (s,).
@@ -73,7 +73,7 @@ def fit_law(num_rows: Floats, scores: Floats, *, higher_is_better: bool = True) 
 def read_curve(
     num_rows: Sequence[float], scores: Any, *, num_folds: int, higher_is_better: bool = True, seed: int = 0
 ) -> dict[str, Any]:
-    """Say what twice the rows would give, from the scores of each size and fold.
+    """Predict the gain from twice the rows, from the scores of each size and fold.
 
     The interval is that of a bootstrap over folds, all sizes of a fold together. As folds share
     training rows, the resampled means are spread as far as the corrected variance of Nadeau and
@@ -107,7 +107,7 @@ def read_curve(
 
 
 def verdict(curve: dict[str, Any], metric: str) -> str:
-    """Say in a sentence what `read_curve` found."""
+    """Put `read_curve`'s result into a sentence."""
     found = curve["doubling"]
     if found is None:
         return f"It can't be told what twice the data would give: {curve['reason']}."
@@ -121,7 +121,7 @@ def verdict(curve: dict[str, Any], metric: str) -> str:
 
 
 def _checked(num_rows: Sequence[float], scores: Any) -> tuple[Floats, Floats]:
-    """Give the sizes and the scores of the folds that have them all, (s, k)."""
+    """Sizes, and the scores of the folds that have all of them, (s, k)."""
     rows, table = np.asarray(num_rows, np.float64), np.asarray(scores, np.float64)
     if rows.ndim != 1 or table.ndim != 2 or len(table) != len(rows) or not (rows > 0).all():
         raise DataError(
@@ -132,7 +132,7 @@ def _checked(num_rows: Sequence[float], scores: Any) -> tuple[Floats, Floats]:
 
 
 def _unfit(rows: Floats, table: Floats, higher_is_better: bool) -> str | None:
-    """Why no law can be read from these scores, if so."""
+    """Why no law can be fitted to these scores; None if one can."""
     if len(np.unique(rows)) < FEWEST_SIZES:
         return f"the training rows have {len(np.unique(rows))} sizes only, of {FEWEST_SIZES} needed"
     if table.shape[1] < FEWEST_FOLDS:
@@ -144,7 +144,7 @@ def _unfit(rows: Floats, table: Floats, higher_is_better: bool) -> str | None:
 
 
 def _lack_of_fit(rows: Floats, table: Floats, law: Fit) -> float:
-    """Test whether the means lie off the law by more than the folds scatter: the p-value of an F-test."""
+    """P-value of an F-test for lack of fit: do the means lie further off the law than folds scatter?"""
     num_sizes, num_folds = table.shape
     means = table.mean(axis=1)
     # A fold may be harder at every size; what remains is the scatter of its curve.
@@ -158,7 +158,7 @@ def _lack_of_fit(rows: Floats, table: Floats, law: Fit) -> float:
 
 
 def _resampled_gains(rows: Floats, table: Floats, law: Fit, num_folds: int, seed: int) -> Floats:
-    """Gains of resamples of the folds, (b,)."""
+    """Gains in bootstrap resamples of the folds, (b,)."""
     rng = np.random.Generator(np.random.PCG64(seed))
     there_are = table.shape[1]
     drawn = rng.integers(there_are, size=(_RESAMPLES, there_are))
@@ -171,14 +171,14 @@ def _resampled_gains(rows: Floats, table: Floats, law: Fit, num_folds: int, seed
 
 
 def _scale(scores: Floats, higher_is_better: bool) -> tuple[float, int, bool]:
-    """The best score, the direction, and whether the distance from that best is bounded by 0."""
+    """The best possible score, the direction, and whether 0 bounds the distance from it."""
     if not higher_is_better:
         return 0.0, -1, bool(scores.min() >= 0)
     return 1.0, 1, bool(scores.max() <= 1)
 
 
 def _fit(rows: Floats, distances: Floats, *, bounded: bool) -> tuple[Floats, Floats, Floats]:
-    """Fit rest + factor * rows ** -decay to each of m lists of distances (m, s); gives (m,) of each.
+    """Fit rest + factor * rows ** -decay to m lists of distances (m, s); returns (m,) of each parameter.
 
     For one decay it is a line, so that each of many is tried, and the best of the lines kept.
     """
@@ -196,7 +196,7 @@ def _fit(rows: Floats, distances: Floats, *, bounded: bool) -> tuple[Floats, Flo
 
 
 def _lines(x: Floats, y: Floats, *, bounded: bool) -> list[tuple[Floats, Floats]]:
-    """Lines through (x, y) with neither rest nor factor below 0: the free one if it is so, and the edges."""
+    """Least-squares lines through (x, y) with rest and factor of at least 0."""
     middle = x.mean()
     slope = (y - y.mean(axis=1, keepdims=True)) @ (x - middle) / ((x - middle) ** 2).sum()
     rest = y.mean(axis=1) - slope * middle

@@ -96,7 +96,7 @@ def roc_auc(references: Ids, prediction_scores: Floats) -> Scores:
 
 
 def _ranks(values: Floats) -> Floats:
-    """Give the place of each value in order, from 1; equal values share the mean of theirs."""
+    """Ranks from 1; ties share their mean rank."""
     order = np.sort(values)
     ranks: Floats = (np.searchsorted(order, values) + np.searchsorted(order, values, "right") + 1) / 2
     return ranks
@@ -118,7 +118,7 @@ def log_loss(references: Ids, prediction_scores: Floats) -> Scores:
 
 
 def row_losses(references: Ids, probabilities: Floats) -> Floats:
-    """Give -ln p of the true class of each row, at most 708.
+    """-ln p of the true class of each row, at most 708.
 
     scikit-learn clips p, so that being wrong and sure of it costs 36 at most.
     """
@@ -162,7 +162,7 @@ def entity_scores(references: Tags, predictions: Tags) -> Scores:
 
 
 def ratios(hits: float, predicted: float, support: float) -> dict[str, float | None]:
-    """Give precision, recall and F1 of these counts; None where there was nothing to count."""
+    """Precision, recall and F1 from counts; None where undefined."""
     return {
         "precision": float(hits / predicted) if predicted else None,
         "recall": float(hits / support) if support else None,
@@ -171,7 +171,7 @@ def ratios(hits: float, predicted: float, support: float) -> dict[str, float | N
 
 
 def class_ids(values: Any, name: str, labels: Sequence[int] | None = None) -> Ids:
-    """Check that `values` is a flat list of class ids, from `labels` if given; give it as an array.
+    """Check that `values` is a flat list of class ids, from `labels` if given; return an array.
 
     Raises:
         DataError: If it holds anything but whole numbers from 0, or a number outside `labels`.
@@ -199,7 +199,7 @@ def class_ids(values: Any, name: str, labels: Sequence[int] | None = None) -> Id
 
 
 def _no_whole_numbers(values: Any, array: NDArray[Any]) -> list[Any]:
-    """What of a flat list or array is not a whole number."""
+    """The entries of a flat list or array that are not whole numbers."""
     whole = array.dtype.kind in "iu"
     if isinstance(
         values, list | tuple
@@ -210,7 +210,7 @@ def _no_whole_numbers(values: Any, array: NDArray[Any]) -> list[Any]:
 
 
 def class_scores(values: Any, name: str) -> Floats:
-    """Check that `values` is finite scores (n, c), or of class 1 of two (n,); give it as (n, c).
+    """Check that `values` is finite scores (n, c), or (n,) for class 1 of two; return (n, c).
 
     Raises:
         DataError: If it is anything else.
@@ -238,7 +238,7 @@ def _array(values: Any, name: str) -> NDArray[Any]:
 
 
 def tag_columns(references: Any, predictions: Any) -> tuple[list[list[str]], list[list[str]]]:
-    """Check that both are lists of IOB2 tags, row by row of one length, and give them as lists.
+    """Check that both are lists of IOB2 tags of equal lengths, and return them as lists.
 
     Predictions may hold an I- that continues nothing; references may not, as that entity would be lost.
 

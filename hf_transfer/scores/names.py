@@ -1,4 +1,4 @@
-"""Readable names of metrics, and the order in which they are shown."""
+"""Readable names of metrics, and their order."""
 
 from typing import Any
 
@@ -37,13 +37,13 @@ _SHOWN_FIRST = (
 
 
 def metric_name(name: str, task: str = "") -> str:
-    """Give a metric's readable name; a Hub metric keeps its own."""
+    """Readable name of a metric; a Hub metric keeps its own."""
     if name == "accuracy" and task == "token-classification":
         return "accuracy (tags)"
     return _METRIC_NAMES.get(name, name)
 
 
 def shown_metrics(results: dict[str, Any], count: int | None = 4) -> list[str]:
-    """Choose the few metrics to show for each fold, or order all of them; the primary one is first."""
+    """The few metrics to show for each fold, or all of them in order; the primary one comes first."""
     order = [results["primary_metric"], *_SHOWN_FIRST, *sorted(results["scores"])]
     return [name for name in dict.fromkeys(order) if name in results["scores"]][:count]

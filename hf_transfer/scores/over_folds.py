@@ -1,4 +1,4 @@
-"""Scores of each fold, and over all of them: means, pooled scores and two intervals."""
+"""Aggregate scores over folds: means, pooled scores, and two intervals."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -36,7 +36,7 @@ def summarise(
     seed: int,
     num_folds: float | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Give each score's mean and standard deviation over folds, pooled value, and two intervals.
+    """Mean and standard deviation over folds, pooled value, and two intervals of each score.
 
     `interval` is the optimistic one: a bootstrap over rows, of the pooled score, with the models as
     they are. `conservative_interval` is of the mean over folds and repeats, and allows for other
@@ -79,7 +79,7 @@ def summarise(
 
 
 def sampling_units(table: pa.Table, scorer: Scorer) -> tuple[str, NDArray[Any]]:
-    """Say what is drawn together, a word and an entry a row: the group, or the row of all repeats."""
+    """Name the units that a bootstrap draws, group or row, and return the unit of each entry."""
     unit, column = ("group", "unit") if "unit" in table.column_names else (scorer.unit, "row_id")
     return unit, array_of(table, column)
 
@@ -87,7 +87,7 @@ def sampling_units(table: pa.Table, scorer: Scorer) -> tuple[str, NDArray[Any]]:
 def _conservative(
     scores: Sequence[float | None], num_folds: float, lowest: float, highest: float
 ) -> list[float] | None:
-    """Interval of the mean over folds; None for fewer than two values, or two or more that are all equal."""
+    """Corrected t interval of the mean over folds; None for fewer than two values, or equal ones."""
     values = [score for score in scores if score is not None]
     if len(values) < 2 or corrected_error(values, num_folds) == 0:
         return None  # an interval of no width would be a lie
@@ -106,7 +106,7 @@ def over_folds(scores: Sequence[float | None]) -> dict[str, Any]:
 
 
 def _by_fold(table: pa.Table) -> pa.Table:
-    """Order the rows by repeat and fold; those of a run are, and are not copied."""
+    """Sort the rows by repeat and fold, without a copy if they are sorted."""
     repeats, folds = array_of(table, "repeat"), array_of(table, "fold")
     if (np.lexsort((folds, repeats)) == np.arange(len(folds))).all():
         return table

@@ -1,4 +1,4 @@
-"""Does a run overfit? From its folds, its epochs and runs that froze more. No torch.
+"""Does a run overfit? Judged by its folds, its epochs, and runs that froze more. No torch.
 
 A gap between training and held-out rows alone is no overfitting: networks that fit every training
 row can still be the best there are. It is called so only when more training makes unseen rows worse,
@@ -22,7 +22,7 @@ Finding = Literal["overfits", "stopped in time", "gap", "no sign", "unknown"]
 
 
 class Rival(NamedTuple):
-    """Another configuration on the same folds: its name, trained parameters, and fold records."""
+    """Another configuration on the same folds: name, trained parameters, fold records."""
 
     name: str
     parameters: int
@@ -32,7 +32,7 @@ class Rival(NamedTuple):
 def diagnose(
     results: Mapping[str, Any], histories: Mapping[str, History], rivals: Sequence[Rival] = ()
 ) -> dict[str, Any]:
-    """Look for overfitting in a run; gives plain values, as they stand in results.json.
+    """Look for overfitting; returns plain values for results.json.
 
     Args:
         results: What results.json holds. Entries of `grid` that have `trainable` are rivals too.
@@ -61,7 +61,7 @@ def diagnose(
 
 
 def inner_turn(histories: Mapping[str, History], num_folds: float) -> dict[str, Any] | None:
-    """Measure how far the loss on inner splits has risen from its lowest point to the last epoch.
+    """How far the loss on inner splits has risen from its minimum to the last epoch.
 
     Each fold's lowest point is where the mean of the *other* folds' losses is lowest. A fold's own
     lowest point would be picked by its noise, and every noisy curve ends above it.
@@ -111,7 +111,7 @@ def _verdict(
 
 
 def _nearer(interval: Sequence[float], results: Mapping[str, Any], name: str) -> float:
-    """The end of an interval at which training rows are least ahead."""
+    """The end of an interval that is nearer to no gap."""
     return interval[0] if _sign(results, name) > 0 else interval[1]
 
 
@@ -120,7 +120,7 @@ def _sign(results: Mapping[str, Any], name: str) -> int:
 
 
 def _gap(results: Mapping[str, Any], metric: str) -> dict[str, Any] | None:
-    """Compare one score on training and held-out rows; None where a side is not known."""
+    """Difference of a score between training and held-out rows; None if one is unknown."""
     done = [fold for fold in results["folds"] if fold["status"] == "done"]
     pairs = [(fold["train_scores"].get(metric), fold["scores"].get(metric)) for fold in done]
     known = [(train, valid) for train, valid in pairs if train is not None and valid is not None]
@@ -140,7 +140,7 @@ def _gap(results: Mapping[str, Any], metric: str) -> dict[str, Any] | None:
 
 
 def _above_chance(results: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Find a held-out log loss above that of a constant answer, while that on training rows is below.
+    """Whether the held-out log loss exceeds that of a constant answer, while the training loss does not.
 
     Training starts near that constant answer, so the loss on held-out rows has risen since.
     """
@@ -159,21 +159,21 @@ def _above_chance(results: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _curves(epochs: History) -> Floats:
-    """Give the inner and the training loss of each epoch, (epochs, 2); empty where one is missing."""
+    """Inner and training loss of each epoch, (epochs, 2); empty if one is missing."""
     pairs = [(epoch.get("inner_loss"), epoch.get("train_loss")) for epoch in epochs]
     whole = all(value is not None for pair in pairs for value in pair)
     return np.asarray(pairs if whole else [], dtype=np.float64).reshape(-1, 2)
 
 
 def _lowest(curves: Sequence[Floats]) -> int:
-    """Give the epoch, from 0, of the lowest mean inner loss, among those that half of the folds reached."""
+    """Epoch, from 0, of the lowest mean inner loss, among epochs that half of the folds reached."""
     length = int(np.median([len(curve) for curve in curves]))
     means = [np.mean([curve[epoch, 0] for curve in curves if len(curve) > epoch]) for epoch in range(length)]
     return int(np.argmin(means))
 
 
 def _grid_rivals(results: Mapping[str, Any]) -> list[Rival]:
-    """The configurations of a grid that say how much of the model they trained."""
+    """Configurations of the grid that report how many parameters they trained."""
     return [
         Rival(f"trainable={entry['trainable']}", entry["parameters"], entry["folds"])
         for entry in results["grid"] or []
@@ -182,7 +182,7 @@ def _grid_rivals(results: Mapping[str, Any]) -> list[Rival]:
 
 
 def _more_frozen(results: Mapping[str, Any], rivals: Sequence[Rival]) -> dict[str, Any] | None:
-    """Find the rival that trained less and was better by most, if by more than a corrected standard error."""
+    """The rival with fewer trained parameters that is ahead by most, and by over one corrected error."""
     metric = results["primary_metric"]
     found: list[tuple[float, dict[str, Any]]] = []
     for rival in rivals:

@@ -1,4 +1,4 @@
-"""Two configurations on the same folds: the difference of their scores, and whether it is one.
+"""Compare two configurations on the same folds: the paired difference, and whether it is significant.
 
 No torch; what is said about it in words is in `pair_words`.
 """
@@ -35,7 +35,7 @@ Verdict = Literal[
 
 @dataclass(frozen=True)
 class Pair:
-    """The difference of two configurations on the folds that both finished: the second minus the first.
+    """Paired difference of two configurations, second minus first, on the folds that both finished.
 
     Attributes:
         first: Name of one.
@@ -72,7 +72,7 @@ class Pair:
 
     @property
     def verdict(self) -> Verdict:
-        """Which of the two is better: by the adjusted p for sure, or likely, if on these rows for sure."""
+        """Which one is better, by the adjusted p-value; likely better, if so on these rows alone."""
         if self.differences and not any(self.differences.values()):
             return "same"
         if self.mean is None or self.p_adjusted is None:
@@ -86,7 +86,7 @@ class Pair:
 
     @property
     def differs_on_rows(self) -> bool:
-        """Whether the models as they are differ on these rows, to the side of the mean of the folds."""
+        """Whether the models differ significantly on these rows, in the direction of the fold means."""
         if self.mean is None:
             return False
         if self.rows:
@@ -99,7 +99,7 @@ class Pair:
 def pair_folds(
     first: tuple[str, Sequence[Fold]], second: tuple[str, Sequence[Fold]], results: Mapping[str, Any]
 ) -> Pair:
-    """Test the difference of the primary metric between two configurations of the same folds.
+    """Test the difference of the primary metric between two configurations on the same folds.
 
     Args:
         first: Name and fold records of one.
@@ -126,7 +126,7 @@ def pair_folds(
 
 
 def retested(pair: Pair) -> Pair:
-    """Work out mean, interval and p of a pair from its differences; not yet adjusted."""
+    """Compute mean, interval and p-value of a pair from its differences; not yet adjusted."""
     values = list(pair.differences.values())
     found = corrected(values, pair.num_folds)
     return replace(
@@ -138,7 +138,7 @@ def retested(pair: Pair) -> Pair:
 
 
 def adjusted(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
-    """Adjust each p for the number of pairs, and work out how many rows the undecided ones would need."""
+    """Adjust each p-value for the number of pairs; for undecided ones, estimate the rows needed."""
     if not pairs:
         return ()
     values = holm([math.nan if pair.p is None else pair.p for pair in pairs])
@@ -155,13 +155,13 @@ def adjusted(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
 def paired_scores(
     first: Sequence[Fold], second: Sequence[Fold], metric: str
 ) -> dict[str, tuple[float, float]]:
-    """Give both scores of each fold that both configurations finished, by the fold's name."""
+    """Both scores of each fold that both configurations finished, by the fold's name."""
     of_first, of_second = (_finished(folds, metric) for folds in (first, second))
     return {name: (score, of_second[name]) for name, score in of_first.items() if name in of_second}
 
 
 def corrected(values: Sequence[float], num_folds: float) -> CorrectedT | None:
-    """Test the mean of fold values against 0; None where fewer than two values, or equal ones, say nothing.
+    """Corrected t-test of fold values against 0; None for fewer than two values, or equal ones.
 
     Args:
         values: Paired differences, or scores less what they are held against, one a fold and repeat.
@@ -173,13 +173,13 @@ def corrected(values: Sequence[float], num_folds: float) -> CorrectedT | None:
 
 
 def folds_of(folds: Sequence[Fold]) -> float:
-    """Give the k that the correction for shared training rows needs, from the sizes of finished folds."""
+    """Effective k for the correction for shared training rows, from the sizes of finished folds."""
     sizes = [(fold["num_train"], fold["num_valid"]) for fold in folds if fold["status"] == "done"]
     return effective_folds(sizes) if sizes else math.nan
 
 
 def _times_the_rows(pair: Pair, num_pairs: int) -> float | None:
-    """Work out when a difference of this size would be found in `POWER` of such comparisons.
+    """How many times the rows would detect a difference of this size with `POWER`.
 
     The standard error is taken to shrink as one over the root of the number of rows. Both the
     difference and its error are themselves uncertain, so this is a rough number.

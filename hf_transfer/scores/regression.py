@@ -1,4 +1,4 @@
-"""Linear models solved exactly on a matrix of features, for many strengths of their penalty at once."""
+"""Solve linear models exactly on a feature matrix, for many penalties at once."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -40,13 +40,13 @@ class Classifier:
     bias: Matrix
 
     def scores(self, features: NDArray[np.floating]) -> Matrix:
-        """The score of each class, (n, c)."""
+        """Score of each class, (n, c)."""
         return features @ self.weight.T + self.bias
 
 
 @dataclass(frozen=True)
 class LinearProblem:
-    """Labelled items to solve a linear classifier on, with an L2 penalty on the weights.
+    """Labelled items to fit a linear classifier to, with an L2 penalty on the weights.
 
     Features are standardised by the mean and the deviation of these items, and the penalty is on weights
     of standardised features; what is solved takes features as they come.
@@ -67,7 +67,7 @@ class LinearProblem:
     dropped: float = 0.0
 
     def solve(self, strengths: Sequence[float], tolerance: float = EXACT) -> dict[float, Classifier]:
-        """The optimum for each strength of the penalty, against the mean loss of an item.
+        """Optimum for each penalty; a penalty is relative to the mean loss of an item.
 
         Each is found from that of the next stronger penalty. The result does not depend on the others: there
         is one optimum, and `EXACT` is near enough to it that logits agree to a millionth.
@@ -78,7 +78,7 @@ class LinearProblem:
         return {strength: self._unstandardised(own) for strength, own in zip(order, path, strict=True)}
 
     def choose(self, strengths: Sequence[float], splits: Sequence[Split]) -> float:
-        """The strength with the lowest loss on items that were not learned from; the stronger of equals."""
+        """The penalty with the lowest loss on items that were left out; ties go to the stronger."""
         losses = dict.fromkeys(sorted(strengths, reverse=True), 0.0)
         for learn, check in splits:
             for strength, found in self.part(learn).solve(strengths, NEAR_ENOUGH).items():
@@ -86,11 +86,11 @@ class LinearProblem:
         return min(losses, key=losses.__getitem__)
 
     def part(self, items: NDArray[np.int64]) -> "LinearProblem":
-        """The same problem with some of the items."""
+        """The same problem on some of the items."""
         return replace(self, features=self.features[items], labels=self.labels[items])
 
     def loss(self, classifier: Classifier) -> float:
-        """The loss of a classifier over all items, without the penalty."""
+        """Loss of a classifier over all items, without the penalty."""
         scores = classifier.scores(self.features)
         if self.solver == "ridge":
             return float(((scores - self._aims) ** 2).sum())
@@ -98,7 +98,7 @@ class LinearProblem:
 
     @cached_property
     def _scale(self) -> tuple[Matrix, Matrix]:
-        """Mean and deviation of each feature."""
+        """Mean and standard deviation of each feature."""
         features = self.features.astype(np.float64)
         middle, spread = features.mean(0), features.std(0)
         spread[spread <= _NOISE * np.abs(middle) + 1e-8] = 1.0
@@ -116,7 +116,7 @@ class LinearProblem:
 
     @cached_property
     def _weights(self) -> Matrix:
-        """What each item counts; 1 in all."""
+        """Weight of each item; they sum to 1."""
         counts = np.bincount(self.labels, minlength=self.num_classes)
         each = 1 / (counts * np.count_nonzero(counts) + (counts == 0)) if self.balanced else None
         return np.full(len(self.labels), 1 / len(self.labels)) if each is None else each[self.labels]
@@ -137,6 +137,7 @@ class LinearProblem:
             yield Classifier(weight, aim - weight @ middle)
 
     def _logistic(self, strengths: Sequence[float], tolerance: float) -> Iterator[Classifier]:
+        """Fit logistic regression in principal coordinates, where the curvature is nearly diagonal."""
         present, targets = np.unique(self.labels, return_inverse=True)
         for found in self._minima(np.eye(len(present))[targets], self._weights, strengths, tolerance):
             yield self._spread_over(present, found.weight, found.bias)
@@ -163,7 +164,7 @@ class LinearProblem:
         return directions, items, np.append(variances, 1.0)
 
     def _spread_over(self, present: Labels, weight: Matrix, bias: Matrix) -> Classifier:
-        """Rows for all classes: one that the items lack is as unlikely as one item in all."""
+        """Expand weights to all classes; an absent class gets the probability of a single item."""
         whole = np.zeros((self.num_classes, weight.shape[1]))
         offsets = np.full(self.num_classes, bias.mean() - np.log(len(self.labels)))
         whole[present], offsets[present] = weight, bias
@@ -226,7 +227,7 @@ class LabelSetProblem(LinearProblem):
 
 
 def principal_axes(matrix: Matrix) -> tuple[Matrix, Matrix]:
-    """Orthogonal directions (r, d) in which the rows of a matrix differ, and their sums of squares (r,)."""
+    """Principal axes (r, d) of a matrix's rows, and their sums of squares (r,)."""
     if len(matrix) < matrix.shape[1]:
         _, singular, directions = linalg.svd(matrix, full_matrices=False)
         squares = singular**2
@@ -239,7 +240,7 @@ def principal_axes(matrix: Matrix) -> tuple[Matrix, Matrix]:
 
 @dataclass(frozen=True)
 class _CrossEntropy:
-    """Mean cross-entropy of a (c, r + 1) matrix of weights, the last of each class its bias.
+    """Mean cross-entropy as a function of weights (c, r + 1), the bias last.
 
     Attributes:
         items: (n, r + 1), the last all ones.
@@ -254,7 +255,7 @@ class _CrossEntropy:
     weights: Matrix
 
     def minimum(self, strength: float, start: Matrix, tolerance: float) -> Matrix:
-        """The minimum with a penalty, by Newton's method; each step solved by conjugate gradients.
+        """Minimise the penalised loss by Newton's method with conjugate gradients.
 
         References:
             Nocedal and Wright, Numerical Optimization, 2006, chapter 7.1.
@@ -285,14 +286,14 @@ class _CrossEntropy:
         return point
 
     def _at(self, point: Matrix, penalty: Matrix) -> tuple[float, Matrix]:
-        """The penalised loss at a point, and the logarithms of the probabilities, (n, c)."""
+        """Penalised loss at a point, and the log-probabilities, (n, c)."""
         logp: Matrix = log_softmax(self.items @ point.T, axis=1)
         loss = -float(self.weights @ (logp * self.targets).sum(1))
         return loss + float((penalty * point**2).sum()) / 2, logp
 
 
 class _Curvature:
-    """Second derivatives of the penalised cross-entropy where the items have these probabilities, (n, c)."""
+    """Hessian of the penalised cross-entropy at given probabilities, (n, c)."""
 
     def __init__(self, loss: _CrossEntropy, penalty: Matrix, shares: Matrix) -> None:
         self.loss, self.penalty, self.shares = loss, penalty, shares
@@ -306,7 +307,7 @@ class _Curvature:
         return curved + self.penalty * direction
 
     def newton_step(self, gradient: Matrix, forcing: float) -> Matrix:
-        """The way to the minimum of the parabola, until what is left of the gradient is `forcing` of it."""
+        """Solve for the Newton step until the residual is below `forcing` of the gradient."""
         step, left = np.zeros_like(gradient), -gradient
         direction = scaled = self.inverse * left
         size = first = float((left * scaled).sum())

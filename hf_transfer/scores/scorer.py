@@ -1,4 +1,4 @@
-"""From a table of predictions to scores, and to the same scores of many resamples at once.
+"""Turn a table of predictions into scores, also for many bootstrap resamples at once.
 
 A score over all folds pools counts (accuracy, F1, entities), as folds are too small for a mean of
 ratios. The area under the ROC curve is averaged over folds, as scores of different models share no
@@ -29,7 +29,7 @@ CHUNK = 2_000_000  # weights worked on at a time: 16 MB an array
 
 
 class Scorer(Protocol):
-    """How predictions of one kind of task are scored. Undefined is None, and NaN in arrays."""
+    """How to score one kind of predictions. Undefined scores are None, and NaN in arrays."""
 
     primary_metric: str
     higher_is_better: Mapping[str, bool]

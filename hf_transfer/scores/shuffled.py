@@ -1,4 +1,4 @@
-"""Labels that nothing can be learned from, and what a score on them says.
+"""Control by shuffled labels: nothing can be learned from them, so a good score reveals a leak.
 
 Labels change places within the rows that one fold holds out, so that each fold keeps its classes in
 their shares, for training and for scoring. Each run has a shuffle of its own: if one learned from the
@@ -52,12 +52,12 @@ def shuffle_labels(
 
 
 def exchangeable_unit(labels: Sequence[Any], groups: Sequence[Any] | Ints | None) -> str:
-    """Name what `shuffle_labels` lets change places: row or group."""
+    """Name of the unit that `shuffle_labels` permutes: row or group."""
     return "row" if groups is None or len(np.unique(_units(labels, groups))) == len(labels) else "group"
 
 
 def shuffle_tags(rows: Sequence[Sequence[str]], *, seed: int) -> list[list[str]]:
-    """Let the entities of each sentence and the words between them change places, at random.
+    """Permute the entities of each sentence, and the words between them, at random.
 
     An entity stays whole, so that tags remain valid IOB2, and a sentence keeps what it mentions.
 
@@ -110,7 +110,7 @@ def judge_shuffled(table: pa.Table, scorer: Scorer, *, seed: int) -> dict[str, A
 
 
 def shuffled_words(found: Mapping[str, Any]) -> str:
-    """Say in a sentence or two what `judge_shuffled` found."""
+    """Put `judge_shuffled`'s result into a sentence or two."""
     if found["leak"] is None:
         return "Whether labels leak can't be told: shuffling these held-out labels changes no score."
     low, high = found["interval"]
@@ -125,7 +125,7 @@ def shuffled_words(found: Mapping[str, Any]) -> str:
 
 
 def _units(labels: Sequence[Any], groups: Sequence[Any] | Ints | None) -> Ints:
-    """Number what changes places, (n,): groups where each has one label, otherwise rows."""
+    """Number of each row's permuted unit, (n,): its group if labels agree within groups, else the row."""
     rows = np.arange(len(labels))
     if groups is None:
         return rows
@@ -135,7 +135,7 @@ def _units(labels: Sequence[Any], groups: Sequence[Any] | Ints | None) -> Ints:
 
 
 def _scores_by_chance(table: pa.Table, scorer: Scorer, seed: int) -> NDArray[np.float64]:
-    """Scores of the predictions against labels shuffled again, those that are defined."""
+    """Scores of the predictions against freshly shuffled labels, as far as they are defined."""
     again = _tags_again if "labels" in table.column_names else _labels_again
     seeds = (derive_seed(seed, "chance", number) for number in range(_NUM_CHANCES))
     scores = [scorer.pooled(again(table, one))[scorer.primary_metric] for one in seeds]
@@ -150,7 +150,7 @@ def _labels_again(table: pa.Table, seed: int) -> pa.Table:
 
 
 def _numbered(table: pa.Table, *names: str) -> Ints:
-    """Number the different pairs of some columns, (n,)."""
+    """Number the distinct combinations of some columns, (n,)."""
     values = np.stack([table[name].to_numpy() for name in names])
     return np.unique(values, axis=1, return_inverse=True)[1].reshape(-1).astype(np.int64)
 

@@ -50,7 +50,7 @@ class TaggingScorer(Scorer):
         return class_ratios(zip(self.types, *counts.T, strict=True), table)
 
     def confusion(self, table: pa.Table) -> None:
-        """Give None: entities are found or missed, and few are mistaken for one another."""
+        """Return None: entities are found or missed, rarely mistaken for one another."""
         return None
 
     def _resampler_of_repeat(self, table: pa.Table, names: Collection[str]) -> Resampler:

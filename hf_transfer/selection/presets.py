@@ -1,4 +1,4 @@
-"""How much is tried for a run: what one preset trains, another searches for first."""
+"""Presets: `best` searches for layers and rate before it trains."""
 
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def fine_tune(task: "Task", dataset: "Dataset | LabelledData", config: RunConfig) -> CrossValidationResult:
-    """Score a configuration by cross-validation and make the model to publish; `preset=best` searches first.
+    """Cross-validate a configuration and make the final model; `preset=best` searches first.
 
     Args:
         task: What to learn.

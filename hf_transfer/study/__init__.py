@@ -1,1 +1,1 @@
-"""One experiment: which folds, one after the other, and what they add up to."""
+"""One experiment: train and score its folds, and aggregate the results."""

@@ -1,4 +1,4 @@
-"""Runs beside the folds, of the configuration that is reported: on fewer rows, on shuffled labels, a probe.
+"""Control runs of the reported configuration: fewer rows, shuffled labels, a probe.
 
 They answer what more rows would give, whether the model can learn rows by heart, whether labels leak,
 and what a head in closed form reaches. Nothing is chosen by them: each reads its held-out rows once,
@@ -23,11 +23,6 @@ from hf_transfer.runs.controls import curve_part, probe_part, shuffled_part
 from hf_transfer.runs.results import FoldResult
 from hf_transfer.runs.run_folder import fold_place, place_of
 from hf_transfer.scores.learning_curve import PERCENTS
-from hf_transfer.scores.shuffled import (
-    exchangeable_unit,
-    shuffle_labels,
-    shuffle_tags,
-)
 from hf_transfer.study.experiment import Unit
 from hf_transfer.study.probing import run_probe
 from hf_transfer.study.study import Study
@@ -40,7 +35,7 @@ _ROWS_TO_COMPARE = 16  # of which the inputs are made under both labels
 
 
 def run_controls(study: Study, config: RunConfig, results: Sequence[FoldResult]) -> dict[str, Any]:
-    """Train and score the control runs that were asked for, and the probe; all processes call this.
+    """Run the requested controls and the probe; all processes must call this.
 
     Args:
         study: The finished study.
@@ -61,7 +56,7 @@ def run_controls(study: Study, config: RunConfig, results: Sequence[FoldResult])
 
 
 def control_notes(controls: Mapping[str, Any]) -> list[str]:
-    """What of the control runs should be read beside the scores."""
+    """Notes about the control runs: failed trainings, and a leak if there is one."""
     notes = []
     for title, part in (
         ("learning curve", controls["learning_curve"]),
@@ -88,14 +83,14 @@ def _learning_curve(study: Study, config: RunConfig, results: Sequence[FoldResul
 
 
 def _part_units(study: Study, config: RunConfig, percent: int) -> list[Unit]:
-    """The folds of a configuration on so many percent of their training rows."""
+    """Folds of a configuration on a percentage of their training rows."""
     units = [replace(unit, percent=percent) for unit in study.units_of(config)]
     purpose = f"learning curve, {percent} %"
     return [_control_unit(study, unit, f"curve-{percent}", purpose=purpose) for unit in units]
 
 
 def _control_unit(study: Study, unit: Unit, name: str, *, purpose: str) -> Unit:
-    """A fold again, in a folder of its own beside the others."""
+    """Copy a fold for a control run, with a folder of its own."""
     inside = f"{place_of(unit.config, study.grid)}/{name}".lstrip("/")
     return replace(unit, place=fold_place(inside, unit.repeat, unit.fold), purpose=purpose)
 
@@ -131,7 +126,7 @@ def _shuffled(study: Study, config: RunConfig, true: Sequence[FoldResult]) -> di
 def _judged(
     study: Study, units: Sequence[Unit], results: Sequence[FoldResult], true: Sequence[FoldResult]
 ) -> dict[str, Any]:
-    """What the scores on shuffled labels say, beside those of the same folds with the true ones."""
+    """Compare the scores on shuffled labels with those on true labels."""
     if all(result.status == "failed" for result in results):
         raise RunError(f"Every training on shuffled labels failed. The first: {results[0].error}")
     table, unit = study.predictions_of(units, results), _exchanged(study)
@@ -139,15 +134,13 @@ def _judged(
 
 
 def _exchanged(study: Study) -> str:
-    """What changes places: the words of a sentence, rows, or groups."""
-    if study.data.kind == "tokens":
-        return "word"
-    return exchangeable_unit(study.data.rows["label"][:], study.coded.groups)
+    """Name of the unit that is permuted: the words of a sentence, rows, or groups."""
+    return study.task.target.exchanged(study.data.rows["label"][:], study.coded.groups)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShuffledStudy(Study):
-    """A study of the same rows in the same folds, with the same stored tensors, under shuffled labels."""
+    """A study of the same rows and folds under shuffled labels, which reuses the stored features."""
 
     original: Study
 
@@ -162,7 +155,7 @@ class ShuffledStudy(Study):
 
     @cached_property
     def plans(self) -> tuple[FoldPlan, ...]:
-        """Those that the true labels gave."""
+        """The folds of the original study."""
         return self.original.plans
 
     @cached_property
@@ -185,18 +178,13 @@ class ShuffledStudy(Study):
 
     @cached_property
     def replay(self) -> Replay:
-        """What was stored for the original: frozen layers see no label."""
+        """The original's stored features: frozen layers see no label."""
         return self.original.replay.relabelled(self.encoded)
 
 
 def _shuffled_rows(study: Study, plan: FoldPlan, seed: int) -> list[Any]:
     labels = study.data.rows["label"][:]
-    if study.data.kind != "tokens":
-        return shuffle_labels(labels, plan.fold_of_row(), seed=seed, groups=study.coded.groups)
-    names = study.task.label_names
-    shuffled = shuffle_tags([[names[tag] for tag in row] for row in labels], seed=seed)
-    numbers = {name: number for number, name in enumerate(names)}
-    return [[numbers[tag] for tag in row] for row in shuffled]
+    return study.task.target.shuffled(labels, plan.fold_of_row(), seed=seed, groups=study.coded.groups)
 
 
 def _with_labels(data: LabelledData, labels: list[Any], name: str) -> LabelledData:
@@ -209,7 +197,7 @@ def _with_labels(data: LabelledData, labels: list[Any], name: str) -> LabelledDa
 
 
 def _relabelled(encoded: Sequence[Any], row_of: Sequence[int], labels: Sequence[Any]) -> Iterator[Any]:
-    """Labels of each encoded row: a row's own in order, over all the encoded rows that it was cut into."""
+    """Labels of each encoded row, in the row's order, for rows that were encoded in parts."""
     words: dict[int, Iterator[Any]] = {}
     for old, row in zip(encoded, row_of, strict=True):
         if np.isscalar(old):
@@ -220,7 +208,7 @@ def _relabelled(encoded: Sequence[Any], row_of: Sequence[int], labels: Sequence[
 
 
 def _refuse_labels_in_inputs(original: Study, shuffled: LabelledData) -> None:
-    """Stop if a task's inputs change with the labels, which is a leak that no score is needed for."""
+    """Stop if a task's inputs change with the labels, which is a leak in itself."""
     before, after = original.data.rows["label"][:], shuffled.rows["label"][:]
     changed = [row for row, pair in enumerate(zip(before, after, strict=True)) if pair[0] != pair[1]]
     positions = changed[:_ROWS_TO_COMPARE]

@@ -1,4 +1,4 @@
-"""Score a configuration on a task by cross-validation, and train the model to publish."""
+"""Cross-validate a configuration, and train the final model."""
 
 import sys
 import time
@@ -20,7 +20,7 @@ from hf_transfer.machine.files import write_table
 from hf_transfer.machine.launcher import check_launched
 from hf_transfer.machine.signals import stop_signals
 from hf_transfer.machine.wording import some, visible
-from hf_transfer.runs.aggregate import Found
+from hf_transfer.runs.aggregate import FoldResults
 from hf_transfer.runs.results import CrossValidationResult
 from hf_transfer.runs.run_folder import RunFolder
 from hf_transfer.scores.evaluate_modules import hub_metric
@@ -67,7 +67,7 @@ def cross_validate(
     began = time.monotonic()
     data = dataset
     if not isinstance(data, LabelledData):
-        data = label_rows(data, config, task.kind, target=type(task.target))
+        data = label_rows(data, config, type(task), target=type(task.target))
     folder = RunFolder(config.output_dir)
     study = Study(task, seal_rows(task, data, config), config, accelerator, folder, tuple(grid))
     study = check_study(study)
@@ -77,7 +77,7 @@ def cross_validate(
 
 @contextmanager
 def at_work(folder: RunFolder, config: RunConfig, accelerator: Accelerator) -> Iterator[None]:
-    """Have a run's folder to oneself, and stop at the next step when asked to; all processes enter this.
+    """Lock a run's folder, and handle stop signals; all processes must enter this.
 
     Raises:
         ConfigError: If another run is at work in the folder, or it holds something else.
@@ -90,7 +90,7 @@ def at_work(folder: RunFolder, config: RunConfig, accelerator: Accelerator) -> I
 
 
 def check_study(study: Study) -> Study:
-    """See that folds, base model, metrics and each choice of layers can be had; nothing is written.
+    """Check folds, base model, metrics and layer choices before anything is written.
 
     Returns:
         The study with all chosen that its settings left to the kit.
@@ -127,7 +127,7 @@ def _check_target(study: Study) -> None:
 
 
 def with_defaults(study: Study, model: nn.Module) -> Study:
-    """A study with numbers in the place of every `auto`, by the model's kind and the numbers of rows."""
+    """Replace every `auto` of a study by a value, from the model's kind and the number of rows."""
     facts = model_facts(
         model,
         pretrained=study.task.base.has_weights and not study.config.from_scratch,
@@ -158,7 +158,7 @@ def with_defaults(study: Study, model: nn.Module) -> Study:
 
 
 def run_study(study: Study, began: float) -> CrossValidationResult:
-    """Run a study whose folder is open, and write what it found; `began` is when, by the monotonic clock."""
+    """Run a study in its open folder, and write the results; `began` is its monotonic start time."""
     accelerator, folder = study.accelerator, study.folder
     if accelerator.is_main_process:
         write_table(folder.path / "folds.parquet", study.fold_table())
@@ -166,20 +166,20 @@ def run_study(study: Study, began: float) -> CrossValidationResult:
             print(visible(words), file=sys.stderr)
     study.run()
     accelerator.wait_for_everyone()
-    found = study.results()
-    best = study.choose(found)
-    controls = run_controls(study, best, found[best])
-    final, test = make_final(study, best, found[best])
+    fold_results = study.results()
+    best = study.choose(fold_results)
+    controls = run_controls(study, best, fold_results[best])
+    final, test = make_final(study, best, fold_results[best])
     if accelerator.is_main_process:
         made = {"final": final, "test": test, **controls}
-        seconds = _seconds(study, found, time.monotonic() - began)
-        build_results(study, found, best, made=made, seconds=seconds).save(folder.path)
+        seconds = _seconds(study, fold_results, time.monotonic() - began)
+        build_results(study, fold_results, best, made=made, seconds=seconds).save(folder.path)
     accelerator.wait_for_everyone()
     return CrossValidationResult.load(folder.path)
 
 
-def _seconds(study: Study, found: Found, passed: float) -> float:
-    """How long a run took, those parts included that were done before it was stopped."""
-    trained = sum(result.seconds for results in found.values() for result in results)
+def _seconds(study: Study, fold_results: FoldResults, passed: float) -> float:
+    """Duration of a run, including parts that were done before it was stopped."""
+    trained = sum(result.seconds for results in fold_results.values() for result in results)
     processes = 1 if study.workers.together else study.accelerator.num_processes
     return max(passed, trained / processes)

@@ -1,4 +1,4 @@
-"""Choose what the settings leave to the kit: a function of the settings, the model's kind and counts alone.
+"""Choose the settings that are left to the kit, from other settings, the model's kind, and counts.
 
 No row is looked at, so that nothing leaks: the same numbers would be chosen for any rows. How they were
 found, and what they lose against a grid under the same folds, stands in `benchmarks/README.md`.
@@ -35,7 +35,7 @@ _SGD_TO_ADAMW = 30.0  # a rate of SGD with momentum beside one of AdamW that doe
 
 # Updates that a training needs, whatever the number of rows; and the fewest and most passes that give them.
 _UPDATES = {"head": 300, "top": 200, "all": 200, "scratch": 400}
-_PASSES = {"head": (5, 40), "top": (3, 30), "all": (3, 30), "scratch": (5, 40)}
+_PASSES = {"head": (5, 40), "top": (3, 30), "all": (3, 30), "scratch": (5, 30)}
 
 REPEATS_WHERE_CHEAP = 3
 _FEW_ROWS, _SMALL_MODEL = 1_000, 1_000_000  # of which every repeat takes seconds
@@ -48,7 +48,7 @@ _OF_GRADIENTS = ("learning_rate", "num_epochs", "warmup", "layer_decay", "head_s
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What the choice may know of a model.
+    """Facts about a model that defaults depend on.
 
     Attributes:
         convolutional: It has no attention.
@@ -88,12 +88,12 @@ def model_facts(model: nn.Module, *, pretrained: bool, solver: str = "lbfgs") ->
 
 
 def convolutional(model: nn.Module) -> bool:
-    """Whether a model has no attention."""
+    """Whether a model is without attention."""
     return not any("attention" in type(module).__name__.lower() for module in model.modules())
 
 
 def settle(config: RunConfig, model: nn.Module, facts: ModelFacts, num_rows: int) -> RunConfig:
-    """Put numbers in the place of every `auto` of a configuration; what was given stays.
+    """Replace every `auto` of a configuration; given values stay.
 
     Args:
         config: One configuration, without lists.
@@ -125,14 +125,14 @@ def settle(config: RunConfig, model: nn.Module, facts: ModelFacts, num_rows: int
 
 
 def in_common(config: RunConfig, settled: Sequence[RunConfig]) -> RunConfig:
-    """Put into a configuration with lists what is settled alike for all that it stands for."""
+    """Set the defaults that all configurations of a grid share."""
     names = (f.name for f in fields(RunConfig) if is_auto(getattr(config, f.name)))
     values = {name: {getattr(one, name) for one in settled} for name in names}
     return replace(config, **{name: found.pop() for name, found in values.items() if len(found) == 1})
 
 
 def settled_words(before: RunConfig, after: RunConfig, num_rows: int) -> str | None:
-    """Say what was chosen for a configuration, and by what; None where nothing was left to the kit.
+    """Describe the chosen defaults, and the reasons; None if nothing was left to the kit.
 
     What is the same for all models and rows is not named: `--help` tells it.
     """
@@ -158,7 +158,7 @@ def _value(value: object) -> str:
 
 
 def what_learns(model: nn.Module, config: RunConfig, facts: ModelFacts) -> str:
-    """Say what a configuration trains: `scratch`, `head`, `adapters`, `top` or `all`."""
+    """What a configuration trains: `scratch`, `head`, `adapters`, `top` or `all`."""
     if config.from_scratch or not facts.pretrained:
         return "scratch"
     if adapter_rank(config.trainable):
@@ -171,7 +171,7 @@ def what_learns(model: nn.Module, config: RunConfig, facts: ModelFacts) -> str:
 
 
 def num_repeats(config: RunConfig, facts: ModelFacts, num_rows: int) -> int:
-    """How often to repeat with other folds, where that was left to the kit: often where it costs little."""
+    """Number of repeats, if left to the kit: more where they cost little."""
     if not is_auto(config.num_repeats):
         return config.num_repeats
     if len(config.grid()) > 1 or config.scheme in _ONE_SPLIT or config.time_by or config.fold_column:
@@ -190,7 +190,7 @@ def _stored(config: RunConfig) -> bool:
 
 
 def _solved(config: RunConfig, facts: ModelFacts) -> bool:
-    """Whether a head alone learns that can be solved, and nothing is asked for that only gradients have."""
+    """Whether to solve the head in closed form: it alone is trained, and no setting needs gradients."""
     return (
         config.trainable == "head"
         and facts.width is not None
@@ -213,7 +213,7 @@ def _rate(config: RunConfig, facts: ModelFacts, learns: str) -> float:
 
 
 def _usual_rate(facts: ModelFacts, learns: str) -> float:
-    """The peak rate of AdamW with batches of the usual size."""
+    """Usual peak learning rate of AdamW at the usual batch size."""
     if learns == "head":
         return _HEAD_RATE if facts.plain_head else _DEEP_HEAD_RATE
     if learns == "adapters":
@@ -227,7 +227,7 @@ def _usual_rate(facts: ModelFacts, learns: str) -> float:
 
 
 def _epochs(config: RunConfig, learns: str, num_rows: int) -> int:
-    """As many passes as give the updates that a training needs."""
+    """Number of epochs that gives enough updates."""
     budget = "top" if learns == "adapters" else learns
     fewest, most = _PASSES[budget]
     updates = math.ceil(num_rows / config.batch_size)

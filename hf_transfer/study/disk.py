@@ -1,4 +1,4 @@
-"""How much disk a run will take, found out before hours of training."""
+"""Estimate the disk space of a run before hours of training."""
 
 from collections.abc import Iterable, Iterator
 
@@ -16,7 +16,7 @@ _BYTES_A_NUMBER = 16  # of a prediction, in its fold's folder and among all rows
 
 
 def check_study_room(study: Study, model: nn.Module) -> None:
-    """Stop before the training if its checkpoints, predictions and final model will not fit.
+    """Stop before training if checkpoints, predictions and final model would not fit on the disk.
 
     Args:
         study: Nothing of it was trained yet.
@@ -29,7 +29,7 @@ def check_study_room(study: Study, model: nn.Module) -> None:
 
 
 def needed_bytes(study: Study, model: nn.Module) -> int:
-    """Most bytes that a study has on the disk at one time."""
+    """Peak disk use of a study in bytes."""
     whole = _size(_tensors(model))
     learning = max(_learning(study, model))
     trainings = 1 if study.workers.together else study.accelerator.num_processes
@@ -41,7 +41,7 @@ def needed_bytes(study: Study, model: nn.Module) -> int:
 
 
 def _learning(study: Study, model: nn.Module) -> Iterator[int]:
-    """Bytes of what learns in each configuration."""
+    """Bytes of trained parameters in each configuration."""
     for config in study.grid:
         trainable = freeze_for(model, config).trainable
         yield _size(p for name, p in model.named_parameters() if name in trainable)

@@ -1,4 +1,4 @@
-"""Say how long a run will take, from a few updates of it that are timed before it begins."""
+"""Estimate how long a run takes, from a few timed updates."""
 
 import math
 import sys
@@ -29,7 +29,7 @@ _QUICK_SELF_COST = 10.0  # seconds that a frozen run takes beside its one pass: 
 
 
 def say_duration(study: "Study") -> None:
-    """Print about how long the trainings that are left will take, and what a frozen backbone would."""
+    """Print an estimate for the remaining trainings, also for a frozen backbone."""
     units = [unit for unit in study.units if study.finished(unit) is None]
     # Heads alone take seconds, all of them together.
     configs = list(dict.fromkeys(unit.config for unit in units if unit.config.trainable != "head"))
@@ -64,7 +64,7 @@ def say_duration(study: "Study") -> None:
 
 
 def _seconds_an_update(study: "Study", config: RunConfig) -> float:
-    """Time the first updates of a training that is then thrown away."""
+    """Time the first updates of a throw-away training."""
     unit = study.units_of(config)[0] if config in study.grid else study.units[0]
     rows = study.train_rows(unit)
     some = rows[np.linspace(0, len(rows) - 1, min(len(rows), _TIMED_UPDATES * config.batch_size)).astype(int)]
@@ -77,7 +77,7 @@ def _seconds_an_update(study: "Study", config: RunConfig) -> float:
 
 
 def forward_seconds(study: "Study") -> float:
-    """Seconds of a forward pass, a row."""
+    """Seconds of a forward pass a row."""
     batches = study.replay.plain
     positions = np.linspace(0, len(batches.sizes) - 1, min(_TIMED_ROWS, len(batches.sizes))).astype(np.int64)
     batch = batches.collate(positions)

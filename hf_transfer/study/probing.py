@@ -1,4 +1,4 @@
-"""The closed-form probe of a run: what a linear model reaches on the stored pretrained features.
+"""The closed-form probe: a linear model on the stored pretrained features.
 
 It is solved and scored under the folds of the run, so that it says what a trained head could have
 reached. Where frozen layers are replayed it costs seconds; elsewhere it is left out.
@@ -28,7 +28,7 @@ _MOST_NUMBERS = 5e7  # in the table of features; in double precision, twice, it 
 
 
 def run_probe(study: Study, config: RunConfig, units: Sequence[Unit]) -> bool:
-    """Solve and score the probe in the folders of some folds; all processes call this.
+    """Solve and score the probe of some folds, in their folders; all processes must call this.
 
     Returns:
         Whether there is one: not without stored features, where a closed form made the head
@@ -51,7 +51,7 @@ def run_probe(study: Study, config: RunConfig, units: Sequence[Unit]) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class _Features:
-    """What enters the output layer of the pretrained model, of all rows, with their labels.
+    """Inputs of the pretrained model's output layer for all rows, with labels.
 
     Attributes:
         values: A line for each row, or for each word of all rows, (m, d).
@@ -66,7 +66,7 @@ class _Features:
     num_classes: int
 
     def solved(self, train_rows: RowNumbers, valid_rows: RowNumbers) -> tuple[Logits, str]:
-        """Fit ridge regression on some rows; gives the values of the others' lines, and a digest of it."""
+        """Fit ridge regression on training rows; return the other rows' decisions, and the model's digest."""
         train, valid = (np.flatnonzero(np.isin(self.row_of, rows)) for rows in (train_rows, valid_rows))
         ridge = Ridge(self.values[train])
         fits = ridge.fit(rows_of(self.labels[train][None], self.num_classes))
@@ -77,7 +77,7 @@ class _Features:
 
 
 def _features(study: Study, config: RunConfig) -> _Features | None:
-    """Features of all rows, by one pass through what lies above the stored ones; None without these."""
+    """Features of all rows from stored ones; None if nothing is stored."""
     torch.manual_seed(config.seed)
     model = placed(study.task.build_model(), study.accelerator.device)
     labels = [np.atleast_1d(np.asarray(label, np.int64)) for label in study.data.rows["label"][:]]
@@ -100,7 +100,7 @@ def _features(study: Study, config: RunConfig) -> _Features | None:
 
 
 def _keep(study: Study, table: _Features, unit: Unit) -> None:
-    """Solve one fold, score its held-out rows, and write them down as a fold's are."""
+    """Solve one fold, score its held-out rows, and write its folder."""
     held_out = study.held_out(unit)
     logits, weights = table.solved(study.train_rows(unit), study.plans[unit.repeat].valid(unit.fold))
     rows = held_out.read(lambda rows: study.as_table(logits, rows, unit.repeat, unit.fold), weights)

@@ -23,7 +23,7 @@ from hf_transfer.layers import trained_hash
 from hf_transfer.machine.wording import fold_name, visible
 from hf_transfer.replay.batching import Positions
 from hf_transfer.replay.encoding import encoded_positions
-from hf_transfer.runs.aggregate import FEWEST_TO_STOP_EARLY, Found, best_of, frugal_of
+from hf_transfer.runs.aggregate import FEWEST_TO_STOP_EARLY, FoldResults, best_of, frugal_of
 from hf_transfer.runs.results import FoldResult, Scores
 from hf_transfer.runs.run_folder import CHECKPOINT, TRAIN_ROWS
 from hf_transfer.scores.evaluate_modules import hub_metric
@@ -359,7 +359,7 @@ class Study(Experiment):
             raise RunError(f"Every fold failed. The first: {everything[0].error}")
         return found
 
-    def choose(self, found: Found) -> RunConfig:
+    def choose(self, found: FoldResults) -> RunConfig:
         """The configuration to report and publish."""
         scorer = self.scorer
         return frugal_of(found, scorer, self.costs) if self.costs else best_of(found, scorer)

@@ -1,4 +1,4 @@
-"""From the folds of a study to results.json: the contract between computing and publishing."""
+"""Build results.json, the contract between computing and publishing, from a study's folds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -18,7 +18,7 @@ from hf_transfer.layers.phases import freeze_for
 from hf_transfer.machine.environment import command, device_name, versions
 from hf_transfer.models.notes import dropout_note, head_note, kept_share_note
 from hf_transfer.runs.aggregate import (
-    Found,
+    FoldResults,
     choice_notes,
     class_counts,
     fold_notes,
@@ -36,26 +36,26 @@ from hf_transfer.study.study import Study
 
 def build_results(
     study: Study,
-    found: Found,
+    fold_results: FoldResults,
     best: RunConfig,
     *,
     made: Mapping[str, Any],
     seconds: float,
 ) -> CrossValidationResult:
-    """Put together all that a card says.
+    """Build the results of a run.
 
     Args:
         study: The finished study.
-        found: The results of each configuration, one a fold, failed ones too.
+        fold_results: The results of each configuration, one a fold, failed ones too.
         best: The configuration to report.
         made: What was trained beside the folds: `final` (how the model to publish was made), `test`
             (scores of the untouched test rows), `learning_curve`, `shuffled` and `probe`.
         seconds: The whole run took.
     """
-    results = found[best]
+    results = fold_results[best]
 
     def predictions_of(config: RunConfig) -> pa.Table:
-        return study.predictions(config, found[config])
+        return study.predictions(config, fold_results[config])
 
     values = {
         "kit_version": hf_transfer.__version__,
@@ -72,14 +72,14 @@ def build_results(
         },
         "replay": study.replay.describe(),
         "label_names": list(study.task.label_names),
-        "folds_path": f"folds/{place_of(best, list(found))}".rstrip("/"),
+        "folds_path": f"folds/{place_of(best, list(fold_results))}".rstrip("/"),
         **split_part(study.plans, study.uids),
-        **score_part(found, best, predictions_of, study.scorer),
+        **score_part(fold_results, best, predictions_of, study.scorer),
         **_freezing(study, best, results),
         **made,
         "notes": [
             *_notes(study),
-            *choice_notes(found, best, study.scorer),
+            *choice_notes(fold_results, best, study.scorer),
             *fold_notes(results),
             *control_notes(made),
         ],
@@ -129,7 +129,7 @@ def _dataset(study: Study) -> dict[str, Any]:
 
 
 def _config(study: Study, best: RunConfig) -> dict[str, Any]:
-    """The settings of the reported configuration, with the lists that it was chosen from."""
+    """Settings of the reported configuration, with the lists it was chosen from."""
     lists = {f"{name}s": list(getattr(study.config, f"{name}s")) for name in GRID_SETTINGS}
     return best.to_dict() | lists
 
@@ -151,14 +151,14 @@ def _freezing(study: Study, config: RunConfig, folds: Sequence[FoldResult]) -> d
 
 
 def _layers(model: nn.Module, freezing: Freezing, config: RunConfig) -> list[dict[str, Any]]:
-    """The freeze table; what is solved in closed form has no learning rate."""
+    """The freeze table; a closed-form head has no learning rate in it."""
     if config.solved:
         return freeze_table(model, freezing)
     return freeze_table(model, freezing, learning_rate=config.learning_rate, layer_decay=config.layer_decay)
 
 
 def _notes(study: Study) -> list[str]:
-    """Choices that were made for the user about the data, the folds and the model, each once."""
+    """Notes on automatic choices about data, folds and model, each once."""
     notes = [
         *study.chosen_words,
         *study.data.notes,

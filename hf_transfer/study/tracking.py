@@ -1,4 +1,4 @@
-"""Trackers of Accelerate: one run a fold, in one group a configuration."""
+"""Log folds to Accelerate's trackers: one run a fold, one group a configuration."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ from hf_transfer.errors import ConfigError
 
 
 class FoldTracker:
-    """Logs the epochs of one fold; does nothing when `report_to` is `none`.
+    """Logs the epochs of one fold; does nothing if `report_to` is `none`.
 
     Args:
         config: Of which `report_to` and `output_dir` are used: the folder's name is the group.
@@ -26,13 +26,13 @@ class FoldTracker:
         self.tracker = None if config.report_to == "none" else _start(config, fold)
 
     def epoch(self, record: dict[str, Any]) -> None:
-        """Log one epoch's numbers."""
+        """Log an epoch's numbers."""
         if self.tracker is not None:
             numbers = {k: v for k, v in record.items() if isinstance(v, (int, float)) and k != "epoch"}
             self.tracker.log(numbers, step=record["epoch"])
 
     def finish(self, scores: dict[str, float | None]) -> None:
-        """Log the held-out scores and close the run."""
+        """Log the held-out scores, and close the run."""
         if self.tracker is not None:
             self.tracker.log({f"valid/{name}": value for name, value in scores.items() if value is not None})
             self.tracker.finish()

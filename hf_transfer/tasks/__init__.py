@@ -1,4 +1,4 @@
-"""Tasks: what differs between kinds of data. Nothing else in the library knows which task it runs."""
+"""Tasks hold everything that differs between kinds of data; no other room asks which task runs."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -19,15 +19,18 @@ __all__ = [
     "SequenceClassification",
     "Task",
     "TokenClassification",
+    "all_tasks",
+    "kinds",
     "task_class",
     "task_of_kind",
 ]
 
-# The Hub's task id -> the class; the module has the id's name. A new task is one line here.
+# The Hub's task id -> the class; the module has the id's name. A new task is one line here, the more
+# particular before the less: rows are tried in this order.
 _CLASSES = {
+    "token-classification": "TokenClassification",
     "image-classification": "ImageClassification",
     "text-classification": "SequenceClassification",
-    "token-classification": "TokenClassification",
 }
 
 
@@ -42,9 +45,26 @@ def task_class(name: str) -> type[Task]:
     return getattr(import_module(f"hf_transfer.tasks.{name.replace('-', '_')}"), _CLASSES[name])  # type: ignore[no-any-return]
 
 
+def all_tasks() -> list[type[Task]]:
+    """Every task."""
+    return [task_class(name) for name in _CLASSES]
+
+
+def kinds() -> list[str]:
+    """What `--kind` takes: the name of each task's input."""
+    return [task.input.name for task in all_tasks()]
+
+
 def task_of_kind(kind: str) -> type[Task]:
-    """The task for inputs of a kind: `image`, `text` or `tokens`."""
-    return next(found for found in map(task_class, _CLASSES) if found.kind == kind)
+    """The task that `--kind` names, by its input.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    found = [task for task in all_tasks() if task.input.name == kind]
+    if not found:
+        raise ConfigError(f"There is no task for {kind!r}. Use one of {', '.join(kinds())}.")
+    return found[0]
 
 
 def __getattr__(name: str) -> Any:

@@ -5,7 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hf_transfer.config.run_config import Kind
+from hf_transfer.tasks.inputs.image import Image
+from hf_transfer.tasks.inputs.input import Input
 from hf_transfer.tasks.targets.classes import Classes
 from hf_transfer.tasks.targets.label_sets import LabelSets
 from hf_transfer.tasks.targets.numbers import Numbers
@@ -24,8 +25,12 @@ class ImageClassification(CommonTask):
     """
 
     name: ClassVar[str] = "image-classification"
-    kind: ClassVar[Kind] = "image"
+    input: ClassVar[Input] = Image()
     targets = (Classes, LabelSets, Numbers)
+    label_columns: ClassVar[tuple[str, ...]] = (
+        "label", "labels", "class", "target", "category", "class_name", "fine_label", "y", "score", "rating",
+    )  # fmt: skip
+    auto_class: ClassVar[str] = "AutoModelForImageClassification"
 
     @property
     def augments(self) -> bool:  # type: ignore[override]

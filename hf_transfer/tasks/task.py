@@ -1,12 +1,13 @@
-"""The protocol every task follows, and what all tasks share."""
+"""The interface of a task, and the code that all tasks share."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from hf_transfer.config.run_config import Kind, RunConfig
+from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import ConfigError
+from hf_transfer.tasks.inputs.input import Input
 from hf_transfer.tasks.targets.target import Target
 
 if TYPE_CHECKING:
@@ -20,10 +21,14 @@ class Task(Protocol):
 
     name: ClassVar[str]
     """The Hub's task id: also the card template's file name."""
-    kind: ClassVar[Kind]
-    """What a row's input is: `image`, `text` or `tokens`."""
+    input: ClassVar[Input]
+    """What goes in."""
     targets: ClassVar[tuple[type[Target], ...]]
     """What its labels may be, the usual kind first."""
+    label_columns: ClassVar[tuple[str, ...]]
+    """Names that people usually give the column of labels, the likeliest first."""
+    auto_class: ClassVar[str]
+    """The class of transformers that builds its models."""
     settings: RunConfig
     label_names: Sequence[str]
     target: Target

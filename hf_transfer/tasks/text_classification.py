@@ -5,7 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hf_transfer.config.run_config import Kind
+from hf_transfer.tasks.inputs.input import Input
+from hf_transfer.tasks.inputs.text import Text
 from hf_transfer.tasks.targets.classes import Classes
 from hf_transfer.tasks.targets.label_sets import LabelSets
 from hf_transfer.tasks.targets.numbers import Numbers
@@ -28,8 +29,13 @@ class SequenceClassification(CommonTask):
     """
 
     name: ClassVar[str] = "text-classification"
-    kind: ClassVar[Kind] = "text"
+    input: ClassVar[Input] = Text()
     targets = (Classes, LabelSets, Numbers)
+    label_columns: ClassVar[tuple[str, ...]] = (
+        "label", "labels", "class", "target", "sentiment", "category", "intent", "emotion", "y", "score",
+        "rating",
+    )  # fmt: skip
+    auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
 
     @cached_property
     def tokenizer(self) -> Any:

@@ -6,7 +6,8 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hf_transfer.config.run_config import Kind
+from hf_transfer.tasks.inputs.input import Input
+from hf_transfer.tasks.inputs.words import Words
 from hf_transfer.tasks.targets.tags import Tags
 from hf_transfer.tasks.targets.target import IGNORE_INDEX
 from hf_transfer.tasks.task import CommonTask
@@ -27,8 +28,10 @@ class TokenClassification(CommonTask):
     """
 
     name: ClassVar[str] = "token-classification"
-    kind: ClassVar[Kind] = "tokens"
+    input: ClassVar[Input] = Words()
     targets = (Tags,)
+    label_columns: ClassVar[tuple[str, ...]] = ("ner_tags", "tags", "labels", "ner", "ner_labels", "entities")
+    auto_class: ClassVar[str] = "AutoModelForTokenClassification"
 
     @cached_property
     def tokenizer(self) -> Any:

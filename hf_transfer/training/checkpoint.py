@@ -1,4 +1,4 @@
-"""Where a training is, kept on the disk so that a killed run goes on from there.
+"""Checkpoints on disk, from which a killed training resumes.
 
 A checkpoint is a folder that gets its name when all of it is on the disk: tensors as safetensors, the
 rest as JSON, and a manifest of sizes and digests by which a damaged one is recognised. No pickle.
@@ -27,7 +27,7 @@ _NAME = re.compile(r"step-(\d{8})")
 
 @dataclass(frozen=True)
 class State:
-    """All that decides how a training goes on.
+    """Everything a training needs to resume.
 
     Attributes:
         step: Updates done.
@@ -41,12 +41,12 @@ class State:
 
     @property
     def num_bytes(self) -> int:
-        """Size of the tensors."""
+        """Size of the tensors in bytes."""
         return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors.values())
 
 
 class DamagedError(Exception):
-    """A checkpoint is not what was written."""
+    """A checkpoint does not match its manifest."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Checkpoints:
             shutil.rmtree(path, ignore_errors=True)
 
     def load(self) -> State | None:
-        """Read the newest checkpoint that is whole; says which are not, and passes over those."""
+        """Read the newest intact checkpoint of this training; report damaged ones."""
         remove_stale(self.folder)
         for path in self._found():
             try:
@@ -92,11 +92,11 @@ class Checkpoints:
         return None
 
     def remove(self) -> None:
-        """Remove all of them."""
+        """Remove all checkpoints."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _found(self) -> Iterator[Path]:
-        """All that have a name, the latest step first: clocks go back, steps do not."""
+        """Checkpoint folders, latest step first (clocks may go back, steps do not)."""
         paths = [path for path in self.folder.glob("step-*") if _NAME.fullmatch(path.name)]
         yield from sorted(paths, reverse=True)
 
@@ -106,7 +106,7 @@ def _measured(path: Path) -> dict[str, Any]:
 
 
 def _read(path: Path) -> State:
-    """Read a checkpoint after its files were held against the manifest."""
+    """Check a checkpoint's files against the manifest, and read it."""
     try:
         manifest = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))["files"]
         for name in (_TENSORS, _VALUES):

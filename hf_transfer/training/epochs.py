@@ -1,4 +1,4 @@
-"""Which rows come when: the order of an epoch, effective batches, and a process's steps through one."""
+"""Order the rows of an epoch, cut them into effective batches, and give each process its share."""
 
 import math
 
@@ -15,13 +15,13 @@ from hf_transfer.replay.replayed import Replay
 from hf_transfer.training.job import Job
 from hf_transfer.training.workers import Workers
 
-# What a pass costs on a processor besides its tokens, in tokens: measured 110 for 11 million weights
-# and 65 for 86 million. The smaller the layers, the less a token costs beside the pass itself.
+# Fixed cost of a forward pass on a CPU, in tokens: we measured 110 for 11 million weights and 65 for
+# 86 million. The smaller the layers, the less a token costs compared with the pass itself.
 _WEIGHTS_A_PASS, _FEWEST_TOKENS = 1e9, 60
 
 
 def label_weights(replay: Replay, config: RunConfig, train: Positions) -> Tensor | None:
-    """Weights of the labels in the loss, from the training rows alone; None without any."""
+    """Class weights for the loss, computed on the training rows alone; None without any."""
     if config.class_weights == "none":
         return None
     weights = replay.task.target.balanced_weights(replay.encoded.select(train)["labels"][:])
@@ -36,7 +36,7 @@ def epoch_order(positions: Positions, seed: int, epoch: int) -> Positions:
 
 
 def effective_batches(positions: Positions, batch_size: int, num_processes: int) -> list[Positions]:
-    """Batches in order. A last one too small to share or to normalise joins the one before."""
+    """Cut rows into batches; a last batch too small to share or to normalise joins the one before."""
     cuts = list(range(batch_size, len(positions), batch_size))
     if cuts and len(positions) - cuts[-1] < max(2, num_processes):
         cuts.pop()
@@ -44,7 +44,7 @@ def effective_batches(positions: Positions, batch_size: int, num_processes: int)
 
 
 def shares(batch: Positions, workers: Workers, per_device: int | None) -> list[Positions]:
-    """This process's part of an effective batch, in steps that fit; equally many for every process."""
+    """This process's share of an effective batch, in steps that fit; as many steps for every process."""
     size = workers.size
     each = math.ceil(len(batch) / size)
     steps = math.ceil(each / (per_device or each))
@@ -53,14 +53,14 @@ def shares(batch: Positions, workers: Workers, per_device: int | None) -> list[P
 
 
 def tokens_a_pass(model: nn.Module) -> int:
-    """What a pass through a model costs on a processor besides its tokens, in tokens."""
+    """Fixed cost of one forward pass on a CPU, expressed in tokens."""
     looked_up = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     multiplied = sum(p.numel() for p in model.parameters() if id(p) not in looked_up)
     return max(_FEWEST_TOKENS, round(_WEIGHTS_A_PASS / max(multiplied, 1)))
 
 
 def pads_much(job: Job, batches: Batches, freezing: Freezing) -> bool:
-    """Whether to cut batches by the length of their rows, which changes dropout's draws and the speed.
+    """Whether to group a batch's rows by length, which saves padding but changes dropout's draws.
 
     On a processor a token of padding costs what any token does. A GPU would rather have one large
     pass. A head costs little, and is the same for a part of a batch from a store or from the model.

@@ -1,4 +1,4 @@
-"""Fit a model: one training for every task, from its beginning or from where it was stopped."""
+"""Train one model: the entry point for every task."""
 
 import hashlib
 import sys
@@ -28,7 +28,7 @@ from hf_transfer.training.stopping import Stopper
 
 
 def fit(job: Job, train: Positions, inner: Positions | None = None, splits: Sequence[Split] = ()) -> Fitted:
-    """Train a fresh model; the job's seed alone decides its new weights and the order of rows.
+    """Train a fresh model, or resume its training; the job's seed decides new weights and row order.
 
     Where the job has checkpoints of this very training, it goes on from the newest, and ends with the
     weights that it would have had without the stop.
@@ -73,7 +73,7 @@ def fit(job: Job, train: Positions, inner: Positions | None = None, splits: Sequ
 
 
 def _with_own_checkpoints(job: Job, train: Positions, inner: Positions | None) -> Job:
-    """The job with checkpoints that name all that decides this training."""
+    """Make the job's checkpoints identify this training: settings, seed, rows, processes."""
     if job.checkpoints is None:
         return job
     rows = [
@@ -85,7 +85,7 @@ def _with_own_checkpoints(job: Job, train: Positions, inner: Positions | None) -
 
 
 def _kept_before(job: Job, fitted: Fitted) -> State | None:
-    """Where this training was when it was stopped; None to begin it."""
+    """The checkpoint to resume from; None to start afresh."""
     state = None if job.checkpoints is None else job.checkpoints.load()
     steps = job.workers.gather([None if state is None else state.step])
     if state is None or set(steps) != {state.step}:
@@ -97,7 +97,7 @@ def _kept_before(job: Job, fitted: Fitted) -> State | None:
 
 
 def fresh_model(task: Task, config: RunConfig, seed: int, device: torch.device) -> nn.Module:
-    """A model to train, on its device.
+    """Build a model to train, on its device.
 
     Its new weights are drawn from the fold's seed; with `shared_start`, from one that all folds have.
     What is random in the training that follows is the fold's own either way.
@@ -110,19 +110,19 @@ def fresh_model(task: Task, config: RunConfig, seed: int, device: torch.device) 
 
 
 def shared_seed(config: RunConfig) -> int:
-    """The seed of the new weights of all folds, where they share their start."""
+    """Seed of the new weights, where all folds start from the same ones."""
     return derive_seed(config.seed, "start")
 
 
 def start_hash(model: nn.Module, config: RunConfig) -> str | None:
-    """Digest of a whole model before training; None where each fold has a start of its own."""
+    """Digest of the whole model before training; None where each fold starts from its own weights."""
     if not config.shared_start:
         return None
     return tensor_digest(model, [name for name, _ in chain(model.named_parameters(), model.named_buffers())])
 
 
 def _solve(job: Job, fitted: Fitted, train: Positions, splits: Sequence[Split]) -> Fitted:
-    """Solve the head instead of training it: no epochs, and nothing random."""
+    """Solve the head in closed form: without epochs, and nothing is random."""
     fitted.batches = job.replay.batches(fitted.model, fitted.freezing)
     fitted.strength = solve_output_layer(fitted.model, fitted.batches, train, job.config, splits)
     fitted.best_epoch = 1
@@ -132,7 +132,7 @@ def _solve(job: Job, fitted: Fitted, train: Positions, splits: Sequence[Split]) 
 
 
 def _start_from_probe(job: Job, model: nn.Module, train: Positions) -> None:
-    """Solve the output layer on what the pretrained layers put out, so that these are not torn apart first.
+    """Solve the output layer first, so that its gradients do not distort the pretrained layers.
 
     References:
         Kumar et al., "Fine-Tuning can Distort Pretrained Features", ICLR 2022,

@@ -1,4 +1,4 @@
-"""One training: what it needs, and what comes of it."""
+"""What a training takes and what it returns."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ Epoch = dict[str, Any]
 
 @dataclass(frozen=True)
 class Job:
-    """All that one training needs besides its rows: what, how, by whom.
+    """All that a training needs besides its rows.
 
     Attributes:
         row_ids: What identifies each row, for messages; its number when not given.
@@ -41,7 +41,7 @@ class Job:
 
 @dataclass
 class Fitted:
-    """A trained model and how it went."""
+    """A trained model, and the record of its training."""
 
     model: nn.Module
     freezing: Freezing
@@ -58,12 +58,12 @@ class Fitted:
 
     @property
     def parameters(self) -> int:
-        """Number of parameters that learned."""
+        """Number of trained parameters."""
         return sum(p.numel() for n, p in self.model.named_parameters() if n in self.freezing.trainable)
 
     @property
     def learner(self) -> nn.Module:
-        """The module that its batches are fed to."""
+        """The module from batches to logits."""
         return self.batches.learner(self.model)
 
     def moving(self) -> Iterator[tuple[str, Tensor]]:

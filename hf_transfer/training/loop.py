@@ -1,4 +1,4 @@
-"""The epochs of one training, phase by phase, from its beginning or from where it was stopped."""
+"""Train a model, epoch by epoch and phase by phase, from the start or from a checkpoint."""
 
 import time
 from contextlib import nullcontext
@@ -43,7 +43,7 @@ _SHOWN = 8  # rows named in a message
 
 
 class Loop:
-    """The epochs of one training.
+    """The training loop of one model.
 
     Args:
         job: What, how, by whom.
@@ -71,11 +71,11 @@ class Loop:
 
     @property
     def step(self) -> int:
-        """Updates done."""
+        """Number of updates done."""
         return len(self.fitted.history) * self.steps_per_epoch + len(self.losses)
 
     def run(self) -> None:
-        """Train all epochs that are left.
+        """Train the remaining epochs.
 
         Raises:
             RunError: If the loss becomes infinite or NaN, or memory is short.
@@ -101,7 +101,7 @@ class Loop:
                 pauses.after_epoch()
 
     def restore(self, state: State) -> None:
-        """Go on from a checkpoint of this training."""
+        """Resume from a checkpoint of this training."""
         values, tensors = state.values, state.tensors
         with torch.no_grad():
             for name, tensor in self.fitted.moving():
@@ -118,7 +118,7 @@ class Loop:
         self.restored = state
 
     def _state(self) -> State:
-        """Where the training is; all processes at work together call this."""
+        """Collect everything a checkpoint needs; all processes that work together must call this."""
         self._check(len(self.fitted.history) + 1)
         moving = {f"model.{name}": tensor.detach().cpu() for name, tensor in self.fitted.moving()}
         kept = {f"kept.{name}": tensor.cpu() for name, tensor in self.stopper.kept.items()}
@@ -140,7 +140,7 @@ class Loop:
         )
 
     def _begin(self, phase: int) -> None:
-        """Freeze, and make the optimizer, for a phase of the training."""
+        """Set up a phase: freeze its layers, and make its batches and optimizer."""
         self.phase = phase
         freezing = freeze_for(self.model, self.job.config, only=self.phases[phase].only)
         self.fitted.batches = self.job.replay.batches(self.model, freezing)
@@ -192,7 +192,7 @@ class Loop:
             self.job.on_epoch(epoch)
 
     def _update(self, batch: Positions, epoch: int) -> Tensor:
-        """One step of the optimizer; where memory runs out, once more with less of it.
+        """Make one update; if memory runs out, free some and try again.
 
         First what is kept for speed goes, then half the rows are taken at a time.
         """
@@ -202,13 +202,13 @@ class Loop:
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
-                if not self._without_kept():
+                if not self._without_copy():
                     self._halve(batch, error)
                 self.optimizer.zero_grad()
             free_memory()  # here, as the error holds on to what was computed
 
-    def _without_kept(self) -> bool:
-        """Let go of what the device keeps, if that helps; others that share the batch would not wait."""
+    def _without_copy(self) -> bool:
+        """Free the device's copy of the rows; False if there is none, or if processes share a batch."""
         if self.job.workers.together or not self.fitted.batches.let_go():
             return False
         self.fitted.notes.append(
@@ -228,7 +228,7 @@ class Loop:
         )
 
     def _stepped(self, batch: Positions, epoch: int) -> Tensor:
-        """One step of the optimizer on this effective batch; gives its mean loss."""
+        """Make one update on an effective batch; return its mean loss."""
         accelerator = self.job.workers.accelerator
         pieces = [self._collate(piece, epoch) for piece in self._pieces(batch)]
         # The mean is over the whole effective batch, however it is cut over processes and steps.
@@ -239,9 +239,9 @@ class Loop:
         for i, piece in enumerate(pieces):
             waits = self.job.workers.together and i + 1 < len(pieces)
             with accelerator.no_sync(self.prepared) if waits else nullcontext():
-                part = self._loss(piece) / weight
-                accelerator.backward(part * self.job.workers.size)
-            loss += part.detach()
+                share = self._loss(piece) / weight
+                accelerator.backward(share * self.job.workers.size)
+            loss += share.detach()
         if self.job.config.max_grad_norm:
             accelerator.clip_grad_norm_(
                 [p for p in self.model.parameters() if p.requires_grad], self.job.config.max_grad_norm
@@ -251,7 +251,7 @@ class Loop:
         return self.job.workers.total(loss)
 
     def _pieces(self, batch: Positions) -> list[Positions]:
-        """This process's part of an effective batch, in steps that fit."""
+        """This process's share of an effective batch, in pieces that fit in memory."""
         pieces = shares(batch, self.job.workers, self.per_device)
         if not self.by_size:
             return pieces
@@ -285,7 +285,7 @@ class Loop:
         return self.job.config.learning_rate * factor
 
     def _check(self, epoch: int) -> None:
-        """Stop if the loss of one of the latest updates is no finite number."""
+        """Stop if one of the latest losses is not finite."""
         if not self.losses:
             return
         recent = torch.stack(self.losses[-_CHECK_EVERY:])
@@ -294,12 +294,12 @@ class Loop:
             raise RunError(self._not_finite("The loss", epoch, first))
 
     def _check_weights(self, epoch: int) -> None:
-        """Stop if the last update, whose outcome no loss has seen, has spoiled the weights."""
+        """Stop if the last update of an epoch left weights that are not finite."""
         if not all(bool(torch.isfinite(p).all()) for p in self.model.parameters() if p.requires_grad):
             raise RunError(self._not_finite("A weight", epoch, len(self.losses) - 1))
 
     def _not_finite(self, what: str, epoch: int, update: int) -> str:
-        """What to say of an update of this epoch, counted from 0."""
+        """Write the error for an update that gave numbers that are not finite."""
         order = epoch_order(self.train, self.job.seed, epoch)
         batch = effective_batches(order, self.job.config.batch_size, self.job.workers.size)[update]
         number = self.step - len(self.losses) + update + 1

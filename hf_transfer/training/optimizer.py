@@ -1,4 +1,4 @@
-"""How fast it learns: the optimizer, and the factor of its learning rate at each update."""
+"""The optimizer, and its learning rate schedule."""
 
 import math
 from typing import Any
@@ -10,7 +10,7 @@ from hf_transfer.config.run_config import RunConfig
 
 
 def make_optimizer(groups: list[dict[str, Any]], config: RunConfig) -> torch.optim.Optimizer:
-    """The optimizer of a configuration for some parameter groups."""
+    """Make the optimizer of a configuration for these parameter groups."""
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, momentum=0.9)
     # With bias correction, which few-sample fine-tuning needs; fused, as one kernel a step is faster.
@@ -21,7 +21,7 @@ def make_optimizer(groups: list[dict[str, Any]], config: RunConfig) -> torch.opt
 def learning_rate_factor(
     config: RunConfig, *, step: int, total: int, phase_step: int, phase_total: int
 ) -> float:
-    """Factor of the peak learning rate: rising at the start of each phase, falling over the whole.
+    """Factor of the peak learning rate: warm-up in each phase, decay over the whole training.
 
     Args:
         config: Of which `warmup` and `scheduler` are used.

@@ -1,4 +1,4 @@
-"""When a training keeps where it is: now and then, after an epoch, and when it is asked to stop."""
+"""When to write a checkpoint: at intervals, after an epoch, and before a stop."""
 
 import signal
 import time
@@ -17,7 +17,7 @@ _BYTES_A_SECOND = 4e8  # of a checkpoint, until one was written: gathered, hashe
 
 
 class Pauses(AbstractContextManager["Pauses"]):
-    """Between the steps of one training.
+    """Write checkpoints and handle stop signals between the steps of a training.
 
     Args:
         job: Whose checkpoints are written, and whose processes agree.
@@ -38,7 +38,7 @@ class Pauses(AbstractContextManager["Pauses"]):
         self._signals.__exit__(*error)  # type: ignore[arg-type]
 
     def after_step(self) -> None:
-        """Keep where the training is if it is time for that, and stop if that was asked for.
+        """Write a checkpoint if one is due, and stop if a signal has arrived.
 
         Raises:
             Interrupted: If it was, of this process or one that works with it.
@@ -46,7 +46,7 @@ class Pauses(AbstractContextManager["Pauses"]):
         self._pause(epoch_ends=False)
 
     def after_epoch(self) -> None:
-        """The same, where it costs little too."""
+        """Do the same after an epoch, where a checkpoint is due earlier if it is cheap."""
         self._pause(epoch_ends=True)
 
     def _pause(self, *, epoch_ends: bool) -> None:
@@ -63,7 +63,7 @@ class Pauses(AbstractContextManager["Pauses"]):
         return passed >= 60 * self.checkpoints.minutes or (epoch_ends and passed * _MOST >= self.cost)
 
     def _agreed(self, *wishes: bool) -> list[bool]:
-        """Whether any of the processes at work together wishes so."""
+        """Combine a decision over processes that work together: true for all if true for one."""
         if not self.workers.together:
             return list(wishes)
         mine = torch.tensor(wishes, dtype=torch.float32, device=self.workers.accelerator.device)

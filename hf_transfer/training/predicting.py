@@ -1,4 +1,4 @@
-"""Predict encoded rows, and bring the predictions of all processes together by row."""
+"""Predict encoded rows, and gather the predictions of all processes by row."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -20,7 +20,7 @@ Logits = Mapping[int, NDArray[Any]]
 
 
 class RowLogits(Logits):
-    """Logits by row in one array: an array for each row would take ten times the memory.
+    """Logits by row, in one array, which takes a tenth of the memory of one array a row.
 
     Args:
         rows: The row of each encoded row, (e,).
@@ -53,7 +53,7 @@ class RowLogits(Logits):
 
 
 def predict(learner: nn.Module, batches: Batches, positions: Positions, workers: Workers) -> Logits:
-    """Logits of every row, by the row's number, whatever process computed them.
+    """Logits of every row by its number, from all processes.
 
     Args:
         learner: A trained module that turns these batches into logits, not wrapped.
@@ -92,7 +92,7 @@ def mean_loss(
 
 
 def calibrated_loss(learner: nn.Module, batches: Batches, positions: Positions, workers: Workers) -> float:
-    """Mean loss of answers that are as sure of themselves as suits these rows best, in eval mode.
+    """Mean loss at the temperature that suits these rows best, in eval mode.
 
     It tells how well the labels are told apart, and not whether the model is too sure, which is mended
     afterwards.
@@ -117,7 +117,7 @@ def _forward(
 
 
 def _passed(learner: nn.Module, batches: Batches, part: Positions) -> tuple[Batch, Tensor]:
-    """A batch and its logits; where memory runs out, once more without what is kept for speed."""
+    """A batch and its logits; if memory runs out, free the device's copy of the rows and try again."""
     while True:
         try:
             batch = batches.collate(part)

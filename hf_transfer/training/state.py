@@ -1,4 +1,4 @@
-"""What of an optimizer and of the random generators decides how a training goes on, as plain tensors."""
+"""Optimizer and RNG state needed to resume training, as plain tensors."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from hf_transfer.training.workers import Workers
 
 
 def optimizer_tensors(optimizer: Any, workers: Workers) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
-    """The optimizer's moments and counts, and in fp16 the scale of the loss.
+    """The optimizer's moments and step counts, and the loss scale of fp16.
 
     Args:
         optimizer: As Accelerate has prepared it.
@@ -29,7 +29,7 @@ def optimizer_tensors(optimizer: Any, workers: Workers) -> tuple[dict[str, Tenso
 
 
 def restore_optimizer(optimizer: Any, state: State, workers: Workers) -> None:
-    """Give a new optimizer what `optimizer_tensors` took from the one before."""
+    """Load what `optimizer_tensors` saved into a new optimizer."""
     own = optimizer.optimizer
     parameters = [p for group in own.param_groups for p in group["params"]]
     for key, saved in state.tensors.items():
@@ -42,24 +42,24 @@ def restore_optimizer(optimizer: Any, state: State, workers: Workers) -> None:
 
 
 def _laid_out(saved: Tensor, parameter: Tensor) -> Tensor:
-    """A saved tensor where and as the parameter lies: the fused kernel reads memory as it lies."""
+    """Copy a saved tensor to its parameter's device and memory layout, which the fused kernel relies on."""
     if saved.shape == parameter.shape:
         return torch.empty_like(parameter, dtype=saved.dtype, requires_grad=False).copy_(saved)
     return saved.to(parameter.device)
 
 
 def random_state(workers: Workers) -> dict[str, Tensor]:
-    """The generators that dropout draws from, of every process; all at work together call this."""
+    """RNG state of every process, which dropout depends on; all processes must call this."""
     device = workers.accelerator.device
     own = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         own["device"] = torch.cuda.get_rng_state(device)
-    found = workers.gather([own])
-    return {f"random.{rank}.{name}": t for rank, states in enumerate(found) for name, t in states.items()}
+    states = workers.gather([own])
+    return {f"random.{rank}.{name}": t for rank, own in enumerate(states) for name, t in own.items()}
 
 
 def restore_random_state(state: State, workers: Workers) -> None:
-    """Set this process's generators as they were."""
+    """Restore the RNG state of this process."""
     torch.set_rng_state(state.tensors[f"random.{workers.rank}.cpu"])
     on_device = state.tensors.get(f"random.{workers.rank}.device")
     if on_device is not None and workers.accelerator.device.type == "cuda":

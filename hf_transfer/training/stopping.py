@@ -15,12 +15,12 @@ _SMOOTHING = 0.5  # of the inner loss from epoch to epoch, before its minimum is
 
 
 def smoothed(before: Any, loss: Any) -> Any:
-    """The inner loss smoothed over epochs, by which training stops."""
+    """Smooth the inner loss over epochs."""
     return _SMOOTHING * before + (1 - _SMOOTHING) * loss
 
 
 class Stopper:
-    """Early stopping by the loss on an inner split, smoothed; keeps the best epoch's weights."""
+    """Early stopping by the smoothed loss on an inner split; keeps the best epoch's weights."""
 
     def __init__(self, fitted: Fitted, job: Job, inner: Positions | None) -> None:
         self.fitted, self.job, self.inner = fitted, job, inner
@@ -29,7 +29,7 @@ class Stopper:
         self.kept: dict[str, Tensor] = {}
 
     def look(self) -> float | None:
-        """Score the inner split after an epoch; None when there is none."""
+        """Score the inner split after an epoch; None without one."""
         if self.inner is None:
             return None
         fitted = self.fitted
@@ -43,7 +43,7 @@ class Stopper:
         return loss
 
     def finish(self) -> int:
-        """Put the best epoch's weights back; gives its number."""
+        """Restore the best epoch's weights, and return its number."""
         if self.inner is None:
             return len(self.fitted.history)
         with torch.no_grad():
@@ -52,11 +52,11 @@ class Stopper:
         return self.best_epoch
 
     def values(self) -> dict[str, Any]:
-        """Where it is, besides the weights it keeps."""
+        """State to save in a checkpoint, besides the best weights."""
         return {name: getattr(self, name) for name in ("smooth", "best", "best_epoch", "stopped")}
 
     def restore(self, values: dict[str, Any], kept: dict[str, Tensor]) -> None:
-        """Go on from what `values` gave."""
+        """Restore a state that `values` returned."""
         for name, value in values.items():
             setattr(self, name, value)
         if self.best is None:  # JSON has no infinity

@@ -1,4 +1,4 @@
-"""Processes at work: each on whole folds of its own, or all on every batch."""
+"""How processes share the work: each trains its own folds, or all share every batch."""
 
 import os
 import re
@@ -27,7 +27,7 @@ _GONE = re.compile(r"connection (closed|reset) by peer|remote worker crashing|br
 
 
 class Workers:
-    """How the processes of a launch share one piece of work.
+    """The processes that share one piece of work.
 
     Args:
         accelerator: Where to run.
@@ -42,26 +42,26 @@ class Workers:
         self.line = 0 if self.together else accelerator.process_index  # of its progress bar on the screen
 
     def prepare(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, Any]:
-        """Move to the device, add mixed precision, and join the processes' gradients when together."""
+        """Move model and optimizer to the device, with mixed precision, and with DDP when together."""
         # Not "for evaluation": that option is how Accelerate leaves a model without DDP around it.
         prepared = self.accelerator.prepare_model(model, evaluation_mode=not self.together)
         return prepared, self.accelerator.prepare_optimizer(optimizer)
 
     def gather(self, items: list[Any]) -> list[Any]:
-        """The items of all processes at work together."""
+        """Gather the items of all processes that work together."""
         return gather_object(items) if self.together else items
 
     def total(self, value: Tensor) -> Tensor:
-        """The sum of a tensor over all processes at work together."""
+        """Sum a tensor over all processes that work together."""
         return self.accelerator.reduce(value, "sum") if self.together else value
 
     def share(self, items: Sequence[Any]) -> Sequence[Any]:
-        """This process's part of a list."""
+        """This process's share of a list."""
         return items[self.rank :: self.size]
 
 
 def make_accelerator(config: RunConfig) -> Accelerator:
-    """An Accelerator for the launcher's processes; folds side by side share the cores out between them."""
+    """Make the Accelerator; processes that train folds side by side share the cores."""
     accelerator = Accelerator(
         # Without a GPU, several processes join (through gloo) only when told that they are on processors.
         cpu=not torch.accelerator.is_available(),
@@ -75,7 +75,7 @@ def make_accelerator(config: RunConfig) -> Accelerator:
 
 
 def use_cores(accelerator: Accelerator, config: RunConfig, *, beside: int = 1) -> None:
-    """Set how many threads a launcher's process computes with: all cores, or its share of them.
+    """Set the number of threads of a launched process: all cores, or its share of them.
 
     Sums in floating point depend on how many threads add them up. A launcher gives each of its
     processes fewer threads, and then two processes would not find what one finds: that is undone. Folds
@@ -96,7 +96,7 @@ def use_cores(accelerator: Accelerator, config: RunConfig, *, beside: int = 1) -
 
 @contextmanager
 def others_needed() -> Iterator[None]:
-    """Say it in words when this process cannot go on because another one of its launch has ended.
+    """Explain the error that follows when another process of the launch has ended.
 
     Raises:
         RunError: Instead of what the library of processes raises.
@@ -113,7 +113,7 @@ def others_needed() -> Iterator[None]:
 
 
 def _backend() -> str | None:
-    """How processes reach each other; None leaves it to Accelerate.
+    """The communication backend; None leaves the choice to Accelerate.
 
     A small model does not fill a GPU, so that several processes on folds of their own may share one:
     launch more of them than there are GPUs. NCCL refuses two on one device.
@@ -123,7 +123,7 @@ def _backend() -> str | None:
 
 
 def fold_parallel(config: RunConfig, accelerator: Accelerator, num_units: int) -> bool:
-    """Whether each process takes whole folds: as asked, or when there are enough for all."""
+    """Whether each process takes whole folds: as asked, or if there are enough for all."""
     if config.parallel == "auto":
         return num_units >= int(accelerator.num_processes)
     return config.parallel == "folds"

@@ -1,4 +1,4 @@
-"""One thing that was looked at, and how what is written differs from what was recomputed."""
+"""A single check, and the comparison of written with recomputed values."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -24,7 +24,7 @@ _LONGEST = 120  # letters of a value in a message
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """A check and its outcome.
 
     Attributes:
         name: What.
@@ -40,7 +40,7 @@ class Check:
 
 
 def judged(name: str, holds: str, differences: Callable[[], Iterable[str]]) -> Check:
-    """Look for differences; content that cannot be read is one too.
+    """Run a check that yields differences; unreadable content counts as one.
 
     Args:
         name: What is looked at.
@@ -59,12 +59,12 @@ def judged(name: str, holds: str, differences: Callable[[], Iterable[str]]) -> C
 
 
 def passed(name: str, holds: str) -> Check:
-    """Say what holds."""
+    """A check that holds."""
     return Check(name, OK, holds)
 
 
 def left_out(name: str, why: str) -> Check:
-    """Say why something could not be looked at."""
+    """A check that could not be made, and why."""
     return Check(name, NOT_CHECKED, why)
 
 

@@ -1,4 +1,4 @@
-"""Every number of results.json that follows from the predictions, made again."""
+"""Recompute every number in results.json that follows from the predictions."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields
@@ -26,7 +26,7 @@ from hf_transfer.verify.record import Record
 
 
 def number_checks(record: Record) -> Iterator[Check]:
-    """Make scores, intervals, tables and notes again."""
+    """Recompute scores, intervals, tables and notes."""
     yield judged("settings", "config.yaml and results.json agree", lambda: _settings(record))
     yield judged(
         "predictions",
@@ -60,7 +60,7 @@ def _settings(record: Record) -> Iterator[str]:
 
 
 def _folds(record: Record) -> Iterator[str]:
-    yield from _beside(record.results["folds"], record.found[record.best], "folds")
+    yield from _beside(record.results["folds"], record.fold_results[record.best], "folds")
 
 
 def _beside(written: Sequence[dict[str, Any]], again: Sequence[FoldResult], where: str) -> Iterator[str]:
@@ -70,13 +70,13 @@ def _beside(written: Sequence[dict[str, Any]], again: Sequence[FoldResult], wher
 
 
 def _known(fold: dict[str, Any]) -> dict[str, Any]:
-    """A fold's record without what a later version may have added."""
+    """A fold's record without fields that a later version may have added."""
     names = {f.name for f in fields(FoldResult)}
     return {name: value for name, value in fold.items() if name in names}
 
 
 def _scores(record: Record) -> Iterator[str]:
-    again = plain(score_part(record.found, record.best, record.predictions_of, record.scorer))
+    again = plain(score_part(record.fold_results, record.best, record.predictions_of, record.scorer))
     written = {key: record.results[key] for key in again if key in record.results}
     if not _all_predictions(record):  # what needs those of every configuration
         for made, there in zip(again["grid"], written["grid"], strict=True):
@@ -90,17 +90,22 @@ def _all_predictions(record: Record) -> bool:
 
 def _choices(record: Record) -> Iterator[str]:
     choice = record.results["choice"]
-    found, names = record.found, differing(list(record.entries))
+    found, names = record.fold_results, differing(list(record.entries))
     best = best_of(found, record.scorer)
     if choice["rule"] != "best":
         best = frugal_of(found, record.scorer, choice["costs"])
     written, made = ({name: getattr(c, name) for name in names} for c in (record.best, best))
     yield from differences(written, made, "the configuration chosen")
-    notes = choice_notes(record.found, record.best, record.scorer) + fold_notes(record.found[record.best])
+    notes = choice_notes(record.fold_results, record.best, record.scorer) + fold_notes(
+        record.fold_results[record.best]
+    )
     yield from (f"notes: lack {note!r}" for note in notes if note not in record.results["notes"])
     final = record.results["final"]
     if final["kind"] != "none":
-        again = {"num_epochs": final_epochs(record.found[record.best]), "num_rows": len(record.split[0])}
+        again = {
+            "num_epochs": final_epochs(record.fold_results[record.best]),
+            "num_rows": len(record.split[0]),
+        }
         yield from differences({key: final[key] for key in again}, again, "final")
 
 
@@ -117,7 +122,7 @@ def _learned(record: Record) -> Iterator[str]:
 
 
 def _frozen(record: Record) -> Iterator[str]:
-    for folds in record.found.values():
+    for folds in record.fold_results.values():
         for fold in folds:
             yield from differences(
                 fold.frozen_hash_after,
@@ -127,7 +132,7 @@ def _frozen(record: Record) -> Iterator[str]:
             )
     proof = record.results["frozen_proof"]
     groups = proof["groups"] if proof else []
-    yield from differences(proof, frozen_proof(groups, record.found[record.best]), "frozen_proof")
+    yield from differences(proof, frozen_proof(groups, record.fold_results[record.best]), "frozen_proof")
 
 
 def _hardware(record: Record) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What a reader sees: the card, and the weights beside it."""
+"""Verify what readers see: the card, and the weights."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ from hf_transfer.verify.record import Record
 
 
 def published_checks(record: Record) -> Iterator[Check]:
-    """See that the card says what results.json says, and that the weights are those of the run."""
+    """Check the card against results.json, and the weights against their digests."""
     if (record.folder / "README.md").is_file():
         yield judged("card", "each line of the kit's follows from results.json", lambda: _card(record))
         yield left_out("pictures", "drawn from the same numbers; other versions of matplotlib draw otherwise")
@@ -48,6 +48,6 @@ def _weights(record: Record) -> Iterator[Check]:
 
 
 def _there(record: Record) -> dict[str, str]:
-    """Digests of the weights in a run's folder, in a copy of a repository, or on the Hub."""
+    """Digests of the weights in a run's folder, a repository's copy, or on the Hub."""
     model = record.folder / "model"
     return dict(record.remote) or weight_digests(model if model.is_dir() else record.folder)

@@ -1,4 +1,4 @@
-"""The ledger replayed: each held-out row was scored once, and the predictions kept are those."""
+"""Check that each held-out row was scored once, and that the stored predictions are those."""
 
 import json
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ Fold = dict[str, Any]
 
 
 def reading_checks(record: Record) -> Iterator[Check]:
-    """See that every fold is there, and that its rows were read once, for the predictions that are kept."""
+    """Check that every fold is there, and that its rows were read once, for these predictions."""
     yield judged("rows", "each fold's predictions are for the rows that it held out", lambda: _rows(record))
     yield judged(
         "single read", "held-out rows of each finished fold were scored once", lambda: _ledger(record)
@@ -72,7 +72,7 @@ def _replayed(record: Record, config: RunConfig, fold: Fold) -> Iterator[str]:
 
 
 def _folders(record: Record) -> Iterator[str]:
-    """Compare each fold's own record with its line in results.json."""
+    """Compare each fold's record with its line in results.json."""
     for config, folds in record.entries.items():
         for fold in folds:
             name = "done.json" if fold["status"] == "done" else "failed.json"

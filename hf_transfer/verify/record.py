@@ -1,4 +1,4 @@
-"""A run as its files tell it, and the same made again from the split and the predictions."""
+"""A run's files, and the same values recomputed from split and predictions."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -21,7 +21,7 @@ from hf_transfer.folds import (
     read_fold_table,
     rows_aside,
 )
-from hf_transfer.runs.aggregate import Found
+from hf_transfer.runs.aggregate import FoldResults
 from hf_transfer.runs.results import FoldResult, Scores, fold_result
 from hf_transfer.runs.run_folder import fold_place, place_of
 from hf_transfer.scores.scorer import Scorer
@@ -166,7 +166,7 @@ class Record:
         return pa.concat_tables(there) if len(there) == len(tables) else None
 
     @cached_property
-    def found(self) -> Found:
+    def fold_results(self) -> FoldResults:
         """The folds of each configuration, all that can be recomputed made again."""
         return {
             config: [self._again(config, fold_result(fold)) for fold in folds]

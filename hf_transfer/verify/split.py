@@ -1,4 +1,4 @@
-"""The folds, made again from what the rows were split by."""
+"""Rebuild the folds from what the rows were split by."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +15,7 @@ from hf_transfer.verify.record import Record
 
 
 def split_checks(record: Record) -> Iterator[Check]:
-    """Make the folds again, and see that what was scored is what was split."""
+    """Rebuild the folds, and compare the scored rows with the split ones."""
     yield judged("folds", "made again from the seed, row for row", lambda: _folds(record))
     yield judged(
         "split", "scheme, number of folds and fingerprint are those of the folds", lambda: _said(record)

@@ -1,4 +1,4 @@
-"""Look at all that a run left behind, one kind of check after the other."""
+"""Verify a run: all checks, one after the other."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -10,10 +10,10 @@ from hf_transfer.errors import VerificationError
 from hf_transfer.machine.wording import aligned, count
 from hf_transfer.report.card.card import read_for_card
 from hf_transfer.runs.hub.fetch import is_repository
-from hf_transfer.verify.beside import beside_checks
 from hf_transfer.verify.check import WRONG, Check, judged
 from hf_transfer.verify.download import fetch_record
 from hf_transfer.verify.numbers import number_checks
+from hf_transfer.verify.other_scores import other_score_checks
 from hf_transfer.verify.published import published_checks
 from hf_transfer.verify.readings import reading_checks
 from hf_transfer.verify.record import Record
@@ -21,7 +21,7 @@ from hf_transfer.verify.split import split_checks
 
 
 def verify_run(run: str | Path) -> list[Check]:
-    """Make all that can be made again, and compare it with what is written.
+    """Recompute everything that can be recomputed, and compare it with the run's files.
 
     Args:
         run: A run's folder, a copy of a repository that `push` made, or such a repository's
@@ -38,18 +38,18 @@ def verify_run(run: str | Path) -> list[Check]:
     files = judged("files", "can be read", record.problems)
     if files.state == WRONG:  # told once, and not by every check
         return [files]
-    kinds = (split_checks, reading_checks, number_checks, beside_checks, published_checks)
+    kinds = (split_checks, reading_checks, number_checks, other_score_checks, published_checks)
     return [files, *(check for kind in kinds for check in kind(record))]
 
 
 def describe_checks(checks: Sequence[Check]) -> tuple[list[dict[str, Any]], str]:
-    """Give the checks as plain values, and as a table of text."""
+    """The checks as plain values, and as a table of text."""
     rows = [[check.state, check.name, check.found] for check in checks]
     return [asdict(check) for check in checks], aligned(rows)
 
 
 def refuse_wrong(checks: Sequence[Check], run: str | Path) -> None:
-    """Stop if anything is wrong.
+    """Stop if any check failed.
 
     Raises:
         VerificationError: Listing each difference in words.

@@ -34,5 +34,5 @@ def test_the_report_counts_entities_of_words_and_names_pictures():
     for data in (words(), pictures([noise(0), noise(0), noise(1)], ["x", "y", "y"])):
         plan = plan_folds(data.rows["row_id"][:], 2, seed=0, columns=FoldColumns())
         text = report(audit(data), data, plan)
-        assert ("entities" in text) == (data.kind == "tokens")
-        assert ("rows 0, 1: a picture in memory" in text) == (data.kind == "image")
+        assert ("entities" in text) == (data.target.per_word)
+        assert ("rows 0, 1: a picture in memory" in text) == (bool(data.input.suffixes))

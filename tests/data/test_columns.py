@@ -7,6 +7,7 @@ from datasets import ClassLabel, Dataset, Features, Image, Value
 from hf_transfer import RunConfig
 from hf_transfer.data.columns import find_columns, folds, groups, row_ids, times
 from hf_transfer.errors import DataError
+from hf_transfer.tasks import task_of_kind
 
 
 def table(**columns):
@@ -18,7 +19,7 @@ def names(*columns):
 
 
 def found(dataset, kind="text", **settings):
-    columns = find_columns(dataset, RunConfig(**settings), kind)
+    columns = find_columns(dataset, RunConfig(**settings), task_of_kind(kind))
     return columns.input, columns.label
 
 
@@ -45,7 +46,7 @@ def test_a_column_has_one_use():
 
 
 def test_a_choice_between_several_is_said():
-    notes = find_columns(names("review", "text", "label"), RunConfig(), "text").notes
+    notes = find_columns(names("review", "text", "label"), RunConfig(), task_of_kind("text")).notes
     assert notes == ("Column 'text' is taken where 'review' would also do; --input_column takes another.",)
 
 
@@ -53,7 +54,7 @@ def test_columns_are_found_by_their_type():
     features = Features({"scan": Image(decode=False), "finding": ClassLabel(names=["a", "b"])})
     dataset = Dataset.from_dict({"scan": [{"bytes": b"", "path": None}], "finding": [0]}, features)
     assert found(dataset, "image") == ("scan", "finding")
-    assert len(find_columns(dataset, RunConfig(), "image").notes) == 2
+    assert len(find_columns(dataset, RunConfig(), task_of_kind("image")).notes) == 2
 
 
 @pytest.mark.parametrize(

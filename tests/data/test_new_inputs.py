@@ -2,39 +2,42 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image as Pillow
 
 from hf_transfer.data.image_folder import image_splits
 from hf_transfer.data.new_inputs import read_new_inputs
 from hf_transfer.errors import DataError
-from hf_transfer.tasks.inputs.pictures import SUFFIXES, encode_pixels, read_picture
+from hf_transfer.tasks.inputs.image import Image
+from hf_transfer.tasks.inputs.pictures import encode_pixels, read_picture
+from hf_transfer.tasks.inputs.text import Text
+from hf_transfer.tasks.inputs.words import Words
 
 
 def picture(path):
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (2, 2), "white").convert("1" if path.suffix == ".pbm" else "RGB").save(
+    Pillow.new("RGB", (2, 2), "white").convert("1" if path.suffix == ".pbm" else "RGB").save(
         path, {".jfif": "JPEG", ".jpe": "JPEG"}.get(path.suffix)
     )
     return path
 
 
 def test_a_folder_gives_all_pictures_that_training_takes(tmp_path):
-    for suffix in SUFFIXES:
+    for suffix in Image.suffixes:
         picture(tmp_path / "cat" / f"a{suffix}")
     picture(tmp_path / "dog" / "b.png").rename(tmp_path / "dog" / "b.PNG")
     (tmp_path / "dog" / "notes.txt").write_text("none")
     picture(tmp_path / "dog" / ".thumbs" / "b.png")
     picture(tmp_path / "__MACOSX" / "b.png")
-    names, pictures = read_new_inputs([str(tmp_path)], "image", "image")
+    names, pictures = read_new_inputs([str(tmp_path)], Image(), "image")
     learned = [one["path"] for one in image_splits(tmp_path)["train"]()[0]["image"]]
     assert sorted(names) == sorted(learned)
-    assert len(names) == len(SUFFIXES) + 1
+    assert len(names) == len(Image.suffixes) + 1
     assert [one["path"] for one in pictures] == names
 
 
 def test_pictures_are_taken_one_by_one_and_in_the_order_given(tmp_path):
     names = [str(picture(tmp_path / name)) for name in ("b.png", "a.png", "c.unusual.png")]
-    assert read_new_inputs(names, "image", "image")[0] == names
+    assert read_new_inputs(names, Image(), "image")[0] == names
 
 
 @pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl"])
@@ -42,7 +45,7 @@ def test_a_file_names_pictures_beside_it(tmp_path, name):
     path = picture(tmp_path / "sub" / "a.png")
     text = "photo\nsub/a.png\n" if name == "rows.csv" else json.dumps({"photo": "sub/a.png"})
     (tmp_path / name).write_text(text)
-    names, pictures = read_new_inputs([str(tmp_path / name)], "image", "photo")
+    names, pictures = read_new_inputs([str(tmp_path / name)], Image(), "photo")
     assert names == [str(path)]
     assert read_picture(pictures[0]).size == (2, 2)
 
@@ -50,7 +53,7 @@ def test_a_file_names_pictures_beside_it(tmp_path, name):
 def test_a_file_may_hold_pictures(tmp_path):
     pixels = np.zeros((3, 5, 3), np.uint8)
     (tmp_path / "rows.jsonl").write_text(json.dumps({"image": pixels.tolist()}))
-    names, pictures = read_new_inputs([str(tmp_path / "rows.jsonl")], "image", "image")
+    names, pictures = read_new_inputs([str(tmp_path / "rows.jsonl")], Image(), "image")
     assert names == [f"{tmp_path / 'rows.jsonl'}, row 0"]
     assert pictures == [{"bytes": encode_pixels(pixels), "path": None}]
 
@@ -69,7 +72,7 @@ def test_a_file_may_hold_pictures(tmp_path):
 def test_what_is_no_picture_is_refused(tmp_path, make, words):
     make(tmp_path)
     with pytest.raises(DataError, match=words):
-        read_new_inputs([str(tmp_path / "gone")], "image", "image")
+        read_new_inputs([str(tmp_path / "gone")], Image(), "image")
 
 
 def test_a_row_without_a_picture_is_named(tmp_path):
@@ -77,13 +80,13 @@ def test_a_row_without_a_picture_is_named(tmp_path):
     with pytest.raises(
         DataError, match=r"1 picture cannot be read. The first: .*gone.png: the file cannot be opened"
     ):
-        read_new_inputs([str(tmp_path / "rows.jsonl")], "image", "image")
+        read_new_inputs([str(tmp_path / "rows.jsonl")], Image(), "image")
 
 
 def test_texts_are_words_of_the_command_or_lines_or_rows(tmp_path):
     (tmp_path / "a.txt").write_text("one\n\n two \n")
     (tmp_path / "b.csv").write_text("text,other\nthree,x\n,y\n")
-    names, texts = read_new_inputs(["zero", str(tmp_path / "a.txt"), str(tmp_path / "b.csv")], "text", "text")
+    names, texts = read_new_inputs(["zero", str(tmp_path / "a.txt"), str(tmp_path / "b.csv")], Text(), "text")
     assert names == texts == ["zero", "one", " two ", "three", ""]
 
 
@@ -91,7 +94,7 @@ def test_sentences_are_split_at_spaces_unless_they_are_words_already(tmp_path):
     (tmp_path / "a.jsonl").write_text(json.dumps({"tokens": ["New York", "is"]}))
     (tmp_path / "b.csv").write_text("tokens\nNew York is\n")
     files = [str(tmp_path / name) for name in ("a.jsonl", "b.csv")]
-    assert read_new_inputs(["It is", *files], "tokens", "tokens")[1] == [
+    assert read_new_inputs(["It is", *files], Words(), "tokens")[1] == [
         ["It", "is"], ["New York", "is"], ["New", "York", "is"],
     ]  # fmt: skip
 
@@ -109,4 +112,4 @@ def test_files_that_hold_no_texts_are_refused(tmp_path, name, content, words):
     if content is not None:
         (tmp_path / name).write_text(content)
     with pytest.raises(DataError, match=words):
-        read_new_inputs([str(tmp_path / name)], "text", "text")
+        read_new_inputs([str(tmp_path / name)], Text(), "text")

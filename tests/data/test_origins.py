@@ -6,12 +6,13 @@ from hf_transfer import RunConfig
 from hf_transfer.data import origins
 from hf_transfer.data.origins import Origin, find_origin
 from hf_transfer.errors import DataError
+from hf_transfer.tasks import task_of_kind
 
 CSV = "text,label\na,x\nb,y\n"
 
 
 def origin(dataset, kind="text", **settings):
-    return find_origin(RunConfig(dataset=str(dataset), **settings), kind)
+    return find_origin(RunConfig(dataset=str(dataset), **settings), task_of_kind(kind).input)
 
 
 def rows(found, split="train"):

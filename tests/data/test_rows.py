@@ -129,7 +129,7 @@ def test_labels_of_each_type_get_the_same_ids(labels):
 def test_builtin_sets_load(kind):
     for name in builtin.names(kind):
         data = opened(name, kind, max_rows=40)
-        assert (data.name, len(data.rows), data.kind) == (name, 40, kind)
+        assert (data.name, len(data.rows), data.input.name) == (name, 40, kind)
         assert data.notes == ()
 
 

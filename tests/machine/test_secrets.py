@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hf_transfer import RunConfig
 from hf_transfer.errors import ConfigError
 from hf_transfer.machine.environment import command
-from hf_transfer.machine.secrets import holds_secret, scrubbed, scrubbed_traceback
+from hf_transfer.machine.secrets import holds_secret, traceback_without_secrets, without_secrets
 
 TOKEN = "hf_" + "Ab3" * 12
 SECRETS = [
@@ -19,12 +19,12 @@ AROUND = st.text(" .,:;\n'\"()", max_size=5)
 
 @given(st.sampled_from(SECRETS), AROUND, AROUND)
 def test_what_looks_like_a_token_is_taken_out_wherever_it_stands(secret, before, after):
-    assert scrubbed(before + secret + after) == f"{before}***{after}"
+    assert without_secrets(before + secret + after) == f"{before}***{after}"
 
 
 @given(st.text("abcdefghijklmnop XYZ/_.-:0123456789", max_size=60))
 def test_other_text_is_left_alone(text):
-    assert scrubbed(text) == text
+    assert without_secrets(text) == text
 
 
 @pytest.mark.parametrize(
@@ -36,14 +36,14 @@ def test_other_text_is_left_alone(text):
     ],
 )  # fmt: skip
 def test_passwords_and_signatures_in_addresses_are_taken_out(text, clean):
-    assert scrubbed(text) == clean
+    assert without_secrets(text) == clean
 
 
 def test_the_account_s_own_token_is_known_however_it_looks(monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "an-odd-token")
-    assert scrubbed("bad an-odd-token here") == "bad *** here"
+    assert without_secrets("bad an-odd-token here") == "bad *** here"
     monkeypatch.setenv("HF_TOKEN", "a")
-    assert scrubbed("a short one is none") == "a short one is none"
+    assert without_secrets("a short one is none") == "a short one is none"
 
 
 def test_a_traceback_keeps_its_causes_and_loses_its_tokens():
@@ -53,7 +53,7 @@ def test_a_traceback_keeps_its_causes_and_loses_its_tokens():
         except OSError as error:
             raise ValueError("so there") from error
     except ValueError as error:
-        text = scrubbed_traceback(error)
+        text = traceback_without_secrets(error)
     assert "refused ***" in text
     assert "ValueError: so there" in text
     assert not holds_secret(text)

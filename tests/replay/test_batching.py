@@ -10,7 +10,7 @@ from small_runs import KINDS, plain_config
 from hf_transfer import open_dataset
 from hf_transfer.machine.memory import fits_on_device
 from hf_transfer.replay import batching as batches
-from hf_transfer.replay.batching import Batches, Kept, _Whole, cut_by_size
+from hf_transfer.replay.batching import Batches, DeviceCopy, _Whole, cut_by_size
 from hf_transfer.replay.encoding import encode_rows
 from hf_transfer.replay.replayed import Replay
 from hf_transfer.training.fitting import fit
@@ -57,7 +57,7 @@ def job_of(tmp_path):
         config = plain_config(
             **values | {"trainable": "all", "batch_size": 8} | changes, output_dir=str(tmp_path)
         )
-        data = open_dataset(config, task_class.kind)
+        data = open_dataset(config, task_class)
         accelerator = make_accelerator(config)
         task = task_class(config, data.label_names)
         encoded = encode_rows(task, data.rows, data.fingerprint, accelerator)
@@ -83,7 +83,11 @@ def short_of_memory(monkeypatch):
 
     def fails(self, **inputs):
         logits = forward(self, **inputs)
-        tried.append(Kept._last is not None and Kept._last() is not None and Kept._last().inputs is not None)
+        tried.append(
+            DeviceCopy._last is not None
+            and DeviceCopy._last() is not None
+            and DeviceCopy._last().inputs is not None
+        )
         if tried[-1]:
             raise torch.OutOfMemoryError
         return logits
@@ -109,7 +113,7 @@ def test_pictures_that_fit_are_read_once_and_are_the_same(job_of, with_room):
     positions, seeds = np.array([5, 39, 0, 5]), [1, 2, 3, 4]
     wanted = [plain.collate(positions), plain.collate(positions, seeds)]
     plain.hold()
-    assert plain.kept.inputs["pixel_values"].dtype == torch.uint8
+    assert plain.device_copy.inputs["pixel_values"].dtype == torch.uint8
     with_room.clear()
     found = [plain.collate(positions), plain.collate(positions, seeds)]
     plain.hold()
@@ -120,7 +124,7 @@ def test_pictures_that_fit_are_read_once_and_are_the_same(job_of, with_room):
 def test_texts_are_not_kept_as_they_have_no_common_length(job_of, with_room):
     plain = job_of("text").replay.plain
     plain.hold()
-    assert plain.kept.inputs is None
+    assert plain.device_copy.inputs is None
 
 
 def test_rows_under_other_labels_share_what_is_kept(job_of, with_room):
@@ -142,9 +146,9 @@ def test_one_set_of_rows_is_kept_at_a_time(job_of, with_room):
     one, other = (job_of("pictures", max_rows=n).replay.plain for n in (40, 30))
     one.hold()
     other.hold()
-    assert (one.kept.inputs is None, other.kept.inputs is None) == (True, False)
+    assert (one.device_copy.inputs is None, other.device_copy.inputs is None) == (True, False)
     one.hold()
-    assert (one.kept.inputs is None, other.kept.inputs is None) == (False, True)
+    assert (one.device_copy.inputs is None, other.device_copy.inputs is None) == (False, True)
 
 
 def test_what_was_let_go_is_read_again_and_not_kept_again(job_of, with_room):
@@ -154,7 +158,7 @@ def test_what_was_let_go_is_read_again_and_not_kept_again(job_of, with_room):
     wanted = plain.collate(np.arange(3))
     assert plain.let_go()
     plain.hold()
-    assert plain.kept.inputs is None
+    assert plain.device_copy.inputs is None
     assert same(plain.collate(np.arange(3)), wanted)
     assert not plain.let_go()
 
@@ -168,8 +172,8 @@ def test_rows_that_do_not_fit_after_all_are_read_from_disk(job_of, with_room, mo
 
     monkeypatch.setattr(torch.Tensor, "new_empty", none_left)
     plain.hold()
-    assert plain.kept.inputs is None
-    assert not plain.kept.allowed
+    assert plain.device_copy.inputs is None
+    assert not plain.device_copy.allowed
     assert len(plain.collate(np.arange(3))["labels"]) == 3
 
 
@@ -197,7 +201,7 @@ def test_processes_that_share_batches_keep_nothing_as_they_could_not_let_go_alon
     made = job_of("pictures", num_epochs=1)
     made.workers.together = True
     fit(made, np.arange(16))
-    assert made.replay.plain.kept.inputs is None
+    assert made.replay.plain.device_copy.inputs is None
 
 
 def test_scoring_goes_on_without_kept_pictures(job_of, with_room, short_of_memory):
@@ -223,6 +227,6 @@ def test_a_store_is_let_go_with_the_rows_below_it(job_of, with_room):
     assert same(found.batches.collate(np.arange(5)), wanted)
     assert found.batches.let_go()
     assert found.batches.store.on_device is None
-    assert replay.plain.kept.inputs is None
+    assert replay.plain.device_copy.inputs is None
     assert same(found.batches.collate(np.arange(5)), wanted)
     assert not found.batches.let_go()

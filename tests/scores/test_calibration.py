@@ -37,6 +37,7 @@ def test_models_that_are_too_sure_are_found_and_mended():
     assert found["temperature"] == pytest.approx(3, rel=0.05)
     assert found["ece_before"] > 5 * found["floor_before"]
     assert found["ece_after"] < 1.5 * found["floor_after"]
+    assert found["log_loss_after"] < found["log_loss_before"]
     assert found["classwise_after"] < found["classwise_before"] / 3
 
 

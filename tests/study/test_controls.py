@@ -46,7 +46,7 @@ def without(tmp_path_factory) -> Path:
 
 def study_of(run: Path, task=ImageClassification) -> Study:
     config = RunConfig.load(run / "config.yaml")
-    data = open_dataset(config, task.kind)
+    data = open_dataset(config, task)
     return Study(task(config, data.label_names), data, config, make_accelerator(config), RunFolder(run))
 
 

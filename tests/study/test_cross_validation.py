@@ -31,7 +31,7 @@ from hf_transfer.verify.verify_run import verify_run
 
 
 def run(config, kind=SequenceClassification) -> CrossValidationResult:
-    data = open_dataset(config, kind.kind)
+    data = open_dataset(config, kind)
     return cross_validate(kind(config, data.label_names), data, config)
 
 

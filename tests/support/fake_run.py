@@ -213,7 +213,7 @@ def _results(task: str, shape: Shape, rows: pd.DataFrame, score: Any, config: Ru
         "command": "python recipes/sentiment.py --trainable last:2",
         "final": {
             "kind": config.final, "path": "model" if config.final == "refit" else None,
-            "num_epochs": shape.num_epochs, "num_rows": shape.num_rows,
+            "num_epochs": shape.num_epochs, "num_rows": shape.num_rows, "temperature_in_weights": False,
         },
     }  # fmt: skip
 
@@ -279,10 +279,12 @@ def _corrected(values: list[float], fold: dict[str, Any]) -> list[float]:
 def _calibration(rows: pd.DataFrame) -> dict[str, Any]:
     """Bins of five of a temperature of 2; the temperature is not fitted."""
     logits, truth = np.stack(rows.logits.to_list()).astype(np.float64), rows.label.to_numpy()
-    bins, errors = {}, {}
+    bins, errors, losses = {}, {}, {}
     for when, temperature in (("before", 1.0), ("after", 2.0)):
         shares = np.exp(logits / temperature)
-        confidence = (shares / shares.sum(axis=1, keepdims=True)).max(axis=1)
+        shares /= shares.sum(axis=1, keepdims=True)
+        losses[when] = float(-np.log(shares[np.arange(len(rows)), truth]).mean())
+        confidence = shares.max(axis=1)
         parts = np.array_split(np.argsort(confidence), 5)
         right = logits.argmax(axis=1) == truth
         bins[when] = [
@@ -291,6 +293,7 @@ def _calibration(rows: pd.DataFrame) -> dict[str, Any]:
         errors[when] = float(np.mean([abs(b["confidence"] - b["accuracy"]) for b in bins[when]]))
     return {
         "temperature": 2.0, "num_bins": 5, "bins": bins,
+        "log_loss_before": losses["before"], "log_loss_after": losses["after"],
         "ece_before": errors["before"], "ece_after": errors["after"],
         "classwise_before": 0.031, "classwise_after": 0.029, "floor_before": 0.017, "floor_after": 0.019,
     }  # fmt: skip

@@ -45,7 +45,7 @@ def test_other_weights_on_the_hub_are_noticed(runs, server):
 
 def test_a_repository_that_is_not_there_is_told(server):
     with pytest.raises(
-        HubError, match=r"(?s)does not know this place.*'ada/nothing' is no folder here either"
+        HubError, match=r"(?s)has no such repository or file.*'ada/nothing' is no folder here either"
     ):
         verify_run("ada/nothing")
 

@@ -1,1 +1,1 @@
-"""What each layer group of a model makes of every row, in one forward pass that later commands find again."""
+"""Features of every row at each layer group, from one forward pass that later commands reuse."""

@@ -1,4 +1,4 @@
-"""Pooled features of every layer group for all rows: computed once, stored, found again."""
+"""Pooled features of every layer group for all rows, computed once and stored."""
 
 import time
 from collections.abc import Iterator
@@ -24,7 +24,6 @@ from hf_transfer.models.building import placed
 from hf_transfer.replay.batching import Batch, Batches, Positions
 from hf_transfer.replay.encoding import encoded_positions
 from hf_transfer.replay.features.outputs import GroupOutputs, below_output
-from hf_transfer.replay.features.pooling import Pooling
 from hf_transfer.tasks.targets.target import IGNORE_INDEX
 from hf_transfer.tasks.task import Task
 
@@ -39,7 +38,7 @@ _LARGEST_HALF = 65504.0  # in float16; what is larger is stored as this
 
 @dataclass(frozen=True, eq=False)
 class LayerFeatures:
-    """Features of each layer group, of the same rows.
+    """Features of each layer group, for the same rows.
 
     Attributes:
         groups: Names from the input to the output. The last is `head` where the model has pretrained
@@ -69,7 +68,7 @@ class LayerFeatures:
         )
 
     def tables(self) -> Iterator[tuple[str, str | None, NDArray[np.float32]]]:
-        """Each group with its features; those of texts in two tables, by `first token` and by `mean`."""
+        """Yield each group's features; for texts one table by `first token` and one by `mean`."""
         for group, parts in zip(self.groups, self._parts, strict=True):
             values = self[group]
             if not parts:
@@ -78,7 +77,7 @@ class LayerFeatures:
                 yield group, name, np.ascontiguousarray(table)
 
     def depth(self, group: str) -> float:
-        """How deep a group lies: 0 is the first, 1 the last."""
+        """Relative depth of a group: 0 is the first, 1 the last."""
         return self.groups.index(group) / max(1, len(self.groups) - 1)
 
 
@@ -126,7 +125,7 @@ def layer_features(
 
 
 def _built(task: Task, config: RunConfig, accelerator: Accelerator) -> tuple[nn.Module, bool]:
-    """The model, and whether its head has layers before the last that are as good as those below."""
+    """Build the model, and tell whether its head has pretrained layers before the last."""
     seeds = (derive_seed(config.seed, "features", i) for i in range(2))
     torch.manual_seed(next(seeds))
     model = task.build_model()
@@ -140,21 +139,21 @@ def _built(task: Task, config: RunConfig, accelerator: Accelerator) -> tuple[nn.
 
 
 def _labels(encoded: "Dataset", positions: Positions) -> Ints:
-    """The class of each row, or of each word that is tagged."""
+    """Class of each row, or of each tagged word."""
     values = encoded.select_columns(["labels"])[positions]["labels"]
     flat = np.concatenate([np.atleast_1d(np.asarray(value, np.int64)) for value in values])
     return np.asarray(flat[flat != IGNORE_INDEX])
 
 
 class _Forward:
-    """One forward pass of a model over encoded rows, pooled group by group."""
+    """A forward pass over encoded rows, pooled for each group."""
 
     def __init__(
         self, model: nn.Module, batches: Batches, task: Task, chosen: Positions, *, head: bool
     ) -> None:
         self.model, self.batches, self.chosen = model, batches, chosen
         self.outputs = GroupOutputs(model, len(task.label_names), head=head)
-        self.pool = Pooling(model, task.kind)
+        self.pool = task.input.pooling(model)
         self.items = self._items(task)
         found, batch = self._outputs(chosen[:1])
         self.names = tuple(found)
@@ -164,11 +163,9 @@ class _Forward:
         self.shape = (int(self.items.sum()), self.starts[-1])
 
     def _items(self, task: Task) -> Ints:
-        """How many rows of features each encoded row gives: one, or one a word that it tags."""
-        if task.kind != "tokens":
-            return np.ones(len(self.chosen), np.int64)
+        """Number of feature rows of each encoded row: one, or one a tagged word."""
         labels = self.batches.encoded.select_columns(["labels"])[self.chosen]["labels"]
-        return np.array([sum(one != IGNORE_INDEX for one in row) for row in labels], np.int64)
+        return task.target.num_items(labels)
 
     def run(self, positions: Positions) -> dict[str, NDArray[np.float32]]:
         """Features (m, d) of each group for some encoded rows."""
@@ -177,7 +174,7 @@ class _Forward:
 
     @torch.inference_mode()
     def _outputs(self, positions: Positions) -> tuple[dict[str, Tensor], Batch]:
-        """What each group puts out for some encoded rows, and these as a batch."""
+        """Outputs of each group for some encoded rows, and the batch itself."""
         batch = self.batches.collate(positions)
         inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
         with self.outputs.recorded() as found:
@@ -185,7 +182,7 @@ class _Forward:
         return {name: found[name] for name in (*self.outputs.ends, "head") if name in found}, batch
 
     def blocks(self) -> Iterator[tuple[Ints, NDArray[np.float32]]]:
-        """Features of all rows, with their places: a batch of rows of similar size at a time."""
+        """Yield features of all rows with their positions, in batches of similar size."""
         starts = np.concatenate([[0], np.cumsum(self.items)])
         place_of = dict(zip(self.chosen.tolist(), range(len(self.chosen)), strict=True))
         blocks = self.batches.by_size(self.chosen)
@@ -198,7 +195,7 @@ class _Forward:
 
 
 class _Stored:
-    """The features as a file among the stores, or in memory where there is no room."""
+    """Features in a file of the cache, or in memory if the cache is full."""
 
     def __init__(self, forward: _Forward, config: RunConfig) -> None:
         self.forward, self.config = forward, config
@@ -208,7 +205,7 @@ class _Stored:
         self.num_bytes = numbers * np.dtype(self.dtype).itemsize
 
     def found_or_made(self) -> tuple[Any, bool]:
-        """The values (m, sum of widths), and whether they were there before."""
+        """Load or compute the values (m, sum of widths); True if they were loaded."""
         key = self._key()
         values = self._found(key)
         if values is not None:
@@ -226,7 +223,7 @@ class _Stored:
         return values if self._agrees(values) else None
 
     def _agrees(self, values: Any) -> bool:
-        """Whether the first stored row is what the model gives for it now, up to rounding."""
+        """Whether the model reproduces the first stored row, up to rounding."""
         wanted = np.concatenate(list(self.forward.run(self.forward.chosen[:1]).values()), axis=1)
         found = np.asarray(values[: len(wanted)], np.float32)
         near = 1e-3 if self.dtype is np.float32 else 5e-2
@@ -258,7 +255,7 @@ class _Stored:
         return values
 
     def _created(self, key: str) -> Path | None:
-        """The file to fill, if there is room; it takes its disk space at once."""
+        """Create the file at its full size; None if there is no room."""
         part = self.folder.unfinished(key)
         try:
             if self.folder.make_room(self.num_bytes):
@@ -272,7 +269,7 @@ class _Stored:
         return part
 
     def _key(self) -> str:
-        """Equal keys mean equal features: the same rows through the same weights in the same arithmetic."""
+        """Cache key: equal for the same rows, weights and arithmetic."""
         forward = self.forward
         parts: dict[str, Any] = {
             "features": [list(forward.names), list(forward.starts)],

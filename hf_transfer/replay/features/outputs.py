@@ -1,4 +1,4 @@
-"""Where each layer group of a model ends, and what comes out there."""
+"""Record the output of each layer group in a forward pass."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ from hf_transfer.layers import LayerGroup, layer_groups
 
 
 class GroupOutputs:
-    """The output of each layer group of one forward pass, and of the head what enters its last layer.
+    """The output of each layer group in a forward pass; for the head, the input of its last layer.
 
     A group ends where the last of its modules ends that holds nothing of another group: for a
     transformer's block the block itself, residual connection included.
@@ -45,7 +45,7 @@ class GroupOutputs:
 
     @contextmanager
     def recorded(self) -> Iterator[dict[str, Tensor]]:
-        """Record what each group puts out while the model runs, by the group's name; the last run counts."""
+        """Record the outputs by group while the model runs; the last run counts."""
         found: dict[str, Tensor] = {}
         hooks = [
             self.model.get_submodule(end).register_forward_hook(
@@ -68,7 +68,7 @@ class GroupOutputs:
 
 
 def output_layer(model: nn.Module, head: LayerGroup, num_labels: int) -> str | None:
-    """The last module of the head with weights, if it has an output for each label."""
+    """The last module of the head with weights, if it has one output a label."""
     with_weights = [
         name
         for name in head.modules
@@ -82,14 +82,14 @@ def output_layer(model: nn.Module, head: LayerGroup, num_labels: int) -> str | N
 
 
 def below_output(model: nn.Module, num_labels: int) -> tuple[str, ...]:
-    """Names of the head's parameters that work before its last layer."""
+    """Names of the head's parameters before its last layer."""
     head = layer_groups(model)[-1]
     layer = output_layer(model, head, num_labels)
     return tuple(name for name in head.parameters if layer is None or name.rpartition(".")[0] != layer)
 
 
 def _ends(groups: Sequence[LayerGroup]) -> dict[str, tuple[str, ...]]:
-    """For each group the largest modules that hold nothing but its own."""
+    """The largest modules that contain only modules of one group, for each group."""
     held: defaultdict[str, set[str]] = defaultdict(set)
     for group in groups:
         for name in group.modules:
@@ -104,7 +104,7 @@ def _ends(groups: Sequence[LayerGroup]) -> dict[str, tuple[str, ...]]:
 
 
 def _around(name: str) -> list[str]:
-    """The modules that a module lies in, and itself, from the outermost; not the model as a whole."""
+    """A module and its parents, outermost first, without the model itself."""
     return [name[:i] for i, letter in enumerate(name) if letter == "."] + [name] if name else []
 
 
@@ -115,7 +115,7 @@ def _keep(found: dict[str, Tensor], name: str, output: Any) -> None:
 
 
 def _first_tensor(value: Any) -> Tensor | None:
-    """The first tensor in floating point of a module's output, which may be a tuple or a mapping."""
+    """The first floating-point tensor in a module's output, which may be a tuple or a mapping."""
     if isinstance(value, Tensor):
         return value if value.is_floating_point() else None
     parts = (

@@ -1,4 +1,4 @@
-"""Of many sentences enough: words for a probe."""
+"""Sample sentences for a probe."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,7 +12,7 @@ MOST_WORDS = 20_000
 def rows_of_words(
     num_words: ArrayLike, uids: RowIds, *, seed: int, limit: int = MOST_WORDS
 ) -> NDArray[np.int64]:
-    """Choose whole sentences by the hash of their ids until no more of `limit` words is left.
+    """Choose whole sentences in hash order, up to `limit` words.
 
     Args:
         num_words: Words of each sentence.

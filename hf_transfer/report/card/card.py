@@ -1,4 +1,4 @@
-"""A run's results as a model card: README.md and its pictures, from results.json alone. No torch.
+"""Write a run's model card (README.md and plots) from results.json alone. No torch.
 
 A card that is there already is brought up to date, with what a person wrote into it; see `card_merge`.
 """
@@ -19,7 +19,7 @@ from hf_transfer.report.words.others import others_from_json
 from hf_transfer.report.words.verdicts import verdicts
 from hf_transfer.runs.card_file import KIT, Header, join_card, merge_card, read_card, with_record
 from hf_transfer.runs.reading import damage_told
-from hf_transfer.runs.results import Beside, open_results, read_beside, refuse_misfits
+from hf_transfer.runs.results import Companions, open_results, read_companions, refuse_misfits
 from hf_transfer.runs.summary import (
     corrected_best,
     design,
@@ -69,12 +69,12 @@ def write_card(run: str | Path, *, redraw: bool = True) -> Path:
 
 
 def pictures_there(run: Path) -> list[str]:
-    """Name the pictures that an earlier card has drawn, without `.png`."""
+    """Names of the plots that an earlier card has drawn, without `.png`."""
     return [name for name in _PICTURES if (run / "plots" / f"{name}.png").is_file()]
 
 
 def card_text(run: Path, results: Results, title: str, pictures: Callable[[], Sequence[str]]) -> str:
-    """Give the text of a run's card as it stands where no person has written into it.
+    """Text of a run's card, without what a person wrote into it.
 
     Args:
         run: The run's folder.
@@ -87,7 +87,7 @@ def card_text(run: Path, results: Results, title: str, pictures: Callable[[], Se
     """
     with damage_told(run):
         header = card_header(results, title)
-        found = read_beside(run, results)
+        found = read_companions(run, results)
         return join_card(header, with_record(header, _render(results, title, pictures(), found)))
 
 
@@ -101,7 +101,7 @@ _NEEDED = {
 
 
 def read_for_card(run: Path) -> Results:
-    """Read a run's results.json, and see that it has all that a card tells.
+    """Read results.json, and check that it has everything a card needs.
 
     Raises:
         ConfigError: If it is missing, unreadable or of another version.
@@ -116,7 +116,7 @@ def read_for_card(run: Path) -> Results:
 
 
 def card_header(results: Results, title: str) -> Header:
-    """Give the metadata that the Hub reads: plain strings, numbers and lists only.
+    """Metadata for the Hub: plain strings, numbers and lists.
 
     Args:
         results: What results.json holds.
@@ -173,7 +173,7 @@ def _index_entry(results: Results, scores: Header, split: str | None, how: str) 
 
 
 def _metric_type(name: str) -> str:
-    """Give the Hub's id of a metric; how it is averaged is told by the entry's name."""
+    """The Hub's id of a metric; the entry's name says how it is averaged."""
     return "matthews_correlation" if name == "mcc" else re.sub(r"_(macro|micro|weighted)$", "", name)
 
 
@@ -187,18 +187,18 @@ def _is_hub_model(results: Results) -> bool:
 
 
 def _library(results: Results) -> str:
-    """Name the library that loads the model with a line of code; timm's load with transformers as well."""
+    """Name of the library that loads the model in one line of code."""
     return SENTENCES if results["library"] == SENTENCES else "transformers"
 
 
-def _render(results: Results, title: str, pictures: Sequence[str], found: Beside) -> str:
+def _render(results: Results, title: str, pictures: Sequence[str], found: Companions) -> str:
     values = results | _names(results, title) | _numbers(results) | _beside(results, found)
     values["pictures"] = pictures
     return card_template(results["task"]).render(values)
 
 
 def _names(results: Results, title: str) -> dict[str, Any]:
-    """Say for the templates what things are called and where they are."""
+    """Template variables: names and paths."""
     from hf_transfer.report.plots.scores import drawn_names, most_confused
 
     repository, folder = results["config"]["push_to_hub"], results["config"]["output_dir"]
@@ -227,7 +227,7 @@ def _names(results: Results, title: str) -> dict[str, Any]:
 
 
 def _published(results: Results) -> dict[str, Any]:
-    """Say for the templates what is known of the final model; runs of earlier versions say less."""
+    """Template variables about the final model; older runs have fewer."""
     final = results["final"]
     return {
         "sealed": final.get("sealed"),
@@ -240,7 +240,7 @@ def _published(results: Results) -> dict[str, Any]:
 
 
 def _numbers(results: Results) -> dict[str, Any]:
-    """Work out for the templates what results.json does not spell out."""
+    """Template variables derived from results.json."""
     scores, classes, folds = results["scores"], results["per_class"], results["folds"]
     done = [fold for fold in folds if fold["status"] == "done"]
     partly = [fold for fold in done if 0 < fold["train_rows_scored"] < fold["num_train"]]
@@ -266,8 +266,8 @@ def _numbers(results: Results) -> dict[str, Any]:
     }
 
 
-def _beside(results: Results, found: Beside) -> dict[str, Any]:
-    """Say for the templates what a search, a ranking or a comparison found."""
+def _beside(results: Results, found: Companions) -> dict[str, Any]:
+    """Template variables about a search, a ranking or a comparison."""
     from hf_transfer.report.plots.depth import DEPTH_CAPTION
     from hf_transfer.report.plots.search import TRIALS_CAPTION
 

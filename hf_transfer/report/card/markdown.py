@@ -1,4 +1,4 @@
-"""Anything as safe Markdown: no HTML, no syntax, no secrets."""
+"""Turn any value into safe Markdown: no HTML, no syntax, no secrets."""
 
 import html
 import re

@@ -1,12 +1,10 @@
-"""Put a report together: the parts, each from results and predictions, and the one page of them."""
+"""Render the report of a run as a single HTML page."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import pyarrow as pa
 from jinja2 import pass_context
 from markupsafe import Markup
 
@@ -24,35 +22,16 @@ from hf_transfer.machine.wording import (
 )
 from hf_transfer.report.card.templates import fold_title
 from hf_transfer.report.compare import Run, check_comparable, compared_with, open_runs
-from hf_transfer.report.page.hard_rows import (
-    HardRow,
-    RowProbabilities,
-    WrongSentence,
-    hardest_rows,
-    suspected_labels,
-    wrong_sentences,
-)
 from hf_transfer.report.page.originals import Originals, find_originals
 from hf_transfer.report.words.others import others_from_json
 from hf_transfer.report.words.verdicts import verdicts
 from hf_transfer.runs.reading import damage_told, place_inside
-from hf_transfer.runs.results import read_beside
+from hf_transfer.runs.results import read_companions
 from hf_transfer.runs.run_folder import read_histories
 from hf_transfer.scores.names import metric_name, shown_metrics
 from hf_transfer.scores.overfitting import Rival, diagnose
-
-MOST_HARD = 12  # rows in one list; how many there are is told
-
-
-@dataclass(frozen=True)
-class HardRows:
-    """What a run finds hard: rows of classes, or sentences of tags."""
-
-    hardest: Sequence[HardRow] = ()
-    suspected: Sequence[HardRow] = ()
-    num_suspected: int = 0
-    num_wrong: int = 0
-    sentences: Sequence[WrongSentence] = ()
+from hf_transfer.tasks import task_class
+from hf_transfer.tasks.targets.hard_rows import HardRows
 
 
 def write_report(run: str | Path, *, against: Sequence[str | Path] = (), with_data: bool = True) -> Path:
@@ -90,7 +69,7 @@ def render(run: Run, others: Sequence[Run] = (), *, with_data: bool = True) -> s
     from hf_transfer.report.page.pictures import draw_pictures  # here, as matplotlib is slow to import
 
     results, histories = run.results, read_histories(place_inside(run.folder, run.results["folds_path"]))
-    hard, found = hard_rows(run.predictions, results), read_beside(run.folder, results)
+    hard, found = _hard_rows(run), read_companions(run.folder, results)
     shown = [row.row_id for row in (*hard.hardest, *hard.suspected)]
     values = {
         "title": one_line(run.folder.resolve().name),
@@ -111,17 +90,12 @@ def render(run: Run, others: Sequence[Run] = (), *, with_data: bool = True) -> s
     return _template(results["task"]).render(results | values)
 
 
-def hard_rows(predictions: pa.Table, results: dict[str, Any]) -> HardRows:
-    """Find the rows to look at: those with the highest loss, or sentences with most wrong mentions."""
-    if not predictions.num_rows:
+def _hard_rows(run: Run) -> HardRows:
+    """The rows to look at, if there are any."""
+    if not run.predictions.num_rows:
         return HardRows()
-    if "predictions" in predictions.column_names:
-        return HardRows(sentences=wrong_sentences(predictions)[:MOST_HARD])
-    names = results["label_names"]
-    rows = RowProbabilities.of(predictions, names)
-    suspected = suspected_labels(rows, names)
-    wrong = hardest_rows(rows, names)
-    return HardRows(wrong[:MOST_HARD], suspected[:MOST_HARD], len(suspected), len(wrong))
+    target = task_class(run.results["task"]).targets(run.results["label_names"])
+    return target.hard_rows(run.predictions)
 
 
 def _diagnosis(

@@ -20,7 +20,7 @@ from hf_transfer.report.plots.palette import plain_texts
 from hf_transfer.report.plots.scores import History
 from hf_transfer.report.plots.search import TRIALS_CAPTION, trial_map
 from hf_transfer.report.plots.sizes import size_curve
-from hf_transfer.runs.results import Beside
+from hf_transfer.runs.results import Companions
 from hf_transfer.runs.summary import varying_settings
 from hf_transfer.scores.names import metric_name
 
@@ -38,7 +38,7 @@ class Picture:
 
 
 def draw_pictures(
-    results: Results, histories: Mapping[str, History], found: Beside | None = None
+    results: Results, histories: Mapping[str, History], found: Companions | None = None
 ) -> list[Picture]:
     """Draw all that a run has data for.
 
@@ -47,7 +47,7 @@ def draw_pictures(
         histories: Epochs of each fold, by the fold's name.
         found: What a search or a ranking left beside them, if anything.
     """
-    found = found or Beside()
+    found = found or Companions()
     metric = metric_name(results["primary_metric"], results["task"])
     confusion, names, calibration = results["confusion"], results["label_names"], results.get("calibration")
     drawings: list[tuple[Callable[[], Figure | None], str, str, str]] = [

@@ -26,7 +26,7 @@ from hf_transfer.report.plots.palette import BLUE, ORANGE, empty_axes, plain_tex
 from hf_transfer.report.plots.search import trial_map
 from hf_transfer.report.plots.sizes import size_curve
 from hf_transfer.runs.reading import place_inside
-from hf_transfer.runs.results import read_beside
+from hf_transfer.runs.results import read_companions
 from hf_transfer.runs.run_folder import read_histories
 from hf_transfer.runs.summary import is_solved, varying_settings
 from hf_transfer.scores.names import metric_name, shown_metrics
@@ -54,7 +54,7 @@ def save_plots(run: Path, results: dict[str, Any]) -> list[str]:
         run: The run's folder, for the histories of its folds, and what a search or a ranking left.
         results: What results.json holds.
     """
-    found = read_beside(run, results)
+    found = read_companions(run, results)
     figures: dict[str, Figure | None] = {
         "folds": fold_scores(results),
         "confusion": confusion_matrix(results["confusion"], results["label_names"])

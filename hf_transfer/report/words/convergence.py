@@ -1,4 +1,4 @@
-"""Whether a run has learned enough, in words, and what to raise where it has not. No torch."""
+"""Say whether a run was trained for long enough, and which setting to raise if not. No torch."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Other runs on the same folds, as a run's card tells of them: what `compare` leaves beside its results."""
+"""Other runs on the same folds, as compare.json records them for a run's card."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields

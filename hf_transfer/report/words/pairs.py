@@ -1,4 +1,4 @@
-"""What is said of two configurations on the same folds: which is better and by how much, or nothing."""
+"""Put the comparison of two configurations into words."""
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.wording import count, number, probability

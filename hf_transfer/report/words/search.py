@@ -1,4 +1,4 @@
-"""What a search found, in words: which layers should learn, and at which rate. No torch."""
+"""Put a search's results into words: which layers should learn, and at which rate. No torch."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,14 +17,14 @@ _SETTLED = 0.5  # more than this share of the folds has to choose the same
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer in a few words, and what is behind it in sentences."""
+    """A short answer, and its evidence in sentences."""
 
     answer: str
     words: str
 
 
 def search_answers(search: Search) -> dict[str, Answer]:
-    """Answer `layers` and `rate`; "can't tell" where nothing was judged, or the folds chose differently.
+    """Answer `layers` and `rate`: "can't tell" if nothing was scored, or if the folds disagree.
 
     Args:
         search: What search.json holds.
@@ -43,7 +43,7 @@ def search_answers(search: Search) -> dict[str, Answer]:
 
 
 def agreement(search: Search) -> dict[str, float]:
-    """Give the share of choices with the layers that were judged, and with their rate as the best for them.
+    """Share of the choices that agree with the scored one, on the layers and on the rate.
 
     There is one choice for each fold of a nested search; other searches make one choice, and agree.
     """
@@ -59,13 +59,13 @@ def agreement(search: Search) -> dict[str, float]:
 
 
 def _best_rates(search: Search, name: str) -> list[float]:
-    """The rate that each choice found best for some layers."""
+    """The best learning rate for some layers, according to each choice."""
     entries = [entry for finalists in search["finalists"] for entry in finalists]
     return [entry["learning_rate"] for entry in entries if entry["candidate"] == name]
 
 
 def chosen(search: Search) -> list[tuple[str, float]]:
-    """Give the layers and the rate of each choice that was made: one, or in a nested search one a fold."""
+    """The layers and the rate of each choice: one choice, or one a fold in a nested search."""
     return [
         (entry["candidate"], entry["learning_rate"])
         for finalists in search.get("finalists") or ()
@@ -105,7 +105,7 @@ def _layers(search: Search, judged: Mapping[str, Any]) -> str:
 
 
 def _others(judged: Mapping[str, Any]) -> list[str]:
-    """How the chosen one stands to what was judged beside it."""
+    """Compare the chosen configuration with the best of the others."""
     metric, found = judged["metric"], []
     best = next(one for one in judged["tried"] if _is_chosen(one, judged))
     others = [one for one in judged["tried"] if not _is_chosen(one, judged)]

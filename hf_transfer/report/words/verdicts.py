@@ -1,4 +1,4 @@
-"""The questions that a run answers, each with its answer in words and the comparison behind it.
+"""Answer the questions about a run: each answer in a few words, with its evidence in sentences.
 
 A card and a report show the same. "Can't tell" and "not measured" are answers too.
 """
@@ -53,7 +53,7 @@ def verdicts(
     rank: Results | None = None,
     search: Results | None = None,
 ) -> list[Verdict]:
-    """Answer what can be answered from a run, and say of the rest what would answer it.
+    """Answer every question that a run has the data for; for the others, say what would answer them.
 
     Args:
         results: What results.json holds.
@@ -108,7 +108,7 @@ def good_start(results: Results, against: Sequence[Other] = (), rank: Results | 
 
 
 def _ranked(results: Results, rank: Results | None) -> tuple[str, str] | None:
-    """Answer from a ranking of frozen features on the same rows; None where it did not ask this."""
+    """Answer from a ranking of frozen features on the same rows; None if it lacks random weights."""
     if not rank or rank["dataset"]["fingerprint"] != results["dataset"]["fingerprint"]:
         return None
     candidates = (one for one in rank["candidates"] if one["base_model"] == results["base_model"])
@@ -128,7 +128,7 @@ def _ranked(results: Results, rank: Results | None) -> tuple[str, str] | None:
 
 
 def searched(search: Results) -> list[Verdict]:
-    """Say what a search for layers and rate has found, in its own words."""
+    """Which layers and which learning rate a search chose."""
     found = search_answers(search)
     return [
         Verdict("which-layers", "Which layers should learn?", found["layers"].answer, found["layers"].words),
@@ -137,7 +137,7 @@ def searched(search: Results) -> list[Verdict]:
 
 
 def settings(results: Results) -> Verdict:
-    """Say which of the configurations of a grid is best, and which cannot be told from it."""
+    """Say which configuration of a grid is best, and which ones are statistically tied with it."""
     question, grid, metric = "Which layers, which learning rate?", results["grid"], results["primary_metric"]
     spec = f"trainable={results['trainable']['spec']}"
     if not grid:
@@ -170,7 +170,7 @@ def settings(results: Results) -> Verdict:
 
 
 def learned(results: Results, overfitting: Mapping[str, Any]) -> Verdict:
-    """Say whether a run has learned enough, or what to raise for more."""
+    """Say whether the run was trained for long enough, and if not, which setting to raise."""
     found = results.get("learned") or judge_learning(results, {}, overfitting)
     return Verdict("learned-enough", "Has it learned enough?", found["answer"], learned_words(results, found))
 
@@ -186,7 +186,7 @@ def overfits(results: Results, found: Mapping[str, Any]) -> Verdict:
 
 
 def published(results: Results) -> Verdict:
-    """Say what weights there are, and what is known of them."""
+    """Say how the published weights were made, and how they score on rows of their own."""
     question, final, metric = "What is published?", results["final"], results["primary_metric"]
     if final["kind"] == "none":
         return Verdict("published", question, "no weights", "The scores are those of the procedure.")
@@ -208,7 +208,7 @@ def published(results: Results) -> Verdict:
 
 
 def _made(final: Results) -> str:
-    """Say how what is published came about."""
+    """Say how the published weights were made."""
     if final["kind"] == "refit":
         rows, penalty = f"{final['num_rows']:,} rows", final.get("weight_decay")
         how = count(final["num_epochs"], "epoch") if penalty is None else f"weight_decay {setting(penalty)}"
@@ -220,7 +220,7 @@ def _made(final: Results) -> str:
 
 
 def _others(results: Results, against: Sequence[Other]) -> list[Verdict]:
-    """Runs that were given for comparison, other than the one from random weights."""
+    """Compare the run with every other run but the one from random weights."""
     return [
         Verdict(
             "better-than-another",
@@ -238,7 +238,7 @@ def _is_control(results: Results, other: Other) -> bool:
 
 
 def _other_settings(results: Results, control: Other) -> str:
-    """Name the settings in which the control differs: then more than the start is compared.
+    """Name the other settings in which the control differs, as the comparison then mixes causes.
 
     What a head in closed form leaves open is no setting of it: that it was solved says enough.
     """
@@ -254,7 +254,7 @@ def _other_settings(results: Results, control: Other) -> str:
 
 
 def _chance(results: Results) -> str:
-    """Set the accuracy beside that of always giving the commonest class."""
+    """Compare the accuracy with that of always predicting the most common class."""
     share, score = commonest_share(results), results["scores"].get("accuracy")
     if share is None or not score or score["mean"] is None:
         return ""
@@ -267,13 +267,13 @@ def _chance(results: Results) -> str:
 
 
 def _is_worse(entry: Mapping[str, Any]) -> bool:
-    """Whether a configuration is behind the best by more than chance, with p adjusted for their number."""
+    """Whether a configuration is significantly worse than the best, by its adjusted p-value."""
     p = entry.get("p_holm")
     return p is not None and p < LEVEL
 
 
 def _listed(entries: Sequence[Mapping[str, Any]], grid: Sequence[Mapping[str, Any]]) -> str:
-    """Name configurations of a grid, and how far they are behind the best."""
+    """List configurations of a grid, and how far each is behind the best."""
     named = []
     for entry in entries[:_MOST_NAMED]:
         behind, p = entry.get("behind"), entry.get("p_holm")
@@ -285,7 +285,7 @@ def _listed(entries: Sequence[Mapping[str, Any]], grid: Sequence[Mapping[str, An
 
 
 def _edge(best: Mapping[str, Any], grid: Sequence[Mapping[str, Any]]) -> str:
-    """Say when the best learning rate is the lowest or the highest: there may be a better one outside."""
+    """Warn when the best learning rate is the lowest or the highest of those tried."""
     rates = sorted({entry["learning_rate"] for entry in grid if not is_solved(entry)})
     if len(rates) < 2 or is_solved(best) or rates[0] < best["learning_rate"] < rates[-1]:
         return ""
@@ -295,7 +295,7 @@ def _edge(best: Mapping[str, Any], grid: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _turned(found: Mapping[str, Any]) -> str:
-    """What the loss on inner splits says."""
+    """Say whether the loss on inner splits rose before training ended."""
     turn = found["turn"]
     if not turn:
         return ""
@@ -315,7 +315,7 @@ def _turned(found: Mapping[str, Any]) -> str:
 
 
 def _won(results: Results, found: Mapping[str, Any]) -> str:
-    """What a configuration that froze more says."""
+    """Say whether a configuration with more frozen layers scored better."""
     winner = found["more_frozen"]
     if not winner:
         return ""
@@ -328,7 +328,7 @@ def _won(results: Results, found: Mapping[str, Any]) -> str:
 
 
 def _above_chance(found: Mapping[str, Any]) -> str:
-    """What a loss that is worse than that of no model at all says."""
+    """Say whether the held-out log loss is worse than that of a constant prediction."""
     above = found["above_chance"]
     if not above:
         return ""
@@ -341,7 +341,7 @@ def _above_chance(found: Mapping[str, Any]) -> str:
 
 
 def _gaps(results: Results, found: Mapping[str, Any]) -> str:
-    """What training rows are ahead by."""
+    """Say by how much the scores on training rows exceed those on held-out rows."""
     if not found["gaps"]:
         return "No fold was scored on training rows, so there is nothing to tell it from."
     parts = []

@@ -1,1 +1,1 @@
-"""Exchange with the Hub."""
+"""Push to the Hub, and fetch from it."""

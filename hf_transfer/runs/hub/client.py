@@ -1,4 +1,4 @@
-"""The Hub's client with bounds: timeouts, patient repetition, and its errors in words."""
+"""A client of the Hub with timeouts, retries, and errors in plain words."""
 
 import json
 import logging
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.errors import HubError, TransferError
-from hf_transfer.machine.secrets import one_line, scrubbed
+from hf_transfer.machine.secrets import one_line, without_secrets
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -27,19 +27,19 @@ LOG_IN = "Log in with `hf auth login`, or set HF_TOKEN to a token that may write
 _REFUSALS = {
     401: f"The Hub does not accept the token. {LOG_IN}",
     403: "The token may not write there. Use one that may, or another repository.",
-    404: "The Hub does not know this place, or does not show it to this token.",
-    412: "Somebody else changed the repository in the same moment. Look at it before pushing again.",
-    429: "The Hub asks for patience.",
+    404: "The Hub has no such repository or file, or hides it from this token.",
+    412: "Somebody else changed the repository at the same time. Look at it before you push again.",
+    429: "The Hub limits the rate of requests.",
 }
 
 
 class DamagedError(ConnectionError):
-    """What arrived is not what was sent."""
+    """Downloaded content failed its checksum."""
 
 
 @contextmanager
 def client(seconds: float) -> Iterator["HfApi"]:
-    """Give a client that waits for an answer so long and no longer; by itself it waits for ever.
+    """Open a Hub client that waits at most `seconds` for an answer; its own default is to wait for ever.
 
     Large files go over plain HTTP meanwhile: the xet uploader takes no time limit and no answer for a no.
     What the client writes into its log has no tokens and no signatures of storage in it.
@@ -77,13 +77,13 @@ _LOGGERS = [logging.getLogger(name) for name in ("huggingface_hub.utils._http", 
 
 
 def _without_tokens(record: logging.LogRecord) -> bool:
-    """Clean a line of the client's log; it names addresses that hold signatures."""
-    record.msg, record.args = scrubbed(record.getMessage()), ()
+    """Remove tokens from a line of the client's log, which names signed addresses."""
+    record.msg, record.args = without_secrets(record.getMessage()), ()
     return True
 
 
 def _refuse_to_wait(response: Any) -> None:
-    """End the client's own patience where it would be endless: `patiently` knows when time is up."""
+    """Turn off the client's own endless retries, as `patiently` keeps the time."""
     from huggingface_hub.utils import _http
 
     if response.status_code >= 400:
@@ -97,7 +97,7 @@ def _is_busy(response: Any) -> bool:
 
 
 def download(api: "HfApi", repo_id: str, name: str, revision: str) -> bytes:
-    """Give a small file of a repository as it arrives, past the cache; nobody has checked it."""
+    """Download a small file of a repository, without the cache and without a checksum."""
     from huggingface_hub import get_session, hf_hub_url
     from huggingface_hub.utils import _http
 
@@ -108,7 +108,7 @@ def download(api: "HfApi", repo_id: str, name: str, revision: str) -> bytes:
 
 
 def patiently(step: Callable[[], T], seconds: float) -> T:
-    """Repeat a step that may be repeated, while the fault looks passing and time is left.
+    """Call a step again while its error looks temporary and time is left.
 
     There is always time for one repetition: the step may have sent large files for hours before it failed.
     """
@@ -125,13 +125,13 @@ def patiently(step: Callable[[], T], seconds: float) -> T:
                 raise
             say(f"{in_words(error)} Trying again in {wait:.0f} s.")
         except _OTHER_JSON as error:
-            raise HubError(scrubbed(_not_the_hub())) from error
+            raise HubError(without_secrets(_not_the_hub())) from error
         time.sleep(wait)
         attempt, pause = attempt + 1, min(2 * pause, 30.0)
 
 
 def _http_error() -> type[Exception]:
-    """The root of what the client's HTTP library raises; it has another name in each major version."""
+    """The base class of the HTTP library's errors; its module differs between major versions."""
     from huggingface_hub.errors import HfHubHTTPError
 
     return next(base for base in HfHubHTTPError.__mro__ if base.__module__.startswith("httpx"))
@@ -142,7 +142,7 @@ _OTHER_JSON = (KeyError, TypeError, AttributeError)
 
 
 def _faults() -> tuple[type[Exception], ...]:
-    """What the client raises when it is refused or not answered."""
+    """Exceptions that the client raises when the Hub refuses or does not answer."""
     return (_http_error(), OSError, RuntimeError, ValueError)
 
 
@@ -159,7 +159,7 @@ def _may_pass(error: BaseException) -> bool:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The client hides why a large file could not be sent under a RuntimeError."""
+    """Yield an error and its causes: the client hides a failed upload under a RuntimeError."""
     while error is not None:
         yield error
         error = error.__cause__
@@ -171,19 +171,19 @@ def _answer(error: BaseException) -> Any:
 
 
 def _asked_pause(error: BaseException) -> float | None:
-    """Seconds that the server asks to wait, by either of its two headers."""
+    """Seconds that the server asks to wait, from either of its two headers."""
     return _pause_in(getattr(_answer(error), "headers", {}))
 
 
 def _pause_in(headers: Mapping[str, str]) -> float | None:
-    found = re.fullmatch(r"\s*(\d+)\s*", headers.get("Retry-After", "")) or re.search(
+    seconds = re.fullmatch(r"\s*(\d+)\s*", headers.get("Retry-After", "")) or re.search(
         r"r=0;\s*t=(\d+)", headers.get("RateLimit", "")
     )
-    return float(found[1]) if found else None
+    return float(seconds[1]) if seconds else None
 
 
 def in_words(error: BaseException) -> str:
-    """Say what the Hub or the network did, without the token."""
+    """Describe a failure of the Hub or the network in words, without the token."""
     from huggingface_hub import constants
     from huggingface_hub.errors import OfflineModeIsEnabled
 
@@ -199,11 +199,11 @@ def in_words(error: BaseException) -> str:
         text = f"{constants.ENDPOINT} does not answer ({_reasons(error)}). Check the network and the proxy."
     else:
         text = f"{type(error).__name__}: {_reasons(error)}"
-    return scrubbed(text)
+    return without_secrets(text)
 
 
 def _refusal(error: BaseException) -> str:
-    """What an answer other than yes means; the storage of large files is not the Hub, and knows no token."""
+    """Explain an error status; storage of large files is not the Hub, and knows no token."""
     status = _answer(error).status_code
     if isinstance(error, RuntimeError) and status < 500 and status != 429:
         return "The storage of large files refuses."
@@ -211,7 +211,7 @@ def _refusal(error: BaseException) -> str:
 
 
 def _reasons(error: BaseException) -> str:
-    """The words of an error and of those behind it, to the one that holds the server's answer."""
+    """Join the messages of an error and its causes, up to the one with the server's answer."""
     words = []
     for cause in _causes(error):
         words.append(one_line(getattr(cause, "server_message", None) or cause) or type(cause).__name__)
@@ -228,13 +228,13 @@ def _not_the_hub() -> str:
 
 @contextmanager
 def explained(advice: str) -> Iterator[None]:
-    """Turn whatever the client raises into words and what to do next."""
+    """Turn any error of the client into a `HubError` with advice."""
     try:
         yield
     except _faults() as error:
-        raise HubError(f"{in_words(error)}\n{scrubbed(advice)}") from error
+        raise HubError(f"{in_words(error)}\n{without_secrets(advice)}") from error
 
 
 def say(text: str) -> None:
     """Report progress on standard error."""
-    print(scrubbed(text), file=sys.stderr, flush=True)
+    print(without_secrets(text), file=sys.stderr, flush=True)

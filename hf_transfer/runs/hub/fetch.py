@@ -1,4 +1,4 @@
-"""Fetch a published run, and see that it has arrived as it was sent."""
+"""Download a published run, and check that it arrived intact."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -20,12 +20,12 @@ RETRY_SECONDS = 60.0
 
 
 def is_repository(run: str | Path) -> bool:
-    """Whether something is a repository's `user/name`, and not a folder here."""
+    """Whether a name is a repository's `user/name`, and not a local folder."""
     return not Path(run).exists() and "/" in str(run) and HUB_ID.fullmatch(str(run)) is not None
 
 
 def fetch_run(repo_id: str, patterns: Sequence[str] | None = None) -> "tuple[Path, ModelInfo]":
-    """Bring a repository's files into the cache; give their folder, and what the Hub says of them.
+    """Download a repository's files to the cache; return their folder and the Hub's description.
 
     Args:
         repo_id: `user/name`.
@@ -56,7 +56,7 @@ def _fetch(api: "HfApi", repo_id: str, patterns: Sequence[str] | None) -> "tuple
 
 
 def _refuse_leading_out(repo_id: str, commit: str, names: Iterable[str]) -> None:
-    """Stop at a listing by which files elsewhere on this machine would be read, written or removed."""
+    """Refuse file names that would read, write or delete files elsewhere on this machine."""
     from huggingface_hub import constants
 
     outside = [name for name in names if _leads_out(name)]
@@ -71,7 +71,7 @@ def _refuse_leading_out(repo_id: str, commit: str, names: Iterable[str]) -> None
 
 
 def _leads_out(name: str) -> bool:
-    """Whether a name, read as any system reads it, is not that of a file below the folder it is joined to."""
+    """Whether a file name leads out of its folder on any operating system."""
     posix, windows = PurePosixPath(name), PureWindowsPath(name)
     return (
         not posix.parts
@@ -83,7 +83,7 @@ def _leads_out(name: str) -> bool:
 
 
 def _in_cache(folder: Path, paths: Sequence[Path]) -> list[Path]:
-    """Give the contents of damaged files, which may be removed as the cache holds them itself."""
+    """The cache's own copies of damaged files, which may be deleted."""
     contents = [path.resolve() for path in paths]
     homes = folder.resolve(), (folder.parents[1] / "blobs").resolve()
     for path, content in zip(paths, contents, strict=True):

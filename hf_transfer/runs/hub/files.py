@@ -1,4 +1,4 @@
-"""What of a run may be published: an explicit list of files, and a card that the Hub will take."""
+"""Choose which files of a run to publish, and check its card as the Hub does."""
 
 import hashlib
 import io
@@ -37,12 +37,12 @@ _MODULES = re.compile(r"(fold-r\d+f\d+/)?(modules\.json|\d_\w+/(config\.json|mod
 
 
 def is_of_model(name: str) -> bool:
-    """Whether a file of a repository would be loaded as part of its model."""
+    """Whether a repository's file would be loaded as part of its model."""
     return WEIGHTS.fullmatch(name) is not None or _MODULES.fullmatch(name) is not None
 
 
 def check_card(text: str) -> None:
-    """Check what a card's front matter claims the way the Hub does, without asking it.
+    """Check a card's front matter as the Hub does, without asking it.
 
     Raises:
         HubError: Naming all that is wrong at once.
@@ -66,7 +66,7 @@ def check_card(text: str) -> None:
 
 
 def front_matter(text: str) -> dict[str, Any]:
-    """Read the YAML at the head of a card."""
+    """Parse the YAML front matter of a card."""
     found = re.match(r"---\r?\n(.*?)\r?\n---\r?(\n|$)", text, re.DOTALL)
     if not found:
         raise HubError("README.md does not begin with a front matter between two lines of ---.")
@@ -98,7 +98,7 @@ def _index_problems(entries: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def collect(run: Path) -> dict[str, Path]:
-    """Map each path in the repository to its file: an explicit list, never all there is."""
+    """Map each path in the repository to its local file, from an explicit list."""
     found = {name: run / name for name in _AT_ROOT if (run / name).exists()}
     found |= {f"plots/{path.name}": path for path in sorted(run.glob("plots/*"))}
     for path in sorted(path for path in run.glob("model/**/*") if not path.is_dir()):
@@ -113,7 +113,7 @@ def collect(run: Path) -> dict[str, Path]:
 
 
 def _may_go(path: Path, run: Path) -> bool:
-    """Whether it is a real file of this run, and of a kind that is published."""
+    """Whether a path is a real file of this run, of a kind that is published."""
     target, home = path.resolve(), run.resolve()
     if not (target.is_file() and target.is_relative_to(home)):
         return False
@@ -140,7 +140,7 @@ def _missing(run: Path, files: Mapping[str, Path]) -> Iterator[str]:
 
 
 def _final(results: Path) -> tuple[str, list[str]]:
-    """What kind of model results.json tells of, and in which folders of a repository its weights must be."""
+    """Kind of the final model, and the repository folders that must hold its weights."""
     try:
         final = json.loads(results.read_text(encoding="utf-8"))["final"]
         kind = str(final["kind"])
@@ -172,7 +172,7 @@ def _secrets(files: Mapping[str, Path]) -> Iterator[str]:
 
 
 def is_same(content: Path | bytes, file: "RepoSibling") -> bool:
-    """Whether a content is that of a file on the Hub, by the digest that the Hub tells of it."""
+    """Whether a content matches a file on the Hub, by the digest that the Hub reports."""
     size = len(content) if isinstance(content, bytes) else content.stat().st_size
     if size != file.size:
         return False

@@ -1,4 +1,4 @@
-"""Publishing: may this account push there, asked before training; then one commit, safe to repeat.
+"""Publish a run: check permissions before training, then push one commit that is safe to repeat.
 
 `push` compares what the repository holds with what the run holds and sends the difference, so a
 lost answer, a second try and a second call all end in the same state without a second commit.
@@ -16,7 +16,7 @@ from hf_transfer.errors import ConfigError, DataError, HubError
 from hf_transfer.machine.launcher import check_launched, is_main_process
 from hf_transfer.machine.lock import refuse_running
 from hf_transfer.machine.network import HUB_ID
-from hf_transfer.machine.secrets import scrubbed
+from hf_transfer.machine.secrets import without_secrets
 from hf_transfer.runs.card_file import merge_card
 from hf_transfer.runs.hub.client import LOG_IN, TAG, DamagedError, client, download, explained, patiently, say
 from hf_transfer.runs.hub.files import check_card, collect, front_matter, is_of_model, is_same
@@ -34,7 +34,7 @@ _NO_MODEL = {".gitattributes", ".gitignore", "README.md", "LICENSE", "LICENSE.md
 
 
 def check_repo_id(name: str) -> None:
-    """Accept `user/name`, before any request is made.
+    """Check that a repository id is `user/name`, before any request.
 
     Raises:
         ConfigError: If it is not two names joined by a slash, in the Hub's alphabet.
@@ -47,7 +47,7 @@ def check_repo_id(name: str) -> None:
 
 
 def preflight(config: RunConfig) -> None:
-    """Find out before training whether its result may be kept and pushed; nothing is sent.
+    """Check before training that the result can be saved and pushed; sends nothing.
 
     Raises:
         ConfigError: If the output folder holds something else, or the repository's name is not one.
@@ -70,7 +70,7 @@ def preflight(config: RunConfig) -> None:
 
 
 def push(run: str | Path, repo_id: str, *, private: bool = False) -> str:
-    """Bring the repository to hold this run's card, results and model; give its address.
+    """Push this run's card, results and model; return the repository's address.
 
     Args:
         run: Folder of a finished run. It is only read.
@@ -89,7 +89,7 @@ def push(run: str | Path, repo_id: str, *, private: bool = False) -> str:
         with client(ANSWER_SECONDS) as api:
             patiently(lambda: _check_account(api, repo_id), RETRY_SECONDS)
             patiently(lambda: _synchronise(api, repo_id, files, private), RETRY_SECONDS)
-            return scrubbed(f"{api.endpoint}/{repo_id}")
+            return without_secrets(f"{api.endpoint}/{repo_id}")
 
 
 def _check_place(api: "HfApi", repo_id: str, private: bool) -> None:
@@ -104,7 +104,7 @@ def _check_place(api: "HfApi", repo_id: str, private: bool) -> None:
 
 
 def _check_account(api: "HfApi", repo_id: str) -> None:
-    """See that there is a token that may write where `repo_id` is."""
+    """Check that there is a token with write permission for `repo_id`."""
     from huggingface_hub import get_token
 
     if get_token() is None:
@@ -123,7 +123,7 @@ def _check_account(api: "HfApi", repo_id: str) -> None:
 
 
 def _covers(fine_grained: dict[str, Any] | None, names: set[str]) -> bool:
-    """Whether a token of chosen permissions, where it is one, may write to one of `names`."""
+    """Whether a fine-grained token may write to one of `names`; True for other tokens."""
     places = {
         scope["entity"].get("name", "").casefold()
         for scope in (fine_grained or {}).get("scoped", ())
@@ -133,7 +133,7 @@ def _covers(fine_grained: dict[str, Any] | None, names: set[str]) -> bool:
 
 
 def _check_repo(info: "ModelInfo", card: str | None, private: bool) -> None:
-    """Refuse to publish what should be private, and to write over what somebody else made."""
+    """Refuse to publish private data, or to overwrite somebody else's repository."""
     if private and not info.private:
         raise HubError(f"{info.id} exists and is public. Make it private in its settings, or choose another.")
     others = sorted({file.rfilename for file in info.siblings or ()} - _NO_MODEL)
@@ -145,7 +145,7 @@ def _check_repo(info: "ModelInfo", card: str | None, private: bool) -> None:
 
 
 def _is_ours(card: str) -> bool:
-    """Tell a card of the kit by its tag; or by a mark, if a person has put in other tags."""
+    """Whether the kit wrote a card, by its tag, or by a mark if the tags were changed."""
     try:
         return TAG in (front_matter(card).get("tags") or ()) or "<!-- hf-transfer:begin " in card
     except HubError:
@@ -153,7 +153,7 @@ def _is_ours(card: str) -> bool:
 
 
 def _synchronise(api: "HfApi", repo_id: str, files: Mapping[str, Path], private: bool) -> None:
-    """Make at most one commit after which the repository holds `files`; may be repeated at will."""
+    """Make the repository hold `files`, with one commit at most; safe to repeat."""
     api.create_repo(repo_id, private=private or None, exist_ok=True)
     info = api.model_info(repo_id, files_metadata=True)
     card = _remote_card(api, info)
@@ -169,7 +169,7 @@ def _synchronise(api: "HfApi", repo_id: str, files: Mapping[str, Path], private:
 
 
 def _commit(api: "HfApi", info: "ModelInfo", wanted: Mapping[str, Path | bytes]) -> str:
-    """Send what differs from `info`, if nobody came between; give the id of the commit that holds it."""
+    """Send the differing files, unless somebody else committed meanwhile; return the commit's id."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -193,7 +193,7 @@ def _commit(api: "HfApi", info: "ModelInfo", wanted: Mapping[str, Path | bytes])
 
 
 def _differing(info: "ModelInfo", wanted: Mapping[str, Path | bytes]) -> list[str]:
-    """Name the files that are absent, other than wanted, or of the model of an earlier push."""
+    """Paths that are missing, different, or left from an earlier model."""
     there = {file.rfilename: file for file in info.siblings or ()}
     stale = [name for name in there if name not in wanted and is_of_model(name)]
     return stale + [name for name in wanted if name not in there or not is_same(wanted[name], there[name])]
@@ -210,7 +210,7 @@ def _remote_card(api: "HfApi", info: "ModelInfo") -> str | None:
 
 
 def _merged(remote: str | None, ours: Path) -> bytes:
-    """Keep what a person wrote into the card on the Hub; replace what the kit wrote."""
+    """Merge the new card into the one on the Hub, and keep what a person wrote there."""
     text = ours.read_text(encoding="utf-8")
     if remote is not None and remote != text:
         try:

@@ -1,4 +1,4 @@
-"""Intervals of scores by drawing rows again."""
+"""Bootstrap intervals."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -79,7 +79,7 @@ def bootstrap_interval(
 
 @dataclass(frozen=True)
 class Strata:
-    """What a resample may exchange: units, in the order of their folds.
+    """Units to resample, within their folds.
 
     Attributes:
         columns: Place of each row's unit, (n,).
@@ -114,11 +114,11 @@ class Strata:
 
     @property
     def fixed(self) -> bool:
-        """Whether no fold has two units to exchange."""
+        """Whether no fold has two units, so that resampling changes nothing."""
         return int(self.sizes.max()) < 2
 
     def resamples(self, num_resamples: int, seed: int) -> Iterator[Floats]:
-        """Draw as many units from each fold as it has; yield weights (b, n) until all were given.
+        """Draw as many units from each fold as it has; yield weights (b, n) in blocks.
 
         Raises:
             ConfigError: If `num_resamples` or `seed` is out of range.

@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say, and the one number that mends most of it."""
+"""Calibration: reliability bins, calibration errors, and temperature scaling."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,7 @@ _HALVINGS = 30  # of the range of log T: to 6e-9
 
 @dataclass(frozen=True)
 class Reliability:
-    """Rows binned by the probability of the predicted class: a line for each bin that has rows, (b,)."""
+    """Reliability diagram: rows binned by confidence, one entry for each bin with rows, (b,)."""
 
     confidence: Floats
     accuracy: Floats
@@ -99,7 +99,7 @@ def classwise_calibration_error(probabilities: ArrayLike, labels: ArrayLike, num
 def calibration_floor(
     probabilities: ArrayLike, num_bins: int = 15, *, num_draws: int = 200, seed: int
 ) -> float:
-    """Give the calibration error that perfect probabilities would show by chance.
+    """Calibration error that perfect probabilities would show by chance.
 
     Whether each row is right is drawn with the probability that is claimed; the error of these
     draws is averaged. A measured error near this one is no evidence against the probabilities.
@@ -126,11 +126,14 @@ def calibration_floor(
 
 
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
-    """Find the temperature by which logits are divided so that the labels become most likely.
+    """Find the temperature that maximises the likelihood of the labels.
 
     Above 1 the model is too sure, below 1 not sure enough. The predicted classes stay the same.
     The mean log loss is convex in 1 / T, so the place where its slope is 0 is found by halving the
     range of log T.
+
+    As in Platt's scaling, one imagined row of each class is added to each row's label, so that a few rows
+    that are all right do not make the model sure beyond all doubt.
 
     Args:
         logits: One for each row and class, (n, c).
@@ -138,13 +141,14 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
 
     Returns:
         The temperature, from 0.05 to 20: one of these where the loss falls beyond it, as for rows
-        that are all right, or no better than guessed. 1 when each row's logits are equal.
+        that are no better than guessed. 1 when each row's logits are equal.
 
     Raises:
         DataError: If there are no rows, all are of one class, or a logit or label is out of range.
 
     References:
         Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks", ICML 2017.
+        Platt, "Probabilistic outputs for support vector machines", 1999: the targets.
     """
     scores, classes = _checked_logits(logits), np.asarray(labels)
     _check_labels(classes, *scores.shape)
@@ -155,7 +159,8 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     scores = scores - scores.max(axis=1, keepdims=True)
     if not scores.any():
         return 1.0
-    given = float(scores[np.arange(len(classes)), classes].mean())
+    n, c = scores.shape
+    given = float((n * scores[np.arange(n), classes] + scores.sum(axis=1)).mean() / (n + c))
     low, high = np.log(LOWEST), np.log(HIGHEST)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
@@ -181,13 +186,13 @@ def apply_temperature(logits: ArrayLike, temperature: float) -> Floats:
 
 
 def _expected_logit(scores: Floats, temperature: float) -> float:
-    """Mean over rows of the logit that a row's probabilities expect."""
+    """Mean over rows of the logit expected under their probabilities."""
     odds = np.exp(scores / temperature)
     return float(((odds * scores).sum(axis=1) / odds.sum(axis=1)).mean())
 
 
 def _bin_of(confidence: Floats, num_bins: int) -> NDArray[np.intp]:
-    """Number of each row's bin, counting only bins that have rows."""
+    """Index of each row's bin, counting only bins with rows."""
     edges = np.sort(confidence)[np.arange(1, num_bins) * len(confidence) // num_bins]
     return np.unique(np.searchsorted(edges, confidence, side="right"), return_inverse=True)[1]
 

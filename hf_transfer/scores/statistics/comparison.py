@@ -111,7 +111,7 @@ def _corrected_error(values: Floats, num_folds: float) -> float:
 
 
 def effective_folds(sizes: Sequence[tuple[int, int]]) -> float:
-    """Give the k for which 1 / (k - 1) is the mean of held-out over training rows.
+    """The k for which 1 / (k - 1) equals the mean ratio of held-out to training rows.
 
     It is the number of folds where these are of one size, and less where rows beside a held-out block
     are not trained on, or training sets grow with time.
@@ -202,7 +202,7 @@ def one_standard_error(differences: ArrayLike, costs: ArrayLike, num_folds: floa
 
 
 class McNemar(NamedTuple):
-    """Rows that only one of two configurations got right, and the two-sided p-value."""
+    """Rows that just one of two configurations got right, and the two-sided p-value."""
 
     only_first: int
     only_second: int
@@ -210,7 +210,7 @@ class McNemar(NamedTuple):
 
 
 def mcnemar(first_right: ArrayLike, second_right: ArrayLike) -> McNemar:
-    """Test whether two configurations are right equally often, from the rows on which they differ.
+    """McNemar's test: are two configurations right equally often, on the rows where they differ?
 
     Of rows that one got right and the other wrong, each side gets half when neither is better. The
     test is exact, and takes the models as they are: it says nothing of other training sets, and

@@ -1,4 +1,4 @@
-"""The score of the best of several configurations, without the luck of being the best."""
+"""Correct the score of the best of several configurations for the luck of being best."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""The probability from which on a row is called positive, chosen for a metric."""
+"""Choose the probability threshold of the positive class for a metric."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Threshold:
-    """Rows of this probability or more are positive; `score` is the metric on the rows it was chosen on."""
+    """Rows with this probability or more are positive; `score` is the metric on the rows it was chosen by."""
 
     value: float
     score: float

@@ -37,7 +37,7 @@ class LogME(NamedTuple):
 
 
 def log_me(features: ArrayLike, labels: ArrayLike) -> LogME:
-    """Estimate how well a linear model of the features can tell the labels, without a fold.
+    """Estimate, without folds, how well a linear model of the features predicts the labels.
 
     The evidence of a Gaussian linear model, maximised over its two precisions. One of them is
     maximised in closed form, so that only the ratio is searched for, on a grid and then by golden
@@ -88,7 +88,7 @@ def _targets(labels: ArrayLike, num_rows: int) -> Floats:
 
 
 def _maximised(eigenvalues: Floats, squared: Floats, total: Floats, n: int) -> tuple[Floats, Floats]:
-    """The highest evidence of each target and where it is, (k,) each; a block of targets at a time."""
+    """Highest evidence of each target, and where it is, (k,) each; in blocks of targets."""
     size = max(1, _AT_ONCE // (_GRID * len(eigenvalues)))
     starts = range(0, squared.shape[1], size)
     blocks = [_search(eigenvalues, squared[:, i : i + size], total[i : i + size], n) for i in starts]

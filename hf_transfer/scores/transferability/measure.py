@@ -1,4 +1,4 @@
-"""The score of predicted classes: which one, and of which rows."""
+"""The metric for ranking: accuracy, balanced accuracy, or F1 of words."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -19,7 +19,7 @@ MOSTLY_ONE = 0.7  # share of the largest class from which on accuracy says littl
 
 @dataclass(frozen=True)
 class Measure:
-    """A score that is a function of each class's right, true and predicted rows.
+    """A metric that is a function of each class's right, true and predicted counts.
 
     Attributes:
         name: `accuracy`; `balanced_accuracy`, the mean of the classes' recalls; or `f1_words`, F1 over
@@ -34,15 +34,15 @@ class Measure:
 
     @property
     def balanced(self) -> bool:
-        """Whether a probe should count a rare class for as much as a frequent one."""
+        """Whether a probe should weight rare and frequent classes equally."""
         return self.name == "balanced_accuracy"
 
     def score(self, labels: Ints, predictions: Ints) -> float:
-        """Score one list of predictions; NaN where it is undefined."""
+        """Score predictions; NaN if undefined."""
         return float(self.weighted(labels, predictions, np.ones((1, len(labels))))[0])
 
     def weighted(self, labels: Ints, predictions: Ints, weights: Floats) -> Floats:
-        """Score rows that count as often as their weights say.
+        """Score weighted rows.
 
         Args:
             labels: Class of each row, (n,).
@@ -64,14 +64,14 @@ class Measure:
         return divide(2 * hits[:, inside].sum(axis=1), (support + predicted)[:, inside].sum(axis=1))
 
     def constant(self, labels: Ints) -> float:
-        """The score of the best single answer for all rows: what knowing nothing gives."""
+        """Score of the best constant answer."""
         support = np.bincount(labels, minlength=self.num_classes).astype(np.float64)
         always = np.eye(self.num_classes) * len(labels)
         return float(np.nanmax(self.of_counts(np.diag(support), np.tile(support, (len(support), 1)), always)))
 
 
 def measure_for(labels: Ints, num_classes: int, *, outside: int | None = None) -> Measure:
-    """Choose how to score: words by F1, classes by accuracy, or by balanced accuracy where one prevails.
+    """Choose the metric: F1 for words, accuracy for classes, balanced accuracy if one class prevails.
 
     Args:
         labels: Class of each row, (n,).

@@ -1,4 +1,4 @@
-"""Would shuffled labels have scored as well? A permutation test of the ridge probe."""
+"""Permutation test of the ridge probe: would shuffled labels have scored as well?"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _AT_ONCE = 20_000_000  # indicators in an array of rows x classes x labellings
 
 @dataclass(frozen=True, eq=False)
 class Permutation:
-    """The score of the true labels beside those of shuffled ones.
+    """The score with true labels, and those with shuffled ones.
 
     Attributes:
         score: Of the true labels.
@@ -80,7 +80,7 @@ def permutation_test(
     splits: Sequence[Split],
     measure: Measure,
 ) -> Permutation:
-    """Repeat for each shuffle of the labels what was done with the true ones.
+    """Score shuffled labels in the same way as the true ones.
 
     That is a ridge probe in every fold on the layer that suits its training part best, as by
     `ridge_probe` and `choose_inside`. A layer's training rows are factorised once for all shuffles.
@@ -118,7 +118,7 @@ def permutation_test(
 def _scores(
     tables: Sequence[NDArray[np.floating]], labellings: Ints, splits: Sequence[Split], measure: Measure
 ) -> Floats:
-    """The score of each labelling, (p,)."""
+    """Score of each labelling, (p,)."""
     found = np.zeros_like(labellings)
     for train, valid in splits:
         targets = rows_of(labellings[:, train], measure.num_classes)

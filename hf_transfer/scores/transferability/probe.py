@@ -1,4 +1,4 @@
-"""What a probe found: a value of each class for each row, from models that did not learn from the row."""
+"""Out-of-fold predictions of a probe: scores of every class for each row."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,11 +36,11 @@ class Probe:
 
     @property
     def predictions(self) -> tuple[Ints, ...]:
-        """The class with the most in its favour, for each fold's held-out rows."""
+        """The highest-scoring class of each fold's held-out rows."""
         return tuple(values.argmax(axis=1) for values in self.decisions)
 
     def of_rows(self, num_rows: int) -> Ints:
-        """The predicted class of each row, (n,); -1 where no fold holds it out.
+        """Predicted class of each row, (n,); -1 if no fold holds it out.
 
         Where folds are repeated, it is the first repeat's.
         """
@@ -52,7 +52,7 @@ class Probe:
 
 
 def splits_of(plan: FoldPlan, row_of: Ints | None = None) -> tuple[Split, ...]:
-    """The scored folds of a plan as row numbers.
+    """Row numbers of the scored folds of a plan.
 
     Args:
         plan: The folds of the data's rows.
@@ -66,7 +66,7 @@ def splits_of(plan: FoldPlan, row_of: Ints | None = None) -> tuple[Split, ...]:
 
 
 def choose_inside(probes: Mapping[str, Probe]) -> Probe:
-    """In each fold, take the probe that did best inside the training part; the held-out part has no say.
+    """Choose the best probe of each fold by its training part alone.
 
     So the result may be compared and tested as any other: nothing was chosen by what it is scored on.
     Of equals, the first.

@@ -1,4 +1,4 @@
-"""Ridge regression on the classes' indicators, its penalty chosen inside the training part."""
+"""Ridge regression on class indicators, with the penalty chosen inside the training part."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ PENALTIES = 10.0 ** np.arange(-4, 4.01, 0.5)
 def ridge_probe(
     features: ArrayLike, labels: ArrayLike, splits: Sequence[Split], *, balanced: bool = False
 ) -> Probe:
-    """Fit a linear model on each fold's training part, and apply it to the held-out part.
+    """Fit a linear model on each fold's training part, and predict the held-out part.
 
     Features are standardised by the training part's mean and spread, and the penalty is the one
     with the least generalised cross-validation error on the training part: nothing is taken from
@@ -71,7 +71,7 @@ class Fits:
 
 
 class Ridge:
-    """One factorisation of the training rows, for as many labellings as there are.
+    """One factorisation of the training rows, which serves many labellings.
 
     Args:
         features: Of the training rows, (n, d).
@@ -101,7 +101,7 @@ class Ridge:
         return self.standard.T @ (self._vectors / np.sqrt(self.eigenvalues))
 
     def fit(self, targets: Floats) -> Fits:
-        """Fit each labelling with the penalty that suits it.
+        """Fit each labelling with its own best penalty.
 
         Args:
             targets: 1 where a row has the class and else 0, (n, c, p) for p labellings.
@@ -120,20 +120,20 @@ class Ridge:
         return Fits(onto * shrunk[:, None, :], shares, errors.min(axis=0), penalties)
 
     def _onto(self, targets: Floats) -> Floats:
-        """Targets in the coordinates of the left singular vectors, (r, m)."""
+        """Targets in left singular coordinates, (r, m)."""
         if self._of_rows:
             return self._vectors.T @ targets
         return (self._vectors.T @ (self.standard.T @ targets)) / np.sqrt(self.eigenvalues)[:, None]
 
     def _error(self, penalty: float, energy: Floats, rest: Floats, n: int) -> Floats:
-        """Generalised cross-validation error of a penalty, (p,); the intercept is a parameter too."""
+        """Generalised cross-validation error of a penalty, (p,), with the intercept as a parameter."""
         left = penalty / (self.eigenvalues + penalty)
         residual = rest + (left[:, None] ** 2 * energy).sum(axis=0)
         free = n - 1 - (1 - left).sum()
         return np.asarray(n * residual / max(float(free), 1e-9) ** 2)
 
     def decisions(self, fits: Fits, features: NDArray[np.floating], *, balanced: bool) -> Floats:
-        """What speaks for each class in some rows, (n, c, p)."""
+        """Decision value of each class in some rows, (n, c, p)."""
         along = self._standardised(features) @ self.axes
         r, c, p = fits.weights.shape
         values = (along @ fits.weights.reshape(r, c * p)).reshape(-1, c, p) + fits.shares

@@ -51,7 +51,7 @@ def h_score(features: ArrayLike, labels: ArrayLike) -> float:
 
 
 def weighted_tau(first: ArrayLike, second: ArrayLike) -> float:
-    """Measure how well two orders agree, where an exchange near the top weighs more.
+    """Weighted rank correlation of two orders, where swaps near the top count more.
 
     Args:
         first: A number for each candidate, (m,); higher is better.

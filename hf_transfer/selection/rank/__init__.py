@@ -1,1 +1,1 @@
-"""Is this model a good start? Candidates on the same rows and folds, beside controls."""
+"""Rank pretrained models as starting points: on the same rows and folds, with controls."""

@@ -1,4 +1,4 @@
-"""One candidate judged: each of its layers, and the procedure that picks one inside every fold."""
+"""Judge a candidate: each of its layers, and the choice of a layer inside every fold."""
 
 import warnings
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from hf_transfer.scores.transferability import (
     ridge_probe,
     shuffled_labels,
 )
-from hf_transfer.selection.rank.ground import Ground
+from hf_transfer.selection.rank.benchmark import Benchmark
 
 Floats = NDArray[np.float64]
 Interval = tuple[float, float]
@@ -31,7 +31,7 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """A score with what is known of its uncertainty.
+    """A score with its uncertainty.
 
     Attributes:
         folds: Of each fold and repeat, (J,).
@@ -58,7 +58,7 @@ class Scored:
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """One layer group's frozen features.
+    """One layer group's frozen features, scored.
 
     Attributes:
         name: Of the group.
@@ -96,7 +96,7 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A model's frozen features judged.
+    """A model, judged by its frozen features.
 
     Attributes:
         name: As it is shown.
@@ -142,25 +142,27 @@ class Candidate:
         return bool(lost.mean() > 0 and lost.mean() > corrected_error(lost, num_folds))
 
 
-def judge(name: str, base_model: str, features: LayerFeatures, ground: Ground, *, control: bool) -> Candidate:
+def judge(
+    name: str, base_model: str, features: LayerFeatures, benchmark: Benchmark, *, control: bool
+) -> Candidate:
     """Probe every layer of a model.
 
     Args:
         name: As it is shown.
         base_model: As it was given.
-        features: Of the ground's rows.
-        ground: Rows, folds and score.
+        features: Of the benchmark's rows.
+        benchmark: Rows, folds and score.
         control: Whether only the linear probes are wanted.
     """
     found = list(features.tables())
     tables = {layer_title(group, pooling): table for group, pooling, table in found}
-    balanced = ground.measure.balanced
+    balanced = benchmark.measure.balanced
     probes = {
-        title: ridge_probe(table, ground.labels, ground.splits, balanced=balanced)
+        title: ridge_probe(table, benchmark.labels, benchmark.splits, balanced=balanced)
         for title, table in tables.items()
     }
     layers = tuple(
-        _layer((group, pooling, features.depth(group)), table, probes[title], ground, control=control)
+        _layer((group, pooling, features.depth(group)), table, probes[title], benchmark, control=control)
         for (group, pooling, table), title in zip(found, tables, strict=True)
     )
     chosen = choose_inside(probes)
@@ -168,36 +170,36 @@ def judge(name: str, base_model: str, features: LayerFeatures, ground: Ground, *
         name=name,
         base_model=base_model,
         num_parameters=features.num_parameters,
-        score=scored(chosen, ground, resample=True),
+        score=scored(chosen, benchmark, resample=True),
         picked={group: chosen.settings.count(group) for group in dict.fromkeys(chosen.settings)},
         layers=layers,
-        shuffled=None if control or ground.in_time else _shuffled(tables, ground),
+        shuffled=None if control or benchmark.in_time else _shuffled(tables, benchmark),
         seconds=features.seconds,
         reused=features.reused,
     )
 
 
-def scored(probe: Probe, ground: Ground, *, resample: bool = False) -> Scored:
+def scored(probe: Probe, benchmark: Benchmark, *, resample: bool = False) -> Scored:
     """Score a probe in every fold, with its intervals."""
-    folds = ground.fold_scores(probe)
+    folds = benchmark.fold_scores(probe)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # equal scores in all folds have no p-value
-        mean, interval, _ = corrected_resampled_t(folds, ground.num_folds)
+        mean, interval, _ = corrected_resampled_t(folds, benchmark.num_folds)
     low, high = (min(1.0, max(0.0, end)) for end in interval)
-    return Scored(folds, mean, (low, high), _resampled(probe, ground) if resample else None)
+    return Scored(folds, mean, (low, high), _resampled(probe, benchmark) if resample else None)
 
 
-def _resampled(probe: Probe, ground: Ground) -> Interval | None:
+def _resampled(probe: Probe, benchmark: Benchmark) -> Interval | None:
     rows = np.concatenate([valid for _, valid in probe.splits])
     predictions = np.concatenate(probe.predictions)
     sizes = [len(valid) for _, valid in probe.splits]
     folds = np.repeat(np.arange(len(sizes)), sizes)
 
     def statistic(weights: Floats) -> dict[str, Floats]:
-        return {"score": ground.measure.weighted(ground.labels[rows], predictions, weights)}
+        return {"score": benchmark.measure.weighted(benchmark.labels[rows], predictions, weights)}
 
-    seed = derive_seed(ground.config.seed, "bootstrap")
-    return bootstrap_interval(statistic, folds, units=ground.units[rows], seed=seed)["score"]
+    seed = derive_seed(benchmark.config.seed, "bootstrap")
+    return bootstrap_interval(statistic, folds, units=benchmark.units[rows], seed=seed)["score"]
 
 
 def layer_title(group: str, pooling: str | None) -> str:
@@ -209,34 +211,34 @@ def _layer(
     place: tuple[str, str | None, float],
     table: NDArray[np.float32],
     probe: Probe,
-    ground: Ground,
+    benchmark: Benchmark,
     *,
     control: bool,
 ) -> Layer:
-    ridge = scored(probe, ground)
+    ridge = scored(probe, benchmark)
     if control:
         return Layer(*place, table.shape[1], ridge)
-    neighbours = knn_probe(table, ground.labels, ground.splits, balanced=ground.measure.balanced)
-    evidence = log_me(table, ground.labels)
+    neighbours = knn_probe(table, benchmark.labels, benchmark.splits, balanced=benchmark.measure.balanced)
+    evidence = log_me(table, benchmark.labels)
     return Layer(
         *place,
         width=table.shape[1],
         ridge=ridge,
-        knn=float(np.nanmean(ground.fold_scores(neighbours))),
+        knn=float(np.nanmean(benchmark.fold_scores(neighbours))),
         log_me_gain=evidence.gain,
         log_me=evidence.score,
-        h_score=h_score(table, ground.labels),
+        h_score=h_score(table, benchmark.labels),
     )
 
 
-def _shuffled(tables: Mapping[str, NDArray[np.float32]], ground: Ground) -> Permutation:
-    places, splits = ground.to_shuffle()
-    labels = ground.labels[places]
-    seed = derive_seed(ground.config.seed, "shuffle")
+def _shuffled(tables: Mapping[str, NDArray[np.float32]], benchmark: Benchmark) -> Permutation:
+    places, splits = benchmark.to_shuffle()
+    labels = benchmark.labels[places]
+    seed = derive_seed(benchmark.config.seed, "shuffle")
     folds = np.full(len(labels), -1)
     for fold, (_, valid) in enumerate(splits):
         folds[valid] = fold
-    orders = shuffled_labels(labels, folds=folds, units=ground.units[places], seed=seed)
+    orders = shuffled_labels(labels, folds=folds, units=benchmark.units[places], seed=seed)
     return permutation_test(
-        [table[places] for table in tables.values()], labels, orders, splits, ground.measure
+        [table[places] for table in tables.values()], labels, orders, splits, benchmark.measure
     )

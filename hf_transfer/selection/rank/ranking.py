@@ -1,4 +1,4 @@
-"""Rank candidates on one data set, with the controls that say what the order is worth."""
+"""Rank candidates on one data set, with controls that show what the order is worth."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,21 +11,18 @@ import numpy as np
 from accelerate import Accelerator
 
 from hf_transfer import __version__, _guard  # noqa: F401
-from hf_transfer.config.run_config import Kind, RunConfig
-from hf_transfer.data.opening import find_kind, open_dataset
+from hf_transfer.config.run_config import RunConfig
+from hf_transfer.data.opening import find_task, open_dataset
 from hf_transfer.errors import ConfigError, ModelError
 from hf_transfer.machine.environment import versions
 from hf_transfer.models.base_model import open_base_model
 from hf_transfer.replay.encoding import encode_rows
 from hf_transfer.replay.features.forward import LayerFeatures, layer_features
-from hf_transfer.selection.rank.baseline import NAMES, baseline_probe
+from hf_transfer.selection.rank.benchmark import Benchmark, make_benchmark
 from hf_transfer.selection.rank.candidate import Candidate, Scored, judge, scored
-from hf_transfer.selection.rank.ground import Ground, make_ground
 from hf_transfer.selection.rank.verdicts import Comparison, compare_all
-from hf_transfer.tasks import Task, task_of_kind
+from hf_transfer.tasks import Task, all_tasks, task_of_kind
 from hf_transfer.training.workers import make_accelerator
-
-KINDS: dict[Kind, str] = {"image": "pictures", "text": "texts", "tokens": "tagged sentences"}
 
 _BY_CHANCE = 0.02  # by how much shuffled labels may beat the best constant answer, beside the noise
 
@@ -35,7 +32,7 @@ class Ranking:
     """Candidates in the order of their scores, and the controls.
 
     Attributes:
-        ground: Rows, folds and score.
+        benchmark: Rows, folds and score.
         candidates: The best first.
         scratch: By a candidate's name, its architecture with random weights; none for a model that has
             no others.
@@ -45,7 +42,7 @@ class Ranking:
         seconds: Of all.
     """
 
-    ground: Ground
+    benchmark: Benchmark
     candidates: tuple[Candidate, ...]
     scratch: Mapping[str, Candidate]
     baseline: Scored
@@ -61,14 +58,14 @@ class Ranking:
             for c in self.candidates
             if c.name in self.scratch
         }
-        return compare_all(pairs, self.ground.num_folds)
+        return compare_all(pairs, self.benchmark.num_folds)
 
     @cached_property
     def against_baseline(self) -> dict[str, Comparison]:
         """Each candidate against the simple model."""
-        name = NAMES[self.ground.data.kind]
+        name = self.benchmark.data.input.simple_model
         pairs = {c.name: (name, c.score.folds, self.baseline.folds) for c in self.candidates}
-        return compare_all(pairs, self.ground.num_folds)
+        return compare_all(pairs, self.benchmark.num_folds)
 
     @cached_property
     def against_next(self) -> dict[str, Comparison]:
@@ -77,7 +74,7 @@ class Ranking:
             c.name: (other.name, c.score.folds, other.score.folds)
             for c, other in zip(self.candidates, self.candidates[1:], strict=False)
         }
-        return compare_all(pairs, self.ground.num_folds, ordered=True)
+        return compare_all(pairs, self.benchmark.num_folds, ordered=True)
 
     def leaks(self, candidate: Candidate) -> bool:
         """Whether shuffled labels score above chance, which only a leak can bring about."""
@@ -89,31 +86,31 @@ class Ranking:
 
     def to_dict(self) -> dict[str, Any]:
         """The content of rank.json."""
-        ground, plan = self.ground, self.ground.plans[0]
+        benchmark, plan = self.benchmark, self.benchmark.plans[0]
         return {
             "kit_version": __version__,
             "dataset": {
-                "name": ground.data.name,
-                "split": ground.data.split,
-                "fingerprint": ground.data.fingerprint,
-                "num_rows": len(ground.data.rows),
-                "num_scored": len(ground.labels),
-                "kind": ground.data.kind,
-                "label_names": list(ground.data.label_names),
+                "name": benchmark.data.name,
+                "split": benchmark.data.split,
+                "fingerprint": benchmark.data.fingerprint,
+                "num_rows": len(benchmark.data.rows),
+                "num_scored": len(benchmark.labels),
+                "kind": benchmark.data.input.name,
+                "label_names": list(benchmark.data.label_names),
             },
             "folds": {
                 "scheme": plan.scheme,
                 "num_folds": plan.num_folds,
-                "num_repeats": len(ground.plans),
-                "seed": ground.config.seed,
+                "num_repeats": len(benchmark.plans),
+                "seed": benchmark.config.seed,
             },
-            "measure": ground.measure.name,
+            "measure": benchmark.measure.name,
             "candidates": [self._described(candidate) for candidate in self.candidates],
             "controls": {
                 "constant": self.constant,
-                "baseline": {"name": NAMES[ground.data.kind], "score": self.baseline.to_dict()},
+                "baseline": {"name": benchmark.data.input.simple_model, "score": self.baseline.to_dict()},
             },
-            "notes": [*ground.notes, *(note for plan in ground.plans[:1] for note in plan.notes)],
+            "notes": [*benchmark.notes, *(note for plan in benchmark.plans[:1] for note in plan.notes)],
             "versions": versions(),
             "seconds": self.seconds,
         }
@@ -136,7 +133,7 @@ class Ranking:
             "best_pooling": candidate.best.pooling,
             "last_layer": candidate.last.name,
             "last_pooling": candidate.last.pooling,
-            "over_specialised": candidate.over_specialised(self.ground.num_folds),
+            "over_specialised": candidate.over_specialised(self.benchmark.num_folds),
             "shuffled": None
             if shuffled is None
             else {"mean": float(shuffled.shuffled.mean()), "p": shuffled.p, "leak": self.leaks(candidate)},
@@ -154,7 +151,7 @@ def rank_models(
     config: RunConfig,
     models: Sequence[str],
     *,
-    kind: Kind | None = None,
+    kind: str | None = None,
     num_repeats: int | None = None,
     priors: Mapping[str, float] | None = None,
 ) -> Ranking:
@@ -166,7 +163,7 @@ def rank_models(
     Args:
         config: The data set, its folds and the seed.
         models: What `base_model` takes, one or more.
-        kind: What a row's input is; found by itself when not given.
+        kind: What a row's input is (`image`, `text`, `tokens`); found by itself when not given.
         num_repeats: How often to repeat with other folds; by the number of rows when not given.
         priors: What is known of a model beforehand, such as its accuracy on its source, by its name or
             the end of it.
@@ -179,41 +176,43 @@ def rank_models(
     began = time.monotonic()
     names = shown_names(models)
     known = _matched(priors or {}, names)
-    kind = kind or find_kind(config)
+    task = task_of_kind(kind) if kind else find_task(config)
     settings = [replace(config, base_model=model) for model in models]
     for one in settings:
-        _check_kind(one, kind)
-    ground = make_ground(open_dataset(config, kind), config, num_repeats)
+        _check_model(one, task)
+    benchmark = make_benchmark(open_dataset(config, task), config, num_repeats)
     accelerator = make_accelerator(config)
-    rows, measure = ground.data.rows.select(ground.rows), ground.measure
-    baseline = baseline_probe(kind, rows, ground.labels, ground.splits, balanced=measure.balanced)
-    judged = [list(_judged(names[one.base_model], one, ground, accelerator)) for one in settings]
+    rows, measure = benchmark.data.rows.select(benchmark.rows), benchmark.measure
+    baseline = task.input.simple_probe(rows, benchmark.labels, benchmark.splits, balanced=measure.balanced)
+    judged = [list(_judged(names[one.base_model], one, benchmark, accelerator)) for one in settings]
     ordered = sorted((arms[0] for arms in judged), key=lambda candidate: -candidate.score.mean)
     return Ranking(
-        ground=ground,
+        benchmark=benchmark,
         candidates=tuple(ordered),
         scratch={arms[0].name: arms[1] for arms in judged if len(arms) > 1},
-        baseline=scored(baseline, ground, resample=True),
-        constant=measure.constant(ground.labels),
+        baseline=scored(baseline, benchmark, resample=True),
+        constant=measure.constant(benchmark.labels),
         priors=known,
         seconds=time.monotonic() - began,
     )
 
 
-def _judged(name: str, config: RunConfig, ground: Ground, accelerator: Accelerator) -> Iterator[Candidate]:
-    """The candidate, and its control arm where the model has weights to do without."""
-    task = task_of_kind(ground.data.kind)(config, ground.data.label_names)
-    yield judge(name, config.base_model, _features(task, ground, accelerator), ground, control=False)
+def _judged(
+    name: str, config: RunConfig, benchmark: Benchmark, accelerator: Accelerator
+) -> Iterator[Candidate]:
+    """Yield the candidate, and the same architecture with random weights as its control."""
+    task = benchmark.data.task(config, benchmark.data.label_names)
+    yield judge(name, config.base_model, _features(task, benchmark, accelerator), benchmark, control=False)
     if task.base.has_weights and not config.from_scratch:
-        scratch = type(task)(replace(config, from_scratch=True), ground.data.label_names)
-        features = _features(scratch, ground, accelerator)
-        yield judge(f"{name} from scratch", config.base_model, features, ground, control=True)
+        scratch = type(task)(replace(config, from_scratch=True), benchmark.data.label_names)
+        features = _features(scratch, benchmark, accelerator)
+        yield judge(f"{name} from scratch", config.base_model, features, benchmark, control=True)
 
 
-def _features(task: Task, ground: Ground, accelerator: Accelerator) -> LayerFeatures:
-    encoded = encode_rows(task, ground.data.rows, ground.data.fingerprint, accelerator)
-    found = layer_features(task, encoded, task.settings, accelerator, rows=ground.rows)
-    if not np.array_equal(found.row_of, ground.row_of):
+def _features(task: Task, benchmark: Benchmark, accelerator: Accelerator) -> LayerFeatures:
+    encoded = encode_rows(task, benchmark.data.rows, benchmark.data.fingerprint, accelerator)
+    found = layer_features(task, encoded, task.settings, accelerator, rows=benchmark.rows)
+    if not np.array_equal(found.row_of, benchmark.row_of):
         raise ModelError(
             f"base_model={task.settings.base_model!r} leaves words out that others read, so that they cannot "
             "be compared. Leave it out, or mend its tokenizer."
@@ -251,24 +250,18 @@ def _matched(priors: Mapping[str, float], names: Mapping[str, str]) -> dict[str,
     return found
 
 
-def _check_kind(config: RunConfig, kind: Kind) -> None:
-    """Stop where transformers knows a model's architecture, but not for this kind of input."""
-    base = open_base_model(config)
-    fitting = [KINDS[other] for other in KINDS if type(base.config) in _auto_class(other)._model_mapping]
-    if fitting and KINDS[kind] not in fitting:
-        raise ModelError(
-            f"base_model={base.name!r} is for {' or '.join(fitting)}, and the rows are "
-            f"{KINDS[kind]}. Give models for the rows, or another --kind."
-        )
-
-
-def _auto_class(kind: Kind) -> Any:
-    """The class of transformers that builds a model for a kind of input."""
+def _check_model(config: RunConfig, task: type[Task]) -> None:
+    """Stop where transformers knows a model's architecture, but not for this task."""
     import transformers
 
-    names = {
-        "image": "ImageClassification",
-        "text": "SequenceClassification",
-        "tokens": "TokenClassification",
+    base = open_base_model(config)
+    fitting = {
+        other.input.nouns: other
+        for other in all_tasks()
+        if type(base.config) in getattr(transformers, other.auto_class)._model_mapping
     }
-    return getattr(transformers, f"AutoModelFor{names[kind]}")
+    if fitting and task not in fitting.values():
+        raise ModelError(
+            f"base_model={base.name!r} is for {' or '.join(sorted(fitting))}, and the rows are "
+            f"{task.input.nouns}. Give models for the rows, or another --kind."
+        )

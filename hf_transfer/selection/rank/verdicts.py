@@ -1,4 +1,4 @@
-"""Better, worse, or can't tell: paired differences on the same folds, tested one-sided."""
+"""Better, worse, or can't tell: one-sided tests of paired differences on the same folds."""
 
 import warnings
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Comparison:
-    """One candidate against something else on the same folds.
+    """A candidate compared with something else on the same folds.
 
     Attributes:
         other: What it is compared with.
@@ -45,7 +45,7 @@ class Comparison:
 def compare_all(
     pairs: Mapping[str, tuple[str, Floats, Floats]], num_folds: int, *, ordered: bool = False
 ) -> dict[str, Comparison]:
-    """Ask one question of several candidates.
+    """Test one question for several candidates, with adjusted p-values.
 
     The p-values are adjusted by Holm's rule over the candidates, for each direction by itself.
 

@@ -2,9 +2,8 @@
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.wording import aligned, number
-from hf_transfer.selection.rank.baseline import NAMES
 from hf_transfer.selection.rank.candidate import Candidate, Layer, Scored
-from hf_transfer.selection.rank.ranking import KINDS, Ranking
+from hf_transfer.selection.rank.ranking import Ranking
 from hf_transfer.selection.rank.verdicts import LEVEL, Comparison
 
 MEASURES = {
@@ -20,7 +19,6 @@ TRUST = (
 )
 
 _COLUMNS = ("model", "score", "95 % interval", "k-NN", "LogME gain", "H-score", "last layer")
-_POOLED = ("last by first token", "last by mean")  # of texts: of the last layer that gives tokens
 _REST = ("best layer", "p", "parameters")
 
 
@@ -35,15 +33,15 @@ def ranking_text(ranking: Ranking) -> str:
 
 
 def _title(ranking: Ranking) -> str:
-    ground, plan = ranking.ground, ranking.ground.plans[0]
-    words = f"{len(ground.labels):,} words of " if ground.data.kind == "tokens" else ""
-    rows = f"{words}{len(ground.rows):,} {KINDS[ground.data.kind]}"
-    repeats = f" in {len(ground.plans)} repeats" if len(ground.plans) > 1 else ""
-    labels = f"{len(ground.data.label_names)} labels"
+    benchmark, plan = ranking.benchmark, ranking.benchmark.plans[0]
+    words = f"{len(benchmark.labels):,} words of " if benchmark.data.target.per_word else ""
+    rows = f"{words}{len(benchmark.rows):,} {benchmark.data.input.nouns}"
+    repeats = f" in {len(benchmark.plans)} repeats" if len(benchmark.plans) > 1 else ""
+    labels = f"{len(benchmark.data.label_names)} labels"
     return (
-        f"{ground.data.name}, split {ground.data.split}: {rows}, {labels}, "
+        f"{benchmark.data.name}, split {benchmark.data.split}: {rows}, {labels}, "
         f"{plan.num_folds} {plan.scheme} folds{repeats}\n"
-        f"Score: {MEASURES[ground.measure.name]},\n"
+        f"Score: {MEASURES[benchmark.measure.name]},\n"
         "  of a linear model on the frozen layer that each fold's training part picks. k-NN, LogME gain and "
         "H-score are those of the best layer.\n"
         "Intervals of 95 %, corrected for shared training rows. Each p is adjusted for the number of models, "
@@ -52,12 +50,13 @@ def _title(ranking: Ranking) -> str:
 
 
 def _table(ranking: Ranking) -> str:
-    pooled = _POOLED if ranking.ground.data.kind == "text" else ()
+    poolings = ranking.benchmark.data.input.poolings
+    pooled = [f"last by {name}" for name in poolings]
     columns = [*_COLUMNS, *pooled, *_REST, *["prior"] * bool(ranking.priors)]
     rows = []
     for candidate in ranking.candidates:
         best = candidate.best
-        by_pooling = [candidate.last_by(name.removeprefix("last by ")) for name in pooled]
+        by_pooling = [candidate.last_by(name) for name in poolings]  # of the last layer that gives tokens
         cells = [
             candidate.name, number(candidate.score.mean), _interval(candidate.score), number(best.knn),
             number(best.log_me_gain), number(best.h_score, 2), number(candidate.last.ridge.mean),
@@ -70,7 +69,7 @@ def _table(ranking: Ranking) -> str:
 
 
 def _controls(ranking: Ranking) -> str:
-    rows = [[f"simple model: {NAMES[ranking.ground.data.kind]}", *_both(ranking.baseline)]]
+    rows = [[f"simple model: {ranking.benchmark.data.input.simple_model}", *_both(ranking.baseline)]]
     rows += [[arm.name, *_both(arm.score)] for arm in ranking.scratch.values()]
     shuffled = [c.shuffled.shuffled.mean() for c in ranking.candidates if c.shuffled is not None]
     if shuffled:
@@ -158,7 +157,7 @@ def _depth(ranking: Ranking, candidate: Candidate) -> str:
     best, last = candidate.best, candidate.last
     if _is_nothing(candidate):
         return f"So no layer is better than another; its last is {last.title} ({number(last.ridge.mean)})."
-    if candidate.over_specialised(ranking.ground.num_folds):
+    if candidate.over_specialised(ranking.benchmark.num_folds):
         return (
             f"Over-specialised top: the last layer, {last.title}, scores {number(last.ridge.mean)}, and "
             f"{best.title} {number(best.ridge.mean)}, more than a standard error above. Try --reinit_top."

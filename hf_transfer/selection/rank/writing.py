@@ -1,4 +1,4 @@
-"""What a ranking leaves in its folder: rank.json, and a picture of the layers."""
+"""Write a ranking to its folder: rank.json, and a plot of the layers."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Ask the person at the terminal how long a search may take, once it is known what it would cost."""
+"""Ask the user how long a search may take, once its cost is known."""
 
 import os
 import sys
@@ -10,12 +10,12 @@ from hf_transfer.selection.search.report import cost_text
 
 
 def can_ask() -> bool:
-    """Whether a person sits at this process's terminal; not at one of several processes."""
+    """Whether a person sits at the terminal; False for one of several processes."""
     return sys.stdin.isatty() and sys.stderr.isatty() and "RANK" not in os.environ
 
 
 def ask_hours(cost: dict[str, Any]) -> float | None:
-    """Show what a search would cost, and ask for the most hours that it may take.
+    """Show the cost of a search, and ask for a limit in hours.
 
     Args:
         cost: As `predict_cost` gives it; its sum is what Enter alone accepts.

@@ -1,4 +1,4 @@
-"""What a search will cost, told before it begins, and kept to while it runs."""
+"""Estimate the cost of a search before it begins, and stop it when the time is up."""
 
 import time
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ _SELF_COST = 0.3  # seconds that a training costs however short it is: a model i
 
 
 class OverBudget(Exception):  # noqa: N818  (it ends the search in good order, and is nobody's error)
-    """The time is up."""
+    """The search has used up its time."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Hours that a search may take, from when it began by the monotonic clock."""
+    """The hours that a search may take, counted from its start."""
 
     began: float
     hours: float | None = None
@@ -32,14 +32,14 @@ class Budget:
         return np.inf if self.hours is None else self.hours * 3600 - (time.monotonic() - self.began)
 
     def check(self) -> None:
-        """Raise `OverBudget` when the time is up."""
+        """Raise `OverBudget` if the time is up."""
         if self.left <= 0:
             raise OverBudget
 
 
 @dataclass(frozen=True)
 class Prices:
-    """What trainings cost, in seconds.
+    """Estimated seconds of trainings, from the time of one forward pass.
 
     Attributes:
         forward: Seconds a row of one forward pass.
@@ -48,15 +48,15 @@ class Prices:
     forward: float
 
     def training(self, candidate: Candidate, num_rows: float) -> float:
-        """Seconds of one training."""
+        """Estimated seconds of one training."""
         return _SELF_COST + candidate.passes * self.forward * num_rows
 
     def trial(self, candidate: Candidate, num_rows: int) -> float:
-        """Seconds of one trial on a half of so many rows."""
+        """Estimated seconds of one trial on half of so many rows."""
         return self.training(candidate, num_rows / HALVES) + self.forward * num_rows / HALVES
 
     def judging(self, candidates: Sequence[Candidate], num_rows: int, num_folds: int) -> float:
-        """Seconds of a cross-validation of each candidate."""
+        """Seconds to cross-validate each of these candidates."""
         learned = num_rows * (1 - 1 / num_folds)
         return num_folds * sum(self.training(one, learned) for one in candidates)
 

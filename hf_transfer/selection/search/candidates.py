@@ -1,4 +1,4 @@
-"""What a search tries: choices of layers, each with the learning rates that suit it."""
+"""Candidates of a search: choices of layers, each with suitable learning rates."""
 
 from dataclasses import dataclass, replace
 
@@ -26,7 +26,7 @@ SETTLED = (
 
 @dataclass(frozen=True)
 class Candidate:
-    """A choice of layers, with everything but the learning rate settled.
+    """A choice of layers, with all settings fixed except the learning rate.
 
     Attributes:
         name: In words.
@@ -45,17 +45,17 @@ class Candidate:
     conditional: bool = False
 
     def at(self, rate: float) -> RunConfig:
-        """The configuration at one learning rate; 0 is none."""
+        """The configuration at one learning rate; 0 stands for none."""
         return replace(self.config, learning_rate=rate) if rate else self.config
 
     @property
     def passes(self) -> float:
-        """What a training costs, in forward passes over its rows."""
+        """Cost of a training, in forward passes over its rows."""
         return self.cost * self.config.num_epochs if self.cost else 0.0
 
 
 def propose(task: Task, config: RunConfig, num_rows: int) -> tuple[Candidate, ...]:
-    """The choices of layers worth trying for a model, from the fewest trained parameters to the most.
+    """Choices of layers worth trying for a model, from the fewest trained parameters to the most.
 
     The head alone; adapters beside the attention, where there is some and peft is installed; the top
     quarter and the top half of the blocks (a quarter often gives most of what there is to gain);
@@ -103,7 +103,7 @@ def propose(task: Task, config: RunConfig, num_rows: int) -> tuple[Candidate, ..
 
 
 def cost_of(freezing: Freezing) -> float:
-    """What an epoch costs, in forward passes: a backward pass counts two, for what it has to go through."""
+    """Cost of an epoch in forward passes; a backward pass counts two for the layers it crosses."""
     groups = freezing.groups[:-1]  # the head costs next to nothing
     # An adapter has a gradient pass through its block, and needs none of the block's own weights.
     learning = [len(freezing.trainable & set(group.parameters)) / len(group.parameters) for group in groups]
@@ -115,7 +115,7 @@ def cost_of(freezing: Freezing) -> float:
 
 
 def _plain(config: RunConfig, trainable: str) -> RunConfig:
-    """The settings of one choice of layers; what a search finds out is left to the kit for now."""
+    """Settings of one choice of layers, without those that the search determines."""
     lists = {"trainables": (), "learning_rates": (), "weight_decays": ()}
     found = {"learning_rate": AUTO, "layer_decay": AUTO, "head_start": AUTO, "head_solver": "gradient"}
     if trainable == "head" and not config.learning_rates:  # in closed form, where that can be
@@ -124,7 +124,7 @@ def _plain(config: RunConfig, trainable: str) -> RunConfig:
 
 
 def _choices(model: nn.Module) -> dict[str, str]:
-    """The choices of layers, by their names in sentences."""
+    """Choices of layers by readable names."""
     names = [group.name for group in layer_groups(model)]
     choices = {
         "the head": "head",
@@ -139,7 +139,7 @@ def _choices(model: nn.Module) -> dict[str, str]:
 
 
 def _rates(config: RunConfig, candidate: RunConfig) -> tuple[float, ...]:
-    """Rates to try: those given, or the usual one and those around it; 0 for a head in closed form."""
+    """Rates to try: the given ones, or the usual one and its neighbours; 0 for a closed-form head."""
     if candidate.solved:
         return (0.0,)
     return config.learning_rates or tuple(float(f"{candidate.learning_rate * f:.2g}") for f in _AROUND)

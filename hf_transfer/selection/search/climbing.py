@@ -1,4 +1,4 @@
-"""Find the best rate of each choice of layers, then the best choice, with few trials."""
+"""Find each choice of layers' best learning rate, then the best choice, in few trials."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _LEADING = 2  # choices of layers that are tried on both halves, besides full tr
 
 @dataclass(frozen=True)
 class Finalists:
-    """Each choice of layers at its best rate, tried on both halves, the best first.
+    """Each choice of layers at its best rate, tried on both halves, best first.
 
     Attributes:
         losses: Of each on each half, (m, 2); infinite where a training failed.
@@ -27,14 +27,14 @@ class Finalists:
 
     @property
     def chosen(self) -> Entry:
-        """The one with the lowest loss. Few rows favour freezing already: no need to lean there more."""
+        """The entry with the lowest loss, without a bonus for freezing, which few rows favour anyway."""
         if self.whole:
             return self.survivors[int(np.argmin(self.whole))]
         return self.entries[0]
 
     @property
     def survivors(self) -> tuple[Entry, ...]:
-        """What the real folds judge: the choice, and what trains the most where that is another.
+        """Entries for the real folds: the choice, and the one that trains the most if that differs.
 
         A few rows cannot tell that freezing is better, only that it is with so few. That training
         everything is better they can: with more rows it will be all the more.
@@ -44,7 +44,7 @@ class Finalists:
 
     @property
     def behind(self) -> tuple[float, ...]:
-        """How much higher than the lowest the mean loss of each is."""
+        """How far each mean loss is above the lowest."""
         means = np.mean(self.losses, axis=1)
         return tuple(float(mean - means[0]) if np.isfinite(mean) else np.inf for mean in means)
 
@@ -82,7 +82,7 @@ def find(trials: Trials, candidates: Sequence[Candidate], *, thorough: bool = Fa
 
 
 def try_usual(trials: Trials, candidates: Sequence[Candidate]) -> dict[Candidate, tuple[float, float]]:
-    """The usual rate of each candidate, with its loss on the first half."""
+    """Try each candidate at its usual rate on the first half."""
     entries = [Entry(candidate, usual_rate(candidate.rates)) for candidate in candidates]
     return {
         trial.entry.candidate: (trial.entry.rate, trial.loss)
@@ -91,14 +91,14 @@ def try_usual(trials: Trials, candidates: Sequence[Candidate]) -> dict[Candidate
 
 
 def _leading(best: Mapping[Candidate, tuple[float, float]]) -> list[Candidate]:
-    """The two with the lowest losses, and what trains the most: full training is judged in any case."""
+    """The two candidates with the lowest losses, and full training in any case."""
     first = sorted(best, key=lambda candidate: (best[candidate][1], candidate.parameters))[:_LEADING]
     most = max(best, key=lambda candidate: candidate.parameters)
     return [candidate for candidate in best if candidate in first or candidate == most]
 
 
 def _ordered(trials: Trials, entries: Sequence[Entry]) -> Finalists:
-    """Entries by their mean loss on both halves; a tie goes to the fewest trained parameters."""
+    """Sort entries by mean loss over both halves; ties go to fewer trained parameters."""
     entries = sorted(entries, key=lambda entry: entry.candidate.parameters)
     found = trials.run([(entry, half) for entry in entries for half in range(HALVES)])
     losses = np.array([trial.loss for trial in found]).reshape(len(entries), HALVES)
@@ -107,7 +107,7 @@ def _ordered(trials: Trials, entries: Sequence[Entry]) -> Finalists:
 
 
 def most_trials(candidates: Sequence[Candidate], *, thorough: bool = False) -> list[Candidate]:
-    """The choice of layers of each trial that `find` may run, if the dearest lead and every rate is tried."""
+    """The candidate of each trial that `find` runs in the worst case."""
     dearest = sorted(candidates, key=lambda candidate: -candidate.cost)
     if thorough:
         return [one for one in candidates for _ in range(len(one.rates) + HALVES - 1)]
@@ -116,7 +116,7 @@ def most_trials(candidates: Sequence[Candidate], *, thorough: bool = False) -> l
 
 
 def climb(trials: Trials, candidates: Sequence[Candidate]) -> dict[Candidate, tuple[float, float]]:
-    """The best rate of each candidate on the first half with its loss, all going on at the same time."""
+    """Find the best rate of each candidate on the first half; all candidates advance together."""
     losses: dict[Candidate, dict[float, float]] = {candidate: {} for candidate in candidates}
     while wanted := [
         Entry(candidate, rate)
@@ -131,12 +131,12 @@ def climb(trials: Trials, candidates: Sequence[Candidate]) -> dict[Candidate, tu
 
 
 def usual_rate(rates: Sequence[float]) -> float:
-    """The second highest: too low a rate is the commoner mistake where there are few updates."""
+    """The second highest rate: with few updates, too low a rate is the more common mistake."""
     return sorted(rates)[max(0, len(rates) - 2)]
 
 
 def next_rate(rates: Sequence[float], losses: Mapping[float, float]) -> float | None:
-    """The rate to try next: beside the best so far, above it first; None when both sides were tried.
+    """The next rate to try beside the best so far, the higher first; None once both are tried.
 
     It begins with the usual rate.
 
@@ -153,6 +153,6 @@ def next_rate(rates: Sequence[float], losses: Mapping[float, float]) -> float | 
 
 
 def _lower_layers_gain(best: Mapping[Candidate, tuple[float, float]]) -> bool:
-    """Whether training everything beats training any upper part, on the first half."""
+    """Whether training all layers beats training any upper part, on the first half."""
     *others, (_, most) = sorted(best.items(), key=lambda one: one[0].parameters)
     return all(most[1] < loss for _, (_, loss) in others)

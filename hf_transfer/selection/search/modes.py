@@ -1,4 +1,4 @@
-"""By which rows the layers and the rate are chosen, and by which the choice is scored."""
+"""Search modes: which rows choose layers and rate, and which rows score the choice."""
 
 import math
 from collections import Counter
@@ -28,7 +28,7 @@ OnTrial = Callable[[Trial, bool], None]
 
 @dataclass(frozen=True)
 class Selection:
-    """What was chosen, by which rows.
+    """A choice of layers and rate, and the rows it was made by.
 
     Attributes:
         mode: One of `MODES`.
@@ -46,19 +46,19 @@ class Selection:
 
     @property
     def entries(self) -> tuple[Entry, ...]:
-        """What goes on to the real folds."""
+        """Entries that go on to the real folds."""
         if self.mode != "nested":
             return self.finalists[0].survivors
         return (_pooled(self.finalists),)
 
 
 def usual_mode(study: Study) -> str:
-    """A slice to choose by where there are rows for one, else the first fold's training rows."""
+    """A separate slice of rows if there are enough, else the first fold's training rows."""
     return "design-slice" if len(study.uids) >= _ENOUGH_FOR_A_SLICE else "shared"
 
 
 def select(study: Study, candidates: Sequence[Candidate], mode: str, on_trial: OnTrial) -> Selection:
-    """Choose among candidates by rows that do not score the choice; `shared` breaks that rule and says so.
+    """Choose by rows that do not score the choice; the mode `shared` breaks this rule and says so.
 
     Args:
         study: Of all rows; its replay serves all trials.
@@ -108,7 +108,7 @@ def _nested(study: Study, candidates: Sequence[Candidate], on_trial: OnTrial) ->
 
 
 def on_more_rows(trials: Trials, found: Finalists) -> Finalists:
-    """Try the choice and full training on nearly all of a fold's training rows, where few chose to freeze."""
+    """Try the choice and full training on nearly all training rows, if few rows chose to freeze."""
     if len(found.survivors) == 1:
         return found
     last = len(trials.halves) - 1  # walking forward, the last part has the most to learn from
@@ -117,7 +117,7 @@ def on_more_rows(trials: Trials, found: Finalists) -> Finalists:
 
 
 def _pooled(choices: Sequence[Finalists]) -> Entry:
-    """What does best over the choices of all folds: the lowest mean loss, at the rate that most found for it.
+    """The entry with the lowest mean loss over all folds' choices, at the most frequent rate.
 
     Votes of the folds would throw away how close each of them was. Nearly all rows of the folds, where they
     were tried, decide between that and full training.
@@ -137,7 +137,7 @@ def _pooled(choices: Sequence[Finalists]) -> Entry:
 
 
 def rows_to_choose_by(study: Study, mode: str) -> int:
-    """About how many rows a choice is made by."""
+    """Approximate number of rows that a choice is made by."""
     num_rows, num_folds = len(study.uids), study.config.num_folds
     if mode == "design-slice":
         return num_rows // _SLICES
@@ -145,7 +145,7 @@ def rows_to_choose_by(study: Study, mode: str) -> int:
 
 
 def part_of(study: Study, rows: RowNumbers) -> RowNumbers:
-    """As many of a fold's training rows as a slice would have, or a few hundred: trials on more cost more."""
+    """A sample of a fold's training rows for trials, as large as a slice or a few hundred rows."""
     percent = math.ceil(100 * rows_to_choose_by(study, "shared") / len(rows))
     if percent >= 100:
         return rows

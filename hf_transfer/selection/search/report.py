@@ -1,4 +1,4 @@
-"""What a search found, as data for search.json and as sentences."""
+"""A search's results, as data for search.json and as text."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.wording import duration, setting
 from hf_transfer.report.words.verdicts import verdicts
-from hf_transfer.runs.results import read_beside, read_results
+from hf_transfer.runs.results import read_companions, read_results
 from hf_transfer.runs.summary import is_solved
 from hf_transfer.selection.search.climbing import Finalists
 from hf_transfer.selection.search.modes import Selection
@@ -16,7 +16,7 @@ from hf_transfer.study.study import Study
 
 
 def describe_selection(study: Study, trials: Sequence[Trial], selection: Selection | None) -> dict[str, Any]:
-    """The evidence that a choice was made by.
+    """Evidence for a choice, for search.json.
 
     Args:
         study: Of all rows.
@@ -69,7 +69,7 @@ def _finalists(found: Finalists) -> list[dict[str, Any]]:
 
 
 def search_text(run: str | Path, about: dict[str, Any]) -> str:
-    """What `hf-transfer search` prints at its end: the answers, each with what is behind it.
+    """Text that `hf-transfer search` prints at the end: the answers and their evidence.
 
     Args:
         run: The run's folder, of which results.json and, if it is there, rank.json are read.
@@ -78,14 +78,14 @@ def search_text(run: str | Path, about: dict[str, Any]) -> str:
     if not about.get("judged"):
         return "\n\n".join(about["verdicts"].values())
     results = read_results(run)
-    found = verdicts(results, rank=read_beside(run, results).rank, search=about)
+    found = verdicts(results, rank=read_companions(run, results).rank, search=about)
     return "\n\n".join(
         f"{one.question} {one.answer[0].upper()}{one.answer[1:]}.\n{one.words}" for one in found
     )
 
 
 def cost_text(cost: dict[str, Any]) -> str:
-    """What `hf-transfer search --dry_run` prints."""
+    """Text that `hf-transfer search --dry_run` prints."""
     choosing, judging, whole = (cost[f"{part}_seconds"] for part in ("selection", "judging", "exhaustive"))
     lines = [
         f"{one['name']}: trainable={one['trainable']}, {one['parameters']:,} parameters, "

@@ -1,4 +1,4 @@
-"""The search itself: propose, select, judge, publish; or all combinations under the real folds."""
+"""Run a search: propose, select, score, publish; or score all combinations by the real folds."""
 
 import time
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """How to search. Raises `ConfigError` for what cannot be.
+    """Options of a search. Raises `ConfigError` for invalid ones.
 
     Attributes:
         mode: `design-slice`, `nested` or `shared`; the usual one for the number of rows when None.
@@ -124,7 +124,7 @@ def _search(study: Study, options: SearchOptions, candidates: Sequence[Candidate
 def _select(
     study: Study, candidates: Sequence[Candidate], mode: str, budget: Budget
 ) -> tuple[list[Trial], Selection | None]:
-    """Run the trials, with a progress bar; no selection when the time is up before they are done."""
+    """Run the trials with a progress bar; None if the time is up before they are done."""
     trials: list[Trial] = []
     nested = mode == "nested"
     total = len(most_trials(candidates, thorough=nested)) * (len(study.units) if nested else 1)
@@ -144,7 +144,7 @@ def _select(
 
 
 def _kept(study: Study, about: dict[str, Any], budget: Budget) -> dict[str, Any]:
-    """Write search.json; gives what it holds."""
+    """Write search.json, and return its content."""
     about["seconds"] = time.monotonic() - budget.began
     about["verdicts"] = {name: found.words for name, found in search_answers(about).items()}
     if study.accelerator.is_main_process:
@@ -153,24 +153,24 @@ def _kept(study: Study, about: dict[str, Any], budget: Budget) -> dict[str, Any]
 
 
 def _rank(study: Study) -> None:
-    """Set the model's frozen features beside random weights: whether it was a good start."""
+    """Compare the model's frozen features with those of random weights."""
     if study.accelerator.num_processes > 1 or not study.config.dataset:
         return  # rank runs in one process, and opens the data set by its name
-    ranking = rank_models(study.config, [study.config.base_model], kind=study.data.kind)
+    ranking = rank_models(study.config, [study.config.base_model], kind=study.data.input.name)
     write_ranking(ranking, study.folder.path)
 
 
 def open_study(
     task: Task, dataset: "Dataset | LabelledData", config: RunConfig, accelerator: Accelerator | None = None
 ) -> Study:
-    """The study of all rows; nothing is computed or written yet."""
-    data = dataset if isinstance(dataset, LabelledData) else label_rows(dataset, config, task.kind)
+    """Make a study of all rows; computes and writes nothing yet."""
+    data = dataset if isinstance(dataset, LabelledData) else label_rows(dataset, config, type(task))
     accelerator = accelerator or make_accelerator(config)
     return Study(task, seal_rows(task, data, config), config, accelerator, RunFolder(config.output_dir))
 
 
 def predict_cost(study: Study, options: SearchOptions) -> dict[str, Any]:
-    """What a search would cost, in seconds, from the time of one forward pass.
+    """Estimate the cost of a search in seconds, from the time of one forward pass.
 
     Args:
         study: As `open_study` gives it.
@@ -204,13 +204,13 @@ def predict_cost(study: Study, options: SearchOptions) -> dict[str, Any]:
 
 
 def _candidates(study: Study, config: RunConfig) -> tuple[Candidate, ...]:
-    """What may be chosen, by the settings as they were given."""
+    """Candidates according to the settings."""
     known = replace(config, num_repeats=study.config.num_repeats)
     return propose(study.task, known, len(study.train_rows(study.units[0])))
 
 
 def _judge(selection: Selection, prices: Prices, budget: Budget) -> dict[str, Any]:
-    """Score what was selected by the real folds; only the first choice where time is short, or nothing."""
+    """Score the selected entries by the real folds; if time is short only the first, or none."""
     study, candidates = selection.study, [entry.candidate for entry in selection.entries]
     config = study.config
     rows = len(study.uids) - len(study.aside)
@@ -229,7 +229,7 @@ def _judge(selection: Selection, prices: Prices, budget: Budget) -> dict[str, An
 
 
 def _exhaustive(study: Study, candidates: Sequence[Candidate], budget: Budget) -> dict[str, Any]:
-    """Every candidate at every rate, as one grid."""
+    """All candidates at all rates, as one grid."""
     given = tuple(candidate.at(rate) for candidate in candidates for rate in candidate.rates)
     study = replace(study, given=given, found=SETTLED)
     result = run_study(study, budget.began)

@@ -1,4 +1,4 @@
-"""Trials of a search: trainings on few rows, each kept in a file of its own."""
+"""Trials of a search: short trainings on few rows, each stored in a file of its own."""
 
 import json
 import math
@@ -38,7 +38,7 @@ class Entry:
 
     @property
     def title(self) -> str:
-        """In words."""
+        """The candidate and its rate, for progress bars and messages."""
         solved = self.candidate.config.solved
         return (
             f"{self.candidate.name} in closed form" if solved else f"{self.candidate.name} at {self.rate:g}"
@@ -47,7 +47,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Trial:
-    """One training on a half of the rows: what, on which half, and the loss that it reached on the other.
+    """A training on one half of the rows, and its loss on the other half.
 
     Attributes:
         loss: At the temperature that suits the scored rows.
@@ -63,7 +63,7 @@ class Trial:
 
 @dataclass
 class Trials:
-    """The trials on some rows of a study, which are cut into halves.
+    """All trials on some rows of a study, which are cut into halves.
 
     A trial makes as many updates as a training of a real fold, by smaller batches: with fewer, low
     rates and frozen layers lose what they would have made up for. Its rate is that which goes with
@@ -92,22 +92,22 @@ class Trials:
 
     @cached_property
     def halves(self) -> list[tuple[RowNumbers, RowNumbers]]:
-        """Rows to learn from and rows to score, each part once, by the scheme of the real folds."""
+        """Pairs of rows to learn from and rows to score, cut by the scheme of the real folds."""
         plan = inner_plan(self.study, self.rows, self.tag, self.parts)
         return [(plan.train(i), plan.valid(i)) for i in plan.scored_folds]
 
     def run(self, wanted: Sequence[tuple[Entry, int]]) -> list[Trial]:
-        """Train (entry, half), each process its share; what was found before is read."""
+        """Train each (entry, half) that has no stored result; the processes share them out."""
         accelerator = self.study.accelerator
-        missing = [one for one in wanted if one not in self.done]
-        for number, one in enumerate(missing):
+        missing = [trial for trial in wanted if trial not in self.done]
+        for number, (entry, half) in enumerate(missing):
             if number % accelerator.num_processes == accelerator.process_index:
-                self._one(*one)
+                self._ensure(entry, half)
         accelerator.wait_for_everyone()
-        self.done |= {one: self._read(*one) for one in missing}
-        return [self.done[one] for one in wanted]
+        self.done |= {trial: self._read(*trial) for trial in missing}
+        return [self.done[trial] for trial in wanted]
 
-    def _one(self, entry: Entry, half: int) -> None:
+    def _ensure(self, entry: Entry, half: int) -> None:
         path = self._path(entry, half)
         before = path.is_file()
         if not before:
@@ -136,7 +136,7 @@ class Trials:
         return Trial(entry, half, loss, passes, time.monotonic() - began)
 
     def _config(self, entry: Entry, num_rows: int) -> RunConfig:
-        """How a trial learns from so many rows: with the updates of a real training."""
+        """The configuration of a trial on so many rows: it makes as many updates as a full training."""
         config = entry.candidate.at(entry.rate)
         if config.solved:
             return config
@@ -163,7 +163,7 @@ class Trials:
         return Trial(entry, half, loss, record["passes"], record["seconds"])
 
     def _path(self, entry: Entry, half: int) -> Path:
-        """A file for each trial, named after all that decides its result."""
+        """The trial's file, named after a digest of all that decides its result."""
         rows = bytes_digest(np.sort(self.rows).tobytes(), 8)
         identity = self.study.identity(self._config(entry, len(self.halves[half][0])))
         name = json_digest([identity, rows, self.tag, half], 12)
@@ -171,7 +171,7 @@ class Trials:
 
 
 def inner_plan(study: Study, rows: RowNumbers, tag: str, num_folds: int) -> FoldPlan:
-    """Folds of some rows by the scheme of a study; where its folds were given, by what else there is."""
+    """Split some rows by the study's scheme, or by its other columns if its folds were predefined."""
     scheme = study.config.scheme
     return plan_among(
         rows,

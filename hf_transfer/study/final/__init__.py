@@ -1,1 +1,1 @@
-"""The model to publish, and its use."""
+"""The final model, and predicting with it."""

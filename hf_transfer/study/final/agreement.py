@@ -1,4 +1,4 @@
-"""Whether the published model does what the folds' models did. No torch."""
+"""Check that the published model agrees with the folds' models. No torch."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ SLACK = 0.05  # below what is expected, before it is worth a note
 
 
 def agreement(final: pa.Table, out_of_fold: pa.Table, folds: Sequence[FoldResult]) -> dict[str, float | None]:
-    """Compare a model of all rows with the folds' models, on the rows that it learned from.
+    """Compare a model of all rows with the folds' models, on the rows that it was trained on.
 
     It knows these rows, and the folds' models did not. So their agreement is not that of two models
     on new rows, and is compared with what it must be at least: a model that is right on a share t of
@@ -47,7 +47,7 @@ def agreement(final: pa.Table, out_of_fold: pa.Table, folds: Sequence[FoldResult
 
 
 def agreement_note(found: dict[str, float | None]) -> str | None:
-    """Say that a model agrees with the folds' models less than it must, if it does."""
+    """Warn if a model agrees with the folds' models less than it should."""
     share, expected = found["share"], found["expected"]
     if share is None or expected is None or share >= expected - SLACK:
         return None

@@ -1,4 +1,4 @@
-"""Several models as one: their probabilities averaged."""
+"""Average the probabilities of several models."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ from hf_transfer.training.workers import Workers
 
 
 def logits_of(task: Task, folder: Path, batches: Batches, workers: Workers) -> Logits:
-    """Logits of a trained model for all encoded rows, by the row's number.
+    """Logits of a saved model for all encoded rows, by row number.
 
     Args:
         task: What the model was trained for.
@@ -32,7 +32,7 @@ def logits_of(task: Task, folder: Path, batches: Batches, workers: Workers) -> L
 
 
 def mean_log_probabilities(members: Iterable[Logits], temperature: float = 1.0) -> dict[int, NDArray[Any]]:
-    """Average the probabilities of several models, row by row, and take the logarithm.
+    """Average several models' probabilities row by row, and return the logarithms.
 
     The result can stand in for logits: a softmax gives the mean probabilities back.
 

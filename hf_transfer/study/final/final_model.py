@@ -1,4 +1,4 @@
-"""The model to publish: trained anew on all rows, or made of the folds' models."""
+"""Make the final model: train on all rows, or join the folds' models."""
 
 import json
 import sys
@@ -16,7 +16,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import RunError
 from hf_transfer.folds import derive_seed
-from hf_transfer.layers.phases import freeze_for
+from hf_transfer.layers.phases import divide_logits, freeze_for
 from hf_transfer.machine.digests import json_digest
 from hf_transfer.machine.files import write_json
 from hf_transfer.machine.wording import fold_name
@@ -31,12 +31,12 @@ from hf_transfer.study.final.agreement import agreement, agreement_note
 from hf_transfer.study.final.ensemble import logits_of, mean_log_probabilities
 from hf_transfer.study.final.model_folder import CALIBRATION_FILE, member_name, save_ensemble, save_trained
 from hf_transfer.study.final.soup import (
-    Tasting,
+    SoupTest,
     average_weights,
     check_start,
+    judge_soup,
     load_members,
     renew_statistics,
-    taste,
 )
 from hf_transfer.study.study import Study
 from hf_transfer.training.epochs import effective_batches, epoch_order
@@ -51,7 +51,7 @@ Record = dict[str, Any]
 def make_final(
     study: Study, config: RunConfig, results: Sequence[FoldResult]
 ) -> tuple[Record, Record | None]:
-    """Make the model to publish, and score it on rows that no fold has, if there are any.
+    """Make the model to publish, and score it on sealed and test rows, if there are any.
 
     All processes call this; what it gives is whole on the main one.
 
@@ -68,7 +68,7 @@ def make_final(
     """
     kind = study.config.final
     if kind == "none":
-        return {"kind": kind, "path": None, "num_epochs": None, "num_rows": None}, None
+        return _nothing(), None
     final = _FinalModel(study, config, results)
     before = final.made_before()
     study.accelerator.wait_for_everyone()  # all have looked before anyone writes
@@ -94,16 +94,20 @@ def make_final(
 
 
 def _failed(error: Exception) -> Record:
-    """The record of a model that could not be made: what the folds found is reported all the same."""
+    """Record of a final model that could not be made, so that the folds' results are still reported."""
     said = f"{type(error).__name__}: {error}"
     print(f"final model: {said}", file=sys.stderr)
     note = f"The final model could not be made, and none is published. {said}"
-    empty = {"kind": "none", "path": None, "num_epochs": None, "num_rows": None}
-    return empty | {"notes": [note], "error": said}
+    return _nothing() | {"notes": [note], "error": said}
+
+
+def _nothing() -> Record:
+    facts = dict.fromkeys(("path", "num_epochs", "num_rows"))
+    return {"kind": "none", **facts, "temperature_in_weights": False}
 
 
 class _FinalModel:
-    """One configuration's final model, in the three ways that there are."""
+    """The final model of a configuration: refit, ensemble or soup."""
 
     def __init__(self, study: Study, config: RunConfig, results: Sequence[FoldResult]) -> None:
         self.study, self.config = study, config
@@ -113,9 +117,10 @@ class _FinalModel:
         self.folder = study.folder.path / "model"
         self.record_folder = study.folder.path / "final"
         self.saves = study.accelerator.is_main_process
+        self._in_weights = False
 
     def made_before(self) -> tuple[Record, Record | None] | None:
-        """What `keep` has kept of this very model, if its weights are still there."""
+        """Records of the same model from an earlier run, if its weights are still there."""
         path = self.record_folder / "done.json"
         if not path.is_file():
             return None
@@ -125,13 +130,13 @@ class _FinalModel:
         return kept["final"], kept["test"]
 
     def encode_untrained(self) -> None:
-        """Encode the rows that no fold has; by all processes, which wait for each other there."""
+        """Encode sealed and test rows; all processes must call this."""
         for rows in (self.sealed, self.test):
             if rows is not None:
                 _ = rows.encoded
 
     def keep(self, record: Record, test: Record | None) -> None:
-        """Write down how the model was made: from now on it is finished."""
+        """Record how the model was made, which marks it as finished."""
         self.record_folder.mkdir(exist_ok=True)
         write_json(
             self.record_folder / "done.json", {"identity": self._identity, "final": record, "test": test}
@@ -142,7 +147,7 @@ class _FinalModel:
 
     @property
     def _identity(self) -> str:
-        """Digest of all that decides the model and its scores."""
+        """Digest of everything that decides the model and its scores."""
         config, rows = (
             self.study.config,
             [part and part.data.fingerprint for part in (self.sealed, self.test)],
@@ -164,13 +169,14 @@ class _FinalModel:
         seed = derive_seed(config.seed, "final")
         checkpoints = self.study.checkpoints_in(self.record_folder, config)
         fitted = self.study.fit(everything, seed, "final model", config=config, checkpoints=checkpoints)
+        self._calibrate(fitted)
         self._save(fitted)
         sealed, test = self._scores(self._logits_by(fitted))
         strength = {"weight_decay": fitted.strength}  # of a head in closed form
         return self._record("refit", sealed) | strength | self._compared(fitted), test
 
     def ensemble(self) -> tuple[Record, Record | None]:
-        """Keep the folds' models as they are, to average their probabilities."""
+        """Keep the folds' models, to average their probabilities."""
         sealed, test = self._scores(self._ensemble_logits)
         folders = {member_name(unit.repeat, unit.fold): folder for unit, folder in self._members}
         if self.saves:
@@ -178,26 +184,27 @@ class _FinalModel:
         return self._record("ensemble", sealed) | {"members": list(folders)}, test
 
     def soup(self) -> tuple[Record, Record | None]:
-        """Average the weights of the folds' models; where that is no good model, train on all rows."""
+        """Average the folds' weights; if that model is worse, train on all rows."""
         start = {"seed": shared_seed(self.config), "hash": check_start(self._scored_members)}
         fitted = self._stirred()
+        self._calibrate(fitted)
         logits = self._logits_by(fitted)
         sealed = self._score("sealed", logits)
-        tasting = self._taste(sealed)
-        if tasting.accepted:
+        soup_test = self._judge_soup(sealed)
+        if soup_test.accepted:
             self._save(fitted)
             test = self._score("test", logits)
             members = [member_name(unit.repeat, unit.fold) for unit, _ in self._members]
             record = self._record("soup", sealed) | self._compared(fitted) | {"members": members}
         else:
             record, test = self.refit()
-            record["notes"] = [_refused(tasting), *record["notes"]]
+            record["notes"] = [_refused(soup_test), *record["notes"]]
             if self.saves:
                 print(record["notes"][0], file=sys.stderr)
-        return record | {"soup": tasting.to_dict(), "start": start}, test
+        return record | {"soup": soup_test.to_dict(), "start": start}, test
 
     def complete_members(self) -> None:
-        """Train again the folds whose models were not kept; all processes call this.
+        """Train the folds again whose models were not kept; all processes must call this.
 
         Of a grid none are: their number has no bound, and only the best configuration is published.
         A fold is a function of its settings, seed and rows, so that it gives the same model again.
@@ -221,7 +228,7 @@ class _FinalModel:
 
     @cached_property
     def _units(self) -> list[Unit]:
-        """The folds whose models are joined: those of the first repeat, so that they stay k."""
+        """Folds whose models are joined: those of the first repeat, so that there are k."""
         units = zip(self.study.units_of(self.config), self.results, strict=True)
         found = [unit for unit, result in units if unit.repeat == 0 and result.status == "done"]
         if not found:
@@ -246,17 +253,25 @@ class _FinalModel:
         return self.study.predictions(self.config, self.results)
 
     @cached_property
-    def _calibration(self) -> dict[str, Record]:
-        """The temperature of the out-of-fold logits, as the file that goes with the weights."""
+    def _temperature(self) -> float | None:
+        """Of the out-of-fold logits; None for what is not calibrated."""
         found = calibrate(self._out_of_fold, self.study.scorer, seed=self.study.config.seed)
-        if found is None:
-            return {}
-        how = "probabilities are softmax(logits / temperature); fitted on pooled out-of-fold logits"
-        return {CALIBRATION_FILE: {"temperature": found["temperature"], "how": how}}
+        return None if found is None else float(found["temperature"])
+
+    def _calibrate(self, fitted: Fitted) -> None:
+        """Divide the weights by the temperature: all who load them get calibrated probabilities."""
+        if self._temperature is not None:
+            self._in_weights = divide_logits(fitted.model, self._temperature)
 
     @property
-    def _temperature(self) -> float:
-        return float(self._calibration.get(CALIBRATION_FILE, {"temperature": 1.0})["temperature"])
+    def _calibration(self) -> dict[str, Record]:
+        """Calibration file for the model folder: the temperature, and whether the weights have it."""
+        if self._temperature is None:
+            return {}
+        how = "probabilities are softmax(logits / temperature), of the pooled out-of-fold logits"
+        return {
+            CALIBRATION_FILE: {"temperature": self._temperature, "in_weights": self._in_weights, "how": how}
+        }
 
     def _save(self, fitted: Fitted) -> None:
         if self.saves:
@@ -268,6 +283,7 @@ class _FinalModel:
             "path": "model",
             "num_epochs": self._num_epochs,
             "num_rows": len(self.study.uids),
+            "temperature_in_weights": self._in_weights,
             "sealed": sealed,
             "notes": [],
         }
@@ -286,13 +302,13 @@ class _FinalModel:
 
     def _ensemble_logits(self, rows: Study) -> Logits:
         members = (self._member_logits(rows, folder) for _, folder in self._members)
-        return mean_log_probabilities(members, self._temperature)
+        return mean_log_probabilities(members, self._temperature or 1.0)
 
     def _logits_by(self, fitted: Fitted) -> Callable[[Study], Logits]:
         return lambda rows: rows.all_logits(fitted.model, self.study.workers)
 
     def _compared(self, fitted: Fitted) -> Record:
-        """How it agrees with the folds' models, and a note if that is less than it must be."""
+        """Agreement with the folds' models, and a note if it is too low."""
         study = self.study
         table = study.table(fitted, np.arange(len(study.uids)), 0, 0, study.workers)
         found = agreement(table, self._out_of_fold, self.done)
@@ -300,7 +316,7 @@ class _FinalModel:
         return {"agreement": found, "notes": [note] if note else []}
 
     def _stirred(self) -> Fitted:
-        """The mean of the members' weights, with statistics of its own where they are not frozen."""
+        """A model of averaged weights, with fresh BatchNorm statistics in layers that are not frozen."""
         study, device = self.study, self.study.accelerator.device
         folders = [folder for _, folder in self._members]
         model = placed(average_weights(load_members(study.task, folders)), device)
@@ -311,11 +327,11 @@ class _FinalModel:
         return fitted
 
     def _pass(self) -> list[Positions]:
-        """All rows once, in batches as in training."""
+        """All rows once, in training batches."""
         order = epoch_order(np.arange(len(self.study.encoded)), shared_seed(self.config), 1)
         return effective_batches(order, self.config.batch_size, 1)
 
-    def _taste(self, sealed: Record | None) -> Tasting:
+    def _judge_soup(self, sealed: Record | None) -> SoupTest:
         metric, scorer = self.study.scorer.primary_metric, self.study.scorer
         assert self.sealed is not None  # the settings say so
         assert sealed is not None
@@ -323,20 +339,22 @@ class _FinalModel:
             self.sealed.score_all(self._member_logits(self.sealed, folder))["scores"].get(metric)
             for _, folder in self._members
         ]
-        return taste(
+        return judge_soup(
             metric, sealed["scores"].get(metric), scores, higher_is_better=scorer.higher_is_better[metric]
         )
 
     def _drop_members(self) -> None:
-        """Remove the folds' models, which are not published."""
+        """Delete the folds' models, which are not published."""
         for unit, _ in self._members:
             rmtree(self.study.folder.unit(unit.place) / "model", ignore_errors=True)
 
 
-def _refused(tasting: Tasting) -> str:
-    metric = tasting.metric
-    if tasting.soup is None or tasting.needed is None:
+def _refused(soup_test: SoupTest) -> str:
+    metric = soup_test.metric
+    if soup_test.soup is None or soup_test.needed is None:
         why = f"{metric} is not defined on the sealed rows"
     else:
-        why = f"its {metric} on the sealed rows is {tasting.soup:.3f}, and {tasting.needed:.3f} was needed"
+        why = (
+            f"its {metric} on the sealed rows is {soup_test.soup:.3f}, and {soup_test.needed:.3f} was needed"
+        )
     return f"The mean of the folds' weights is not published, as {why}; a model of all rows is (final=refit)."

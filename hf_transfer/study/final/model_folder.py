@@ -1,4 +1,4 @@
-"""A trained model's folder: what plain transformers or timm loads, and what it says of itself besides."""
+"""Save trained models in folders that plain transformers or timm loads."""
 
 import json
 import os
@@ -15,13 +15,13 @@ from hf_transfer.models.saving import save_model
 from hf_transfer.tasks.task import Task
 
 MEMBER_FILE = "fold.json"  # which fold of which settings a model is of
-CALIBRATION_FILE = "calibration.json"  # what its logits are to be divided by
+CALIBRATION_FILE = "calibration.json"  # the temperature, and whether the weights are divided by it
 
 
 def save_trained(
     task: Task, model: Any, folder: Path, *, records: Mapping[str, Mapping[str, Any]] | None = None
 ) -> None:
-    """Write what plain transformers or timm loads; beside its place first, so that it is never half there.
+    """Save a model for plain transformers or timm; the folder appears whole or not at all.
 
     Args:
         task: Whose processor goes with it.
@@ -55,7 +55,7 @@ def save_ensemble(
 
 
 def _link(source: str, target: str) -> None:
-    """Give a file a second name, or a copy where the file system has no such names."""
+    """Hard-link a file, or copy it where the file system cannot."""
     try:
         os.link(source, target)
     except OSError:
@@ -73,12 +73,12 @@ def member_name(repeat: int, fold: int) -> str:
 
 
 def member_identity(folder: Path) -> str | None:
-    """Digest of all that decided the model in a folder; None if it is no fold's."""
+    """Digest of everything that decided a fold's model; None for other models."""
     path = folder / MEMBER_FILE
     return str(json.loads(path.read_text(encoding="utf-8"))["identity"]) if path.is_file() else None
 
 
 def task_in(task: Task, folder: Path) -> Task:
-    """The same task with a trained model's folder as its base model."""
+    """The same task, with a trained model's folder as its base model."""
     settings = replace(task.settings, base_model=str(folder), revision=None, from_scratch=False, reinit_top=0)
     return type(task)(settings, task.label_names)

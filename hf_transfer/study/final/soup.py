@@ -1,4 +1,4 @@
-"""The mean of several models' weights as one model, and whether it is a good one."""
+"""Average the weights of several models (a soup), and test whether the result is good."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -21,7 +21,7 @@ from hf_transfer.tasks.task import Task
 
 
 def average_weights(models: Iterable[nn.Module]) -> nn.Module:
-    """Average the weights and buffers of models of one architecture; the first is changed and returned.
+    """Average the weights and buffers of models of one architecture, in place in the first.
 
     Sums are taken in float64, so that the mean of equal models is equal to them to the bit. Whole
     numbers, such as a count of batches, are those of the first. Two models are held at a time.
@@ -59,7 +59,7 @@ def average_weights(models: Iterable[nn.Module]) -> nn.Module:
 
 
 def check_start(folds: Sequence[FoldResult]) -> str:
-    """Give the digest of the weights that all folds started from.
+    """Check that all folds started from the same weights; return their digest.
 
     Where each fold draws a head of its own, the mean of the heads says nothing of any of them.
 
@@ -76,14 +76,14 @@ def check_start(folds: Sequence[FoldResult]) -> str:
 
 
 def load_members(task: Task, folders: Sequence[Path]) -> Iterable[nn.Module]:
-    """Open trained models one after the other."""
+    """Load trained models one by one."""
     return (task_in(task, folder).build_model() for folder in folders)
 
 
 def renew_statistics(
     model: nn.Module, freezing: Freezing, learner: nn.Module, batches: Iterable[Batch]
 ) -> int:
-    """Measure the BatchNorm statistics of a model anew; gives how many layers that concerned.
+    """Recompute a model's BatchNorm statistics; return how many layers were affected.
 
     The mean of several models' statistics is not what the mean of their weights puts out. Frozen
     layers keep theirs, as they were the same in all. Each batch counts alike.
@@ -121,8 +121,8 @@ def renew_statistics(
 
 
 @dataclass(frozen=True)
-class Tasting:
-    """A soup beside the models that it was made of, by one metric on the same sealed rows.
+class SoupTest:
+    """Scores of a soup and of its members on the same sealed rows, and whether the soup is accepted.
 
     Attributes:
         metric: Its name.
@@ -139,13 +139,13 @@ class Tasting:
     accepted: bool
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values."""
+        """Plain values for results.json."""
         return asdict(self)
 
 
-def taste(
+def judge_soup(
     metric: str, soup: float | None, members: Sequence[float | None], *, higher_is_better: bool
-) -> Tasting:
+) -> SoupTest:
     """Decide whether a soup is as good as the models it was made of.
 
     All are scored on the same sealed rows, which none of them learned from, so that easy or hard
@@ -160,8 +160,8 @@ def taste(
     """
     known = [score for score in members if score is not None]
     if soup is None or len(known) < 2:
-        return Tasting(metric, soup, None, None, False)
+        return SoupTest(metric, soup, None, None, False)
     mean, error = sum(known) / len(known), corrected_error(known, len(known))
     sign = 1 if higher_is_better else -1
     needed = mean - sign * error
-    return Tasting(metric, soup, mean, needed, sign * (soup - needed) >= -SAME)
+    return SoupTest(metric, soup, mean, needed, sign * (soup - needed) >= -SAME)

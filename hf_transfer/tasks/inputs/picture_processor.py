@@ -1,4 +1,4 @@
-"""A base model's own picture processing, cut in two: resize once, normalise at every use."""
+"""A base model's picture processing in two steps: resize once, normalise at every use."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,7 @@ from hf_transfer.tasks.inputs.pictures import Picture, read_picture
 
 
 class PictureProcessor:
-    """The image processor that the published model will load, in two steps with the same result.
+    """The published model's image processor in two steps, with the same result.
 
     Args:
         base: The base model.
@@ -43,7 +43,7 @@ class PictureProcessor:
         return list(pixels.to(torch.uint8))
 
     def read(self, pictures: Sequence[Picture]) -> list[Tensor]:
-        """Decode pictures and `resize` them, several at a time: Pillow lets other threads work meanwhile.
+        """Decode pictures and `resize` them in parallel, as Pillow releases the lock.
 
         Raises:
             DataError: As `read_picture` does, of the first that is wrong.
@@ -54,7 +54,7 @@ class PictureProcessor:
             return self.resize(list(pool.map(read_picture, pictures)))
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """Scale and normalise uint8 (b, 3, h, w) to float32, where they are."""
+        """Scale and normalise uint8 (b, 3, h, w) to float32, on their device."""
         if hasattr(self.processor, "val_transforms"):
             return self._timm_normalise(pixels.float().div_(255))
         options = dict.fromkeys(("do_resize", "do_center_crop", "do_pad", "do_convert_rgb"), False)
@@ -65,7 +65,7 @@ class PictureProcessor:
         return cast(Tensor, found.to(pixels.device))
 
     def from_bytes(self, pictures: Sequence[bytes]) -> Tensor:
-        """Undo `tobytes` of resized pictures, (b, 3, h, w).
+        """Rebuild resized pictures (b, 3, h, w) from `tobytes`.
 
         Raises:
             ModelError: If the processor gives pictures of unequal size, which cannot be stacked.
@@ -79,12 +79,12 @@ class PictureProcessor:
         return torch.from_numpy(np.frombuffer(b"".join(pictures), np.uint8).reshape(-1, *self.shape).copy())
 
     def save(self, folder: Path) -> None:
-        """Write preprocessor_config.json; nothing for timm, whose config.json says it all."""
+        """Write preprocessor_config.json; nothing for timm, whose config.json has it all."""
         if not hasattr(self.processor, "val_transforms"):
             self.processor.save_pretrained(folder)
 
     def _timm_steps(self) -> tuple[list[Any], Any]:
-        """The transforms of timm before and after the picture becomes a tensor."""
+        """Transforms of timm before and after a picture becomes a tensor."""
         steps = self.processor.val_transforms.transforms
         cut = next(i for i, step in enumerate(steps) if type(step).__name__ in {"ToTensor", "MaybeToTensor"})
         return steps[:cut], steps[cut + 1]
@@ -110,7 +110,7 @@ class PictureProcessor:
 
 
 def augment(pixels: Tensor, how: str, seeds: Sequence[int]) -> Tensor:
-    """Flip and shift pictures at random, each by its own seed, so that the order of rows does not matter.
+    """Flip and shift pictures at random, each by its own seed, whatever the order of rows.
 
     Args:
         pixels: uint8 (b, 3, h, w), on any device.
@@ -134,14 +134,14 @@ def augment(pixels: Tensor, how: str, seeds: Sequence[int]) -> Tensor:
 
 
 def _shifted(places: Tensor, percents: Tensor) -> Tensor:
-    """Places (b, n) along a side moved by percents (b, 1) of an eighth of it, repeating the edge."""
+    """Pixel positions (b, n) along a side shifted by percents (b, 1) of an eighth, repeating the edge."""
     side = places.shape[1]
     moved = places + (percents * (side // 8)).div(100, rounding_mode="floor")
     return moved.clamp(0, side - 1)
 
 
 def _timm_processor(base: BaseModel) -> Any:
-    """The processor of the model's own pretrained_cfg, which for `timm:ARCH` is in no file."""
+    """Processor from the model's pretrained_cfg, which for `timm:ARCH` is in no file."""
     from transformers import TimmWrapperImageProcessor
 
     with quiet():

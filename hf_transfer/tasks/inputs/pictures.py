@@ -1,4 +1,4 @@
-"""Read pictures safely, and always into the same colours: upright, 8-bit, RGB, nothing transparent."""
+"""Read pictures safely, and always as upright 8-bit RGB without transparency."""
 
 import io
 import struct
@@ -19,10 +19,6 @@ from hf_transfer.errors import DataError
 from hf_transfer.machine.progress import progress_bar
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-SUFFIXES = frozenset({
-    ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff",
-    ".webp",
-})  # fmt: skip
 MAX_PIXELS = 89_478_485  # where Pillow begins to warn of a decompression bomb; 256 MiB of RGB
 
 _EIGHT_BITS = frozenset({"1", "CMYK", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr"})

@@ -1,4 +1,4 @@
-"""A base model's tokenizer, with the limits that the model really has."""
+"""A base model's tokenizer, limited to the length that the model supports."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -59,7 +59,7 @@ class Tokenizer:
         return wanted or limit
 
     def texts(self, texts: Sequence[str]) -> tuple[dict[str, list[list[int]]], list[int]]:
-        """Token ids of each text, cut to the limit, and how many tokens each lost."""
+        """Token ids of each text, truncated, and the number of tokens lost."""
         with quiet():
             full = self.tokenizer(list(texts), truncation=False, add_special_tokens=False)["input_ids"]
             encoded = self.tokenizer(list(texts), truncation=True, max_length=self.max_length)
@@ -67,14 +67,14 @@ class Tokenizer:
         return dict(encoded), [max(0, len(ids) - room) for ids in full]
 
     def words(self, words: Sequence[str]) -> tuple[dict[str, list[int]], list[int | None]]:
-        """Token ids of one list of words, cut to the limit, and the word each token belongs to."""
+        """Token ids of a list of words, truncated, and the word of each token."""
         encoded = self.tokenizer(
             list(words), is_split_into_words=True, truncation=True, max_length=self.max_length
         )
         return dict(encoded), encoded.word_ids()
 
     def word_sizes(self, sentences: Sequence[Sequence[str]]) -> list[list[int]]:
-        """How many tokens each word takes; 0 for what the tokenizer drops (control characters, say)."""
+        """Number of tokens of each word; 0 for dropped ones, such as control characters."""
         with quiet():
             encoded = self.tokenizer(
                 [list(words) for words in sentences], is_split_into_words=True, add_special_tokens=False
@@ -95,7 +95,7 @@ class Tokenizer:
         return {name: pad_right([row[name] for row in encoded], fill.get(name, 0)) for name in names}
 
     def save(self, folder: Path) -> None:
-        """Write the tokenizer, with the length that was used as its limit."""
+        """Write the tokenizer, with the length limit that was used."""
         self.tokenizer.model_max_length = self.max_length
         self.tokenizer.save_pretrained(folder)
 

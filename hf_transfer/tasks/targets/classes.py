@@ -8,15 +8,20 @@ from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
-from hf_transfer.folds.columns import FoldColumns
+from hf_transfer.folds.columns import FoldColumns, Values
+from hf_transfer.machine.wording import aligned
 from hf_transfer.scores.class_scorer import ClassificationScorer
 from hf_transfer.scores.regression import LinearProblem
 from hf_transfer.scores.scorer import Scorer
+from hf_transfer.scores.shuffled import exchangeable_unit, shuffle_labels
 from hf_transfer.scores.statistics import apply_temperature, fit_temperature
+from hf_transfer.tasks.targets.hard_rows import HardRows, hard_rows
 from hf_transfer.tasks.targets.labels import LabelColumn, NamedLabels, name_labels
+from hf_transfer.tasks.targets.reading import Reading
 from hf_transfer.tasks.targets.target import DEFAULTS, IGNORE_INDEX, Target
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from datasets import Dataset
     from torch import Tensor
 
@@ -35,6 +40,9 @@ class Classes(Target):
     solvers = ("lbfgs", "ridge")
     missing = IGNORE_INDEX
     unlabelled: Any = 0
+    per_word = False
+    counted = "rows"
+    outside: int | None = None
 
     def __init__(self, label_names: Sequence[str], settings: RunConfig = DEFAULTS) -> None:
         self.label_names, self.settings = tuple(label_names), settings
@@ -71,6 +79,24 @@ class Classes(Target):
     def linear_problem(self, features: NDArray[Any], labels: NDArray[Any], **options: Any) -> LinearProblem:
         """A linear classifier."""
         return LinearProblem(features, labels, len(self.label_names), **options)
+    def num_items(self, labels: Sequence[Any]) -> NDArray[Any]:
+        """One."""
+        return np.ones(len(labels), np.int64)
+
+    def shuffled(
+        self,
+        labels: Sequence[Any],
+        folds: NDArray[Any],
+        *,
+        seed: int,
+        groups: Values | None,
+    ) -> list[Any]:
+        """Those of other rows or groups of the fold."""
+        return shuffle_labels(labels, folds, seed=seed, groups=groups)
+
+    def exchanged(self, labels: Sequence[Any], groups: Values | None) -> str:
+        """Rows, or groups where each has one label."""
+        return exchangeable_unit(labels, groups)
 
     def loss(
         self, outputs: "Tensor", labels: "Tensor", weights: "Tensor | None" = None, smoothing: float = 0.0
@@ -135,6 +161,29 @@ class Classes(Target):
         logits = np.concatenate([*decoded, np.zeros((0, len(self.label_names)), np.float32)])
         columns: dict[str, Any] = {"label": rows["label"][:]} if "label" in rows.column_names else {}
         return columns | {"prediction": logits.argmax(1), "logits": logits}
+
+    @property
+    def not_two_classes(self) -> str | None:
+        """That it has more of them."""
+        return None if len(self.label_names) == 2 else f"has {len(self.label_names)} classes"
+
+    def answers(
+        self, names: Sequence[str], columns: dict[str, Any], reading: Reading
+    ) -> tuple[list[dict[str, Any]], str]:
+        """The label of each input and its probability."""
+        probabilities = apply_temperature(columns["logits"], 1.0)  # they are logarithms of probabilities
+        found: list[dict[str, Any]] = [
+            {"input": name, "label": self.label_names[best], "probability": float(row[best])}
+            for name, best, row in zip(names, reading.choose(probabilities), probabilities, strict=True)
+        ]
+        text = aligned([[f["label"], f"{f['probability']:.3f}", f["input"]] for f in found])
+        if reading.threshold is None:
+            return found, text
+        return [one | {"threshold": reading.about} for one in found], f"{text}\n\n{reading.sentence()}"
+
+    def hard_rows(self, predictions: "pa.Table") -> HardRows:
+        """The rows that were wrong with the highest loss, and those whose label another class claims."""
+        return hard_rows(predictions, self.label_names)
 
     def balance(self, rows: "Dataset") -> FoldColumns:
         """The classes."""

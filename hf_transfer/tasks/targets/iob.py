@@ -1,4 +1,4 @@
-"""Check the tags of words, and give them names and numbers: IOB2, B-X opens an entity and I-X goes on."""
+"""Check IOB2 tags, and number them: B-X begins an entity, I-X continues it."""
 
 import re
 from collections import Counter

@@ -8,15 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.folds.columns import FoldColumns
+from hf_transfer.folds.columns import FoldColumns, Values
+from hf_transfer.machine.wording import aligned
 from hf_transfer.scores.scorer import Scorer
+from hf_transfer.scores.shuffled import shuffle_tags
 from hf_transfer.scores.tag_scorer import TaggingScorer
 from hf_transfer.tasks.targets.classes import Classes
-from hf_transfer.tasks.targets.iob import entity_types, name_tags, types_of
+from hf_transfer.tasks.targets.hard_rows import MOST_HARD, HardRows, wrong_sentences
+from hf_transfer.tasks.targets.iob import OUTSIDE, entity_types, name_tags, types_of
 from hf_transfer.tasks.targets.labels import LabelColumn, NamedLabels
+from hf_transfer.tasks.targets.reading import Reading
 from hf_transfer.tasks.targets.target import IGNORE_INDEX
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from datasets import Dataset
     from torch import Tensor
 
@@ -30,6 +35,8 @@ class Tags(Classes):
 
     name = "tags"
     problem_type = None
+    per_word = True
+    counted = "entities"
 
     def _scorer(self) -> Scorer:
         return TaggingScorer(self.label_names)
@@ -55,6 +62,32 @@ class Tags(Classes):
         """The type of each entity in the sentence."""
         return list(entity_types(self._tags(label)))
 
+    @property
+    def outside(self) -> int | None:  # type: ignore[override]
+        """The tag of words that are part of no entity."""
+        return self.label_names.index(OUTSIDE) if OUTSIDE in self.label_names else None
+
+    def num_items(self, labels: Sequence[Any]) -> NDArray[Any]:
+        """The number of words that are tagged."""
+        return np.array([sum(tag != IGNORE_INDEX for tag in tags) for tags in labels], np.int64)
+
+    def shuffled(
+        self,
+        labels: Sequence[Any],
+        folds: NDArray[Any],
+        *,
+        seed: int,
+        groups: Values | None,
+    ) -> list[Any]:
+        """Each sentence's own, its entities at other places."""
+        shuffled = shuffle_tags([self._tags(row) for row in labels], seed=seed)
+        numbers = {name: number for number, name in enumerate(self.label_names)}
+        return [[numbers[tag] for tag in row] for row in shuffled]
+
+    def exchanged(self, labels: Sequence[Any], groups: Values | None) -> str:
+        """Words."""
+        return "word"
+
     def decode(self, outputs: "Tensor", labels: "Tensor") -> list[NDArray[Any]]:
         """Logits of the words that each window tags, in order, (words, c) in float32."""
         values, kept = outputs.float().cpu().numpy(), (labels != IGNORE_INDEX).cpu().numpy()
@@ -66,6 +99,25 @@ class Tags(Classes):
         if "label" in rows.column_names:
             columns["labels"] = [self._tags(ids) for ids in rows["label"][:]]
         return columns | {"predictions": [self._tags(logits.argmax(1)) for logits in decoded]}
+
+    @property
+    def not_two_classes(self) -> str | None:
+        """What it does."""
+        return "tags words"
+
+    def answers(
+        self, names: Sequence[str], columns: dict[str, Any], reading: Reading
+    ) -> tuple[list[dict[str, Any]], str]:
+        """The tag of each word."""
+        pairs = zip(columns["tokens"], columns["predictions"], strict=True)
+        found = [{"tokens": tokens, "tags": tags} for tokens, tags in pairs]
+        return found, "\n\n".join(
+            aligned([list(p) for p in zip(f["tokens"], f["tags"], strict=True)]) for f in found
+        )
+
+    def hard_rows(self, predictions: "pa.Table") -> HardRows:
+        """The sentences with most wrong mentions."""
+        return HardRows(sentences=wrong_sentences(predictions)[:MOST_HARD])
 
     def _tags(self, ids: Sequence[int] | NDArray[Any]) -> list[str]:
         return [self.label_names[i] for i in ids]

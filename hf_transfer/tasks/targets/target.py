@@ -1,4 +1,4 @@
-"""What comes out of a model: labels, what is lost by an answer, and how an answer is read."""
+"""The interface of a target: labels, loss, and how to decode outputs."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -9,13 +9,16 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from datasets import Dataset
     from torch import Tensor
 
-    from hf_transfer.folds.columns import FoldColumns
+    from hf_transfer.folds.columns import FoldColumns, Values
     from hf_transfer.scores.regression import LinearProblem
     from hf_transfer.scores.scorer import Scorer
+    from hf_transfer.tasks.targets.hard_rows import HardRows
     from hf_transfer.tasks.targets.labels import LabelColumn, NamedLabels
+    from hf_transfer.tasks.targets.reading import Reading
 
 DEFAULTS = RunConfig()
 IGNORE_INDEX = -100  # a class that the loss and the scores skip; PyTorch's default
@@ -40,6 +43,12 @@ class Target(Protocol):
     """A label that neither the loss nor the scores count."""
     unlabelled: Any
     """What stands in for the label of a row that has none to learn from."""
+    per_word: bool
+    """Whether a row has a label for each of its words, instead of one."""
+    counted: str
+    """What a table of the rows counts."""
+    outside: int | None
+    """The class of what is part of nothing, by which alone no mention is found; None without one."""
 
     def __init__(self, label_names: Sequence[str], settings: RunConfig = DEFAULTS) -> None: ...
 
@@ -99,6 +108,53 @@ class Target(Protocol):
             labels: Of each item, as `items` gives them.
             options: `solver`, `balanced` and `dropped` of the problem.
         """
+        ...
+
+    def num_items(self, labels: Sequence[Any]) -> NDArray[Any]:
+        """How many labels each row has, without `missing` ones, (n,)."""
+        ...
+
+    def shuffled(
+        self,
+        labels: Sequence[Any],
+        folds: NDArray[Any],
+        *,
+        seed: int,
+        groups: "Values | None",
+    ) -> list[Any]:
+        """The labels of all rows at places of each other, for a control.
+
+        Args:
+            labels: Of each row.
+            folds: The fold of each row: only labels of the same fold change places.
+            seed: Of what is random.
+            groups: The group of each row.
+        """
+        ...
+
+    def exchanged(self, labels: Sequence[Any], groups: "Values | None") -> str:
+        """What changes places in `shuffled`: `row`, `group` or `word`."""
+        ...
+
+    @property
+    def not_two_classes(self) -> str | None:
+        """What a run does instead of deciding between two classes; None if a threshold can decide."""
+        ...
+
+    def answers(
+        self, names: Sequence[str], columns: dict[str, Any], reading: "Reading"
+    ) -> tuple[list[dict[str, Any]], str]:
+        """What `predict` gives for new inputs: as values, and as text.
+
+        Args:
+            names: What to call each input.
+            columns: What `columns` made of the logarithms of the models' mean probabilities.
+            reading: How they are turned into labels.
+        """
+        ...
+
+    def hard_rows(self, predictions: "pa.Table") -> "HardRows":
+        """The rows to look at: those that models found hardest, of out-of-fold predictions."""
         ...
 
     def loss(

@@ -1,4 +1,4 @@
-"""Dropout for many heads at once: the masks that each fold draws when it is trained alone."""
+"""Dropout for many heads at once, with the masks that each fold would draw alone."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +11,7 @@ from hf_transfer import _guard  # noqa: F401
 
 
 class Dropout(AbstractContextManager[None]):
-    """Takes the place of a module's dropout layers while it is entered.
+    """Context manager that replaces a module's dropout layers.
 
     Args:
         module: Whose `nn.Dropout` layers to replace.
@@ -39,11 +39,11 @@ class Dropout(AbstractContextManager[None]):
         self.pool.shutdown()
 
     def use(self, masks: Sequence[Tensor]) -> None:
-        """Let the next pass take these masks, one a call: a layer may be called more than once."""
+        """Set the masks for the next pass, one for each call of a dropout layer."""
         self._next = iter(masks)
 
     def draw(self, features: Tensor, counts: Sequence[int], lengths: Sequence[int]) -> list[Tensor]:
-        """Masks for a step, (F, b, …) for each call of a layer.
+        """Draw masks for a step, (F, b, …) for each call of a layer.
 
         Args:
             features: Of all folds, (F, b, …).
@@ -65,7 +65,7 @@ class Dropout(AbstractContextManager[None]):
         return [mask.to(features.device) for mask in masks]
 
     def _calls_for(self, features: Tensor) -> list[tuple[float, tuple[int, ...]]]:
-        """Rate and input shape of every call that such a batch leads to, in order."""
+        """Rate and input shape of every dropout call for such a batch, in order."""
         key = tuple(features.shape)
         if key not in self._calls:
             self._seen, self._next = [], None
@@ -87,7 +87,7 @@ class Dropout(AbstractContextManager[None]):
 
 
 def _draw(mask: Tensor, kept: float, generator: torch.Generator) -> None:
-    """Fill a mask, in the order in which a tensor of its shape alone is filled."""
+    """Fill a mask with the same numbers as a contiguous tensor of its shape."""
     drawn = mask if mask.is_contiguous() else torch.empty(mask.shape)
     mask.copy_(drawn.bernoulli_(kept, generator=generator).div_(kept))
 

@@ -18,7 +18,7 @@ _BYTES_AT_ONCE = 64e6
 
 
 def heads_together(replay: Replay, config: RunConfig) -> Template | None:
-    """What heads share that can be learned together from stored features; None if they cannot be."""
+    """The shared part of heads that can be trained together from stored features; None if they cannot."""
     trained = not config.solved
     stepwise = config.head_start != "random" or config.per_device_batch_size or config.compile
     if not replay.prepared or (trained and (stepwise or config.mixed_precision == "fp16")):
@@ -30,7 +30,7 @@ def heads_together(replay: Replay, config: RunConfig) -> Template | None:
 def fit_heads(
     template: Template, configs: Sequence[RunConfig], folds: Sequence[Rows], *, title: str = "heads"
 ) -> Iterator[tuple[int, int, Fitted]]:
-    """Train or solve a head for every configuration and fold; each is what `fit` gives, up to rounding.
+    """Train or solve a head for every configuration and fold, equal to `fit`'s up to rounding.
 
     On a GPU, dropout draws other masks than there, as those generators are not shared.
 

@@ -1,4 +1,4 @@
-"""Linear layers of many heads at once: one product where all heads read the same features."""
+"""Linear layers of many heads at once: one product if all heads read the same features."""
 
 from contextlib import AbstractContextManager
 from typing import Any
@@ -11,7 +11,7 @@ from hf_transfer import _guard  # noqa: F401
 
 
 class SharedInputs(AbstractContextManager[None]):
-    """Takes the place of a module's linear layers while it is entered.
+    """Context manager that replaces a module's linear layers.
 
     The heads of a fold read the same features, with weights of their own. Seen as one layer with the
     outputs of all, they need one product; taken one by one, the features would be copied for each head.
@@ -33,7 +33,7 @@ class SharedInputs(AbstractContextManager[None]):
 
 
 class _Linear(torch.autograd.Function):
-    """`torch.nn.functional.linear`, with a rule of its own for `vmap`."""
+    """`torch.nn.functional.linear` with its own `vmap` rule."""
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

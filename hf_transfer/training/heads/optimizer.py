@@ -1,4 +1,4 @@
-"""PyTorch's own optimizers for many heads at once, each with its own rate, decay, and longest gradient."""
+"""PyTorch's optimizers for many heads at once, each with its own rate, decay and gradient clipping."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ State = dict[str, Tensor]
 
 
 class StackedOptimizer:
-    """AdamW, or SGD with momentum, for (F, G) heads, as `fit` uses it for one.
+    """AdamW or SGD with momentum for (F, G) heads, with the same updates as `fit`.
 
     Each head's weights are views of the stacked ones and parameters of their own to the optimizer,
     so that what it does to them is what it does to a head trained alone. Those that share a rate
@@ -38,7 +38,7 @@ class StackedOptimizer:
         self.optimizer: torch.optim.Optimizer | None = None
 
     def step(self, gradients: State, moving: Tensor, factors: Sequence[float]) -> None:
-        """Update the heads that move, after cutting each head's gradient to the longest allowed.
+        """Clip each head's gradient, and update the heads that still learn.
 
         Args:
             gradients: Of the weights that learn, (F, G, …) each.
@@ -61,7 +61,7 @@ class StackedOptimizer:
         self.optimizer.step()
 
     def _lay_out(self, gradients: State) -> None:
-        """Let the weights lie in memory as their gradients come, often transposed.
+        """Give the weights the memory layout of their gradients, which are often transposed.
 
         The fused kernel reads memory as it lies, and turning every gradient took as long as the step. It
         cannot tell the weights of heads apart that lie between each other; such are laid out head by head.
@@ -93,7 +93,7 @@ class StackedOptimizer:
 
 
 def _dense(tensor: Tensor) -> bool:
-    """Whether a tensor has all its memory to itself, in whatever order of its dimensions."""
+    """Whether a tensor fills its memory without gaps, in any order of dimensions."""
     expected = 1
     for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
         if size > 1 and stride != expected:
@@ -108,7 +108,7 @@ def _lying_as(weights: Tensor, gradient: Tensor) -> Tensor:
 
 
 def _clip(gradients: State, longest: float) -> None:
-    """Shorten each head's gradient, over all its weights, to at most `longest`."""
+    """Clip the gradient norm of each head, over all its weights."""
     norms = [
         torch.linalg.vector_norm(gradient.unsqueeze(-1), dim=tuple(range(2, gradient.ndim + 1)))
         for gradient in gradients.values()
@@ -120,5 +120,5 @@ def _clip(gradients: State, longest: float) -> None:
 
 
 def like(values: Tensor, other: Tensor) -> Tensor:
-    """(F, G) values with as many dimensions as a stacked tensor."""
+    """Reshape (F, G) values to broadcast against a stacked tensor."""
     return values.reshape(*values.shape, *(1,) * (other.ndim - 2))

@@ -1,4 +1,4 @@
-"""The batched program: heads of several folds and configurations, trained step by step together."""
+"""Train the heads of several folds and configurations together, step by step."""
 
 import math
 import time
@@ -26,7 +26,7 @@ from hf_transfer.training.stopping import smoothed
 
 @dataclass
 class Stopping:
-    """Early stopping of (f, g) heads, as `fit` does it for one."""
+    """Early stopping of (F, G) heads, with the same rule as `fit`."""
 
     smooth: Tensor
     best: Tensor
@@ -35,7 +35,7 @@ class Stopping:
 
 
 class Program:
-    """Heads of F folds and G configurations: every tensor begins with (F, G)."""
+    """The joint training of the heads of F folds and G configurations; tensors begin with (F, G)."""
 
     def __init__(self, template: Template, configs: Sequence[RunConfig], folds: Sequence[Rows]) -> None:
         self.template, self.configs, self.folds = template, configs, folds
@@ -57,11 +57,11 @@ class Program:
 
     @property
     def learned(self) -> list[str]:
-        """Names of the weights that learn."""
+        """Names of the trained weights."""
         return list(self.template.learned)
 
     def train(self, tick: Callable[[], Any]) -> None:
-        """All epochs of all heads."""
+        """Train all heads for all epochs."""
         with self.dropout, SharedInputs(self.learner):
             for epoch in range(1, self.config.num_epochs + 1):
                 began = time.monotonic()
@@ -74,7 +74,7 @@ class Program:
                     break
 
     def _epoch(self, epoch: int) -> tuple[Tensor, list[float]]:
-        """One pass of every fold over its rows; gives every mean loss, and each fold's last rate factor."""
+        """Train one epoch; return the mean losses, and each fold's last learning rate factor."""
         self.learner.train()
         total = self.steps
         orders = [
@@ -98,7 +98,7 @@ class Program:
         return losses / torch.tensor(total, device=self.device)[:, None], factors
 
     def _update(self, rows: Sequence[Positions], present: Tensor, factors: Sequence[float]) -> Tensor:
-        """One step of every head that still learns; gives their losses, 0 where there was no step."""
+        """Make one update of every head that still learns; return the losses, 0 for idle heads."""
         features, labels = self._batch(rows)
         learned = {name: self.state[name].detach().requires_grad_() for name in self.learned}
         here = present.tolist()
@@ -113,7 +113,7 @@ class Program:
         return loss.detach() * moving
 
     def _batch(self, rows: Sequence[Positions]) -> tuple[Tensor, Tensor]:
-        """Features (F, b, …) and labels (F, b, …), filled up to the longest with rows that do not count."""
+        """Features and labels (F, b, …), padded to the longest fold with ignored rows."""
         longest = max(len(r) for r in rows)
         filled = np.concatenate([np.pad(r, (0, longest - len(r)), mode="edge") for r in rows])
         batch, shape = self.batches.collate(filled), (len(rows), longest)
@@ -123,7 +123,7 @@ class Program:
         return batch["features"].reshape(shape + batch["features"].shape[1:]), scaled(labels, self.scales)
 
     def _forward(self, state: State, features: Tensor) -> Tensor:
-        """Logits (F, G, b, …, c)."""
+        """Compute logits (F, G, b, …, c)."""
         with self.template.replay.accelerator.autocast():
             logits: Tensor = vmap(vmap(self._one, in_dims=(0, None, None)), in_dims=(0, 0, 0))(
                 state, features, self.masks
@@ -155,7 +155,7 @@ class Program:
         )
 
     def _look(self, epoch: int) -> Tensor | None:
-        """Score the inner splits; heads that have not become better for `patience` epochs stop."""
+        """Score the inner splits, and stop heads that have not improved for `patience` epochs."""
         stopping = self.stopping
         if stopping is None:
             return None
@@ -190,7 +190,7 @@ class Program:
         return total[0] / total[1].clamp(min=1)
 
     def heads(self) -> Iterator[tuple[int, int, Head]]:
-        """Every head whose losses were finite, with its fold and configuration."""
+        """Yield every head with finite losses, with its fold and configuration."""
         losses = torch.stack([record["train_loss"] for record in self.history])
         finite = torch.isfinite(losses).all(0)
         for c in range(len(self.configs)):
@@ -220,7 +220,7 @@ class Program:
         return Head(state, history, best, *self.hashes[f], None if self.scales is None else self.scales[f])
 
     def _stack(self, starts: Sequence[State]) -> State:
-        """All heads, those of a fold equal at first."""
+        """Stack the starting weights; the heads of a fold start equal."""
         stacked = {}
         for name in starts[0]:
             tensor = torch.stack([start[name] for start in starts])

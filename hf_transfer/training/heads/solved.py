@@ -1,4 +1,4 @@
-"""Solve the heads of many folds and penalties from one matrix of features."""
+"""Solve the heads of many folds and penalties from one feature matrix."""
 
 from collections.abc import Iterator, Sequence
 
@@ -17,7 +17,7 @@ from hf_transfer.training.job import Fitted
 def solve_heads(
     template: Template, configs: Sequence[RunConfig], folds: Sequence[Rows]
 ) -> Iterator[tuple[int, int, Fitted]]:
-    """Solve a head for every configuration and fold; each is what `fit` gives for it, up to rounding.
+    """Solve a head for every configuration and fold, equal to `fit`'s up to rounding.
 
     The configurations may differ in their weight decay only. What enters the output layer is gathered
     once for all rows, and the penalties of a fold are solved one after the other, each from the last.

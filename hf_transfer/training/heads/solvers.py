@@ -1,4 +1,4 @@
-"""Heads in closed form: the output layer solved from the features of all training rows at once."""
+"""Solve the output layer in closed form, from the features of all training rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ INVERSES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0)
 
 @dataclass(frozen=True)
 class LayerInputs:
-    """What enters a model's output layer for every labelled item (row or token) of some encoded rows.
+    """Inputs of a model's output layer for every labelled item (row or token).
 
     Attributes:
         features: (n, d).
@@ -43,18 +43,18 @@ class LayerInputs:
     target: Target
 
     def problem(self, train: Positions, config: RunConfig) -> LinearProblem:
-        """What is to be solved from the items of some rows."""
+        """The linear problem of some rows' items."""
         items = np.flatnonzero(np.isin(self.positions, train))
         options = {"solver": config.head_solver, "balanced": config.class_weights == "balanced"}
         return self.target.linear_problem(self.features[items], self.labels[items], **options)
 
     def places(self, train: Positions, some: Positions) -> NDArray[np.int64]:
-        """Where the items of some rows stand among those of the training rows."""
+        """Indices of some rows' items among those of the training rows."""
         return np.flatnonzero(np.isin(self.positions[np.isin(self.positions, train)], some))
 
 
 def layer_inputs(model: nn.Module, batches: Batches, positions: Positions) -> LayerInputs:
-    """Pass some encoded rows through a model, and keep what enters its output layer."""
+    """Run a model over encoded rows, and collect the inputs of its output layer."""
     _, layer = output_layer(model)
     target = batches.task.target
     rows: list[Tensor] = []
@@ -80,7 +80,7 @@ def layer_inputs(model: nn.Module, batches: Batches, positions: Positions) -> La
 def solve_layers(
     inputs: LayerInputs, train: Positions, configs: Sequence[RunConfig], splits: Sequence[Split] = ()
 ) -> list[tuple[float, Classifier]]:
-    """The output layers of some configurations, each with the strength of its penalty.
+    """Solve the output layer for several configurations; return each with its penalty.
 
     Args:
         inputs: Of at least the training rows.
@@ -100,13 +100,13 @@ def solve_layers(
 
 
 def every_fifth(num_items: int) -> Split:
-    """Four fifths of some items to learn from, and the others to choose by."""
+    """Split items into four fifths to learn from, and one fifth to choose by."""
     fifth = np.arange(num_items) % 5 == 0
     return np.flatnonzero(~fifth), np.flatnonzero(fifth)
 
 
 def set_layer(layer: nn.Linear, solved: Classifier) -> None:
-    """Give a layer the weights of a classifier."""
+    """Copy a classifier's weights into a layer."""
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(solved.weight))
         layer.bias.copy_(torch.from_numpy(solved.bias))
@@ -139,7 +139,7 @@ def solve_output_layer(
 
 
 def start_output_layer(model: nn.Module, batches: Batches, train: Positions, config: RunConfig) -> None:
-    """Solve the output layer of a model that will then be trained, with dropout.
+    """Solve the output layer of a model that is then trained with dropout.
 
     The strength of the penalty is chosen by every fifth labelled item.
     """

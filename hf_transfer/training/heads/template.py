@@ -1,4 +1,4 @@
-"""What a head begins with and ends as: the model that all heads share, and each head's own weights."""
+"""The model that all heads share, and the start and result of each head."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from hf_transfer.training.scale import fold_scale
 
 @dataclass(frozen=True)
 class Rows:
-    """One fold's part: its seed, what it learns from, and what it stops or chooses a penalty by."""
+    """A fold's rows: to learn from, to stop by, and to choose a penalty by; and its seed."""
 
     seed: int
     train: Positions
@@ -36,7 +36,7 @@ class Rows:
 
 @dataclass
 class Head:
-    """One trained head: its weights by their names in the model, and how it went."""
+    """A trained head: its weights, and the record of its training."""
 
     state: State
     history: list[Epoch]
@@ -48,7 +48,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Start:
-    """What a fold starts with: the weights above the cut, the generator's state, and digests.
+    """A fold's start: the weights above the cut, the RNG state, and digests.
 
     The first digest is of the frozen part, the second of the whole where the folds share their start.
     """
@@ -60,7 +60,7 @@ class Start:
 
 
 class Template:
-    """One model that takes on the heads in turn."""
+    """One model that takes on the weights of each head in turn."""
 
     def __init__(self, replay: Replay, config: RunConfig) -> None:
         self.replay, self.config = replay, config
@@ -72,7 +72,7 @@ class Template:
 
     @property
     def shared(self) -> bool:
-        """Whether only a head learns, from stored features and without the model around it."""
+        """Whether only a head is trained, and on stored features alone."""
         if not isinstance(self.batches, ReplayedBatches) or not self.batches.cut.chain:
             return False  # or what is frozen has new weights in each fold, and so others than were stored
         statistics = any(
@@ -96,11 +96,11 @@ class Template:
 
     @cached_property
     def frozen_hash(self) -> str | None:
-        """Digest of the frozen part, before anything is learned."""
+        """Digest of the frozen part before training."""
         return frozen_hash(self.model, self.freezing)
 
     def start(self, seed: int) -> Start:
-        """What a fold of this seed starts with; made once, however many parts need it."""
+        """The start of a fold with this seed; computed once a seed."""
         if seed not in self.starts:
             model, freezing, generator = self.fresh(seed)
             learner = self.batches.learner(model)
@@ -114,30 +114,30 @@ class Template:
 
     @cached_property
     def _frozen_above(self) -> State:
-        """What is frozen above the cut, by its name in the learner."""
+        """Frozen tensors above the cut, by name."""
         named = chain(self.learner.named_parameters(), self.learner.named_buffers())
         return {name: tensor.detach().clone() for name, tensor in named if name not in self.learned}
 
     def fresh(self, seed: int) -> tuple[nn.Module, Freezing, Tensor]:
-        """A new model as `fit` starts with it, and the state of the generator after it was made."""
+        """Build a new model as `fit` does, and return the RNG state that follows."""
         model = fresh_model(self.replay.task, self.config, seed, self.device)
         state = torch.get_rng_state()
         return model, freeze_for(model, self.config), state
 
     @property
     def learned(self) -> State:
-        """What learns, by its name in the learner."""
+        """Trained tensors, by name."""
         return {name: p for name, p in self.learner.named_parameters() if p.requires_grad}
 
     @property
     def decays(self) -> dict[str, bool]:
-        """Whether weight decay applies to what learns."""
+        """Whether weight decay applies, for each trained tensor."""
         groups = parameter_groups(self.learner, learning_rate=1.0, weight_decay=1.0)
         decayed = {id(p) for group in groups if group["weight_decay"] for p in group["params"]}
         return {name: id(parameter) in decayed for name, parameter in self.learned.items()}
 
     def with_head(self, head: Head, hash_after: str | None) -> Fitted:
-        """The model with a head's weights, which are all that this changes."""
+        """Put a head's weights into the model, and return it as a training result."""
         with torch.no_grad():
             for name, tensor in head.state.items():
                 self._own[name].copy_(tensor)
@@ -151,7 +151,7 @@ class Template:
         )
 
     def fitted(self, **how: Any) -> Fitted:
-        """The model as it is now, as a training gives it."""
+        """Return the model as a training result."""
         self.model.eval()
         return Fitted(self.model, self.freezing, self.batches, **how)
 

@@ -343,15 +343,21 @@ def test_a_grid_tells_how_far_the_others_are_behind_and_what_the_choice_costs(
 
 
 def test_calibration_stands_in_the_card(copy: Callable[..., Path]) -> None:
-    run = copy(calibration__ece_before=0.1875, calibration__ece_after=0.0625, calibration__temperature=1.625)
+    run = copy(
+        calibration__ece_before=0.1875, calibration__ece_after=0.0625, calibration__temperature=1.625,
+        calibration__log_loss_before=1.5, calibration__log_loss_after=0.5,
+    )  # fmt: skip
     text = section(card.write_card(run).read_text(), "calibration")
-    assert table(text, "Calibration error")[0] == {
-        "Calibration error": "of the predicted class",
-        "As they come": "0.188",
-        "With a temperature": "0.062",
-    }
-    assert "The temperature of all\nout-of-fold rows is **1.625**" in text
+    assert [list(row.values()) for row in table(text, "Measure")[:2]] == [
+        ["Log loss", "1.500", "0.500"],
+        ["Calibration error of the predicted class", "0.188", "0.062"],
+    ]
+    assert "The temperature of all\nout-of-fold rows is **1.625**: divide the model's logits by it" in text
     assert "nothing to mend" not in text
+    change(run, final__temperature_in_weights=True)
+    whole = card.write_card(run).read_text()
+    assert "is **1.625**: the published weights are divided by it" in whole
+    assert "The output layer is divided by 1.625" in whole
     change(run, calibration__floor_before=0.2)
     assert "these rows show nothing to mend" in card.write_card(run).read_text()
     assert "calibration" not in sections(card.write_card(copy(calibration=None)).read_text())

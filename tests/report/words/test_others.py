@@ -12,9 +12,9 @@ from small_runs import make_run as train
 
 from hf_transfer.cli.main import main
 from hf_transfer.report.card.card import write_card
-from hf_transfer.report.compare import compared_with, leave_beside, open_runs
+from hf_transfer.report.compare import compared_with, open_runs, save_comparison
 from hf_transfer.report.words.others import others_from_json, others_to_json
-from hf_transfer.runs.results import read_beside
+from hf_transfer.runs.results import read_companions
 from hf_transfer.verify.verify_run import verify_run
 
 
@@ -92,7 +92,7 @@ def test_a_folder_that_may_not_be_written_is_left(base, monkeypatch, capsys):
 
 
 def test_one_run_alone_leaves_nothing(base):
-    assert leave_beside(open_runs([base / "good"])) == []
+    assert save_comparison(open_runs([base / "good"])) == []
     assert not list(base.glob("*/compare.json"))
 
 
@@ -100,16 +100,16 @@ def test_one_run_alone_leaves_nothing(base):
 def test_a_comparison_of_other_results_is_not_read(base, name, capsys):
     compare(base, "good", "scratch")
     results = json.loads((base / "good" / "results.json").read_text())
-    assert read_beside(base / "good", results).compare is not None
+    assert read_companions(base / "good", results).compare is not None
     edit(base / "good", lambda values: values.update({name: "other"}), "compare.json")
-    assert read_beside(base / "good", results).compare is None
+    assert read_companions(base / "good", results).compare is None
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", "3"])
 def test_something_else_of_that_name_is_not_read(base, content):
     (base / "good" / "compare.json").write_text(content)
     results = json.loads((base / "good" / "results.json").read_text())
-    assert read_beside(base / "good", results).compare is None
+    assert read_companions(base / "good", results).compare is None
 
 
 def test_the_tests_are_made_again(tmp_path, capsys):
@@ -117,7 +117,7 @@ def test_the_tests_are_made_again(tmp_path, capsys):
         (tmp_path / name).mkdir()
         train("pictures", tmp_path / name, learning_rate=rate, num_folds=3, card=name == "a", final="none")
     folders = [tmp_path / name / "pictures" for name in ("a", "b")]
-    leave_beside(open_runs(folders))
+    save_comparison(open_runs(folders))
     assert str(tmp_path) not in (folders[0] / "compare.json").read_text()
     states = {check.name: check.state for check in verify_run(folders[0])}
     assert (states["comparison"], states["card"]) == ("ok", "ok")

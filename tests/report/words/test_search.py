@@ -5,7 +5,7 @@ import pytest
 
 from hf_transfer.report.plots.search import trial_map
 from hf_transfer.report.words.search import agreement, search_answers
-from hf_transfer.runs.results import read_beside
+from hf_transfer.runs.results import read_companions
 
 HEAD, ALL = "the head", "everything"
 
@@ -98,5 +98,5 @@ def test_there_is_no_map_without_a_loss(trials):
 def test_what_an_earlier_search_left_is_not_taken_for_this_one(tmp_path, config, fingerprint, found):
     (tmp_path / "search.json").write_text(json.dumps(nested((HEAD, 1e-3))))
     (tmp_path / "rank.json").write_text(json.dumps({"dataset": {"fingerprint": "rows"}}))
-    beside = read_beside(tmp_path, {"config": config, "dataset": {"fingerprint": fingerprint}})
+    beside = read_companions(tmp_path, {"config": config, "dataset": {"fingerprint": fingerprint}})
     assert (beside.search is not None, beside.rank is not None) == found

@@ -58,10 +58,10 @@ PASSING = {
 STAYING = {
     "401": ({"status": 401}, "does not accept the token"),
     "403": ({"status": 403}, "may not write there"),
-    "404": ({"status": 404}, "does not know this place"),
+    "404": ({"status": 404}, "has no such repository or file"),
     "409": ({"status": 409}, "The Hub refuses|is not the Hub"),
     "412": ({"status": 412}, "Somebody else changed the repository"),
-    "asked to wait for an hour": ({"status": 429, "headers": {"Retry-After": "3600"}}, "asks for patience"),
+    "asked to wait for an hour": ({"status": 429, "headers": {"Retry-After": "3600"}}, "limits the rate"),
     "busy for ever": ({"status": 409, "body": BUSY}, "HTTP 409: .*conflicting operation"),
     "fails for ever": ({"status": 500}, r"The Hub fails\. \(HTTP 500: .*made to fail\)"),
     "reset for ever": ({"behaviour": "reset"}, "does not answer .*Check the network"),

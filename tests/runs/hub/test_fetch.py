@@ -114,7 +114,7 @@ def test_a_name_of_plain_parts_stays_in(parts):
 
 
 def test_a_repository_that_is_not_there_is_told_with_what_to_give(server):
-    words = "The Hub does not know this place.*\n'ada/nothing' is no folder here either"
+    words = "The Hub has no such repository or file.*\n'ada/nothing' is no folder here either"
     with pytest.raises(HubError, match=words):
         fetch_run("ada/nothing")
 

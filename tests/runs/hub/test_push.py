@@ -467,7 +467,7 @@ class TestFaults:
 
     def test_a_longer_pause_than_there_is_time_for_ends_the_attempt(self, run, server, pauses):
         server.fault("POST", "/commit/", status=429, headers={"RateLimit": '"api";r=0;t=55'})
-        with pytest.raises(HubError, match="asks for patience"):
+        with pytest.raises(HubError, match="limits the rate"):
             push(run.path, REPO)
         assert not any(pauses)
 

@@ -4,7 +4,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.optimize import minimize_scalar
-from sklearn.metrics import log_loss
 
 from hf_transfer.errors import ConfigError, DataError
 from hf_transfer.scores.statistics import (
@@ -41,8 +40,9 @@ def test_no_other_temperature_has_a_lower_loss():
     logits, labels = calibrated(400, seed=3)
     logits[:, 0] *= 4  # not a matter of one temperature any more
 
-    def loss(log_temperature):
-        return log_loss(labels, apply_temperature(logits, np.exp(log_temperature)))
+    def loss(log_temperature):  # with an imagined row of each class beside the 400
+        logs = np.log(apply_temperature(logits, np.exp(log_temperature)))
+        return -(400 * logs[np.arange(400), labels] + logs.sum(axis=1)).mean()
 
     best = minimize_scalar(loss, bounds=(-3, 3), method="bounded", options={"xatol": 1e-9})
     assert fit_temperature(logits, labels) == pytest.approx(np.exp(best.x), rel=1e-5)
@@ -62,10 +62,15 @@ def test_predictions_stay_and_the_temperature_stays_in_its_bounds(logits, labels
     assert (np.take_along_axis(logits, shares.argmax(axis=1)[:, None], 1)[:, 0] >= logits.max(1) - 1e-9).all()
 
 
-@pytest.mark.parametrize(("sign", "bound"), [(1, 0.05), (-1, 20)])
-def test_rows_that_are_all_right_or_all_wrong_meet_a_bound(sign, bound):
-    logits = sign * np.array([[1.0, 0.0], [0.0, 1.0]])
-    assert fit_temperature(logits, [0, 1]) == pytest.approx(bound)
+def test_rows_that_are_all_wrong_meet_the_bound():
+    assert fit_temperature([[0.0, 1.0], [1.0, 0.0]], [0, 1]) == pytest.approx(20)
+
+
+@pytest.mark.parametrize("num_rows", [2, 20, 200])
+def test_rows_that_are_all_right_are_believed_as_far_as_their_number_goes(num_rows):
+    logits = np.array([[1.0, 0.0], [0.0, 1.0]] * (num_rows // 2))
+    shares = apply_temperature(logits, fit_temperature(logits, logits.argmax(1)))
+    assert shares.max(axis=1) == pytest.approx((num_rows + 1) / (num_rows + 2), abs=1e-6)
 
 
 def test_logits_that_say_nothing_are_left_alone():

@@ -86,7 +86,7 @@ def test_json_has_every_figure_and_the_text_every_control(ranking):
 
 
 def test_a_second_ranking_finds_the_features(ranking):
-    again = rank_models(ranking.ground.config, ["builtin:digits-resnet"], num_repeats=2)
+    again = rank_models(ranking.benchmark.config, ["builtin:digits-resnet"], num_repeats=2)
     assert again.candidates[0].reused
     assert again.candidates[0].score.folds.tolist() == ranking.candidates[0].score.folds.tolist()
 

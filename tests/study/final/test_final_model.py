@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file
 from small_runs import plain_config
+from transformers import pipeline
 
 from hf_transfer import (
     CrossValidationResult,
@@ -40,7 +41,7 @@ def no_pictures(monkeypatch):
 
 
 def run(config: RunConfig, kind=ImageClassification) -> CrossValidationResult:
-    data = open_dataset(config, kind.kind)
+    data = open_dataset(config, kind)
     return cross_validate(kind(config, data.label_names), data, config)
 
 
@@ -66,9 +67,11 @@ def soup(tmp_path_factory):
 
 
 def accept(patch: pytest.MonkeyPatch, accepted: bool) -> None:
-    taste = final_model.taste
+    judge_soup = final_model.judge_soup
     patch.setattr(
-        final_model, "taste", lambda *values, **names: replace(taste(*values, **names), accepted=accepted)
+        final_model,
+        "judge_soup",
+        lambda *values, **names: replace(judge_soup(*values, **names), accepted=accepted),
     )
 
 
@@ -145,7 +148,9 @@ def test_a_soup_is_the_mean_of_folds_that_began_alike(soup):
     assert {fold.start_hash for fold in result.folds} == {final["start"]["hash"]}
     found = load_file(folder / "model" / "model.safetensors")
     members = [load_file(folder / "folds" / f"r0f{i}" / "model" / "model.safetensors") for i in (0, 1)]
-    np.testing.assert_allclose(found[head], (members[0][head] + members[1][head]) / 2, rtol=1e-5, atol=1e-7)
+    mean = (members[0][head] + members[1][head]) / 2
+    temperature = result.values["calibration"]["temperature"]
+    np.testing.assert_allclose(temperature * found[head], mean, rtol=1e-5, atol=1e-7)
     assert not np.array_equal(members[0][head], members[1][head])
 
 
@@ -236,6 +241,16 @@ def test_probabilities_are_calibrated_unless_they_are_asked_for_raw(reviews):
         }
         assert one["label"] == other["label"]
         assert odds["own"] * temperature == pytest.approx(odds["raw"], rel=1e-3, abs=1e-4)
+
+
+def test_plain_libraries_give_calibrated_probabilities_too(reviews):
+    folder, result = reviews
+    assert result.values["final"]["temperature_in_weights"] is True
+    ours = predict_inputs(folder, TEXTS)[0]
+    theirs = pipeline("text-classification", model=str(Path(folder) / "model"))(TEXTS)
+    for own, other in zip(ours, theirs, strict=True):
+        assert own["label"] == other["label"]
+        assert own["probability"] == pytest.approx(other["score"], abs=1e-5)
 
 
 @pytest.mark.slow

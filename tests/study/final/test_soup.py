@@ -10,7 +10,7 @@ from torch import nn
 from hf_transfer import ImageClassification, RunConfig, freeze
 from hf_transfer.errors import RunError
 from hf_transfer.runs.results import FoldResult
-from hf_transfer.study.final.soup import average_weights, check_start, renew_statistics, taste
+from hf_transfer.study.final.soup import average_weights, check_start, judge_soup, renew_statistics
 from hf_transfer.training.fitting import fresh_model, start_hash
 
 DIGITS = RunConfig(base_model="builtin:digits-resnet", trainable="last:2", final="soup", sealed=0.1)
@@ -125,20 +125,20 @@ def test_frozen_statistics_stay_as_they_are():
     ],
 )
 def test_a_soup_must_be_as_good_as_its_members_less_one_error(soup, members, higher, accepted):
-    found = taste("f1", soup, members, higher_is_better=higher)
+    found = judge_soup("f1", soup, members, higher_is_better=higher)
     assert found.accepted is accepted
     assert found.to_dict()["metric"] == "f1"
 
 
 def test_the_error_is_the_corrected_one():
-    found = taste("f1", 0.5, [0.95, 0.85], higher_is_better=True)
+    found = judge_soup("f1", 0.5, [0.95, 0.85], higher_is_better=True)
     assert found.members == pytest.approx(0.9)
     assert found.needed == pytest.approx(0.9 - np.sqrt(0.005 * (1 / 2 + 1)))
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=8), st.floats(0, 1))
 def test_turning_the_metric_around_changes_nothing(members, soup):
-    up = taste("f1", soup, members, higher_is_better=True)
-    down = taste("loss", -soup, [-score for score in members], higher_is_better=False)
+    up = judge_soup("f1", soup, members, higher_is_better=True)
+    down = judge_soup("loss", -soup, [-score for score in members], higher_is_better=False)
     assert up.accepted == down.accepted
-    assert taste("f1", up.members, members, higher_is_better=True).accepted
+    assert judge_soup("f1", up.members, members, higher_is_better=True).accepted

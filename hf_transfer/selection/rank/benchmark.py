@@ -1,4 +1,4 @@
-"""What all candidates share: the rows, the folds and the score."""
+"""The benchmark that all candidates share: rows, folds and metric."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,7 +15,6 @@ from hf_transfer.folds import FoldPlan, derive_seed, plan_folds
 from hf_transfer.machine.wording import count
 from hf_transfer.replay.features.sample import rows_of_words
 from hf_transfer.scores.transferability import Measure, Probe, Split, measure_for, splits_of
-from hf_transfer.tasks import task_of_kind
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -25,8 +24,8 @@ _MOST_TO_SHUFFLE = 4_000  # rows or words: with as many, a permutation test find
 
 
 @dataclass(frozen=True)
-class Ground:
-    """The rows to judge candidates on, without repeats, and how to cross-validate them.
+class Benchmark:
+    """The rows to judge candidates by, without duplicates, and their folds.
 
     Attributes:
         data: The rows.
@@ -48,9 +47,8 @@ class Ground:
     @cached_property
     def plans(self) -> tuple[FoldPlan, ...]:
         """The folds of each repeat: those that a run with these settings has."""
-        columns = fold_columns(
-            task_of_kind(self.data.kind)(self.config, self.data.label_names), self.data, self.config
-        )
+        task = self.data.task(self.config, self.data.label_names)
+        columns = fold_columns(task, self.data, self.config)
         seeds = [self.config.seed] + [
             derive_seed(self.config.seed, "repeat", repeat) for repeat in range(1, self.num_repeats)
         ]
@@ -79,15 +77,13 @@ class Ground:
     @cached_property
     def rows(self) -> Ints:
         """Rows to compute features of: all, or of sentences so many that there are words enough."""
-        if self.data.kind != "tokens":
+        if not self.data.target.per_word:
             return np.arange(len(self.data.rows))
         return rows_of_words(self._items(), self.uids, seed=self.config.seed)
 
     def _items(self) -> Ints:
         """How many labels each row has."""
-        if self.data.kind != "tokens":
-            return np.ones(len(self.data.rows), np.int64)
-        return np.array([len(tags) for tags in self.data.rows["label"]], np.int64)
+        return self.data.target.num_items(self.data.rows["label"][:])
 
     @cached_property
     def row_of(self) -> Ints:
@@ -109,14 +105,12 @@ class Ground:
         return tuple(s for s in splits if (self.labels[s[1]] != self.measure.outside).any())
 
     def _splits_of(self, plan: FoldPlan) -> tuple[Split, ...]:
-        return splits_of(plan, self.row_of if self.data.kind == "tokens" else None)
+        return splits_of(plan, self.row_of if self.data.target.per_word else None)
 
     @cached_property
     def measure(self) -> Measure:
         """The score."""
-        names = self.data.label_names
-        outside = names.index("O") if self.data.kind == "tokens" and "O" in names else None
-        return measure_for(self.labels, len(names), outside=outside)
+        return measure_for(self.labels, len(self.data.label_names), outside=self.data.target.outside)
 
     @cached_property
     def units(self) -> Ints:
@@ -146,8 +140,8 @@ class Ground:
         return places, tuple((train, valid) for train, valid in splits if len(train) and len(valid))
 
 
-def make_ground(data: LabelledData, config: RunConfig, num_repeats: int | None = None) -> Ground:
-    """Leave rows out that repeat another exactly, as they would stand on both sides of a fold.
+def make_benchmark(data: LabelledData, config: RunConfig, num_repeats: int | None = None) -> Benchmark:
+    """Leave out exact duplicates, which would stand on both sides of a fold, and plan the folds.
 
     Args:
         data: Labelled rows.
@@ -160,7 +154,7 @@ def make_ground(data: LabelledData, config: RunConfig, num_repeats: int | None =
         num_repeats = 5 if len(kept.rows) <= _FEW else 3 if len(kept.rows) <= _SOME else 1
     if config.scheme in ("time", "walk-forward", "predefined") or config.time_by or config.fold_column:
         num_repeats = 1  # another seed gives the same folds
-    return Ground(kept, config, (*data.notes, *notes), num_repeats)
+    return Benchmark(kept, config, (*data.notes, *notes), num_repeats)
 
 
 def _without_repeats(data: LabelledData, found: Audit) -> tuple[LabelledData, list[str]]:

@@ -1,4 +1,4 @@
-"""What was scored beside the folds: training rows, rows that no fold has, and the control runs."""
+"""Verify scores other than those of the folds: training rows, sealed and test rows, control runs."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ from hf_transfer.report.words.others import others_from_json
 from hf_transfer.report.words.search import search_answers
 from hf_transfer.runs.controls import curve_part, probe_part, shuffled_part
 from hf_transfer.runs.held_out import table_digest
-from hf_transfer.runs.results import FoldResult, fold_result, read_beside
+from hf_transfer.runs.results import FoldResult, fold_result, read_companions
 from hf_transfer.runs.run_folder import TRAIN_ROWS, fold_place, place_of
 from hf_transfer.scores.paired import adjusted, retested
 from hf_transfer.scores.shuffled import shuffle_labels
@@ -29,8 +29,8 @@ from hf_transfer.verify.record import Record
 _NOT_THERE = "the predictions behind them are not there: they are not published, or an earlier version ran"
 
 
-def beside_checks(record: Record) -> Iterator[Check]:
-    """Make again what was scored beside the held-out rows, as far as the predictions behind it are there."""
+def other_score_checks(record: Record) -> Iterator[Check]:
+    """Recompute these scores, as far as their predictions are stored."""
     if any(record.folder.glob(f"folds/**/{TRAIN_ROWS}")):
         yield judged("train scores", "follow from predictions of training rows", lambda: _train(record))
     else:
@@ -47,7 +47,7 @@ def beside_checks(record: Record) -> Iterator[Check]:
         yield _control(record, "shuffled labels", "shuffled", partial(_shuffled, record))
     if record.results.get("probe"):
         yield _control(record, "closed-form probe", "probe", partial(_probe, record))
-    found = read_beside(record.folder, record.results)
+    found = read_companions(record.folder, record.results)
     if found.compare is not None:
         yield judged(
             "comparison",
@@ -70,7 +70,7 @@ def _train(record: Record) -> Iterator[str]:
 
 
 def _train_scores(record: Record, fold: FoldResult, place: str, percent: int = 100) -> Iterator[str]:
-    """Compare a fold's scores of training rows, and these rows, with those that its predictions are of."""
+    """Compare a fold's training scores with those that its predictions give."""
     rows = _seen(record, fold, place)
     if rows is None:
         return
@@ -85,7 +85,7 @@ def _train_scores(record: Record, fold: FoldResult, place: str, percent: int = 1
 
 
 def _seen(record: Record, fold: FoldResult, place: str) -> pa.Table | None:
-    """The predictions of a fold's training rows, if they are there."""
+    """Predictions of a fold's training rows, if stored."""
     path = record.folder / "folds" / place / TRAIN_ROWS
     return pq.read_table(path) if fold.status == "done" and path.is_file() else None
 
@@ -104,7 +104,7 @@ def _other_rows(rows: pa.Table, uids: RowIds, where: str) -> Iterator[str]:
 
 
 def _untrained(record: Record, name: str, written: Mapping[str, Any]) -> Check:
-    """The scores of the published model on rows that no fold has."""
+    """Scores of the published model on sealed and test rows."""
     path = record.folder / f"{name}_predictions.parquet"
     if not path.is_file():
         return left_out(f"{name} scores", f"{path.name} is not there, as an earlier version did not keep it")
@@ -121,7 +121,7 @@ def _untrained(record: Record, name: str, written: Mapping[str, Any]) -> Check:
 
 
 def _search(record: Record, search: dict[str, Any]) -> Iterator[str]:
-    """Compare the scores and the words of a search with those that follow from the folds."""
+    """Compare a search's scores and words with those that follow from its folds."""
     results = record.results
     metric, grid = results["primary_metric"], results["grid"] or ()
     again = {
@@ -153,7 +153,7 @@ def _curve(record: Record) -> Iterator[str]:
             runs[size["percent"]] = _Runs(record, f"curve-{size['percent']}", record.names, size["percent"])
             yield from runs[size["percent"]].problems()
     found = {percent: of_size.folds for percent, of_size in runs.items()}
-    found[100] = list(record.found[record.best])
+    found[100] = list(record.fold_results[record.best])
     again = curve_part(
         found,
         lambda percent: record.predictions if percent == 100 else runs[percent].predictions,
@@ -170,7 +170,7 @@ def _shuffled(record: Record) -> Iterator[str]:
     runs = _Runs(record, "shuffled", names)
     yield from runs.problems()
     yield from runs.other_labels()
-    true = list(record.found[record.best])[: len(names)]
+    true = list(record.fold_results[record.best])[: len(names)]
     settings = {"seed": record.config.seed, "unit": written["unit"]}
     again = shuffled_part(runs.folds, true, runs.predictions, record.scorer, **settings)
     yield from differences(written, plain(again), "shuffled")
@@ -183,7 +183,7 @@ def _probe(record: Record) -> Iterator[str]:
 
 
 def _comparison(record: Record, compare: dict[str, Any]) -> Iterator[str]:
-    """Test the differences of the folds again, of all runs that this one was compared with."""
+    """Repeat the tests against all runs that this one was compared with."""
     written = [other.pair for other in others_from_json(compare)]
     for i, (pair, again) in enumerate(
         zip(written, adjusted([retested(one) for one in written]), strict=True)
@@ -193,7 +193,7 @@ def _comparison(record: Record, compare: dict[str, Any]) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class _Runs:
-    """Some folds again under one purpose, in folders of their own.
+    """Folds of a control run, which have folders of their own.
 
     Attributes:
         record: Of the run.
@@ -209,12 +209,12 @@ class _Runs:
 
     @cached_property
     def folds(self) -> list[FoldResult]:
-        """What each fold's folder says, its scores and sizes made again."""
+        """Records of the folds, with scores and sizes recomputed."""
         return [self._again(fold, place) for fold, place in self._written]
 
     @cached_property
     def predictions(self) -> pa.Table:
-        """The held-out rows of the folds that are done."""
+        """Held-out rows of the finished folds."""
         return pa.concat_tables([self._rows(place) for fold, place in self._written if fold.status == "done"])
 
     @cached_property
@@ -246,7 +246,7 @@ class _Runs:
         )
 
     def problems(self) -> Iterator[str]:
-        """Compare each fold's folder with its predictions, and their rows with those it held out."""
+        """Compare each fold's record with its predictions, and their rows with those it held out."""
         uids = self.record.split[0]
         for (fold, place), again in zip(self._written, self.folds, strict=True):
             if fold.status != "done":
@@ -262,7 +262,7 @@ class _Runs:
             yield from _train_scores(self.record, fold, place, self.percent)
 
     def other_labels(self) -> Iterator[str]:
-        """Compare the labels with the shuffle that follows from the seed, where rows have one label each."""
+        """Compare the labels with the shuffle that the seed gives, for rows with one label each."""
         uids, columns = self.record.split
         for fold, place in self._written:
             if fold.status != "done" or columns.labels is None:

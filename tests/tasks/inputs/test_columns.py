@@ -3,8 +3,8 @@ import pytest
 from datasets import Array2D, Dataset, Features, Image, LargeList, List, Value
 from PIL import Image as Pillow
 
-from hf_transfer.data.inputs import empty_rows, standard_inputs
 from hf_transfer.errors import DataError
+from hf_transfer.tasks import task_of_kind
 from hf_transfer.tasks.inputs.pictures import encode_pixels, read_picture
 
 RED = encode_pixels(np.array([[[255, 0, 0]]], np.uint8))
@@ -15,7 +15,7 @@ def column(values, feature=None):
 
 
 def inputs(dataset, kind, folder=None):
-    result = standard_inputs(dataset, "x", kind, folder=folder)
+    result = task_of_kind(kind).input.read(dataset, "x", folder=folder)
     assert result.column_names == ["input"]
     return result
 
@@ -85,13 +85,13 @@ def test_web_addresses_are_refused_without_a_folder():
 def test_texts_become_strings(feature):
     result = inputs(column(["a", None, " "], Value(feature)), "text")
     assert (result["input"][:], result.features["input"]) == (["a", "", " "], Value("string"))
-    assert empty_rows(result, "text") == [1, 2]
+    assert task_of_kind("text").input.empty_rows(result) == [1, 2]
 
 
 def test_words_become_lists_of_strings():
     result = inputs(column([["a", "b"], [], None], LargeList(Value("large_string"))), "tokens")
     assert (result["input"][:], result.features["input"]) == ([["a", "b"], [], []], List(Value("string")))
-    assert empty_rows(result, "tokens") == [1, 2]
+    assert task_of_kind("tokens").input.empty_rows(result) == [1, 2]
 
 
 @pytest.mark.parametrize(

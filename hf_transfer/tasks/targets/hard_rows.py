@@ -15,6 +15,8 @@ from hf_transfer.scores.tag_scorer import entity_spans
 
 Floats = NDArray[np.float64]
 
+MOST_HARD = 12  # rows in one list; how many there are is told
+
 
 @dataclass(frozen=True)
 class HardRow:
@@ -56,6 +58,17 @@ class WrongSentence:
 
 
 @dataclass(frozen=True)
+class HardRows:
+    """What a run finds hard: rows of classes, or sentences of tags."""
+
+    hardest: Sequence[HardRow] = ()
+    suspected: Sequence[HardRow] = ()
+    num_suspected: int = 0
+    num_wrong: int = 0
+    sentences: Sequence[WrongSentence] = ()
+
+
+@dataclass(frozen=True)
 class RowProbabilities:
     """Out-of-fold probabilities of each row, averaged over repeats.
 
@@ -86,7 +99,7 @@ class RowProbabilities:
         return cls(list(places), of_labels, values / counts[:, None], losses)
 
     def row(self, place: int, other: int, names: Sequence[str]) -> HardRow:
-        """Describe one row beside another class than its label's."""
+        """Describe one row and the class that contests its label."""
         label = int(self.labels[place])
         return HardRow(
             row_id=self.row_ids[place],
@@ -96,6 +109,13 @@ class RowProbabilities:
             other_probability=float(self.values[place, other]),
             loss=float(self.losses[place]),
         )
+
+
+def hard_rows(predictions: pa.Table, label_names: Sequence[str]) -> HardRows:
+    """Find the rows of classes to look at: the first of those that were wrong, and of those suspected."""
+    rows = RowProbabilities.of(predictions, label_names)
+    suspected, wrong = suspected_labels(rows, label_names), hardest_rows(rows, label_names)
+    return HardRows(wrong[:MOST_HARD], suspected[:MOST_HARD], len(suspected), len(wrong))
 
 
 def hardest_rows(rows: RowProbabilities, label_names: Sequence[str]) -> list[HardRow]:

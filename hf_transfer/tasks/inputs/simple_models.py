@@ -1,4 +1,4 @@
-"""What a sceptic tries first: simple features without any pretrained model, fitted inside the folds."""
+"""A simple baseline: hand-made features without a pretrained model, fitted inside the folds."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.config.run_config import Kind
 from hf_transfer.scores.transferability import Probe, Split, ridge_probe
 
 if TYPE_CHECKING:
@@ -16,36 +15,13 @@ if TYPE_CHECKING:
 
 Ints = NDArray[np.int64]
 
-NAMES: dict[Kind, str] = {
-    "image": "colour histogram and 8 x 8 pixels, linear",
-    "text": "TF-IDF of words and pairs, logistic regression",
-    "tokens": "spelling of the word and its neighbours, linear",
-}
-
 _SIDE, _BINS = 8, 16
 _HASHED = 2**18  # columns that spellings are hashed to
 
 
-def baseline_probe(
-    kind: Kind, rows: "Dataset", labels: Ints, splits: Sequence[Split], *, balanced: bool = False
-) -> Probe:
-    """Fit the simple model for a kind of input in every fold.
-
-    Args:
-        kind: What a row's input is.
-        rows: Their column `input` is read.
-        labels: Class of each row, (n,), or of each word of all rows, one after the other.
-        splits: The folds, in numbers of those labels.
-        balanced: Whether a rare class counts for as much as a frequent one.
-
-    Returns:
-        Out-of-fold decisions. `NAMES` says what each kind's model is.
-    """
-    if kind == "image":
-        return ridge_probe(picture_features(rows), labels, splits, balanced=balanced)
-    if kind == "text":
-        return _text_probe(np.asarray(rows["input"][:], dtype=object), labels, splits, balanced=balanced)
-    return _word_probe(list(rows["input"]), labels, splits, balanced=balanced)
+def picture_probe(rows: "Dataset", labels: Ints, splits: Sequence[Split], *, balanced: bool = False) -> Probe:
+    """Fit a linear model on `picture_features` in every fold; the arguments are those of `simple_probe`."""
+    return ridge_probe(picture_features(rows), labels, splits, balanced=balanced)
 
 
 def picture_features(rows: "Dataset") -> NDArray[np.float32]:
@@ -62,12 +38,13 @@ def _of_picture(picture: Image.Image) -> NDArray[np.float32]:
     return np.concatenate([counts / (colours.width * colours.height), small.ravel() / 255])
 
 
-def _text_probe(texts: NDArray[Any], labels: Ints, splits: Sequence[Split], *, balanced: bool) -> Probe:
+def text_probe(rows: "Dataset", labels: Ints, splits: Sequence[Split], *, balanced: bool = False) -> Probe:
+    """Fit logistic regression on TF-IDF of words and pairs in every fold."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
-    decisions = []
+    texts, decisions = np.asarray(rows["input"][:], dtype=object), []
     for train, valid in splits:
         model = make_pipeline(
             TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b"),
@@ -78,13 +55,12 @@ def _text_probe(texts: NDArray[Any], labels: Ints, splits: Sequence[Split], *, b
     return Probe(tuple(splits), tuple(decisions))
 
 
-def _word_probe(
-    sentences: Sequence[Sequence[str]], labels: Ints, splits: Sequence[Split], *, balanced: bool
-) -> Probe:
+def word_probe(rows: "Dataset", labels: Ints, splits: Sequence[Split], *, balanced: bool = False) -> Probe:
+    """Fit a linear model on the `spellings` of words in every fold."""
     from sklearn.feature_extraction import FeatureHasher
     from sklearn.svm import LinearSVC
 
-    spelled = [spelling for words in sentences for spelling in spellings(words)]
+    spelled = [spelling for words in rows["input"] for spelling in spellings(words)]
     hashed = FeatureHasher(_HASHED, input_type="string").transform(spelled).tocsr()
     decisions = []
     for train, valid in splits:

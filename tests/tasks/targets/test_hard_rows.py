@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hf_transfer.report.page.hard_rows import (
+from hf_transfer.tasks.targets.hard_rows import (
     RowProbabilities,
     hardest_rows,
     suspected_labels,

@@ -6,7 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
-from hf_transfer.data.similarity import equal_groups, plain_text, similar_pictures, similar_texts, thumbnail
+from hf_transfer.tasks.inputs.similarity import (
+    equal_groups,
+    plain_text,
+    similar_pictures,
+    similar_texts,
+    thumbnail,
+)
 
 TEXT = "the train left early and we saw nobody on the empty platform that cold morning in march"
 WORDS = TEXT.split()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from hf_transfer.replay.features.pooling import Pooling
+from hf_transfer.tasks.inputs.pooling import PicturePooling, TextPooling, WordPooling
 
 PIXELS = {"pixel_values": torch.zeros(2, 3, 16, 16)}
 
@@ -18,8 +18,8 @@ class Model(nn.Module):
 
 def test_maps_are_averaged_over_places():
     maps = torch.randn(2, 5, 3, 4)
-    assert torch.equal(Pooling(Model(), "image")(maps, PIXELS), maps.mean(dim=(2, 3)))
-    last = Pooling(Model(timm_model=Model(output_fmt="NHWC")), "image")
+    assert torch.equal(PicturePooling(Model())(maps, PIXELS), maps.mean(dim=(2, 3)))
+    last = PicturePooling(Model(timm_model=Model(output_fmt="NHWC")))
     assert torch.allclose(last(maps.permute(0, 2, 3, 1), PIXELS), maps.mean(dim=(2, 3)))
 
 
@@ -38,7 +38,7 @@ def test_the_class_token_stands_beside_the_mean_of_the_patches(model, tokens, pr
     output = torch.randn(2, tokens, 3)
     mean = output[:, prefix:].mean(dim=1)
     wanted = torch.cat([output[:, 0], mean], dim=1) if prefix else mean
-    assert torch.allclose(Pooling(model, "image")(output, PIXELS), wanted)
+    assert torch.allclose(PicturePooling(model)(output, PIXELS), wanted)
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
@@ -48,18 +48,18 @@ def test_padding_is_no_part_of_a_text(side):
     mask = torch.tensor([[1, 1, 1, 0, 0]])
     if side == "left":
         padded, mask = padded.roll(2, dims=1), mask.roll(2, dims=1)
-    found = Pooling(Model(), "text")(padded, {"attention_mask": mask})
+    found = TextPooling(Model())(padded, {"attention_mask": mask})
     assert torch.allclose(found, torch.cat([output[:, 0], output.mean(dim=1)], dim=1))
 
 
 def test_a_text_without_a_mask_is_all_text():
     output = torch.randn(2, 3, 2)
-    assert torch.allclose(Pooling(Model(), "text")(output, {})[:, 2:], output.mean(dim=1))
-    assert torch.equal(Pooling(Model(), "text")(output[:, 0], {}), output[:, 0])
+    assert torch.allclose(TextPooling(Model())(output, {})[:, 2:], output.mean(dim=1))
+    assert torch.equal(TextPooling(Model())(output[:, 0], {}), output[:, 0])
 
 
 def test_words_are_their_first_subwords_in_order():
     output = torch.arange(12.0).reshape(2, 3, 2)
     labels = torch.tensor([[-100, 4, -100], [1, -100, 0]])
-    found = Pooling(Model(), "tokens")(output, {"labels": labels})
+    found = WordPooling(Model())(output, {"labels": labels})
     assert found.tolist() == [[2, 3], [6, 7], [10, 11]]

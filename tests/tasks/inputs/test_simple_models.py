@@ -3,7 +3,8 @@ import pytest
 from datasets import Dataset
 from PIL import Image
 
-from hf_transfer.selection.rank.baseline import NAMES, baseline_probe, picture_features, spellings
+from hf_transfer.tasks import task_of_kind
+from hf_transfer.tasks.inputs.simple_models import picture_features, spellings
 
 
 def folds(n, k=4):
@@ -35,7 +36,7 @@ def test_colours_are_told_apart():
     features = picture_features(rows)
     assert features.shape == (40, 3 * 16 + 3 * 64)
     assert features[:, :48].sum(axis=1) == pytest.approx(3)
-    assert right(baseline_probe("image", rows, labels, folds(40)), labels) == 1
+    assert right(task_of_kind("image").input.simple_probe(rows, labels, folds(40)), labels) == 1
 
 
 @pytest.mark.parametrize("num_labels", [2, 3])
@@ -45,7 +46,7 @@ def test_words_decide_a_text(num_labels):
     rows = Dataset.from_dict(
         {"input": [f"a {words[label]} thing number {i}" for i, label in enumerate(labels)]}
     )
-    probe = baseline_probe("text", rows, labels, folds(48))
+    probe = task_of_kind("text").input.simple_probe(rows, labels, folds(48))
     assert right(probe, labels) == 1
     assert probe.decisions[0].shape == (12, num_labels)
 
@@ -53,7 +54,7 @@ def test_words_decide_a_text(num_labels):
 def test_words_are_learned_inside_the_fold():
     rows = Dataset.from_dict({"input": [f"word{i}" for i in range(8)]})  # none occurs twice
     labels = np.array([0, 1, 0, 1, 0, 1, 0, 1])
-    for decisions in baseline_probe("text", rows, labels, folds(8)).decisions:
+    for decisions in task_of_kind("text").input.simple_probe(rows, labels, folds(8)).decisions:
         assert np.ptp(decisions, axis=0) == pytest.approx(0)
 
 
@@ -62,7 +63,7 @@ def test_spelling_finds_names_and_an_unseen_class_is_no_error():
     labels = np.array([0, 1, 0, 0, 0, 1, 0] * 12)
     labels[-1] = 2  # once only, so that one fold never sees it
     rows = Dataset.from_dict({"input": sentences})
-    probe = baseline_probe("tokens", rows, labels, folds(len(labels)))
+    probe = task_of_kind("tokens").input.simple_probe(rows, labels, folds(len(labels)))
     assert right(probe, labels) > 0.95
     assert all(decisions.shape[1] == 3 for decisions in probe.decisions)
 
@@ -73,7 +74,3 @@ def test_a_word_is_spelled_with_its_neighbours():
     assert "first" in first
     assert {"shape=9-x", "before=mckay", "before shape=XxXx"} <= set(second)
     assert not any(word.startswith("next") for word in second)
-
-
-def test_every_kind_has_a_name():
-    assert set(NAMES) == {"image", "text", "tokens"}

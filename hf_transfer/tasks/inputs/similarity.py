@@ -1,4 +1,4 @@
-"""Find rows that repeat another, exactly or nearly, without comparing every text with every other."""
+"""Find exact and near duplicates without comparing all pairs."""
 
 import unicodedata
 from collections.abc import Hashable, Iterable, Iterator, Sequence
@@ -25,7 +25,7 @@ _CANDIDATES_AT_ONCE = 50_000  # pairs of texts, whose signatures take 512 bytes
 
 
 def equal_groups(keys: Iterable[Hashable]) -> Groups:
-    """Group the positions of equal keys; keys that occur once are left out.
+    """Group the positions of equal keys; leave out keys that occur once.
 
     Example:
         >>> equal_groups(["a", "b", "a"])
@@ -38,12 +38,12 @@ def equal_groups(keys: Iterable[Hashable]) -> Groups:
 
 
 def plain_text(text: str) -> str:
-    """Give a text without differences of case, spaces and Unicode form."""
+    """Normalise a text's case, spaces and Unicode form."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def thumbnail(picture: Image.Image) -> NDArray[np.float32]:
-    """Average a picture to 16 x 16 greys of mean 0 and length 1, so that a product is a correlation.
+    """Reduce a picture to 16 x 16 greys of mean 0 and length 1, so that products are correlations.
 
     A picture of one colour gives zeros, which resemble nothing.
     """
@@ -55,7 +55,7 @@ def thumbnail(picture: Image.Image) -> NDArray[np.float32]:
 
 
 def similar_pictures(thumbnails: NDArray[np.float32]) -> Groups:
-    """Group pictures that differ by compression, size, brightness or contrast; not by a crop.
+    """Group pictures that differ by compression, size, brightness or contrast, but not by a crop.
 
     Correlated averages, as bits of neighbouring differences take most drawings of a digit for one.
 
@@ -104,7 +104,7 @@ def _resembling(texts: Sequence[str], signatures: NDArray[np.uint32]) -> Iterato
 
 
 def _candidates(signatures: NDArray[np.uint32]) -> NDArray[np.int64]:
-    """Pairs of a text and the first that has a band of its signature, each pair once, (2, m)."""
+    """Pairs of a text and the first text with an equal signature band, (2, m)."""
     size, found = len(signatures), [np.zeros(0, np.int64)]
     for start in range(0, signatures.shape[1], _BAND):
         band = np.ascontiguousarray(signatures[:, start : start + _BAND]).view(np.uint64)
@@ -117,7 +117,7 @@ def _candidates(signatures: NDArray[np.uint32]) -> NDArray[np.int64]:
 
 
 def _shingles(text: str) -> NDArray[np.uint64]:
-    """Hashes of all pieces of five characters, each once; of the whole text when it is shorter."""
+    """Hashes of all five-character pieces, each once; of the whole text if it is shorter."""
     codes = np.frombuffer(text.ljust(_SHINGLE).encode("utf-32-le", "surrogatepass"), np.uint32).astype(
         np.uint64
     )
@@ -135,7 +135,7 @@ def _resemblance(one: str, other: str) -> float:
 
 
 def _connected(size: int, pairs: Iterable[tuple[int, int]]) -> Groups:
-    """Join pairs into groups: what resembles a member belongs to the group."""
+    """Join pairs into groups, transitively."""
     parent = list(range(size))
 
     def root(position: int) -> int:

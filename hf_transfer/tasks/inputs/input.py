@@ -1,0 +1,126 @@
+"""What goes into a model: how rows of any storage become inputs, and what else depends on what they are."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from hf_transfer import _guard  # noqa: F401
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from torch import nn
+
+    from hf_transfer.scores.transferability import Probe
+    from hf_transfer.tasks.inputs.pictures import BadPicture
+    from hf_transfer.tasks.inputs.pooling import Pooling
+
+Likeness = tuple[Sequence[Any], Callable[[list[int]], list[list[int]]]]
+SimpleProbe = Callable[..., "Probe"]
+
+
+@dataclass(frozen=True)
+class Original:
+    """What stood in one row: a text, or a picture as a data: URI."""
+
+    text: str | None = None
+    picture: str | None = None
+
+
+class Input:
+    """What differs between kinds of input. Nothing outside of `tasks/` knows which of them it has.
+
+    What is heavy is imported inside the methods: a card must be made without it.
+    """
+
+    name: ClassVar[str]
+    """What `--kind` and messages call it."""
+    noun: ClassVar[str]
+    """What one is called."""
+    nouns: ClassVar[str]
+    """What several are called."""
+    columns: ClassVar[tuple[str, ...]]
+    """Names that people usually give the column, the likeliest first."""
+    suffixes: ClassVar[frozenset[str]] = frozenset()
+    """Ends of the names of files that hold one each; none where they are written out."""
+    empty: ClassVar[str] = ""
+    """What messages say of a row that `empty_rows` gives."""
+    rows_at_once: ClassVar[int] = 1000
+    """How many to encode together."""
+    sample_model: ClassVar[str] = "tiny-bert"
+    """The model inside the package that takes it."""
+    simple_model: ClassVar[str]
+    """What `simple_probe` is called."""
+    poolings: ClassVar[tuple[str, ...]] = ()
+    """Vectors of a layer that stand side by side among its features, by which layers are also compared."""
+
+    def is_typed(self, feature: Any) -> bool:
+        """Whether the type of a column alone says that it holds such inputs."""
+        return False
+
+    def leads_away(self, feature: Any) -> bool:
+        """Whether a column holds paths, which lead to nothing when the rows come from the Hub."""
+        return False
+
+    def read(self, dataset: "Dataset", column: str, *, folder: Path | None) -> "Dataset":
+        """Give a dataset of the one column `input`, row for row; nothing is left out here.
+
+        Args:
+            dataset: Where the column is.
+            column: Its name.
+            folder: Folder that paths are relative to and must stay in; None takes them as they are.
+
+        Raises:
+            DataError: If the column holds something else.
+        """
+        raise NotImplementedError
+
+    def read_new(self, dataset: "Dataset", column: str, *, folder: Path | None) -> list[Any]:
+        """Read a column of inputs that have no label yet, as `read` does."""
+        return list(self.read(dataset, column, folder=folder)["input"])
+
+    def from_text(self, text: str) -> Any:
+        """An input that was written out, on the command line or as a line of a file."""
+        return text
+
+    def empty_rows(self, inputs: "Dataset") -> list[int]:
+        """Positions of rows that hold nothing to learn from."""
+        return []
+
+    def unreadable(self, rows: "Dataset") -> "list[BadPicture]":
+        """Inputs that can't be read, of the column `input`."""
+        return []
+
+    def content(self, value: Any) -> list[str | bytes]:
+        """What the digest of a data set covers of an input."""
+        raise NotImplementedError
+
+    def likeness(self, parts: "Sequence[Dataset]") -> Likeness:
+        """A key of each row's content, and what groups rows that are almost the same among given ones."""
+        raise NotImplementedError
+
+    def lengths(self, rows: "Dataset") -> dict[str, float] | None:
+        """Words of the texts: least, median, 95th percentile and most; None for what has no words."""
+        return None
+
+    def excerpt(self, value: Any, length: int) -> str:
+        """An input in one short line."""
+        raise NotImplementedError
+
+    def original(self, value: Any) -> Original:
+        """An input as a report shows it."""
+        raise NotImplementedError
+
+    def pooling(self, model: "nn.Module") -> "Pooling":
+        """What makes features of the outputs of a model's layers."""
+        raise NotImplementedError
+
+    @property
+    def simple_probe(self) -> SimpleProbe:
+        """Fits in every fold what a sceptic tries first, without any pretrained model.
+
+        It takes rows, of which `input` is read; the class of each row, or of each word of all rows, one
+        after the other; the folds in numbers of those labels; and `balanced`, by which a rare class counts
+        for as much as a frequent one. It gives out-of-fold decisions.
+        """
+        raise NotImplementedError

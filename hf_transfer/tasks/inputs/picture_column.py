@@ -1,0 +1,96 @@
+"""Read a column of pictures, whatever its storage."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from datasets import Array2D, Array3D, Dataset, Features, Image
+
+from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
+from hf_transfer.errors import DataError
+from hf_transfer.machine.mapped import mapped_rows
+from hf_transfer.machine.paths import local_path, refuse_links
+from hf_transfer.tasks.inputs.pictures import encode_pixels
+from hf_transfer.tasks.inputs.text_column import LIST_TYPES, TEXT_TYPES, type_name
+
+_PICTURES_AT_ONCE = 64  # they may hold pixels
+
+
+def read_pictures(dataset: Dataset, column: str, folder: Path | None) -> Dataset:
+    """Make a dataset of the one column `input`, row for row: pictures as {"bytes", "path"}, not decoded.
+
+    Args:
+        dataset: Where the column is.
+        column: Its name.
+        folder: Folder that paths are relative to and must stay in; None takes them as they are.
+
+    Raises:
+        DataError: If the column holds something else.
+    """
+    inputs = dataset.select_columns([column]).rename_column(column, "input")
+    feature = inputs.features["input"]
+    if isinstance(feature, (Array2D, Array3D, *LIST_TYPES)):
+        return _as_pictures(_encode(row["input"], number) for number, row in enumerate(inputs))
+    if getattr(feature, "dtype", None) in TEXT_TYPES:
+        return _as_pictures(_at(path, folder, number) for number, path in enumerate(inputs["input"]))
+    if not (isinstance(feature, Image) or _holds_pictures(feature)):
+        raise DataError(
+            f"Column {column!r} holds {type_name(feature)}, not pictures. Allowed are pictures, their "
+            "encoded bytes, paths, and arrays of 0 to 255. Pass --input_column with such a column."
+        )
+    inputs = inputs.cast_column("input", Image(decode=False))
+    return _confined(inputs, folder)
+
+
+def _holds_pictures(feature: Any) -> bool:
+    if isinstance(feature, dict):
+        return "bytes" in feature
+    return getattr(feature, "dtype", None) in ("binary", "large_binary")
+
+
+def _confined(inputs: Dataset, folder: Path | None) -> Dataset:
+    """Check the paths of pictures on disk; other datasets pass unchanged."""
+    batches = inputs.with_format("arrow").iter(batch_size=1000)
+    if all(
+        pa.chunked_array(batch["input"]).combine_chunks().field("bytes").null_count == 0 for batch in batches
+    ):
+        return inputs
+    return _as_pictures(_follow(picture, folder, row) for row, picture in enumerate(inputs["input"]))
+
+
+def _follow(picture: dict[str, Any] | None, folder: Path | None, row: int) -> dict[str, Any] | None:
+    if picture is None or picture["bytes"] is not None:
+        return picture
+    return _at(picture["path"], folder, row)
+
+
+def _at(path: str | None, folder: Path | None, row: int) -> dict[str, Any] | None:
+    if path is None:
+        return None  # the scan tells of it, as of all pictures that cannot be read
+    if folder is not None:
+        place = local_path(path, folder)
+        refuse_links([place], folder)
+        path = str(place)
+    elif "://" in path:
+        raise DataError(f"Row {row} holds the web address {path!r}; download the pictures first.")
+    return {"bytes": None, "path": path}
+
+
+def _encode(pixels: Any, row: int) -> dict[str, Any]:
+    try:
+        return {"bytes": encode_pixels(np.asarray(pixels)), "path": None}
+    except ValueError as error:  # ours, and numpy's for lines of different lengths
+        raise DataError(f"Row {row}: {error}.") from error
+
+
+def _as_pictures(values: Iterable[dict[str, Any] | None]) -> Dataset:
+    schema = Features({"input": Image(decode=False)}).arrow_schema
+    return mapped_rows(_picture_batches(iter(values), schema), schema)
+
+
+def _picture_batches(values: Iterator[Any], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    while some := list(islice(values, _PICTURES_AT_ONCE)):
+        yield pa.RecordBatch.from_arrays([pa.array(some, schema.field("input").type)], schema=schema)

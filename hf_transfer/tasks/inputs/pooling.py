@@ -1,0 +1,97 @@
+"""Pool a layer's output to one vector a row: the mean over a picture's patches or a text's tokens."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.models.mean_classifier import mean_of_tokens
+from hf_transfer.tasks.targets.target import IGNORE_INDEX
+
+OF_TEXTS = ("first token", "mean")  # two vectors, as either may be what a classifier reads
+
+
+class Pooling:
+    """Pooling of layer outputs into features.
+
+    Args:
+        model: Says how its layers arrange what they put out.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+    def __call__(self, output: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        """Pool one layer's output for a batch, to (b, d), or (words, d) in the order of the words."""
+        return output.flatten(1)
+
+    def parts(self, output: Tensor) -> tuple[str, ...]:
+        """Names of the vectors that are concatenated; empty if there is just one."""
+        return ()
+
+
+class PicturePooling(Pooling):
+    """The mean over a feature map, or the class token and the mean of the patches, concatenated.
+
+    The mean alone where there is no class token.
+
+    Args:
+        model: Says how its pictures' tokens are arranged.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model)
+        inner: Any = getattr(model, "timm_model", model)
+        self.channels_last = str(getattr(inner, "output_fmt", "")).upper().endswith("NHWC")
+        self.num_prefix: int | None = getattr(inner, "num_prefix_tokens", None)
+        self.patch_size: Any = getattr(getattr(model, "config", None), "patch_size", None)
+
+    def __call__(self, output: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        """Pool to (b, d)."""
+        if output.ndim == 4:
+            return output.mean(dim=(1, 2) if self.channels_last else (2, 3))
+        return self._patches(output, batch["pixel_values"]) if output.ndim == 3 else output.flatten(1)
+
+    def _patches(self, output: Tensor, pixels: Tensor) -> Tensor:
+        prefix = self._prefix(output.shape[1], pixels)
+        mean = output[:, prefix:].mean(dim=1)
+        return torch.cat([output[:, 0], mean], dim=1) if prefix else mean
+
+    def _prefix(self, num_tokens: int, pixels: Tensor) -> int:
+        """Number of tokens before the patches, such as the class token."""
+        if self.num_prefix is not None:
+            return min(self.num_prefix, num_tokens - 1)
+        sizes = self.patch_size if isinstance(self.patch_size, (tuple, list)) else [self.patch_size] * 2
+        if None in sizes:
+            return 0
+        patches = (pixels.shape[2] // sizes[0]) * (pixels.shape[3] // sizes[1])
+        return max(0, num_tokens - int(patches))  # deeper layers of some networks merge patches
+
+
+class TextPooling(Pooling):
+    """The first token and the mean over all tokens but padding, concatenated."""
+
+    def __call__(self, output: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        """Pool to (b, d)."""
+        if output.ndim != 3:
+            return output.flatten(1)
+        mask = batch.get("attention_mask")
+        if mask is None:
+            mask = torch.ones(output.shape[:2], device=output.device)
+        # The first token that is no padding, which some tokenizers put in front.
+        first = output[torch.arange(len(output), device=output.device), mask.argmax(dim=1)]
+        return torch.cat([first, mean_of_tokens(output, mask)], dim=1)
+
+    def parts(self, output: Tensor) -> tuple[str, ...]:
+        """The two, of a layer that gives tokens."""
+        return OF_TEXTS if output.ndim == 3 else ()
+
+
+class WordPooling(Pooling):
+    """The first subword of each tagged word, one row a word."""
+
+    def __call__(self, output: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        """Pool to (words, d)."""
+        return output[batch["labels"] != IGNORE_INDEX]

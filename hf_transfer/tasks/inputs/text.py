@@ -1,0 +1,91 @@
+"""Texts as inputs, one a row."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.tasks.inputs.input import Input, Likeness, Original, SimpleProbe
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from torch import nn
+
+    from hf_transfer.tasks.inputs.pooling import Pooling
+
+_LETTERS = 400  # of a text in a report
+
+
+class Text(Input):
+    """A text a row."""
+
+    name: ClassVar[str] = "text"
+    noun: ClassVar[str] = "text"
+    nouns: ClassVar[str] = "texts"
+    columns: ClassVar[tuple[str, ...]] = (
+        "text", "sentence", "review", "content", "comment", "tweet", "message", "document", "body",
+        "review_text", "question", "utterance",
+    )  # fmt: skip
+    empty: ClassVar[str] = "with empty text"
+    simple_model: ClassVar[str] = "TF-IDF of words and pairs, logistic regression"
+    poolings: ClassVar[tuple[str, ...]] = ("first token", "mean")
+
+    def words(self, value: Any) -> list[str]:
+        """The words of an input."""
+        return value.split()  # type: ignore[no-any-return]
+
+    def read(self, dataset: "Dataset", column: str, *, folder: Path | None) -> "Dataset":
+        """A column of texts."""
+        from hf_transfer.tasks.inputs.text_column import read_texts
+
+        return read_texts(dataset, column)
+
+    def empty_rows(self, inputs: "Dataset") -> list[int]:
+        """Those without a visible character."""
+        return [row for row, text in enumerate(values_of(inputs)) if not text.strip()]
+
+    def content(self, value: Any) -> list[str | bytes]:
+        """The text."""
+        return [value]
+
+    def likeness(self, parts: "Sequence[Dataset]") -> Likeness:
+        """The text without differences of case and spaces, and groups by common pieces of five letters."""
+        from hf_transfer.tasks.inputs.similarity import plain_text, similar_texts
+
+        texts = [plain_text(" ".join(self.words(value))) for part in parts for value in part["input"]]
+        return texts, lambda firsts: similar_texts([texts[row] for row in firsts])
+
+    def lengths(self, rows: "Dataset") -> dict[str, float] | None:
+        """By spaces."""
+        from hf_transfer.tasks.inputs.text_column import lengths
+
+        return lengths([len(self.words(value)) for value in rows["input"]])
+
+    def excerpt(self, value: Any, length: int) -> str:
+        """Its beginning."""
+        text = " ".join(self.words(value))
+        return repr(text if len(text) <= length else text[: length - 1] + "…")
+
+    def original(self, value: Any) -> Original:
+        """The text, or as much as there is room for."""
+        return Original(text=value if len(value) <= _LETTERS else f"{value[:_LETTERS]}…")
+
+    def pooling(self, model: "nn.Module") -> "Pooling":
+        """The first token and the mean."""
+        from hf_transfer.tasks.inputs.pooling import TextPooling
+
+        return TextPooling(model)
+
+    @property
+    def simple_probe(self) -> SimpleProbe:
+        """Logistic regression on TF-IDF."""
+        from hf_transfer.tasks.inputs.simple_models import text_probe
+
+        return text_probe
+
+
+def values_of(inputs: "Dataset") -> Any:
+    """The inputs, some at a time."""
+    from hf_transfer.machine.mapped import ROWS_AT_ONCE
+
+    return (value for batch in inputs.iter(ROWS_AT_ONCE) for value in batch["input"])

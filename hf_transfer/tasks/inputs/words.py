@@ -1,0 +1,72 @@
+"""Sentences that are cut into words as inputs."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.tasks.inputs.input import Original, SimpleProbe
+from hf_transfer.tasks.inputs.text import Text, values_of
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from torch import nn
+
+    from hf_transfer.tasks.inputs.pooling import Pooling
+
+
+class Words(Text):
+    """A list of words a row."""
+
+    name: ClassVar[str] = "tokens"
+    noun: ClassVar[str] = "tagged sentence"
+    nouns: ClassVar[str] = "tagged sentences"
+    columns: ClassVar[tuple[str, ...]] = ("tokens", "words", "token")
+    empty: ClassVar[str] = "without words"
+    simple_model: ClassVar[str] = "spelling of the word and its neighbours, linear"
+    poolings: ClassVar[tuple[str, ...]] = ()
+
+    def words(self, value: Any) -> list[str]:
+        """The input itself."""
+        return value  # type: ignore[no-any-return]
+
+    def read(self, dataset: "Dataset", column: str, *, folder: Path | None) -> "Dataset":
+        """A column of lists of words."""
+        from hf_transfer.tasks.inputs.text_column import read_words
+
+        return read_words(dataset, column)
+
+    def read_new(self, dataset: "Dataset", column: str, *, folder: Path | None) -> list[Any]:
+        """Lists of words, or texts that nobody has split yet."""
+        if getattr(dataset.features[column], "dtype", None) == "string":
+            texts = super().read(dataset, column, folder=folder)["input"]
+            return [self.from_text(text) for text in texts]
+        return super().read_new(dataset, column, folder=folder)
+
+    def from_text(self, text: str) -> Any:
+        """A text cut at its spaces."""
+        return text.split()
+
+    def empty_rows(self, inputs: "Dataset") -> list[int]:
+        """Those without words."""
+        return [row for row, words in enumerate(values_of(inputs)) if not words]
+
+    def content(self, value: Any) -> list[str | bytes]:
+        """The words."""
+        return list(value)
+
+    def original(self, value: Any) -> Original:
+        """The words, with spaces between them."""
+        return super().original(" ".join(value))
+
+    def pooling(self, model: "nn.Module") -> "Pooling":
+        """The first subword of each word."""
+        from hf_transfer.tasks.inputs.pooling import WordPooling
+
+        return WordPooling(model)
+
+    @property
+    def simple_probe(self) -> SimpleProbe:
+        """A linear model of each word's spelling and of its neighbours'."""
+        from hf_transfer.tasks.inputs.simple_models import word_probe
+
+        return word_probe

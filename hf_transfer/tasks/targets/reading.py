@@ -1,0 +1,39 @@
+"""How a model's outputs are turned into labels."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.scores.statistics import Threshold
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How logits become labels: temperature and threshold.
+
+    Attributes:
+        temperature: What the model's logits are divided by; 1 leaves them as they are.
+        threshold: The probability from which on the second of two classes is chosen; None takes the likelier.
+        about: Where the threshold comes from.
+    """
+
+    temperature: float = 1.0
+    threshold: Threshold | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def choose(self, probabilities: NDArray[Any]) -> list[int]:
+        """Label of each row, from probabilities (n, c)."""
+        if self.threshold is None:
+            return [int(best) for best in probabilities.argmax(1)]
+        return [int(share >= self.threshold.value) for share in probabilities[:, 1]]
+
+    def sentence(self) -> str:
+        """Explain the threshold."""
+        about = self.about
+        return (
+            f"{about['positive']} from a probability of {about['value']:.4f} on: {about['metric']} "
+            f"{about['score']:.3f} on {about['rows']:,} out-of-fold rows. It was tuned on these rows, so "
+            "expect less on others."
+        )
