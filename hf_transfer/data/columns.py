@@ -17,7 +17,6 @@ from hf_transfer.machine.wording import some
 from hf_transfer.tasks.targets.labels import refuse_rows
 from hf_transfer.tasks.task import Task
 
-
 _SETS = "labels of several columns"
 
 
@@ -175,8 +174,6 @@ class _Search:
         if len(typed) == 1:
             return typed[0], (f"Column {typed[0]!r} is taken for its type; --{self.setting} takes another.",)
         raise _absent(self.dataset, self.usual[0], self.setting)
-
-
 
 
 def _is_declared(feature: Any) -> bool:

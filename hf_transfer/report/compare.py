@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from hf_transfer import _guard  # noqa: F401
@@ -28,12 +29,11 @@ from hf_transfer.report.words.pairs import sentence
 from hf_transfer.runs.reading import damage_told, read_table
 from hf_transfer.runs.results import read_results
 from hf_transfer.runs.summary import two_intervals
-from hf_transfer.scores.class_scorer import ClassificationScorer
 from hf_transfer.scores.over_folds import sampling_units
 from hf_transfer.scores.paired import Pair, adjusted, pair_folds
 from hf_transfer.scores.scorer import Floats, Scorer
 from hf_transfer.scores.statistics import bootstrap_interval, mcnemar
-from hf_transfer.scores.tag_scorer import TaggingScorer
+from hf_transfer.tasks import target_of
 
 _ENOUGH_REPEATS = 5  # in simulations, these find as much as McNemar's test, and cry wolf less often
 _KEYS = ("repeat", "fold", "row_id")
@@ -59,9 +59,8 @@ class Run:
 
     @property
     def scorer(self) -> Scorer:
-        """What scores its predictions: a class a row, or a tag a word."""
-        tagged = "predictions" in self.predictions.column_names
-        return (TaggingScorer if tagged else ClassificationScorer)(self.results["label_names"])
+        """What scores its predictions."""
+        return target_of(self.results).scorer
 
 
 @dataclass(frozen=True)
@@ -122,8 +121,8 @@ def compare_pair(first: Run, second: Run) -> Pair:
     if not pair.differences:
         return pair
     tables = _shared_rows(first.predictions, second.predictions)
-    if "prediction" in first.predictions.column_names:
-        return replace(pair, rows=_right_rows(*tables))
+    if pair.metric == first.scorer.share_right:
+        return replace(pair, rows=_right_rows(first.scorer, *tables))
     return replace(pair, bootstrap=_paired_bootstrap(first, pair.metric, tables))
 
 
@@ -189,11 +188,11 @@ def _shared_rows(first: pa.Table, second: pa.Table) -> tuple[pa.Table, pa.Table]
     return first.filter([key in shared for key in keys[0]]), second.filter([key in shared for key in keys[1]])
 
 
-def _right_rows(first: pa.Table, second: pa.Table) -> dict[str, Any]:
+def _right_rows(scorer: Scorer, first: pa.Table, second: pa.Table) -> dict[str, Any]:
     """Count rows that only one run got right, in the first repeat."""
     repeat = min(first["repeat"].to_pylist())
     kept = [table.filter(table["repeat"].to_numpy() == repeat) for table in (first, second)]
-    right = [table["label"].to_numpy() == table["prediction"].to_numpy() for table in kept]
+    right = [np.equal(*scorer.outcomes(table)) for table in kept]
     return mcnemar(*right)._asdict() | {"repeat": repeat, "num_rows": kept[0].num_rows}
 
 

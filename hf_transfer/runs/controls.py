@@ -43,7 +43,8 @@ def curve_part(
         seed=seed,
     )
     failed = sum(fold.status == "failed" for percent in PERCENTS for fold in fold_results[percent])
-    said = verdict(curve, metric)
+    unit = scorer.unit_of(metric, known[-1]["mean"]) if known else 1.0
+    said = verdict(curve, metric, higher_is_better=scorer.higher_is_better[metric], unit=unit)
     return {"metric": metric, "sizes": sizes, **curve, "verdict": said, "failed": failed}
 
 

@@ -35,6 +35,7 @@ class ClassificationScorer(Scorer):
     """Score one class a row, from the columns `label`, `prediction` and `logits`."""
 
     primary_metric = "accuracy"
+    share_right = "accuracy"
     unit = "row"
     higher_is_better: Mapping[str, bool] = {
         "accuracy": True,
@@ -86,6 +87,10 @@ class ClassificationScorer(Scorer):
         counts = np.bincount(pairs, minlength=num_classes**2)
         return counts.reshape(num_classes, num_classes).tolist()
 
+    def outcomes(self, table: pa.Table) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Predicted and true class of each row."""
+        return array_of(table, "prediction"), array_of(table, "label")
+
     def _resampler_of_repeat(self, table: pa.Table, names: Collection[str]) -> Resampler:
         labels, predictions = self._ids(table)
         # Rows of one true and one predicted class count alike: each draw is first counted by these pairs.
@@ -134,6 +139,10 @@ class ClassificationScorer(Scorer):
     def labels_and_probabilities(self, table: pa.Table) -> tuple[Ids, Floats]:
         """Give the true class of each row, (n,), and the probabilities of all classes, (n, c)."""
         return self._ids(table)[0], self._probabilities(table)
+
+    def by_logits(self, table: pa.Table) -> list[Any]:
+        """The class with the highest logit of each row."""
+        return list(self.logits(table).argmax(axis=1).tolist())
 
     def logits(self, table: pa.Table) -> Floats:
         """Read one logit for each row and class, (n, c)."""

@@ -17,7 +17,7 @@ from hf_transfer.scores.statistics import corrected_error
 
 Answer = Literal["yes", "no", "can't tell"]
 
-_LEAST_BEHIND = 0.01  # of a score: less than that is no reason to train longer
+_LEAST_BEHIND = 0.01  # of a score, or that share of one without bound: less is no reason to train longer
 _LEAST_FALL = 0.01  # of the first epoch's loss, in one epoch
 MOVED = 0.1  # share of the first epoch's loss that training must have taken away to say that it learned
 
@@ -82,6 +82,8 @@ def _behind_probe(results: Mapping[str, Any]) -> dict[str, Any] | None:
     mean, error = float(np.mean(behind)), corrected_error(behind, folds_of(results["folds"]))
     reached = float(np.mean([score for _, score in known]))
     train = _mean([fold["train_scores"].get(metric) for fold, _ in known])
+    bounded = None not in (results.get("ranges") or {}).get(metric, ())
+    least = _LEAST_BEHIND * (1.0 if bounded else abs(reached))
     return {
         "probe": reached,
         "run": float(np.mean([fold["scores"][metric] for fold, _ in known])),
@@ -89,7 +91,7 @@ def _behind_probe(results: Mapping[str, Any]) -> dict[str, Any] | None:
         "behind": mean,
         "error": error,
         "num_folds": len(known),
-        "lacks": mean > max(error, _LEAST_BEHIND) and (train is None or sign * (reached - train) > 0),
+        "lacks": mean > max(error, least) and (train is None or sign * (reached - train) > 0),
     }
 
 

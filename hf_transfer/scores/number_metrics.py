@@ -71,7 +71,8 @@ class Numbers:
 
     def spearman(self, weights: Floats) -> Floats:
         """Spearman's correlation."""
-        return _correlation(*(ranks.of(weights) for ranks in self._ranks), weights)
+        of_references, of_predictions = (ranks.of(weights) for ranks in self._ranks)
+        return _correlation(of_references, of_predictions, weights)
 
     @cached_property
     def _ranks(self) -> "tuple[_Ranks, _Ranks]":

@@ -13,6 +13,9 @@ from hf_transfer.scores.scorer import Floats, Resampler, Scorer, Scores, array_o
 from hf_transfer.scores.statistics import divide, mean_defined
 
 
+_MOST_DRAWN = 1000  # rows in a picture
+
+
 class NumberScorer(Scorer):
     """Score one number a row, from the columns `label` and `prediction`.
 
@@ -54,6 +57,13 @@ class NumberScorer(Scorer):
     def confusion(self, table: pa.Table) -> None:
         """Give None, for the same reason."""
         return None
+
+    def scatter(self, table: pa.Table) -> list[list[float]]:
+        """True and predicted number of up to a thousand rows, spread over the true ones."""
+        label, prediction = self.numbers(table)
+        order = np.lexsort((prediction, label))
+        chosen = order[np.linspace(0, len(order) - 1, min(len(order), _MOST_DRAWN)).astype(np.int64)]
+        return np.column_stack([label[chosen], prediction[chosen]]).tolist()
 
     def numbers(self, table: pa.Table) -> tuple[Floats, Floats]:
         """True and predicted number of each row, (n,) both."""

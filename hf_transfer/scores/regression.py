@@ -200,7 +200,8 @@ class LabelSetProblem(LinearProblem):
 
     @property
     def _aims(self) -> Matrix:
-        return 2.0 * self.labels - 1
+        aims: Matrix = 2.0 * self.labels - 1
+        return aims
 
     @property
     def _weights(self) -> Matrix:

@@ -38,9 +38,29 @@ class Scorer(Protocol):
     ranges: Mapping[str, Range] = MappingProxyType({})
     """What a score can be at least and at most, where that is not 0 to 1."""
 
+    share_right: str | None = None
+    """The score that is the share of right answers; None where an answer is not right or wrong."""
+
+    def scatter(self, table: pa.Table) -> list[list[float]] | None:
+        """True and predicted number of some rows, to be drawn; None where labels are no numbers."""
+        return None
+
+    def outcomes(self, table: pa.Table) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Predictions and labels of all rows or words, (m,) both, to compare one by one; empty if none."""
+        nothing = np.zeros(0)
+        return nothing, nothing
+
+    def by_logits(self, table: pa.Table) -> list[Any] | None:
+        """The predictions that the logits make; None where there are no logits."""
+        return None
+
     def range_of(self, name: str) -> Range:
         """What a score can be at least and at most; of one that the scorer does not know, anything."""
         return self.ranges.get(name, (0.0, 1.0) if name in self.higher_is_better else (-np.inf, np.inf))
+
+    def unit_of(self, name: str, value: float) -> float:
+        """What differences of a score are measured by: 1, or the score itself where it has no bound."""
+        return 1.0 if np.isfinite(self.range_of(name)).all() else abs(value)
 
     def score(self, table: pa.Table) -> Scores:
         """Score the rows of one fold."""

@@ -97,6 +97,9 @@ class PrecisionCurve:
         return divide((gained * np.nan_to_num(divide(found, above))).sum(axis=1), found[:, -1])
 
 
+Curve = PrecisionCurve | RocCurve
+
+
 def precision_curves(references: Marks, scores: Floats) -> list[PrecisionCurve]:
     """Make the curve of each label that some of the rows have."""
     curves = []

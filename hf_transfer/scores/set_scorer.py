@@ -1,6 +1,6 @@
 """Scores of a set of labels a row."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from hf_transfer.scores.scorer import (
     column_of,
     refuse_folds,
 )
-from hf_transfer.scores.set_metrics import Marks, label_curves, precision_curves, set_scores
+from hf_transfer.scores.set_metrics import Curve, Marks, label_curves, precision_curves, set_scores
 from hf_transfer.scores.statistics import mean_defined
 
 
@@ -34,6 +34,7 @@ class LabelSetScorer(Scorer):
     """
 
     primary_metric = "f1_micro"
+    share_right = "exact_match"
     unit = "row"
     higher_is_better: Mapping[str, bool] = {
         "f1_micro": True,
@@ -64,12 +65,23 @@ class LabelSetScorer(Scorer):
         """Give None: a label is given or missed, and none is taken for another."""
         return None
 
+    def outcomes(self, table: pa.Table) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Predicted and true labels of each row, as one value."""
+        labels, predictions = (
+            np.array([row.tobytes() for row in marks], object) for marks in self.marks(table)
+        )
+        return predictions, labels
+
     def marks(self, table: pa.Table) -> tuple[Marks, Marks]:
         """Which labels each row has, and which it was given, (n, c) both."""
         label, prediction = (
             marks_of(column_of(table, name), self.label_names, name) for name in ("label", "prediction")
         )
         return label, prediction
+
+    def by_logits(self, table: pa.Table) -> list[Any]:
+        """The labels whose logit is 0 or more, of each row."""
+        return [np.flatnonzero(row).tolist() for row in self.logits(table) >= 0]
 
     def logits(self, table: pa.Table) -> Floats:
         """Read one logit for each row and label, (n, c)."""
@@ -94,17 +106,21 @@ class LabelSetScorer(Scorer):
 
     def _areas(
         self, table: pa.Table, references: Marks, names: Collection[str]
-    ) -> dict[str, list[tuple[NDArray[np.intp], list[Any]]]]:
+    ) -> dict[str, list[tuple[NDArray[np.intp], Sequence[Curve]]]]:
         """Curves of each fold's labels, with the fold's rows, for each area that is asked for."""
         if not names:
             return {}
         folds = array_of(table, "fold") if "fold" in table.column_names else np.zeros(table.num_rows)
-        logits, makers = self.logits(table), {"average_precision": precision_curves, "roc_auc": label_curves}
-        places = [np.flatnonzero(folds == fold) for fold in np.unique(folds)]
+        logits, places = self.logits(table), [np.flatnonzero(folds == fold) for fold in np.unique(folds)]
         return {
-            name: [(rows, list(makers[name](references[rows], logits[rows]))) for rows in places]
-            for name in names
+            name: [(rows, _CURVES[name](references[rows], logits[rows])) for rows in places] for name in names
         }
+
+
+_CURVES: Mapping[str, Callable[[Marks, Floats], Sequence[Curve]]] = {
+    "average_precision": precision_curves,
+    "roc_auc": label_curves,
+}
 
 
 def marks_of(column: pa.ChunkedArray, label_names: Sequence[str], name: str) -> Marks:

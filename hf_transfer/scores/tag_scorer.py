@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError, DataError
@@ -27,6 +28,7 @@ class TaggingScorer(Scorer):
     """Score entities of tagged words, from the columns `labels` and `predictions`."""
 
     primary_metric = "f1"
+    share_right = "accuracy"
     unit = "sentence"
     higher_is_better: Mapping[str, bool] = {"precision": True, "recall": True, "f1": True, "accuracy": True}
 
@@ -52,6 +54,14 @@ class TaggingScorer(Scorer):
     def confusion(self, table: pa.Table) -> None:
         """Return None: entities are found or missed, rarely mistaken for one another."""
         return None
+
+    def outcomes(self, table: pa.Table) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Predicted and true tag of each word."""
+        predictions, labels = (
+            column_of(table, name).combine_chunks().flatten().to_numpy(zero_copy_only=False)
+            for name in ("predictions", "labels")
+        )
+        return predictions, labels
 
     def _resampler_of_repeat(self, table: pa.Table, names: Collection[str]) -> Resampler:
         references, predictions = self._tags(table)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 
 from hf_transfer import _guard  # noqa: F401
@@ -169,9 +168,11 @@ class ShuffledStudy(Study):
 
         _refuse_labels_in_inputs(self.original, self.data)
         before = self.original.encoded
-        labels = list(
-            _relabelled(before["labels"][:], self.original.row_of.tolist(), self.data.rows["label"][:])
-        )
+        given, row_of = self.task.target.encoded(self.data.rows["label"][:]), self.original.row_of.tolist()
+        if self.task.target.per_word:
+            labels = list(_relabelled(before["labels"][:], row_of, given))
+        else:
+            labels = [given[row] for row in row_of]
         return concatenate_datasets(
             [before.remove_columns(["labels"]), Dataset.from_dict({"labels": labels})], axis=1
         )
@@ -197,12 +198,9 @@ def _with_labels(data: LabelledData, labels: list[Any], name: str) -> LabelledDa
 
 
 def _relabelled(encoded: Sequence[Any], row_of: Sequence[int], labels: Sequence[Any]) -> Iterator[Any]:
-    """Labels of each encoded row, in the row's order, for rows that were encoded in parts."""
+    """Labels of each encoded row's words, in the row's order, for rows that were encoded in parts."""
     words: dict[int, Iterator[Any]] = {}
     for old, row in zip(encoded, row_of, strict=True):
-        if np.isscalar(old):
-            yield labels[row]
-            continue
         given = words.setdefault(row, iter(labels[row]))
         yield [label if label == IGNORE_INDEX else next(given) for label in old]
 

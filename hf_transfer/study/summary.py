@@ -113,7 +113,7 @@ def _model(study: Study) -> dict[str, Any]:
 
 
 def _dataset(study: Study) -> dict[str, Any]:
-    data, names = study.data, study.task.label_names
+    data, names = study.data, study.task.target.id_names
     return {
         "name": data.name,
         "config": data.config_name,

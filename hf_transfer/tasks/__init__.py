@@ -1,11 +1,13 @@
 """Tasks hold everything that differs between kinds of data; no other room asks which task runs."""
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import ConfigError
-from hf_transfer.tasks.targets.target import IGNORE_INDEX
+from hf_transfer.tasks.targets.target import DEFAULTS, IGNORE_INDEX, Target
 from hf_transfer.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ __all__ = [
     "TokenClassification",
     "all_tasks",
     "kinds",
+    "target_of",
     "task_class",
     "task_of_kind",
 ]
@@ -65,6 +68,26 @@ def task_of_kind(kind: str) -> type[Task]:
     if not found:
         raise ConfigError(f"There is no task for {kind!r}. Use one of {', '.join(kinds())}.")
     return found[0]
+
+
+def target_of(results: Mapping[str, Any], config: RunConfig = DEFAULTS) -> Target:
+    """What the labels of a run are; of earlier versions, the usual kind of its task.
+
+    Args:
+        results: The content of its results.json.
+        config: Its settings, where they matter.
+
+    Raises:
+        ConfigError: If the task has no such labels.
+    """
+    kinds = task_class(results["task"]).targets
+    found = {kind.name: kind for kind in kinds}.get(results.get("target") or kinds[0].name)
+    if found is None:
+        able = ", ".join(kind.name for kind in kinds)
+        raise ConfigError(
+            f"{results['task']} learns {able}, and the run has target {results['target']!r}. Update the kit."
+        )
+    return found(results["label_names"], config)
 
 
 def __getattr__(name: str) -> Any:

@@ -108,12 +108,11 @@ class CommonTask:
                 of their ids.
         """
         self.settings = settings
-        named = isinstance(labels, Sequence)
-        kind, names = (self.targets[0], labels) if named else (type(labels), labels.label_names)
-        if kind not in self.targets:
-            able = ", ".join(target.name for target in self.targets)
-            raise ConfigError(f"{type(self).__name__} learns {able}, and the labels are {kind.name}.")
-        self.target: Target = kind(names, settings)
+        target = self.targets[0](labels) if isinstance(labels, Sequence) else labels
+        if type(target) not in self.targets:
+            able = ", ".join(kind.name for kind in self.targets)
+            raise ConfigError(f"{type(self).__name__} learns {able}, and the labels are {target.name}.")
+        self.target: Target = type(target)(target.label_names, settings)
 
     def labels_of(self, rows: Mapping[str, list[Any]]) -> list[Any]:
         """Labels of a batch of rows as they are stacked, or stand-ins where there are none to learn from."""

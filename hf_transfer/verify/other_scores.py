@@ -23,7 +23,7 @@ from hf_transfer.runs.results import FoldResult, fold_result, read_companions
 from hf_transfer.runs.run_folder import TRAIN_ROWS, fold_place, place_of
 from hf_transfer.scores.paired import adjusted, retested
 from hf_transfer.scores.shuffled import shuffle_labels
-from hf_transfer.verify.check import Check, column_differences, differences, judged, left_out, not_highest
+from hf_transfer.verify.check import Check, column_differences, differences, judged, left_out, not_by_logits
 from hf_transfer.verify.record import Record
 
 _NOT_THERE = "the predictions behind them are not there: they are not published, or an earlier version ran"
@@ -77,7 +77,7 @@ def _train_scores(record: Record, fold: FoldResult, place: str, percent: int = 1
     scores, (uids, _) = record.scorer.score(rows), record.split
     written = {name: fold.train_scores.get(name) for name in scores}
     yield from differences(written, scores, f"{place}.train_scores")
-    yield from not_highest(rows, f"{place}/{TRAIN_ROWS}")
+    yield from not_by_logits(rows, record.scorer, f"{place}/{TRAIN_ROWS}")
     train = _train_rows(record, fold, percent)
     order = hash_order(ids_at(uids, train), fold.seed)
     sample = np.sort(train[order[: fold.num_valid]])
@@ -115,7 +115,7 @@ def _untrained(record: Record, name: str, written: Mapping[str, Any]) -> Check:
         again = {"num_rows": rows.num_rows, "scores": scores}
         known = {"num_rows": written["num_rows"], "scores": {key: written["scores"][key] for key in scores}}
         yield from differences(known, again, name)
-        yield from not_highest(rows, path.name)
+        yield from not_by_logits(rows, record.scorer, path.name)
 
     return judged(f"{name} scores", f"follow from {path.name}", compare)
 

@@ -25,7 +25,8 @@ from hf_transfer.runs.aggregate import FoldResults
 from hf_transfer.runs.results import FoldResult, Scores, fold_result
 from hf_transfer.runs.run_folder import fold_place, place_of
 from hf_transfer.scores.scorer import Scorer
-from hf_transfer.tasks import task_class
+from hf_transfer.tasks import target_of
+from hf_transfer.tasks.targets.target import Target
 from hf_transfer.verify.check import rows_of
 
 
@@ -62,9 +63,14 @@ class Record:
         return tuple(self.results["label_names"])
 
     @cached_property
+    def target(self) -> Target:
+        """What the labels are."""
+        return target_of(self.results, self.config)
+
+    @cached_property
     def scorer(self) -> Scorer:
         """What makes scores from predictions."""
-        return task_class(self.results["task"])(self.config, self.label_names).target.scorer
+        return self.target.scorer
 
     @cached_property
     def predictions(self) -> pa.Table:

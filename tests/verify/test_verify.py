@@ -125,7 +125,7 @@ def doubled(rows):
         ("groups", "folds.parquet", list.pop, r"folds.parquet: written 71 rows, recomputed 72"),
         ("text", "predictions.parquet", other_logit, r"folds.r0f0.readings\[0\].predictions: written"),
         ("text", "predictions.parquet", other_logit, r"scores.log_loss.mean: written 0\.\d+"),
-        ("text", "predictions.parquet", other_class, r"row 0 .*: prediction written \d, highest logit \d"),
+        ("text", "predictions.parquet", other_class, r"row 0 .*: prediction written \d, by its logits \d"),
         ("text", "predictions.parquet", other_class, r"folds.r0f0.scores.accuracy: written 0"),
         ("text", "predictions.parquet", other_label, r"column 'label': row 0 \(row_id \d+\)"),
         ("words", "predictions.parquet", other_tag, r"folds.r0f0.readings\[0\].predictions: written"),

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.files import write_bytes
 from hf_transfer.machine.wording import setting
+from hf_transfer.report.plots.answers import label_bars, number_scatter
 from hf_transfer.report.plots.depth import depth_plot
 from hf_transfer.report.plots.palette import BLUE, ORANGE, empty_axes, plain_texts
 from hf_transfer.report.plots.search import trial_map
@@ -28,7 +29,7 @@ from hf_transfer.report.plots.sizes import size_curve
 from hf_transfer.runs.reading import place_inside
 from hf_transfer.runs.results import read_companions
 from hf_transfer.runs.run_folder import read_histories
-from hf_transfer.runs.summary import is_solved, varying_settings
+from hf_transfer.runs.summary import is_solved, num_scored, varying_settings
 from hf_transfer.scores.names import metric_name, shown_metrics
 
 MOST_CLASSES = 30  # in one readable confusion matrix
@@ -60,6 +61,8 @@ def save_plots(run: Path, results: dict[str, Any]) -> list[str]:
         "confusion": confusion_matrix(results["confusion"], results["label_names"])
         if results["confusion"]
         else None,
+        "scatter": number_scatter(results.get("scatter")),
+        "labels": label_figure(results),
         "learning": learning_curves(read_histories(place_inside(run, results["folds_path"]))),
         "grid": grid_scores(results),
         "reliability": reliability_diagram(results["calibration"]) if results.get("calibration") else None,
@@ -264,6 +267,14 @@ def reliability_diagram(calibration: Mapping[str, Any]) -> Figure:
     axes.grid(color="0.9")
     axes.legend(frameon=False, fontsize=8, loc="lower right")
     return figure
+
+
+def label_figure(results: Mapping[str, Any]) -> Figure | None:
+    """Draw how well each label of a row is found, where no confusion matrix tells it."""
+    labels = [line["label"] for line in results["per_class"]]
+    if results["confusion"] or labels != results["label_names"]:
+        return None
+    return label_bars(results["per_class"], drawn_names(labels), num_scored(results))
 
 
 def most_confused(confusion: Sequence[Sequence[int]]) -> list[int]:

@@ -1,19 +1,20 @@
 """Check that the published model agrees with the folds' models. No torch."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.runs.results import FoldResult
+from hf_transfer.scores.scorer import Scorer
 
 SLACK = 0.05  # below what is expected, before it is worth a note
 
 
-def agreement(final: pa.Table, out_of_fold: pa.Table, folds: Sequence[FoldResult]) -> dict[str, float | None]:
+def agreement(
+    final: pa.Table, out_of_fold: pa.Table, folds: Sequence[FoldResult], scorer: Scorer
+) -> dict[str, float | None]:
     """Compare a model of all rows with the folds' models, on the rows that it was trained on.
 
     It knows these rows, and the folds' models did not. So their agreement is not that of two models
@@ -26,18 +27,21 @@ def agreement(final: pa.Table, out_of_fold: pa.Table, folds: Sequence[FoldResult
         final: The model's predictions for all rows.
         out_of_fold: Those of the folds' models; of every repeat.
         folds: Their results.
+        scorer: The task's.
 
     Returns:
         `share` of the rows (of words, for tasks that tag) with the same prediction, and `expected`,
-        a + t - 1; None where t is not known.
+        a + t - 1; None where t is not known. Both are None where an answer is not right or wrong.
     """
+    if scorer.share_right is None:
+        return {"share": None, "expected": None}
     place = {row: i for i, row in enumerate(final["row_id"].to_pylist())}
     order = [place[row] for row in out_of_fold["row_id"].to_pylist()]
-    own, others, truth = (_flat(table[name]) for table, name in _columns(final.take(order), out_of_fold))
+    own, (others, truth) = scorer.outcomes(final.take(order))[0], scorer.outcomes(out_of_fold)
     learned = [
-        (fold.train_scores["accuracy"], fold.train_rows_scored)
+        (score, fold.train_rows_scored)
         for fold in folds
-        if fold.train_scores.get("accuracy") is not None
+        if (score := fold.train_scores.get(scorer.share_right)) is not None
     ]
     expected = None
     if learned and len(truth):
@@ -56,15 +60,3 @@ def agreement_note(found: dict[str, float | None]) -> str | None:
         f"where {expected:.1%} or more were expected: it learned worse than the folds' models did. Look at "
         "it before you use it."
     )
-
-
-def _columns(final: pa.Table, out_of_fold: pa.Table) -> list[tuple[pa.Table, str]]:
-    predicted, truth = ("prediction", "label")
-    if "predictions" in final.column_names:
-        predicted, truth = ("predictions", "labels")
-    return [(final, predicted), (out_of_fold, predicted), (out_of_fold, truth)]
-
-
-def _flat(column: pa.ChunkedArray) -> NDArray[Any]:
-    values = column.combine_chunks()
-    return np.asarray(values.flatten() if pa.types.is_nested(values.type) else values)

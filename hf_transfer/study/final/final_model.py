@@ -28,7 +28,7 @@ from hf_transfer.runs.run_folder import CHECKPOINT, weight_digests
 from hf_transfer.scores.calibration import calibrate
 from hf_transfer.study.experiment import Unit
 from hf_transfer.study.final.agreement import agreement, agreement_note
-from hf_transfer.study.final.ensemble import logits_of, mean_log_probabilities
+from hf_transfer.study.final.ensemble import average_outputs, logits_of
 from hf_transfer.study.final.model_folder import CALIBRATION_FILE, member_name, save_ensemble, save_trained
 from hf_transfer.study.final.soup import (
     SoupTest,
@@ -302,7 +302,7 @@ class _FinalModel:
 
     def _ensemble_logits(self, rows: Study) -> Logits:
         members = (self._member_logits(rows, folder) for _, folder in self._members)
-        return mean_log_probabilities(members, self._temperature or 1.0)
+        return average_outputs(members, self.study.task.target, self._temperature or 1.0)
 
     def _logits_by(self, fitted: Fitted) -> Callable[[Study], Logits]:
         return lambda rows: rows.all_logits(fitted.model, self.study.workers)
@@ -311,7 +311,7 @@ class _FinalModel:
         """Agreement with the folds' models, and a note if it is too low."""
         study = self.study
         table = study.table(fitted, np.arange(len(study.uids)), 0, 0, study.workers)
-        found = agreement(table, self._out_of_fold, self.done)
+        found = agreement(table, self._out_of_fold, self.done, study.scorer)
         note = agreement_note(found)
         return {"agreement": found, "notes": [note] if note else []}
 

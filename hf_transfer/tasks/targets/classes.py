@@ -1,6 +1,6 @@
 """Classes: one label an item, of those with names; a softmax over all of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
-from hf_transfer.folds.columns import FoldColumns, Values
+from hf_transfer.folds.columns import FoldColumns
 from hf_transfer.machine.wording import aligned
 from hf_transfer.scores.class_scorer import ClassificationScorer
 from hf_transfer.scores.regression import LinearProblem
 from hf_transfer.scores.scorer import Scorer
-from hf_transfer.scores.shuffled import exchangeable_unit, shuffle_labels
 from hf_transfer.scores.statistics import apply_temperature, fit_temperature
+from hf_transfer.scores.transferability import Measure, measure_for
 from hf_transfer.tasks.targets.hard_rows import HardRows, hard_rows
 from hf_transfer.tasks.targets.labels import LabelColumn, NamedLabels, name_labels
 from hf_transfer.tasks.targets.reading import Reading
@@ -40,9 +40,6 @@ class Classes(Target):
     solvers = ("lbfgs", "ridge")
     missing = IGNORE_INDEX
     unlabelled: Any = 0
-    per_word = False
-    counted = "rows"
-    outside: int | None = None
 
     def __init__(self, label_names: Sequence[str], settings: RunConfig = DEFAULTS) -> None:
         self.label_names, self.settings = tuple(label_names), settings
@@ -76,27 +73,17 @@ class Classes(Target):
         """The class of each row or word."""
         return labels.flatten(), labels.flatten() != IGNORE_INDEX
 
+    def of_items(self, labels: Sequence[Any]) -> NDArray[Any]:
+        """Class numbers."""
+        return np.concatenate([np.atleast_1d(np.asarray(label, np.int64)) for label in labels])
+
+    def measure(self, labels: NDArray[Any]) -> Measure:
+        """Accuracy, or balanced accuracy where one class prevails; of words F1."""
+        return measure_for(labels, len(self.label_names), outside=self.outside)
+
     def linear_problem(self, features: NDArray[Any], labels: NDArray[Any], **options: Any) -> LinearProblem:
         """A linear classifier."""
         return LinearProblem(features, labels, len(self.label_names), **options)
-    def num_items(self, labels: Sequence[Any]) -> NDArray[Any]:
-        """One."""
-        return np.ones(len(labels), np.int64)
-
-    def shuffled(
-        self,
-        labels: Sequence[Any],
-        folds: NDArray[Any],
-        *,
-        seed: int,
-        groups: Values | None,
-    ) -> list[Any]:
-        """Those of other rows or groups of the fold."""
-        return shuffle_labels(labels, folds, seed=seed, groups=groups)
-
-    def exchanged(self, labels: Sequence[Any], groups: Values | None) -> str:
-        """Rows, or groups where each has one label."""
-        return exchangeable_unit(labels, groups)
 
     def loss(
         self, outputs: "Tensor", labels: "Tensor", weights: "Tensor | None" = None, smoothing: float = 0.0
@@ -156,6 +143,15 @@ class Classes(Target):
         """Logits of each row, (1, c) in float32."""
         return list(outputs.float().cpu().numpy()[:, None, :])
 
+    def average(self, outputs: Sequence[NDArray[Any]], temperature: float) -> NDArray[Any]:
+        """The logarithm of the mean of the probabilities, which a softmax gives back."""
+        if not len(outputs[0]):  # a sentence without words
+            return np.asarray(outputs[0])
+        shares = np.mean([apply_temperature(one, temperature) for one in outputs], axis=0)
+        smallest = np.finfo(np.float32).tiny  # a probability of 0 has no logarithm
+        logs: NDArray[Any] = np.log(np.maximum(shares, smallest)).astype(np.float32)
+        return logs
+
     def columns(self, rows: "Dataset", decoded: Sequence[NDArray[Any]]) -> dict[str, Any]:
         """Label, predicted label and logits."""
         logits = np.concatenate([*decoded, np.zeros((0, len(self.label_names)), np.float32)])
@@ -185,6 +181,6 @@ class Classes(Target):
         """The rows that were wrong with the highest loss, and those whose label another class claims."""
         return hard_rows(predictions, self.label_names)
 
-    def balance(self, rows: "Dataset") -> FoldColumns:
+    def balance(self, rows: "Dataset | Mapping[str, Sequence[Any]]") -> FoldColumns:
         """The classes."""
         return FoldColumns(labels=np.asarray(rows["label"][:], np.int64), label_names=self.label_names)

@@ -1,19 +1,23 @@
 """Label sets: any number of labels a row, none included; a sigmoid for each (multi-label classification)."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import DataError
 from hf_transfer.folds.columns import FoldColumns
+from hf_transfer.machine.wording import aligned
 from hf_transfer.scores.regression import LabelSetProblem, LinearProblem
 from hf_transfer.scores.set_scorer import LabelSetScorer
 from hf_transfer.scores.statistics import apply_temperature, fit_temperature
+from hf_transfer.scores.transferability import LabelSetMeasure, Measure
+from hf_transfer.tasks.targets.hard_rows import HardRows, hardest_sets
 from hf_transfer.tasks.targets.labels import (
     LabelColumn,
     NamedLabels,
@@ -23,12 +27,15 @@ from hf_transfer.tasks.targets.labels import (
     refuse_rows,
     sorted_names,
 )
+from hf_transfer.tasks.targets.reading import Reading
 from hf_transfer.tasks.targets.target import DEFAULTS, IGNORE_INDEX, Target
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from datasets import Dataset
     from torch import Tensor
 
+_HALF = 0.5
 _LEAST = 1e-12  # probability that is given, so that one label cannot make the mean infinite
 
 
@@ -94,7 +101,7 @@ class LabelSets(Target):
 
     def encoded(self, labels: Sequence[Any]) -> list[Any]:
         """0 or 1 for each label."""
-        return self.marks(labels).tolist()
+        return list(self.marks(labels).tolist())
 
     def marks(self, labels: Sequence[Any]) -> NDArray[np.int64]:
         """Which labels each row has, 0 or 1, (n, c)."""
@@ -106,6 +113,18 @@ class LabelSets(Target):
     def items(self, labels: "Tensor") -> "tuple[Tensor, Tensor]":
         """0 or 1 for each row and label, (b, c)."""
         return labels, labels[:, 0] != IGNORE_INDEX
+
+    def of_items(self, labels: Sequence[Any]) -> NDArray[Any]:
+        """0 or 1 for each row and label, (n, c)."""
+        return self.marks(labels)
+
+    def measure(self, labels: NDArray[Any]) -> Measure:
+        """F1 over all labels together."""
+        return LabelSetMeasure("f1_micro", len(self.label_names))
+
+    def as_outputs(self, decisions: NDArray[Any]) -> NDArray[Any]:
+        """Above 0 for shares above a half."""
+        return decisions - _HALF
 
     def linear_problem(self, features: NDArray[Any], labels: NDArray[Any], **options: Any) -> LinearProblem:
         """A linear classifier for each label."""
@@ -156,13 +175,44 @@ class LabelSets(Target):
         """Logits of each row, (1, c) in float32."""
         return list(outputs.float().cpu().numpy()[:, None, :])
 
+    def average(self, outputs: Sequence[NDArray[Any]], temperature: float) -> NDArray[Any]:
+        """The logits of the mean of the probabilities."""
+        shares = np.mean([expit(np.asarray(one, np.float64) / temperature) for one in outputs], axis=0)
+        within = np.clip(shares, np.finfo(np.float32).tiny, 1 - np.finfo(np.float64).epsneg)
+        logits: NDArray[Any] = logit(within).astype(np.float32)
+        return logits
+
     def columns(self, rows: "Dataset", decoded: Sequence[NDArray[Any]]) -> dict[str, Any]:
         """Labels, predicted labels and logits."""
         logits = np.concatenate([*decoded, np.zeros((0, len(self.label_names)), np.float32)])
         columns: dict[str, Any] = {"label": _lists(rows["label"][:])} if "label" in rows.column_names else {}
         return columns | {"prediction": _lists(map(np.flatnonzero, logits >= 0)), "logits": logits}
 
-    def balance(self, rows: "Dataset") -> FoldColumns:
+    @property
+    def not_two_classes(self) -> str | None:
+        """That a row may have several."""
+        return "gives any number of labels"
+
+    def answers(
+        self, names: Sequence[str], columns: dict[str, Any], reading: Reading
+    ) -> tuple[list[dict[str, Any]], str]:
+        """The labels of each input, and the probability of each label."""
+        shares = expit(np.asarray(columns["logits"], np.float64))
+        found = [
+            {
+                "input": name,
+                "labels": [self.label_names[i] for i in ids],
+                "probabilities": dict(zip(self.label_names, row.tolist(), strict=True)),
+            }
+            for name, ids, row in zip(names, columns["prediction"].to_pylist(), shares, strict=True)
+        ]
+        return found, aligned([[", ".join(one["labels"]) or "-", str(one["input"])] for one in found])
+
+    def hard_rows(self, predictions: "pa.Table") -> HardRows:
+        """The rows with the highest loss, each by the label that it was most wrong on."""
+        return hardest_sets(predictions, self.label_names)
+
+    def balance(self, rows: "Dataset | Mapping[str, Sequence[Any]]") -> FoldColumns:
         """How often each label occurs."""
         return FoldColumns(
             counts=self.marks(rows["label"][:]), label_names=self.label_names, counted=("label", "row")

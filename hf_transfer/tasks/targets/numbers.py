@@ -1,7 +1,7 @@
 """Numbers: one real number a row, by the squared error (regression)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,12 +11,17 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import DataError
 from hf_transfer.folds.columns import FoldColumns
+from hf_transfer.machine.wording import aligned
 from hf_transfer.scores.number_scorer import NumberScorer
 from hf_transfer.scores.regression import LinearProblem, NumberProblem
+from hf_transfer.scores.transferability import Measure, NumberMeasure
+from hf_transfer.tasks.targets.hard_rows import HardRows, farthest_rows
 from hf_transfer.tasks.targets.labels import LabelColumn, NamedLabels, as_number, is_missing, refuse_rows
+from hf_transfer.tasks.targets.reading import Reading
 from hf_transfer.tasks.targets.target import DEFAULTS, Target
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from datasets import Dataset
     from torch import Tensor
 
@@ -76,6 +81,11 @@ class Numbers(Target):
         """None: there are no classes."""
         return ()
 
+    @property
+    def id_names(self) -> Sequence[str]:
+        """None."""
+        return ()
+
     def classes_of(self, label: Any) -> Sequence[str]:
         """None."""
         return ()
@@ -83,6 +93,14 @@ class Numbers(Target):
     def items(self, labels: "Tensor") -> "tuple[Tensor, Tensor]":
         """The number of each row."""
         return labels, ~labels.isnan()
+
+    def of_items(self, labels: Sequence[Any]) -> NDArray[Any]:
+        """Numbers."""
+        return np.asarray(labels, np.float64)
+
+    def measure(self, labels: NDArray[Any]) -> Measure:
+        """R²."""
+        return NumberMeasure()
 
     def linear_problem(self, features: NDArray[Any], labels: NDArray[Any], **options: Any) -> LinearProblem:
         """Ridge regression, in the unit of the labels."""
@@ -122,13 +140,36 @@ class Numbers(Target):
         """The number of each row, (1, 1) in float32."""
         return list(outputs.float().cpu().numpy()[:, None, :])
 
+    def average(self, outputs: Sequence[NDArray[Any]], temperature: float) -> NDArray[Any]:
+        """The mean of the numbers."""
+        return np.asarray(np.mean(outputs, axis=0, dtype=np.float64), np.float32)
+
     def columns(self, rows: "Dataset", decoded: Sequence[NDArray[Any]]) -> dict[str, Any]:
         """Label and predicted number."""
         found = np.concatenate([*decoded, np.zeros((0, 1), np.float32)])[:, 0].astype(np.float64)
         columns: dict[str, Any] = {"label": rows["label"][:]} if "label" in rows.column_names else {}
         return columns | {"prediction": found}
 
-    def balance(self, rows: "Dataset") -> FoldColumns:
+    @property
+    def not_two_classes(self) -> str | None:
+        """That it gives numbers."""
+        return "gives numbers"
+
+    def answers(
+        self, names: Sequence[str], columns: dict[str, Any], reading: Reading
+    ) -> tuple[list[dict[str, Any]], str]:
+        """The number of each input."""
+        found = [
+            {"input": name, "number": float(number)}
+            for name, number in zip(names, columns["prediction"], strict=True)
+        ]
+        return found, aligned([[f"{one['number']:.6g}", str(one["input"])] for one in found])
+
+    def hard_rows(self, predictions: "pa.Table") -> HardRows:
+        """The rows whose number was missed by most."""
+        return farthest_rows(predictions)
+
+    def balance(self, rows: "Dataset | Mapping[str, Sequence[Any]]") -> FoldColumns:
         """Quantile bins, each of rows enough for every fold."""
         labels = np.asarray(rows["label"][:], np.float64)
         fewest = max(_FEWEST_ROWS, 2 * self.settings.num_folds)

@@ -1,12 +1,14 @@
 """The interface of a target: labels, loss, and how to decode outputs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
+from hf_transfer.scores.shuffled import exchangeable_unit, shuffle_labels
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from hf_transfer.folds.columns import FoldColumns, Values
     from hf_transfer.scores.regression import LinearProblem
     from hf_transfer.scores.scorer import Scorer
+    from hf_transfer.scores.transferability import Measure
     from hf_transfer.tasks.targets.hard_rows import HardRows
     from hf_transfer.tasks.targets.labels import LabelColumn, NamedLabels
     from hf_transfer.tasks.targets.reading import Reading
@@ -43,11 +46,11 @@ class Target(Protocol):
     """A label that neither the loss nor the scores count."""
     unlabelled: Any
     """What stands in for the label of a row that has none to learn from."""
-    per_word: bool
+    per_word: bool = False
     """Whether a row has a label for each of its words, instead of one."""
-    counted: str
+    counted: str = "rows"
     """What a table of the rows counts."""
-    outside: int | None
+    outside: int | None = None
     """The class of what is part of nothing, by which alone no mention is found; None without one."""
 
     def __init__(self, label_names: Sequence[str], settings: RunConfig = DEFAULTS) -> None: ...
@@ -100,6 +103,18 @@ class Target(Protocol):
         """
         ...
 
+    def of_items(self, labels: Sequence[Any]) -> NDArray[Any]:
+        """The label of each row, or of each word of all rows, as an array (m, …)."""
+        ...
+
+    def measure(self, labels: NDArray[Any]) -> "Measure":
+        """The score of a linear model on frozen features, from labels as `of_items` gives them."""
+        ...
+
+    def as_outputs(self, decisions: NDArray[Any]) -> NDArray[Any]:
+        """What a linear model that was fitted to 0 and 1 decides, (n, c), as outputs that `columns` takes."""
+        return decisions
+
     def linear_problem(self, features: NDArray[Any], labels: NDArray[Any], **options: Any) -> "LinearProblem":
         """What a head in closed form solves.
 
@@ -111,8 +126,8 @@ class Target(Protocol):
         ...
 
     def num_items(self, labels: Sequence[Any]) -> NDArray[Any]:
-        """How many labels each row has, without `missing` ones, (n,)."""
-        ...
+        """How many items each row has, without `missing` ones, (n,)."""
+        return np.ones(len(labels), np.int64)
 
     def shuffled(
         self,
@@ -130,11 +145,11 @@ class Target(Protocol):
             seed: Of what is random.
             groups: The group of each row.
         """
-        ...
+        return shuffle_labels(labels, folds, seed=seed, groups=groups)
 
     def exchanged(self, labels: Sequence[Any], groups: "Values | None") -> str:
         """What changes places in `shuffled`: `row`, `group` or `word`."""
-        ...
+        return exchangeable_unit(labels, groups)
 
     @property
     def not_two_classes(self) -> str | None:
@@ -148,7 +163,7 @@ class Target(Protocol):
 
         Args:
             names: What to call each input.
-            columns: What `columns` made of the logarithms of the models' mean probabilities.
+            columns: What `columns` made of what `average` gave.
             reading: How they are turned into labels.
         """
         ...
@@ -214,6 +229,15 @@ class Target(Protocol):
         """
         ...
 
+    def average(self, outputs: Sequence[NDArray[Any]], temperature: float) -> NDArray[Any]:
+        """Outputs of several models for one row as those of one model, (m, c).
+
+        Args:
+            outputs: (m, c) of each model.
+            temperature: What each model's logits are divided by first.
+        """
+        ...
+
     def columns(self, rows: "Dataset", decoded: Sequence[NDArray[Any]]) -> dict[str, Any]:
         """The columns of `predictions.parquet` that depend on the target, from the outputs of each row.
 
@@ -221,6 +245,15 @@ class Target(Protocol):
         """
         ...
 
-    def balance(self, rows: "Dataset") -> "FoldColumns":
-        """What folds are balanced by."""
+    def balance(self, rows: "Dataset | Mapping[str, Sequence[Any]]") -> "FoldColumns":
+        """What folds are balanced by, from the column `label` of all rows."""
         ...
+
+    @property
+    def id_names(self) -> Sequence[str]:
+        """Names of the ids that labels are made of; none where they are no ids."""
+        return self.label_names
+
+    def read_back(self, predictions: "pa.Table") -> list[Any]:
+        """The column `label` of the rows that some predictions are for."""
+        return list(predictions["label"].to_pylist())
