@@ -69,6 +69,4 @@ class DataSettings(Group):
         ways = [name for name in ("label_column", "label_columns", "label_separator") if getattr(self, name)]
         if "label_columns" in ways and len(ways) > 1:
             problems.append(f"Labels are given in two ways, by {' and '.join(ways)}; leave one out.")
-        if self.target in {"classes", "numbers"} and set(ways) > {"label_column"}:
-            problems.append(f"target={self.target!r} and {ways[-1]} do not go together; leave one out.")
         return problems

@@ -14,6 +14,7 @@ from hf_transfer.machine.wording import count
 from hf_transfer.tasks.inputs.image import Image as Pictures
 
 SUFFIXES = Pictures.suffixes
+COLUMN = Pictures.columns[0]
 Loaded = tuple[Dataset, tuple[str, ...]]  # rows, and notes on what was left out
 
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
@@ -70,8 +71,8 @@ def image_splits(folder: Path) -> dict[str, Callable[[], Loaded]]:
 
 def picture_rows(paths: Sequence[Path], columns: Mapping[str, Any]) -> Dataset:
     """Make rows of pictures that stay on disk until they are read, with other columns."""
-    features = Features({"image": Image(decode=False)})
-    pictures = Dataset.from_dict({"image": [{"bytes": None, "path": str(path)} for path in paths]}, features)
+    features = Features({COLUMN: Image(decode=False)})
+    pictures = Dataset.from_dict({COLUMN: [{"bytes": None, "path": str(path)} for path in paths]}, features)
     for name, values in columns.items():
         pictures = pictures.add_column(name, values, feature=Value("string"))
     return pictures
@@ -135,8 +136,8 @@ def _read_metadata(file: Path, root: Path) -> Loaded:
         raise DataError(f"{file.name} has no column 'file_name'; it has {sorted(table.column_names)}.")
     paths = [local_path(name, file.parent) for name in table["file_name"]]
     refuse_links(paths, root)
-    if "image" in table.column_names:
-        table = table.remove_columns("image")
+    if COLUMN in table.column_names:
+        table = table.remove_columns(COLUMN)
     named = set(paths)
     unlisted = [path for path in pictures_below(file.parent) if path not in named]
     rows = picture_rows(paths, {})

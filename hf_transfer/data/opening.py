@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
-from hf_transfer.errors import DataError
+from hf_transfer.errors import ConfigError, DataError
 from hf_transfer.machine.collection import no_collection
 
 if TYPE_CHECKING:
@@ -22,12 +22,14 @@ def open_dataset(config: RunConfig, task: "type[Task] | str") -> "LabelledData":
 
     Raises:
         DataError: If the data cannot be found, read, or used as it is.
+        ConfigError: If a setting is given that such inputs have no use for.
     """
     with no_collection():
         from hf_transfer.data.origins import find_origin
         from hf_transfer.data.rows import label_rows
-        from hf_transfer.tasks import task_of_kind
+        from hf_transfer.tasks import check_settings, task_of_kind
     task = task_of_kind(task) if isinstance(task, str) else task
+    check_settings(config, task)
     origin = find_origin(config, task.input)
     split = origin.find_split(config.split)
     test_split = origin.find_split(config.test_split) if config.test_split else None
@@ -51,7 +53,7 @@ def find_task(config: RunConfig) -> "type[Task]":
     for task in all_tasks():
         try:
             open_dataset(replace(config, max_rows=20), task)
-        except DataError as error:
+        except (ConfigError, DataError) as error:
             problems.append(f"as {task.input.name}: {error}")
         else:
             return task

@@ -27,7 +27,7 @@ from hf_transfer.errors import DataError
 from hf_transfer.folds import hash_order
 from hf_transfer.machine.mapped import ROWS_AT_ONCE
 from hf_transfer.machine.wording import count, some
-from hf_transfer.tasks import task_of_kind
+from hf_transfer.tasks import check_settings, task_of_kind
 from hf_transfer.tasks.inputs.input import Input
 from hf_transfer.tasks.inputs.pictures import BadPicture
 from hf_transfer.tasks.targets.choice import choose_target
@@ -105,9 +105,11 @@ def label_rows(
 
     Raises:
         DataError: If rows, columns or labels cannot be used as they are.
+        ConfigError: If a setting is given that such inputs have no use for.
     """
     origin = origin or Origin()
     task = task_of_kind(task) if isinstance(task, str) else task
+    check_settings(config, task)
     parts = [with_sets(_plain(part), config) for part in (dataset, test) if part is not None]
     columns = find_columns(parts[0], named_labels(config), task)
     notes = list(columns.notes)

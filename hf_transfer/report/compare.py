@@ -33,7 +33,8 @@ from hf_transfer.scores.over_folds import sampling_units
 from hf_transfer.scores.paired import Pair, adjusted, pair_folds
 from hf_transfer.scores.scorer import Floats, Scorer
 from hf_transfer.scores.statistics import bootstrap_interval, mcnemar
-from hf_transfer.tasks import target_of
+from hf_transfer.tasks import target_of_run
+from hf_transfer.tasks.targets.target import Target
 
 _ENOUGH_REPEATS = 5  # in simulations, these find as much as McNemar's test, and cry wolf less often
 _KEYS = ("repeat", "fold", "row_id")
@@ -58,9 +59,14 @@ class Run:
         return table.sort_by([(name, "ascending") for name in _KEYS])
 
     @property
+    def target(self) -> Target:
+        """What its labels are."""
+        return target_of_run(self.results)
+
+    @property
     def scorer(self) -> Scorer:
-        """What scores its predictions."""
-        return target_of(self.results).scorer
+        """Scorer of its predictions."""
+        return self.target.scorer
 
 
 @dataclass(frozen=True)
@@ -122,7 +128,7 @@ def compare_pair(first: Run, second: Run) -> Pair:
         return pair
     tables = _shared_rows(first.predictions, second.predictions)
     if pair.metric == first.scorer.share_right:
-        return replace(pair, rows=_right_rows(first.scorer, *tables))
+        return replace(pair, rows=_right_rows(first.target, *tables))
     return replace(pair, bootstrap=_paired_bootstrap(first, pair.metric, tables))
 
 
@@ -188,11 +194,11 @@ def _shared_rows(first: pa.Table, second: pa.Table) -> tuple[pa.Table, pa.Table]
     return first.filter([key in shared for key in keys[0]]), second.filter([key in shared for key in keys[1]])
 
 
-def _right_rows(scorer: Scorer, first: pa.Table, second: pa.Table) -> dict[str, Any]:
+def _right_rows(target: Target, first: pa.Table, second: pa.Table) -> dict[str, Any]:
     """Count rows that only one run got right, in the first repeat."""
     repeat = min(first["repeat"].to_pylist())
     kept = [table.filter(table["repeat"].to_numpy() == repeat) for table in (first, second)]
-    right = [np.equal(*scorer.outcomes(table)) for table in kept]
+    right = [np.equal(*compared) for table in kept if (compared := target.compared(table))]
     return mcnemar(*right)._asdict() | {"repeat": repeat, "num_rows": kept[0].num_rows}
 
 

@@ -8,7 +8,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.scores.class_scorer import ClassificationScorer
 from hf_transfer.scores.metrics import row_losses
 from hf_transfer.scores.scorer import Scorer
 from hf_transfer.scores.statistics import (
@@ -46,7 +45,7 @@ def calibrate(table: pa.Table, scorer: Scorer, *, seed: int) -> dict[str, Any] |
         each. None for tasks without
         classes of rows, and where a temperature has one class only to go by.
     """
-    if not isinstance(scorer, ClassificationScorer) or not table.num_rows:
+    if not scorer.calibrates or not table.num_rows:
         return None
     logits, labels = scorer.logits(table), np.asarray(table["label"], dtype=np.int64)
     repeats, folds = (np.asarray(table[name]) for name in ("repeat", "fold"))

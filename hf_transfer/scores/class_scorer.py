@@ -18,7 +18,6 @@ from hf_transfer.scores.scorer import (
     Scores,
     array_of,
     checked_names,
-    class_logits,
     class_ratios,
     refuse_folds,
 )
@@ -37,6 +36,7 @@ class ClassificationScorer(Scorer):
     primary_metric = "accuracy"
     share_right = "accuracy"
     unit = "row"
+    calibrates = True
     higher_is_better: Mapping[str, bool] = {
         "accuracy": True,
         "balanced_accuracy": True,
@@ -86,10 +86,6 @@ class ClassificationScorer(Scorer):
         pairs = np.ravel_multi_index(ids, (num_classes, num_classes))
         counts = np.bincount(pairs, minlength=num_classes**2)
         return counts.reshape(num_classes, num_classes).tolist()
-
-    def outcomes(self, table: pa.Table) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Predicted and true class of each row."""
-        return array_of(table, "prediction"), array_of(table, "label")
 
     def _resampler_of_repeat(self, table: pa.Table, names: Collection[str]) -> Resampler:
         labels, predictions = self._ids(table)
@@ -143,10 +139,6 @@ class ClassificationScorer(Scorer):
     def by_logits(self, table: pa.Table) -> list[Any]:
         """The class with the highest logit of each row."""
         return list(self.logits(table).argmax(axis=1).tolist())
-
-    def logits(self, table: pa.Table) -> Floats:
-        """Read one logit for each row and class, (n, c)."""
-        return class_logits(table, self.label_names)
 
     def _probabilities(self, table: pa.Table) -> Floats:
         return apply_temperature(self.logits(table), 1)

@@ -106,9 +106,7 @@ def read_curve(
     }
 
 
-def verdict(
-    curve: dict[str, Any], metric: str, *, higher_is_better: bool = True, unit: float = 1.0
-) -> str:
+def verdict(curve: dict[str, Any], metric: str, *, higher_is_better: bool = True, unit: float = 1.0) -> str:
     """Put `read_curve`'s result into a sentence.
 
     Args:

@@ -36,10 +36,8 @@ _SHOWN_FIRST = (
 )  # fmt: skip
 
 
-def metric_name(name: str, task: str = "") -> str:
+def metric_name(name: str) -> str:
     """Readable name of a metric; a Hub metric keeps its own."""
-    if name == "accuracy" and task == "token-classification":
-        return "accuracy (tags)"
     return _METRIC_NAMES.get(name, name)
 
 

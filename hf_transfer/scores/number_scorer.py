@@ -12,7 +12,6 @@ from hf_transfer.scores.number_metrics import Numbers, finite_numbers
 from hf_transfer.scores.scorer import Floats, Resampler, Scorer, Scores, array_of, refuse_folds
 from hf_transfer.scores.statistics import divide, mean_defined
 
-
 _MOST_DRAWN = 1000  # rows in a picture
 
 

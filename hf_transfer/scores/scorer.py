@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError, DataError
 from hf_transfer.scores import metrics
+from hf_transfer.scores.shuffled import labels_again
 from hf_transfer.scores.statistics.counts import mean_defined
 
 Floats = NDArray[np.float64]
@@ -45,11 +46,6 @@ class Scorer(Protocol):
         """True and predicted number of some rows, to be drawn; None where labels are no numbers."""
         return None
 
-    def outcomes(self, table: pa.Table) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Predictions and labels of all rows or words, (m,) both, to compare one by one; empty if none."""
-        nothing = np.zeros(0)
-        return nothing, nothing
-
     def by_logits(self, table: pa.Table) -> list[Any] | None:
         """The predictions that the logits make; None where there are no logits."""
         return None
@@ -62,6 +58,9 @@ class Scorer(Protocol):
         """What differences of a score are measured by: 1, or the score itself where it has no bound."""
         return 1.0 if np.isfinite(self.range_of(name)).all() else abs(value)
 
+    calibrates: bool = False
+    """Whether predictions are probabilities that a temperature can mend: of one class a row."""
+
     def score(self, table: pa.Table) -> Scores:
         """Score the rows of one fold."""
 
@@ -70,6 +69,22 @@ class Scorer(Protocol):
 
     def confusion(self, table: pa.Table) -> list[list[int]] | None:
         """Count rows by true and predicted class, over all folds and repeats."""
+
+    def logits(self, table: pa.Table) -> Floats:
+        """Read one logit for each row and class, (n, c)."""
+        logits = column_of(table, "logits")
+        lengths = pc.unique(pc.list_value_length(logits)).to_pylist()
+        if lengths != [len(self.label_names)]:
+            raise DataError(
+                f"Column 'logits' has {lengths} entries a row, expected {len(self.label_names)}: "
+                f"one for each of {', '.join(self.label_names[:10])}."
+            )
+        values = pc.list_flatten(logits).to_numpy().reshape(-1, len(self.label_names))
+        return metrics.class_scores(values, "logits")
+
+    def shuffled(self, table: pa.Table, seed: int) -> pa.Table:
+        """Put the labels of held-out rows in each other's places, within the fold."""
+        return labels_again(table, seed)
 
     def _resampler_of_repeat(self, table: pa.Table, names: Collection[str]) -> Resampler:
         """Read the rows of one repeat; give the function from weights (b, n) to scores (b,)."""
@@ -141,19 +156,6 @@ def column_of(table: pa.Table, name: str) -> pa.ChunkedArray:
     if column.null_count:
         raise DataError(f"Column {name!r} of the predictions has {column.null_count} empty entries.")
     return column
-
-
-def class_logits(table: pa.Table, label_names: Sequence[str]) -> Floats:
-    """Read one logit for each row and label, (n, c)."""
-    logits = column_of(table, "logits")
-    lengths = pc.unique(pc.list_value_length(logits)).to_pylist()
-    if lengths != [len(label_names)]:
-        raise DataError(
-            f"Column 'logits' has {lengths} entries a row, expected {len(label_names)}: "
-            f"one for each of {', '.join(label_names[:10])}."
-        )
-    values = pc.list_flatten(logits).to_numpy().reshape(-1, len(label_names))
-    return metrics.class_scores(values, "logits")
 
 
 def array_of(table: pa.Table, name: str) -> NDArray[Any]:

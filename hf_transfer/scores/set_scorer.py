@@ -17,7 +17,6 @@ from hf_transfer.scores.scorer import (
     Scorer,
     Scores,
     array_of,
-    class_logits,
     class_ratios,
     column_of,
     refuse_folds,
@@ -65,13 +64,6 @@ class LabelSetScorer(Scorer):
         """Give None: a label is given or missed, and none is taken for another."""
         return None
 
-    def outcomes(self, table: pa.Table) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Predicted and true labels of each row, as one value."""
-        labels, predictions = (
-            np.array([row.tobytes() for row in marks], object) for marks in self.marks(table)
-        )
-        return predictions, labels
-
     def marks(self, table: pa.Table) -> tuple[Marks, Marks]:
         """Which labels each row has, and which it was given, (n, c) both."""
         label, prediction = (
@@ -82,10 +74,6 @@ class LabelSetScorer(Scorer):
     def by_logits(self, table: pa.Table) -> list[Any]:
         """The labels whose logit is 0 or more, of each row."""
         return [np.flatnonzero(row).tolist() for row in self.logits(table) >= 0]
-
-    def logits(self, table: pa.Table) -> Floats:
-        """Read one logit for each row and label, (n, c)."""
-        return class_logits(table, self.label_names)
 
     def _resampler_of_repeat(self, table: pa.Table, names: Collection[str]) -> Resampler:
         marks = self.marks(table)

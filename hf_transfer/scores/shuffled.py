@@ -11,7 +11,7 @@ References:
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.folds import derive_seed
-from hf_transfer.scores.scorer import Scorer
+
+if TYPE_CHECKING:
+    from hf_transfer.scores.scorer import Scorer
 
 LEVEL = 0.99  # of the scores by chance lie within the interval: about one run in 200 is a false alarm
 _NUM_CHANCES = 399  # shuffles of the held-out labels; their mean score is chance
@@ -74,7 +76,7 @@ def shuffle_tags(rows: Sequence[Sequence[str]], *, seed: int) -> list[list[str]]
     return shuffled
 
 
-def judge_shuffled(table: pa.Table, scorer: Scorer, *, seed: int) -> dict[str, Any]:
+def judge_shuffled(table: pa.Table, scorer: "Scorer", *, seed: int) -> dict[str, Any]:
     """Compare a score on shuffled held-out labels with chance.
 
     The same predictions are scored against labels that are shuffled again and again. The mean of
@@ -135,15 +137,15 @@ def _units(labels: Sequence[Any], groups: Sequence[Any] | Ints | None) -> Ints:
     return units if len(pairs) == units.max() + 1 else rows
 
 
-def _scores_by_chance(table: pa.Table, scorer: Scorer, seed: int) -> NDArray[np.float64]:
+def _scores_by_chance(table: pa.Table, scorer: "Scorer", seed: int) -> NDArray[np.float64]:
     """Scores of the predictions against freshly shuffled labels, as far as they are defined."""
-    again = _tags_again if "labels" in table.column_names else _labels_again
     seeds = (derive_seed(seed, "chance", number) for number in range(_NUM_CHANCES))
-    scores = [scorer.pooled(again(table, one))[scorer.primary_metric] for one in seeds]
+    scores = [scorer.pooled(scorer.shuffled(table, one))[scorer.primary_metric] for one in seeds]
     return np.asarray([score for score in scores if score is not None], np.float64)
 
 
-def _labels_again(table: pa.Table, seed: int) -> pa.Table:
+def labels_again(table: pa.Table, seed: int) -> pa.Table:
+    """Shuffle the column `label` of predictions within each fold."""
     places = _numbered(table, "repeat", "fold")
     groups = _numbered(table, "repeat", "unit") if "unit" in table.column_names else None
     labels = shuffle_labels(table["label"].to_pylist(), places, seed=seed, groups=groups)
@@ -157,6 +159,7 @@ def _numbered(table: pa.Table, *names: str) -> Ints:
     return np.unique(values, axis=1, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
-def _tags_again(table: pa.Table, seed: int) -> pa.Table:
+def tags_again(table: pa.Table, seed: int) -> pa.Table:
+    """Shuffle the column `labels` of predictions within each sentence."""
     tags = shuffle_tags(table["labels"].to_pylist(), seed=seed)
     return table.set_column(table.column_names.index("labels"), "labels", pa.array(tags))

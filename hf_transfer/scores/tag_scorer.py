@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError, DataError
@@ -21,6 +20,7 @@ from hf_transfer.scores.scorer import (
     column_of,
     refuse_folds,
 )
+from hf_transfer.scores.shuffled import tags_again
 from hf_transfer.scores.statistics import divide
 
 
@@ -46,6 +46,10 @@ class TaggingScorer(Scorer):
         scores = metrics.entity_scores(*self._tags(table))
         return {name: scores[name] for name in self.higher_is_better}
 
+    def shuffled(self, table: pa.Table, seed: int) -> pa.Table:
+        """Put the entities of each sentence at other places."""
+        return tags_again(table, seed)
+
     def per_class(self, table: pa.Table) -> list[dict[str, Any]]:
         """Give precision, recall, F1 and support of each entity type, in the order of the tags."""
         counts = self._entity_counts(*self._tags(table)).sum(axis=0)
@@ -54,14 +58,6 @@ class TaggingScorer(Scorer):
     def confusion(self, table: pa.Table) -> None:
         """Return None: entities are found or missed, rarely mistaken for one another."""
         return None
-
-    def outcomes(self, table: pa.Table) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Predicted and true tag of each word."""
-        predictions, labels = (
-            column_of(table, name).combine_chunks().flatten().to_numpy(zero_copy_only=False)
-            for name in ("predictions", "labels")
-        )
-        return predictions, labels
 
     def _resampler_of_repeat(self, table: pa.Table, names: Collection[str]) -> Resampler:
         references, predictions = self._tags(table)

@@ -5,7 +5,7 @@ and what a head in closed form reaches. Nothing is chosen by them: each reads it
 under a purpose of its own.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,6 @@ from hf_transfer.scores.learning_curve import PERCENTS
 from hf_transfer.study.experiment import Unit
 from hf_transfer.study.probing import run_probe
 from hf_transfer.study.study import Study
-from hf_transfer.tasks.targets.target import IGNORE_INDEX
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -168,11 +167,11 @@ class ShuffledStudy(Study):
 
         _refuse_labels_in_inputs(self.original, self.data)
         before = self.original.encoded
-        given, row_of = self.task.target.encoded(self.data.rows["label"][:]), self.original.row_of.tolist()
-        if self.task.target.per_word:
-            labels = list(_relabelled(before["labels"][:], row_of, given))
-        else:
-            labels = [given[row] for row in row_of]
+        labels = list(
+            self.task.target.relabelled(
+                before["labels"][:], self.original.row_of.tolist(), self.data.rows["label"][:]
+            )
+        )
         return concatenate_datasets(
             [before.remove_columns(["labels"]), Dataset.from_dict({"labels": labels})], axis=1
         )
@@ -195,14 +194,6 @@ def _with_labels(data: LabelledData, labels: list[Any], name: str) -> LabelledDa
     column = Dataset.from_dict({"label": labels}, features=rows.select_columns(["label"]).features)
     rows = concatenate_datasets([rows.remove_columns(["label"]), column], axis=1)
     return replace(data, rows=rows, test=None, fingerprint=f"{name} of {data.fingerprint}")
-
-
-def _relabelled(encoded: Sequence[Any], row_of: Sequence[int], labels: Sequence[Any]) -> Iterator[Any]:
-    """Labels of each encoded row's words, in the row's order, for rows that were encoded in parts."""
-    words: dict[int, Iterator[Any]] = {}
-    for old, row in zip(encoded, row_of, strict=True):
-        given = words.setdefault(row, iter(labels[row]))
-        yield [label if label == IGNORE_INDEX else next(given) for label in old]
 
 
 def _refuse_labels_in_inputs(original: Study, shuffled: LabelledData) -> None:

@@ -1,12 +1,14 @@
 """Tasks hold everything that differs between kinds of data; no other room asks which task runs."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import ConfigError
+from hf_transfer.scores.names import metric_name as _metric_name
 from hf_transfer.tasks.targets.target import DEFAULTS, IGNORE_INDEX, Target
 from hf_transfer.tasks.task import Task
 
@@ -22,8 +24,10 @@ __all__ = [
     "Task",
     "TokenClassification",
     "all_tasks",
+    "check_settings",
     "kinds",
-    "target_of",
+    "metric_name",
+    "target_of_run",
     "task_class",
     "task_of_kind",
 ]
@@ -48,6 +52,51 @@ def task_class(name: str) -> type[Task]:
     return getattr(import_module(f"hf_transfer.tasks.{name.replace('-', '_')}"), _CLASSES[name])  # type: ignore[no-any-return]
 
 
+def check_settings(config: RunConfig, task: type[Task]) -> None:
+    """Stop at settings that are given and that only other inputs than the task's use.
+
+    Raises:
+        ConfigError: Naming them, and those that the input does use.
+    """
+    own = set(task.input.settings)
+    others = sorted({name for other in all_tasks() for name in other.input.settings} - own)
+    default = {field.name: field.default for field in fields(config)}
+    unused = [
+        f"{name}={getattr(config, name)!r}" for name in others if getattr(config, name) != default[name]
+    ]
+    if unused:
+        raise ConfigError(
+            f"{' and '.join(unused)}: {task.input.nouns} have no such setting. Leave it out; they have "
+            f"{', '.join(sorted(own))}."
+        )
+
+
+def target_of_run(results: Mapping[str, Any], config: RunConfig = DEFAULTS) -> Target:
+    """What the labels of a run are; of earlier versions, the usual kind of its task.
+
+    Args:
+        results: The content of its results.json.
+        config: Its settings, where they matter.
+
+    Raises:
+        ConfigError: If the task has no such labels.
+    """
+    kinds = task_class(results["task"]).targets
+    found = {kind.name: kind for kind in kinds}.get(results.get("target") or kinds[0].name)
+    if found is None:
+        able = ", ".join(kind.name for kind in kinds)
+        raise ConfigError(
+            f"{results['task']} learns {able}, and the run has target {results['target']!r}. Update the kit."
+        )
+    return found(results["label_names"], config)
+
+
+def metric_name(name: str, task: str = "") -> str:
+    """Readable name of a metric, as a task calls it; a Hub metric keeps its own."""
+    own = task_class(task).metric_names if task else {}
+    return own.get(name) or _metric_name(name)
+
+
 def all_tasks() -> list[type[Task]]:
     """Every task."""
     return [task_class(name) for name in _CLASSES]
@@ -68,26 +117,6 @@ def task_of_kind(kind: str) -> type[Task]:
     if not found:
         raise ConfigError(f"There is no task for {kind!r}. Use one of {', '.join(kinds())}.")
     return found[0]
-
-
-def target_of(results: Mapping[str, Any], config: RunConfig = DEFAULTS) -> Target:
-    """What the labels of a run are; of earlier versions, the usual kind of its task.
-
-    Args:
-        results: The content of its results.json.
-        config: Its settings, where they matter.
-
-    Raises:
-        ConfigError: If the task has no such labels.
-    """
-    kinds = task_class(results["task"]).targets
-    found = {kind.name: kind for kind in kinds}.get(results.get("target") or kinds[0].name)
-    if found is None:
-        able = ", ".join(kind.name for kind in kinds)
-        raise ConfigError(
-            f"{results['task']} learns {able}, and the run has target {results['target']!r}. Update the kit."
-        )
-    return found(results["label_names"], config)
 
 
 def __getattr__(name: str) -> Any:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from hf_transfer.config.run_config import RunConfig
@@ -27,6 +28,8 @@ class Task(Protocol):
     """What its labels may be, the usual kind first."""
     label_columns: ClassVar[tuple[str, ...]]
     """Names that people usually give the column of labels, the likeliest first."""
+    metric_names: ClassVar[Mapping[str, str]]
+    """Readable names of metrics that mean something else elsewhere."""
     auto_class: ClassVar[str]
     """The class of transformers that builds its models."""
     settings: RunConfig
@@ -96,6 +99,7 @@ class CommonTask:
     """What the tasks share: one opened base model, and inputs that are used as they were stacked."""
 
     targets: ClassVar[tuple[type[Target], ...]]
+    metric_names: ClassVar[Mapping[str, str]] = MappingProxyType({})
     augments = False
     notes: Sequence[str] = ()
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate, pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hf_transfer.tasks.inputs.input import Input
@@ -31,6 +32,7 @@ class TokenClassification(CommonTask):
     input: ClassVar[Input] = Words()
     targets = (Tags,)
     label_columns: ClassVar[tuple[str, ...]] = ("ner_tags", "tags", "labels", "ner", "ner_labels", "entities")
+    metric_names: ClassVar[Mapping[str, str]] = MappingProxyType({"accuracy": "accuracy (tags)"})
     auto_class: ClassVar[str] = "AutoModelForTokenClassification"
 
     @cached_property

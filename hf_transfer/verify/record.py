@@ -25,7 +25,7 @@ from hf_transfer.runs.aggregate import FoldResults
 from hf_transfer.runs.results import FoldResult, Scores, fold_result
 from hf_transfer.runs.run_folder import fold_place, place_of
 from hf_transfer.scores.scorer import Scorer
-from hf_transfer.tasks import target_of
+from hf_transfer.tasks import target_of_run
 from hf_transfer.tasks.targets.target import Target
 from hf_transfer.verify.check import rows_of
 
@@ -65,7 +65,7 @@ class Record:
     @cached_property
     def target(self) -> Target:
         """What the labels are."""
-        return target_of(self.results, self.config)
+        return target_of_run(self.results, self.config)
 
     @cached_property
     def scorer(self) -> Scorer:

@@ -42,7 +42,8 @@ def config_for(tmp_path, tiny_bert_folder):
         given = {
             "base_model": "builtin:digits-resnet" if kind == "image" else str(tiny_bert_folder),
             "dataset": DATA[kind], "max_rows": 32, "num_folds": 2, "num_epochs": 2, "batch_size": 8,
-            "learning_rate": 1e-2, "max_length": 24, "trainable": "head", "final": "none",
+            "learning_rate": 1e-2, "max_length": None if kind == "image" else 24,
+            "trainable": "head", "final": "none",
             "output_dir": str(tmp_path / "run"), "overwrite": True,
         }  # fmt: skip
         return plain_config(**(given | settings))

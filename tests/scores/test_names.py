@@ -1,6 +1,7 @@
 import pytest
 
-from hf_transfer.scores.names import metric_name, shown_metrics
+from hf_transfer.scores.names import shown_metrics
+from hf_transfer.tasks import metric_name
 
 
 def test_the_primary_metric_is_shown_first_and_each_once() -> None:

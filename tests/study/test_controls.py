@@ -17,9 +17,8 @@ from hf_transfer.report.card.card import card_text
 from hf_transfer.runs.results import read_results
 from hf_transfer.runs.run_folder import RunFolder
 from hf_transfer.runs.summary import summary_text
-from hf_transfer.study.controls import ShuffledStudy, _relabelled
+from hf_transfer.study.controls import ShuffledStudy
 from hf_transfer.study.study import Study
-from hf_transfer.tasks.targets.target import IGNORE_INDEX
 from hf_transfer.training.workers import make_accelerator
 from hf_transfer.verify.verify_run import verify_run
 
@@ -187,10 +186,6 @@ def test_labels_in_the_inputs_are_found_without_any_score(run):
 
 
 def test_tags_change_places_in_every_window_of_a_sentence(tmp_path):
-    windows = [[IGNORE_INDEX, 5, 6, IGNORE_INDEX], [8, 9], [IGNORE_INDEX, 7]]
-    new = list(_relabelled(windows, [0, 1, 0], [[1, 2, 3], [4, 0]]))
-    assert new == [[IGNORE_INDEX, 1, 2, IGNORE_INDEX], [4, 0], [IGNORE_INDEX, 3]]
-    assert list(_relabelled([0, 1], [0, 1], [3, 4])) == [3, 4]
     run = make_run("words", tmp_path, shuffled_labels=1)
     shuffled = read_results(run)["shuffled"]
     assert (shuffled["unit"], shuffled["runs"], shuffled["metric"]) == ("word", 1, "f1")

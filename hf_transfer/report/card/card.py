@@ -29,7 +29,8 @@ from hf_transfer.runs.summary import (
     two_intervals,
     varying_settings,
 )
-from hf_transfer.scores.names import metric_name, shown_metrics
+from hf_transfer.scores.names import shown_metrics
+from hf_transfer.tasks import metric_name
 
 __all__ = ["card_header", "merge_card", "write_card"]
 

@@ -25,7 +25,7 @@ from hf_transfer.machine.wording import (
 )
 from hf_transfer.report.card.markdown import code, escape, fence, listing
 from hf_transfer.runs.summary import behind
-from hf_transfer.scores.names import metric_name
+from hf_transfer.tasks import metric_name
 
 
 def card_template(task: str) -> jinja2.Template:

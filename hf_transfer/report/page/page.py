@@ -28,9 +28,9 @@ from hf_transfer.report.words.verdicts import verdicts
 from hf_transfer.runs.reading import damage_told, place_inside
 from hf_transfer.runs.results import read_companions
 from hf_transfer.runs.run_folder import read_histories
-from hf_transfer.scores.names import metric_name, shown_metrics
+from hf_transfer.scores.names import shown_metrics
 from hf_transfer.scores.overfitting import Rival, diagnose
-from hf_transfer.tasks import target_of
+from hf_transfer.tasks import metric_name, target_of_run
 from hf_transfer.tasks.targets.hard_rows import HardRows
 
 
@@ -94,7 +94,7 @@ def _hard_rows(run: Run) -> HardRows:
     """The rows to look at, if there are any."""
     if not run.predictions.num_rows:
         return HardRows()
-    return target_of(run.results).hard_rows(run.predictions)
+    return target_of_run(run.results).hard_rows(run.predictions)
 
 
 def _diagnosis(

@@ -23,7 +23,7 @@ from hf_transfer.report.plots.search import TRIALS_CAPTION, trial_map
 from hf_transfer.report.plots.sizes import size_curve
 from hf_transfer.runs.results import Companions
 from hf_transfer.runs.summary import varying_settings
-from hf_transfer.scores.names import metric_name
+from hf_transfer.tasks import metric_name
 
 Results = dict[str, Any]
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.report.plots.palette import PALETTE, empty_axes
-from hf_transfer.scores.names import metric_name
+from hf_transfer.tasks import metric_name
 
 _MARKS = "osD^vP*"
 

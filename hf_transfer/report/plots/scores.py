@@ -30,7 +30,8 @@ from hf_transfer.runs.reading import place_inside
 from hf_transfer.runs.results import read_companions
 from hf_transfer.runs.run_folder import read_histories
 from hf_transfer.runs.summary import is_solved, num_scored, varying_settings
-from hf_transfer.scores.names import metric_name, shown_metrics
+from hf_transfer.scores.names import shown_metrics
+from hf_transfer.tasks import metric_name
 
 MOST_CLASSES = 30  # in one readable confusion matrix
 MOST_CONFUSED = 20  # classes shown of a larger one

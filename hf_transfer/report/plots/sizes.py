@@ -10,7 +10,7 @@ from matplotlib.ticker import NullLocator
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.report.plots.palette import BLUE, ORANGE, empty_axes
-from hf_transfer.scores.names import metric_name
+from hf_transfer.tasks import metric_name
 
 Size = dict[str, Any]
 

@@ -7,7 +7,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.wording import number, setting
 from hf_transfer.runs.summary import commonest_share
 from hf_transfer.scores.convergence import MOVED
-from hf_transfer.scores.names import metric_name
+from hf_transfer.tasks import metric_name
 
 Results = Mapping[str, Any]
 

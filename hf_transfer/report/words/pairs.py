@@ -2,8 +2,8 @@
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.wording import count, number, probability
-from hf_transfer.scores.names import metric_name
 from hf_transfer.scores.paired import Interval, Pair
+from hf_transfer.tasks import metric_name
 
 _MOST_TIMES = 1000  # as many rows; more is no advice
 

@@ -8,7 +8,7 @@ from typing import Any
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.wording import setting
 from hf_transfer.runs.summary import is_solved
-from hf_transfer.scores.names import metric_name
+from hf_transfer.tasks import metric_name
 
 Search = Mapping[str, Any]
 

@@ -16,9 +16,9 @@ from hf_transfer.report.words.pairs import graded, sentence
 from hf_transfer.report.words.search import search_answers
 from hf_transfer.runs.summary import commonest_share, configuration_name, is_solved
 from hf_transfer.scores.convergence import judge_learning
-from hf_transfer.scores.names import metric_name
 from hf_transfer.scores.overfitting import diagnose
 from hf_transfer.scores.paired import LEVEL
+from hf_transfer.tasks import metric_name
 
 Results = dict[str, Any]
 

@@ -117,7 +117,10 @@ def permutation_test(
 
 
 def _scores(
-    tables: Sequence[NDArray[np.floating]], labellings: NDArray[Any], splits: Sequence[Split], measure: Measure
+    tables: Sequence[NDArray[np.floating]],
+    labellings: NDArray[Any],
+    splits: Sequence[Split],
+    measure: Measure,
 ) -> Floats:
     """Score of each labelling, (p,)."""
     found = np.zeros_like(labellings)

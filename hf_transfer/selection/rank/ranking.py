@@ -262,6 +262,6 @@ def _check_model(config: RunConfig, task: type[Task]) -> None:
     }
     if fitting and task not in fitting.values():
         raise ModelError(
-            f"base_model={base.name!r} is for {' or '.join(sorted(fitting))}, and the rows are "
+            f"base_model={base.name!r} is for {' or '.join(fitting)}, and the rows are "
             f"{task.input.nouns}. Give models for the rows, or another --kind."
         )

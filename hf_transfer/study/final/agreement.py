@@ -7,13 +7,13 @@ import pyarrow as pa
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.runs.results import FoldResult
-from hf_transfer.scores.scorer import Scorer
+from hf_transfer.tasks.targets.target import Target
 
 SLACK = 0.05  # below what is expected, before it is worth a note
 
 
 def agreement(
-    final: pa.Table, out_of_fold: pa.Table, folds: Sequence[FoldResult], scorer: Scorer
+    final: pa.Table, out_of_fold: pa.Table, folds: Sequence[FoldResult], target: Target
 ) -> dict[str, float | None]:
     """Compare a model of all rows with the folds' models, on the rows that it was trained on.
 
@@ -27,21 +27,22 @@ def agreement(
         final: The model's predictions for all rows.
         out_of_fold: Those of the folds' models; of every repeat.
         folds: Their results.
-        scorer: The task's.
+        target: Says what predictions are compared.
 
     Returns:
         `share` of the rows (of words, for tasks that tag) with the same prediction, and `expected`,
         a + t - 1; None where t is not known. Both are None where an answer is not right or wrong.
     """
-    if scorer.share_right is None:
-        return {"share": None, "expected": None}
     place = {row: i for i, row in enumerate(final["row_id"].to_pylist())}
     order = [place[row] for row in out_of_fold["row_id"].to_pylist()]
-    own, (others, truth) = scorer.outcomes(final.take(order))[0], scorer.outcomes(out_of_fold)
+    of_final, of_folds = target.compared(final.take(order)), target.compared(out_of_fold)
+    if of_final is None or of_folds is None:
+        return {"share": None, "expected": None}
+    own, (others, truth) = of_final[0], of_folds
     learned = [
         (score, fold.train_rows_scored)
         for fold in folds
-        if (score := fold.train_scores.get(scorer.share_right)) is not None
+        if (score := fold.train_scores.get(target.scorer.share_right or "")) is not None
     ]
     expected = None
     if learned and len(truth):

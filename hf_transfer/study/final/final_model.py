@@ -311,7 +311,7 @@ class _FinalModel:
         """Agreement with the folds' models, and a note if it is too low."""
         study = self.study
         table = study.table(fitted, np.arange(len(study.uids)), 0, 0, study.workers)
-        found = agreement(table, self._out_of_fold, self.done, study.scorer)
+        found = agreement(table, self._out_of_fold, self.done, self.study.task.target)
         note = agreement_note(found)
         return {"agreement": found, "notes": [note] if note else []}
 

@@ -18,7 +18,7 @@ from hf_transfer.runs.reading import AGAIN, damage_told, place_inside, read_json
 from hf_transfer.runs.results import read_results
 from hf_transfer.scores.statistics import apply_temperature, best_threshold
 from hf_transfer.study.final.model_folder import CALIBRATION_FILE, task_in
-from hf_transfer.tasks import target_of, task_class
+from hf_transfer.tasks import target_of_run, task_class
 from hf_transfer.tasks.targets.reading import Reading
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def predict_inputs(
         raise ConfigError(f"{run} kept no final model (final=none). Run it again with --final refit.")
     folder = _model_folder(run, results)
     settings = RunConfig().changed(results["config"] | {"trust_remote_code": trust_remote_code})
-    task = task_class(results["task"])(settings, target_of(results))
+    task = task_class(results["task"])(settings, target_of_run(results))
     reading = _reading(run, folder, task.target, raw=raw, threshold=threshold)
     shown, values = read_new_inputs(inputs, task.input, results["dataset"]["column"])
     members = [place_inside(folder, name) for name in results["final"].get("members", ())]

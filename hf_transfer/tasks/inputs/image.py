@@ -31,6 +31,7 @@ class Image(Input):
         "image", "img", "picture", "photo", "pixel_values", "pixels", "image_path", "file_name", "filename",
         "filepath", "path", "file",
     )  # fmt: skip
+    settings: ClassVar[tuple[str, ...]] = ("augmentation", "cached_views", "on_bad_image")
     suffixes: ClassVar[frozenset[str]] = frozenset({
         ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif",
         ".tiff", ".webp",

@@ -41,6 +41,8 @@ class Input:
     """What several are called."""
     columns: ClassVar[tuple[str, ...]]
     """Names that people usually give the column, the likeliest first."""
+    settings: ClassVar[tuple[str, ...]] = ()
+    """Settings that it uses and that not every input does."""
     suffixes: ClassVar[frozenset[str]] = frozenset()
     """Ends of the names of files that hold one each; none where they are written out."""
     empty: ClassVar[str] = ""

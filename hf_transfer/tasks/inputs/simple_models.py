@@ -20,7 +20,9 @@ _SIDE, _BINS = 8, 16
 _HASHED = 2**18  # columns that spellings are hashed to
 
 
-def picture_probe(rows: "Dataset", labels: Labels, splits: Sequence[Split], *, balanced: bool = False) -> Probe:
+def picture_probe(
+    rows: "Dataset", labels: Labels, splits: Sequence[Split], *, balanced: bool = False
+) -> Probe:
     """Fit a linear model on `picture_features` in every fold; the arguments are those of `simple_probe`."""
     return ridge_probe(picture_features(rows), labels, splits, balanced=balanced)
 

@@ -26,6 +26,7 @@ class Text(Input):
         "text", "sentence", "review", "content", "comment", "tweet", "message", "document", "body",
         "review_text", "question", "utterance",
     )  # fmt: skip
+    settings: ClassVar[tuple[str, ...]] = ("max_length", "pooling")
     empty: ClassVar[str] = "with empty text"
     simple_model: ClassVar[str] = "TF-IDF of words and pairs, logistic regression"
     poolings: ClassVar[tuple[str, ...]] = ("first token", "mean")

@@ -21,6 +21,7 @@ class Words(Text):
     noun: ClassVar[str] = "tagged sentence"
     nouns: ClassVar[str] = "tagged sentences"
     columns: ClassVar[tuple[str, ...]] = ("tokens", "words", "token")
+    settings: ClassVar[tuple[str, ...]] = ("max_length",)
     empty: ClassVar[str] = "without words"
     simple_model: ClassVar[str] = "spelling of the word and its neighbours, linear"
     poolings: ClassVar[tuple[str, ...]] = ()

@@ -177,6 +177,10 @@ class Classes(Target):
             return found, text
         return [one | {"threshold": reading.about} for one in found], f"{text}\n\n{reading.sentence()}"
 
+    def compared(self, predictions: "pa.Table") -> tuple[NDArray[Any], NDArray[Any]] | None:
+        """The classes."""
+        return np.asarray(predictions["prediction"]), np.asarray(predictions["label"])
+
     def hard_rows(self, predictions: "pa.Table") -> HardRows:
         """The rows that were wrong with the highest loss, and those whose label another class claims."""
         return hard_rows(predictions, self.label_names)

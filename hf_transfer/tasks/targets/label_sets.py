@@ -52,6 +52,8 @@ class LabelSets(Target):
     missing = IGNORE_INDEX
     unlabelled: Any = ()
 
+    scorer: LabelSetScorer
+
     def __init__(self, label_names: Sequence[str], settings: RunConfig = DEFAULTS) -> None:
         self.label_names, self.settings = tuple(label_names), settings
         self.scorer = LabelSetScorer(self.label_names)
@@ -207,6 +209,13 @@ class LabelSets(Target):
             for name, ids, row in zip(names, columns["prediction"].to_pylist(), shares, strict=True)
         ]
         return found, aligned([[", ".join(one["labels"]) or "-", str(one["input"])] for one in found])
+
+    def compared(self, predictions: "pa.Table") -> tuple[NDArray[Any], NDArray[Any]]:
+        """The labels of each row, all together."""
+        labels, given = (
+            np.array([row.tobytes() for row in marks], object) for marks in self.scorer.marks(predictions)
+        )
+        return given, labels
 
     def hard_rows(self, predictions: "pa.Table") -> HardRows:
         """The rows with the highest loss, each by the label that it was most wrong on."""

@@ -1,7 +1,7 @@
 """Tags: one class a word, in IOB2, scored by whole entities."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -114,6 +114,20 @@ class Tags(Classes):
         return found, "\n\n".join(
             aligned([list(p) for p in zip(f["tokens"], f["tags"], strict=True)]) for f in found
         )
+
+    def compared(self, predictions: "pa.Table") -> tuple[NDArray[Any], NDArray[Any]] | None:
+        """The tags, word for word."""
+        tags = (predictions[name].combine_chunks().flatten() for name in ("predictions", "labels"))
+        return np.asarray(next(tags)), np.asarray(next(tags))
+
+    def relabelled(
+        self, encoded: Sequence[Any], row_of: Sequence[int], labels: Sequence[Any]
+    ) -> Iterator[Any]:
+        """A sentence's in order, over all its windows."""
+        words: dict[int, Iterator[Any]] = {}
+        for old, row in zip(encoded, row_of, strict=True):
+            given = words.setdefault(row, iter(labels[row]))
+            yield [label if label == IGNORE_INDEX else next(given) for label in old]
 
     def hard_rows(self, predictions: "pa.Table") -> HardRows:
         """The sentences with most wrong mentions."""

@@ -1,6 +1,6 @@
 """The interface of a target: labels, loss, and how to decode outputs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
@@ -167,6 +167,23 @@ class Target(Protocol):
             reading: How they are turned into labels.
         """
         ...
+
+    def compared(self, predictions: "pa.Table") -> tuple[NDArray[Any], NDArray[Any]] | None:
+        """Prediction and label of each row or word, by which two models agree; None if none ever do."""
+        return None
+
+    def relabelled(
+        self, encoded: Sequence[Any], row_of: Sequence[int], labels: Sequence[Any]
+    ) -> Iterator[Any]:
+        """New labels of encoded rows: a row's own in order, over all that it was cut into.
+
+        Args:
+            encoded: The labels before.
+            row_of: The row that each comes from.
+            labels: New ones, of each row.
+        """
+        given = self.encoded(labels)
+        return (given[row] for row in row_of)
 
     def hard_rows(self, predictions: "pa.Table") -> "HardRows":
         """The rows to look at: those that models found hardest, of out-of-fold predictions."""

@@ -19,7 +19,8 @@ def setting(tiny_bert_folder):
             kind
         ]
         model = "builtin:digits-resnet" if kind == "image" else str(tiny_bert_folder)
-        config = RunConfig(base_model=model, dataset=dataset, max_rows=20, max_length=24)
+        max_length = None if kind == "image" else 24
+        config = RunConfig(base_model=model, dataset=dataset, max_rows=20, max_length=max_length)
         config = config.changed(changes)
         data = open_dataset(config, kind)
         task = task_of_kind(kind)(config, data.label_names)

@@ -32,7 +32,7 @@ from hf_transfer.training.workers import Workers, make_accelerator
 NEAR = 2e-5
 
 CONFIG = plain_config(
-    num_epochs=3, batch_size=8, learning_rate=3e-2, trainable="head", max_rows=60, max_length=24, final="none"
+    num_epochs=3, batch_size=8, learning_rate=3e-2, trainable="head", max_rows=60, final="none"
 )
 TASKS = {"image": ImageClassification, "text": SequenceClassification, "tokens": TokenClassification}
 # Unequal numbers of rows: the last batches differ in size, and one fold has a step less.
@@ -45,7 +45,9 @@ def prepared(kind: str, folder, **settings) -> Replay:
         "text": (str(folder), "builtin:reviews"),
     }
     base, dataset = sources.get(kind, (str(folder), "builtin:mentions"))
-    config = replace(CONFIG, base_model=base, dataset=dataset, **settings)
+    config = replace(
+        CONFIG, base_model=base, dataset=dataset, max_length=None if kind == "image" else 24, **settings
+    )
     data = open_dataset(config, kind)
     task = TASKS[kind](config, data.label_names)
     accelerator = make_accelerator(config)
