@@ -22,7 +22,7 @@ def _explain(error: ImportError) -> str:
         return f"ImportError: {error}"
     return (
         "ImportError: the `hf_transfer` on your path is not hf-transfer-kit but another package, probably "
-        "the download accelerator of that name. To mend it: pip uninstall -y hf_transfer && "
+        "the download accelerator of that name. To fix it: pip uninstall -y hf_transfer && "
         "pip install --force-reinstall --no-deps hf-transfer-kit"
     )
 

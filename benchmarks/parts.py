@@ -92,7 +92,7 @@ def known_parts(work: Workload) -> dict[str, Part]:
 
 
 def without_channels_last() -> AbstractContextManager[Any]:
-    return patch("hf_transfer.training.fitting.placed", lambda model, device: model.to(device))
+    return patch("hf_transfer.training.start.placed", lambda model, device: model.to(device))
 
 
 def without_fused() -> AbstractContextManager[Any]:

@@ -14,7 +14,7 @@ Cost: all that the search trained and scored, trials and judging by the real fol
 what the grid did. It is counted in forward passes of a row (a backward pass is two), so that it is the same
 on every machine, and also measured in seconds. The final model counts for neither.
 
-It goes on where it was stopped.
+It resumes where it was stopped.
 """
 
 import argparse

@@ -53,7 +53,7 @@ def _setting(f: "Field[Any]", kind: Any) -> str:
     if aliases := f.metadata["aliases"]:
         lines.append("- Also: " + ", ".join(f"`--{name}`" for name in aliases))
     if not f.metadata["scored"]:
-        lines.append("- May differ when a run is gone on with.")
+        lines.append("- May differ when a run is resumed.")
     return f"### {f.name} {{: #{f.name} }}\n\n{f.metadata['help']}\n\n" + "\n".join(lines)
 
 

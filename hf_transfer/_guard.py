@@ -11,7 +11,7 @@ from pathlib import Path
 KIT = "hf-transfer-kit"
 
 MEND = (
-    "Both install into the same folder. To mend it: `pip uninstall -y hf_transfer && "
+    "Both install into the same folder. To fix it: `pip uninstall -y hf_transfer && "
     "pip install --force-reinstall --no-deps hf-transfer-kit`. huggingface_hub 1.0 and later "
     "does not use the accelerator; unset HF_HUB_ENABLE_HF_TRANSFER."
 )

@@ -23,11 +23,11 @@ _WIDTH = 60  # characters of a text shown
 def add_inspect(verbs: Any) -> None:
     """Add `inspect` to the command line."""
     help = "show a data set's labels, duplicates and folds before a run"
-    from hf_transfer.tasks import kinds
-
     parser = add_verb(verbs, "inspect", _inspect, help, takes_settings=True)
     parser.add_argument("dataset", help="what --dataset takes; its other settings may follow")
-    parser.add_argument("--kind", choices=kinds(), help="found by itself when not given")
+    parser.add_argument(
+        "--kind", metavar="INPUT", help="such as text or image; found by itself when not given"
+    )
 
 
 def _inspect(options: argparse.Namespace) -> int:

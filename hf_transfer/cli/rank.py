@@ -14,15 +14,15 @@ from hf_transfer.errors import ConfigError
 def add_rank(verbs: Any) -> None:
     """Add `rank` to the command line."""
     help = "show which of some pretrained models is a good start for a data set"
-    from hf_transfer.tasks import kinds
-
     parser = add_verb(verbs, "rank", _rank, help, takes_settings=True)
     parser.add_argument(
         "dataset",
         help="what --dataset takes; other settings may follow, such as --max_rows, --num_folds, --output_dir",
     )
     parser.add_argument("models", nargs="+", metavar="MODEL", help="what --base_model takes")
-    parser.add_argument("--kind", choices=kinds(), help="found by itself when not given")
+    parser.add_argument(
+        "--kind", metavar="INPUT", help="such as text or image; found by itself when not given"
+    )
     parser.add_argument(
         "--num_repeats", "--repeats", type=int, metavar="N", help="by the number of rows when not given"
     )

@@ -83,7 +83,7 @@ def guarded(run: Callable[[], int], again: Sequence[str], *, debug: bool) -> int
     except KeyboardInterrupt as stopped:
         if is_main_process() or not is_heard():
             print(
-                f"Stopped by {str(stopped) or 'SIGINT'}. The same command goes on where it stopped.",
+                f"Stopped by {str(stopped) or 'SIGINT'}. Run the same command again to resume.",
                 file=sys.stderr,
             )
         return getattr(stopped, "exit_code", _INTERRUPTED)

@@ -49,11 +49,11 @@ class DataSettings(Group):
     )
     id_column: str | None = setting(None, "Column that identifies a row; its number when not given.")
     max_rows: int | None = setting(
-        None, "Keep only so many rows, chosen by the seeded hash.", aliases=("max_train_samples",), at_least=2
+        None, "Number of rows to keep, chosen by a seeded hash.", aliases=("max_train_samples",), at_least=2
     )
     max_length: int | None = setting(
         None,
-        "Most tokens of a text; the model's limit when not given.",
+        "Most tokens of a text, the rest is cut; the model's limit when not given.",
         aliases=("max_seq_length",),
         at_least=3,
     )

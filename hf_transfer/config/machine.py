@@ -14,7 +14,7 @@ class MachineSettings(Group):
 
     mixed_precision: str | None = setting(
         None,
-        "Precision of the arithmetic; what the launcher says when not given.",
+        "Numeric precision; the launcher's when not given.",
         choices=("no", "bf16", "fp16"),
     )
     compile: bool = setting(False, "Compile the model with torch.compile.", aliases=("torch_compile",))
@@ -26,12 +26,12 @@ class MachineSettings(Group):
     )
     folds_per_device: int = setting(
         1,
-        "Folds to train side by side on this device, each in a process with its part of the cores.",
+        "Folds to train at the same time on a device, each in its own process.",
         scored=False,
         at_least=1,
     )
     num_threads: int | None = setting(
-        None, "Processor threads for each process; equal numbers give equal bits.", scored=False, at_least=1
+        None, "CPU threads of each process; the same number gives the same bits.", scored=False, at_least=1
     )
     replay: bool = setting(
         True,
@@ -39,10 +39,12 @@ class MachineSettings(Group):
         scored=False,
     )
     cached_views: int = setting(
-        0, "With augmentation and frozen layers: store so many changed versions of each picture.", at_least=0
+        0,
+        "With augmentation and frozen layers: augmented versions of each picture to store.",
+        at_least=0,
     )
     cache_gb: float = setting(
-        20.0, "Most gigabytes of disk for what frozen layers put out.", scored=False, at_least=0
+        20.0, "Most gigabytes of disk for the stored output of frozen layers.", scored=False, at_least=0
     )
 
     def problems(self) -> list[str]:

@@ -17,12 +17,12 @@ class MeasuringSettings(Group):
     )
     learning_curve: bool = setting(
         False,
-        "Train on 10, 20, 40 and 80 % of the rows too, and say what twice as many would give.",
+        "Also train on 10, 20, 40 and 80 % of the rows, and predict the score with twice as many.",
         scored=False,
     )
     shuffled_labels: int = setting(
         0,
-        "Train so many of the folds on shuffled labels too: can it learn rows by heart, do labels leak?",
+        "Number of folds to train on shuffled labels too, which reveals leaks and memorised rows.",
         scored=False,
         at_least=0,
     )

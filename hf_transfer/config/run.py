@@ -23,7 +23,7 @@ class RunSettings(Group):
     preset: str = setting(
         "good",
         "quick: a frozen backbone and a head in closed form; good: what the other settings say; best: a "
-        "search for layers and rate, the folds' models together, judged on sealed rows. What is given wins.",
+        "search for layers and rate, the folds' models together, judged on sealed rows. What you give wins.",
         choices=tuple(PRESETS),
         scored=False,
     )
@@ -31,19 +31,19 @@ class RunSettings(Group):
     overwrite: bool = setting(False, "Replace another run in the output folder.", scored=False)
     resume: bool = setting(
         True,
-        "Go on with what the output folder holds of the same run.",
+        "Resume the same run in the output folder.",
         aliases=("resume_from_checkpoint",),
         scored=False,
     )
     checkpoint_minutes: float | None = setting(
         5.0,
-        "Most minutes of a fold's training to lose when the run is killed; none keeps no checkpoints.",
+        "Minutes of training between checkpoints; none writes no checkpoints.",
         aliases=("save_minutes",),
         scored=False,
         at_least=0,
     )
     seed: int = setting(0, "Seed of the folds, the new weights and the order of rows.")
-    strict: bool = setting(False, "Stop where the kit would adjust a setting and say so.")
+    strict: bool = setting(False, "Stop with an error where the kit would otherwise adjust a setting.")
     debug: bool = setting(False, "Show the whole traceback of an error.", scored=False)
 
     def problems(self) -> list[str]:

@@ -25,7 +25,7 @@ class TrainingSettings(Group):
     )
     learning_rate: float = setting(
         AUTO,
-        "Peak learning rate; auto by what learns, and the kind and width of the model.",
+        "Peak learning rate; auto chooses by the trained layers, and the model's kind and width.",
         aliases=("lr",),
     )
     learning_rates: tuple[float, ...] = setting(
@@ -33,14 +33,14 @@ class TrainingSettings(Group):
     )
     num_epochs: int = setting(
         AUTO,
-        "Passes over the training rows; auto takes more of few rows, as it is updates that count.",
+        "Passes over the training rows; auto takes more passes if there are few rows.",
         aliases=("num_train_epochs", "epochs"),
         at_least=1,
     )
     batch_size: int = setting(32, "Rows for each update, over all processes together.", at_least=1)
     per_device_batch_size: int | None = setting(
         None,
-        "Most rows a process takes at once; the rest is accumulated.",
+        "Most rows in one step of a process; gradients of the other rows are accumulated.",
         aliases=("per_device_train_batch_size",),
         scored=False,
         at_least=1,
@@ -57,7 +57,7 @@ class TrainingSettings(Group):
     )
     warmup: float = setting(
         AUTO,
-        "Rising learning rate first: a share of all updates below 1, a number of them from 1 on; auto: 0.1.",
+        "Warm-up: a share of all updates if below 1, else a number of updates; auto: 0.1.",
         aliases=("warmup_ratio", "warmup_steps"),
         at_least=0,
     )
@@ -67,7 +67,7 @@ class TrainingSettings(Group):
         choices=("linear", "cosine", "constant"),
         aliases=("lr_scheduler_type",),
     )
-    max_grad_norm: float = setting(1.0, "Longest gradient; 0 does not clip.", at_least=0)
+    max_grad_norm: float = setting(1.0, "Clip gradients to this norm; 0 does not clip.", at_least=0)
     label_smoothing: float = setting(
         0.0, "Share of the target spread over all classes.", aliases=("label_smoothing_factor",), at_least=0
     )

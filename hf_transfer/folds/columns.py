@@ -118,12 +118,12 @@ def choose_scheme(columns: FoldColumns, wanted: str = "auto") -> str:
     Raises:
         FoldError: If no scheme has that name, or a column that it splits by is not given.
     """
-    given = columns.given()
+    present = columns.given()
     if wanted == "auto":
-        return next(scheme for scheme in _AUTO if given.keys() >= set(_NEEDS[scheme]))
+        return next(scheme for scheme in _AUTO if present.keys() >= set(_NEEDS[scheme]))
     if wanted not in _NEEDS:
         raise FoldError(f"Unknown scheme {wanted!r}. Choose from auto, {', '.join(_NEEDS)}.")
-    if missing := [name for name in _NEEDS[wanted] if name not in given]:
+    if missing := [name for name in _NEEDS[wanted] if name not in present]:
         raise FoldError(
             f"scheme={wanted!r} splits by {' and '.join(missing)}, not given here. Give them or take 'auto'."
         )

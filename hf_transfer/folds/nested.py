@@ -35,8 +35,8 @@ def nested_rows(rows: Ints, percent: int, *, uids: RowIds, seed: int, columns: F
     )
     order = _in_step(_classes(columns, rows)[first], first)
     ends = np.cumsum(sizes[order])
-    wanted = max(2.0, len(rows) * percent / 100)
-    taken = max(int(np.searchsorted(ends, 2)), int(np.abs(ends - wanted).argmin())) + 1
+    num_wanted = max(2.0, len(rows) * percent / 100)
+    taken = max(int(np.searchsorted(ends, 2)), int(np.abs(ends - num_wanted).argmin())) + 1
     return np.sort(rows[np.isin(unit_of_row, order[:taken])])
 
 
@@ -52,11 +52,11 @@ def _classes(columns: FoldColumns, rows: Ints) -> Ints:
     return np.unique(np.asarray(columns.labels)[rows], return_inverse=True)[1].astype(np.int64)
 
 
-def _in_step(classes: Ints, places: Ints) -> Ints:
+def _in_step(classes: Ints, first_rows: Ints) -> Ints:
     """Order units so that every prefix has the classes in similar shares."""
-    order = np.argsort(places, kind="stable")
+    order = np.argsort(first_rows, kind="stable")
     share = np.zeros(len(order))
     for kind in np.unique(classes):
         members = order[classes[order] == kind]
         share[members] = np.arange(len(members)) / len(members)
-    return np.lexsort((places, share))
+    return np.lexsort((first_rows, share))

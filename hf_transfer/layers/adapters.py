@@ -26,10 +26,10 @@ def adapter_rank(trainable: str) -> int | None:
     Raises:
         LayerSelectionError: If it is 0.
     """
-    found = _ADAPTED.search(trainable)
-    if found is None:
+    match = _ADAPTED.search(trainable)
+    if match is None:
         return None
-    rank = int(found[1] or USUAL_RANK)
+    rank = int(match[1] or USUAL_RANK)
     if rank < 1:
         raise LayerSelectionError(
             f"trainable={trainable!r} asks for adapters of rank {rank}; use 1 or more, such as "
@@ -79,8 +79,8 @@ def add_adapters(model: nn.Module, rank: int) -> None:
             "linear layers. Leave +lora out; last:50% trains the upper half instead."
         )
     peft = _require_peft()
-    given = peft.LoraConfig(r=rank, lora_alpha=_SCALE * rank, target_modules=names)
-    peft.inject_adapter_in_model(given, model)
+    adapters = peft.LoraConfig(r=rank, lora_alpha=_SCALE * rank, target_modules=names)
+    peft.inject_adapter_in_model(adapters, model)
 
 
 def merged(model: nn.Module) -> nn.Module:

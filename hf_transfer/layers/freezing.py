@@ -144,10 +144,10 @@ def tensor_digest(model: nn.Module, names: Iterable[str]) -> str:
     tensors = dict(chain(model.named_parameters(), model.named_buffers()))
     # Several at a time: hashing leaves the interpreter to other threads.
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        parts = list(pool.map(_digest, [tensors[name] for name in names]))
+        digests = list(pool.map(_digest, [tensors[name] for name in names]))
     whole = hashlib.sha256()
-    for name, part in zip(names, parts, strict=True):
-        whole.update(name.encode() + b"\0" + part)
+    for name, digest in zip(names, digests, strict=True):
+        whole.update(name.encode() + b"\0" + digest)
     return whole.hexdigest()[:32]
 
 

@@ -11,7 +11,8 @@ from torch import nn
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import LayerSelectionError
-from hf_transfer.layers import Freezing, freeze, layer_groups
+from hf_transfer.layers.freezing import Freezing, freeze
+from hf_transfer.layers.groups import layer_groups
 
 
 @dataclass(frozen=True)

@@ -122,19 +122,19 @@ def _from(groups: Sequence[LayerGroup], name: str, given: str) -> set[str]:
     )
 
 
-def _patterns(model: nn.Module, groups: Sequence[LayerGroup], parts: list[str], given: str) -> set[str]:
+def _patterns(model: nn.Module, groups: Sequence[LayerGroup], patterns: list[str], given: str) -> set[str]:
     """Globs and `re:` patterns in order; the last match wins, and `-` freezes."""
     group_of = {name: group.name for group in groups for name in group.parameters}
     # Only taking away means taking away from everything; a new head that stays frozen is no use.
-    selected = _names(groups) if parts[0].startswith("-") else _names(groups[-1:])
-    for part in parts:
-        pattern = part.removeprefix("-")
+    selected = _names(groups) if patterns[0].startswith("-") else _names(groups[-1:])
+    for signed in patterns:
+        pattern = signed.removeprefix("-")
         matched = {name for name, group in group_of.items() if _matches(pattern, name, group)}
         if not matched:
             raise LayerSelectionError(
                 f"trainable={given!r}: {pattern!r} matches no layers. {_allowed(groups)}"
             )
-        selected = selected - matched if part.startswith("-") else selected | matched
+        selected = selected - matched if signed.startswith("-") else selected | matched
     return selected
 
 

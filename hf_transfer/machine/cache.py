@@ -107,11 +107,11 @@ class StoreFolder:
         """Path of the store that this process is writing."""
         return self.path / f".{key}.{os.getpid()}.npy"
 
-    def finish(self, part: Path, key: str, about: Mapping[str, Any]) -> None:
+    def finish(self, unfinished: Path, key: str, about: Mapping[str, Any]) -> None:
         """Rename a written store to its final name, which marks it as complete."""
-        sync(part)
+        sync(unfinished)
         write_json(self.path / f"{key}.json", dict(about) | {"created": time.time()})
-        part.replace(self.file(key))
+        unfinished.replace(self.file(key))
         sync(self.path)
 
     def used(self, key: str) -> None:

@@ -219,9 +219,9 @@ def _full_words(folder: Path, needed: int | None) -> str:
     wanted = f"{size_words(needed)} needed, " if needed else ""
     free = size_words(shutil.disk_usage(_existing(folder)).free)
     return (
-        f"Not enough room on the disk at {folder.absolute()}: {wanted}{free} free. What was finished is "
-        "kept. Make room there (`hf-transfer cache --clear` may help) and start the same command again: it "
-        "goes on where it stopped."
+        f"Not enough room on the disk at {folder.absolute()}: {wanted}{free} free. Finished work is "
+        "kept. Make room there (`hf-transfer cache --clear` may help), and run the same command again to "
+        "resume."
     )
 
 

@@ -40,14 +40,14 @@ def as_dataset(table: pa.Table) -> Dataset:
 
 def mapped_table(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
     """Do what `mapped_rows` does, but return an Arrow table."""
-    kept, size, rest = [], 0, iter(batches)
+    first, size, rest = [], 0, iter(batches)
     for batch in rest:
-        kept.append(batch)
+        first.append(batch)
         size += batch.nbytes
         # Elsewhere a file that is mapped cannot lose its name.
         if size > KEPT_IN_MEMORY and os.name == "posix":
-            return _in_file(chain(kept, rest), schema)
-    return pa.Table.from_batches(kept, schema)
+            return _in_file(chain(first, rest), schema)
+    return pa.Table.from_batches(first, schema)
 
 
 def _in_file(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.Table:

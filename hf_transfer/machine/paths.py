@@ -26,7 +26,7 @@ def local_path(name: Any, folder: Path) -> Path:
         )
     path = Path(os.path.normpath(folder / text))
     if "\x00" in text:
-        raise DataError(f"The path {text!r} has a zero byte, as no file's name has. Mend the file of names.")
+        raise DataError(f"The path {text!r} has a zero byte, as no file's name has. Fix the list of files.")
     if folder not in path.parents:
         raise DataError(
             f"The path {text!r} leaves the folder {folder.name}; only pictures inside it are read."

@@ -16,7 +16,7 @@ from transformers import (
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import ModelError
-from hf_transfer.layers import LayerGroup, layer_groups
+from hf_transfer.layers.groups import LayerGroup, layer_groups
 from hf_transfer.machine.collection import no_collection
 from hf_transfer.models.base_model import BaseModel, first_line, open_base_model, quiet, require_timm, why
 from hf_transfer.models.mean_classifier import MeanClassifier
@@ -38,12 +38,12 @@ def text_classifier(base: BaseModel, settings: RunConfig) -> tuple[Any, dict[str
     Raises:
         ModelError: If the mean is asked for, and the model has a decoder too.
     """
-    wanted = _POOLINGS.get(base.sentence.pooling or "") if settings.pooling == "auto" else settings.pooling
-    if wanted and hasattr(base.config, "classifier_pooling"):
+    pooling = _POOLINGS.get(base.sentence.pooling or "") if settings.pooling == "auto" else settings.pooling
+    if pooling and hasattr(base.config, "classifier_pooling"):
         first = "bos" if base.config.model_type == "eurobert" else "cls"
-        chosen = {"classifier_pooling": first if wanted == "first" else wanted}
+        chosen = {"classifier_pooling": first if pooling == "first" else pooling}
         return AutoModelForSequenceClassification, chosen
-    if wanted != "mean" or (settings.pooling == "auto" and base.config.is_encoder_decoder):
+    if pooling != "mean" or (settings.pooling == "auto" and base.config.is_encoder_decoder):
         return AutoModelForSequenceClassification, {}
     if base.config.is_encoder_decoder:
         raise ModelError(

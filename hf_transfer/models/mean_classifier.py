@@ -65,8 +65,8 @@ class MeanClassifier(nn.Module):
             location, config=config, trust_remote_code=trust_remote_code, **options
         )
         model = cls(encoder, config)
-        found = read_modules(files_of(location, options)).head
-        weights = load_file(found) if found else {}
+        head_file = read_modules(files_of(location, options)).head
+        weights = load_file(head_file) if head_file else {}
         fits = weights.keys() == {"linear.weight", "linear.bias"} and len(weights["linear.bias"]) == len(
             model.output.bias
         )
@@ -110,14 +110,14 @@ def files_of(location: str, options: dict[str, Any]) -> Find:
     offline = asked.get("local_files_only", False)  # a file that was not fetched before is then not there
 
     def find(name: str) -> Path | None:
-        found = cached_file(
+        path = cached_file(
             location,
             name,
             _raise_exceptions_for_missing_entries=False,
             _raise_exceptions_for_connection_errors=not offline,
             **asked,
         )
-        return Path(found) if found else None
+        return Path(path) if path else None
 
     return find
 

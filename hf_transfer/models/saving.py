@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.layers import merged
+from hf_transfer.layers.adapters import merged
 from hf_transfer.models.base_model import quiet
 
 

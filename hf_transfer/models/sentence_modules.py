@@ -54,7 +54,7 @@ def read_modules(find: Find) -> SentenceModules:
     """
     listed = _read(find, MODULES_FILE) or []
     try:
-        kinds = [str(one["type"]).rpartition(".")[2] for one in listed]
+        kinds = [str(module["type"]).rpartition(".")[2] for module in listed]
         if kinds[:2] != ["Transformer", "Pooling"]:
             return SentenceModules()
         pooling = _pooling(_read(find, f"{_inside(listed[1])}/config.json") or {})
@@ -76,8 +76,8 @@ def write_modules(folder: Path, *, width: int, num_labels: int) -> None:
     write_json(
         folder / MODULES_FILE,
         [
-            {"idx": place, "name": str(place), "path": path, "type": f"{_TYPES}.{kind}"}
-            for place, (kind, path) in enumerate(modules)
+            {"idx": number, "name": str(number), "path": path, "type": f"{_TYPES}.{kind}"}
+            for number, (kind, path) in enumerate(modules)
         ],
     )
     # No limit here: it is the tokenizer's. The keys are those that old versions read too.
@@ -119,10 +119,10 @@ def _inside(module: dict[str, Any]) -> str:
 
 
 def _pooling(config: dict[str, Any]) -> str | None:
-    given = config.get("pooling_mode")
-    if given is None:
-        given = [key for key, value in config.items() if key.startswith("pooling_mode_") and value]
-    modes = [given] if isinstance(given, str) else list(given)
+    mode = config.get("pooling_mode")
+    if mode is None:
+        mode = [key for key, value in config.items() if key.startswith("pooling_mode_") and value]
+    modes = [mode] if isinstance(mode, str) else list(mode)
     names = {key: name for name, key in _SWITCHES.items()}
     return names.get(modes[0], str(modes[0])) if len(modes) == 1 else None
 

@@ -73,6 +73,10 @@ class Batches:
         """The row that each encoded row comes from."""
         return np.asarray(self.encoded["row"][:], np.int64)
 
+    def positions_of(self, rows: NDArray[np.int64]) -> Positions:
+        """Positions of the encoded rows that come from some rows, in order."""
+        return np.flatnonzero(np.isin(self.row_of, rows)).astype(np.int64)
+
     def learner(self, model: nn.Module) -> nn.Module:
         """A module from a batch without labels to logits; it shares the model's weights."""
         return _Whole(model)

@@ -48,9 +48,9 @@ class Recording:
     def begin(self, name: str) -> int:
         """When a module, or its nearest called parent, was first called."""
         while True:
-            found = self.of(name)
-            if found or not name:
-                return found[0].begin if found else 0
+            calls = self.of(name)
+            if calls or not name:
+                return calls[0].begin if calls else 0
             name = name.rpartition(".")[0]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.layers import Freezing
+from hf_transfer.layers.freezing import Freezing
 from hf_transfer.layers.spec import is_norm
 from hf_transfer.replay.calls import Call, Recording
 from hf_transfer.replay.cut import Cut
@@ -20,12 +20,12 @@ def candidates(
     """Yield possible cuts, the cheapest first: chains before stand-ins, small tensors before large ones."""
     seen, sizes = passes[0], [(rows_of(p), length_of(p)) for p in probes]
     acting = _acting(model, freezing)
-    places = list(_places(model, passes, sizes, acting))
-    for cut, call in places:
+    uncut = list(_places(model, passes, sizes, acting))
+    for cut, call in uncut:
         if chain := _chain(seen, call, acting):
             yield replace(cut, chain=chain)
     for left_real in (set[str](), set(freezing.groups[0].modules)):
-        for cut, call in places:
+        for cut, call in uncut:
             if shapes := _stand_ins(passes, sizes, call, acting | left_real):
                 yield replace(cut, stand_ins=shapes)
 
@@ -38,19 +38,19 @@ def _places(
     start = min((seen.begin(name) for name in acting), default=0)
     first = next((call.name for call in seen.calls if call.begin == start), "")
     for name in _upwards(first, seen):
-        found = [p.of(name) for p in passes]
-        tensors = [calls[0].tensor for calls in found if len(calls) == 1]
-        given = [t for t in tensors if t is not None and t.is_floating_point()]
-        below = _tensors_below(model, seen, found[0][0])
-        if len(given) < len(passes) or not below:
+        calls_of = [p.of(name) for p in passes]
+        tensors = [calls[0].tensor for calls in calls_of if len(calls) == 1]
+        inputs = [t for t in tensors if t is not None and t.is_floating_point()]
+        below = _tensors_below(model, seen, calls_of[0][0])
+        if len(inputs) < len(passes) or not below:
             continue
-        argument = found[0][0].argument
+        argument = calls_of[0][0].argument
         assert argument is not None  # it got a tensor
-        for first_only in (True, False) if given[0].ndim == 3 else (False,):
-            kept = [t[:, :1] if first_only else t for t in given]
-            shape = fit_shape([tuple(t.shape) for t in kept], sizes, kept[0].dtype)
+        for first_only in (True, False) if inputs[0].ndim == 3 else (False,):
+            stored = [t[:, :1] if first_only else t for t in inputs]
+            shape = fit_shape([tuple(t.shape) for t in stored], sizes, stored[0].dtype)
             if shape is not None and shape.is_row_by_row:
-                yield Cut(name, argument, first_only, shape, below), found[0][0]
+                yield Cut(name, argument, first_only, shape, below), calls_of[0][0]
 
 
 def _acting(model: nn.Module, freezing: Freezing) -> set[str]:
@@ -96,7 +96,7 @@ def _chain(seen: Recording, start: Call, acting: set[str]) -> tuple[str, ...]:
             chain.append(call)
     names = [call.name for call in chain]
     usable = all(call.alone and isinstance(call.output, Tensor) for call in chain)
-    whole = all(any(_inside(place, name) for name in names) for place in acting)
+    whole = all(any(_inside(active, name) for name in names) for active in acting)
     return tuple(names) if usable and whole and len(set(names)) == len(names) else ()
 
 
@@ -104,21 +104,21 @@ def _stand_ins(
     passes: Sequence[Recording], sizes: Sequence[tuple[int, int]], start: Call, real: set[str]
 ) -> dict[str, Any]:
     """Output shapes of the outermost modules that finish before a call and contain nothing of `real`."""
-    seen, found = passes[0], dict[str, Any]()
+    seen, stand_ins = passes[0], dict[str, Any]()
     last = {call.name: call.end for call in seen.calls}
     for call in seen.calls:
         name = call.name
-        if call.begin >= start.begin or any(_inside(name, outer) for outer in found):
+        if call.begin >= start.begin or any(_inside(name, outer) for outer in stand_ins):
             continue
         within = [end for other, end in last.items() if _inside(other, name)]
         done = all(0 <= end < start.begin for end in within)
-        if done and not any(_inside(place, name) for place in real):
+        if done and not any(_inside(active, name) for active in real):
             outputs = [p.of(name)[0].output for p in passes]
             shapes = fit_tree(outputs, sizes)
             if shapes is None:
                 continue  # what it returns cannot be stood in for, so its parts are tried
-            found[name] = shapes
-    return found
+            stand_ins[name] = shapes
+    return stand_ins
 
 
 def _inside(name: str, outer: str) -> bool:

@@ -70,10 +70,10 @@ def features_at(model: nn.Module, cut: Cut, batch: Mapping[str, Tensor]) -> Tens
     """Run a model up to a cut, and return the tensor that enters it."""
 
     def stop(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        found.append(args[cut.argument] if isinstance(cut.argument, int) else kwargs[cut.argument])
+        entered.append(args[cut.argument] if isinstance(cut.argument, int) else kwargs[cut.argument])
         raise _Reached
 
-    found: list[Tensor] = []
+    entered: list[Tensor] = []
     hook = model.get_submodule(cut.module).register_forward_pre_hook(stop, with_kwargs=True)
     try:
         model(**batch)
@@ -81,7 +81,7 @@ def features_at(model: nn.Module, cut: Cut, batch: Mapping[str, Tensor]) -> Tens
         pass
     finally:
         hook.remove()
-    return found[0][:, :1] if cut.first_only else found[0]
+    return entered[0][:, :1] if cut.first_only else entered[0]
 
 
 class _Replaced:

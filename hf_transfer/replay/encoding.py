@@ -5,10 +5,8 @@ from importlib.metadata import version
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 from accelerate import Accelerator
-from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.cache import cache_folder, remove_unfinished
@@ -67,11 +65,6 @@ def _encoded_parts(task: Task, values: Sequence[Any]) -> Iterator[pa.Table]:
         some = values[start : start + size]
         encoded = task.encode({"input": list(some)}, range(start, start + len(some)))
         yield Dataset.from_dict(dict(encoded)).with_format("arrow")[:]
-
-
-def encoded_positions(row_of: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Positions of the encoded rows that belong to some rows, in order."""
-    return np.flatnonzero(np.isin(row_of, rows)).astype(np.int64)
 
 
 def _encode(rows: dict[str, list[Any]], positions: list[int], task: Task) -> dict[str, list[Any]]:

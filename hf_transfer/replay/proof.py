@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.layers import Freezing
+from hf_transfer.layers.freezing import Freezing
 from hf_transfer.replay.calls import Recording, record, seeded
 from hf_transfer.replay.candidates import candidates
 from hf_transfer.replay.cut import Cut, Suffix, features_at
@@ -48,7 +48,7 @@ def find_cut(
 def _shaken(model: nn.Module) -> Iterator[None]:
     """Perturb the trained weights for the test, as a head of zeros would hide every difference."""
     learning = [p for p in model.parameters() if p.requires_grad]
-    kept = [p.detach().clone() for p in learning]
+    original = [p.detach().clone() for p in learning]
     with seeded(_SEED), torch.no_grad():
         for p in learning:
             p.add_(torch.randn_like(p), alpha=0.02)
@@ -56,7 +56,7 @@ def _shaken(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         with torch.no_grad():
-            for p, value in zip(learning, kept, strict=True):
+            for p, value in zip(learning, original, strict=True):
                 p.copy_(value)
 
 
@@ -92,10 +92,10 @@ def _without_floats(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def _agree(found: Tensor, wanted: Tensor) -> bool:
+def _agree(tensor: Tensor, expected: Tensor) -> bool:
     """Whether two tensors are equal bit for bit; on a GPU, up to the noise of its kernels."""
-    if found.device.type == "cpu":
-        return torch.equal(found, wanted)
-    scale = float(wanted.float().abs().max())
-    near = 1e-5 if wanted.dtype == torch.float32 else 2e-2
-    return bool(((found - wanted).abs().float() <= near * max(scale, 1)).all())
+    if tensor.device.type == "cpu":
+        return torch.equal(tensor, expected)
+    scale = float(expected.float().abs().max())
+    near = 1e-5 if expected.dtype == torch.float32 else 2e-2
+    return bool(((tensor - expected).abs().float() <= near * max(scale, 1)).all())

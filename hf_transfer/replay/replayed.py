@@ -13,7 +13,8 @@ from torch import nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
-from hf_transfer.layers import Freezing, has_adapters, tensor_digest
+from hf_transfer.layers.adapters import has_adapters
+from hf_transfer.layers.freezing import Freezing, tensor_digest
 from hf_transfer.layers.phases import freeze_but_output, freeze_for, phases_of
 from hf_transfer.machine.memory import fits_on_device
 from hf_transfer.models.building import placed

@@ -110,7 +110,7 @@ def stand_in(shapes: Any, rows: int, length: int, device: torch.device) -> Any:
         return torch.full((), float("nan"), dtype=shapes.dtype, device=device).expand(shapes.at(rows, length))
     if shapes is _NOTHING:
         return None
-    kind, parts = shapes
-    if isinstance(parts, dict):
-        return kind(**{key: stand_in(part, rows, length, device) for key, part in parts.items()})
-    return kind(stand_in(part, rows, length, device) for part in parts)
+    kind, rules = shapes
+    if isinstance(rules, dict):
+        return kind(**{key: stand_in(rule, rows, length, device) for key, rule in rules.items()})
+    return kind(stand_in(rule, rows, length, device) for rule in rules)

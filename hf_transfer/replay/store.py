@@ -57,8 +57,8 @@ class FeatureStore:
         """Write the features of some rows, (b, …) or padded (b, l, …)."""
         values = _as_numpy(features)
         for row, position in zip(values, positions.tolist(), strict=True):
-            kept = row[: self.sizes[position]] if self.shape.by_token else row[None]
-            self.array[view, self.offsets[position] : self.offsets[position + 1]] = kept
+            unpadded = row[: self.sizes[position]] if self.shape.by_token else row[None]
+            self.array[view, self.offsets[position] : self.offsets[position + 1]] = unpadded
 
     def read(self, positions: Ints, views: Ints) -> Tensor:
         """Read the features of some rows, (b, …); token rows are zero-padded to the longest, (b, l, …)."""

@@ -13,7 +13,7 @@ from torch import nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
-from hf_transfer.folds import derive_seed
+from hf_transfer.folds.order import derive_seed
 from hf_transfer.machine.cache import StoreFolder, stores_folder
 from hf_transfer.machine.digests import json_digest
 from hf_transfer.machine.memory import fits_on_device
@@ -81,10 +81,10 @@ class Stores:
     def _build(self, key: str, cut: Cut, model: nn.Module) -> tuple[FeatureStore | None, str | None]:
         """Compute and write all features, each process its share; without room, return the reason."""
         needed = store_bytes(cut.shape, self.plain.sizes, self.num_views)
-        part, reason = from_main(self.accelerator, lambda: self._start(key, cut, needed))
+        path, reason = from_main(self.accelerator, lambda: self._start(key, cut, needed))
         if reason:
             return None, f"The output of the frozen layers was not stored: {reason}."
-        store = FeatureStore(part, cut.shape, self.plain.sizes, self.num_views, writable=True)
+        store = FeatureStore(path, cut.shape, self.plain.sizes, self.num_views, writable=True)
         model.eval()
         with torch.inference_mode(), self.accelerator.autocast():
             self._fill(store, cut, model)
@@ -97,7 +97,7 @@ class Stores:
             "rows": len(self.plain.sizes),
         }
         if self.accelerator.is_main_process:
-            self.folder.finish(part, key, about)
+            self.folder.finish(path, key, about)
         self.accelerator.wait_for_everyone()
         store = self._open(key, cut)
         if from_main(self.accelerator, lambda: self._agrees(store, cut, model)):
@@ -105,15 +105,15 @@ class Stores:
         return None, "The frozen layers run in full: what they stored did not agree with the model."
 
     def _start(self, key: str, cut: Cut, needed: int) -> tuple[Path, str | None]:
-        part = self.folder.unfinished(key)
+        path = self.folder.unfinished(key)
         reason = self.folder.make_room(needed)
         if reason is None:
             try:
-                create_store(part, cut.shape, self.plain.sizes, self.num_views)
+                create_store(path, cut.shape, self.plain.sizes, self.num_views)
             except OSError as error:
-                part.unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
                 reason = f"{self.folder.path} cannot be written ({error.strerror or error})"
-        return part, reason
+        return path, reason
 
     def _fill(self, store: FeatureStore, cut: Cut, model: nn.Module) -> None:
         # The blocks are the same for any number of processes, so the bits are too.
@@ -143,15 +143,17 @@ class Stores:
         del batch["labels"]
         model.eval()
         with torch.inference_mode(), self.accelerator.autocast():
-            wanted = features_at(model, cut, batch).cpu().float()
-        found = store.read(positions, np.zeros_like(positions)).float()
+            expected = features_at(model, cut, batch).cpu().float()
+        stored = store.read(positions, np.zeros_like(positions)).float()
         if cut.shape.by_token:  # what stands in the padding is nobody's
-            inside = torch.arange(wanted.shape[1]) < torch.from_numpy(self.plain.sizes[positions])[:, None]
-            found, wanted = found[inside], wanted[inside]
+            inside = torch.arange(expected.shape[1]) < torch.from_numpy(self.plain.sizes[positions])[:, None]
+            stored, expected = stored[inside], expected[inside]
         # Autocast gives float32 after a normalisation too, from arithmetic that was coarser.
         exact = cut.shape.dtype == torch.float32 and self.accelerator.mixed_precision in (None, "no")
         near = 1e-4 if exact else 5e-2
-        return bool(torch.allclose(found, wanted, rtol=near, atol=near * max(1.0, float(wanted.abs().max()))))
+        return bool(
+            torch.allclose(stored, expected, rtol=near, atol=near * max(1.0, float(expected.abs().max())))
+        )
 
     def _key(self, cut: Cut, digest: str) -> str:
         """Cache key: equal for the same rows, frozen layers and arithmetic, so for the same bits."""
@@ -175,7 +177,7 @@ class Stores:
 
 def from_main(accelerator: Accelerator, find: Callable[[], Value]) -> Value:
     """Call a function in the main process, and broadcast its result to all."""
-    found = [find() if accelerator.is_main_process else None]
+    result = [find() if accelerator.is_main_process else None]
     if accelerator.num_processes > 1:
-        broadcast_object_list(found)
-    return found[0]  # type: ignore[return-value]
+        broadcast_object_list(result)
+    return result[0]  # type: ignore[return-value]

@@ -112,7 +112,7 @@ def read_card(path: Path) -> str:
 
 def _broken(what: str) -> DataError:
     return DataError(
-        f"The README.md that is there cannot be brought up to date: {what}. Mend it, or move it away."
+        f"The README.md that is there cannot be brought up to date: {what}. Fix it, or move it away."
     )
 
 

@@ -17,6 +17,7 @@ from hf_transfer.machine.wording import (
     setting,
     visible,
 )
+from hf_transfer.runs.learned import learned_words
 from hf_transfer.scores.names import shown_metrics
 
 _SETTINGS = frozenset(field.name for field in fields(RunConfig))
@@ -40,10 +41,9 @@ def is_solved(config: Mapping[str, Any]) -> bool:
     return str(config.get("head_solver") or "gradient") != "gradient"
 
 
-def commonest_share(results: Mapping[str, Any]) -> float | None:
-    """Accuracy of always predicting the most common class; None if rows have no single class."""
-    counts = results["dataset"]["class_counts"].values()
-    return max(counts) / sum(counts) if results["confusion"] is not None and sum(counts) else None
+def epochs_of(fold: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """Write how many epochs a fold was trained; a head in closed form has none."""
+    return "closed form" if is_solved(config) else str(fold["num_epochs"])
 
 
 def two_intervals(results: dict[str, Any]) -> bool:
@@ -112,10 +112,6 @@ def _sealed_line(results: dict[str, Any]) -> list[str]:
 
 def _unlearned_line(results: dict[str, Any]) -> list[str]:
     """Say that more training is needed, if so."""
-    from hf_transfer.report.words.convergence import (
-        learned_words,  # here, as it takes its numbers from this module
-    )
-
     found = results.get("learned")
     if not found or found["answer"] != "no":
         return []
@@ -143,7 +139,7 @@ def _fold_table(results: dict[str, Any]) -> str:
             continue
         scores = [number(fold["scores"].get(metric)) for metric in metrics]
         train = number(fold["train_scores"].get(primary))
-        size = [f"{fold['num_valid']:,}", str(fold["num_epochs"]), duration(fold["seconds"])]
+        size = [f"{fold['num_valid']:,}", epochs_of(fold, results["config"]), duration(fold["seconds"])]
         rows.append([name, *scores, train, *size])
     return "\n".join([aligned(rows), *failures])
 

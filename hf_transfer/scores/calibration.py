@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.scores.metrics import row_losses
 from hf_transfer.scores.scorer import Scorer
-from hf_transfer.scores.statistics import (
+from hf_transfer.scores.statistics.calibration import (
     Reliability,
     apply_temperature,
     calibration_floor,
@@ -29,7 +29,7 @@ Ints = NDArray[np.int64]
 def calibrate(table: pa.Table, scorer: Scorer, *, seed: int) -> dict[str, Any] | None:
     """Fit a temperature to pooled out-of-fold logits, and measure the calibration error before and after.
 
-    `temperature` is of all rows, for the published weights. What it mends is measured with others:
+    `temperature` is of all rows, for the published weights. Its effect is measured with others:
     each fold's rows are divided by the temperature of the other folds of its repeat, so that no row
     is scored by a number it took part in. Errors are averaged over repeats.
 
@@ -69,8 +69,8 @@ def calibrate(table: pa.Table, scorer: Scorer, *, seed: int) -> dict[str, Any] |
 
 def _each(repeats: NDArray[Any], folds: NDArray[Any]) -> list[NDArray[np.intp]]:
     """Yield the row numbers of each fold of each repeat."""
-    _, place = np.unique(np.stack([repeats, folds]), axis=1, return_inverse=True)
-    return [np.flatnonzero(place == one) for one in range(place.max() + 1)]
+    _, fold_of_row = np.unique(np.stack([repeats, folds]), axis=1, return_inverse=True)
+    return [np.flatnonzero(fold_of_row == number) for number in range(fold_of_row.max() + 1)]
 
 
 def _measure(shares: Floats, labels: Ints, repeats: NDArray[Any], seed: int) -> dict[str, float]:

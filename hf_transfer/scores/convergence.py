@@ -13,7 +13,7 @@ import numpy as np
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.scores.overfitting import History
 from hf_transfer.scores.paired import corrected, folds_of
-from hf_transfer.scores.statistics import corrected_error
+from hf_transfer.scores.statistics.comparison import corrected_error
 
 Answer = Literal["yes", "no", "can't tell"]
 
@@ -118,8 +118,8 @@ def final_fall(histories: Mapping[str, History], num_folds: float) -> dict[str, 
     if len(known) < 2 or any(curve[0] <= 0 for curve in known):
         return None
     falls = [_fall(curve) for curve in known]
-    found, mean = corrected(falls, num_folds), float(np.mean(falls))
-    interval = list(found.interval) if found else [mean, mean]  # equal in every fold
+    test, mean = corrected(falls, num_folds), float(np.mean(falls))
+    interval = list(test.interval) if test else [mean, mean]  # equal in every fold
     return {
         "first": float(np.mean([curve[0] for curve in known])),
         "last": float(np.mean([curve[-1] for curve in known])),

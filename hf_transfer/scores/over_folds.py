@@ -10,11 +10,8 @@ from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.scores.scorer import Scorer, Scores, array_of, column_of
-from hf_transfer.scores.statistics import (
-    bootstrap_interval,
-    corrected_error,
-    corrected_resampled_t,
-)
+from hf_transfer.scores.statistics.bootstrap import bootstrap_interval
+from hf_transfer.scores.statistics.comparison import corrected_error, corrected_resampled_t
 
 REPEATS_FOR_HEADLINE = 3  # from here on, the spread over folds is known well enough to go by it alone
 

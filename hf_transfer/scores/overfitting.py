@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.scores.paired import corrected, folds_of, paired_scores
-from hf_transfer.scores.statistics import corrected_error
+from hf_transfer.scores.statistics.comparison import corrected_error
 
 Floats = NDArray[np.float64]
 Fold = Mapping[str, Any]
@@ -84,8 +84,8 @@ def inner_turn(histories: Mapping[str, History], num_folds: float) -> dict[str, 
     pairs = list(zip(curves, lowest, strict=True))
     rises = [float(curve[-1, 0] - curve[low, 0]) for curve, low in pairs]
     fall = float(np.mean([curve[low, 1] - curve[-1, 1] for curve, low in pairs]))
-    found = corrected(rises, num_folds)
-    interval = list(found.interval) if found else None
+    test = corrected(rises, num_folds)
+    interval = list(test.interval) if test else None
     return {
         "epoch": _lowest(curves) + 1,
         "rise": float(np.mean(rises)),
@@ -127,14 +127,14 @@ def _gap(results: Mapping[str, Any], metric: str) -> dict[str, Any] | None:
     if not known:
         return None
     differences = [train - valid for train, valid in known]
-    found = corrected(differences, folds_of(results["folds"]))
+    test = corrected(differences, folds_of(results["folds"]))
     train, valid = (float(column) for column in np.mean(known, axis=0))
     return {
         "train": train,
         "valid": valid,
         "mean": float(np.mean(differences)),
-        "interval": list(found.interval) if found else None,
-        "p": found.p if found else None,
+        "interval": list(test.interval) if test else None,
+        "p": test.p if test else None,
         "num_folds": len(known),
     }
 
@@ -152,10 +152,10 @@ def _above_chance(results: Mapping[str, Any]) -> dict[str, Any] | None:
     done = [fold for fold in results["folds"] if fold["status"] == "done"]
     losses = [(fold["train_scores"].get("log_loss"), fold["scores"].get("log_loss")) for fold in done]
     known = [(train, valid) for train, valid in losses if train is not None and valid is not None]
-    found = corrected([valid - chance for _, valid in known], folds_of(results["folds"]))
-    if not found or found.interval[0] <= 0 or np.mean([train for train, _ in known]) >= chance:
+    test = corrected([valid - chance for _, valid in known], folds_of(results["folds"]))
+    if not test or test.interval[0] <= 0 or np.mean([train for train, _ in known]) >= chance:
         return None
-    return {"chance": chance, "mean": found.mean, "interval": list(found.interval)}
+    return {"chance": chance, "mean": test.mean, "interval": list(test.interval)}
 
 
 def _curves(epochs: History) -> Floats:
@@ -193,4 +193,10 @@ def _more_frozen(results: Mapping[str, Any], rivals: Sequence[Rival]) -> dict[st
         error = corrected_error(ahead, folds_of(results["folds"]))
         if (mean := float(np.mean(ahead))) > error:
             found.append((mean, {"name": rival.name, "ahead": mean, "error": error}))
-    return max(found, key=lambda one: one[0])[1] if found else None
+    return max(found, key=lambda entry: entry[0])[1] if found else None
+
+
+def commonest_share(results: Mapping[str, Any]) -> float | None:
+    """Accuracy of always predicting the most common class; None if rows have no single class."""
+    counts = results["dataset"]["class_counts"].values()
+    return max(counts) / sum(counts) if results["confusion"] is not None and sum(counts) else None

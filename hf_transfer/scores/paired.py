@@ -13,7 +13,7 @@ from scipy import special
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.wording import fold_key
-from hf_transfer.scores.statistics import (
+from hf_transfer.scores.statistics.comparison import (
     CorrectedT,
     corrected_error,
     corrected_resampled_t,
@@ -128,12 +128,12 @@ def pair_folds(
 def retested(pair: Pair) -> Pair:
     """Compute mean, interval and p-value of a pair from its differences; not yet adjusted."""
     values = list(pair.differences.values())
-    found = corrected(values, pair.num_folds)
+    test = corrected(values, pair.num_folds)
     return replace(
         pair,
         mean=float(np.mean(values)) if values else None,
-        interval=found.interval if found else None,
-        p=found.p if found else None,
+        interval=test.interval if test else None,
+        p=test.p if test else None,
     )
 
 

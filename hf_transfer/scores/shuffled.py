@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.folds import derive_seed
+from hf_transfer.folds.order import derive_seed
 
 if TYPE_CHECKING:
     from hf_transfer.scores.scorer import Scorer
@@ -94,16 +94,16 @@ def judge_shuffled(table: pa.Table, scorer: "Scorer", *, seed: int) -> dict[str,
         where it cannot be told.
     """
     metric = scorer.primary_metric
-    found, scores = scorer.pooled(table)[metric], _scores_by_chance(table, scorer, seed)
+    score, scores = scorer.pooled(table)[metric], _scores_by_chance(table, scorer, seed)
     chance = interval = leak = None
-    if found is not None and scores.size and np.ptp(scores) > 0:
+    if score is not None and scores.size and np.ptp(scores) > 0:
         chance = float(scores.mean())
         low, high = np.quantile(scores, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         interval = [float(low), float(high)]
-        leak = found > interval[1] if scorer.higher_is_better[metric] else found < interval[0]
+        leak = score > interval[1] if scorer.higher_is_better[metric] else score < interval[0]
     return {
         "metric": metric,
-        "held_out_score": found,
+        "held_out_score": score,
         "interval": interval,
         "interval_level": LEVEL,
         "chance": chance,
@@ -111,14 +111,14 @@ def judge_shuffled(table: pa.Table, scorer: "Scorer", *, seed: int) -> dict[str,
     }
 
 
-def shuffled_words(found: Mapping[str, Any]) -> str:
+def shuffled_words(judged: Mapping[str, Any]) -> str:
     """Put `judge_shuffled`'s result into a sentence or two."""
-    if found["leak"] is None:
+    if judged["leak"] is None:
         return "Whether labels leak can't be told: shuffling these held-out labels changes no score."
-    low, high = found["interval"]
-    chance = f"{found['chance']:.3f} ({low:.3f} to {high:.3f})"
-    scores = f"{found['held_out_score']:.3f} {found['metric']} on held-out rows, where chance is {chance}"
-    if found["leak"]:
+    low, high = judged["interval"]
+    chance = f"{judged['chance']:.3f} ({low:.3f} to {high:.3f})"
+    scores = f"{judged['held_out_score']:.3f} {judged['metric']} on held-out rows, where chance is {chance}"
+    if judged["leak"]:
         return (
             f"Leak: models that learned from shuffled labels still reach {scores}. Held-out labels reach "
             "the training, so do not rely on the scores."

@@ -21,7 +21,7 @@ from hf_transfer.scores.scorer import (
     refuse_folds,
 )
 from hf_transfer.scores.shuffled import tags_again
-from hf_transfer.scores.statistics import divide
+from hf_transfer.scores.statistics.counts import divide
 
 
 class TaggingScorer(Scorer):

@@ -6,9 +6,8 @@ under a purpose of its own.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 
@@ -22,12 +21,10 @@ from hf_transfer.runs.controls import curve_part, probe_part, shuffled_part
 from hf_transfer.runs.results import FoldResult
 from hf_transfer.runs.run_folder import fold_place, place_of
 from hf_transfer.scores.learning_curve import PERCENTS
-from hf_transfer.study.experiment import Unit
+from hf_transfer.study.experiment import Experiment, Unit
+from hf_transfer.study.fold_runner import FoldRunner
 from hf_transfer.study.probing import run_probe
 from hf_transfer.study.study import Study
-
-if TYPE_CHECKING:
-    from datasets import Dataset
 
 _ROWS_TO_COMPARE = 16  # of which the inputs are made under both labels
 
@@ -44,11 +41,12 @@ def run_controls(study: Study, config: RunConfig, results: Sequence[FoldResult])
         The parts `learning_curve`, `shuffled` and `probe` of results.json; None for what was not asked
         for, and for a probe that would cost more than seconds.
     """
-    if study.config.learning_curve or study.config.shuffled_labels:
-        study.replay.prepare()
+    asked = study.experiment.config
+    if asked.learning_curve or asked.shuffled_labels:
+        study.runner.replay.prepare()
     return {
-        "learning_curve": _learning_curve(study, config, results) if study.config.learning_curve else None,
-        "shuffled": _shuffled(study, config, results) if study.config.shuffled_labels else None,
+        "learning_curve": _learning_curve(study, config, results) if asked.learning_curve else None,
+        "shuffled": _shuffled(study, config, results) if asked.shuffled_labels else None,
         "probe": _probe(study, config),
     }
 
@@ -71,25 +69,25 @@ def _learning_curve(study: Study, config: RunConfig, results: Sequence[FoldResul
     by_percent = {percent: _part_units(study, config, percent) for percent in PERCENTS}
     study.train([unit for units in by_percent.values() for unit in units])
     found = {percent: study.results_of(units) for percent, units in by_percent.items()}
-    by_percent[100], found[100] = study.units_of(config), list(results)
+    by_percent[100], found[100] = study.experiment.units_of(config), list(results)
 
     def predictions_of(percent: int) -> pa.Table:
         return study.predictions_of(by_percent[percent], found[percent])
 
-    num_folds, scorer = study.plans[0].num_folds, study.scorer
+    num_folds, scorer = study.experiment.plans[0].num_folds, study.experiment.task.target.scorer
     return curve_part(found, predictions_of, scorer, num_folds=num_folds, seed=config.seed)
 
 
 def _part_units(study: Study, config: RunConfig, percent: int) -> list[Unit]:
     """Folds of a configuration on a percentage of their training rows."""
-    units = [replace(unit, percent=percent) for unit in study.units_of(config)]
+    units = [replace(unit, percent=percent) for unit in study.experiment.units_of(config)]
     purpose = f"learning curve, {percent} %"
     return [_control_unit(study, unit, f"curve-{percent}", purpose=purpose) for unit in units]
 
 
 def _control_unit(study: Study, unit: Unit, name: str, *, purpose: str) -> Unit:
     """Copy a fold for a control run, with a folder of its own."""
-    inside = f"{place_of(unit.config, study.grid)}/{name}".lstrip("/")
+    inside = f"{place_of(unit.config, study.experiment.grid)}/{name}".lstrip("/")
     return replace(unit, place=fold_place(inside, unit.repeat, unit.fold), purpose=purpose)
 
 
@@ -97,27 +95,26 @@ def _probe(study: Study, config: RunConfig) -> dict[str, Any] | None:
     """Solve the head of each fold of the first repeat in closed form."""
     units = [
         _control_unit(study, unit, "probe", purpose="closed-form probe")
-        for unit in study.units_of(config)
+        for unit in study.experiment.units_of(config)
         if unit.repeat == 0
     ]
-    return probe_part(study.results_of(units), study.scorer) if run_probe(study, config, units) else None
+    if not run_probe(study.runner, config, units):
+        return None
+    return probe_part(study.results_of(units), study.experiment.task.target.scorer)
 
 
 def _shuffled(study: Study, config: RunConfig, true: Sequence[FoldResult]) -> dict[str, Any]:
     """Train some folds on shuffled labels, and judge their scores."""
-    chosen = study.units_of(config)[: study.config.shuffled_labels]
+    chosen = study.experiment.units_of(config)[: study.experiment.config.shuffled_labels]
     units = [_control_unit(study, unit, "shuffled", purpose="shuffled labels") for unit in chosen]
     # Flat, as rows that were chosen from others are written again with each new column.
-    data = replace(study.data, rows=study.data.rows.flatten_indices())
-    shuffled = [ShuffledStudy.of(study, data, unit) for unit in units]
-    runs = list(zip(shuffled, units, strict=True))
-    if not study.workers.together:
-        runs = runs[study.accelerator.process_index :: study.accelerator.num_processes]
-    for one, unit in runs:
-        if one.finished(unit) is None:
-            one.run_fold(unit)
-    study.accelerator.wait_for_everyone()
-    results = [one.results_of([unit])[0] for one, unit in zip(shuffled, units, strict=True)]
+    data = replace(study.experiment.data, rows=study.experiment.data.rows.flatten_indices())
+    runners = [shuffled_runner(study.runner, data, unit) for unit in units]
+    for runner, unit in study.runner.workers.own(list(zip(runners, units, strict=True))):
+        if runner.finished(unit) is None:
+            runner.run(unit)
+    study.runner.accelerator.wait_for_everyone()
+    results = [runner.result(unit) for runner, unit in zip(runners, units, strict=True)]
     return _judged(study, units, results, true[: len(units)])
 
 
@@ -127,64 +124,49 @@ def _judged(
     """Compare the scores on shuffled labels with those on true labels."""
     if all(result.status == "failed" for result in results):
         raise RunError(f"Every training on shuffled labels failed. The first: {results[0].error}")
-    table, unit = study.predictions_of(units, results), _exchanged(study)
-    return shuffled_part(results, true, table, study.scorer, seed=study.config.seed, unit=unit)
+    experiment, table = study.experiment, study.predictions_of(units, results)
+    scorer, seed = experiment.task.target.scorer, experiment.config.seed
+    return shuffled_part(results, true, table, scorer, seed=seed, unit=_exchanged(experiment))
 
 
-def _exchanged(study: Study) -> str:
+def _exchanged(experiment: Experiment) -> str:
     """Name of the unit that is permuted: the words of a sentence, rows, or groups."""
-    return study.task.target.exchanged(study.data.rows["label"][:], study.coded.groups)
+    return experiment.task.target.exchanged(experiment.data.rows["label"][:], experiment.coded.groups)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ShuffledStudy(Study):
-    """A study of the same rows and folds under shuffled labels, which reuses the stored features."""
-
-    original: Study
-
-    @classmethod
-    def of(cls, study: Study, data: LabelledData, unit: Unit) -> "ShuffledStudy":
-        """Shuffle the labels of a study's rows for one fold."""
-        seed = derive_seed(unit.seed, "shuffled")
-        labels = _shuffled_rows(study, study.plans[unit.repeat], seed)
-        data = _with_labels(data, labels, f"shuffle {seed}")
-        given = {f.name: getattr(study, f.name) for f in fields(study)}
-        return cls(**given | {"data": data}, original=study)
-
-    @cached_property
-    def plans(self) -> tuple[FoldPlan, ...]:
-        """The folds of the original study."""
-        return self.original.plans
-
-    @cached_property
-    def encoded(self) -> "Dataset":
-        """The inputs of the original, with the shuffled labels.
-
-        Raises:
-            RunError: If the task makes other inputs of rows when their labels change.
-        """
-        from datasets import Dataset, concatenate_datasets
-
-        _refuse_labels_in_inputs(self.original, self.data)
-        before = self.original.encoded
-        labels = list(
-            self.task.target.relabelled(
-                before["labels"][:], self.original.row_of.tolist(), self.data.rows["label"][:]
-            )
-        )
-        return concatenate_datasets(
-            [before.remove_columns(["labels"]), Dataset.from_dict({"labels": labels})], axis=1
-        )
-
-    @cached_property
-    def replay(self) -> Replay:
-        """The original's stored features: frozen layers see no label."""
-        return self.original.replay.relabelled(self.encoded)
+def shuffled_runner(runner: FoldRunner, data: LabelledData, unit: Unit) -> FoldRunner:
+    """Make a runner of the same rows and folds under labels shuffled for one fold."""
+    experiment, seed = runner.experiment, derive_seed(unit.seed, "shuffled")
+    labels = _shuffled_rows(experiment, experiment.plans[unit.repeat], seed)
+    data = _with_labels(data, labels, f"shuffle {seed}")
+    shuffled = replace(experiment, data=data, given_plans=experiment.plans)
+    return FoldRunner(
+        shuffled, runner.accelerator, runner.folder, lambda: _relabelled_replay(runner, shuffled)
+    )
 
 
-def _shuffled_rows(study: Study, plan: FoldPlan, seed: int) -> list[Any]:
-    labels = study.data.rows["label"][:]
-    return study.task.target.shuffled(labels, plan.fold_of_row(), seed=seed, groups=study.coded.groups)
+def _relabelled_replay(runner: FoldRunner, shuffled: Experiment) -> Replay:
+    """The stored features under shuffled labels: frozen layers see no label.
+
+    Raises:
+        RunError: If the task makes other inputs of rows when their labels change.
+    """
+    from datasets import Dataset, concatenate_datasets
+
+    _refuse_labels_in_inputs(runner.experiment, shuffled.data)
+    encoded, row_of = runner.replay.encoded, runner.replay.plain.row_of.tolist()
+    target, new = shuffled.task.target, shuffled.data.rows["label"][:]
+    labels = list(target.relabelled(encoded["labels"][:], row_of, new))
+    column = Dataset.from_dict({"labels": labels})
+    return runner.replay.relabelled(
+        concatenate_datasets([encoded.remove_columns(["labels"]), column], axis=1)
+    )
+
+
+def _shuffled_rows(experiment: Experiment, plan: FoldPlan, seed: int) -> list[Any]:
+    labels = experiment.data.rows["label"][:]
+    groups = experiment.coded.groups
+    return experiment.task.target.shuffled(labels, plan.fold_of_row(), seed=seed, groups=groups)
 
 
 def _with_labels(data: LabelledData, labels: list[Any], name: str) -> LabelledData:
@@ -196,7 +178,7 @@ def _with_labels(data: LabelledData, labels: list[Any], name: str) -> LabelledDa
     return replace(data, rows=rows, test=None, fingerprint=f"{name} of {data.fingerprint}")
 
 
-def _refuse_labels_in_inputs(original: Study, shuffled: LabelledData) -> None:
+def _refuse_labels_in_inputs(original: Experiment, shuffled: LabelledData) -> None:
     """Stop if a task's inputs change with the labels, which is a leak in itself."""
     before, after = original.data.rows["label"][:], shuffled.rows["label"][:]
     changed = [row for row, pair in enumerate(zip(before, after, strict=True)) if pair[0] != pair[1]]

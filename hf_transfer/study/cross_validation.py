@@ -25,8 +25,10 @@ from hf_transfer.runs.results import CrossValidationResult
 from hf_transfer.runs.run_folder import RunFolder
 from hf_transfer.scores.evaluate_modules import hub_metric
 from hf_transfer.study.controls import run_controls
+from hf_transfer.study.decision import Decision
 from hf_transfer.study.defaults import in_common, model_facts, num_repeats, settle, settled_words
 from hf_transfer.study.disk import check_study_room
+from hf_transfer.study.experiment import Experiment
 from hf_transfer.study.final.final_model import make_final
 from hf_transfer.study.study import Study
 from hf_transfer.study.summary import build_results
@@ -48,7 +50,7 @@ def cross_validate(
     """Score `config` on `task` by k-fold cross-validation, and make the model to publish.
 
     Everything is written to `config.output_dir` as it is found. Called again with the same
-    arguments, it goes on where it stopped.
+    arguments, it resumes.
 
     Args:
         task: What to learn.
@@ -69,9 +71,9 @@ def cross_validate(
     if not isinstance(data, LabelledData):
         data = label_rows(data, config, type(task), target=type(task.target))
     folder = RunFolder(config.output_dir)
-    study = Study(task, seal_rows(task, data, config), config, accelerator, folder, tuple(grid))
-    study = check_study(study)
-    with at_work(folder, study.config, accelerator):
+    experiment = Experiment(task, seal_rows(task, data, config), config, Decision(tuple(grid)))
+    study = check_study(Study(experiment, accelerator, folder))
+    with at_work(folder, study.experiment.config, accelerator):
         return run_study(study, began)
 
 
@@ -81,7 +83,7 @@ def at_work(folder: RunFolder, config: RunConfig, accelerator: Accelerator) -> I
 
     Raises:
         ConfigError: If another run is at work in the folder, or it holds something else.
-        Interrupted: If the process was asked to stop; the same call goes on where it stopped.
+        Interrupted: If the process was asked to stop; the same call resumes.
     """
     held = folder.held(config) if accelerator.is_main_process else nullcontext()
     with stop_signals.handled(), others_needed(), held:
@@ -102,67 +104,65 @@ def check_study(study: Study) -> Study:
         HubError: If a metric of the Hub cannot be had.
         DiskFullError: If what the run leaves will not fit.
     """
-    _check_target(study)
-    study.task.encode(study.data.rows[:1], [0])
-    for name in study.config.metrics:
+    task, config = study.experiment.task, study.experiment.config
+    _check_target(study.experiment)
+    task.encode(study.experiment.data.rows[:1], [0])
+    for name in config.metrics:
         hub_metric(name)
-    model = study.task.build_model()
-    study = with_defaults(study, model)
+    model = task.build_model()
+    study = study.of(with_defaults(study.experiment, model))
     check_study_room(study, model)  # of each configuration, which it freezes
     return study
 
 
-def _check_target(study: Study) -> None:
+def _check_target(experiment: Experiment) -> None:
     """See that the task learns what the rows have, by settings that go with it."""
-    target, of_rows = study.task.target, study.data.target
+    target, of_rows = experiment.task.target, experiment.data.target
     if (target.name, target.label_names) != (of_rows.name, of_rows.label_names):
         raise ConfigError(
             f"The labels of the rows were read as {of_rows.name} ({some(of_rows.label_names, noun='name')}), "
-            f"and {type(study.task).__name__} was made for {target.name} "
+            f"and {type(experiment.task).__name__} was made for {target.name} "
             f"({some(target.label_names, noun='name')}). Make it with data.target."
         )
-    problems = [problem for config in study.grid for problem in target.problems(config)]
+    problems = [problem for config in experiment.grid for problem in target.problems(config)]
     if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
 
 
-def with_defaults(study: Study, model: nn.Module) -> Study:
-    """Replace every `auto` of a study by a value, from the model's kind and the number of rows."""
-    facts = model_facts(
-        model,
-        pretrained=study.task.base.has_weights and not study.config.from_scratch,
-        solver=study.task.target.solvers[0],
+def with_defaults(experiment: Experiment, model: nn.Module) -> Experiment:
+    """Replace every `auto` by a value, from the model's kind and the number of rows."""
+    pretrained = experiment.task.base.has_weights and not experiment.config.from_scratch
+    facts = model_facts(model, pretrained=pretrained, solver=experiment.task.target.solvers[0])
+    asked = experiment.config.num_repeats
+    repeats = num_repeats(experiment.config, facts, experiment.num_rows)
+    experiment = replace(
+        experiment.decided(
+            configs=tuple(replace(one, num_repeats=repeats) for one in experiment.decision.configs)
+        ),
+        config=replace(experiment.config, num_repeats=repeats),
     )
-    num_rows = len(study.uids) - len(study.aside)
-    asked, repeats = study.config.num_repeats, num_repeats(study.config, facts, num_rows)
-    study = replace(
-        study,
-        config=replace(study.config, num_repeats=repeats),
-        given=tuple(replace(config, num_repeats=repeats) for config in study.given),
-    )
-    learned = max(len(plan.train(fold)) for plan in study.plans for fold in plan.scored_folds)
-    settled = tuple(settle(config, model, facts, learned) for config in study.grid)
-    words = [settled_words(*both, learned) for both in zip(study.grid, settled, strict=True)]
+    learned = max(len(plan.train(fold)) for plan in experiment.plans for fold in plan.scored_folds)
+    settled = tuple(settle(config, model, facts, learned) for config in experiment.grid)
+    words = [settled_words(*both, learned) for both in zip(experiment.grid, settled, strict=True)]
     if is_auto(asked) and repeats > 1:
         words.append(
             f"The folds are repeated {repeats} times, which a small model or few rows have time for: "
             "conclusions reach further. --num_repeats 1 takes a part of the time."
         )
-    config = in_common(study.config, settled)
-    return replace(
-        study,
-        config=config,
-        given=() if config.grid() == settled else settled,
-        chosen_words=tuple(dict.fromkeys(filter(None, words))),
+    config = in_common(experiment.config, settled)
+    decided = experiment.decided(
+        configs=() if config.grid() == settled else settled,
+        words=tuple(dict.fromkeys(filter(None, words))),
     )
+    return replace(decided, config=config)
 
 
 def run_study(study: Study, began: float) -> CrossValidationResult:
     """Run a study in its open folder, and write the results; `began` is its monotonic start time."""
-    accelerator, folder = study.accelerator, study.folder
+    experiment, accelerator, folder = study.experiment, study.runner.accelerator, study.runner.folder
     if accelerator.is_main_process:
-        write_table(folder.path / "folds.parquet", study.fold_table())
-        for words in (*study.chosen_words, *study.split_notes):
+        write_table(folder.path / "folds.parquet", experiment.fold_table())
+        for words in (*experiment.decision.words, *experiment.split_notes):
             print(visible(words), file=sys.stderr)
     study.run()
     accelerator.wait_for_everyone()
@@ -181,5 +181,6 @@ def run_study(study: Study, began: float) -> CrossValidationResult:
 def _seconds(study: Study, fold_results: FoldResults, passed: float) -> float:
     """Duration of a run, including parts that were done before it was stopped."""
     trained = sum(result.seconds for results in fold_results.values() for result in results)
-    processes = 1 if study.workers.together else study.accelerator.num_processes
+    workers = study.runner.workers
+    processes = 1 if workers.together else workers.accelerator.num_processes
     return max(passed, trained / processes)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config.run_config import RunConfig
 from hf_transfer.layers.phases import freeze_for
 from hf_transfer.machine.files import check_room
 from hf_transfer.study.study import Study
@@ -25,24 +26,26 @@ def check_study_room(study: Study, model: nn.Module) -> None:
     Raises:
         DiskFullError: Naming the folder, what is needed and what is free.
     """
-    check_room(study.folder.path, needed_bytes(study, model))
+    check_room(study.runner.folder.path, needed_bytes(study, model))
 
 
 def needed_bytes(study: Study, model: nn.Module) -> int:
     """Peak disk use of a study in bytes."""
+    experiment, runner = study.experiment, study.runner
+    config = experiment.config
     whole = _size(_tensors(model))
-    learning = max(_learning(study, model))
-    trainings = 1 if study.workers.together else study.accelerator.num_processes
-    checkpoints = 0 if study.config.checkpoint_minutes is None else _STATES * _AT_ONCE * learning * trainings
-    models = {"none": 0, "refit": 1, "ensemble": study.config.num_folds, "soup": study.config.num_folds + 1}
-    rows = len(study.uids) * len(study.plans) * len(study.grid)
-    predictions = rows * len(study.task.label_names) * _BYTES_A_NUMBER
-    return round(_SPARE * (checkpoints + models[study.config.final] * whole + predictions))
+    learning = max(_learning(experiment.grid, model))
+    trainings = 1 if runner.workers.together else runner.accelerator.num_processes
+    checkpoints = 0 if config.checkpoint_minutes is None else _STATES * _AT_ONCE * learning * trainings
+    models = {"none": 0, "refit": 1, "ensemble": config.num_folds, "soup": config.num_folds + 1}
+    rows = len(experiment.uids) * len(experiment.plans) * len(experiment.grid)
+    predictions = rows * len(experiment.task.label_names) * _BYTES_A_NUMBER
+    return round(_SPARE * (checkpoints + models[config.final] * whole + predictions))
 
 
-def _learning(study: Study, model: nn.Module) -> Iterator[int]:
+def _learning(grid: Iterable[RunConfig], model: nn.Module) -> Iterator[int]:
     """Bytes of trained parameters in each configuration."""
-    for config in study.grid:
+    for config in grid:
         trainable = freeze_for(model, config).trainable
         yield _size(p for name, p in model.named_parameters() if name in trainable)
 

@@ -3,6 +3,7 @@
 import math
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,13 +15,13 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import RunError
 from hf_transfer.machine.wording import duration
 from hf_transfer.models.building import placed
-from hf_transfer.replay.encoding import encoded_positions
+from hf_transfer.study.experiment import Unit
 from hf_transfer.training.fitting import fit
 from hf_transfer.training.job import Job
 from hf_transfer.training.workers import Workers
 
 if TYPE_CHECKING:
-    from hf_transfer.study.study import Study
+    from hf_transfer.study.fold_runner import FoldRunner
 
 _TIMED_UPDATES = 3
 _TIMED_ROWS = 16  # of the forward pass
@@ -28,15 +29,20 @@ _WORTH_TIMING = 30  # updates for each that is timed: the estimate may cost a te
 _QUICK_SELF_COST = 10.0  # seconds that a frozen run takes beside its one pass: encoding, heads, the card
 
 
-def say_duration(study: "Study") -> None:
-    """Print an estimate for the remaining trainings, also for a frozen backbone."""
-    units = [unit for unit in study.units if study.finished(unit) is None]
+def say_duration(runner: "FoldRunner", units: Sequence[Unit]) -> None:
+    """Print an estimate for the remaining trainings, also for a frozen backbone.
+
+    Args:
+        runner: Of the folds.
+        units: Those that are left.
+    """
+    experiment, accelerator = runner.experiment, runner.accelerator
     # Heads alone take seconds, all of them together.
     configs = list(dict.fromkeys(unit.config for unit in units if unit.config.trainable != "head"))
-    if study.workers.together or not study.accelerator.is_main_process or not configs:
+    if runner.workers.together or not accelerator.is_main_process or not configs:
         return
     shares = [sum(unit.config == config for unit in units) for config in configs]
-    rows = len(study.train_rows(units[0]))
+    rows = len(experiment.train_rows(units[0]))
     updates = [config.num_epochs * math.ceil(rows / config.batch_size) for config in configs]
     if (
         sum(many * share for many, share in zip(updates, shares, strict=True))
@@ -45,16 +51,16 @@ def say_duration(study: "Study") -> None:
         return
     try:
         each = [
-            _seconds_an_update(study, config) * many for config, many in zip(configs, updates, strict=True)
+            _seconds_an_update(runner, config) * many for config, many in zip(configs, updates, strict=True)
         ]
     except RunError:
         return  # the training itself will say it, with the fold that it is in
-    processes = study.accelerator.num_processes
+    processes = accelerator.num_processes
     total = sum(one * share for one, share in zip(each, shares, strict=True)) / processes
-    final = "" if study.config.final != "refit" else ", and the final model"
+    final = "" if experiment.config.final != "refit" else ", and the final model"
     total += max(each) if final else 0
-    quick = forward_seconds(study) * len(study.uids) + _QUICK_SELF_COST
-    frozen = study.task.base.has_weights and not study.config.from_scratch
+    quick = forward_seconds(runner) * len(experiment.uids) + _QUICK_SELF_COST
+    frozen = experiment.task.base.has_weights and not experiment.config.from_scratch
     faster = (
         ""
         if quick > total or not frozen
@@ -63,27 +69,27 @@ def say_duration(study: "Study") -> None:
     print(f"About {duration(total)}: {len(units)} trainings{final}.{faster}", file=sys.stderr)
 
 
-def _seconds_an_update(study: "Study", config: RunConfig) -> float:
+def _seconds_an_update(runner: "FoldRunner", config: RunConfig) -> float:
     """Time the first updates of a throw-away training."""
-    unit = study.units_of(config)[0] if config in study.grid else study.units[0]
-    rows = study.train_rows(unit)
+    experiment = runner.experiment
+    unit = experiment.units_of(config)[0] if config in experiment.grid else experiment.units[0]
+    rows = experiment.train_rows(unit)
     some = rows[np.linspace(0, len(rows) - 1, min(len(rows), _TIMED_UPDATES * config.batch_size)).astype(int)]
     short = replace(config, num_epochs=1, early_stopping=False, schedule="constant")
-    job = Job(
-        study.task, study.replay, short, unit.seed, Workers(study.accelerator, together=False), "timing"
-    )
-    fitted = fit(job, encoded_positions(study.row_of, some))
+    workers = Workers(runner.accelerator, together=False)
+    job = Job(experiment.task, runner.replay, short, unit.seed, workers, "timing")
+    fitted = fit(job, runner.replay.plain.positions_of(some))
     return float(fitted.history[0]["seconds"]) / math.ceil(len(some) / config.batch_size)
 
 
-def forward_seconds(study: "Study") -> float:
+def forward_seconds(runner: "FoldRunner") -> float:
     """Seconds of a forward pass a row."""
-    batches = study.replay.plain
+    batches = runner.replay.plain
     positions = np.linspace(0, len(batches.sizes) - 1, min(_TIMED_ROWS, len(batches.sizes))).astype(np.int64)
     batch = batches.collate(positions)
     del batch["labels"]
-    learner = batches.learner(placed(study.task.build_model(), study.accelerator.device).eval())
-    with torch.inference_mode(), study.accelerator.autocast():
+    learner = batches.learner(placed(runner.experiment.task.build_model(), runner.accelerator.device).eval())
+    with torch.inference_mode(), runner.accelerator.autocast():
         seconds = []
         for _ in range(4):  # the first warms up, and of the others the quickest was disturbed the least
             began = time.perf_counter()

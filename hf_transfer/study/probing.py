@@ -21,7 +21,7 @@ from hf_transfer.machine.digests import bytes_digest
 from hf_transfer.models.building import placed
 from hf_transfer.scores.transferability.ridge import Ridge, rows_of
 from hf_transfer.study.experiment import RowNumbers, Unit
-from hf_transfer.study.study import Study
+from hf_transfer.study.fold_runner import FoldRunner
 from hf_transfer.tasks.targets.target import Target
 from hf_transfer.training.predicting import Logits, predict
 from hf_transfer.training.workers import Workers
@@ -29,7 +29,7 @@ from hf_transfer.training.workers import Workers
 _MOST_NUMBERS = 5e7  # in the table of features; in double precision, twice, it takes 0.8 GB
 
 
-def run_probe(study: Study, config: RunConfig, units: Sequence[Unit]) -> bool:
+def run_probe(runner: FoldRunner, config: RunConfig, units: Sequence[Unit]) -> bool:
     """Solve and score the probe of some folds, in their folders; all processes must call this.
 
     Returns:
@@ -38,17 +38,17 @@ def run_probe(study: Study, config: RunConfig, units: Sequence[Unit]) -> bool:
     """
     if config.solved or config.reinit_top:
         return False
-    done = all(study.finished(unit) for unit in units)
-    study.accelerator.wait_for_everyone()  # all have looked before anyone writes
+    done = all(runner.finished(unit) for unit in units)
+    runner.accelerator.wait_for_everyone()  # all have looked before anyone writes
     if done:
         return True
-    study.replay.prepare()
-    if study.accelerator.is_main_process:  # so quick that sharing it gains nothing
-        table = _features(study, config)
+    runner.replay.prepare()
+    if runner.accelerator.is_main_process:  # so quick that sharing it gains nothing
+        table = _features(runner, config)
         for unit in units if table else ():
-            _keep(study, table, unit)  # type: ignore[arg-type]
-    study.accelerator.wait_for_everyone()
-    return all(study.finished(unit) for unit in units)
+            _keep(runner, table, unit)  # type: ignore[arg-type]
+    runner.accelerator.wait_for_everyone()
+    return all(runner.finished(unit) for unit in units)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,13 +79,14 @@ class _Features:
         return lines, bytes_digest(fits.weights.tobytes())
 
 
-def _features(study: Study, config: RunConfig) -> _Features | None:
+def _features(runner: FoldRunner, config: RunConfig) -> _Features | None:
     """Features of all rows from stored ones; None if nothing is stored."""
     torch.manual_seed(config.seed)
-    model = placed(study.task.build_model(), study.accelerator.device)
-    target, labels = study.task.target, study.data.rows["label"][:]
+    task = runner.experiment.task
+    model = placed(task.build_model(), runner.accelerator.device)
+    target, labels = task.target, runner.experiment.data.rows["label"][:]
     lengths = target.num_items(labels)
-    batches = study.replay.stored(model, config)
+    batches = runner.replay.stored(model, config)
     try:
         name, layer = output_layer(model)
     except LayerSelectionError:
@@ -93,8 +94,8 @@ def _features(study: Study, config: RunConfig) -> _Features | None:
     if batches is None or lengths.sum() * layer.in_features > _MOST_NUMBERS:
         return None
     model.set_submodule(name, nn.Identity())
-    alone = Workers(study.accelerator, together=False)
-    found = predict(batches.learner(model), batches, np.arange(len(study.encoded)), alone)
+    alone = Workers(runner.accelerator, together=False)
+    found = predict(batches.learner(model), batches, np.arange(len(batches.encoded)), alone)
     values = np.concatenate([found[row] for row in range(len(labels))])
     if not np.isfinite(values).all():
         return None
@@ -102,10 +103,12 @@ def _features(study: Study, config: RunConfig) -> _Features | None:
     return _Features(values, target.of_items(labels), row_of, target)
 
 
-def _keep(study: Study, table: _Features, unit: Unit) -> None:
+def _keep(runner: FoldRunner, table: _Features, unit: Unit) -> None:
     """Solve one fold, score its held-out rows, and write its folder."""
-    held_out = study.held_out(unit)
-    logits, weights = table.solved(study.train_rows(unit), study.plans[unit.repeat].valid(unit.fold))
-    rows = held_out.read(lambda rows: study.as_table(logits, rows, unit.repeat, unit.fold), weights)
-    result = replace(study.unscored(unit), scores=study.scorer.score(rows), readings=held_out.readings)
-    study.folder.keep(unit.place, result, study.identity(unit.config), [], rows)
+    experiment, scorer = runner.experiment, runner.scorer
+    held_out, valid_rows = scorer.held_out(unit), experiment.valid_rows(unit)
+    logits, weights = table.solved(experiment.train_rows(unit), valid_rows)
+    rows = held_out.read(lambda rows: scorer.table(logits, rows, unit.repeat, unit.fold), weights)
+    scores = experiment.task.target.scorer.score(rows)
+    result = replace(scorer.unscored(unit), scores=scores, readings=held_out.readings)
+    runner.folder.keep(unit.place, result, runner.experiment.identity(unit.config), [], rows)

@@ -31,6 +31,7 @@ from hf_transfer.runs.run_folder import place_of, read_histories
 from hf_transfer.scores.convergence import judge_learning
 from hf_transfer.scores.overfitting import diagnose
 from hf_transfer.study.controls import control_notes
+from hf_transfer.study.experiment import Experiment
 from hf_transfer.study.study import Study
 
 
@@ -52,7 +53,8 @@ def build_results(
             (scores of the untouched test rows), `learning_curve`, `shuffled` and `probe`.
         seconds: The whole run took.
     """
-    results = fold_results[best]
+    experiment, runner, results = study.experiment, study.runner, fold_results[best]
+    scorer = experiment.task.target.scorer
 
     def predictions_of(config: RunConfig) -> pa.Table:
         return study.predictions(config, fold_results[config])
@@ -60,60 +62,60 @@ def build_results(
     values = {
         "kit_version": hf_transfer.__version__,
         "created": datetime.now(UTC).date().isoformat(),
-        "task": study.task.name,
-        "target": study.task.target.name,
-        **_model(study),
-        "dataset": _dataset(study),
-        "config": _config(study, best),
+        "task": experiment.task.name,
+        "target": experiment.task.target.name,
+        **_model(experiment),
+        "dataset": _dataset(experiment),
+        "config": _config(experiment, best),
         "choice": {
-            "rule": "one standard error" if study.costs else "best",
-            "costs": list(study.costs) or None,
-            "found": list(study.found),
+            "rule": "one standard error" if experiment.decision.costs else "best",
+            "costs": list(experiment.decision.costs) or None,
+            "found": list(experiment.decision.settled),
         },
-        "replay": study.replay.describe(),
-        "label_names": list(study.task.label_names),
+        "replay": runner.replay.describe(),
+        "label_names": list(experiment.task.label_names),
         "folds_path": f"folds/{place_of(best, list(fold_results))}".rstrip("/"),
-        **split_part(study.plans, study.uids),
-        **score_part(fold_results, best, predictions_of, study.scorer),
-        **_freezing(study, best, results),
+        **split_part(experiment.plans, experiment.uids),
+        **score_part(fold_results, best, predictions_of, scorer),
+        **_freezing(experiment, best, results),
         **made,
         "notes": [
             *_notes(study),
-            *choice_notes(fold_results, best, study.scorer),
+            *choice_notes(fold_results, best, scorer),
             *fold_notes(results),
             *control_notes(made),
         ],
         "hardware": {
-            "device": device_name(study.accelerator.device),
-            "num_processes": study.accelerator.num_processes,
+            "device": device_name(runner.accelerator.device),
+            "num_processes": runner.accelerator.num_processes,
             "num_threads": torch.get_num_threads(),
-            "parallel": "data" if study.workers.together else "folds",
-            "mixed_precision": study.accelerator.mixed_precision,
+            "parallel": "data" if runner.workers.together else "folds",
+            "mixed_precision": runner.accelerator.mixed_precision,
             "seconds": seconds,
         },
         "versions": versions(),
         "command": command(),
     }
-    histories = read_histories(study.folder.path / values["folds_path"])
+    histories = read_histories(runner.folder.path / values["folds_path"])
     records = {"folds": [asdict(result) for result in results]}
     values["overfitting"] = diagnose(values | records, histories)
     values["learned"] = judge_learning(values | records, histories, values["overfitting"])
     return CrossValidationResult(values, tuple(results), predictions_of(best))
 
 
-def _model(study: Study) -> dict[str, Any]:
-    base = study.task.base
+def _model(experiment: Experiment) -> dict[str, Any]:
+    base = experiment.task.base
     return {
-        "base_model": study.config.base_model,
+        "base_model": experiment.config.base_model,
         "base_model_revision": base.revision,
         "architecture": base.architecture,
-        "library": study.task.library,
-        "from_scratch": study.config.from_scratch or not base.has_weights,
+        "library": experiment.task.library,
+        "from_scratch": experiment.config.from_scratch or not base.has_weights,
     }
 
 
-def _dataset(study: Study) -> dict[str, Any]:
-    data, names = study.data, study.task.target.id_names
+def _dataset(experiment: Experiment) -> dict[str, Any]:
+    data, names = experiment.data, experiment.task.target.id_names
     return {
         "name": data.name,
         "config": data.config_name,
@@ -124,19 +126,19 @@ def _dataset(study: Study) -> dict[str, Any]:
         "column": data.input_column,
         "label_column": data.label_column,
         "class_counts": class_counts(data.rows["label"][:], names),
-        "grouped_by": study.config.group_by,
+        "grouped_by": experiment.config.group_by,
     }
 
 
-def _config(study: Study, best: RunConfig) -> dict[str, Any]:
+def _config(experiment: Experiment, best: RunConfig) -> dict[str, Any]:
     """Settings of the reported configuration, with the lists it was chosen from."""
-    lists = {f"{name}s": list(getattr(study.config, f"{name}s")) for name in GRID_SETTINGS}
+    lists = {f"{name}s": list(getattr(experiment.config, f"{name}s")) for name in GRID_SETTINGS}
     return best.to_dict() | lists
 
 
-def _freezing(study: Study, config: RunConfig, folds: Sequence[FoldResult]) -> dict[str, Any]:
+def _freezing(experiment: Experiment, config: RunConfig, folds: Sequence[FoldResult]) -> dict[str, Any]:
     """The freeze table, and its proof from every fold."""
-    model = study.task.build_model()
+    model = experiment.task.build_model()
     freezing = freeze_for(model, config)
     sizes = {name: p.numel() for name, p in model.named_parameters()}
     return {
@@ -159,27 +161,26 @@ def _layers(model: nn.Module, freezing: Freezing, config: RunConfig) -> list[dic
 
 def _notes(study: Study) -> list[str]:
     """Notes on automatic choices about data, folds and model, each once."""
+    experiment, task, replay = study.experiment, study.experiment.task, study.runner.replay
     notes = [
-        *study.chosen_words,
-        *study.data.notes,
-        *study.split_notes,
-        *study.replay.notes,
+        *experiment.decision.words,
+        *experiment.data.notes,
+        *experiment.split_notes,
+        *replay.notes,
     ]
-    base = study.task.base
-    notes += study.task.notes
-    model = study.task.build_model()
-    notes += filter(
-        None, [head_note(base, study.task.label_names), kept_share_note(base), dropout_note(model)]
-    )
-    if not base.has_weights and not study.config.from_scratch:
+    base = task.base
+    notes += task.notes
+    model = task.build_model()
+    notes += filter(None, [head_note(base, task.label_names), kept_share_note(base), dropout_note(model)])
+    if not base.has_weights and not experiment.config.from_scratch:
         notes.append(f"{base.name} has no pretrained weights: this is training from scratch.")
-    if any("+lora" in config.trainable for config in study.grid) and study.config.final != "none":
+    if any("+lora" in config.trainable for config in experiment.grid) and experiment.config.final != "none":
         notes.append(
             "Adapters (+lora) are published added into the weights that they stood beside: the model loads "
             "without peft."
         )
-    if "cut" in study.encoded.column_names:
-        cut = np.asarray(study.encoded["cut"][:])
+    if "cut" in replay.encoded.column_names:
+        cut = np.asarray(replay.encoded["cut"][:])
         if cut.any():
             notes.append(
                 f"{int((cut > 0).sum())} of {len(cut)} texts were longer than the model reads and were cut."

@@ -9,7 +9,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import ConfigError
 from hf_transfer.scores.names import metric_name as _metric_name
-from hf_transfer.tasks.targets.target import DEFAULTS, IGNORE_INDEX, Target
+from hf_transfer.tasks.targets.target import IGNORE_INDEX, Target
 from hf_transfer.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def check_settings(config: RunConfig, task: type[Task]) -> None:
         )
 
 
-def target_of_run(results: Mapping[str, Any], config: RunConfig = DEFAULTS) -> Target:
+def target_of_run(results: Mapping[str, Any], config: RunConfig | None = None) -> Target:
     """What the labels of a run are; of earlier versions, the usual kind of its task.
 
     Args:

@@ -91,10 +91,6 @@ class Checkpoints:
                 return state
         return None
 
-    def remove(self) -> None:
-        """Remove all checkpoints."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
     def _found(self) -> Iterator[Path]:
         """Checkpoint folders, latest step first (clocks may go back, steps do not)."""
         paths = [path for path in self.folder.glob("step-*") if _NAME.fullmatch(path.name)]

@@ -1,6 +1,7 @@
 """Order the rows of an epoch, cut them into effective batches, and give each process its share."""
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -8,19 +9,21 @@ from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
-from hf_transfer.folds import derive_seed
-from hf_transfer.layers import Freezing
+from hf_transfer.folds.order import derive_seed
+from hf_transfer.layers.freezing import Freezing
 from hf_transfer.replay.batching import Batches, Positions
-from hf_transfer.replay.replayed import Replay
 from hf_transfer.training.job import Job
 from hf_transfer.training.workers import Workers
+
+if TYPE_CHECKING:
+    from hf_transfer.replay.replayed import Replay
 
 # Fixed cost of a forward pass on a CPU, in tokens: we measured 110 for 11 million weights and 65 for
 # 86 million. The smaller the layers, the less a token costs compared with the pass itself.
 _WEIGHTS_A_PASS, _FEWEST_TOKENS = 1e9, 60
 
 
-def label_weights(replay: Replay, config: RunConfig, train: Positions) -> Tensor | None:
+def label_weights(replay: "Replay", config: RunConfig, train: Positions) -> Tensor | None:
     """Class weights for the loss, computed on the training rows alone; None without any."""
     if config.class_weights == "none":
         return None

@@ -4,26 +4,21 @@ import hashlib
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import chain
 
-import torch
 from torch import nn
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.config.run_config import RunConfig
-from hf_transfer.folds import derive_seed
-from hf_transfer.layers import frozen_hash, tensor_digest
+from hf_transfer.layers.freezing import frozen_hash
 from hf_transfer.layers.phases import freeze_but_output, freeze_for, output_layer
 from hf_transfer.machine.digests import json_digest
-from hf_transfer.models.building import placed
 from hf_transfer.replay.batching import Positions
 from hf_transfer.scores.regression import Split
-from hf_transfer.tasks.task import Task
 from hf_transfer.training.checkpoint import State
 from hf_transfer.training.heads.solvers import solve_output_layer, start_output_layer
 from hf_transfer.training.job import Fitted, Job
 from hf_transfer.training.loop import Loop
 from hf_transfer.training.scale import fold_scale, label_scale, unfold_scale
+from hf_transfer.training.start import fresh_model, start_hash
 from hf_transfer.training.stopping import Stopper
 
 
@@ -94,31 +89,6 @@ def _kept_before(job: Job, fitted: Fitted) -> State | None:
         print(f"{job.title}: begun again, as its frozen layers are others now.", file=sys.stderr)
         return None
     return state
-
-
-def fresh_model(task: Task, config: RunConfig, seed: int, device: torch.device) -> nn.Module:
-    """Build a model to train, on its device.
-
-    Its new weights are drawn from the fold's seed; with `shared_start`, from one that all folds have.
-    What is random in the training that follows is the fold's own either way.
-    """
-    torch.manual_seed(shared_seed(config) if config.shared_start else seed)
-    model = placed(task.build_model(), device)
-    if config.shared_start:
-        torch.manual_seed(seed)
-    return model
-
-
-def shared_seed(config: RunConfig) -> int:
-    """Seed of the new weights, where all folds start from the same ones."""
-    return derive_seed(config.seed, "start")
-
-
-def start_hash(model: nn.Module, config: RunConfig) -> str | None:
-    """Digest of the whole model before training; None where each fold starts from its own weights."""
-    if not config.shared_start:
-        return None
-    return tensor_digest(model, [name for name, _ in chain(model.named_parameters(), model.named_buffers())])
 
 
 def _solve(job: Job, fitted: Fitted, train: Positions, splits: Sequence[Split]) -> Fitted:

@@ -2,19 +2,21 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
-from hf_transfer.folds import RowIds
-from hf_transfer.layers import Freezing, moving_tensors
+from hf_transfer.folds.order import RowIds
+from hf_transfer.layers.freezing import Freezing, moving_tensors
 from hf_transfer.replay.batching import Batches
-from hf_transfer.replay.replayed import Replay
 from hf_transfer.tasks.task import Task
 from hf_transfer.training.checkpoint import Checkpoints
 from hf_transfer.training.workers import Workers
+
+if TYPE_CHECKING:
+    from hf_transfer.replay.replayed import Replay
 
 Epoch = dict[str, Any]
 
@@ -29,7 +31,7 @@ class Job:
     """
 
     task: Task
-    replay: Replay
+    replay: "Replay"
     config: RunConfig
     seed: int
     workers: Workers

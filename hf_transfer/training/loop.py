@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import RunError
-from hf_transfer.folds import derive_seed
-from hf_transfer.layers import parameter_groups
+from hf_transfer.folds.order import derive_seed
+from hf_transfer.layers.freezing import parameter_groups
 from hf_transfer.layers.phases import Phase, freeze_for, phases_of
 from hf_transfer.machine.memory import free_memory, is_out_of_memory, memory_error
 from hf_transfer.machine.progress import progress_bar

@@ -94,7 +94,7 @@ def mean_loss(
 def calibrated_loss(learner: nn.Module, batches: Batches, positions: Positions, workers: Workers) -> float:
     """Mean loss at the temperature that suits these rows best, in eval mode.
 
-    It tells how well the labels are told apart, and not whether the model is too sure, which is mended
+    It tells how well the labels are told apart, and not whether the model is too sure, which is corrected
     afterwards.
     """
     target = batches.task.target

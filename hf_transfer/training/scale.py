@@ -1,16 +1,20 @@
 """The scale that numbers are learned at: that of the training rows, folded into the output layer at last."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.layers.phases import output_layer
-from hf_transfer.replay.batching import Positions
-from hf_transfer.replay.replayed import Replay
+
+if TYPE_CHECKING:
+    from hf_transfer.replay.batching import Positions
+    from hf_transfer.replay.replayed import Replay
 
 
-def label_scale(replay: Replay, train: Positions) -> Tensor | None:
+def label_scale(replay: "Replay", train: "Positions") -> Tensor | None:
     """Mean and deviation of the labels of the training rows, (2,); None where labels are no numbers."""
     if not replay.task.target.scales:
         return None

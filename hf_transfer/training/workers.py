@@ -56,8 +56,14 @@ class Workers:
         return self.accelerator.reduce(value, "sum") if self.together else value
 
     def share(self, items: Sequence[Any]) -> Sequence[Any]:
-        """This process's share of a list."""
+        """This process's share of a list, when processes work on it together."""
         return items[self.rank :: self.size]
+
+    def own(self, items: Sequence[Any]) -> Sequence[Any]:
+        """The trainings that this process takes part in: its own, or all when processes work together."""
+        if self.together:
+            return items
+        return items[self.accelerator.process_index :: self.accelerator.num_processes]
 
 
 def make_accelerator(config: RunConfig) -> Accelerator:
@@ -107,8 +113,8 @@ def others_needed() -> Iterator[None]:
         if isinstance(error, TransferError) or not _GONE.search(str(error)):
             raise
         raise RunError(
-            "Another process of this launch has ended, so that this one cannot go on. What ended it says so "
-            "itself, or was killed. What is finished is kept; the same command goes on where it stopped."
+            "Another process of this launch has ended, so this one cannot continue. See that one's message; "
+            "without one, it was killed. Finished work is kept: run the same command again to resume."
         ) from error
 
 

@@ -20,7 +20,7 @@ def test_a_signal_stops_a_run_with_the_shells_exit_code(capsys, name, code):
         return 0
 
     assert guarded(run, [], debug=False) == code
-    assert f"Stopped by {name}. The same command goes on where it stopped." in capsys.readouterr().err
+    assert f"Stopped by {name}. Run the same command again to resume." in capsys.readouterr().err
 
 
 def test_an_interrupt_of_python_itself_ends_with_130(capsys):

@@ -95,7 +95,7 @@ def test_a_launcher_that_is_told_to_stop_stops_all_and_the_run_goes_on(tmp_path,
     process.send_signal(signal.SIGTERM)
     code, shown = end(process)
     assert code != 0
-    assert "The same command goes on where it stopped" in shown
+    assert "Run the same command again to resume" in shown
     code, shown = launch(["none", "start", "kill", *settings])
     assert code == 0, shown
     if parallel == "folds":

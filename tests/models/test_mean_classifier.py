@@ -258,7 +258,7 @@ def test_a_run_is_published_verified_used_and_started_from(config, final, capsys
     assert "import pipeline" not in card
     assert {check.state for check in verify_run(config.output_dir)} <= {"ok", "not checked"}
     folder = f"{config.output_dir}/model{'/fold-r0f0' if final == 'ensemble' else ''}"
-    found, _ = predict_inputs(config.output_dir, TEXTS, raw=True)
+    found, _ = predict_inputs(config.output_dir, TEXTS)
     labels = tuple(result.values["label_names"])
     if final == "refit":
         plain = logits_of(built(folder, labels), folder).softmax(1)

@@ -92,3 +92,8 @@ def test_a_configuration_is_named_by_the_settings_that_vary() -> None:
     assert varying_settings(grid) == ["learning_rate", "trainable"]
     assert configuration_name(grid[1], grid) == "learning_rate=0.01, trainable=last:2"
     assert configuration_name(grid[0], grid[:1]) == "learning_rate=0.001"
+
+
+def test_a_head_in_closed_form_has_no_epochs(run):
+    results = run[1] | {"config": run[1]["config"] | {"head_solver": "ridge"}}
+    assert "  closed form  " in summary_text(results).splitlines()[1]

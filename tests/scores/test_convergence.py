@@ -8,7 +8,7 @@ from fake_run import make_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hf_transfer.report.words.convergence import learned_words
+from hf_transfer.runs.learned import learned_words
 from hf_transfer.runs.summary import summary_text
 from hf_transfer.scores.convergence import final_fall, judge_learning
 

@@ -17,7 +17,9 @@ from hf_transfer.report.card.card import card_text
 from hf_transfer.runs.results import read_results
 from hf_transfer.runs.run_folder import RunFolder
 from hf_transfer.runs.summary import summary_text
-from hf_transfer.study.controls import ShuffledStudy
+from hf_transfer.study.controls import shuffled_runner
+from hf_transfer.study.experiment import Experiment
+from hf_transfer.study.fold_runner import FoldRunner
 from hf_transfer.study.study import Study
 from hf_transfer.training.workers import make_accelerator
 from hf_transfer.verify.verify_run import verify_run
@@ -46,7 +48,8 @@ def without(tmp_path_factory) -> Path:
 def study_of(run: Path, task=ImageClassification) -> Study:
     config = RunConfig.load(run / "config.yaml")
     data = open_dataset(config, task)
-    return Study(task(config, data.label_names), data, config, make_accelerator(config), RunFolder(run))
+    experiment = Experiment(task(config, data.label_names), data, config)
+    return Study(experiment, make_accelerator(config), RunFolder(run))
 
 
 def rows_of(path: Path) -> list[dict]:
@@ -76,7 +79,7 @@ def test_every_size_reads_the_held_out_rows_of_the_fold_once_for_itself(run):
 
 
 def test_each_size_learns_from_its_part_of_the_training_rows(run):
-    study, sizes = study_of(run), read_results(run)["learning_curve"]["sizes"]
+    study, sizes = study_of(run).experiment, read_results(run)["learning_curve"]["sizes"]
     unit = replace(study.units[0], percent=40)
     part = study.train_rows(unit)
     whole = study.plans[0].train(0)
@@ -100,7 +103,7 @@ def test_heads_of_all_sizes_and_folds_are_trained_in_one_program(tmp_path, monke
         asked.append((len(configs), sorted({len(r.train) for r in rows})))
         return fit(template, configs, rows, **kwargs)
 
-    import hf_transfer.study.study as module
+    import hf_transfer.study.fold_runner as module
 
     fit = module.fit_heads
     monkeypatch.setattr(module, "fit_heads", counted)
@@ -131,8 +134,8 @@ def test_shuffled_runs_learn_and_are_scored_on_other_labels(run):
 
 def test_running_again_trains_nothing(run, monkeypatch):
     before = read_results(run)
-    for name in ("run_fold", "_keep_head"):
-        monkeypatch.setattr(Study, name, lambda *_: pytest.fail("something was trained again"))
+    for name in ("run", "_keep"):
+        monkeypatch.setattr(FoldRunner, name, lambda *_: pytest.fail("something was trained again"))
     config = RunConfig.load(run / "config.yaml")
     data = open_dataset(config, "image")
     cross_validate(ImageClassification(config, data.label_names), data, config)
@@ -160,8 +163,13 @@ def test_the_card_and_the_summary_say_what_was_found(run):
 
 
 def test_training_on_held_out_rows_raises_the_alarm(tmp_path, monkeypatch):
-    everything = lambda study, unit: np.arange(len(study.uids))  # noqa: E731
-    monkeypatch.setattr(ShuffledStudy, "train_rows", everything)
+    train_rows = Experiment.train_rows
+
+    def everything(experiment, unit):
+        shuffled = unit.purpose == "shuffled labels"
+        return np.arange(len(experiment.uids)) if shuffled else train_rows(experiment, unit)
+
+    monkeypatch.setattr(Experiment, "train_rows", everything)
     # More features than rows, and no penalty: whatever the labels are, they are learned by heart.
     settings = {"head_solver": "ridge", "weight_decay": 0.0, "shuffled_labels": 2, "final": "none"}
     run = make_run("pictures", tmp_path, card=False, **settings)
@@ -180,9 +188,10 @@ def test_labels_in_the_inputs_are_found_without_any_score(run):
             return super().encode(rows, positions) | {"told": list(rows["label"])}
 
     study = study_of(run, Telling)
-    shuffled = ShuffledStudy.of(study, study.data, study.units[0])
+    experiment = study.experiment
+    shuffled = shuffled_runner(study.runner, experiment.data, experiment.units[0])
     with pytest.raises(RunError, match="Leak: 'told' of the encoded rows changes when only their labels do"):
-        _ = shuffled.encoded
+        _ = shuffled.replay
 
 
 def test_tags_change_places_in_every_window_of_a_sentence(tmp_path):
@@ -205,15 +214,15 @@ def test_repeats(tmp_path):
 
 
 def test_failures_are_said_and_left_out(tmp_path, monkeypatch):
-    fit = Study.fit
+    fit = FoldRunner.fit
 
     def sometimes(study, rows, *args, **kwargs):
         if len(rows) < 6:
             raise RunError("no room")
         return fit(study, rows, *args, **kwargs)
 
-    monkeypatch.setattr(Study, "fit", sometimes)
-    monkeypatch.setattr("hf_transfer.study.study.heads_together", lambda *_: None)
+    monkeypatch.setattr(FoldRunner, "fit", sometimes)
+    monkeypatch.setattr("hf_transfer.study.fold_runner.heads_together", lambda *_: None)
     results = read_results(make_run("pictures", tmp_path, learning_curve=True, final="none", card=False))
     means = [size["mean"] for size in results["learning_curve"]["sizes"]]
     assert [mean is None for mean in means] == [True, True, False, False, False]

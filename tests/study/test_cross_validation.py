@@ -25,6 +25,8 @@ from hf_transfer import (
 from hf_transfer.cli.main import run_recipe
 from hf_transfer.errors import ConfigError, DiskFullError, RunError
 from hf_transfer.runs.run_folder import RunFolder
+from hf_transfer.study.experiment import Experiment
+from hf_transfer.study.fold_runner import FoldRunner
 from hf_transfer.study.study import Study
 from hf_transfer.training.workers import make_accelerator
 from hf_transfer.verify.verify_run import verify_run
@@ -85,8 +87,8 @@ def test_folds_in_reverse_order_find_the_same(finished, tmp_path):
     task = SequenceClassification(config, data.label_names)
     folder = RunFolder(tmp_path / "reverse")
     (tmp_path / "reverse").mkdir()
-    study = Study(task, data, config, make_accelerator(config), folder)
-    backwards = {unit.fold: study.run_fold(unit) for unit in reversed(study.units)}
+    study = Study(Experiment(task, data, config), make_accelerator(config), folder)
+    backwards = {unit.fold: study.runner.run(unit) for unit in reversed(study.experiment.units)}
     for fold in result.folds:
         assert backwards[fold.fold].scores == fold.scores
     ((config, results),) = study.results().items()
@@ -104,13 +106,13 @@ def test_each_fold_says_when_and_by_which_weights_it_was_read(finished):
     assert len(weights) == len(result.folds)
 
 
-def test_a_study_scores_the_held_out_rows_of_a_fold_once(finished, tmp_path):
+def test_a_runner_scores_the_held_out_rows_of_a_fold_once(finished, tmp_path):
     config, _ = finished
     data = open_dataset(config, "text")
     task = SequenceClassification(config, data.label_names)
-    study = Study(task, data, config, make_accelerator(config), RunFolder(tmp_path))
-    unit = study.units[0]
-    first, second = study.run_fold(unit), study.run_fold(unit)
+    experiment = Experiment(task, data, config)
+    runner = FoldRunner(experiment, make_accelerator(config), RunFolder(tmp_path))
+    first, second = (runner.run(experiment.units[0]) for _ in range(2))
     assert first.status == "done"
     assert second.status == "failed"
     assert "held-out rows of r0f0 were scored at" in second.error
@@ -125,7 +127,7 @@ def test_results_come_back_from_the_folder_as_they_were(finished):
 
 def test_running_again_trains_nothing(finished, monkeypatch):
     config, result = finished
-    monkeypatch.setattr(Study, "run_fold", lambda *_: pytest.fail("a finished fold was run again"))
+    monkeypatch.setattr(FoldRunner, "run", lambda *_: pytest.fail("a finished fold was run again"))
     assert [f.scores for f in run(config).folds] == [f.scores for f in result.folds]
 
 
@@ -192,7 +194,7 @@ def test_the_final_model_loads_with_plain_transformers_and_predicts_the_same(fin
 
     config, result = finished
     texts = ["A wonderful little radio.", "It broke and nobody answered."]
-    found, _ = predict_inputs(config.output_dir, texts, raw=True)
+    found, _ = predict_inputs(config.output_dir, texts)
     plain = pipeline("text-classification", model=f"{config.output_dir}/model")(texts)
     for ours, theirs in zip(found, plain, strict=True):
         assert ours["label"] == theirs["label"]
@@ -227,19 +229,19 @@ def test_repeats_use_other_folds(reviews_config):
 
 
 def test_a_failed_fold_is_reported_and_the_rest_kept(reviews_config, monkeypatch):
-    original = Study.fit
+    original = FoldRunner.fit
 
     def fail_in_fold_1(self, rows, seed, title, **options):
         if "fold 2" in title:
             raise RunError("the loss is not a finite number")
         return original(self, rows, seed, title, **options)
 
-    monkeypatch.setattr(Study, "fit", fail_in_fold_1)
+    monkeypatch.setattr(FoldRunner, "fit", fail_in_fold_1)
     result = run(reviews_config)
     assert [fold.status for fold in result.folds] == ["done", "failed", "done"]
     assert result.scores["accuracy"]["num_folds"] == 2
     assert any("1 of 3 folds failed" in note for note in result.values["notes"])
-    monkeypatch.setattr(Study, "fit", original)
+    monkeypatch.setattr(FoldRunner, "fit", original)
     assert [fold.status for fold in run(reviews_config).folds] == ["done"] * 3
 
 
@@ -247,14 +249,14 @@ def test_a_failed_fold_is_reported_and_the_rest_kept(reviews_config, monkeypatch
     "error", [ValueError("odd"), IndexError("Target 5 is out of bounds."), MemoryError()]
 )
 def test_whatever_goes_wrong_in_one_fold_the_others_go_on(reviews_config, monkeypatch, error, capsys):
-    original = Study.fit
+    original = FoldRunner.fit
 
     def fail_once(self, rows, seed, title, **options):
         if "fold 1" in title:
             raise error
         return original(self, rows, seed, title, **options)
 
-    monkeypatch.setattr(Study, "fit", fail_once)
+    monkeypatch.setattr(FoldRunner, "fit", fail_once)
     config = replace(reviews_config, num_folds=2, max_length=8)
     monkeypatch.setattr("sys.argv", ["recipe"])
     with pytest.raises(SystemExit) as end:
@@ -283,20 +285,20 @@ def test_a_full_disk_stops_the_run_and_not_only_a_fold(reviews_config, monkeypat
 def test_a_run_that_will_not_fit_is_refused_before_it_trains(reviews_config, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("hf_transfer.machine.files.shutil.disk_usage", lambda _: usage(10**9, 10**9, 10**6))
-    monkeypatch.setattr(Study, "fit", lambda *_, **__: pytest.fail("it trained"))
+    monkeypatch.setattr(FoldRunner, "fit", lambda *_, **__: pytest.fail("it trained"))
     with pytest.raises(DiskFullError, match=r"27\.\d MB needed, 1\.0 MB free"):
         run(reviews_config)
 
 
 def test_a_final_model_that_fails_leaves_the_report_of_the_folds(reviews_config, monkeypatch):
-    original = Study.fit
+    original = FoldRunner.fit
 
     def fail_in_the_end(self, rows, seed, title, **options):
         if title == "final model":
             raise RunError("the loss is not a finite number")
         return original(self, rows, seed, title, **options)
 
-    monkeypatch.setattr(Study, "fit", fail_in_the_end)
+    monkeypatch.setattr(FoldRunner, "fit", fail_in_the_end)
     config = replace(reviews_config, max_length=8, num_folds=2)
     result = run(config)
     assert result.incomplete
@@ -304,7 +306,7 @@ def test_a_final_model_that_fails_leaves_the_report_of_the_folds(reviews_config,
     write_card(config.output_dir)
     card = (Path(config.output_dir) / "README.md").read_text()
     assert "The final model could not be made, and none is published. RunError: the loss is not" in card
-    monkeypatch.setattr(Study, "fit", original)
+    monkeypatch.setattr(FoldRunner, "fit", original)
     again = run(config)
     assert not again.incomplete
     assert again.values["final"]["kind"] == "refit"
@@ -336,7 +338,7 @@ def test_when_every_fold_fails_the_reason_is_said(reviews_config, monkeypatch):
     def fail(*_args, **_kwargs):
         raise RunError("out of luck")
 
-    monkeypatch.setattr(Study, "fit", fail)
+    monkeypatch.setattr(FoldRunner, "fit", fail)
     with pytest.raises(RunError, match=r"Every fold failed\. The first: RunError: out of luck"):
         run(reviews_config)
 
@@ -464,7 +466,7 @@ def test_heads_that_fail_together_are_trained_one_by_one(reviews_config, tiny_be
     def fail(*_):
         raise RuntimeError("no rule for this layer")
 
-    monkeypatch.setattr("hf_transfer.study.study.fit_heads", fail)
+    monkeypatch.setattr("hf_transfer.study.fold_runner.fit_heads", fail)
     alone = run(replace(config, output_dir=config.output_dir + "-alone"))
     assert alone.predictions["prediction"] == together.predictions["prediction"]
     assert any("one by one" in note and "no rule for this layer" in note for note in alone.values["notes"])

@@ -20,15 +20,16 @@ def study_of(tmp_path, **settings):
 
 def test_a_long_run_says_about_how_long_and_what_would_be_quicker(tmp_path, capsys):
     study = study_of(tmp_path, num_epochs=5000, final="refit")
-    say_duration(study)
+    say_duration(study.runner, study.experiment.units)
     said = capsys.readouterr().err
     assert re.search(r"About [\w. ]+: 2 trainings, and the final model\.", said)
     assert "--preset quick, on a frozen backbone, would take about" in said
     assert not any(tmp_path.glob("folds/*"))  # what is timed leaves nothing behind
-    assert forward_seconds(study) > 0
+    assert forward_seconds(study.runner) > 0
 
 
 @pytest.mark.parametrize("settings", [{"num_epochs": 1}, {"num_epochs": 5000, "trainable": "head"}])
 def test_a_short_run_is_not_held_up(tmp_path, capsys, settings):
-    say_duration(study_of(tmp_path, **settings))
+    study = study_of(tmp_path, **settings)
+    say_duration(study.runner, study.experiment.units)
     assert "About" not in capsys.readouterr().err

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import hf_transfer
 from hf_transfer.errors import DataError
-from hf_transfer.study.study import Study
+from hf_transfer.study.fold_runner import FoldRunner
 from hf_transfer.training.loop import Loop
 
 
@@ -37,7 +37,7 @@ ENDS = {
     "crash": lambda: _raise(LookupError("a defect")),
     "linger": _linger,
 }
-PLACES = {"update": (Loop, "_update", 2), "fold": (Study, "run_fold", 0)}
+PLACES = {"update": (Loop, "_update", 2), "fold": (FoldRunner, "run", 0)}
 
 
 def _after(end, owner, name, number):

@@ -18,9 +18,9 @@ from typing import Any
 AREAS = [
     ("training", "hf_transfer.training.loop", "Loop.run"),
     ("checkpoint write", "hf_transfer.training.checkpoint", "Checkpoints.save"),
-    ("scoring", "hf_transfer.study.study", "Study.table"),
+    ("scoring", "hf_transfer.study.fold_scorer", "FoldScorer.predicted"),
     ("store write", "hf_transfer.replay.stores", "Stores._build"),
-    ("heads together", "hf_transfer.study.study", "Study._train_heads"),
+    ("heads together", "hf_transfer.study.fold_runner", "FoldRunner.run_heads"),
     ("a fold's files", "hf_transfer.runs.run_folder", "RunFolder.keep"),
     ("model write", "hf_transfer.machine.files", "_put_in_place"),
     ("results", "hf_transfer.runs.results", "CrossValidationResult.save"),

@@ -4,6 +4,7 @@ import pytest
 from datasets import Dataset
 
 from hf_transfer import ImageClassification, RunConfig, SequenceClassification, open_dataset
+from hf_transfer.cli.main import main
 from hf_transfer.data.rows import label_rows
 from hf_transfer.errors import ConfigError
 from hf_transfer.tasks import (
@@ -84,3 +85,11 @@ def test_a_run_says_what_its_target_is():
 def test_a_metric_may_have_another_name_in_a_task():
     assert metric_name("accuracy", SequenceClassification.name) == metric_name("accuracy") == "accuracy"
     assert metric_name("accuracy", "token-classification") == "accuracy (tags)"
+
+
+@pytest.mark.parametrize(
+    "verb", [["inspect", "builtin:reviews"], ["rank", "builtin:reviews", "builtin:tiny-bert"]]
+)
+def test_an_unknown_kind_is_refused_with_those_there_are(verb, capsys):
+    assert main([*verb, "--kind", "sound"]) == 2
+    assert "There is no task for 'sound'. Use one of tokens, image, text." in capsys.readouterr().err

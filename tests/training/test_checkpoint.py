@@ -35,8 +35,6 @@ def test_what_was_kept_comes_back_to_the_bit(tmp_path):
     again = kept.load()
     assert (again.step, again.values) == (2, VALUES)
     assert all(torch.equal(again.tensors[name], tensor) for name, tensor in state(2).tensors.items())
-    kept.remove()
-    assert kept.load() is None
 
 
 def test_the_latest_step_is_taken_whatever_the_clock_says(two):

@@ -20,7 +20,7 @@ from hf_transfer import RunConfig
 from hf_transfer.cli.main import main
 from hf_transfer.errors import ConfigError
 from hf_transfer.runs.hub.files import collect
-from hf_transfer.study.study import Study
+from hf_transfer.study.fold_runner import FoldRunner
 from hf_transfer.verify.numbers import number_checks
 from hf_transfer.verify.record import Record
 from hf_transfer.verify.verify_run import verify_run
@@ -363,14 +363,14 @@ def test_what_another_version_rounds_otherwise_passes(runs, shift):
 
 
 def test_a_fold_that_failed_is_told_and_the_rest_holds(tmp_path, monkeypatch):
-    original = Study.fit
+    original = FoldRunner.fit
 
     def fail_in_fold_1(self, rows, seed, title, **options):
         if "fold 2" in title:
             raise RuntimeError("out of luck")
         return original(self, rows, seed, title, **options)
 
-    monkeypatch.setattr(Study, "fit", fail_in_fold_1)
+    monkeypatch.setattr(FoldRunner, "fit", fail_in_fold_1)
     run = make_run("text", tmp_path, trainable="last:1")
     assert wrong(run) == ""
     edit(run, put("notes", []))

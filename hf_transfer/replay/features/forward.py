@@ -14,15 +14,14 @@ from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
-from hf_transfer.folds import derive_seed
-from hf_transfer.layers import tensor_digest
+from hf_transfer.folds.order import derive_seed
+from hf_transfer.layers.freezing import tensor_digest
 from hf_transfer.machine.cache import StoreFolder, stores_folder
 from hf_transfer.machine.digests import bytes_digest, json_digest
 from hf_transfer.machine.files import reserve
 from hf_transfer.machine.progress import progress_bar
 from hf_transfer.models.building import placed
 from hf_transfer.replay.batching import Batch, Batches, Positions
-from hf_transfer.replay.encoding import encoded_positions
 from hf_transfer.replay.features.outputs import GroupOutputs, below_output
 from hf_transfer.tasks.task import Task
 
@@ -104,7 +103,7 @@ def layer_features(
     """
     began = time.monotonic()
     batches = Batches(task, encoded, accelerator.device)
-    chosen = np.arange(len(encoded)) if rows is None else encoded_positions(batches.row_of, rows)
+    chosen = np.arange(len(encoded)) if rows is None else batches.positions_of(rows)
     model, is_head_pretrained = _built(task, config, accelerator)
     forward = _Forward(model, batches, task, chosen, head=is_head_pretrained)
     values, reused = _Stored(forward, config).found_or_made()

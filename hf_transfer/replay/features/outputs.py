@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.layers import LayerGroup, layer_groups
+from hf_transfer.layers.groups import LayerGroup, layer_groups
 
 
 class GroupOutputs:
@@ -46,10 +46,10 @@ class GroupOutputs:
     @contextmanager
     def recorded(self) -> Iterator[dict[str, Tensor]]:
         """Record the outputs by group while the model runs; the last run counts."""
-        found: dict[str, Tensor] = {}
+        outputs: dict[str, Tensor] = {}
         hooks = [
             self.model.get_submodule(end).register_forward_hook(
-                lambda _module, _inputs, output, name=name: _keep(found, name, output)
+                lambda _module, _inputs, output, name=name: _keep(outputs, name, output)
             )
             for name, ends in self.ends.items()
             for end in ends
@@ -57,11 +57,11 @@ class GroupOutputs:
         if self.output_layer is not None:
             hooks.append(
                 self.model.get_submodule(self.output_layer).register_forward_pre_hook(
-                    lambda _module, inputs: _keep(found, "head", inputs)
+                    lambda _module, inputs: _keep(outputs, "head", inputs)
                 )
             )
         try:
-            yield found
+            yield outputs
         finally:
             for hook in hooks:
                 hook.remove()
@@ -108,17 +108,17 @@ def _around(name: str) -> list[str]:
     return [name[:i] for i, letter in enumerate(name) if letter == "."] + [name] if name else []
 
 
-def _keep(found: dict[str, Tensor], name: str, output: Any) -> None:
+def _keep(outputs: dict[str, Tensor], name: str, output: Any) -> None:
     tensor = _first_tensor(output)
     if tensor is not None:
-        found[name] = tensor
+        outputs[name] = tensor
 
 
 def _first_tensor(value: Any) -> Tensor | None:
     """The first floating-point tensor in a module's output, which may be a tuple or a mapping."""
     if isinstance(value, Tensor):
         return value if value.is_floating_point() else None
-    parts = (
+    values = (
         value.values() if isinstance(value, Mapping) else value if isinstance(value, (tuple, list)) else ()
     )
-    return next((found for part in parts if (found := _first_tensor(part)) is not None), None)
+    return next((tensor for item in values if (tensor := _first_tensor(item)) is not None), None)

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.folds import RowIds, hash_order
+from hf_transfer.folds.order import RowIds, hash_order
 
 MOST_WORDS = 20_000
 

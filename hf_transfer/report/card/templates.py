@@ -24,7 +24,7 @@ from hf_transfer.machine.wording import (
     setting,
 )
 from hf_transfer.report.card.markdown import code, escape, fence, listing
-from hf_transfer.runs.summary import behind
+from hf_transfer.runs.summary import behind, epochs_of
 from hf_transfer.tasks import metric_name
 
 
@@ -60,7 +60,8 @@ def _environment(folder: Path) -> jinja2.Environment:
     )
     environment.filters |= {
         "code": code, "count": "{:,}".format, "duration": duration, "fence": fence,
-        "fold_name": pass_context(fold_title), "interval": interval, "listing": listing,
+        "epochs": pass_context(epochs), "fold_name": pass_context(fold_title),
+        "interval": interval, "listing": listing,
         "literal": lambda text: Markup(json.dumps(text, ensure_ascii=False)), "number": number,
         "metric": pass_context(_metric_name), "plus_minus": plus_minus,
         "behind": behind, "conservative": conservative,
@@ -72,6 +73,11 @@ def _environment(folder: Path) -> jinja2.Environment:
 def fold_title(context: Context, fold: Mapping[str, Any]) -> str:
     """Name a fold of the run that a template shows."""
     return fold_name(fold["repeat"], fold["fold"], context["num_repeats"])
+
+
+def epochs(context: Context, fold: Mapping[str, Any]) -> str:
+    """Epochs of a fold of the run that a template shows."""
+    return epochs_of(fold, context["config"])
 
 
 def _metric_name(context: Context, name: str) -> str:

@@ -20,7 +20,7 @@ from hf_transfer.machine.wording import (
     plus_minus,
     setting,
 )
-from hf_transfer.report.card.templates import fold_title
+from hf_transfer.report.card.templates import epochs, fold_title
 from hf_transfer.report.compare import Run, check_comparable, compared_with, open_runs
 from hf_transfer.report.page.originals import Originals, find_originals
 from hf_transfer.report.words.others import others_from_json
@@ -121,7 +121,8 @@ def _template(task: str) -> jinja2.Template:
     )
     environment.filters |= {
         "conservative": conservative,
-        "count": "{:,}".format, "duration": duration, "fold_name": pass_context(fold_title),
+        "count": "{:,}".format, "duration": duration, "epochs": pass_context(epochs),
+        "fold_name": pass_context(fold_title),
         "interval": interval, "metric": lambda name: metric_name(name, task),
         "number": number, "plus_minus": plus_minus, "setting": setting,
         "local": local_name,

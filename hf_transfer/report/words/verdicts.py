@@ -10,13 +10,13 @@ from typing import Any, Literal
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.setting import AUTO
 from hf_transfer.machine.wording import count, interval, number, probability, setting
-from hf_transfer.report.words.convergence import learned_words
 from hf_transfer.report.words.others import SAME_BUDGET, Other
 from hf_transfer.report.words.pairs import graded, sentence
 from hf_transfer.report.words.search import search_answers
-from hf_transfer.runs.summary import commonest_share, configuration_name, is_solved
+from hf_transfer.runs.learned import learned_words
+from hf_transfer.runs.summary import configuration_name, is_solved
 from hf_transfer.scores.convergence import judge_learning
-from hf_transfer.scores.overfitting import diagnose
+from hf_transfer.scores.overfitting import commonest_share, diagnose
 from hf_transfer.scores.paired import LEVEL
 from hf_transfer.tasks import metric_name
 

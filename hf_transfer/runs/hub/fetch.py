@@ -46,8 +46,8 @@ def _fetch(api: "HfApi", repo_id: str, patterns: Sequence[str] | None) -> "tuple
     _refuse_leading_out(repo_id, str(info.sha), [file.rfilename for file in files])
     wanted = None if patterns is None else list(patterns)
     folder = Path(api.snapshot_download(repo_id, revision=info.sha, allow_patterns=wanted))
-    found = ((folder / file.rfilename, file) for file in files)
-    damaged = [path for path, file in found if path.is_file() and not is_same(path, file)]
+    downloaded = ((folder / file.rfilename, file) for file in files)
+    damaged = [path for path, file in downloaded if path.is_file() and not is_same(path, file)]
     for content in _in_cache(folder, damaged):
         content.unlink()  # or the cache, which looks at the size only, would keep it
     if damaged:

@@ -67,11 +67,11 @@ def check_card(text: str) -> None:
 
 def front_matter(text: str) -> dict[str, Any]:
     """Parse the YAML front matter of a card."""
-    found = re.match(r"---\r?\n(.*?)\r?\n---\r?(\n|$)", text, re.DOTALL)
-    if not found:
+    match = re.match(r"---\r?\n(.*?)\r?\n---\r?(\n|$)", text, re.DOTALL)
+    if not match:
         raise HubError("README.md does not begin with a front matter between two lines of ---.")
     try:
-        data = yaml.safe_load(found[1])
+        data = yaml.safe_load(match[1])
     except yaml.YAMLError as error:  # also a tuple or a numpy number, written as a Python object
         raise HubError(f"The front matter of README.md is not YAML: {one_line(error)}") from error
     if not isinstance(data, dict):
@@ -99,12 +99,12 @@ def _index_problems(entries: list[dict[str, Any]]) -> Iterator[str]:
 
 def collect(run: Path) -> dict[str, Path]:
     """Map each path in the repository to its local file, from an explicit list."""
-    found = {name: run / name for name in _AT_ROOT if (run / name).exists()}
-    found |= {f"plots/{path.name}": path for path in sorted(run.glob("plots/*"))}
+    candidates = {name: run / name for name in _AT_ROOT if (run / name).exists()}
+    candidates |= {f"plots/{path.name}": path for path in sorted(run.glob("plots/*"))}
     for path in sorted(path for path in run.glob("model/**/*") if not path.is_dir()):
-        found.setdefault(path.relative_to(run / "model").as_posix(), path)
-    files = {name: path for name, path in found.items() if _may_go(path, run)}
-    for path in (path for name, path in found.items() if name not in files):
+        candidates.setdefault(path.relative_to(run / "model").as_posix(), path)
+    files = {name: path for name, path in candidates.items() if _may_go(path, run)}
+    for path in (path for name, path in candidates.items() if name not in files):
         say(f"Not pushed: {path}")
     problems = [*_missing(run, files), *_unreadable(files), *_secrets(files)]
     if problems:
@@ -117,9 +117,9 @@ def _may_go(path: Path, run: Path) -> bool:
     target, home = path.resolve(), run.resolve()
     if not (target.is_file() and target.is_relative_to(home)):
         return False
-    parts = path.relative_to(run).parts
-    allowed = {"plots": {".png"}, "model": _IN_MODEL}.get(parts[0], {path.suffix})
-    hidden = any(map(_TRAINING_STATE.match, {*parts, *target.relative_to(home).parts}))
+    folders = path.relative_to(run).parts
+    allowed = {"plots": {".png"}, "model": _IN_MODEL}.get(folders[0], {path.suffix})
+    hidden = any(map(_TRAINING_STATE.match, {*folders, *target.relative_to(home).parts}))
     return path.suffix in allowed and not hidden
 
 

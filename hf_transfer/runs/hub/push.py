@@ -62,7 +62,7 @@ def preflight(config: RunConfig) -> None:
         return
     check_repo_id(config.push_to_hub)
     advice = (
-        "Nothing has been computed yet. Mend it, or leave out push_to_hub and publish afterwards: "
+        "Nothing has been computed yet. Fix it, or leave out push_to_hub and publish afterwards: "
         f"{_command(config.output_dir, config.push_to_hub, config.private)}"
     )
     with explained(advice), client(PREFLIGHT_ANSWER_SECONDS) as api:
@@ -124,12 +124,12 @@ def _check_account(api: "HfApi", repo_id: str) -> None:
 
 def _covers(fine_grained: dict[str, Any] | None, names: set[str]) -> bool:
     """Whether a fine-grained token may write to one of `names`; True for other tokens."""
-    places = {
+    writable = {
         scope["entity"].get("name", "").casefold()
         for scope in (fine_grained or {}).get("scoped", ())
         if any(word.startswith("repo.") and word.endswith("write") for word in scope["permissions"])
     }
-    return not fine_grained or not places.isdisjoint({name.casefold() for name in names})
+    return not fine_grained or not writable.isdisjoint({name.casefold() for name in names})
 
 
 def _check_repo(info: "ModelInfo", card: str | None, private: bool) -> None:
@@ -158,25 +158,25 @@ def _synchronise(api: "HfApi", repo_id: str, files: Mapping[str, Path], private:
     info = api.model_info(repo_id, files_metadata=True)
     card = _remote_card(api, info)
     _check_repo(info, card, private)
-    wanted: dict[str, Path | bytes] = {**files, "README.md": _merged(card, files["README.md"])}
-    if not _differing(info, wanted):
+    contents: dict[str, Path | bytes] = {**files, "README.md": _merged(card, files["README.md"])}
+    if not _differing(info, contents):
         say(f"{repo_id} holds exactly these files already; there is nothing to send.")
         return
-    oid = _commit(api, info, wanted)
-    wrong = _differing(api.model_info(repo_id, revision=oid, files_metadata=True), wanted)
+    oid = _commit(api, info, contents)
+    wrong = _differing(api.model_info(repo_id, revision=oid, files_metadata=True), contents)
     if wrong:
         raise HubError(f"After the push {repo_id} does not hold what was sent: {', '.join(wrong)}.")
 
 
-def _commit(api: "HfApi", info: "ModelInfo", wanted: Mapping[str, Path | bytes]) -> str:
+def _commit(api: "HfApi", info: "ModelInfo", contents: Mapping[str, Path | bytes]) -> str:
     """Send the differing files, unless somebody else committed meanwhile; return the commit's id."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
     from huggingface_hub.errors import HfHubHTTPError
 
-    names = _differing(info, wanted)
+    names = _differing(info, contents)
     say(f"Sending to {info.id}: {', '.join(names)}")
     changes: list[Any] = [
-        CommitOperationAdd(name, wanted[name]) if name in wanted else CommitOperationDelete(name)
+        CommitOperationAdd(name, contents[name]) if name in contents else CommitOperationDelete(name)
         for name in names
     ]
     message = "Push a run of hf-transfer-kit"
@@ -187,16 +187,18 @@ def _commit(api: "HfApi", info: "ModelInfo", wanted: Mapping[str, Path | bytes])
             return api.create_commit(info.id, changes, commit_message=message, parent_commit=info.sha).oid
     except HfHubHTTPError as error:
         now = api.model_info(info.id, files_metadata=True) if error.response.status_code == 412 else info
-        if _differing(now, wanted):
+        if _differing(now, contents):
             raise
         return str(now.sha)  # an earlier attempt, given up as unanswered, has arrived after all
 
 
-def _differing(info: "ModelInfo", wanted: Mapping[str, Path | bytes]) -> list[str]:
+def _differing(info: "ModelInfo", contents: Mapping[str, Path | bytes]) -> list[str]:
     """Paths that are missing, different, or left from an earlier model."""
     there = {file.rfilename: file for file in info.siblings or ()}
-    stale = [name for name in there if name not in wanted and is_of_model(name)]
-    return stale + [name for name in wanted if name not in there or not is_same(wanted[name], there[name])]
+    stale = [name for name in there if name not in contents and is_of_model(name)]
+    return stale + [
+        name for name in contents if name not in there or not is_same(contents[name], there[name])
+    ]
 
 
 def _remote_card(api: "HfApi", info: "ModelInfo") -> str | None:

@@ -107,10 +107,10 @@ class Strata:
             )
         _, first_rows, unit_of_row = np.unique(names, return_index=True, return_inverse=True)
         order = np.argsort(folds[first_rows], kind="stable")
-        places = np.empty_like(order)
-        places[order] = np.arange(len(order))
+        rank_of = np.empty_like(order)
+        rank_of[order] = np.arange(len(order))
         _, starts, counts = np.unique(folds[first_rows][order], return_index=True, return_counts=True)
-        return cls(places[unit_of_row], np.repeat(starts, counts), np.repeat(counts, counts))
+        return cls(rank_of[unit_of_row], np.repeat(starts, counts), np.repeat(counts, counts))
 
     @property
     def fixed(self) -> bool:

@@ -32,7 +32,7 @@ def corrected_resampled_t(
     """Test whether paired fold differences have mean 0, allowing for shared training rows.
 
     The plain t-test takes folds for independent, though any two share most of their training
-    rows, and so finds differences where there are none. See `corrected_error` for the mend.
+    rows, and so finds differences where there are none. See `corrected_error` for the remedy.
 
     Given the scores of one configuration instead of differences, the interval is that of its mean.
 

@@ -64,12 +64,12 @@ def best_of(
     """
     folds = np.asarray(folds)
     merit = merits if callable(merits) else _row_means(merits, len(folds))
-    found = []
+    chosen_scores = []
     for weights in Strata.of(folds, units).resamples(num_resamples, seed):
         drawn, left = merit(weights), merit((weights == 0).astype(np.float64))
         chosen = np.argmax(np.where(np.isnan(drawn), -np.inf, drawn), axis=0)
-        found.append(np.take_along_axis(left, chosen[None], axis=0)[0])
-    scores = np.concatenate(found)
+        chosen_scores.append(np.take_along_axis(left, chosen[None], axis=0)[0])
+    scores = np.concatenate(chosen_scores)
     defined = scores[np.isfinite(scores)]
     return float(defined.mean()) if 2 * len(defined) >= len(scores) else None
 

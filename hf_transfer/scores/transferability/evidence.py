@@ -92,8 +92,8 @@ def _maximised(eigenvalues: Floats, squared: Floats, total: Floats, n: int) -> t
     size = max(1, _AT_ONCE // (_GRID * len(eigenvalues)))
     starts = range(0, squared.shape[1], size)
     blocks = [_search(eigenvalues, squared[:, i : i + size], total[i : i + size], n) for i in starts]
-    best, places = (np.concatenate(part) for part in zip(*blocks, strict=True))
-    return best, places
+    best, at = (np.concatenate(arrays) for arrays in zip(*blocks, strict=True))
+    return best, at
 
 
 def _search(eigenvalues: Floats, squared: Floats, total: Floats, n: int) -> tuple[Floats, Floats]:

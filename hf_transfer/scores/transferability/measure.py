@@ -10,7 +10,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError
 from hf_transfer.scores.number_metrics import Numbers
 from hf_transfer.scores.set_metrics import set_scores
-from hf_transfer.scores.statistics import divide, scores_from_counts
+from hf_transfer.scores.statistics.counts import divide, scores_from_counts
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -64,14 +64,14 @@ def shuffled_labels(
             f"Expected a fold and a unit for each of {len(classes)} rows, got {len(held)} and {len(own)}."
         )
     rng = np.random.Generator(np.random.PCG64(seed))
-    found = np.empty((num_permutations, *classes.shape), classes.dtype)
+    shuffled = np.empty((num_permutations, *classes.shape), classes.dtype)
     for fold in range(int(held.max()) + 1):
         inside = np.flatnonzero(held == fold)
-        places = inside[np.argsort(own[inside], kind="stable")]
-        blocks = np.split(places, np.flatnonzero(np.diff(own[places])) + 1)
-        for row in found:
-            row[places] = classes[np.concatenate([blocks[i] for i in rng.permutation(len(blocks))])]
-    return found
+        ordered = inside[np.argsort(own[inside], kind="stable")]
+        blocks = np.split(ordered, np.flatnonzero(np.diff(own[ordered])) + 1)
+        for row in shuffled:
+            row[ordered] = classes[np.concatenate([blocks[i] for i in rng.permutation(len(blocks))])]
+    return shuffled
 
 
 def permutation_test(
@@ -123,7 +123,7 @@ def _scores(
     measure: Measure,
 ) -> Floats:
     """Score of each labelling, (p,)."""
-    found = np.zeros_like(labellings)
+    predictions = np.zeros_like(labellings)
     for train, valid in splits:
         targets = rows_of(labellings[:, train], measure.num_classes)
         least = np.full(len(labellings), np.inf)
@@ -134,11 +134,11 @@ def _scores(
             predicted = measure.answers(np.moveaxis(decisions, 2, 0))
             better = fits.errors < least
             least = np.where(better, fits.errors, least)
-            found[np.ix_(better, valid)] = predicted[better]
+            predictions[np.ix_(better, valid)] = predicted[better]
     rows = np.concatenate([valid for _, valid in splits])
     return np.array(
         [
             measure.score(labels[rows], predicted[rows])
-            for labels, predicted in zip(labellings, found, strict=True)
+            for labels, predicted in zip(labellings, predictions, strict=True)
         ]
     )

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import DataError
-from hf_transfer.folds import FoldPlan
+from hf_transfer.folds.plan import FoldPlan
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -44,11 +44,11 @@ class Probe:
 
         Where folds are repeated, it is the first repeat's.
         """
-        found = np.full(num_rows, -1, np.int64)
+        predicted = np.full(num_rows, -1, np.int64)
         for (_, valid), classes in zip(self.splits, self.predictions, strict=True):
-            fresh = found[valid] < 0
-            found[valid[fresh]] = classes[fresh]
-        return found
+            fresh = predicted[valid] < 0
+            predicted[valid[fresh]] = classes[fresh]
+        return predicted
 
 
 def splits_of(plan: FoldPlan, row_of: Ints | None = None) -> tuple[Split, ...]:

@@ -215,7 +215,7 @@ def _features(task: Task, benchmark: Benchmark, accelerator: Accelerator) -> Lay
     if not np.array_equal(found.row_of, benchmark.row_of):
         raise ModelError(
             f"base_model={task.settings.base_model!r} leaves words out that others read, so that they cannot "
-            "be compared. Leave it out, or mend its tokenizer."
+            "be compared. Leave it out, or fix its tokenizer."
         )
     return found
 

@@ -10,7 +10,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.selection.search.candidates import Candidate
 from hf_transfer.selection.search.trials import HALVES
 from hf_transfer.study.estimate import forward_seconds
-from hf_transfer.study.study import Study
+from hf_transfer.study.fold_runner import FoldRunner
 
 _SELF_COST = 0.3  # seconds that a training costs however short it is: a model is built, weights are hashed
 
@@ -61,6 +61,6 @@ class Prices:
         return num_folds * sum(self.training(one, learned) for one in candidates)
 
 
-def measure(study: Study) -> Prices:
+def measure(runner: FoldRunner) -> Prices:
     """Time a forward pass over a few rows."""
-    return Prices(forward_seconds(study))
+    return Prices(forward_seconds(runner))

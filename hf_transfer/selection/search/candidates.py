@@ -84,22 +84,22 @@ def propose(task: Task, config: RunConfig, num_rows: int) -> tuple[Candidate, ..
         )
     model = task.build_model()
     facts = model_facts(model, pretrained=True, solver=task.target.solvers[0])
-    found: dict[frozenset[str], Candidate] = {}
+    candidates: dict[frozenset[str], Candidate] = {}
     for name, trainable in _choices(model).items():
-        wanted = settle(_plain(config, trainable), model, facts, num_rows)
-        freezing = freeze_for(model, wanted)
+        settled = settle(_plain(config, trainable), model, facts, num_rows)
+        freezing = freeze_for(model, settled)
         size = sum(p.numel() for n, p in model.named_parameters() if n in freezing.trainable)
         candidate = Candidate(
             name,
-            wanted,
-            _rates(config, wanted),
+            settled,
+            _rates(config, settled),
             size,
             cost_of(freezing),
             conditional=name == FIRST_BLOCK,
         )
         # Of a model with two blocks, a quarter and a half are the same block.
-        found.setdefault(freezing.trainable, candidate)
-    return tuple(sorted(found.values(), key=lambda candidate: candidate.parameters))
+        candidates.setdefault(freezing.trainable, candidate)
+    return tuple(sorted(candidates.values(), key=lambda candidate: candidate.parameters))
 
 
 def cost_of(freezing: Freezing) -> float:

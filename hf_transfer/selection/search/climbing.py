@@ -71,12 +71,12 @@ def find(trials: Trials, candidates: Sequence[Candidate], *, thorough: bool = Fa
     if _lower_layers_gain(best):
         best |= start(trials, [candidate for candidate in candidates if candidate.conditional])
     leading = list(best) if thorough else _leading(best)
-    found = _ordered(trials, [Entry(candidate, best[candidate][0]) for candidate in leading])
+    finalists = _ordered(trials, [Entry(candidate, best[candidate][0]) for candidate in leading])
     if thorough:
-        return found
-    better = climb(trials, [entry.candidate for entry in found.survivors])
+        return finalists
+    better = climb(trials, [entry.candidate for entry in finalists.survivors])
     more = [Entry(candidate, rate) for candidate, (rate, _) in better.items()]
-    tried = _ordered(trials, list(dict.fromkeys([*found.entries, *more])))
+    tried = _ordered(trials, list(dict.fromkeys([*finalists.entries, *more])))
     best_rate = {entry.candidate: entry for entry in reversed(tried.entries)}
     return _ordered(trials, list(best_rate.values()))
 
@@ -100,8 +100,8 @@ def _leading(best: Mapping[Candidate, tuple[float, float]]) -> list[Candidate]:
 def _ordered(trials: Trials, entries: Sequence[Entry]) -> Finalists:
     """Sort entries by mean loss over both halves; ties go to fewer trained parameters."""
     entries = sorted(entries, key=lambda entry: entry.candidate.parameters)
-    found = trials.run([(entry, half) for entry in entries for half in range(HALVES)])
-    losses = np.array([trial.loss for trial in found]).reshape(len(entries), HALVES)
+    results = trials.run([(entry, half) for entry in entries for half in range(HALVES)])
+    losses = np.array([trial.loss for trial in results]).reshape(len(entries), HALVES)
     order = np.argsort(losses.mean(axis=1), kind="stable")
     return Finalists(tuple(entries[i] for i in order), tuple(map(tuple, losses[order].tolist())))
 
@@ -118,15 +118,16 @@ def most_trials(candidates: Sequence[Candidate], *, thorough: bool = False) -> l
 def climb(trials: Trials, candidates: Sequence[Candidate]) -> dict[Candidate, tuple[float, float]]:
     """Find the best rate of each candidate on the first half; all candidates advance together."""
     losses: dict[Candidate, dict[float, float]] = {candidate: {} for candidate in candidates}
-    while wanted := [
+    while untried := [
         Entry(candidate, rate)
-        for candidate, found in losses.items()
-        if (rate := next_rate(candidate.rates, found)) is not None
+        for candidate, of_rates in losses.items()
+        if (rate := next_rate(candidate.rates, of_rates)) is not None
     ]:
-        for trial in trials.run([(entry, 0) for entry in wanted]):
+        for trial in trials.run([(entry, 0) for entry in untried]):
             losses[trial.entry.candidate][trial.entry.rate] = trial.loss
     return {
-        candidate: min(found.items(), key=lambda one: (one[1], one[0])) for candidate, found in losses.items()
+        candidate: min(of_rates.items(), key=lambda item: (item[1], item[0]))
+        for candidate, of_rates in losses.items()
     }
 
 
@@ -147,12 +148,12 @@ def next_rate(rates: Sequence[float], losses: Mapping[float, float]) -> float | 
     rates = sorted(rates)
     if not losses:
         return usual_rate(rates)
-    place = rates.index(min(losses, key=lambda rate: (losses[rate], rate)))
-    beside = rates[place + 1 : place + 2] + rates[max(0, place - 1) : place]
-    return next((rate for rate in beside if rate not in losses), None)
+    best = rates.index(min(losses, key=lambda rate: (losses[rate], rate)))
+    neighbours = rates[best + 1 : best + 2] + rates[max(0, best - 1) : best]
+    return next((rate for rate in neighbours if rate not in losses), None)
 
 
 def _lower_layers_gain(best: Mapping[Candidate, tuple[float, float]]) -> bool:
     """Whether training all layers beats training any upper part, on the first half."""
-    *others, (_, most) = sorted(best.items(), key=lambda one: one[0].parameters)
+    *others, (_, most) = sorted(best.items(), key=lambda item: item[0].parameters)
     return all(most[1] < loss for _, (_, loss) in others)

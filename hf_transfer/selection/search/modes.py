@@ -14,7 +14,7 @@ from hf_transfer.machine.wording import fold_key
 from hf_transfer.selection.search.candidates import SETTLED, Candidate
 from hf_transfer.selection.search.climbing import Finalists, find
 from hf_transfer.selection.search.trials import Entry, Trial, Trials, inner_plan
-from hf_transfer.study.experiment import RowNumbers
+from hf_transfer.study.experiment import Experiment, RowNumbers
 from hf_transfer.study.study import Study
 
 MODES = ("design-slice", "nested", "shared")
@@ -52,9 +52,9 @@ class Selection:
         return (_pooled(self.finalists),)
 
 
-def usual_mode(study: Study) -> str:
+def usual_mode(experiment: Experiment) -> str:
     """A separate slice of rows if there are enough, else the first fold's training rows."""
-    return "design-slice" if len(study.uids) >= _ENOUGH_FOR_A_SLICE else "shared"
+    return "design-slice" if len(experiment.uids) >= _ENOUGH_FOR_A_SLICE else "shared"
 
 
 def select(study: Study, candidates: Sequence[Candidate], mode: str, on_trial: OnTrial) -> Selection:
@@ -69,42 +69,46 @@ def select(study: Study, candidates: Sequence[Candidate], mode: str, on_trial: O
     """
     if mode == "nested":
         return _nested(study, candidates, on_trial)
-    everything = np.arange(len(study.uids))
+    experiment = study.experiment
+    everything = np.arange(len(experiment.uids))
     if mode == "shared":
-        learned, aside = np.sort(study.plans[0].train(study.plans[0].scored_folds[0])), ()
-        rows, num_learned = part_of(study, learned), len(learned)
+        learned, aside = np.sort(experiment.plans[0].train(experiment.plans[0].scored_folds[0])), ()
+        rows, num_learned = part_of(experiment, learned), len(learned)
     else:
-        rows = np.sort(inner_plan(study, everything, "design-slice", _SLICES).valid(0))
+        rows = np.sort(inner_plan(experiment, everything, "design-slice", _SLICES).valid(0))
         aside = tuple(rows.tolist())
-        num_learned = (len(everything) - len(rows)) * (study.config.num_folds - 1) // study.config.num_folds
-    trials = Trials(study, rows, mode, num_learned, on_trial)
+        num_learned = (
+            (len(everything) - len(rows)) * (experiment.config.num_folds - 1) // experiment.config.num_folds
+        )
+    trials = Trials(study.runner, rows, mode, num_learned, on_trial)
     finalists = find(trials, candidates)
     given = tuple(entry.candidate.at(entry.rate) for entry in finalists.survivors)
     costs = tuple(float(entry.candidate.parameters) for entry in finalists.survivors)
     costs = costs if len(given) > 1 else ()
-    judged = replace(study, given=given, aside=aside, config=given[0], costs=costs, found=SETTLED)
+    decided = experiment.decided(configs=given, aside=aside, costs=costs, settled=SETTLED)
+    judged = study.of(replace(decided, config=given[0]))
     return Selection(mode, rows, (finalists,), tuple(trials.done.values()), judged)
 
 
 def _nested(study: Study, candidates: Sequence[Candidate], on_trial: OnTrial) -> Selection:
+    experiment = study.experiment
     found: dict[tuple[int, int], Finalists] = {}
     done: list[Trial] = []
-    for repeat, plan in enumerate(study.plans):
+    for repeat, plan in enumerate(experiment.plans):
         for fold in plan.scored_folds:
             learned = np.sort(plan.train(fold))
             key = fold_key(repeat, fold)
-            trials = Trials(study, part_of(study, learned), key, len(learned), on_trial)
-            whole = Trials(study, learned, f"{key}-whole", len(learned), on_trial, WHOLE_PARTS)
+            trials = Trials(study.runner, part_of(experiment, learned), key, len(learned), on_trial)
+            whole = Trials(study.runner, learned, f"{key}-whole", len(learned), on_trial, WHOLE_PARTS)
             found[repeat, fold] = on_more_rows(whole, find(trials, candidates, thorough=True))
             done += [*trials.done.values(), *whole.done.values()]
-    first = part_of(study, np.sort(study.plans[0].train(study.plans[0].scored_folds[0])))
+    first = part_of(experiment, np.sort(experiment.plans[0].train(experiment.plans[0].scored_folds[0])))
     selection = Selection("nested", first, tuple(found.values()), tuple(done), study)
     (most,) = selection.entries
     config = most.candidate.at(most.rate)
     chosen = {place: f.chosen.candidate.at(f.chosen.rate) for place, f in found.items()}
-    return replace(
-        selection, study=replace(study, config=config, given=(config,), chosen=chosen, found=SETTLED)
-    )
+    decided = experiment.decided(configs=(config,), of_folds=chosen, settled=SETTLED)
+    return replace(selection, study=study.of(replace(decided, config=config)))
 
 
 def on_more_rows(trials: Trials, found: Finalists) -> Finalists:
@@ -136,17 +140,19 @@ def _pooled(choices: Sequence[Finalists]) -> Entry:
     return Entry(best, max(rates[best], key=lambda rate: (rates[best][rate], -rate)))
 
 
-def rows_to_choose_by(study: Study, mode: str) -> int:
+def rows_to_choose_by(experiment: Experiment, mode: str) -> int:
     """Approximate number of rows that a choice is made by."""
-    num_rows, num_folds = len(study.uids), study.config.num_folds
+    num_rows, num_folds = len(experiment.uids), experiment.config.num_folds
     if mode == "design-slice":
         return num_rows // _SLICES
     return min(max(num_rows // _SLICES, _FEWEST_TO_CHOOSE_BY), num_rows * (num_folds - 1) // num_folds)
 
 
-def part_of(study: Study, rows: RowNumbers) -> RowNumbers:
+def part_of(experiment: Experiment, rows: RowNumbers) -> RowNumbers:
     """A sample of a fold's training rows for trials, as large as a slice or a few hundred rows."""
-    percent = math.ceil(100 * rows_to_choose_by(study, "shared") / len(rows))
+    percent = math.ceil(100 * rows_to_choose_by(experiment, "shared") / len(rows))
     if percent >= 100:
         return rows
-    return nested_rows(rows, percent, uids=study.uids, seed=study.config.seed, columns=study.coded)
+    return nested_rows(
+        rows, percent, uids=experiment.uids, seed=experiment.config.seed, columns=experiment.coded
+    )

@@ -12,19 +12,21 @@ from hf_transfer.runs.summary import is_solved
 from hf_transfer.selection.search.climbing import Finalists
 from hf_transfer.selection.search.modes import Selection
 from hf_transfer.selection.search.trials import Trial
-from hf_transfer.study.study import Study
+from hf_transfer.study.experiment import Experiment
 
 
-def describe_selection(study: Study, trials: Sequence[Trial], selection: Selection | None) -> dict[str, Any]:
+def describe_selection(
+    experiment: Experiment, trials: Sequence[Trial], selection: Selection | None
+) -> dict[str, Any]:
     """Evidence for a choice, for search.json.
 
     Args:
-        study: Of all rows.
+        experiment: On all rows.
         trials: All that were run, in order.
         selection: None when the time was up before one was made.
     """
     found: dict[str, Any] = {
-        "rows": {"all": len(study.uids)},
+        "rows": {"all": len(experiment.uids)},
         "trials": [_trial(trial) for trial in trials],
         "trial_seconds": sum(trial.seconds for trial in trials),
         "trial_passes": sum(trial.passes for trial in trials),
@@ -33,7 +35,7 @@ def describe_selection(study: Study, trials: Sequence[Trial], selection: Selecti
         return found
     found["rows"] |= {
         "selection": len(selection.rows),
-        "judged": len(study.uids) - len(selection.study.aside),
+        "judged": selection.study.experiment.num_rows,
     }
     return found | {
         "finalists": [_finalists(one) for one in selection.finalists],

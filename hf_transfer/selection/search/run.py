@@ -34,6 +34,8 @@ from hf_transfer.selection.search.modes import (
 from hf_transfer.selection.search.report import describe_selection
 from hf_transfer.selection.search.trials import Trial
 from hf_transfer.study.cross_validation import at_work, check_study, run_study
+from hf_transfer.study.experiment import Experiment
+from hf_transfer.study.fold_runner import FoldRunner
 from hf_transfer.study.study import Study
 from hf_transfer.tasks.task import Task
 from hf_transfer.training.workers import make_accelerator
@@ -77,7 +79,7 @@ def search(
 
     Trainings on few rows leave full training, or a choice and full training, which the real folds
     judge. Everything is written to `config.output_dir`, `search.json` beside the files of an ordinary
-    run. Called again with the same arguments, it goes on where it stopped.
+    run. Called again with the same arguments, it resumes.
 
     Args:
         task: What to learn.
@@ -97,28 +99,29 @@ def search(
     if accelerator is None:
         check_launched(config.folds_per_device)
     study = check_study(open_study(task, dataset, config, accelerator))
-    with at_work(study.folder, study.config, study.accelerator):
-        return _search(study, options, _candidates(study, config))
+    with at_work(study.runner.folder, study.experiment.config, study.runner.accelerator):
+        return _search(study, options, _candidates(study.experiment, config))
 
 
 def _search(study: Study, options: SearchOptions, candidates: Sequence[Candidate]) -> dict[str, Any]:
     budget = Budget(time.monotonic(), options.max_hours)
     if options.exhaustive:
         return _exhaustive(study, candidates, budget)
-    study = replace(study, given=tuple(candidate.config for candidate in candidates))
-    study.replay.prepare()
-    prices = measure(study)
-    mode = options.mode or usual_mode(study)
+    configs = tuple(candidate.config for candidate in candidates)
+    study = study.of(study.experiment.decided(configs=configs))
+    study.runner.replay.prepare()
+    prices = measure(study.runner)
+    mode = options.mode or usual_mode(study.experiment)
     about: dict[str, Any] = {"mode": mode, "candidates": [_candidate(one) for one in candidates]}
     trials, selection = _select(study, candidates, mode, budget)
     if selection is None:
         about["partial"] = f"The time was up after {len(trials)} trials."
-    about |= describe_selection(study, trials, selection)
+    about |= describe_selection(study.experiment, trials, selection)
     if selection is not None:
         about |= _judge(selection, prices, budget)
     if about.get("judged"):
         _rank(study)
-    return _kept(study, about, budget)
+    return _kept(study.runner, about, budget)
 
 
 def _select(
@@ -127,7 +130,7 @@ def _select(
     """Run the trials with a progress bar; None if the time is up before they are done."""
     trials: list[Trial] = []
     nested = mode == "nested"
-    total = len(most_trials(candidates, thorough=nested)) * (len(study.units) if nested else 1)
+    total = len(most_trials(candidates, thorough=nested)) * (len(study.experiment.units) if nested else 1)
     with progress_bar("trials", total=total, unit="trial") as bar:
 
         def on_trial(trial: Trial, found: bool) -> None:
@@ -143,21 +146,22 @@ def _select(
             return trials, None
 
 
-def _kept(study: Study, about: dict[str, Any], budget: Budget) -> dict[str, Any]:
+def _kept(runner: FoldRunner, about: dict[str, Any], budget: Budget) -> dict[str, Any]:
     """Write search.json, and return its content."""
     about["seconds"] = time.monotonic() - budget.began
     about["verdicts"] = {name: found.words for name, found in search_answers(about).items()}
-    if study.accelerator.is_main_process:
-        write_json(study.folder.path / "search.json", about)
+    if runner.accelerator.is_main_process:
+        write_json(runner.folder.path / "search.json", about)
     return about
 
 
 def _rank(study: Study) -> None:
     """Compare the model's frozen features with those of random weights."""
-    if study.accelerator.num_processes > 1 or not study.config.dataset:
+    config = study.experiment.config
+    if study.runner.accelerator.num_processes > 1 or not config.dataset:
         return  # rank runs in one process, and opens the data set by its name
-    ranking = rank_models(study.config, [study.config.base_model], kind=study.data.input.name)
-    write_ranking(ranking, study.folder.path)
+    ranking = rank_models(config, [config.base_model], kind=study.experiment.data.input.name)
+    write_ranking(ranking, study.runner.folder.path)
 
 
 def open_study(
@@ -166,7 +170,8 @@ def open_study(
     """Make a study of all rows; computes and writes nothing yet."""
     data = dataset if isinstance(dataset, LabelledData) else label_rows(dataset, config, type(task))
     accelerator = accelerator or make_accelerator(config)
-    return Study(task, seal_rows(task, data, config), config, accelerator, RunFolder(config.output_dir))
+    experiment = Experiment(task, seal_rows(task, data, config), config)
+    return Study(experiment, accelerator, RunFolder(config.output_dir))
 
 
 def predict_cost(study: Study, options: SearchOptions) -> dict[str, Any]:
@@ -176,18 +181,19 @@ def predict_cost(study: Study, options: SearchOptions) -> dict[str, Any]:
         study: As `open_study` gives it.
         options: How to search.
     """
-    config = study.config
+    config = study.experiment.config
     study = check_study(study)
-    candidates = _candidates(study, config)
-    prices, num_folds, rows = measure(study), config.num_folds, len(study.uids)
-    mode = options.mode or usual_mode(study)
+    experiment = study.experiment
+    candidates = _candidates(experiment, config)
+    prices, num_folds, rows = measure(study.runner), config.num_folds, len(experiment.uids)
+    mode = options.mode or usual_mode(experiment)
     nested = mode == "nested"
     trials = most_trials(candidates, thorough=nested)
     entries = [candidate for candidate in candidates for _ in candidate.rates]
     dearest = sorted(candidates, key=lambda candidate: candidate.cost)[-2:]
     judged = rows if mode != "design-slice" else rows * 4 // 5
-    selections = len(study.units) if nested else 1
-    selecting = sum(prices.trial(one, rows_to_choose_by(study, mode)) for one in trials)
+    selections = len(experiment.units) if nested else 1
+    selecting = sum(prices.trial(one, rows_to_choose_by(experiment, mode)) for one in trials)
     if nested:
         learned = rows * (num_folds - 1) // num_folds * (WHOLE_PARTS - 1) // WHOLE_PARTS
         selecting += sum(prices.training(one, learned) for one in dearest)
@@ -203,46 +209,46 @@ def predict_cost(study: Study, options: SearchOptions) -> dict[str, Any]:
     }
 
 
-def _candidates(study: Study, config: RunConfig) -> tuple[Candidate, ...]:
+def _candidates(experiment: Experiment, config: RunConfig) -> tuple[Candidate, ...]:
     """Candidates according to the settings."""
-    known = replace(config, num_repeats=study.config.num_repeats)
-    return propose(study.task, known, len(study.train_rows(study.units[0])))
+    known = replace(config, num_repeats=experiment.config.num_repeats)
+    return propose(experiment.task, known, len(experiment.train_rows(experiment.units[0])))
 
 
 def _judge(selection: Selection, prices: Prices, budget: Budget) -> dict[str, Any]:
     """Score the selected entries by the real folds; if time is short only the first, or none."""
     study, candidates = selection.study, [entry.candidate for entry in selection.entries]
-    config = study.config
-    rows = len(study.uids) - len(study.aside)
+    experiment = study.experiment
 
     def needed(some: Sequence[Candidate]) -> float:
-        return prices.judging(some, rows, config.num_folds)
+        return prices.judging(some, experiment.num_rows, experiment.config.num_folds)
 
     skipped = {}
-    if needed(candidates) > budget.left and len(study.given) > 1:
+    if needed(candidates) > budget.left and len(experiment.decision.configs) > 1:
         skipped = {"skipped": f"There was no time to score {candidates[1].name} beside it."}
-        study, candidates = replace(study, given=study.given[:1], costs=()), candidates[:1]
+        study = study.of(experiment.decided(configs=experiment.decision.configs[:1], costs=()))
+        candidates = candidates[:1]
     if needed(candidates) > budget.left:
         return {"partial": "There was no time to score the choice by the real folds.", "judged": None}
     result = run_study(study, time.monotonic())
-    return {"judged": _judged(study, result), **skipped}
+    return {"judged": _judged(study.experiment.num_rows, result), **skipped}
 
 
 def _exhaustive(study: Study, candidates: Sequence[Candidate], budget: Budget) -> dict[str, Any]:
     """All candidates at all rates, as one grid."""
     given = tuple(candidate.at(rate) for candidate in candidates for rate in candidate.rates)
-    study = replace(study, given=given, found=SETTLED)
+    study = study.of(study.experiment.decided(configs=given, settled=SETTLED))
     result = run_study(study, budget.began)
     about: dict[str, Any] = {
         "mode": "exhaustive",
         "candidates": [_candidate(candidate) for candidate in candidates],
-        "judged": _judged(study, result),
+        "judged": _judged(study.experiment.num_rows, result),
     }
     _rank(study)
-    return _kept(study, about, budget)
+    return _kept(study.runner, about, budget)
 
 
-def _judged(study: Study, result: CrossValidationResult) -> dict[str, Any]:
+def _judged(num_rows: int, result: CrossValidationResult) -> dict[str, Any]:
     values = result.to_dict()
     metric = values["primary_metric"]
     tried = values["grid"] or [
@@ -251,7 +257,7 @@ def _judged(study: Study, result: CrossValidationResult) -> dict[str, Any]:
     ]
     return {
         "metric": metric,
-        "num_rows": len(study.uids) - len(study.aside),
+        "num_rows": num_rows,
         "score": values["scores"][metric],
         "trainable": values["config"]["trainable"],
         "layer_decay": values["config"]["layer_decay"],

@@ -16,10 +16,9 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.folds import FoldPlan, derive_seed, plan_among
 from hf_transfer.machine.digests import bytes_digest, json_digest
 from hf_transfer.machine.files import write_json
-from hf_transfer.replay.encoding import encoded_positions
 from hf_transfer.selection.search.candidates import Candidate
-from hf_transfer.study.experiment import RowNumbers
-from hf_transfer.study.study import Study
+from hf_transfer.study.experiment import Experiment, RowNumbers
+from hf_transfer.study.fold_runner import FoldRunner
 from hf_transfer.training.fitting import fit
 from hf_transfer.training.job import Job
 from hf_transfer.training.predicting import calibrated_loss
@@ -70,7 +69,7 @@ class Trials:
     the batch, so that `Entry.rate` is always that of a real training.
 
     Args:
-        study: Whose rows, replay and folder are used.
+        runner: Whose rows, replay and folder are used.
         rows: Numbers of the rows to select by; nothing else is read.
         tag: Names them, where a run has several such selections.
         num_learned: Rows that a real fold learns from.
@@ -82,7 +81,7 @@ class Trials:
         https://arxiv.org/abs/2205.10287: the square root of the batch.
     """
 
-    study: Study
+    runner: FoldRunner
     rows: RowNumbers
     tag: str
     num_learned: int
@@ -93,12 +92,12 @@ class Trials:
     @cached_property
     def halves(self) -> list[tuple[RowNumbers, RowNumbers]]:
         """Pairs of rows to learn from and rows to score, cut by the scheme of the real folds."""
-        plan = inner_plan(self.study, self.rows, self.tag, self.parts)
+        plan = inner_plan(self.runner.experiment, self.rows, self.tag, self.parts)
         return [(plan.train(i), plan.valid(i)) for i in plan.scored_folds]
 
     def run(self, wanted: Sequence[tuple[Entry, int]]) -> list[Trial]:
         """Train each (entry, half) that has no stored result; the processes share them out."""
-        accelerator = self.study.accelerator
+        accelerator = self.runner.accelerator
         missing = [trial for trial in wanted if trial not in self.done]
         for number, (entry, half) in enumerate(missing):
             if number % accelerator.num_processes == accelerator.process_index:
@@ -119,15 +118,15 @@ class Trials:
 
     def _train(self, entry: Entry, half: int) -> Trial:
         began = time.monotonic()
-        study = self.study
+        experiment, replay = self.runner.experiment, self.runner.replay
         learn, score = self.halves[half]
-        workers = Workers(study.accelerator, together=False)
+        workers = Workers(self.runner.accelerator, together=False)
         # The same seed for all of a half: they differ in what is tried, and in nothing else.
-        seed = derive_seed(study.config.seed, "search", self.tag, half)
-        job = Job(study.task, study.replay, self._config(entry, len(learn)), seed, workers, entry.title)
+        seed = derive_seed(experiment.config.seed, "search", self.tag, half)
+        job = Job(experiment.task, replay, self._config(entry, len(learn)), seed, workers, entry.title)
         try:
-            fitted = fit(job, encoded_positions(study.row_of, learn))
-            scored = encoded_positions(study.row_of, score)
+            fitted = fit(job, replay.plain.positions_of(learn))
+            scored = replay.plain.positions_of(score)
             loss = calibrated_loss(fitted.learner, fitted.batches, scored, workers)
         except (RuntimeError, ArithmeticError):
             loss = math.inf
@@ -165,19 +164,19 @@ class Trials:
     def _path(self, entry: Entry, half: int) -> Path:
         """The trial's file, named after a digest of all that decides its result."""
         rows = bytes_digest(np.sort(self.rows).tobytes(), 8)
-        identity = self.study.identity(self._config(entry, len(self.halves[half][0])))
+        identity = self.runner.experiment.identity(self._config(entry, len(self.halves[half][0])))
         name = json_digest([identity, rows, self.tag, half], 12)
-        return self.study.folder.path / "search" / f"{name}.json"
+        return self.runner.folder.path / "search" / f"{name}.json"
 
 
-def inner_plan(study: Study, rows: RowNumbers, tag: str, num_folds: int) -> FoldPlan:
-    """Split some rows by the study's scheme, or by its other columns if its folds were predefined."""
-    scheme = study.config.scheme
+def inner_plan(experiment: Experiment, rows: RowNumbers, tag: str, num_folds: int) -> FoldPlan:
+    """Split some rows by the experiment's scheme, or by its other columns if its folds were predefined."""
+    scheme = experiment.config.scheme
     return plan_among(
         rows,
-        study.uids,
+        experiment.uids,
         num_folds,
-        seed=derive_seed(study.config.seed, "search", tag),
-        columns=replace(study.columns, folds=None),
+        seed=derive_seed(experiment.config.seed, "search", tag),
+        columns=replace(experiment.columns, folds=None),
         scheme="auto" if scheme == "predefined" else scheme,
     )

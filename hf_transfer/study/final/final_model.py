@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from shutil import rmtree
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +29,7 @@ from hf_transfer.scores.calibration import calibrate
 from hf_transfer.study.experiment import Unit
 from hf_transfer.study.final.agreement import agreement, agreement_note
 from hf_transfer.study.final.ensemble import average_outputs, logits_of
+from hf_transfer.study.final.members import keep_member, member_folder
 from hf_transfer.study.final.model_folder import CALIBRATION_FILE, member_name, save_ensemble, save_trained
 from hf_transfer.study.final.soup import (
     SoupTest,
@@ -38,11 +39,12 @@ from hf_transfer.study.final.soup import (
     load_members,
     renew_statistics,
 )
+from hf_transfer.study.final.untrained import UntrainedRows
 from hf_transfer.study.study import Study
 from hf_transfer.training.epochs import effective_batches, epoch_order
-from hf_transfer.training.fitting import shared_seed
 from hf_transfer.training.job import Fitted
 from hf_transfer.training.predicting import Logits
+from hf_transfer.training.start import shared_seed
 from hf_transfer.training.workers import use_cores
 
 Record = dict[str, Any]
@@ -66,25 +68,27 @@ def make_final(
     Raises:
         RunError: If training failed, or the folds' models cannot be joined.
     """
-    kind = study.config.final
+    kind, runner = study.experiment.config.final, study.runner
     if kind == "none":
         return _nothing(), None
     final = _FinalModel(study, config, results)
     before = final.made_before()
-    study.accelerator.wait_for_everyone()  # all have looked before anyone writes
+    runner.accelerator.wait_for_everyone()  # all have looked before anyone writes
     if before is not None:
         return before
     final.encode_untrained()
     if kind != "refit":
         final.complete_members()
-    if not study.workers.together:
-        if not study.accelerator.is_main_process:
+    if not study.runner.workers.together:
+        if not study.runner.accelerator.is_main_process:
             return {}, None
-        use_cores(study.accelerator, study.config)  # the other processes only wait from here on
+        use_cores(
+            study.runner.accelerator, study.experiment.config
+        )  # the other processes only wait from here on
     try:
         record, test = {"refit": final.refit, "ensemble": final.ensemble, "soup": final.soup}[kind]()
     except (RuntimeError, ArithmeticError, MemoryError) as error:
-        if study.workers.together and not isinstance(error, RunError):
+        if runner.workers.together and not isinstance(error, RunError):
             raise  # the other processes know nothing of it
         return _failed(error), None
     if final.saves:
@@ -111,12 +115,13 @@ class _FinalModel:
 
     def __init__(self, study: Study, config: RunConfig, results: Sequence[FoldResult]) -> None:
         self.study, self.config = study, config
-        self.sealed, self.test = study.of_untrained("sealed"), study.of_untrained("test")
+        self.experiment, self.runner = study.experiment, study.runner
+        self.sealed, self.test = self._untrained("sealed"), self._untrained("test")
         self.results = results
         self.done = [result for result in results if result.status == "done"]
-        self.folder = study.folder.path / "model"
-        self.record_folder = study.folder.path / "final"
-        self.saves = study.accelerator.is_main_process
+        self.folder = study.runner.folder.path / "model"
+        self.record_folder = study.runner.folder.path / "final"
+        self.saves = study.runner.accelerator.is_main_process
         self._in_weights = False
 
     def made_before(self) -> tuple[Record, Record | None] | None:
@@ -133,7 +138,7 @@ class _FinalModel:
         """Encode sealed and test rows; all processes must call this."""
         for rows in (self.sealed, self.test):
             if rows is not None:
-                _ = rows.encoded
+                _ = rows.batches
 
     def keep(self, record: Record, test: Record | None) -> None:
         """Record how the model was made, which marks it as finished."""
@@ -142,19 +147,19 @@ class _FinalModel:
             self.record_folder / "done.json", {"identity": self._identity, "final": record, "test": test}
         )
         rmtree(self.record_folder / CHECKPOINT, ignore_errors=True)
-        if self.study.config.final == "soup":
+        if self.experiment.config.final == "soup":
             self._drop_members()
 
     @property
     def _identity(self) -> str:
         """Digest of everything that decides the model and its scores."""
         config, rows = (
-            self.study.config,
+            self.experiment.config,
             [part and part.data.fingerprint for part in (self.sealed, self.test)],
         )
         predictions = [reading["predictions"] for result in self.done for reading in result.readings]
         return json_digest(
-            [self.study.identity(self.config), config.final, config.metrics, rows, predictions]
+            [self.experiment.identity(self.config), config.final, config.metrics, rows, predictions]
         )
 
     def refit(self) -> tuple[Record, Record | None]:
@@ -165,10 +170,9 @@ class _FinalModel:
             if self.config.solved
             else replace(self.config, num_epochs=epochs, early_stopping=False)
         )
-        everything = np.arange(len(self.study.uids))
+        everything = np.arange(len(self.experiment.uids))
         seed = derive_seed(config.seed, "final")
-        checkpoints = self.study.checkpoints_in(self.record_folder, config)
-        fitted = self.study.fit(everything, seed, "final model", config=config, checkpoints=checkpoints)
+        fitted = self.runner.fit(everything, seed, "final model", config=config, folder=self.record_folder)
         self._calibrate(fitted)
         self._save(fitted)
         sealed, test = self._scores(self._logits_by(fitted))
@@ -189,11 +193,11 @@ class _FinalModel:
         fitted = self._stirred()
         self._calibrate(fitted)
         logits = self._logits_by(fitted)
-        sealed = self._score("sealed", logits)
+        sealed = self._score(self.sealed, logits)
         soup_test = self._judge_soup(sealed)
         if soup_test.accepted:
             self._save(fitted)
-            test = self._score("test", logits)
+            test = self._score(self.test, logits)
             members = [member_name(unit.repeat, unit.fold) for unit, _ in self._members]
             record = self._record("soup", sealed) | self._compared(fitted) | {"members": members}
         else:
@@ -209,27 +213,24 @@ class _FinalModel:
         Of a grid none are: their number has no bound, and only the best configuration is published.
         A fold is a function of its settings, seed and rows, so that it gives the same model again.
         """
-        study = self.study
-        missing = [unit for unit in self._units if study.model_of(unit) is None]
-        study.accelerator.wait_for_everyone()  # before one of them is there
-        if not study.workers.together:
-            missing = missing[study.accelerator.process_index :: study.accelerator.num_processes]
-        for unit in missing:
-            rows = study.plans[unit.repeat].train(unit.fold)
-            name = fold_name(unit.repeat, unit.fold, study.config.num_repeats)
-            title = f"{name} again, to keep its model"
-            checkpoints = study.checkpoints(unit)
-            fitted = study.fit(rows, unit.seed, title, config=unit.config, checkpoints=checkpoints)
-            if study.workers.rank == 0:
-                study.keep_model(unit, fitted)
-                if checkpoints is not None:
-                    checkpoints.remove()
-        study.accelerator.wait_for_everyone()
+        runner, folder = self.runner, self.runner.folder
+        missing = [unit for unit in self._units if self._member_folder(unit) is None]
+        runner.accelerator.wait_for_everyone()  # before one of them is there
+        for unit in runner.workers.own(missing):
+            name = fold_name(unit.repeat, unit.fold, self.experiment.config.num_repeats)
+            fitted = runner.fit_unit(unit, f"{name} again, to keep its model")
+            if runner.workers.rank == 0:
+                keep_member(self.experiment, folder, unit, fitted.model)
+                rmtree(folder.unit(unit.place) / CHECKPOINT, ignore_errors=True)
+        runner.accelerator.wait_for_everyone()
+
+    def _member_folder(self, unit: Unit) -> Path | None:
+        return member_folder(self.experiment, self.runner.folder, unit)
 
     @cached_property
     def _units(self) -> list[Unit]:
         """Folds whose models are joined: those of the first repeat, so that there are k."""
-        units = zip(self.study.units_of(self.config), self.results, strict=True)
+        units = zip(self.experiment.units_of(self.config), self.results, strict=True)
         found = [unit for unit, result in units if unit.repeat == 0 and result.status == "done"]
         if not found:
             raise RunError("No fold of the first repeat was finished, so there are no models to join.")
@@ -237,7 +238,7 @@ class _FinalModel:
 
     @cached_property
     def _members(self) -> list[tuple[Unit, Path]]:
-        found = [(unit, self.study.model_of(unit)) for unit in self._units]
+        found = [(unit, self._member_folder(unit)) for unit in self._units]
         return [(unit, folder) for unit, folder in found if folder is not None]
 
     @property
@@ -254,8 +255,10 @@ class _FinalModel:
 
     @cached_property
     def _temperature(self) -> float | None:
-        """Of the out-of-fold logits; None for what is not calibrated."""
-        found = calibrate(self._out_of_fold, self.study.scorer, seed=self.study.config.seed)
+        """Temperature of the out-of-fold logits; None for tasks without calibration."""
+        found = calibrate(
+            self._out_of_fold, self.experiment.task.target.scorer, seed=self.experiment.config.seed
+        )
         return None if found is None else float(found["temperature"])
 
     def _calibrate(self, fitted: Fitted) -> None:
@@ -275,68 +278,72 @@ class _FinalModel:
 
     def _save(self, fitted: Fitted) -> None:
         if self.saves:
-            save_trained(self.study.task, fitted.model, self.folder, records=self._calibration)
+            save_trained(self.experiment.task, fitted.model, self.folder, records=self._calibration)
 
     def _record(self, kind: str, sealed: Record | None) -> Record:
         return {
             "kind": kind,
             "path": "model",
             "num_epochs": self._num_epochs,
-            "num_rows": len(self.study.uids),
+            "num_rows": len(self.experiment.uids),
             "temperature_in_weights": self._in_weights,
             "sealed": sealed,
             "notes": [],
         }
 
-    def _scores(self, logits: Callable[[Study], Logits]) -> tuple[Record | None, Record | None]:
-        return self._score("sealed", logits), self._score("test", logits)
-
-    def _score(self, name: Literal["test", "sealed"], logits: Callable[[Study], Logits]) -> Record | None:
-        rows: Study | None = getattr(self, name)
+    def _untrained(self, name: str) -> UntrainedRows | None:
+        rows = getattr(self.experiment.data, name)
         if rows is None:
             return None
-        return rows.score_all(logits(rows), f"{name}_predictions.parquet" if self.saves else None)
+        return UntrainedRows(self.experiment, self.runner.accelerator, self.runner.folder, name, rows)
 
-    def _member_logits(self, rows: Study, folder: Path) -> Logits:
-        return logits_of(self.study.task, folder, rows.replay.plain, self.study.workers)
+    def _scores(self, logits: Callable[[UntrainedRows], Logits]) -> tuple[Record | None, Record | None]:
+        return self._score(self.sealed, logits), self._score(self.test, logits)
 
-    def _ensemble_logits(self, rows: Study) -> Logits:
+    def _score(self, rows: UntrainedRows | None, logits: Callable[[UntrainedRows], Logits]) -> Record | None:
+        return None if rows is None else rows.score(logits(rows), keep=self.saves)
+
+    def _member_logits(self, rows: UntrainedRows, folder: Path) -> Logits:
+        return logits_of(self.experiment.task, folder, rows.batches, self.runner.workers)
+
+    def _ensemble_logits(self, rows: UntrainedRows) -> Logits:
         members = (self._member_logits(rows, folder) for _, folder in self._members)
-        return average_outputs(members, self.study.task.target, self._temperature or 1.0)
+        return average_outputs(members, self.experiment.task.target, self._temperature or 1.0)
 
-    def _logits_by(self, fitted: Fitted) -> Callable[[Study], Logits]:
-        return lambda rows: rows.all_logits(fitted.model, self.study.workers)
+    def _logits_by(self, fitted: Fitted) -> Callable[[UntrainedRows], Logits]:
+        return lambda rows: rows.logits(fitted.model, self.runner.workers)
 
     def _compared(self, fitted: Fitted) -> Record:
         """Agreement with the folds' models, and a note if it is too low."""
-        study = self.study
-        table = study.table(fitted, np.arange(len(study.uids)), 0, 0, study.workers)
-        found = agreement(table, self._out_of_fold, self.done, self.study.task.target)
+        table = self.runner.scorer.predicted(
+            fitted, np.arange(len(self.experiment.uids)), self.runner.workers
+        )
+        found = agreement(table, self._out_of_fold, self.done, self.experiment.task.target)
         note = agreement_note(found)
         return {"agreement": found, "notes": [note] if note else []}
 
     def _stirred(self) -> Fitted:
         """A model of averaged weights, with fresh BatchNorm statistics in layers that are not frozen."""
-        study, device = self.study, self.study.accelerator.device
+        task, accelerator = self.experiment.task, self.runner.accelerator
         folders = [folder for _, folder in self._members]
-        model = placed(average_weights(load_members(study.task, folders)), device)
+        model = placed(average_weights(load_members(task, folders)), accelerator.device)
         freezing = freeze_for(model, self.config)
-        fitted = Fitted(model, freezing, study.replay.batches(model, freezing))
-        with study.accelerator.autocast():
+        fitted = Fitted(model, freezing, self.runner.replay.batches(model, freezing))
+        with accelerator.autocast():
             renew_statistics(model, freezing, fitted.learner, map(fitted.batches.collate, self._pass()))
         return fitted
 
     def _pass(self) -> list[Positions]:
         """All rows once, in training batches."""
-        order = epoch_order(np.arange(len(self.study.encoded)), shared_seed(self.config), 1)
+        order = epoch_order(np.arange(len(self.runner.replay.encoded)), shared_seed(self.config), 1)
         return effective_batches(order, self.config.batch_size, 1)
 
     def _judge_soup(self, sealed: Record | None) -> SoupTest:
-        metric, scorer = self.study.scorer.primary_metric, self.study.scorer
+        metric, scorer = self.experiment.task.target.scorer.primary_metric, self.experiment.task.target.scorer
         assert self.sealed is not None  # the settings say so
         assert sealed is not None
         scores = [
-            self.sealed.score_all(self._member_logits(self.sealed, folder))["scores"].get(metric)
+            self.sealed.score(self._member_logits(self.sealed, folder))["scores"].get(metric)
             for _, folder in self._members
         ]
         return judge_soup(
@@ -346,7 +353,7 @@ class _FinalModel:
     def _drop_members(self) -> None:
         """Delete the folds' models, which are not published."""
         for unit, _ in self._members:
-            rmtree(self.study.folder.unit(unit.place) / "model", ignore_errors=True)
+            rmtree(self.runner.folder.unit(unit.place) / "model", ignore_errors=True)
 
 
 def _refused(soup_test: SoupTest) -> str:

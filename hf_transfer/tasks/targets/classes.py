@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.config.run_config import RunConfig
 from hf_transfer.folds.columns import FoldColumns
 from hf_transfer.machine.wording import aligned
 from hf_transfer.scores.class_scorer import ClassificationScorer
@@ -18,12 +17,14 @@ from hf_transfer.scores.transferability import Measure, measure_for
 from hf_transfer.tasks.targets.hard_rows import HardRows, hard_rows
 from hf_transfer.tasks.targets.labels import LabelColumn, NamedLabels, name_labels
 from hf_transfer.tasks.targets.reading import Reading
-from hf_transfer.tasks.targets.target import DEFAULTS, IGNORE_INDEX, Target
+from hf_transfer.tasks.targets.target import IGNORE_INDEX, Target
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset
     from torch import Tensor
+
+    from hf_transfer.config.run_config import RunConfig
 
 _LEAST = 1e-12  # probability that a label is given, so that one row cannot make the mean infinite
 
@@ -41,8 +42,8 @@ class Classes(Target):
     missing = IGNORE_INDEX
     unlabelled: Any = 0
 
-    def __init__(self, label_names: Sequence[str], settings: RunConfig = DEFAULTS) -> None:
-        self.label_names, self.settings = tuple(label_names), settings
+    def __init__(self, label_names: Sequence[str], settings: "RunConfig | None" = None) -> None:
+        self.label_names = tuple(label_names)
         self.scorer = self._scorer()
 
     def _scorer(self) -> Scorer:

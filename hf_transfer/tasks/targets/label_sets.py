@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import DataError
 from hf_transfer.folds.columns import FoldColumns
 from hf_transfer.machine.wording import aligned
@@ -28,12 +27,14 @@ from hf_transfer.tasks.targets.labels import (
     sorted_names,
 )
 from hf_transfer.tasks.targets.reading import Reading
-from hf_transfer.tasks.targets.target import DEFAULTS, IGNORE_INDEX, Target
+from hf_transfer.tasks.targets.target import IGNORE_INDEX, Target
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset
     from torch import Tensor
+
+    from hf_transfer.config.run_config import RunConfig
 
 _HALF = 0.5
 _LEAST = 1e-12  # probability that is given, so that one label cannot make the mean infinite
@@ -54,11 +55,11 @@ class LabelSets(Target):
 
     scorer: LabelSetScorer
 
-    def __init__(self, label_names: Sequence[str], settings: RunConfig = DEFAULTS) -> None:
-        self.label_names, self.settings = tuple(label_names), settings
+    def __init__(self, label_names: Sequence[str], settings: "RunConfig | None" = None) -> None:
+        self.label_names = tuple(label_names)
         self.scorer = LabelSetScorer(self.label_names)
 
-    def problems(self, config: RunConfig) -> list[str]:
+    def problems(self, config: "RunConfig") -> list[str]:
         """Weights that a squared error has no place for."""
         found = super().problems(config)
         if config.head_solver == "ridge" and config.class_weights == "balanced":

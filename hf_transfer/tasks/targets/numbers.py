@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import DataError
 from hf_transfer.folds.columns import FoldColumns
 from hf_transfer.machine.wording import aligned
@@ -18,14 +17,16 @@ from hf_transfer.scores.transferability import Measure, NumberMeasure
 from hf_transfer.tasks.targets.hard_rows import HardRows, farthest_rows
 from hf_transfer.tasks.targets.labels import LabelColumn, NamedLabels, as_number, is_missing, refuse_rows
 from hf_transfer.tasks.targets.reading import Reading
-from hf_transfer.tasks.targets.target import DEFAULTS, Target
+from hf_transfer.tasks.targets.target import Target
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset
     from torch import Tensor
 
-_MOST_BINS, _FEWEST_ROWS = 10, 20  # by which folds are balanced
+    from hf_transfer.config.run_config import RunConfig
+
+_MOST_BINS, _FEWEST_ROWS, _USUAL_FOLDS = 10, 20, 5  # by which folds are balanced
 
 
 class Numbers(Target):
@@ -45,11 +46,13 @@ class Numbers(Target):
     missing = math.nan
     unlabelled = 0.0
 
-    def __init__(self, label_names: Sequence[str], settings: RunConfig = DEFAULTS) -> None:
-        self.label_names, self.settings = tuple(label_names), settings
+    def __init__(self, label_names: Sequence[str], settings: "RunConfig | None" = None) -> None:
+        self.label_names = tuple(label_names)
+        self.by_huber = settings is not None and settings.number_loss == "huber"
+        self.num_folds = settings.num_folds if settings else _USUAL_FOLDS
         self.scorer = NumberScorer(self.label_names)
 
-    def problems(self, config: RunConfig) -> list[str]:
+    def problems(self, config: "RunConfig") -> list[str]:
         """Settings of classes, which numbers are not."""
         given = {"label_smoothing": 0.0, "class_weights": "none"}
         return super().problems(config) + [
@@ -123,7 +126,7 @@ class Numbers(Target):
         counted = ~labels.isnan()
         error = (outputs.float().squeeze(-1) - labels.nan_to_num()[:, None]) * counted[:, None]
         loss = error.square()
-        if self.settings.number_loss == "huber":
+        if self.by_huber:
             size = error.abs()
             loss = loss.div(2).where(size <= 1, size - 0.5)
         return loss.sum(-1), counted.sum(-1, keepdim=True).float()
@@ -172,7 +175,7 @@ class Numbers(Target):
     def balance(self, rows: "Dataset | Mapping[str, Sequence[Any]]") -> FoldColumns:
         """Quantile bins, each of rows enough for every fold."""
         labels = np.asarray(rows["label"][:], np.float64)
-        fewest = max(_FEWEST_ROWS, 2 * self.settings.num_folds)
+        fewest = max(_FEWEST_ROWS, 2 * self.num_folds)
         bins, names = quantile_bins(labels, fewest)
         return FoldColumns(labels=bins, label_names=names)
 

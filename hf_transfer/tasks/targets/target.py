@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.config.run_config import RunConfig
 from hf_transfer.scores.shuffled import exchangeable_unit, shuffle_labels
 
 if TYPE_CHECKING:
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from torch import Tensor
 
+    from hf_transfer.config.run_config import RunConfig
     from hf_transfer.folds.columns import FoldColumns, Values
     from hf_transfer.scores.regression import LinearProblem
     from hf_transfer.scores.scorer import Scorer
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from hf_transfer.tasks.targets.labels import LabelColumn, NamedLabels
     from hf_transfer.tasks.targets.reading import Reading
 
-DEFAULTS = RunConfig()
 IGNORE_INDEX = -100  # a class that the loss and the scores skip; PyTorch's default
 
 
@@ -41,7 +40,6 @@ class Target(Protocol):
     label_names: tuple[str, ...]
     """In the order of their ids."""
     scorer: "Scorer"
-    settings: RunConfig
     missing: float
     """A label that neither the loss nor the scores count."""
     unlabelled: Any
@@ -53,9 +51,9 @@ class Target(Protocol):
     outside: int | None = None
     """The class of what is part of nothing, by which alone no mention is found; None without one."""
 
-    def __init__(self, label_names: Sequence[str], settings: RunConfig = DEFAULTS) -> None: ...
+    def __init__(self, label_names: Sequence[str], settings: "RunConfig | None" = None) -> None: ...
 
-    def problems(self, config: RunConfig) -> list[str]:
+    def problems(self, config: "RunConfig") -> list[str]:
         """Settings that do not go with such labels, a sentence each."""
         if not config.solved or config.head_solver in self.solvers:
             return []

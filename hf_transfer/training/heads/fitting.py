@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
-from hf_transfer.layers import frozen_hash
+from hf_transfer.layers.freezing import frozen_hash
 from hf_transfer.machine.progress import progress_bar
 from hf_transfer.replay.replayed import Replay
 from hf_transfer.training.heads.program import Program

@@ -6,12 +6,12 @@ import numpy as np
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
-from hf_transfer.layers import frozen_hash
+from hf_transfer.layers.freezing import frozen_hash
 from hf_transfer.layers.phases import output_layer
-from hf_transfer.training.fitting import start_hash
 from hf_transfer.training.heads.solvers import layer_inputs, set_layer, solve_layers
 from hf_transfer.training.heads.template import Rows, Template
 from hf_transfer.training.job import Fitted
+from hf_transfer.training.start import start_hash
 
 
 def solve_heads(

@@ -11,17 +11,17 @@ from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
-from hf_transfer.folds import derive_seed
-from hf_transfer.layers import Freezing, frozen_hash, parameter_groups
+from hf_transfer.folds.order import derive_seed
+from hf_transfer.layers.freezing import Freezing, frozen_hash, parameter_groups
 from hf_transfer.layers.phases import freeze_for
 from hf_transfer.replay.batching import Positions
 from hf_transfer.replay.replayed import Replay
 from hf_transfer.replay.replayed_batches import ReplayedBatches
 from hf_transfer.scores.regression import Split
-from hf_transfer.training.fitting import fresh_model, start_hash
 from hf_transfer.training.heads.optimizer import State
 from hf_transfer.training.job import Epoch, Fitted
 from hf_transfer.training.scale import fold_scale
+from hf_transfer.training.start import fresh_model, start_hash
 
 
 @dataclass(frozen=True)

@@ -353,13 +353,13 @@ def test_calibration_stands_in_the_card(copy: Callable[..., Path]) -> None:
         ["Calibration error of the predicted class", "0.188", "0.062"],
     ]
     assert "The temperature of all\nout-of-fold rows is **1.625**: divide the model's logits by it" in text
-    assert "nothing to mend" not in text
+    assert "nothing to correct" not in text
     change(run, final__temperature_in_weights=True)
     whole = card.write_card(run).read_text()
     assert "is **1.625**: the published weights are divided by it" in whole
     assert "The output layer is divided by 1.625" in whole
     change(run, calibration__floor_before=0.2)
-    assert "these rows show nothing to mend" in card.write_card(run).read_text()
+    assert "these rows show nothing to correct" in card.write_card(run).read_text()
     assert "calibration" not in sections(card.write_card(copy(calibration=None)).read_text())
 
 

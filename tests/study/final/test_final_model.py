@@ -26,7 +26,7 @@ from hf_transfer.report.plots import scores as plots
 from hf_transfer.runs.hub.files import collect
 from hf_transfer.study.final import final_model
 from hf_transfer.study.final.predict import predict_inputs
-from hf_transfer.study.study import Study
+from hf_transfer.study.fold_runner import FoldRunner
 
 DIGITS = plain_config(
     base_model="builtin:digits-resnet", dataset="builtin:digits_5to9", max_rows=60, num_folds=2, num_epochs=1,
@@ -108,7 +108,7 @@ def test_sealed_rows_are_in_no_fold_and_scored_by_what_is_published(ensemble):
 def test_running_an_ensemble_again_trains_nothing(ensemble, monkeypatch):
     folder, config, _ = ensemble
     before = weights(folder / "model")
-    monkeypatch.setattr(Study, "fit", lambda *_, **__: pytest.fail("a fold was trained again"))
+    monkeypatch.setattr(FoldRunner, "fit", lambda *_, **__: pytest.fail("a fold was trained again"))
     run(config)
     assert weights(folder / "model") == before
 

@@ -11,7 +11,7 @@ from hf_transfer import ImageClassification, RunConfig, freeze
 from hf_transfer.errors import RunError
 from hf_transfer.runs.results import FoldResult
 from hf_transfer.study.final.soup import average_weights, check_start, judge_soup, renew_statistics
-from hf_transfer.training.fitting import fresh_model, start_hash
+from hf_transfer.training.start import fresh_model, start_hash
 
 DIGITS = RunConfig(base_model="builtin:digits-resnet", trainable="last:2", final="soup", sealed=0.1)
 CPU = torch.device("cpu")

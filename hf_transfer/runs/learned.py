@@ -5,8 +5,8 @@ from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.wording import number, setting
-from hf_transfer.runs.summary import commonest_share
 from hf_transfer.scores.convergence import MOVED
+from hf_transfer.scores.overfitting import commonest_share
 from hf_transfer.tasks import metric_name
 
 Results = Mapping[str, Any]
