@@ -125,14 +125,14 @@ def calibration_floor(
     return float(np.abs(gaps).sum(axis=1).mean() / len(bins))
 
 
-def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
+def fit_temperature(logits: ArrayLike, labels: ArrayLike, *, imagined: int = 1) -> float:
     """Find the temperature that maximises the likelihood of the labels.
 
     Above 1 the model is too sure, below 1 not sure enough. The predicted classes stay the same.
     The mean log loss is convex in 1 / T, so the place where its slope is 0 is found by halving the
     range of log T.
 
-    As in Platt's scaling, one imagined row of each class is added to each row's label, so that a few rows
+    As in Platt's scaling, each row's label is shared with imagined rows of every class, so that a few rows
     that are all right do not make the model sure beyond all doubt.
 
     Args:
@@ -160,7 +160,8 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     if not scores.any():
         return 1.0
     n, c = scores.shape
-    given = float((n * scores[np.arange(n), classes] + scores.sum(axis=1)).mean() / (n + c))
+    own, all_classes = scores[np.arange(n), classes], scores.sum(axis=1)
+    given = float((n * own + imagined * all_classes).mean() / (n + imagined * c))
     low, high = np.log(LOWEST), np.log(HIGHEST)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2

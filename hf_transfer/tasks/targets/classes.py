@@ -136,7 +136,7 @@ class Classes(Target):
 
     def calibrated_loss(self, outputs: NDArray[Any], labels: NDArray[Any]) -> float:
         """Mean cross-entropy at the temperature that suits these labels best."""
-        temperature = fit_temperature(outputs, labels) if len(np.unique(labels)) > 1 else 1.0
+        temperature = fit_temperature(outputs, labels, imagined=0) if len(np.unique(labels)) > 1 else 1.0
         shares = apply_temperature(outputs, temperature)
         return float(-np.log(np.maximum(shares[np.arange(len(labels)), labels], _LEAST)).mean())
 
