@@ -62,7 +62,7 @@ class NumberScorer(Scorer):
         label, prediction = self.numbers(table)
         order = np.lexsort((prediction, label))
         chosen = order[np.linspace(0, len(order) - 1, min(len(order), _MOST_DRAWN)).astype(np.int64)]
-        return np.column_stack([label[chosen], prediction[chosen]]).tolist()
+        return [list(pair) for pair in zip(label[chosen].tolist(), prediction[chosen].tolist(), strict=True)]
 
     def numbers(self, table: pa.Table) -> tuple[Floats, Floats]:
         """True and predicted number of each row, (n,) both."""

@@ -200,8 +200,7 @@ class LabelSetProblem(LinearProblem):
 
     @property
     def _aims(self) -> Matrix:
-        aims: Matrix = 2.0 * self.labels - 1
-        return aims
+        return 2 * self.labels.astype(np.float64) - 1
 
     @property
     def _weights(self) -> Matrix:

@@ -270,7 +270,7 @@ def reliability_diagram(calibration: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def label_figure(results: Mapping[str, Any]) -> Figure | None:
+def label_figure(results: dict[str, Any]) -> Figure | None:
     """Draw how well each label of a row is found, where no confusion matrix tells it."""
     labels = [line["label"] for line in results["per_class"]]
     if results["confusion"] or labels != results["label_names"]:

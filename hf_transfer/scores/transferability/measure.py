@@ -45,7 +45,7 @@ class Measure:
 
     def answers(self, decisions: Floats) -> NDArray[Any]:
         """What is predicted where this speaks for each class, (…, c)."""
-        return decisions.argmax(axis=-1)
+        return np.asarray(decisions.argmax(axis=-1))
 
     def evident(self, labels: NDArray[Any]) -> NDArray[Any]:
         """Labels as `log_me` takes them."""
@@ -115,7 +115,7 @@ class LabelSetMeasure(Measure):
 
     def answers(self, decisions: Floats) -> NDArray[Any]:
         """The labels whose share among such rows is a half or more."""
-        return decisions >= _HALF
+        return np.asarray(decisions >= _HALF)
 
     def evident(self, labels: NDArray[Any]) -> NDArray[Any]:
         """Those that some row has."""

@@ -170,7 +170,7 @@ class LabelSets(Target):
         """Mean binary cross-entropy at the temperature that suits these labels best."""
         pairs = np.stack([np.zeros(outputs.size), outputs.ravel()], axis=1)
         flat = labels.ravel()
-        temperature = fit_temperature(pairs, flat) if len(np.unique(flat)) > 1 else 1.0
+        temperature = fit_temperature(pairs, flat, imagined=0) if len(np.unique(flat)) > 1 else 1.0
         shares = apply_temperature(pairs, temperature)
         return float(-np.log(np.maximum(shares[np.arange(len(flat)), flat], _LEAST)).mean())
 
