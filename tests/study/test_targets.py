@@ -1,4 +1,4 @@
-"""Numbers and sets of labels, of texts and of pictures, the whole way: to a model that plain pipelines load."""
+"""Numbers and sets of labels, of texts and pictures, the whole way: to a model that plain pipelines load."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def make(kind: str, target: str, folder: Path, **settings):
             "learning_rate": 1e-2,
             "output_dir": str(folder),
             **settings,
-        }  # fmt: skip
+        }
     )
     data = label_rows(rows, config, kind)
     assert data.target.name == target
@@ -45,9 +45,10 @@ def make(kind: str, target: str, folder: Path, **settings):
     return data
 
 
-@pytest.fixture(
-    scope="module", params=[(k, t) for k in MODELS for t in ("numbers", "label_sets")], ids="-".join
-)
+ALL = [(kind, target) for kind in MODELS for target in ("numbers", "label_sets")]
+
+
+@pytest.fixture(scope="module", params=ALL, ids="-".join)
 def run(request, tmp_path_factory):
     kind, target = request.param
     folder = tmp_path_factory.mktemp(kind) / target
@@ -89,7 +90,7 @@ def test_a_plain_pipeline_gives_the_scores_that_the_kit_gives(run, tmp_path):
 
 
 def test_everything_that_is_written_follows_from_the_predictions(run):
-    kind, target, folder, _ = run
+    _, target, folder, _ = run
     write_card(folder)
     checks = verify_run(folder)
     assert [check for check in checks if check.state == "wrong"] == []
@@ -125,7 +126,9 @@ def test_folds_are_balanced(run):
         counts = np.zeros((3, len(data.label_names)))
         for row in split:
             counts[row["fold"]] += list(row["mentions"].values())
-    assert (counts.max(0) - counts.min(0)).max() <= 1 + (target == "label_sets")
+    spread = counts.max(0) - counts.min(0)
+    assert spread[counts.sum(0).argmin()] <= 1  # the rarest label, which comes first
+    assert target == "label_sets" or spread.max() <= 1
 
 
 def test_a_constant_added_to_all_numbers_changes_no_error(tmp_path):
@@ -146,9 +149,7 @@ def test_a_constant_added_to_all_numbers_changes_no_error(tmp_path):
 def test_a_task_is_made_for_the_labels_of_its_rows(tmp_path):
     config = plain_config(base_model=MODELS["text"], output_dir=str(tmp_path))
     data = label_rows(Dataset.from_dict(texts("numbers")), config, "text")
-    with pytest.raises(
-        ConfigError, match=r"rows were read as numbers \(name label\), .* was made for classes"
-    ):
+    with pytest.raises(ConfigError, match=r"were read as numbers \(name label\), .* was made for classes"):
         cross_validate(SequenceClassification(config, ["a", "b"]), data, config)
     wrong = plain_config(base_model=MODELS["text"], output_dir=str(tmp_path), label_smoothing=0.1)
     with pytest.raises(ConfigError, match=r"label_smoothing=0\.1 is for classes, and the labels are numbers"):
