@@ -128,3 +128,17 @@ def shuffled_part(
         "verdict": shuffled_words(judged),
         "failed": failed,
     }
+
+
+def control_notes(controls: Mapping[str, Any]) -> list[str]:
+    """Notes about the control runs: failed trainings, and a leak if there is one."""
+    notes = []
+    for title, part in (
+        ("learning curve", controls["learning_curve"]),
+        ("shuffled labels", controls["shuffled"]),
+    ):
+        if part and part["failed"]:
+            notes.append(f"{part['failed']} trainings of the {title} failed and are left out of it.")
+    if controls["shuffled"] and controls["shuffled"]["leak"]:
+        notes.append(controls["shuffled"]["verdict"])
+    return notes

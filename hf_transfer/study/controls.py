@@ -5,7 +5,7 @@ and what a head in closed form reaches. Nothing is chosen by them: each reads it
 under a purpose of its own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -49,20 +49,6 @@ def run_controls(study: Study, config: RunConfig, results: Sequence[FoldResult])
         "shuffled": _shuffled(study, config, results) if asked.shuffled_labels else None,
         "probe": _probe(study, config),
     }
-
-
-def control_notes(controls: Mapping[str, Any]) -> list[str]:
-    """Notes about the control runs: failed trainings, and a leak if there is one."""
-    notes = []
-    for title, part in (
-        ("learning curve", controls["learning_curve"]),
-        ("shuffled labels", controls["shuffled"]),
-    ):
-        if part and part["failed"]:
-            notes.append(f"{part['failed']} trainings of the {title} failed and are left out of it.")
-    if controls["shuffled"] and controls["shuffled"]["leak"]:
-        notes.append(controls["shuffled"]["verdict"])
-    return notes
 
 
 def _learning_curve(study: Study, config: RunConfig, results: Sequence[FoldResult]) -> dict[str, Any]:

@@ -26,11 +26,11 @@ from hf_transfer.runs.aggregate import (
     score_part,
     split_part,
 )
+from hf_transfer.runs.controls import control_notes
 from hf_transfer.runs.results import CrossValidationResult, FoldResult
 from hf_transfer.runs.run_folder import place_of, read_histories
 from hf_transfer.scores.convergence import judge_learning
 from hf_transfer.scores.overfitting import diagnose
-from hf_transfer.study.controls import control_notes
 from hf_transfer.study.experiment import Experiment
 from hf_transfer.study.study import Study
 

@@ -138,6 +138,7 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike, *, imagined: int = 1) 
     Args:
         logits: One for each row and class, (n, c).
         labels: Class of each row, (n,), 0 to c - 1.
+        imagined: Number of imagined rows of each class; 0 gives the plain maximum likelihood.
 
     Returns:
         The temperature, from 0.05 to 20: one of these where the loss falls beyond it, as for rows

@@ -2,21 +2,23 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.wording import duration, setting
 from hf_transfer.report.words.verdicts import verdicts
 from hf_transfer.runs.results import read_companions, read_results
 from hf_transfer.runs.summary import is_solved
-from hf_transfer.selection.search.climbing import Finalists
-from hf_transfer.selection.search.modes import Selection
-from hf_transfer.selection.search.trials import Trial
-from hf_transfer.study.experiment import Experiment
+
+if TYPE_CHECKING:
+    from hf_transfer.selection.search.climbing import Finalists
+    from hf_transfer.selection.search.modes import Selection
+    from hf_transfer.selection.search.trials import Trial
+    from hf_transfer.study.experiment import Experiment
 
 
 def describe_selection(
-    experiment: Experiment, trials: Sequence[Trial], selection: Selection | None
+    experiment: "Experiment", trials: Sequence["Trial"], selection: "Selection | None"
 ) -> dict[str, Any]:
     """Evidence for a choice, for search.json.
 
@@ -42,7 +44,7 @@ def describe_selection(
     }
 
 
-def _trial(trial: Trial) -> dict[str, Any]:
+def _trial(trial: "Trial") -> dict[str, Any]:
     return {
         "candidate": trial.entry.candidate.name,
         "learning_rate": trial.entry.rate,
@@ -53,7 +55,7 @@ def _trial(trial: Trial) -> dict[str, Any]:
     }
 
 
-def _finalists(found: Finalists) -> list[dict[str, Any]]:
+def _finalists(found: "Finalists") -> list[dict[str, Any]]:
     return [
         {
             "candidate": entry.candidate.name,

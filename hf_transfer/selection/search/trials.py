@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,11 +18,13 @@ from hf_transfer.machine.digests import bytes_digest, json_digest
 from hf_transfer.machine.files import write_json
 from hf_transfer.selection.search.candidates import Candidate
 from hf_transfer.study.experiment import Experiment, RowNumbers
-from hf_transfer.study.fold_runner import FoldRunner
 from hf_transfer.training.fitting import fit
 from hf_transfer.training.job import Job
 from hf_transfer.training.predicting import calibrated_loss
 from hf_transfer.training.workers import Workers
+
+if TYPE_CHECKING:
+    from hf_transfer.study.fold_runner import FoldRunner
 
 HALVES = 2
 _SMALLEST_BATCH = 4  # rows; BatchNorm needs some
@@ -81,7 +83,7 @@ class Trials:
         https://arxiv.org/abs/2205.10287: the square root of the batch.
     """
 
-    runner: FoldRunner
+    runner: "FoldRunner"
     rows: RowNumbers
     tag: str
     num_learned: int
