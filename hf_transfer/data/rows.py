@@ -1,7 +1,6 @@
 """Convert labelled rows to the columns that all tasks read."""
 
 import hashlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,8 +79,8 @@ class LabelledData:
     @property
     def class_counts(self) -> dict[str, int]:
         """Number of rows of each label; for words, of entities of each type."""
-        found = Counter(name for label in self.rows["label"][:] for name in self.target.classes_of(label))
-        return {name: found[name] for name in self.target.class_names}
+        names, counts = self.target.tabled(self.rows["label"][:])
+        return dict(zip(names, counts.sum(axis=0).tolist(), strict=True))
 
 
 def label_rows(

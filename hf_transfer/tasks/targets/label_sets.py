@@ -51,6 +51,7 @@ class LabelSets(Target):
     problem_type = "multi_label_classification"
     solvers = ("lbfgs", "ridge")
     missing = IGNORE_INDEX
+    called = ("label", "labels")
     unlabelled: Any = ()
 
     scorer: LabelSetScorer

@@ -44,6 +44,7 @@ class Numbers(Target):
     solvers = ("ridge",)
     scales = True
     missing = math.nan
+    called = ("range", "ranges")
     unlabelled = 0.0
 
     def __init__(self, label_names: Sequence[str], settings: "RunConfig | None" = None) -> None:
@@ -83,6 +84,12 @@ class Numbers(Target):
     def class_names(self) -> Sequence[str]:
         """None: there are no classes."""
         return ()
+
+    def tabled(self, labels: Sequence[Any]) -> tuple[Sequence[str], NDArray[np.int64]]:
+        """Ranges of the number, by which folds are balanced."""
+        found = self.balance({"label": labels})
+        names = tuple(found.label_names or ())
+        return names, np.eye(len(names), dtype=np.int64)[np.asarray(found.labels)]
 
     @property
     def id_names(self) -> Sequence[str]:

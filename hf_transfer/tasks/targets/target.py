@@ -48,6 +48,8 @@ class Target(Protocol):
     """Whether a row has a label for each of its words, instead of one."""
     counted: str = "rows"
     """What a table of the rows counts."""
+    called: tuple[str, str] = ("class", "classes")
+    """What a line of that table is called, and several."""
     outside: int | None = None
     """The class of what is part of nothing, by which alone no mention is found; None without one."""
 
@@ -85,6 +87,15 @@ class Target(Protocol):
     def classes_of(self, label: Any) -> Sequence[str]:
         """Which of `class_names` a row with this label counts for, and each as often as it does."""
         ...
+
+    def tabled(self, labels: Sequence[Any]) -> tuple[Sequence[str], NDArray[np.int64]]:
+        """What a table of rows counts, (c,), and how often each row has it, (n, c)."""
+        places = {name: i for i, name in enumerate(self.class_names)}
+        counts = np.zeros((len(labels), len(places)), np.int64)
+        for row, label in enumerate(labels):
+            for name in self.classes_of(label):
+                counts[row, places[name]] += 1
+        return tuple(places), counts
 
     def encoded(self, labels: Sequence[Any]) -> list[Any]:
         """Labels of rows in the form in which they are stacked."""
