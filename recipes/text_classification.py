@@ -22,7 +22,7 @@ from hf_transfer import (
 
 DEFAULTS = RunConfig(
     base_model="FacebookAI/roberta-base",
-    dataset="SetFit/bbc-news",
+    dataset="dair-ai/emotion",
     batch_size=32,
     output_dir="runs/text_classification",
 )
