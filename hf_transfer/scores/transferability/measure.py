@@ -94,11 +94,11 @@ class NumberMeasure(Measure):
 
     def answers(self, decisions: Floats) -> NDArray[Any]:
         """The number, of (…, 1)."""
-        return decisions[..., 0]
+        return np.asarray(decisions[..., 0])
 
     def evident(self, labels: NDArray[Any]) -> NDArray[Any]:
         """Around their mean, as the features are not centred."""
-        return labels - labels.mean()
+        return np.asarray(labels - labels.mean())
 
     def weighted(self, labels: NDArray[Any], predictions: NDArray[Any], weights: Floats) -> Floats:
         """R² of rows that count as often as their weights say."""
@@ -119,7 +119,7 @@ class LabelSetMeasure(Measure):
 
     def evident(self, labels: NDArray[Any]) -> NDArray[Any]:
         """Those that some row has."""
-        return labels[:, labels.any(axis=0)]
+        return np.asarray(labels[:, labels.any(axis=0)])
 
     def weighted(self, labels: NDArray[Any], predictions: NDArray[Any], weights: Floats) -> Floats:
         """F1 of rows that count as often as their weights say."""
