@@ -117,16 +117,16 @@ def one_pair(pair: Pair, options: argparse.Namespace) -> tuple[float, float] | N
     if not all((place / half / "results.json").is_file() for half in ("grid", "default")):
         return None
     grid, default = read_results(place / "grid"), read_results(place / "default")
-    metric = grid["primary_metric"]
-    scores = {settings(entry): entry["scores"][metric]["mean"] for entry in grid["grid"]}
+    metric = grid.primary_metric
+    scores = {settings(entry.settings): entry.scores[metric].mean for entry in grid.grid or ()}
     best = max(scores, key=scores.__getitem__)
-    fair = next(entry["bbc"] for entry in grid["grid"] if settings(entry) == best)
-    reached = default["scores"][metric]["mean"]
+    fair = next(entry.bbc for entry in grid.grid or () if settings(entry.settings) == best)
+    reached = default.scores[metric].mean
     regret = 100 * (scores[best] - reached)
     line = (
-        pair.what, *pair.names, f"{default['dataset']['num_rows']:,}", f"{best}: {scores[best]:.3f}",
+        pair.what, *pair.names, f"{default.dataset.num_rows:,}", f"{best}: {scores[best]:.3f}",
         f"{fair:.3f}",
-        f"{settings(default['config'])}: {reached:.3f}", f"{regret:.1f}",
+        f"{settings(default.config.to_dict())}: {reached:.3f}", f"{regret:.1f}",
         f"{min(scores.values()):.3f} to {max(scores.values()):.3f}",
     )  # fmt: skip
     print(f"| {' | '.join(line)} |", flush=True)

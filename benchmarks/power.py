@@ -13,7 +13,7 @@ import argparse
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -23,7 +23,8 @@ from scipy.optimize import brentq
 from simulation import Floats, Held, Ints, cross_validate, draw_linear, ridge, true_accuracy
 
 from hf_transfer.folds import FoldColumns
-from hf_transfer.scores.paired import Pair, adjusted, pair_folds
+from hf_transfer.runs.fold_result import FoldResult
+from hf_transfer.runs.paired import Pair, RightRows, adjusted, pair_folds
 from hf_transfer.scores.statistics import mcnemar
 
 ROWS, EFFECTS, REPEATS = (50, 100, 300), (0.0, 0.02, 0.05, 0.10, 0.20), (1, 3)
@@ -117,17 +118,15 @@ def compared(models: list[list[Held]], repeats: int) -> Pair:
     records = [
         [_record(one, len(_rights(model))) for one in model if one.repeat < repeats] for model in models
     ]
-    results = {"primary_metric": "accuracy", "higher_is_better": {"accuracy": True}}
-    pair = pair_folds(("first", records[0]), ("second", records[1]), results)
-    rows = mcnemar(*map(_rights, models))._asdict()
-    return adjusted([Pair(**vars(pair) | {"rows": rows})])[0]
+    pair = pair_folds(("first", records[0]), ("second", records[1]), "accuracy", higher_is_better=True)
+    right = [_rights(model) for model in models]
+    rows = RightRows(**mcnemar(*right)._asdict(), repeat=0, num_rows=len(right[0]))
+    return adjusted([replace(pair, rows=rows)])[0]
 
 
-def _record(one: Held, num_rows: int) -> dict[str, Any]:
-    return {
-        "repeat": one.repeat, "fold": one.fold, "status": "done", "num_valid": len(one.rows),
-        "num_train": num_rows - len(one.rows), "scores": {"accuracy": float(one.right.mean())},
-    }  # fmt: skip
+def _record(one: Held, num_rows: int) -> FoldResult:
+    scores = {"accuracy": float(one.right.mean())}
+    return FoldResult(one.repeat, one.fold, num_rows - len(one.rows), len(one.rows), seed=0, scores=scores)
 
 
 def _rights(model: list[Held]) -> Floats:

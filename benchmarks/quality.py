@@ -69,11 +69,11 @@ def main() -> None:
     place = Path(options.output_dir) / name
     place.mkdir(parents=True, exist_ok=True)
     found = {name: contender(name, place, options) for name in contenders(options)}
-    splits = {read_results(place / slug(name))["folds_fingerprint"] for name in found if name in KIT}
+    splits = {read_results(place / slug(name)).folds_fingerprint for name in found if name in KIT}
     if len(splits) > 1:
         raise SystemExit(f"The runs in {place} do not share their folds; remove the folder and start again.")
     print(f"\n{machine(options.threads)}, {os.cpu_count()} cores in all. {versions()}.")
-    rows = read_results(place / slug(FIRST))["dataset"]["num_rows"]
+    rows = read_results(place / slug(FIRST)).dataset.num_rows
     print(
         f"{Path(options.model).name} on {rows:,} rows of {Path(options.dataset).name}, "
         f"{options.num_folds} folds, seed {options.seed}.\n"
@@ -176,7 +176,7 @@ def scores_of(folder: Path) -> list[dict[str, float]]:
     """Accuracy and log loss of each fold, from what a contender has left."""
     if (folder / "scores.json").is_file():
         return json.loads((folder / "scores.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
-    folds = [fold["scores"] for fold in read_results(folder)["folds"]]
+    folds = [fold.scores for fold in read_results(folder).folds]
     return [{name: fold[name] for name in ("accuracy", "log_loss")} for fold in folds]
 
 

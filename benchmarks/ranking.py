@@ -13,13 +13,11 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import argparse
-import json
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +25,8 @@ from report import machine, table, versions
 
 from hf_transfer import RunConfig, cross_validate, open_dataset
 from hf_transfer.machine.files import write_json
+from hf_transfer.runs.rank_record import RankedModel, RankRecord
+from hf_transfer.runs.reading import read_record
 from hf_transfer.scores.transferability import weighted_tau
 from hf_transfer.selection.rank.ranking import rank_models
 from hf_transfer.tasks import task_of_kind
@@ -34,14 +34,14 @@ from hf_transfer.tasks import task_of_kind
 Candidates = dict[str, dict[str, float]]
 
 # What a candidate could be ordered by, from its entry in rank.json.
-PREDICTORS: dict[str, Callable[[Mapping[str, Any]], float]] = {
-    "rank's score (layer picked inside the folds)": lambda c: c["score"]["mean"],
-    "linear probe, best layer": lambda c: max(layer["ridge"]["mean"] for layer in c["layers"]),
-    "linear probe, last layer": lambda c: c["layers"][-1]["ridge"]["mean"],
-    "k-NN, last layer": lambda c: c["layers"][-1]["knn"],
-    "LogME gain, last layer": lambda c: c["layers"][-1]["log_me_gain"],
-    "H-score, last layer": lambda c: c["layers"][-1]["h_score"],
-    "number of parameters": lambda c: c["num_parameters"],
+PREDICTORS: dict[str, Callable[[RankedModel], float | None]] = {
+    "rank's score (layer picked inside the folds)": lambda c: c.score.mean,
+    "linear probe, best layer": lambda c: max(layer.ridge.mean for layer in c.layers),
+    "linear probe, last layer": lambda c: c.layers[-1].ridge.mean,
+    "k-NN, last layer": lambda c: c.layers[-1].knn,
+    "LogME gain, last layer": lambda c: c.layers[-1].log_me_gain,
+    "H-score, last layer": lambda c: c.layers[-1].h_score,
+    "number of parameters": lambda c: c.num_parameters,
 }
 
 
@@ -97,39 +97,40 @@ def measured(options: argparse.Namespace, dataset: str, folder: Path) -> Candida
     )
     ranking = ranked(options, config, folder)
     found: Candidates = {}
-    for entry in ranking["candidates"]:
-        found[entry["name"]] = {key: read(entry) for key, read in PREDICTORS.items()}
-        found[entry["name"]]["fine-tuned"] = fine_tuned(
-            options.kind, replace(config, base_model=entry["base_model"]), folder / entry["name"]
+    for entry in ranking.candidates:
+        found[entry.name] = {key: read(entry) for key, read in PREDICTORS.items()}
+        found[entry.name]["fine-tuned"] = fine_tuned(
+            options.kind, replace(config, base_model=entry.base_model), folder / entry.name
         )
     if options.scratch:
-        for entry in ranking["candidates"]:
-            if entry["from_scratch"] is not None:
-                found[f"{entry['name']}, random"] = of_scratch(options.kind, config, entry, folder)
+        for entry in ranking.candidates:
+            if entry.from_scratch is not None:
+                found[f"{entry.name}, random"] = of_scratch(options.kind, config, entry, folder)
     found["the simple model"] = {
-        next(iter(PREDICTORS)): ranking["controls"]["baseline"]["score"]["mean"], "fine-tuned": float("nan")
+        next(iter(PREDICTORS)): ranking.controls.baseline.score.mean, "fine-tuned": float("nan")
     }  # fmt: skip
     return found
 
 
-def ranked(options: argparse.Namespace, config: RunConfig, folder: Path) -> dict[str, Any]:
+def ranked(options: argparse.Namespace, config: RunConfig, folder: Path) -> RankRecord:
     path = folder / "rank.json"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         with redirect_stderr(StringIO()):
             write_json(path, rank_models(config, options.models, kind=options.kind).to_dict())
-    return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+    return read_record(RankRecord, path)
 
 
-def of_scratch(kind: str, config: RunConfig, entry: Mapping[str, Any], folder: Path) -> dict[str, float]:
+def of_scratch(kind: str, config: RunConfig, entry: RankedModel, folder: Path) -> dict[str, float]:
     """A candidate's architecture with random weights: what `rank` measures of it, and fine-tuned."""
-    arm = dict(entry["from_scratch"]) | {"num_parameters": entry["num_parameters"]}
+    assert entry.from_scratch is not None
+    arm = replace(entry, **vars(entry.from_scratch))
     found = {}
     for key, read in PREDICTORS.items():
         value = read(arm) if not key.startswith(("k-NN", "LogME", "H-score")) else None
         found[key] = float("nan") if value is None else value
-    settings = replace(config, base_model=entry["base_model"], from_scratch=True)
-    return found | {"fine-tuned": fine_tuned(kind, settings, folder / f"{entry['name']}-random")}
+    settings = replace(config, base_model=entry.base_model, from_scratch=True)
+    return found | {"fine-tuned": fine_tuned(kind, settings, folder / f"{entry.name}-random")}
 
 
 def fine_tuned(kind: str, config: RunConfig, folder: Path) -> float:
@@ -139,7 +140,7 @@ def fine_tuned(kind: str, config: RunConfig, folder: Path) -> float:
     task = task_of_kind(kind)(config, data.label_names)
     with redirect_stderr(StringIO()):
         result = cross_validate(task, data, config)
-    return float(result.scores[task.target.scorer.primary_metric]["mean"])
+    return float(result.scores[task.target.scorer.primary_metric].mean)
 
 
 def scores_table(found: Mapping[str, Candidates]) -> str:

@@ -18,7 +18,6 @@ It resumes where it was stopped.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -28,7 +27,11 @@ from typing import Any
 import numpy as np
 
 from hf_transfer import RunConfig, open_dataset
+from hf_transfer.runs.fold_result import FoldResult
+from hf_transfer.runs.reading import read_record
+from hf_transfer.runs.records import GridEntry
 from hf_transfer.runs.results import read_results
+from hf_transfer.runs.search_record import Search
 from hf_transfer.scores.statistics import corrected_error
 from hf_transfer.selection.search.run import SearchOptions, search
 from hf_transfer.tasks import task_of_kind
@@ -81,15 +84,15 @@ def one_set(words: str, options: argparse.Namespace) -> Loss:
     place = Path(options.output_dir) / name_of(model, dataset)
     grid = run(kind, model, dataset, options, place / "grid", exhaustive=True)
     chosen = run(kind, model, dataset, options, place / options.mode, mode=options.mode)
-    tried, metric = read_results(grid)["grid"], read_results(grid)["primary_metric"]
-    entries = {key(entry): entry for entry in tried}
-    scores = {choice: entry["scores"][metric]["mean"] for choice, entry in entries.items()}
-    best, picked = max(scores, key=scores.__getitem__), key(about(chosen)["judged"])
+    results, metric = read_results(grid), read_results(grid).primary_metric
+    entries = {key(entry): entry for entry in results.grid or ()}
+    scores = {choice: entry.scores[metric].mean for choice, entry in entries.items()}
+    best, picked = max(scores, key=scores.__getitem__), chosen_by(about(chosen))
     regret = 100 * (scores[best] - scores[picked])
     loss = Loss(regret, *costs(grid, chosen))
     line = (
         f"{Path(dataset).parent.name}/{Path(dataset).stem}", Path(model).name.removeprefix("builtin:"),
-        f"{read_results(grid)['dataset']['num_rows']:,}", f"{said(best)}: {scores[best]:.3f}",
+        f"{results.dataset.num_rows:,}", f"{said(best)}: {scores[best]:.3f}",
         without_luck(entries[best]), f"{said(picked)}: {scores[picked]:.3f}", f"{regret:.1f}",
         "yes" if within_one_error(entries[best], entries[picked], metric) else "no",
         f"{loss.cost:.1f}", f"{loss.trials:.1f}", f"{loss.seconds:.0f}",
@@ -120,59 +123,59 @@ def run(kind: str, model: str, dataset: str, options: argparse.Namespace, folder
     return folder
 
 
-def about(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "search.json").read_text(encoding="utf-8"))
+def about(folder: Path) -> Search:
+    return read_record(Search, folder / "search.json")
 
 
 def costs(grid: Path, chosen: Path) -> tuple[float, float, float]:
     """Cost of a search, of its trials alone, and its seconds, in percent of the grid's."""
-    price = {one["trainable"]: one["cost"] for one in about(grid)["candidates"]}
+    price = {one.trainable: one.cost for one in about(grid).candidates}
     whole, judged = (passes(configurations(folder), price) for folder in (grid, chosen))
-    trials = about(chosen)["trial_passes"]
-    seconds = about(chosen)["trial_seconds"] + time_of(configurations(chosen))
+    trials = about(chosen).trial_passes
+    seconds = about(chosen).trial_seconds + time_of(configurations(chosen))
     shares = (trials + judged) / whole, trials / whole, seconds / time_of(configurations(grid))
     return tuple(100 * share for share in shares)  # type: ignore[return-value]
 
 
-def configurations(folder: Path) -> list[dict[str, Any]]:
-    """What the real folds scored: each with what it trains and its folds."""
+def configurations(folder: Path) -> list[tuple[str, list[FoldResult]]]:
+    """What the real folds scored: what each trains, and its folds."""
     results = read_results(folder)
-    alone = {"trainable": results["config"]["trainable"], "folds": results["folds"]}
-    return results["grid"] or [alone]
+    if results.grid is None:
+        return [(results.config.trainable, results.folds)]
+    return [(entry.settings["trainable"], entry.folds) for entry in results.grid]
 
 
-def passes(entries: Iterable[Mapping[str, Any]], price: Mapping[str, float]) -> float:
+def passes(entries: Iterable[tuple[str, list[FoldResult]]], price: Mapping[str, float]) -> float:
     """Forward passes of a row: training from the lowest layer that learns, and scoring."""
     return sum(
-        price[entry["trainable"]] * fold["num_train"] * fold["num_epochs"]
-        + fold["num_valid"]
-        + fold["train_rows_scored"]
-        for entry in entries
-        for fold in entry["folds"]
+        price[trainable] * fold.num_train * fold.num_epochs + fold.num_valid + fold.train_rows_scored
+        for trainable, folds in entries
+        for fold in folds
     )
 
 
-def time_of(entries: Iterable[Mapping[str, Any]]) -> float:
-    return sum(fold["seconds"] for entry in entries for fold in entry["folds"])
+def time_of(entries: Iterable[tuple[str, list[FoldResult]]]) -> float:
+    return sum(fold.seconds for _, folds in entries for fold in folds)
 
 
-def without_luck(best: Mapping[str, Any]) -> str:
-    return "-" if best.get("bbc") is None else f"{best['bbc']:.3f}"
+def without_luck(best: GridEntry) -> str:
+    return "-" if best.bbc is None else f"{best.bbc:.3f}"
 
 
-def within_one_error(best: Mapping[str, Any], picked: Mapping[str, Any], metric: str) -> bool:
+def within_one_error(best: GridEntry, picked: GridEntry, metric: str) -> bool:
     """Whether a configuration is at most one corrected standard error of the difference behind the best."""
-    behind = np.array(
-        [
-            a["scores"][metric] - b["scores"][metric]
-            for a, b in zip(best["folds"], picked["folds"], strict=True)
-        ]
-    )
+    pairs = zip(best.folds, picked.folds, strict=True)
+    behind = np.array([a.scores[metric] - b.scores[metric] for a, b in pairs])  # type: ignore[operator]
     return bool(behind.mean() <= corrected_error(behind, len(behind)))
 
 
-def key(entry: Mapping[str, Any]) -> Choice:
-    return entry["trainable"], entry["learning_rate"]
+def key(entry: GridEntry) -> Choice:
+    return entry.settings["trainable"], entry.learning_rate
+
+
+def chosen_by(search: Search) -> Choice:
+    assert search.judged is not None
+    return search.judged.trainable, search.judged.learning_rate
 
 
 def said(choice: Choice) -> str:

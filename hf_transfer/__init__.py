@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "CrossValidationResult": "runs.results",
     "Fold": "folds",
-    "FoldResult": "runs.results",
+    "FoldResult": "runs.fold_result",
     "ImageClassification": "tasks",
     "LabelledData": "data.rows",
     "LayerGroup": "layers",

@@ -4,8 +4,10 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
@@ -157,3 +159,65 @@ def test_help_needs_nothing_slow(words):
     assert "usage:" in done.stdout
     imported = {line.split("|")[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
     assert not imported & {*HEAVY, "accelerate", "datasets", "matplotlib", "pandas", "sklearn"}
+
+
+# Rooms whose dictionaries are no records of a run: rows of a data set, states of a training, tensors.
+OTHER_KEYS = {"config", "data", "folds", "layers", "machine", "models", "replay", "tasks", "training"}
+
+
+def record_fields() -> set[str]:
+    """The names of the fields that results.json and what lies beside it have."""
+    from hf_transfer.runs.companions import ComparedRuns
+    from hf_transfer.runs.rank_record import RankRecord
+    from hf_transfer.runs.records import Results
+    from hf_transfer.runs.search_record import Search
+
+    found: set[str] = set()
+    waiting: list[object] = [Results, ComparedRuns, RankRecord, Search]
+    seen: list[object] = []
+    while waiting:
+        kind = waiting.pop()
+        waiting += get_args(kind)
+        if is_dataclass(kind) and kind is not hf_transfer.RunConfig and kind not in seen:
+            seen.append(kind)
+            found |= {f.name for f in fields(kind)}
+            waiting += get_type_hints(kind).values()
+    return found
+
+
+# What is no record: tables and batches, mappings by a metric's or a setting's name, parts that are put
+# together, an epoch as a tracker gets it, what a template knows, and what --json prints.
+MAPPINGS = {
+    "about", "again", "batch", "bootstrap_interval", "check", "columns", "content", "context", "encoded",
+    "epoch", "f", "first", "history", "predictions", "rows", "scores", "select", "settings", "table",
+    "tables", "train_scores", "value", "written",
+}  # fmt: skip
+
+
+def last_name(node: ast.expr) -> str:
+    """The name that a value is called by: `fitted.history[0]` is a history."""
+    while isinstance(node, ast.Subscript | ast.Call):
+        node = node.value if isinstance(node, ast.Subscript) else node.func
+    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+
+
+def keyed(node: ast.AST) -> tuple[ast.expr, ast.expr] | None:
+    """What is read by which key in `value[key]` or `value.get(key)`."""
+    if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
+        return node.value, node.slice
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get":
+        return (node.func.value, node.args[0]) if node.args else None
+    return None
+
+
+def test_records_of_a_run_are_read_by_their_fields():
+    names = record_fields()
+    reads = [
+        (f"{name}:{node.lineno}: {ast.unparse(node)}", *pair)
+        for name, path in modules().items()
+        if room(name) not in OTHER_KEYS | {"runs"}
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if (pair := keyed(node))
+    ]
+    by_key = [read for read in reads if isinstance(read[2], ast.Constant) and read[2].value in names]
+    assert [where for where, base, _ in by_key if last_name(base) not in MAPPINGS] == []

@@ -1,7 +1,7 @@
 """`hf-transfer search`: find which layers to train, and at which learning rate."""
 
 import argparse
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
@@ -32,22 +32,24 @@ def add_search(verbs: Any) -> None:
 def _search(options: argparse.Namespace) -> int:
     from hf_transfer.report.publish import publish
     from hf_transfer.runs.hub.push import preflight
+    from hf_transfer.runs.schema import to_json
     from hf_transfer.selection.search.asking import ask_hours, can_ask
-    from hf_transfer.selection.search.report import cost_text, search_text
+    from hf_transfer.selection.search.cost import cost_text
+    from hf_transfer.selection.search.report import search_text
     from hf_transfer.selection.search.run import SearchOptions, open_study, predict_cost, search
 
     wanted = SearchOptions(options.mode, options.exhaustive, options.max_hours)
     config, task, data = load_recipe(options.recipe, options.settings)
     if options.dry_run:
         cost = predict_cost(open_study(task, data, config), wanted)
-        show(options, (cost, cost_text(cost)))
+        show(options, (asdict(cost), cost_text(cost)))
         return 0
     preflight(config)
     if options.max_hours is None and can_ask():
         cost = predict_cost(open_study(task, data, config), wanted)
         wanted = replace(wanted, max_hours=ask_hours(cost))
     found = search(task, data, config, wanted)
-    if found.get("judged"):
+    if found.judged:
         publish(config, quiet=options.json)
-    show(options, (found, search_text(config.output_dir, found)))
+    show(options, (to_json(found), search_text(config.output_dir, found)))
     return 0

@@ -6,6 +6,11 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.setting import AUTO, Group, is_auto, setting
 
 
+def is_solved(head_solver: str) -> bool:
+    """Whether a head is solved in closed form."""
+    return head_solver in {"lbfgs", "ridge"}
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings(Group):
     """How the model is trained: head, learning rate, epochs, loss."""
@@ -96,7 +101,7 @@ class TrainingSettings(Group):
     @property
     def solved(self) -> bool:
         """Whether the head is solved in closed form, without a learning rate or epochs."""
-        return self.head_solver in {"lbfgs", "ridge"}
+        return is_solved(self.head_solver)
 
     def problems(self) -> list[str]:
         """Errors in numbers, in lists too."""

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from hf_transfer import _guard  # noqa: F401
 
@@ -44,20 +44,26 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:z.{digits}f}"  # z: never -0.000
 
 
-def plus_minus(score: dict[str, Any] | None) -> str:
+class Spread(Protocol):
+    """A mean over folds with its standard deviation."""
+
+    @property
+    def mean(self) -> float | None: ...  # noqa: D102
+    @property
+    def std(self) -> float | None: ...  # noqa: D102
+
+
+def plus_minus(score: Spread | None) -> str:
     """Write `0.913 ± 0.012`, the mean and standard deviation over folds."""
-    if score is None or score["mean"] is None:
+    if score is None or score.mean is None:
         return UNDEFINED
-    spread = "" if score["std"] is None else f" ± {number(score['std'])}"
-    return number(score["mean"]) + spread
+    spread = "" if score.std is None else f" ± {number(score.std)}"
+    return number(score.mean) + spread
 
 
-def interval(score: dict[str, Any] | None, kind: str = "interval") -> str:
-    """Write the optimistic or another interval: `0.897 to 0.928`; n/a without one."""
-    if score is None or not score.get(kind):
-        return UNDEFINED
-    low, high = score[kind]
-    return f"{number(low)} to {number(high)}"
+def interval(ends: tuple[float, float] | None) -> str:
+    """Write an interval: `0.897 to 0.928`; n/a where there is none."""
+    return f"{number(ends[0])} to {number(ends[1])}" if ends else UNDEFINED
 
 
 def probability(p: float | None) -> str:
@@ -65,11 +71,6 @@ def probability(p: float | None) -> str:
     if p is None or not math.isfinite(p):
         return UNDEFINED
     return "below 0.001" if p < 0.001 else f"{p:.2g}"
-
-
-def conservative(score: dict[str, Any] | None) -> str:
-    """Write the conservative interval: `0.881 to 0.944`; n/a without one."""
-    return interval(score, "conservative_interval")
 
 
 def duration(seconds: float | None) -> str:

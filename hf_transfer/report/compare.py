@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,9 @@ import pyarrow as pa
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError, TransferError
-from hf_transfer.machine.files import plain, write_json
+from hf_transfer.machine.files import write_json
 from hf_transfer.machine.wording import (
     aligned,
-    conservative,
     count,
     duration,
     fold_key,
@@ -24,13 +23,16 @@ from hf_transfer.machine.wording import (
     plus_minus,
 )
 from hf_transfer.report.card.card import write_card
-from hf_transfer.report.words.others import COMPARE_FILE, Other, others_to_json
+from hf_transfer.report.words.others import compared_runs, other_run
 from hf_transfer.report.words.pairs import sentence
+from hf_transfer.runs.companions import COMPARE_FILE, Other
+from hf_transfer.runs.paired import Pair, PairedBootstrap, RightRows, adjusted, pair_folds
 from hf_transfer.runs.reading import damage_told, read_table
+from hf_transfer.runs.records import Results
 from hf_transfer.runs.results import read_results
+from hf_transfer.runs.schema import to_json
 from hf_transfer.runs.summary import two_intervals
 from hf_transfer.scores.over_folds import sampling_units
-from hf_transfer.scores.paired import Pair, adjusted, pair_folds
 from hf_transfer.scores.scorer import Floats, Scorer
 from hf_transfer.scores.statistics import bootstrap_interval, mcnemar
 from hf_transfer.tasks import target_of_run
@@ -45,7 +47,7 @@ class Run:
     """A finished run: its name, what results.json holds, and its folder."""
 
     name: str
-    results: dict[str, Any]
+    results: Results
     folder: Path
 
     @cached_property
@@ -61,7 +63,8 @@ class Run:
     @property
     def target(self) -> Target:
         """What its labels are."""
-        return target_of_run(self.results)
+        results = self.results
+        return target_of_run(results.task, results.label_names, results.target)
 
     @property
     def scorer(self) -> Scorer:
@@ -79,9 +82,9 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Scores, pairs and notes, as plain values."""
-        pairs = [asdict(p) | {"verdict": p.verdict, "sentence": sentence(p)} for p in self.pairs]
-        scores = {run.name: run.results["scores"] for run in self.runs}
-        return plain({"runs": scores, "pairs": pairs, "notes": self.notes})  # type: ignore[no-any-return]
+        pairs = [to_json(p) | {"verdict": p.verdict, "sentence": sentence(p)} for p in self.pairs]
+        scores = {run.name: run.results.scores for run in self.runs}
+        return to_json({"runs": scores, "pairs": pairs, "notes": self.notes})  # type: ignore[no-any-return]
 
     def to_text(self) -> str:
         """The table, a sentence a pair, and the notes."""
@@ -122,7 +125,10 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
 def compare_pair(first: Run, second: Run) -> Pair:
     """Compare two runs on the same folds and rows; p-values are not yet adjusted."""
     pair = pair_folds(
-        (first.name, first.results["folds"]), (second.name, second.results["folds"]), first.results
+        (first.name, first.results.folds),
+        (second.name, second.results.folds),
+        first.results.primary_metric,
+        higher_is_better=first.results.sign > 0,
     )
     if not pair.differences:
         return pair
@@ -148,7 +154,7 @@ def save_comparison(runs: Sequence[Run]) -> list[str]:
         if not os.access(run.folder, os.W_OK):
             continue
         others = compared_with(run, [other for other in runs if other is not run])
-        write_json(run.folder / COMPARE_FILE, others_to_json(run.results, others))
+        write_json(run.folder / COMPARE_FILE, to_json(compared_runs(run.results, others)))
         if (run.folder / "README.md").is_file():
             try:
                 write_card(run.folder, redraw=False)
@@ -164,7 +170,7 @@ def compared_with(run: Run, others: Sequence[Run]) -> list[Other]:
     """
     run, *others = (replace(one, name="/".join(Path(one.name).parts[-2:])) for one in (run, *others))
     pairs = adjusted([compare_pair(other, run) for other in others])
-    return [Other.of(other.results, pair) for other, pair in zip(others, pairs, strict=True)]
+    return [other_run(other.results, pair) for other, pair in zip(others, pairs, strict=True)]
 
 
 def check_comparable(first: Run, other: Run) -> None:
@@ -174,16 +180,16 @@ def check_comparable(first: Run, other: Run) -> None:
         ConfigError: If they were scored on different folds or have different primary metrics.
     """
     a, b = first.results, other.results
-    if a["folds_fingerprint"] != b["folds_fingerprint"]:
+    if a.folds_fingerprint != b.folds_fingerprint:
         raise ConfigError(
             f"Runs {first.name!r} and {other.name!r} were scored on different folds (fingerprints "
-            f"{a['folds_fingerprint']!r} and {b['folds_fingerprint']!r}), so their scores cannot be set "
+            f"{a.folds_fingerprint!r} and {b.folds_fingerprint!r}), so their scores cannot be set "
             "side by side. Run one again with the other's rows, scheme, seed, num_folds and num_repeats."
         )
-    if a["primary_metric"] != b["primary_metric"]:
+    if a.primary_metric != b.primary_metric:
         raise ConfigError(
             f"Runs {first.name!r} and {other.name!r} have different primary metrics, "
-            f"{a['primary_metric']!r} and {b['primary_metric']!r}. Compare runs of one task."
+            f"{a.primary_metric!r} and {b.primary_metric!r}. Compare runs of one task."
         )
 
 
@@ -194,15 +200,15 @@ def _shared_rows(first: pa.Table, second: pa.Table) -> tuple[pa.Table, pa.Table]
     return first.filter([key in shared for key in keys[0]]), second.filter([key in shared for key in keys[1]])
 
 
-def _right_rows(target: Target, first: pa.Table, second: pa.Table) -> dict[str, Any]:
+def _right_rows(target: Target, first: pa.Table, second: pa.Table) -> RightRows:
     """Count rows that only one run got right, in the first repeat."""
     repeat = min(first["repeat"].to_pylist())
     kept = [table.filter(table["repeat"].to_numpy() == repeat) for table in (first, second)]
     right = [np.equal(*compared) for table in kept if (compared := target.compared(table))]
-    return mcnemar(*right)._asdict() | {"repeat": repeat, "num_rows": kept[0].num_rows}
+    return RightRows(**mcnemar(*right)._asdict(), repeat=repeat, num_rows=kept[0].num_rows)
 
 
-def _paired_bootstrap(run: Run, metric: str, tables: Sequence[pa.Table]) -> dict[str, Any]:
+def _paired_bootstrap(run: Run, metric: str, tables: Sequence[pa.Table]) -> PairedBootstrap:
     """Bootstrap interval of the difference of pooled scores, from the same resamples for both."""
     score_first, score_second = (run.scorer.resampler(table, [metric]) for table in tables)
 
@@ -210,20 +216,17 @@ def _paired_bootstrap(run: Run, metric: str, tables: Sequence[pa.Table]) -> dict
         return {metric: score_second(weights)[metric] - score_first(weights)[metric]}
 
     unit, units = sampling_units(tables[0], run.scorer)
-    folds, seed = tables[0]["fold"].to_numpy(), run.results["config"]["seed"]
+    folds, seed = tables[0]["fold"].to_numpy(), run.results.config.seed
     intervals = bootstrap_interval(difference, folds, units=units, seed=seed)
     pooled = [run.scorer.pooled(table)[metric] for table in tables]
     known = None if None in pooled else pooled[1] - pooled[0]  # type: ignore[operator]
-    return {"difference": known, "interval": intervals[metric], "unit": unit}
+    return PairedBootstrap(known, intervals[metric], unit)
 
 
 def _merit(run: Run) -> float:
     """Mean primary metric, signed so that more is better; a run without one sorts last."""
-    metric = run.results["primary_metric"]
-    mean = run.results["scores"].get(metric, {}).get("mean")
-    if mean is None:
-        return -float("inf")
-    return float(mean if run.results["higher_is_better"].get(metric, True) else -mean)
+    score = run.results.headline
+    return -float("inf") if score is None or score.mean is None else run.results.sign * score.mean
 
 
 def _notes(runs: Sequence[Run], pairs: Sequence[Pair]) -> list[str]:
@@ -239,21 +242,21 @@ def _notes(runs: Sequence[Run], pairs: Sequence[Pair]) -> list[str]:
             f"{count(len(pairs), 'pair')}: p is adjusted by Holm's rule, the intervals are not. The run that "
             "the others are compared with was chosen by these folds, which makes its lead somewhat too large."
         )
-    if runs[0].results["num_repeats"] < _ENOUGH_REPEATS and any(p.verdict == "can't tell" for p in pairs):
+    if runs[0].results.num_repeats < _ENOUGH_REPEATS and any(p.verdict == "can't tell" for p in pairs):
         notes.append("Besides more rows, more repeats (num_repeats) make this test find more.")
-    if any(pair.rows for pair in pairs) and runs[0].results["num_repeats"] > 1:
+    if any(pair.rows for pair in pairs) and runs[0].results.num_repeats > 1:
         notes.append("Rows are counted in the first repeat only.")
     for run in runs:
-        if grid := run.results["grid"]:
+        if grid := run.results.grid:
             notes.append(
                 f"{run.name} is the best of {len(grid)} configurations, chosen on these folds: its score is "
                 "somewhat too good."
             )
-    num_repeats = runs[0].results["num_repeats"]
+    num_repeats = runs[0].results.num_repeats
     names = {
-        fold_key(fold["repeat"], fold["fold"]): fold_name(fold["repeat"], fold["fold"], num_repeats)
+        fold_key(fold.repeat, fold.fold): fold_name(fold.repeat, fold.fold, num_repeats)
         for run in runs
-        for fold in run.results["folds"]
+        for fold in run.results.folds
     }
     for pair in pairs:
         if pair.left_out:
@@ -267,15 +270,16 @@ def _notes(runs: Sequence[Run], pairs: Sequence[Pair]) -> list[str]:
 
 def _table(runs: Sequence[Run]) -> str:
     """A table of the runs, one line each, in the given order."""
-    metric = runs[0].results["primary_metric"]
+    metric = runs[0].results.primary_metric
     both = any(two_intervals(run.results) for run in runs)
     bounds = ["95 % optimistic", "95 % conservative"] if both else ["95 % interval"]
     rows = [["run", metric, *bounds, "folds", "trained", "of parameters", "time"]]
     for run in runs:
         results = run.results
-        score, trainable = results["scores"].get(metric), results["trainable"]
-        found = [plus_minus(score), interval(score), *([conservative(score)] if both else [])]
-        folds = f"{score['num_folds'] if score else 0} of {len(results['folds'])}"
-        sizes = [f"{trainable['parameters']:,}", f"{trainable['total']:,}"]
-        rows.append([run.name, *found, folds, *sizes, duration(results["hardware"]["seconds"])])
+        score, trainable = results.scores.get(metric), results.trainable
+        ends = (score.interval, score.conservative_interval) if score else (None, None)
+        found = [plus_minus(score), *map(interval, ends[: 1 + both])]
+        folds = f"{score.num_folds if score else 0} of {len(results.folds)}"
+        sizes = [f"{trainable.parameters:,}", f"{trainable.total:,}"]
+        rows.append([run.name, *found, folds, *sizes, duration(results.hardware.seconds)])
     return aligned(rows)

@@ -6,7 +6,6 @@ A run is written and checked by this one code. Nothing here needs torch.
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
 from itertools import chain
 from statistics import fmean, median
 from typing import Any
@@ -18,8 +17,9 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import GRID_SETTINGS, RunConfig, differing
 from hf_transfer.folds import FoldPlan, RowIds
 from hf_transfer.machine.wording import fold_name
+from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.grid import against_best, corrected_best
-from hf_transfer.runs.results import FoldResult
+from hf_transfer.runs.records import FrozenProof, GridEntry
 from hf_transfer.scores.calibration import calibrate
 from hf_transfer.scores.over_folds import over_folds, summarise
 from hf_transfer.scores.scorer import Scorer
@@ -119,7 +119,7 @@ def _grid(
     best: RunConfig,
     predictions_of: Callable[[RunConfig], pa.Table | None],
     scorer: Scorer,
-) -> list[dict[str, Any]] | None:
+) -> list[GridEntry] | None:
     """Each configuration with its folds, and its test against the best; None if there is only one."""
     if len(fold_results) == 1:
         return None
@@ -129,34 +129,35 @@ def _grid(
     tables = (table for config in order if (table := predictions_of(config)) is not None)
     corrected = corrected_best(tables, scorer, seed=best.seed)
     tests = against_best(list(fold_results.values()), configs.index(best), scorer)
+    names = dict.fromkeys([*GRID_SETTINGS, *differing(configs)])
     return [
-        {
-            **{name: getattr(config, name) for name in dict.fromkeys([*GRID_SETTINGS, *differing(configs)])},
-            "parameters": next((fold.parameters for fold in finished(folds)), None),
-            "best": config == best,
-            "scores": {
+        GridEntry(
+            settings={name: getattr(config, name) for name in names},
+            parameters=next((fold.parameters for fold in finished(folds)), None),
+            best=config == best,
+            scores={
                 name: over_folds([fold.scores.get(name) for fold in finished(folds)])
                 for name in scorer.higher_is_better
             },
             **test,
-            "bbc": corrected if config == best else None,
-            "folds": [asdict(fold) for fold in folds],
-        }
+            bbc=corrected if config == best else None,
+            folds=list(folds),
+        )
         for (config, folds), test in zip(fold_results.items(), tests, strict=True)
     ]
 
 
-def frozen_proof(groups: Sequence[str], folds: Sequence[FoldResult]) -> dict[str, Any] | None:
+def frozen_proof(groups: Sequence[str], folds: Sequence[FoldResult]) -> FrozenProof | None:
     """Digests of the frozen layers before and after training; None if nothing was frozen."""
     done = finished(folds)
     if not groups or not done:
         return None
-    return {
-        "groups": list(groups),
-        "hash_before": done[0].frozen_hash_before,
-        "hash_after": done[0].frozen_hash_after,
-        "equal": all(fold.frozen_hash_before == fold.frozen_hash_after for fold in done),
-    }
+    return FrozenProof(
+        groups=list(groups),
+        hash_before=done[0].frozen_hash_before,
+        hash_after=done[0].frozen_hash_after,
+        equal=all(fold.frozen_hash_before == fold.frozen_hash_after for fold in done),
+    )
 
 
 def final_epochs(folds: Sequence[FoldResult]) -> int:

@@ -1,18 +1,28 @@
 """Learning curve, probe and shuffled labels: their parts of results.json, from the folds' files. No torch."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.runs.results import FoldResult
+from hf_transfer.runs.fold_result import FoldResult
+from hf_transfer.runs.records import CurveSize, LearningCurve, Probe, ShuffledLabels
 from hf_transfer.scores.learning_curve import PERCENTS, read_curve, verdict
 from hf_transfer.scores.over_folds import over_folds
 from hf_transfer.scores.scorer import Scorer
 from hf_transfer.scores.shuffled import judge_shuffled, shuffled_words
 from hf_transfer.scores.statistics import bootstrap_interval
+
+
+@dataclass(frozen=True)
+class Controls:
+    """The parts of results.json that control runs make; None for what was not asked for."""
+
+    learning_curve: LearningCurve | None
+    shuffled: ShuffledLabels | None
+    probe: Probe | None
 
 
 def curve_part(
@@ -22,7 +32,7 @@ def curve_part(
     *,
     num_folds: int,
     seed: int,
-) -> dict[str, Any]:
+) -> LearningCurve:
     """Build the `learning_curve` part of results.json.
 
     Args:
@@ -34,18 +44,18 @@ def curve_part(
     """
     metric = scorer.primary_metric
     sizes = [_size(percent, folds, predictions_of, scorer, seed) for percent, folds in fold_results.items()]
-    known = [size for size in sizes if size["mean"] is not None]
+    known = [size for size in sizes if size.mean is not None]
     curve = read_curve(
-        [size["num_train"] for size in known],
-        [[np.nan if score is None else score for score in size["scores"]] for size in known],
+        [size.num_train for size in known],
+        [[np.nan if score is None else score for score in size.scores] for size in known],
         num_folds=num_folds,
         higher_is_better=scorer.higher_is_better[metric],
         seed=seed,
     )
     failed = sum(fold.status == "failed" for percent in PERCENTS for fold in fold_results[percent])
-    unit = scorer.unit_of(metric, known[-1]["mean"]) if known else 1.0
+    unit = scorer.unit_of(metric, known[-1].mean or 0.0) if known else 1.0
     said = verdict(curve, metric, higher_is_better=scorer.higher_is_better[metric], unit=unit)
-    return {"metric": metric, "sizes": sizes, **curve, "verdict": said, "failed": failed}
+    return LearningCurve(**vars(curve), metric=metric, sizes=sizes, verdict=said, failed=failed)
 
 
 def _size(
@@ -54,31 +64,30 @@ def _size(
     predictions_of: Callable[[int], pa.Table],
     scorer: Scorer,
     seed: int,
-) -> dict[str, Any]:
+) -> CurveSize:
     """One point of the learning curve: each fold's score, the mean, and a bootstrap interval."""
     metric = scorer.primary_metric
     scores = [fold.scores.get(metric) for fold in folds]  # a failed fold has none
     train_scores = [fold.train_scores.get(metric) for fold in folds]
     done = any(fold.status == "done" for fold in folds)
-    return {
-        "percent": percent,
-        "num_train": float(np.mean([fold.num_train for fold in folds])),
-        "scores": scores,
-        "train_scores": train_scores,
-        "mean": over_folds(scores)["mean"],
-        "train_mean": over_folds(train_scores)["mean"],
-        "interval": _interval(predictions_of(percent), scorer, seed) if done else None,
-    }
+    return CurveSize(
+        percent=percent,
+        num_train=float(np.mean([fold.num_train for fold in folds])),
+        scores=scores,
+        train_scores=train_scores,
+        mean=over_folds(scores).mean,
+        train_mean=over_folds(train_scores).mean,
+        interval=_interval(predictions_of(percent), scorer, seed) if done else None,
+    )
 
 
-def _interval(table: pa.Table, scorer: Scorer, seed: int) -> list[float] | None:
+def _interval(table: pa.Table, scorer: Scorer, seed: int) -> tuple[float, float] | None:
     drawn = table["unit" if "unit" in table.column_names else "row_id"].to_numpy()
-    intervals = bootstrap_interval(scorer.resampler(table), table["fold"].to_numpy(), units=drawn, seed=seed)
-    interval = intervals[scorer.primary_metric]
-    return None if interval is None else list(interval)
+    found = bootstrap_interval(scorer.resampler(table), table["fold"].to_numpy(), units=drawn, seed=seed)
+    return found[scorer.primary_metric]
 
 
-def probe_part(folds: Sequence[FoldResult], scorer: Scorer) -> dict[str, Any]:
+def probe_part(folds: Sequence[FoldResult], scorer: Scorer) -> Probe:
     """Build the `probe` part of results.json.
 
     Args:
@@ -87,12 +96,7 @@ def probe_part(folds: Sequence[FoldResult], scorer: Scorer) -> dict[str, Any]:
     """
     metric = scorer.primary_metric
     scores = [fold.scores.get(metric) for fold in folds]
-    return {
-        "metric": metric,
-        "folds": [fold.fold for fold in folds],
-        "scores": scores,
-        "mean": over_folds(scores)["mean"],
-    }
+    return Probe(metric, [fold.fold for fold in folds], scores, over_folds(scores).mean)
 
 
 def shuffled_part(
@@ -103,7 +107,7 @@ def shuffled_part(
     *,
     seed: int,
     unit: str,
-) -> dict[str, Any]:
+) -> ShuffledLabels:
     """Build the `shuffled` part of results.json.
 
     Args:
@@ -116,29 +120,26 @@ def shuffled_part(
     """
     judged, metric = judge_shuffled(table, scorer, seed=seed), scorer.primary_metric
     train, true_train = (
-        over_folds([fold.train_scores.get(metric) for fold in results])["mean"] for results in (folds, true)
+        over_folds([fold.train_scores.get(metric) for fold in part]).mean for part in (folds, true)
     )
     failed = sum(fold.status == "failed" for fold in folds)
-    return {
-        "runs": len(folds) - failed,
-        "unit": unit,
-        "train_score": train,
-        "true_train_score": true_train,
-        **judged,
-        "verdict": shuffled_words(judged),
-        "failed": failed,
-    }
+    return ShuffledLabels(
+        **vars(judged),
+        runs=len(folds) - failed,
+        unit=unit,
+        train_score=train,
+        true_train_score=true_train,
+        verdict=shuffled_words(judged),
+        failed=failed,
+    )
 
 
-def control_notes(controls: Mapping[str, Any]) -> list[str]:
+def control_notes(controls: Controls) -> list[str]:
     """Notes about the control runs: failed trainings, and a leak if there is one."""
     notes = []
-    for title, part in (
-        ("learning curve", controls["learning_curve"]),
-        ("shuffled labels", controls["shuffled"]),
-    ):
-        if part and part["failed"]:
-            notes.append(f"{part['failed']} trainings of the {title} failed and are left out of it.")
-    if controls["shuffled"] and controls["shuffled"]["leak"]:
-        notes.append(controls["shuffled"]["verdict"])
+    for title, part in (("learning curve", controls.learning_curve), ("shuffled labels", controls.shuffled)):
+        if part and part.failed:
+            notes.append(f"{part.failed} trainings of the {title} failed and are left out of it.")
+    if controls.shuffled and controls.shuffled.leak:
+        notes.append(controls.shuffled.verdict)
     return notes

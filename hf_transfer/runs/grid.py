@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.runs.results import FoldResult
+from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.scores.over_folds import sampling_units
 from hf_transfer.scores.scorer import Floats, Scorer
 from hf_transfer.scores.statistics import (

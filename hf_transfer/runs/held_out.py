@@ -7,7 +7,6 @@ the file that holds them, so that any library may have written it again.
 import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +16,7 @@ from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import DataError, RunError
-
-Reading = dict[str, Any]
+from hf_transfer.runs.fold_result import Reading
 
 
 class HeldOut:
@@ -46,18 +44,18 @@ class HeldOut:
         """
         if self.readings:
             raise RunError(
-                f"The held-out rows of {self.place} were scored at {self.readings[0]['at']} and are scored "
+                f"The held-out rows of {self.place} were scored at {self.readings[0].at} and are scored "
                 "once: a second look could choose between two models. Train and score the fold in a new run."
             )
         table = predict(self._rows)
         self.readings.append(
-            {
-                "at": datetime.now(UTC).isoformat(timespec="seconds"),
-                "purpose": self.purpose,
-                "rows": table.num_rows,
-                "weights": weights,
-                "predictions": table_digest(table),
-            }
+            Reading(
+                at=datetime.now(UTC).isoformat(timespec="seconds"),
+                purpose=self.purpose,
+                rows=table.num_rows,
+                weights=weights,
+                predictions=table_digest(table),
+            )
         )
         return table
 

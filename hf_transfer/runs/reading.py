@@ -4,15 +4,18 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from jinja2 import TemplateError
 
-from hf_transfer import _guard  # noqa: F401
+from hf_transfer import __version__, _guard  # noqa: F401
 from hf_transfer.errors import ConfigError, TransferError
 from hf_transfer.machine.parsing import parse_json
+from hf_transfer.runs.schema import FORMAT_VERSION, ShapeError, from_json
+
+T = TypeVar("T")
 
 AGAIN = "Run the recipe again, or get the file again from where it comes."
 
@@ -35,24 +38,54 @@ def read_json_file(path: Path) -> Any:
         raise ConfigError(f"{path} is not readable as JSON ({error}). {AGAIN}") from error
 
 
-def read_json_lines(path: Path) -> list[Any]:
-    """Read a file with one JSON value a line.
+def read_record(kind: type[T], path: Path) -> T:
+    """Read a file that holds one record, of the format that this kit knows.
 
     Raises:
-        ConfigError: If a line is not JSON, with its number.
+        ConfigError: If it is not JSON, of another format, or not of the record's shape.
+    """
+    value = read_json_file(path)
+    if isinstance(value, dict) and (found := value.get("format_version")) != FORMAT_VERSION:
+        has = "names no format" if found is None else f"is of format {str(found)[:20]}"
+        wrote = str(value.get("kit_version", "which its results.json names"))[:40]
+        raise ConfigError(
+            f"{path} {has}, and this kit ({__version__}) reads format {FORMAT_VERSION}: run the recipe again "
+            f"with --overwrite, or use the version of the kit that wrote it ({wrote})."
+        )
+    return shaped(kind, value, path)
+
+
+def shaped(kind: type[T], value: Any, source: object) -> T:
+    """Read a value of JSON as a record.
+
+    Raises:
+        ShapeError: Naming the part that is not of the record's shape.
+    """
+    try:
+        return from_json(kind, value)  # type: ignore[no-any-return]
+    except ShapeError as error:
+        raise ShapeError(f"{source} is not as a run writes it: {error}. {AGAIN}") from error
+
+
+def read_lines(kind: type[T], path: Path) -> list[T]:
+    """Read a file of one record a line.
+
+    Raises:
+        ConfigError: If a line is not JSON or not such a record, with its number.
     """
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (ValueError, OSError) as error:
         raise ConfigError(f"{path} cannot be read ({error}). {AGAIN}") from error
-    return [_parsed(line, number, path) for number, line in enumerate(lines, 1) if line.strip()]
+    return [_parsed(kind, line, number, path) for number, line in enumerate(lines, 1) if line.strip()]
 
 
-def _parsed(line: str, number: int, path: Path) -> Any:
+def _parsed(kind: type[T], line: str, number: int, path: Path) -> T:
     try:
-        return parse_json(line)
+        value = parse_json(line)
     except ValueError as error:
         raise ConfigError(f"{path}, line {number} is not JSON ({error}). {AGAIN}") from error
+    return shaped(kind, value, f"{path}, line {number},")
 
 
 def read_table(path: Path, columns: Sequence[str] = ()) -> pa.Table:

@@ -1,11 +1,10 @@
-"""What a run found: a record for each fold, and the whole, as the files that a card is made from.
+"""A whole run as an object, and results.json, which cards are made from.
 
 Nothing here needs torch, so a card can be rebuilt years later on a machine without it.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from itertools import islice
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,54 +12,34 @@ import pyarrow as pa
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError
-from hf_transfer.machine.files import plain, write_json, write_table
+from hf_transfer.machine.files import write_json, write_table
 from hf_transfer.machine.lock import refuse_running
-from hf_transfer.runs.reading import AGAIN, read_json_file, read_table
-from hf_transfer.runs.schema import misfits
-
-Scores = dict[str, float | None]
+from hf_transfer.runs.fold_result import FoldResult
+from hf_transfer.runs.reading import read_record, read_table
+from hf_transfer.runs.records import Results
+from hf_transfer.runs.schema import to_json
+from hf_transfer.scores.over_folds import Score
 
 # What of results.json tells of the process that wrote it.
 _CIRCUMSTANCES = {"command", "created", "hardware", "kit_version", "replay", "versions"}
 
 
 @dataclass(frozen=True)
-class FoldResult:
-    """One fold of one configuration, on its own folder's word."""
-
-    repeat: int
-    fold: int
-    num_train: int
-    num_valid: int
-    seed: int
-    seconds: float = 0.0
-    num_epochs: int = 0
-    scores: Scores = field(default_factory=dict)
-    train_scores: Scores = field(default_factory=dict)
-    train_rows_scored: int = 0
-    status: str = "done"
-    error: str | None = None
-    parameters: int | None = None  # that learned
-    frozen_hash_before: str | None = None
-    frozen_hash_after: str | None = None
-    readings: list[dict[str, Any]] = field(default_factory=list)
-    start_hash: str | None = None
-    weight_decay: float | None = None  # the penalty of a head in closed form
-    notes: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
 class CrossValidationResult:
     """A whole run: `results.json` as an object, with the out-of-fold predictions beside it."""
 
-    values: dict[str, Any]
-    folds: tuple[FoldResult, ...]
+    results: Results
     predictions: pa.Table
 
     @property
-    def scores(self) -> dict[str, dict[str, Any]]:
+    def folds(self) -> list[FoldResult]:
+        """The record of each fold of the reported configuration."""
+        return self.results.folds
+
+    @property
+    def scores(self) -> Mapping[str, Score]:
         """Mean, standard deviation and interval of each score."""
-        return self.values["scores"]  # type: ignore[no-any-return]
+        return self.results.scores
 
     @property
     def failed(self) -> tuple[FoldResult, ...]:
@@ -70,17 +49,17 @@ class CrossValidationResult:
     @property
     def incomplete(self) -> bool:
         """Whether a fold, or the model to publish, failed; running it again tries those once more."""
-        return bool(self.failed or self.values["final"].get("error"))
+        return bool(self.failed or self.results.final.error)
 
     def summary(self) -> str:
         """The table that a recipe prints."""
         from hf_transfer.runs.summary import summary_text
 
-        return summary_text(self.to_dict())
+        return summary_text(self.results)
 
     def to_dict(self) -> dict[str, Any]:
         """The content of results.json: plain values, no NaN."""
-        return plain(self.values | {"folds": [asdict(fold) for fold in self.folds]})  # type: ignore[no-any-return]
+        return to_json(self.results)  # type: ignore[no-any-return]
 
     def save(self, folder: str | Path) -> None:
         """Write results.json and predictions.parquet, unless they are there and say the same."""
@@ -108,84 +87,14 @@ class CrossValidationResult:
             ConfigError: If the folder holds no finished run.
         """
         folder = Path(folder)
-        values = read_results(folder)
-        folds = tuple(fold_result(record) for record in values.pop("folds"))
-        return cls(values, folds, read_table(folder / "predictions.parquet"))
+        return cls(read_results(folder), read_table(folder / "predictions.parquet"))
 
 
-@dataclass(frozen=True)
-class Companions:
-    """What `hf-transfer search`, `rank` and `compare` left in a run's folder, as far as it is about this run.
-
-    Attributes:
-        search: The content of search.json.
-        rank: The content of rank.json.
-        compare: The content of compare.json.
-    """
-
-    search: dict[str, Any] | None = None
-    rank: dict[str, Any] | None = None
-    compare: dict[str, Any] | None = None
-
-
-def read_companions(folder: str | Path, results: Mapping[str, Any]) -> Companions:
-    """Read search.json, rank.json and compare.json, if they are there and of these rows, folds and choice.
-
-    Args:
-        folder: The run's folder.
-        results: The content of its results.json.
-
-    Raises:
-        ConfigError: If one of them is not readable.
-    """
-    search, rank, compare = (
-        read_json_file(path) if (path := Path(folder) / name).is_file() else None
-        for name in ("search.json", "rank.json", "compare.json")
-    )
-    judged = search.get("judged") if isinstance(search, dict) else None
-    if not judged or any(judged[name] != results["config"][name] for name in ("trainable", "learning_rate")):
-        search = None  # of an earlier search, or one whose time was up
-    if rank and rank["dataset"]["fingerprint"] != results["dataset"]["fingerprint"]:
-        rank = None
-    if not isinstance(compare, dict) or any(
-        compare.get(name) != value for name, value in compared(results).items()
-    ):
-        compare = None  # of other folds, or of a run that was here before
-    return Companions(search, rank, compare)
-
-
-def compared(results: Mapping[str, Any]) -> dict[str, Any]:
-    """Say which results a comparison is about: beside others it tells nothing."""
-    metric = results["primary_metric"]
-    return {
-        "folds_fingerprint": results["folds_fingerprint"],
-        "metric": metric,
-        "scores": [fold["scores"].get(metric) for fold in results["folds"]],
-    }
-
-
-def fold_result(record: Mapping[str, Any]) -> FoldResult:
-    """A fold's record from its JSON, leaving out what a later version may have added."""
-    names = {f.name for f in fields(FoldResult)}
-    return FoldResult(**{name: value for name, value in record.items() if name in names})
-
-
-def read_results(folder: str | Path) -> dict[str, Any]:
+def read_results(folder: str | Path) -> Results:
     """The content of a run's results.json.
 
     Raises:
-        ConfigError: If it is not there, not readable, or not of the shape that runs leave.
-    """
-    results = open_results(folder)
-    refuse_misfits(results, folder)
-    return results
-
-
-def open_results(folder: str | Path) -> dict[str, Any]:
-    """The content of a run's results.json, whatever it holds.
-
-    Raises:
-        ConfigError: If it is not there or not readable.
+        ConfigError: If it is not there, not readable, of another format, or not of the shape that runs leave.
     """
     path = Path(folder) / "results.json"
     if not path.is_file():
@@ -193,15 +102,4 @@ def open_results(folder: str | Path) -> dict[str, Any]:
         raise ConfigError(
             f"{path.absolute()} does not exist: the folder holds no finished run. Run a recipe first."
         )
-    return read_json_file(path)  # type: ignore[no-any-return]
-
-
-def refuse_misfits(results: Any, folder: str | Path) -> None:
-    """Stop at results whose parts are not of the kinds that runs leave.
-
-    Raises:
-        ConfigError: Naming the first of those parts.
-    """
-    if wrong := list(islice(misfits(results), 3)):
-        path = Path(folder) / "results.json"
-        raise ConfigError(f"{path} is not as a run writes it: {'; '.join(wrong)}. {AGAIN}")
+    return read_record(Results, path)

@@ -31,8 +31,9 @@ from hf_transfer.machine.files import (
 )
 from hf_transfer.machine.lock import LOCK_FILE, locked, refuse_running
 from hf_transfer.machine.wording import fold_key
-from hf_transfer.runs.reading import read_json_lines
-from hf_transfer.runs.results import FoldResult, fold_result
+from hf_transfer.runs.fold_result import Epoch, FoldResult, KeptFold
+from hf_transfer.runs.reading import read_lines, read_record
+from hf_transfer.runs.schema import to_json
 
 CHECKPOINT = "checkpoint"  # in the folder of a training that goes on
 
@@ -140,17 +141,17 @@ class RunFolder:
         path = self.unit(place) / "done.json"
         if not path.is_file():
             return None
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if record["identity"] != identity:
+        kept = read_record(KeptFold, path)
+        if kept.identity != identity:
             raise ConfigError(
                 f"{self.path} holds folds of other rows or another base model under the same settings. "
                 "Pass --overwrite to replace them, or another --output_dir."
             )
-        return fold_result(record)
+        return kept.result
 
     def failed(self, place: str) -> FoldResult:
         """The record of a fold that was tried and failed."""
-        return fold_result(json.loads((self.unit(place) / "failed.json").read_text(encoding="utf-8")))
+        return read_record(KeptFold, self.unit(place) / "failed.json").result
 
     def keep_rows(self, name: str, table: pa.Table) -> None:
         """Write predictions that numbers beside the out-of-fold scores come from."""
@@ -170,14 +171,15 @@ class RunFolder:
         folder = self.unit(place)
         folder.mkdir(parents=True, exist_ok=True)
         lines = "".join(json.dumps(epoch) + "\n" for epoch in history)
+        kept = json_bytes(to_json(KeptFold(**vars(result), identity=identity)))
         files = {"history.jsonl": lines.encode()}
         if table is None:
-            files["failed.json"] = json_bytes(vars(result))
+            files["failed.json"] = kept
         else:
             (folder / "failed.json").unlink(missing_ok=True)
             files["predictions.parquet"] = table_bytes(table)
             files["scores.json"] = json_bytes(result.scores)
-            files["done.json"] = json_bytes(vars(result) | {"identity": identity})
+            files["done.json"] = kept
         write_files({folder / name: content for name, content in files.items()})
         sync(folder)
         if table is not None:
@@ -254,8 +256,8 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     return "; ".join(shown) + (f"; and {len(changed) - 4} more" if len(changed) > 4 else "")
 
 
-def read_histories(folder: Path) -> dict[str, list[dict[str, Any]]]:
+def read_histories(folder: Path) -> dict[str, list[Epoch]]:
     """Read each fold's epochs, by the fold's name; folds without any are left out."""
     paths = sorted(folder.glob("*/history.jsonl"))
-    histories = {path.parent.name: read_json_lines(path) for path in paths}
+    histories = {path.parent.name: read_lines(Epoch, path) for path in paths}
     return {name: epochs for name, epochs in histories.items() if epochs}

@@ -1,101 +1,143 @@
-"""The shape of results.json: what it must hold, and where a file differs, in words."""
+"""Records as JSON and back: the shape that a file must have follows from the annotations of a dataclass."""
 
-from collections.abc import Iterator
-from typing import Any
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, Field, fields, is_dataclass
+from functools import cache
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config.run_config import RunConfig
+from hf_transfer.errors import ConfigError
+from hf_transfer.machine.files import plain
 
-# A type stands for its values, None for null, a tuple for any of several, [kind] for a list of them,
-# [kind, kind] for so many, {str: kind} for an object of any names, and {"name": kind} for one with these.
-_NUMBER = (float, None)
-_TEXT = (str, None)
-_SCORES = {str: _NUMBER}
-_FOLD = {
-    "repeat": int, "fold": int, "num_train": int, "num_valid": int, "seconds": _NUMBER,
-    "num_epochs": (int, None),
-    "scores": _SCORES, "train_scores": _SCORES, "train_rows_scored": int, "status": str,
-}  # fmt: skip
-_MEAN = {"mean": _NUMBER, "std": _NUMBER, "num_folds": int}
-_SCORE = _MEAN | {"interval": ([float, float], None), "interval_kind": _TEXT, "unit": str}
-_CLASS = {"label": str, "precision": _NUMBER, "recall": _NUMBER, "f1": _NUMBER, "support": int}
-_LAYER = {
-    "group": str, "modules": int, "parameters": int, "trainable": int, "status": str,
-    "learning_rate": _NUMBER, "norm": _TEXT, "dropout": _TEXT,
-}  # fmt: skip
-RESULTS: dict[str, Any] = {
-    "kit_version": str, "task": str, "base_model": str, "base_model_revision": _TEXT, "architecture": str,
-    "library": str, "from_scratch": bool,
-    "dataset": {
-        "name": str, "config": _TEXT, "split": _TEXT, "fingerprint": str, "num_rows": int, "hub": bool,
-        "column": str, "label_column": str, "class_counts": {str: int},
-    },
-    "config": {str: (str, float, bool, None, [(str, float)])},
-    "label_names": [str], "folds_scheme": str, "folds_path": str, "folds_fingerprint": str,
-    "num_folds": int, "num_repeats": int, "folds": [_FOLD], "scores": {str: _SCORE}, "primary_metric": str,
-    "higher_is_better": {str: bool}, "per_class": [_CLASS], "confusion": ([[int]], None),
-    "grid": ([{"best": bool, "scores": {str: _MEAN}, "folds": [_FOLD],
-               "learning_rate": (str, float), "weight_decay": (str, float)}], None),
-    "trainable": {"parameters": int, "total": int, "spec": str}, "layers": [_LAYER],
-    "test": ({"num_rows": int, "scores": _SCORES}, None), "notes": [str],
-    "hardware": {"device": str, "seconds": float}, "versions": {str: str}, "command": str,
-    "final": {"kind": str, "path": _TEXT},
-}  # fmt: skip
+FORMAT_VERSION = 1
+"""Of the files that a run leaves: raised when a reader of the one could misread the other."""
 
-_WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", None: "null"}
+REST = {"rest": True}
+"""Marks the field that holds whatever else stands in an object, by its name."""
+
+T = TypeVar("T")
+
+_WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
-def misfits(value: Any, kind: Any = RESULTS, where: str = "") -> Iterator[str]:
-    """Say where a value of JSON has not the shape of a kind, e.g. "folds[2].fold is 'x', not a whole number".
+class ShapeError(ConfigError):
+    """A value of JSON that is not of the shape it should have."""
+
+
+def from_json(kind: Any, value: Any, where: str = "") -> Any:
+    """Read a value of JSON as what an annotation says, e.g. a dataclass; other keys are passed over.
 
     Args:
+        kind: A dataclass, `int`, `float`, `str`, `bool`, `Any`, a `Literal`, a list, tuple or mapping of
+            them, or a union of them that their JSON tells apart.
         value: Anything that JSON can hold.
-        kind: What it should be.
-        where: Its name, for the words.
+        where: Its name, for the words of an error.
+
+    Raises:
+        ShapeError: Such as "folds[2].fold is 'x', not a whole number".
     """
-    if isinstance(kind, tuple):
-        found = [list(misfits(value, one, where)) for one in kind]
-        if all(found):  # that of a list or an object says more, if the value is one
-            inside = (some for some, one in zip(found, kind, strict=True) if _is_like(value, one))
-            yield from next(inside, [f"{where} is {_shown(value)}, not {_in_words(kind)}"])
-    elif not _is_like(value, kind):
-        yield f"{where or 'it'} is {_shown(value)}, not {_in_words(kind)}"
-    elif isinstance(kind, list):
-        for i, one in enumerate(value):
-            yield from misfits(one, kind[0], f"{where}[{i}]")
-    elif isinstance(kind, dict):
-        yield from _misfits_of_object(value, kind, where)
+    found = next((one for one in _choices(kind) if _looks_like(value, one)), MISSING)
+    if found is MISSING:
+        raise ShapeError(f"{where or 'it'} is {_shown(value)}, not {_in_words(kind)}")
+    if found is RunConfig:
+        known = {f.name: value[f.name] for f in fields(RunConfig) if f.name in value}
+        try:
+            return RunConfig().changed(known, source=where)
+        except ConfigError as error:
+            raise ShapeError(f"{where} holds no settings: {error}") from error
+    if is_dataclass(found):
+        return _record(found, value, where)
+    origin, inner = get_origin(found), get_args(found)
+    if isinstance(value, list) and origin is not None:
+        of_each = inner if _num_items(found) else inner[:1] * len(value)
+        made = [from_json(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(of_each, value, strict=True))]
+        return tuple(made) if origin is tuple else made
+    if isinstance(value, dict) and origin is not None:
+        return {name: from_json(inner[1], one, f"{where}.{name}".lstrip(".")) for name, one in value.items()}
+    return value
 
 
-def _misfits_of_object(value: dict[str, Any], kind: dict[Any, Any], where: str) -> Iterator[str]:
-    if str in kind:
-        kind = dict.fromkeys(value, kind[str])
-    lacking = [name for name in kind if name not in value]
+def to_json(value: Any) -> Any:
+    """Give records, and what holds them, as plain values: no NaN, no tuples, no numpy."""
+    if isinstance(value, RunConfig):
+        return to_json(value.to_dict())
+    if is_dataclass(value):
+        parts = {f.name: getattr(value, f.name) for f in fields(value)}
+        rest: Mapping[str, Any] = next((parts.pop(f.name) for f in fields(value) if f.metadata == REST), {})
+        return to_json({**rest, **parts})
+    if isinstance(value, Mapping):
+        return {str(name): to_json(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_json(one) for one in value]
+    return plain(value)
+
+
+def _record(kind: Any, value: dict[str, Any], where: str) -> Any:
+    types_of, given = _hints(kind), {}
+    lacking = [f.name for f in fields(kind) if f.name not in value and _is_needed(f)]
     if lacking:
-        yield f"{where or 'it'} lacks {', '.join(map(repr, lacking))}"
-    for name in kind.keys() - lacking:
-        yield from misfits(value[name], kind[name], f"{where}.{name}".lstrip("."))
+        raise ShapeError(f"{where or 'it'} lacks {', '.join(map(repr, lacking))}")
+    for f in fields(kind):
+        if f.metadata == REST:
+            others = value.keys() - {other.name for other in fields(kind)}
+            given[f.name] = {name: one for name, one in value.items() if name in others}
+        elif f.name in value:
+            given[f.name] = from_json(types_of[f.name], value[f.name], f"{where}.{f.name}".lstrip("."))
+    return kind(**given)
 
 
-def _is_like(value: Any, kind: Any) -> bool:
-    if isinstance(kind, list):
-        return isinstance(value, list) and len(kind) in (1, len(value))
-    if isinstance(kind, dict):
+def _is_needed(f: "Field[Any]") -> bool:
+    return f.default is MISSING and f.default_factory is MISSING and f.metadata != REST
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _choices(kind: Any) -> Sequence[Any]:
+    return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+
+
+def _looks_like(value: Any, kind: Any) -> bool:
+    """Whether a value is of a kind, whatever stands inside it."""
+    origin = get_origin(kind)
+    if kind is Any:
+        return True
+    if origin is Literal:
+        return value in get_args(kind)
+    if is_dataclass(kind) or origin in (dict, Mapping):
         return isinstance(value, dict)
-    if kind is None or value is None:
-        return value is kind
+    if origin in (list, tuple, Sequence):
+        return isinstance(value, list) and _num_items(kind) in (None, len(value))
+    if kind is type(None):
+        return value is None
     return type(value) is kind or (kind is float and type(value) is int)
+
+
+def _num_items(kind: Any) -> int | None:
+    """How many items a tuple must have; None where any number will do."""
+    inner = get_args(kind)
+    return len(inner) if get_origin(kind) is tuple and Ellipsis not in inner else None
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, (list, dict)):
         return f"{'a list' if isinstance(value, list) else 'an object'} of {len(value)}"
-    text = repr(value)
+    text = "null" if value is None else repr(value)
     return text if len(text) <= 60 else f"{text[:59]}…"
 
 
 def _in_words(kind: Any) -> str:
-    if isinstance(kind, tuple):
-        return " or ".join(_in_words(one) for one in kind)
-    if isinstance(kind, list):
-        return "a list" if len(kind) == 1 else f"a list of {len(kind)}"
-    return "an object" if isinstance(kind, dict) else _WORDS[kind]
+    choices = _choices(kind)
+    if len(choices) > 1:
+        return " or ".join(map(_in_words, choices))
+    origin = get_origin(kind)
+    if origin is Literal:
+        return " or ".join(map(repr, get_args(kind)))
+    if origin in (list, tuple, Sequence):
+        number = _num_items(kind)
+        return f"a list of {number}" if number else "a list"
+    return "null" if kind is type(None) else _WORDS.get(kind, "an object")

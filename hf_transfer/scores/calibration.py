@@ -1,6 +1,7 @@
 """Calibration of a run's out-of-fold probabilities, for results.json and the card. No torch."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,47 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-def calibrate(table: pa.Table, scorer: Scorer, *, seed: int) -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class Bin:
+    """Rows of about one confidence: that, the share that were right, and how many there are."""
+
+    confidence: float
+    accuracy: float
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """A temperature, and what probabilities are worth as they come (before) and divided by one (after).
+
+    Attributes:
+        temperature: Of all rows, for the published weights.
+        num_bins: That errors are taken over.
+        log_loss_before: Of the labels.
+        ece_before: Calibration error of the predicted class.
+        classwise_before: Calibration error of every class.
+        floor_before: What perfect probabilities would show by chance.
+        log_loss_after: The first with temperatures of other folds, as are the next three.
+        ece_after: The second.
+        classwise_after: The third.
+        floor_after: The fourth.
+        bins: `before` and `after`, for the diagram.
+    """
+
+    temperature: float
+    num_bins: int
+    log_loss_before: float
+    ece_before: float
+    classwise_before: float
+    floor_before: float
+    log_loss_after: float
+    ece_after: float
+    classwise_after: float
+    floor_after: float
+    bins: Mapping[str, list[Bin]]
+
+
+def calibrate(table: pa.Table, scorer: Scorer, *, seed: int) -> Calibration | None:
     """Fit a temperature to pooled out-of-fold logits, and measure the calibration error before and after.
 
     `temperature` is of all rows, for the published weights. Its effect is measured with others:
@@ -39,11 +80,7 @@ def calibrate(table: pa.Table, scorer: Scorer, *, seed: int) -> dict[str, Any] |
         seed: Of the draws that tell what chance alone would show.
 
     Returns:
-        temperature, num_bins, log_loss_before and log_loss_after, ece_before and ece_after (of the
-        predicted class), classwise_before and classwise_after, floor_before and floor_after (what perfect
-        probabilities would show by chance), and the bins before and after: a confidence, accuracy and count
-        each. None for tasks without
-        classes of rows, and where a temperature has one class only to go by.
+        None for tasks without classes of rows, and where a temperature has one class only to go by.
     """
     if not scorer.calibrates or not table.num_rows:
         return None
@@ -64,7 +101,7 @@ def calibrate(table: pa.Table, scorer: Scorer, *, seed: int) -> dict[str, Any] |
         for name, value in _measure(shares, labels, repeats, seed).items()
     }
     bins = {when: _lines(reliability(shares, labels, NUM_BINS)) for when, shares in probabilities.items()}
-    return {"temperature": fit_temperature(logits, labels), "num_bins": NUM_BINS, **measured, "bins": bins}
+    return Calibration(temperature=fit_temperature(logits, labels), num_bins=NUM_BINS, bins=bins, **measured)
 
 
 def _each(repeats: NDArray[Any], folds: NDArray[Any]) -> list[NDArray[np.intp]]:
@@ -89,6 +126,6 @@ def _mean(values: Iterable[float]) -> float:
     return float(np.mean(list(values)))
 
 
-def _lines(bins: Reliability) -> list[dict[str, Any]]:
+def _lines(bins: Reliability) -> list[Bin]:
     columns = zip(bins.confidence, bins.accuracy, bins.count, strict=True)
-    return [{"confidence": float(a), "accuracy": float(b), "count": int(c)} for a, b, c in columns]
+    return [Bin(float(a), float(b), int(c)) for a, b, c in columns]

@@ -11,6 +11,7 @@ from scipy import sparse
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.scores import metrics
 from hf_transfer.scores.scorer import (
+    ClassScores,
     Floats,
     Ids,
     Resampler,
@@ -71,7 +72,7 @@ class ClassificationScorer(Scorer):
         }
         return {name: scores[name] for name in self.higher_is_better}
 
-    def per_class(self, table: pa.Table) -> list[dict[str, Any]]:
+    def per_class(self, table: pa.Table) -> list[ClassScores]:
         """Give precision, recall, F1 and support of each class; support counts a row once."""
         counts = np.asarray(self.confusion(table))
         columns = zip(

@@ -57,6 +57,32 @@ class Fit:
         return float(self.factor * num_rows**-self.decay * (1 - 2**-self.decay))
 
 
+@dataclass(frozen=True)
+class Law:
+    """The fitted curve a + b n^-c, over n training rows."""
+
+    a: float
+    b: float
+    c: float
+
+
+@dataclass(frozen=True)
+class Doubling:
+    """How much better the score would be with twice the rows, and an interval of that."""
+
+    gain: float
+    interval: Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurveReading:
+    """What twice the rows would give, or the reason why it can't be told."""
+
+    fit: Law | None
+    doubling: Doubling | None
+    reason: str | None
+
+
 def fit_law(num_rows: Floats, scores: Floats, *, higher_is_better: bool = True) -> Fit:
     """Fit the law by least squares, with the asymptote bounded by the best possible score.
 
@@ -72,7 +98,7 @@ def fit_law(num_rows: Floats, scores: Floats, *, higher_is_better: bool = True) 
 
 def read_curve(
     num_rows: Sequence[float], scores: Any, *, num_folds: int, higher_is_better: bool = True, seed: int = 0
-) -> dict[str, Any]:
+) -> CurveReading:
     """Predict the gain from twice the rows, from the scores of each size and fold.
 
     The interval is that of a bootstrap over folds, all sizes of a fold together. As folds share
@@ -86,27 +112,23 @@ def read_curve(
         higher_is_better: Whether a higher score is better.
         seed: Seed of the bootstrap.
 
-    Returns:
-        `fit` (`a`, `b`, `c` of a + b n^-c), `doubling` (`gain`, `interval`), both None where the law
-        does not fit or there are too few folds, and the `reason` for that.
-
     Raises:
         DataError: If the shapes do not match, or sizes are not above 0.
     """
     rows, table = _checked(num_rows, scores)
     if reason := _unfit(rows, table, higher_is_better):
-        return {"fit": None, "doubling": None, "reason": reason}
+        return CurveReading(fit=None, doubling=None, reason=reason)
     law = fit_law(rows, table.mean(axis=1), higher_is_better=higher_is_better)
     gains = _resampled_gains(rows, table, law, num_folds, seed)
     low, high = np.quantile(gains, [0.025, 0.975])
-    return {
-        "fit": {"a": law.best - law.sign * law.rest, "b": -law.sign * law.factor, "c": law.decay},
-        "doubling": {"gain": law.gain(rows[-1]), "interval": [float(low), float(high)]},
-        "reason": None,
-    }
+    return CurveReading(
+        fit=Law(law.best - law.sign * law.rest, -law.sign * law.factor, law.decay),
+        doubling=Doubling(law.gain(rows[-1]), (float(low), float(high))),
+        reason=None,
+    )
 
 
-def verdict(curve: dict[str, Any], metric: str, *, higher_is_better: bool = True, unit: float = 1.0) -> str:
+def verdict(curve: CurveReading, metric: str, *, higher_is_better: bool = True, unit: float = 1.0) -> str:
     """Put `read_curve`'s result into a sentence.
 
     Args:
@@ -115,13 +137,12 @@ def verdict(curve: dict[str, Any], metric: str, *, higher_is_better: bool = True
         higher_is_better: Whether a higher score is better.
         unit: What a gain is measured by; 1 for scores of 0 to 1.
     """
-    found = curve["doubling"]
+    found = curve.doubling
     if found is None:
-        return f"It can't be told what twice the data would give: {curve['reason']}."
-    (low, high), gain = found["interval"], found["gain"]
-    sign = 1 if higher_is_better else -1
+        return f"It can't be told what twice the data would give: {curve.reason}."
+    (low, high), sign = found.interval, 1 if higher_is_better else -1
     within = " to ".join(f"{end:z.3f}" for end in sorted([sign * low, sign * high]))
-    gain = sign * gain
+    gain = sign * found.gain
     if high < NO_GAIN * unit:
         return f"No more gain is to be seen: twice the data would give {gain:+.3f} {metric} ({within})."
     if low < NO_GAIN * unit / 10:

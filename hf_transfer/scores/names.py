@@ -1,6 +1,6 @@
 """Readable names of metrics, and their order."""
 
-from typing import Any
+from collections.abc import Collection
 
 from hf_transfer import _guard  # noqa: F401
 
@@ -41,7 +41,7 @@ def metric_name(name: str) -> str:
     return _METRIC_NAMES.get(name, name)
 
 
-def shown_metrics(results: dict[str, Any], count: int | None = 4) -> list[str]:
-    """The few metrics to show for each fold, or all of them in order; the primary one comes first."""
-    order = [results["primary_metric"], *_SHOWN_FIRST, *sorted(results["scores"])]
-    return [name for name in dict.fromkeys(order) if name in results["scores"]][:count]
+def shown_first(primary: str, names: Collection[str], count: int | None = 4) -> list[str]:
+    """Choose the few metrics to show for each fold, or order all of them; the primary one is first."""
+    order = [primary, *_SHOWN_FIRST, *sorted(names)]
+    return [name for name in dict.fromkeys(order) if name in names][:count]

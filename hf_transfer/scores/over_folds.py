@@ -1,7 +1,8 @@
 """Aggregate scores over folds: means, pooled scores, and two intervals."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,30 @@ from hf_transfer.scores.scorer import Scorer, Scores, array_of, column_of
 from hf_transfer.scores.statistics.bootstrap import bootstrap_interval
 from hf_transfer.scores.statistics.comparison import corrected_error, corrected_resampled_t
 
+Interval = tuple[float, float]
+
 REPEATS_FOR_HEADLINE = 3  # from here on, the spread over folds is known well enough to go by it alone
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldMean:
+    """Mean and standard deviation of a score, and how many folds have it."""
+
+    mean: float | None
+    std: float | None
+    num_folds: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score(FoldMean):
+    """A score over folds, with its pooled value and two intervals: see `summarise`."""
+
+    pooled: float | None
+    interval: Interval | None
+    interval_kind: str | None
+    unit: str
+    conservative_interval: Interval | None
+    headline: Literal["conservative", "both"]
 
 
 def score_folds(table: pa.Table, scorer: Scorer) -> dict[tuple[int, int], Scores]:
@@ -32,7 +56,7 @@ def summarise(
     *,
     seed: int,
     num_folds: float | None = None,
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Score]:
     """Mean and standard deviation over folds, pooled value, and two intervals of each score.
 
     `interval` is the optimistic one: a bootstrap over rows, of the pooled score, with the models as
@@ -63,15 +87,15 @@ def summarise(
     ):
         interval, values = intervals.get(name), [scores.get(name) for scores in fold_scores]
         conservative = _conservative(values, num_folds, *scorer.range_of(name))
-        summary[name] = {
-            **over_folds(values),
-            "pooled": pooled.get(name),
-            "interval": None if interval is None else list(interval),
-            "interval_kind": f"bootstrap over out-of-fold {unit}s, within folds",
-            "unit": unit,
-            "conservative_interval": conservative,
-            "headline": "conservative" if often and conservative else "both",
-        }
+        summary[name] = Score(
+            **vars(over_folds(values)),
+            pooled=pooled.get(name),
+            interval=interval,
+            interval_kind=f"bootstrap over out-of-fold {unit}s, within folds",
+            unit=unit,
+            conservative_interval=conservative,
+            headline="conservative" if often and conservative else "both",
+        )
     return summary
 
 
@@ -83,23 +107,23 @@ def sampling_units(table: pa.Table, scorer: Scorer) -> tuple[str, NDArray[Any]]:
 
 def _conservative(
     scores: Sequence[float | None], num_folds: float, lowest: float, highest: float
-) -> list[float] | None:
+) -> Interval | None:
     """Corrected t interval of the mean over folds; None for fewer than two values, or equal ones."""
     values = [score for score in scores if score is not None]
     if len(values) < 2 or corrected_error(values, num_folds) == 0:
         return None  # an interval of no width would be a lie
     low, high = corrected_resampled_t(values, num_folds).interval
-    return [max(low, lowest), min(high, highest)]
+    return max(low, lowest), min(high, highest)
 
 
-def over_folds(scores: Sequence[float | None]) -> dict[str, Any]:
+def over_folds(scores: Sequence[float | None]) -> FoldMean:
     """Mean and standard deviation of a score, and how many folds have it."""
     values = [float(score) for score in scores if score is not None]
-    return {
-        "mean": float(np.mean(values)) if values else None,
-        "std": float(np.std(values, ddof=1)) if len(values) > 1 else None,
-        "num_folds": len(values),
-    }
+    return FoldMean(
+        mean=float(np.mean(values)) if values else None,
+        std=float(np.std(values, ddof=1)) if len(values) > 1 else None,
+        num_folds=len(values),
+    )
 
 
 def _by_fold(table: pa.Table) -> pa.Table:

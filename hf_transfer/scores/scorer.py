@@ -6,6 +6,7 @@ scale. Several repeats are averaged. Nothing here imports torch.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -27,6 +28,17 @@ Range = tuple[float, float]
 Resampler = Callable[[Floats], dict[str, Floats]]
 
 CHUNK = 2_000_000  # weights worked on at a time: 16 MB an array
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """Precision, recall, F1 and number of rows of one class, or of mentions of one entity type."""
+
+    label: str
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    support: int
 
 
 class Scorer(Protocol):
@@ -64,7 +76,7 @@ class Scorer(Protocol):
     def score(self, table: pa.Table) -> Scores:
         """Score the rows of one fold."""
 
-    def per_class(self, table: pa.Table) -> list[dict[str, Any]]:
+    def per_class(self, table: pa.Table) -> list[ClassScores]:
         """Give precision, recall, F1 and support of each class or entity type, over all folds."""
 
     def confusion(self, table: pa.Table) -> list[list[int]] | None:
@@ -135,15 +147,15 @@ class Scorer(Protocol):
         return {n: None if np.isnan(scores[n][0]) else float(scores[n][0]) for n in self.higher_is_better}
 
 
-def class_ratios(columns: Iterable[tuple[str, Any, Any, Any]], table: pa.Table) -> list[dict[str, Any]]:
+def class_ratios(columns: Iterable[tuple[str, Any, Any, Any]], table: pa.Table) -> list[ClassScores]:
     """Give precision, recall, F1 and support of each class, from names, hits, guesses and truths."""
     num_repeats = len(pc.unique(column_of(table, "repeat")))
     return [
-        {
-            "label": name,
+        ClassScores(
+            name,
             **metrics.ratios(hits, predicted, support),
-            "support": round(int(support) / num_repeats),
-        }
+            support=round(int(support) / num_repeats),
+        )
         for name, hits, predicted, support in columns
     ]
 

@@ -9,7 +9,8 @@ References:
     Ojala and Garriga, "Permutation tests for studying classifier performance", JMLR 11, 2010.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +77,28 @@ def shuffle_tags(rows: Sequence[Sequence[str]], *, seed: int) -> list[list[str]]
     return shuffled
 
 
-def judge_shuffled(table: pa.Table, scorer: "Scorer", *, seed: int) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class ShuffleReading:
+    """A score on shuffled held-out labels beside chance.
+
+    Attributes:
+        metric: The score's name.
+        held_out_score: Pooled over the runs.
+        interval: Of scores by chance; None where it cannot be told, as are the next two.
+        interval_level: How many of those scores it holds.
+        chance: Their mean.
+        leak: Whether the score is better than that interval.
+    """
+
+    metric: str
+    held_out_score: float | None
+    interval: tuple[float, float] | None
+    interval_level: float
+    chance: float | None
+    leak: bool | None
+
+
+def judge_shuffled(table: pa.Table, scorer: "Scorer", *, seed: int) -> ShuffleReading:
     """Compare a score on shuffled held-out labels with chance.
 
     The same predictions are scored against labels that are shuffled again and again. The mean of
@@ -87,11 +109,6 @@ def judge_shuffled(table: pa.Table, scorer: "Scorer", *, seed: int) -> dict[str,
         table: Out-of-fold predictions of the runs, whose labels are the shuffled ones.
         scorer: The task's.
         seed: Seed of the shuffles.
-
-    Returns:
-        `metric`, `held_out_score` (pooled over the runs), `chance`, the `interval` of scores by chance
-        with its `interval_level`, and `leak`: whether the score is better than that interval. None
-        where it cannot be told.
     """
     metric = scorer.primary_metric
     score, scores = scorer.pooled(table)[metric], _scores_by_chance(table, scorer, seed)
@@ -99,26 +116,26 @@ def judge_shuffled(table: pa.Table, scorer: "Scorer", *, seed: int) -> dict[str,
     if score is not None and scores.size and np.ptp(scores) > 0:
         chance = float(scores.mean())
         low, high = np.quantile(scores, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        interval = [float(low), float(high)]
+        interval = float(low), float(high)
         leak = score > interval[1] if scorer.higher_is_better[metric] else score < interval[0]
-    return {
-        "metric": metric,
-        "held_out_score": score,
-        "interval": interval,
-        "interval_level": LEVEL,
-        "chance": chance,
-        "leak": leak,
-    }
+    return ShuffleReading(
+        metric=metric,
+        held_out_score=score,
+        interval=interval,
+        interval_level=LEVEL,
+        chance=chance,
+        leak=leak,
+    )
 
 
-def shuffled_words(judged: Mapping[str, Any]) -> str:
+def shuffled_words(found: ShuffleReading) -> str:
     """Put `judge_shuffled`'s result into a sentence or two."""
-    if judged["leak"] is None:
+    if found.leak is None or found.interval is None:
         return "Whether labels leak can't be told: shuffling these held-out labels changes no score."
-    low, high = judged["interval"]
-    chance = f"{judged['chance']:.3f} ({low:.3f} to {high:.3f})"
-    scores = f"{judged['held_out_score']:.3f} {judged['metric']} on held-out rows, where chance is {chance}"
-    if judged["leak"]:
+    low, high = found.interval
+    chance = f"{found.chance:.3f} ({low:.3f} to {high:.3f})"
+    scores = f"{found.held_out_score:.3f} {found.metric} on held-out rows, where chance is {chance}"
+    if found.leak:
         return (
             f"Leak: models that learned from shuffled labels still reach {scores}. Held-out labels reach "
             "the training, so do not rely on the scores."

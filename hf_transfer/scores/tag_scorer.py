@@ -1,7 +1,6 @@
 """Scores of entities in tagged words."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +9,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError, DataError
 from hf_transfer.scores import metrics
 from hf_transfer.scores.scorer import (
+    ClassScores,
     Floats,
     Ids,
     Resampler,
@@ -50,7 +50,7 @@ class TaggingScorer(Scorer):
         """Put the entities of each sentence at other places."""
         return tags_again(table, seed)
 
-    def per_class(self, table: pa.Table) -> list[dict[str, Any]]:
+    def per_class(self, table: pa.Table) -> list[ClassScores]:
         """Give precision, recall, F1 and support of each entity type, in the order of the tags."""
         counts = self._entity_counts(*self._tags(table)).sum(axis=0)
         return class_ratios(zip(self.types, *counts.T, strict=True), table)

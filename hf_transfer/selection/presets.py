@@ -34,6 +34,6 @@ def fine_tune(task: "Task", dataset: "Dataset | LabelledData", config: RunConfig
     with no_collection():
         from hf_transfer.selection.search.run import search
     found = search(task, dataset, config)
-    if not found.get("judged"):
-        raise RunError(str(found.get("partial")))
+    if not found.judged:
+        raise RunError(str(found.partial))
     return CrossValidationResult.load(config.output_dir)

@@ -17,8 +17,9 @@ from hf_transfer.data.rows import LabelledData
 from hf_transfer.errors import RunError
 from hf_transfer.folds import FoldPlan, derive_seed
 from hf_transfer.replay.replayed import Replay
-from hf_transfer.runs.controls import curve_part, probe_part, shuffled_part
-from hf_transfer.runs.results import FoldResult
+from hf_transfer.runs.controls import Controls, curve_part, probe_part, shuffled_part
+from hf_transfer.runs.fold_result import FoldResult
+from hf_transfer.runs.records import LearningCurve, Probe, ShuffledLabels
 from hf_transfer.runs.run_folder import fold_place, place_of
 from hf_transfer.scores.learning_curve import PERCENTS
 from hf_transfer.study.experiment import Experiment, Unit
@@ -29,7 +30,7 @@ from hf_transfer.study.study import Study
 _ROWS_TO_COMPARE = 16  # of which the inputs are made under both labels
 
 
-def run_controls(study: Study, config: RunConfig, results: Sequence[FoldResult]) -> dict[str, Any]:
+def run_controls(study: Study, config: RunConfig, results: Sequence[FoldResult]) -> Controls:
     """Run the requested controls and the probe; all processes must call this.
 
     Args:
@@ -38,20 +39,19 @@ def run_controls(study: Study, config: RunConfig, results: Sequence[FoldResult])
         results: Of its folds.
 
     Returns:
-        The parts `learning_curve`, `shuffled` and `probe` of results.json; None for what was not asked
-        for, and for a probe that would cost more than seconds.
+        What they found; no probe where it would cost more than seconds.
     """
     asked = study.experiment.config
     if asked.learning_curve or asked.shuffled_labels:
         study.runner.replay.prepare()
-    return {
-        "learning_curve": _learning_curve(study, config, results) if asked.learning_curve else None,
-        "shuffled": _shuffled(study, config, results) if asked.shuffled_labels else None,
-        "probe": _probe(study, config),
-    }
+    return Controls(
+        _learning_curve(study, config, results) if asked.learning_curve else None,
+        _shuffled(study, config, results) if asked.shuffled_labels else None,
+        _probe(study, config),
+    )
 
 
-def _learning_curve(study: Study, config: RunConfig, results: Sequence[FoldResult]) -> dict[str, Any]:
+def _learning_curve(study: Study, config: RunConfig, results: Sequence[FoldResult]) -> LearningCurve:
     by_percent = {percent: _part_units(study, config, percent) for percent in PERCENTS}
     study.train([unit for units in by_percent.values() for unit in units])
     found = {percent: study.results_of(units) for percent, units in by_percent.items()}
@@ -77,7 +77,7 @@ def _control_unit(study: Study, unit: Unit, name: str, *, purpose: str) -> Unit:
     return replace(unit, place=fold_place(inside, unit.repeat, unit.fold), purpose=purpose)
 
 
-def _probe(study: Study, config: RunConfig) -> dict[str, Any] | None:
+def _probe(study: Study, config: RunConfig) -> Probe | None:
     """Solve the head of each fold of the first repeat in closed form."""
     units = [
         _control_unit(study, unit, "probe", purpose="closed-form probe")
@@ -89,7 +89,7 @@ def _probe(study: Study, config: RunConfig) -> dict[str, Any] | None:
     return probe_part(study.results_of(units), study.experiment.task.target.scorer)
 
 
-def _shuffled(study: Study, config: RunConfig, true: Sequence[FoldResult]) -> dict[str, Any]:
+def _shuffled(study: Study, config: RunConfig, true: Sequence[FoldResult]) -> ShuffledLabels:
     """Train some folds on shuffled labels, and judge their scores."""
     chosen = study.experiment.units_of(config)[: study.experiment.config.shuffled_labels]
     units = [_control_unit(study, unit, "shuffled", purpose="shuffled labels") for unit in chosen]
@@ -106,7 +106,7 @@ def _shuffled(study: Study, config: RunConfig, true: Sequence[FoldResult]) -> di
 
 def _judged(
     study: Study, units: Sequence[Unit], results: Sequence[FoldResult], true: Sequence[FoldResult]
-) -> dict[str, Any]:
+) -> ShuffledLabels:
     """Compare the scores on shuffled labels with those on true labels."""
     if all(result.status == "failed" for result in results):
         raise RunError(f"Every training on shuffled labels failed. The first: {results[0].error}")

@@ -166,14 +166,14 @@ def run_study(study: Study, began: float) -> CrossValidationResult:
             print(visible(words), file=sys.stderr)
     study.run()
     accelerator.wait_for_everyone()
-    fold_results = study.results()
-    best = study.choose(fold_results)
-    controls = run_controls(study, best, fold_results[best])
-    final, test = make_final(study, best, fold_results[best])
+    found = study.results()
+    best = study.choose(found)
+    controls = run_controls(study, best, found[best])
+    made = make_final(study, best, found[best])
     if accelerator.is_main_process:
-        made = {"final": final, "test": test, **controls}
-        seconds = _seconds(study, fold_results, time.monotonic() - began)
-        build_results(study, fold_results, best, made=made, seconds=seconds).save(folder.path)
+        seconds = _seconds(study, found, time.monotonic() - began)
+        result = build_results(study, found, best, made=made, controls=controls, seconds=seconds)
+        result.save(folder.path)
     accelerator.wait_for_everyone()
     return CrossValidationResult.load(folder.path)
 

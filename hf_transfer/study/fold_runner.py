@@ -19,7 +19,7 @@ from hf_transfer.machine.wording import fold_name, visible
 from hf_transfer.replay.encoding import encode_rows
 from hf_transfer.replay.replayed import Replay
 from hf_transfer.runs.aggregate import FEWEST_TO_STOP_EARLY
-from hf_transfer.runs.results import FoldResult
+from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.run_folder import CHECKPOINT, RunFolder
 from hf_transfer.study.experiment import Experiment, RowNumbers, Unit
 from hf_transfer.study.final.members import keep_member, keeps_member

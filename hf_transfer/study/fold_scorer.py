@@ -12,10 +12,11 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import RunError
 from hf_transfer.folds import hash_order, ids_at
 from hf_transfer.layers import trained_hash
+from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.held_out import HeldOut
-from hf_transfer.runs.results import FoldResult, Scores
 from hf_transfer.runs.run_folder import TRAIN_ROWS, RunFolder
 from hf_transfer.scores.evaluate_modules import hub_metric
+from hf_transfer.scores.scorer import Scores
 from hf_transfer.study.experiment import Experiment, RowNumbers, Unit
 from hf_transfer.training.job import Fitted
 from hf_transfer.training.predicting import Logits, predict

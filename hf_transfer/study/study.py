@@ -11,7 +11,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import RunError
 from hf_transfer.runs.aggregate import FoldResults, best_of, frugal_of
-from hf_transfer.runs.results import FoldResult
+from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.run_folder import RunFolder
 from hf_transfer.study.estimate import say_duration
 from hf_transfer.study.experiment import Experiment, Unit

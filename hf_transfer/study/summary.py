@@ -1,7 +1,7 @@
 """Build results.json, the contract between computing and publishing, from a study's folds."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,12 +26,24 @@ from hf_transfer.runs.aggregate import (
     score_part,
     split_part,
 )
-from hf_transfer.runs.controls import control_notes
-from hf_transfer.runs.results import CrossValidationResult, FoldResult
+from hf_transfer.runs.controls import Controls, control_notes
+from hf_transfer.runs.convergence import judge_learning
+from hf_transfer.runs.final_record import Final, RowScores
+from hf_transfer.runs.fold_result import FoldResult
+from hf_transfer.runs.overfitting import diagnose
+from hf_transfer.runs.records import (
+    Choice,
+    DatasetFacts,
+    Hardware,
+    LayerRow,
+    Results,
+    StoredLayers,
+    Trainable,
+)
+from hf_transfer.runs.results import CrossValidationResult
 from hf_transfer.runs.run_folder import place_of, read_histories
-from hf_transfer.scores.convergence import judge_learning
-from hf_transfer.scores.overfitting import diagnose
 from hf_transfer.study.experiment import Experiment
+from hf_transfer.study.fold_runner import FoldRunner
 from hf_transfer.study.study import Study
 
 
@@ -40,7 +52,8 @@ def build_results(
     fold_results: FoldResults,
     best: RunConfig,
     *,
-    made: Mapping[str, Any],
+    made: tuple[Final, RowScores | None],
+    controls: Controls,
     seconds: float,
 ) -> CrossValidationResult:
     """Build the results of a run.
@@ -49,8 +62,8 @@ def build_results(
         study: The finished study.
         fold_results: The results of each configuration, one a fold, failed ones too.
         best: The configuration to report.
-        made: What was trained beside the folds: `final` (how the model to publish was made), `test`
-            (scores of the untouched test rows), `learning_curve`, `shuffled` and `probe`.
+        made: How the model to publish was made, and its scores on the untouched test rows.
+        controls: What was trained beside the folds.
         seconds: The whole run took.
     """
     experiment, runner, results = study.experiment, study.runner, fold_results[best]
@@ -59,48 +72,55 @@ def build_results(
     def predictions_of(config: RunConfig) -> pa.Table:
         return study.predictions(config, fold_results[config])
 
-    values = {
-        "kit_version": hf_transfer.__version__,
-        "created": datetime.now(UTC).date().isoformat(),
-        "task": experiment.task.name,
-        "target": experiment.task.target.name,
+    built = Results(
+        kit_version=hf_transfer.__version__,
+        created=datetime.now(UTC).date().isoformat(),
+        task=experiment.task.name,
+        target=experiment.task.target.name,
         **_model(experiment),
-        "dataset": _dataset(experiment),
-        "config": _config(experiment, best),
-        "choice": {
-            "rule": "one standard error" if experiment.decision.costs else "best",
-            "costs": list(experiment.decision.costs) or None,
-            "found": list(experiment.decision.settled),
-        },
-        "replay": runner.replay.describe(),
-        "label_names": list(experiment.task.label_names),
-        "folds_path": f"folds/{place_of(best, list(fold_results))}".rstrip("/"),
+        dataset=_dataset(experiment),
+        config=_config(experiment, best),
+        choice=Choice(
+            rule="one standard error" if experiment.decision.costs else "best",
+            costs=list(experiment.decision.costs) or None,
+            found=list(experiment.decision.settled),
+        ),
+        replay=[StoredLayers(**about) for about in runner.replay.describe()],
+        label_names=list(experiment.task.label_names),
+        folds_path=f"folds/{place_of(best, list(fold_results))}".rstrip("/"),
         **split_part(experiment.plans, experiment.uids),
         **score_part(fold_results, best, predictions_of, scorer),
         **_freezing(experiment, best, results),
-        **made,
-        "notes": [
+        final=made[0],
+        test=made[1],
+        **vars(controls),
+        notes=[
             *_notes(study),
             *choice_notes(fold_results, best, scorer),
             *fold_notes(results),
-            *control_notes(made),
+            *control_notes(controls),
         ],
-        "hardware": {
-            "device": device_name(runner.accelerator.device),
-            "num_processes": runner.accelerator.num_processes,
-            "num_threads": torch.get_num_threads(),
-            "parallel": "data" if runner.workers.together else "folds",
-            "mixed_precision": runner.accelerator.mixed_precision,
-            "seconds": seconds,
-        },
-        "versions": versions(),
-        "command": command(),
-    }
-    histories = read_histories(runner.folder.path / values["folds_path"])
-    records = {"folds": [asdict(result) for result in results]}
-    values["overfitting"] = diagnose(values | records, histories)
-    values["learned"] = judge_learning(values | records, histories, values["overfitting"])
-    return CrossValidationResult(values, tuple(results), predictions_of(best))
+        hardware=_hardware(runner, seconds),
+        versions=versions(),
+        command=command(),
+        folds=list(results),
+    )
+    histories = read_histories(runner.folder.path / built.folds_path)
+    overfitting = diagnose(built, histories)
+    learned = judge_learning(built, histories, overfitting)
+    built = replace(built, overfitting=overfitting, learned=learned)
+    return CrossValidationResult(built, predictions_of(best))
+
+
+def _hardware(runner: FoldRunner, seconds: float) -> Hardware:
+    return Hardware(
+        device=device_name(runner.accelerator.device),
+        num_processes=runner.accelerator.num_processes,
+        num_threads=torch.get_num_threads(),
+        parallel="data" if runner.workers.together else "folds",
+        mixed_precision=runner.accelerator.mixed_precision,
+        seconds=seconds,
+    )
 
 
 def _model(experiment: Experiment) -> dict[str, Any]:
@@ -114,26 +134,25 @@ def _model(experiment: Experiment) -> dict[str, Any]:
     }
 
 
-def _dataset(experiment: Experiment) -> dict[str, Any]:
+def _dataset(experiment: Experiment) -> DatasetFacts:
     data, names = experiment.data, experiment.task.target.id_names
-    return {
-        "name": data.name,
-        "config": data.config_name,
-        "split": data.split,
-        "fingerprint": data.fingerprint,
-        "num_rows": len(data.rows),
-        "hub": data.hub,
-        "column": data.input_column,
-        "label_column": data.label_column,
-        "class_counts": class_counts(data.rows["label"][:], names),
-        "grouped_by": experiment.config.group_by,
-    }
+    return DatasetFacts(
+        name=data.name,
+        config=data.config_name,
+        split=data.split,
+        fingerprint=data.fingerprint,
+        num_rows=len(data.rows),
+        hub=data.hub,
+        column=data.input_column,
+        label_column=data.label_column,
+        class_counts=class_counts(data.rows["label"][:], names),
+        grouped_by=experiment.config.group_by,
+    )
 
 
-def _config(experiment: Experiment, best: RunConfig) -> dict[str, Any]:
+def _config(experiment: Experiment, best: RunConfig) -> RunConfig:
     """Settings of the reported configuration, with the lists it was chosen from."""
-    lists = {f"{name}s": list(getattr(experiment.config, f"{name}s")) for name in GRID_SETTINGS}
-    return best.to_dict() | lists
+    return replace(best, **{f"{name}s": getattr(experiment.config, f"{name}s") for name in GRID_SETTINGS})
 
 
 def _freezing(experiment: Experiment, config: RunConfig, folds: Sequence[FoldResult]) -> dict[str, Any]:
@@ -143,20 +162,19 @@ def _freezing(experiment: Experiment, config: RunConfig, folds: Sequence[FoldRes
     sizes = {name: p.numel() for name, p in model.named_parameters()}
     return {
         "frozen_proof": frozen_proof(freezing.frozen_groups, folds),
-        "trainable": {
-            "parameters": sum(sizes[name] for name in freezing.trainable),
-            "total": sum(sizes.values()),
-            "spec": config.trainable,
-        },
+        "trainable": Trainable(
+            sum(sizes[name] for name in freezing.trainable), sum(sizes.values()), config.trainable
+        ),
         "layers": _layers(model, freezing, config),
     }
 
 
-def _layers(model: nn.Module, freezing: Freezing, config: RunConfig) -> list[dict[str, Any]]:
+def _layers(model: nn.Module, freezing: Freezing, config: RunConfig) -> list[LayerRow]:
     """The freeze table; a closed-form head has no learning rate in it."""
-    if config.solved:
-        return freeze_table(model, freezing)
-    return freeze_table(model, freezing, learning_rate=config.learning_rate, layer_decay=config.layer_decay)
+    rates = (
+        {} if config.solved else {"learning_rate": config.learning_rate, "layer_decay": config.layer_decay}
+    )
+    return [LayerRow(**row) for row in freeze_table(model, freezing, **rates)]
 
 
 def _notes(study: Study) -> list[str]:

@@ -25,11 +25,11 @@ class FoldTracker:
     def __init__(self, config: RunConfig, fold: str) -> None:
         self.tracker = None if config.report_to == "none" else _start(config, fold)
 
-    def epoch(self, record: dict[str, Any]) -> None:
+    def epoch(self, epoch: dict[str, Any]) -> None:
         """Log an epoch's numbers."""
         if self.tracker is not None:
-            numbers = {k: v for k, v in record.items() if isinstance(v, (int, float)) and k != "epoch"}
-            self.tracker.log(numbers, step=record["epoch"])
+            numbers = {k: v for k, v in epoch.items() if isinstance(v, (int, float)) and k != "epoch"}
+            self.tracker.log(numbers, step=epoch["epoch"])
 
     def finish(self, scores: dict[str, float | None]) -> None:
         """Log the held-out scores, and close the run."""

@@ -1,6 +1,6 @@
 """Tasks hold everything that differs between kinds of data; no other room asks which task runs."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import fields
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -71,24 +71,26 @@ def check_settings(config: RunConfig, task: type[Task]) -> None:
         )
 
 
-def target_of_run(results: Mapping[str, Any], config: RunConfig | None = None) -> Target:
-    """What the labels of a run are; of earlier versions, the usual kind of its task.
+def target_of_run(
+    task: str, label_names: Sequence[str], target: str | None = None, config: RunConfig | None = None
+) -> Target:
+    """The target of a finished run, by what results.json holds.
 
     Args:
-        results: The content of its results.json.
-        config: Its settings, where they matter.
+        task: The Hub's task id.
+        label_names: In the order of their ids.
+        target: What the labels are; the usual kind of the task when not given.
+        config: The run's settings, where they matter.
 
     Raises:
         ConfigError: If the task has no such labels.
     """
-    kinds = task_class(results["task"]).targets
-    found = {kind.name: kind for kind in kinds}.get(results.get("target") or kinds[0].name)
+    kinds = task_class(task).targets
+    found = {kind.name: kind for kind in kinds}.get(target or kinds[0].name)
     if found is None:
         able = ", ".join(kind.name for kind in kinds)
-        raise ConfigError(
-            f"{results['task']} learns {able}, and the run has target {results['target']!r}. Update the kit."
-        )
-    return found(results["label_names"], config)
+        raise ConfigError(f"{task} learns {able}, and the run has target {target!r}. Update the kit.")
+    return found(label_names, config)
 
 
 def metric_name(name: str, task: str = "") -> str:

@@ -12,6 +12,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import TransferError
 from hf_transfer.machine.wording import count
 from hf_transfer.runs.reading import BROKEN
+from hf_transfer.runs.schema import to_json
 from hf_transfer.scores.scorer import Scorer, rows_at
 
 OK, WRONG, NOT_CHECKED = "ok", "wrong", "not checked"
@@ -70,7 +71,7 @@ def left_out(name: str, why: str) -> Check:
 def differences(
     written: Any, again: Any, where: str, words: str = "written {}, recomputed {}"
 ) -> Iterator[str]:
-    """Compare two values of JSON, entry by entry; numbers are equal within 1e-9.
+    """Compare two records or values of JSON, entry by entry; numbers are equal within 1e-9.
 
     Args:
         written: What stands in a file.
@@ -81,13 +82,17 @@ def differences(
     Yields:
         A sentence for each entry that differs.
     """
+    yield from _differences(to_json(written), to_json(again), where, words)
+
+
+def _differences(written: Any, again: Any, where: str, words: str) -> Iterator[str]:
     if isinstance(written, dict) and isinstance(again, dict):
         for key in dict.fromkeys([*again, *written]):
             inside = f"{where}.{key}".lstrip(".")
-            yield from differences(written.get(key, NOTHING), again.get(key, NOTHING), inside, words)
+            yield from _differences(written.get(key, NOTHING), again.get(key, NOTHING), inside, words)
     elif isinstance(written, list) and isinstance(again, list) and len(written) == len(again):
         for i, (one, other) in enumerate(zip(written, again, strict=True)):
-            yield from differences(one, other, f"{where}[{i}]", words)
+            yield from _differences(one, other, f"{where}[{i}]", words)
     elif not same_value(written, again):
         yield f"{where}: {words.format(*_around_difference(repr(written), repr(again)))}"
 

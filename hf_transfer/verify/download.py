@@ -1,8 +1,8 @@
 """Fetch from the Hub what a published run can be verified by."""
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.report.card.card import read_for_card
 from hf_transfer.runs.hub.fetch import fetch_run
+from hf_transfer.runs.results import read_results
 from hf_transfer.verify.record import Record
 
 _FILES = [
@@ -27,4 +27,4 @@ def fetch_record(repo_id: str) -> Record:
         for file in info.siblings or ()
         if file.lfs is not None and file.rfilename.endswith(".safetensors")
     }
-    return Record(folder, read_for_card(folder), digests)
+    return Record(folder, read_results(folder), digests)

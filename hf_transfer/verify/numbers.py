@@ -1,12 +1,10 @@
 """Recompute every number in results.json that follows from the predictions."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, fields
-from typing import Any
+from dataclasses import replace
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig, differing
-from hf_transfer.machine.files import plain
 from hf_transfer.machine.wording import fold_key
 from hf_transfer.runs.aggregate import (
     best_of,
@@ -17,10 +15,10 @@ from hf_transfer.runs.aggregate import (
     frugal_of,
     score_part,
 )
-from hf_transfer.runs.results import FoldResult
+from hf_transfer.runs.convergence import judge_learning
+from hf_transfer.runs.fold_result import Epoch, FoldResult
+from hf_transfer.runs.overfitting import diagnose
 from hf_transfer.runs.run_folder import read_histories
-from hf_transfer.scores.convergence import judge_learning
-from hf_transfer.scores.overfitting import diagnose
 from hf_transfer.verify.check import Check, differences, judged, left_out, not_by_logits
 from hf_transfer.verify.record import Record
 
@@ -53,34 +51,27 @@ def _settings(record: Record) -> Iterator[str]:
         yield "config.yaml: is not there"
         return
     written = RunConfig.load(path).scored()
-    chosen = {*differing(list(record.entries)), *record.results["choice"]["found"]}
+    chosen = {*differing(list(record.entries)), *record.results.choice.found}
     words = "{} in results.json, {} in config.yaml"
     made = record.config.scored()
     yield from differences(made, written | {k: made[k] for k in chosen if k in made}, "config", words)
 
 
 def _folds(record: Record) -> Iterator[str]:
-    yield from _beside(record.results["folds"], record.fold_results[record.best], "folds")
+    yield from _beside(record.results.folds, record.fold_results[record.best], "folds")
 
 
-def _beside(written: Sequence[dict[str, Any]], again: Sequence[FoldResult], where: str) -> Iterator[str]:
-    made: dict[str, Any] = {fold_key(fold.repeat, fold.fold): plain(asdict(fold)) for fold in again}
-    there = {fold_key(fold["repeat"], fold["fold"]): _known(fold) for fold in written}
+def _beside(written: Sequence[FoldResult], again: Sequence[FoldResult], where: str) -> Iterator[str]:
+    there, made = ({fold_key(fold.repeat, fold.fold): fold for fold in folds} for folds in (written, again))
     yield from differences(there, made, where)
 
 
-def _known(fold: dict[str, Any]) -> dict[str, Any]:
-    """A fold's record without fields that a later version may have added."""
-    names = {f.name for f in fields(FoldResult)}
-    return {name: value for name, value in fold.items() if name in names}
-
-
 def _scores(record: Record) -> Iterator[str]:
-    again = plain(score_part(record.fold_results, record.best, record.predictions_of, record.scorer))
-    written = {key: record.results[key] for key in again if key in record.results}
+    again = score_part(record.fold_results, record.best, record.predictions_of, record.scorer)
+    written = {key: getattr(record.results, key) for key in again}
     if not _all_predictions(record):  # what needs those of every configuration
-        for made, there in zip(again["grid"], written["grid"], strict=True):
-            made["bbc"] = there.get("bbc")
+        pairs = zip(again["grid"], written["grid"], strict=True)
+        again["grid"] = [replace(made, bbc=there.bbc) for made, there in pairs]
     yield from differences(written, again, "")
 
 
@@ -89,36 +80,36 @@ def _all_predictions(record: Record) -> bool:
 
 
 def _choices(record: Record) -> Iterator[str]:
-    choice = record.results["choice"]
+    choice = record.results.choice
     found, names = record.fold_results, differing(list(record.entries))
     best = best_of(found, record.scorer)
-    if choice["rule"] != "best":
-        best = frugal_of(found, record.scorer, choice["costs"])
+    if choice.rule != "best":
+        best = frugal_of(found, record.scorer, choice.costs or ())
     written, made = ({name: getattr(c, name) for name in names} for c in (record.best, best))
     yield from differences(written, made, "the configuration chosen")
-    notes = choice_notes(record.fold_results, record.best, record.scorer) + fold_notes(
-        record.fold_results[record.best]
-    )
-    yield from (f"notes: lack {note!r}" for note in notes if note not in record.results["notes"])
-    final = record.results["final"]
-    if final["kind"] != "none":
-        again = {
-            "num_epochs": final_epochs(record.fold_results[record.best]),
-            "num_rows": len(record.split[0]),
-        }
-        yield from differences({key: final[key] for key in again}, again, "final")
+    notes = choice_notes(found, record.best, record.scorer) + fold_notes(found[record.best])
+    yield from (f"notes: lack {note!r}" for note in notes if note not in record.results.notes)
+    final = record.results.final
+    if final.kind != "none":
+        epochs, num_rows = final_epochs(found[record.best]), len(record.split[0])
+        again = replace(final, num_epochs=epochs, num_rows=num_rows)
+        yield from differences(final, again, "final")
 
 
 def _overfitting(record: Record) -> Iterator[str]:
-    histories = read_histories(record.folder / record.results["folds_path"])
-    again = plain(diagnose(record.results, histories))
-    yield from differences(record.results["overfitting"], again, "overfitting")
+    again = diagnose(record.results, _histories(record))
+    yield from differences(record.results.overfitting, again, "overfitting")
 
 
 def _learned(record: Record) -> Iterator[str]:
-    histories = read_histories(record.folder / record.results["folds_path"])
-    again = plain(judge_learning(record.results, histories, record.results["overfitting"]))
-    yield from differences(record.results.get("learned", again), again, "learned")
+    histories = _histories(record)
+    overfitting = record.results.overfitting or diagnose(record.results, histories)
+    again = judge_learning(record.results, histories, overfitting)
+    yield from differences(record.results.learned, again, "learned")
+
+
+def _histories(record: Record) -> dict[str, list[Epoch]]:
+    return read_histories(record.folder / record.results.folds_path)
 
 
 def _frozen(record: Record) -> Iterator[str]:
@@ -130,16 +121,19 @@ def _frozen(record: Record) -> Iterator[str]:
                 f"frozen layers of {fold_key(fold.repeat, fold.fold)}",
                 "digest {} after training, {} before",
             )
-    proof = record.results["frozen_proof"]
-    groups = proof["groups"] if proof else []
+    proof = record.results.frozen_proof
+    groups = proof.groups if proof else []
     yield from differences(proof, frozen_proof(groups, record.fold_results[record.best]), "frozen_proof")
 
 
 def _hardware(record: Record) -> Iterator[str]:
-    for name in ("num_processes", "num_threads"):
-        number = record.results["hardware"][name]
-        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-            yield f"hardware.{name}: {number!r}, where a run has a whole number from 1"
+    hardware = record.results.hardware
+    counts = {"num_processes": hardware.num_processes, "num_threads": hardware.num_threads}
+    yield from (
+        f"hardware.{name}: {number}, where a run has a whole number from 1"
+        for name, number in counts.items()
+        if number < 1
+    )
 
 
 def _not_made_again(record: Record) -> Iterator[Check]:

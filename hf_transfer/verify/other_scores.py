@@ -1,8 +1,7 @@
 """Verify scores other than those of the folds: training rows, sealed and test rows, control runs."""
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -14,14 +13,17 @@ from numpy.typing import NDArray
 from hf_transfer import __version__, _guard  # noqa: F401
 from hf_transfer.errors import VerificationError
 from hf_transfer.folds import RowIds, derive_seed, hash_order, ids_at, nested_rows
-from hf_transfer.machine.files import plain
-from hf_transfer.report.words.others import others_from_json
 from hf_transfer.report.words.search import search_answers
+from hf_transfer.runs.companions import ComparedRuns, read_companions
 from hf_transfer.runs.controls import curve_part, probe_part, shuffled_part
+from hf_transfer.runs.final_record import RowScores
+from hf_transfer.runs.fold_result import FoldResult, KeptFold
 from hf_transfer.runs.held_out import table_digest
-from hf_transfer.runs.results import FoldResult, fold_result, read_companions
+from hf_transfer.runs.paired import adjusted, retested
+from hf_transfer.runs.reading import read_record
+from hf_transfer.runs.records import LearningCurve, ShuffledLabels
 from hf_transfer.runs.run_folder import TRAIN_ROWS, fold_place, place_of
-from hf_transfer.scores.paired import adjusted, retested
+from hf_transfer.runs.search_record import Judged, Search
 from hf_transfer.scores.shuffled import shuffle_labels
 from hf_transfer.verify.check import Check, column_differences, differences, judged, left_out, not_by_logits
 from hf_transfer.verify.record import Record
@@ -36,36 +38,36 @@ def other_score_checks(record: Record) -> Iterator[Check]:
     else:
         yield left_out("train scores", _NOT_THERE)
     for name, written in (
-        ("test", record.results["test"]),
-        ("sealed", record.results["final"].get("sealed")),
+        ("test", record.results.test),
+        ("sealed", record.results.final.sealed),
     ):
         if written:
             yield _untrained(record, name, written)
-    if record.results.get("learning_curve"):
-        yield _control(record, "learning curve", "curve-*", partial(_curve, record))
-    if record.results.get("shuffled"):
-        yield _control(record, "shuffled labels", "shuffled", partial(_shuffled, record))
-    if record.results.get("probe"):
+    if curve := record.results.learning_curve:
+        yield _control(record, "learning curve", "curve-*", partial(_curve, record, curve))
+    if shuffled := record.results.shuffled:
+        yield _control(record, "shuffled labels", "shuffled", partial(_shuffled, record, shuffled))
+    if record.results.probe:
         yield _control(record, "closed-form probe", "probe", partial(_probe, record))
     found = read_companions(record.folder, record.results)
-    if found.compare is not None:
+    if (compare := found.compare) is not None:
         yield judged(
             "comparison",
             "tests follow from the differences of the folds; the other runs are not here",
-            lambda: _comparison(record, found.compare),  # type: ignore[arg-type]
+            lambda: _comparison(compare),
         )
-    if (search := found.search) is not None:
+    if (search := found.search) is not None and (there := search.judged) is not None:
         yield judged(
             "search",
             "judged what results.json holds; its trials need training",
-            lambda: _search(record, search),
+            lambda: _search(record, search, there),
         )
 
 
 def _train(record: Record) -> Iterator[str]:
     for config, folds in record.entries.items():
         inside = place_of(config, list(record.entries))
-        for fold in map(fold_result, folds):
+        for fold in folds:
             yield from _train_scores(record, fold, fold_place(inside, fold.repeat, fold.fold))
 
 
@@ -103,7 +105,7 @@ def _other_rows(rows: pa.Table, uids: RowIds, where: str) -> Iterator[str]:
     yield from column_differences(rows.select(["row_id"]), again, where)
 
 
-def _untrained(record: Record, name: str, written: Mapping[str, Any]) -> Check:
+def _untrained(record: Record, name: str, written: RowScores) -> Check:
     """Scores of the published model on sealed and test rows."""
     path = record.folder / f"{name}_predictions.parquet"
     if not path.is_file():
@@ -112,32 +114,29 @@ def _untrained(record: Record, name: str, written: Mapping[str, Any]) -> Check:
     def compare() -> Iterator[str]:
         rows = pq.read_table(path)
         scores = record.scorer.score(rows)
-        again = {"num_rows": rows.num_rows, "scores": scores}
-        known = {"num_rows": written["num_rows"], "scores": {key: written["scores"][key] for key in scores}}
-        yield from differences(known, again, name)
+        known = RowScores(written.num_rows, {key: written.scores[key] for key in scores})
+        yield from differences(known, RowScores(rows.num_rows, scores), name)
         yield from not_by_logits(rows, record.scorer, path.name)
 
     return judged(f"{name} scores", f"follow from {path.name}", compare)
 
 
-def _search(record: Record, search: dict[str, Any]) -> Iterator[str]:
+def _search(record: Record, search: Search, there: Judged) -> Iterator[str]:
     """Compare a search's scores and words with those that follow from its folds."""
     results = record.results
-    metric, grid = results["primary_metric"], results["grid"] or ()
+    metric, grid = results.primary_metric, results.grid or ()
     again = {
         "metric": metric,
-        "score": results["scores"][metric],
-        "parameters": results["trainable"]["parameters"],
-        "total": results["trainable"]["total"],
+        "score": results.scores[metric],
+        "parameters": results.trainable.parameters,
+        "total": results.trainable.total,
     }
-    there = search["judged"]
-    yield from differences({name: there[name] for name in again}, again, "search.judged")
+    yield from differences({name: getattr(there, name) for name in again}, again, "search.judged")
     if grid:
-        tried = [{name: value for name, value in entry.items() if name != "folds"} for entry in grid]
-        yield from differences(there["tried"], tried, "search.judged.tried")
-    if results["kit_version"] == __version__:  # others may have said it otherwise
-        words = {name: found.words for name, found in search_answers(search).items()}
-        yield from differences(search["verdicts"], words, "search.verdicts")
+        yield from differences(there.tried, [entry.without_folds for entry in grid], "search.judged.tried")
+    if results.kit_version == __version__:  # others may have said it otherwise
+        words = {name: found.words for name, found in search_answers(search)._asdict().items()}
+        yield from differences(search.verdicts, words, "search.verdicts")
 
 
 def _control(record: Record, name: str, folder: str, compare: Any) -> Check:
@@ -146,12 +145,12 @@ def _control(record: Record, name: str, folder: str, compare: Any) -> Check:
     return judged(name, "follows from the predictions of its runs", compare)
 
 
-def _curve(record: Record) -> Iterator[str]:
-    written, runs = record.results["learning_curve"], {}
-    for size in written["sizes"]:
-        if size["percent"] != 100:
-            runs[size["percent"]] = _Runs(record, f"curve-{size['percent']}", record.names, size["percent"])
-            yield from runs[size["percent"]].problems()
+def _curve(record: Record, written: LearningCurve) -> Iterator[str]:
+    runs: dict[int, _Runs] = {}
+    for size in written.sizes:
+        if size.percent != 100:
+            runs[size.percent] = _Runs(record, f"curve-{size.percent}", record.names, size.percent)
+            yield from runs[size.percent].problems()
     found = {percent: of_size.folds for percent, of_size in runs.items()}
     found[100] = list(record.fold_results[record.best])
     again = curve_part(
@@ -161,34 +160,34 @@ def _curve(record: Record) -> Iterator[str]:
         num_folds=record.plans[0].num_folds,
         seed=record.config.seed,
     )
-    yield from differences(written, plain(again), "learning_curve")
+    yield from differences(written, again, "learning_curve")
 
 
-def _shuffled(record: Record) -> Iterator[str]:
-    written = record.results["shuffled"]
+def _shuffled(record: Record, written: ShuffledLabels) -> Iterator[str]:
     names = record.names[: record.config.shuffled_labels]
     runs = _Runs(record, "shuffled", names)
     yield from runs.problems()
     yield from runs.other_labels()
     true = list(record.fold_results[record.best])[: len(names)]
-    settings = {"seed": record.config.seed, "unit": written["unit"]}
-    again = shuffled_part(runs.folds, true, runs.predictions, record.scorer, **settings)
-    yield from differences(written, plain(again), "shuffled")
+    again = shuffled_part(
+        runs.folds, true, runs.predictions, record.scorer, seed=record.config.seed, unit=written.unit
+    )
+    yield from differences(written, again, "shuffled")
 
 
 def _probe(record: Record) -> Iterator[str]:
     runs = _Runs(record, "probe", [name for name in record.names if name[0] == 0])
     yield from runs.problems()
-    yield from differences(record.results["probe"], plain(probe_part(runs.folds, record.scorer)), "probe")
+    yield from differences(record.results.probe, probe_part(runs.folds, record.scorer), "probe")
 
 
-def _comparison(record: Record, compare: dict[str, Any]) -> Iterator[str]:
-    """Repeat the tests against all runs that this one was compared with."""
-    written = [other.pair for other in others_from_json(compare)]
+def _comparison(compare: ComparedRuns) -> Iterator[str]:
+    """Test the differences of the folds again, of all runs that this one was compared with."""
+    written = [other.pair for other in compare.others]
     for i, (pair, again) in enumerate(
         zip(written, adjusted([retested(one) for one in written]), strict=True)
     ):
-        yield from differences(plain(asdict(pair)), plain(asdict(again)), f"compare.others[{i}].pair")
+        yield from differences(pair, again, f"compare.others[{i}].pair")
 
 
 @dataclass(frozen=True)
@@ -229,7 +228,7 @@ class _Runs:
         )
         if path is None:
             raise VerificationError(f"folds/{place}: has neither done.json nor failed.json")
-        return fold_result(json.loads(path.read_text(encoding="utf-8"))), place
+        return read_record(KeptFold, path).result, place
 
     def _rows(self, place: str) -> pa.Table:
         return pq.read_table(self.record.folder / "folds" / place / "predictions.parquet")
@@ -257,7 +256,7 @@ class _Runs:
             yield from differences(fold.num_train, again.num_train, f"{where}.num_train")
             held_out = self.record.plans[fold.repeat].valid(fold.fold)
             yield from _other_rows(rows, ids_at(uids, held_out), f"predictions of {where}")
-            digests = [reading["predictions"] for reading in fold.readings]
+            digests = [reading.predictions for reading in fold.readings]
             yield from differences(digests, [table_digest(rows)], f"{where}.readings")
             yield from _train_scores(self.record, fold, place, self.percent)
 

@@ -22,9 +22,10 @@ from hf_transfer.folds import (
     rows_aside,
 )
 from hf_transfer.runs.aggregate import FoldResults
-from hf_transfer.runs.results import FoldResult, Scores, fold_result
+from hf_transfer.runs.fold_result import FoldResult
+from hf_transfer.runs.records import Results, Tried
 from hf_transfer.runs.run_folder import fold_place, place_of
-from hf_transfer.scores.scorer import Scorer
+from hf_transfer.scores.scorer import Scorer, Scores
 from hf_transfer.tasks import target_of_run
 from hf_transfer.tasks.targets.target import Target
 from hf_transfer.verify.check import rows_of
@@ -41,31 +42,31 @@ class Record:
     """
 
     folder: Path
-    results: dict[str, Any]
+    results: Results
     remote: Mapping[str, str] = field(default_factory=dict)
 
     def problems(self) -> Iterator[str]:
         """Open what nothing can be made again without: what cannot be read is raised, what is empty told."""
-        _ = self.scorer, self.best, self.results["final"]["kind"]
-        _ = [fold_result(fold) for folds in self.entries.values() for fold in folds]
+        _ = self.scorer, self.best, self.entries
         for name, table in (("predictions.parquet", self.predictions), ("folds.parquet", self.fold_table)):
             if not table.num_rows:
                 yield f"{name}: has no rows"
 
-    @cached_property
+    @property
     def config(self) -> RunConfig:
         """The settings of the reported configuration, with the lists that it was chosen from."""
-        return RunConfig().changed(self.results["config"], source="results.json")
+        return self.results.config
 
     @cached_property
     def label_names(self) -> tuple[str, ...]:
         """In the order of their ids."""
-        return tuple(self.results["label_names"])
+        return tuple(self.results.label_names)
 
     @cached_property
     def target(self) -> Target:
         """What the labels are."""
-        return target_of_run(self.results, self.config)
+        results = self.results
+        return target_of_run(results.task, results.label_names, results.target, self.config)
 
     @cached_property
     def scorer(self) -> Scorer:
@@ -111,14 +112,14 @@ class Record:
         return [(repeat, fold) for repeat, plan in enumerate(self.plans) for fold in plan.scored_folds]
 
     @cached_property
-    def entries(self) -> dict[RunConfig, list[dict[str, Any]]]:
+    def entries(self) -> dict[RunConfig, list[FoldResult]]:
         """The folds of each configuration as they are written."""
-        grid = self.results["grid"]
+        grid = self.results.grid
         if grid is None:
-            return {self.config: self.results["folds"]}
+            return {self.config: self.results.folds}
         # The lists say what was tried, and belong to none of the configurations.
         alone = self.config.changed({f"{name}s": () for name in GRID_SETTINGS})
-        found = {alone.changed(self._settings(entry)): entry["folds"] for entry in grid}
+        found = {alone.changed(self._settings(entry)): entry.folds for entry in grid}
         if len(found) != len(grid):
             raise VerificationError(f"grid: written {len(grid)} configurations, {len(found)} differ")
         # What was left to the kit may differ with what learns, so that only what is listed is compared.
@@ -134,14 +135,14 @@ class Record:
         return found
 
     @staticmethod
-    def _settings(entry: dict[str, Any]) -> dict[str, Any]:
+    def _settings(entry: Tried) -> dict[str, Any]:
         names = {f.name for f in fields(RunConfig)}
-        return {name: value for name, value in entry.items() if name in names}
+        return {name: value for name, value in entry.settings.items() if name in names}
 
     @cached_property
     def best(self) -> RunConfig:
         """The configuration that the results say they report."""
-        if self.results["grid"] is None:
+        if self.results.grid is None:
             return self.config
         alone = self.config.changed({f"{name}s": () for name in GRID_SETTINGS})
         if alone not in self.entries:
@@ -166,7 +167,7 @@ class Record:
         """All out-of-fold rows of a configuration, if they are there."""
         if config == self.best:
             return self.predictions
-        places = [(fold["repeat"], fold["fold"]) for fold in self.entries[config] if fold["status"] == "done"]
+        places = [(fold.repeat, fold.fold) for fold in self.entries[config] if fold.status == "done"]
         tables = [self.stored(config, *place) for place in places]
         there = [table for table in tables if table is not None]
         return pa.concat_tables(there) if len(there) == len(tables) else None
@@ -175,8 +176,7 @@ class Record:
     def fold_results(self) -> FoldResults:
         """The folds of each configuration, all that can be recomputed made again."""
         return {
-            config: [self._again(config, fold_result(fold)) for fold in folds]
-            for config, folds in self.entries.items()
+            config: [self._again(config, fold) for fold in folds] for config, folds in self.entries.items()
         }
 
     def _again(self, config: RunConfig, fold: FoldResult) -> FoldResult:

@@ -1,6 +1,6 @@
 """Rebuild the folds from what the rows were split by."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,16 +30,14 @@ def _folds(record: Record) -> Iterator[str]:
 def _said(record: Record) -> Iterator[str]:
     uids, _ = record.split
     again = split_part(record.plans, uids)
-    yield from differences({key: record.results.get(key) for key in again}, again, "")
-    yield from differences(record.results["dataset"]["num_rows"], len(uids), "dataset.num_rows")
-    yield from differences(
-        record.results["dataset"]["class_counts"], _class_counts(record), "dataset.class_counts"
-    )
+    yield from differences({key: getattr(record.results, key) for key in again}, again, "")
+    yield from differences(record.results.dataset.num_rows, len(uids), "dataset.num_rows")
+    yield from differences(record.results.dataset.class_counts, _class_counts(record), "dataset.class_counts")
     notes = [note for plan in record.plans for note in plan.notes]
-    yield from (f"notes: lack {note!r}" for note in notes if note not in record.results["notes"])
+    yield from (f"notes: lack {note!r}" for note in notes if note not in record.results.notes)
 
 
-def _class_counts(record: Record) -> dict[str, int]:
+def _class_counts(record: Record) -> Mapping[str, int]:
     """Of labels, from the split; of tags, from the rows of the first repeat, when none is missing."""
     uids, columns = record.split
     if columns.labels is not None:
@@ -47,7 +45,7 @@ def _class_counts(record: Record) -> dict[str, int]:
     rows = first_repeat(record.predictions)
     # Not all rows are there if a fold failed, or if the first block is never held out.
     if rows.num_rows < len(uids):
-        return record.results["dataset"]["class_counts"]  # type: ignore[no-any-return]
+        return record.results.dataset.class_counts
     return class_counts(record.target.read_back(rows), record.target.id_names)
 
 

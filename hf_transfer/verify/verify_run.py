@@ -8,8 +8,9 @@ from typing import Any
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import VerificationError
 from hf_transfer.machine.wording import aligned, count
-from hf_transfer.report.card.card import read_for_card
 from hf_transfer.runs.hub.fetch import is_repository
+from hf_transfer.runs.results import read_results
+from hf_transfer.runs.schema import ShapeError
 from hf_transfer.verify.check import WRONG, Check, judged
 from hf_transfer.verify.download import fetch_record
 from hf_transfer.verify.numbers import number_checks
@@ -34,7 +35,10 @@ def verify_run(run: str | Path) -> list[Check]:
         ConfigError: If there is no finished run.
         HubError: If the repository cannot be fetched.
     """
-    record = fetch_record(str(run)) if is_repository(run) else Record(Path(run), read_for_card(Path(run)))
+    try:
+        record = fetch_record(str(run)) if is_repository(run) else Record(Path(run), read_results(run))
+    except ShapeError as error:
+        return [Check("files", WRONG, "1 difference", (f"files: {error}",))]
     files = judged("files", "can be read", record.problems)
     if files.state == WRONG:  # told once, and not by every check
         return [files]

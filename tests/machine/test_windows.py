@@ -72,7 +72,7 @@ def test_a_lock_that_the_next_one_has_opened_stays(tmp_path, monkeypatch):
     assert (tmp_path / LOCK_FILE).exists()
 
 
-def test_a_record_is_read_beside_the_byte_that_is_locked(tmp_path):
+def test_a_record_is_read_companions_the_byte_that_is_locked(tmp_path):
     with locked(tmp_path):
         found = lock.holder(tmp_path)
         text = (tmp_path / LOCK_FILE).read_bytes()

@@ -238,19 +238,19 @@ def test_frozen_layers_are_replayed_to_the_same_scores(config, settings, cut):
     if "+lora" in settings["trainable"]:
         pytest.importorskip("peft")
     found = run(config.changed(settings))
-    assert [replayed["cut"] for replayed in found.values["replay"]] == [cut]
-    assert found.values["frozen_proof"]["equal"]
+    assert [replayed.cut for replayed in found.results.replay] == [cut]
+    assert found.results.frozen_proof.equal
     whole = run(config.changed(settings | {"replay": False, "overwrite": True}))
     for metric, score in whole.scores.items():
-        assert found.scores[metric]["mean"] == pytest.approx(score["mean"], abs=1e-3), metric
+        assert found.scores[metric].mean == pytest.approx(score.mean, abs=1e-3), metric
 
 
 @pytest.mark.parametrize("final", ["refit", pytest.param("ensemble", marks=pytest.mark.slow)])
 def test_a_run_is_published_verified_used_and_started_from(config, final, capsys):
     config = replace(config, trainable="head", final=final)
     result = run(config)
-    assert result.values["library"] == "sentence-transformers"
-    assert sum("pooled by their mean" in note for note in result.values["notes"]) == 1
+    assert result.results.library == "sentence-transformers"
+    assert sum("pooled by their mean" in note for note in result.results.notes) == 1
     assert "the published model loads with sentence-transformers" in result.summary()
     card = write_card(config.output_dir).read_text()
     assert "library_name: sentence-transformers" in card
@@ -259,7 +259,7 @@ def test_a_run_is_published_verified_used_and_started_from(config, final, capsys
     assert {check.state for check in verify_run(config.output_dir)} <= {"ok", "not checked"}
     folder = f"{config.output_dir}/model{'/fold-r0f0' if final == 'ensemble' else ''}"
     found, _ = predict_inputs(config.output_dir, TEXTS)
-    labels = tuple(result.values["label_names"])
+    labels = tuple(result.results.label_names)
     if final == "refit":
         plain = logits_of(built(folder, labels), folder).softmax(1)
         assert [one["probability"] for one in found] == pytest.approx(plain.amax(1).tolist(), abs=1e-5)

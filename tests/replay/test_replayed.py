@@ -112,10 +112,10 @@ def check_same_predictions(found, wanted):
 def test_replaying_changes_no_prediction(config_for, kind, settings):
     config = config_for(kind, **settings)
     ours, plain = run(kind, config), run(kind, replace(config, replay=False))
-    about = ours.values["replay"]
+    about = ours.results.replay
     assert len(about) == (1 if config.schedule == "constant" else 2)
-    assert not any(a["reused"] for a in about)
-    assert plain.values["replay"] == []
+    assert not any(a.reused for a in about)
+    assert plain.results.replay == []
     check_same_predictions(ours, plain)
     (said,) = {"logits", "predictions"} & set(plain.predictions.column_names)
     assert len({str(value) for value in plain.predictions[said].to_pylist()}) > 10  # not one answer for all
@@ -212,8 +212,8 @@ def test_without_room_it_runs_in_full_and_says_so(config_for):
     assert "was not stored" in note
     assert "more than cache_gb=1e-06" in note
     ours = run("text", config)
-    assert note in ours.values["notes"]
-    assert ours.values["replay"] == []
+    assert note in ours.results.notes
+    assert ours.results.replay == []
     assert ours.predictions.equals(run("text", replace(config, replay=False)).predictions)
 
 
@@ -264,7 +264,7 @@ def test_training_on_views_is_reproducible(config_for, tmp_path, monkeypatch):
     first = run("image", config)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "another cache")
     again = run("image", config)
-    assert [a["reused"] for a in (*first.values["replay"], *again.values["replay"])] == [False, False]
+    assert [a.reused for a in (*first.results.replay, *again.results.replay)] == [False, False]
     assert again.predictions.equals(first.predictions)
 
 
@@ -343,8 +343,8 @@ def test_what_is_stored_may_differ_by_as_much_as_the_arithmetic(precision, used,
 def test_heads_learn_from_a_store_of_coarser_arithmetic(kind, config_for):
     AcceleratorState._reset_state()
     result = run(kind, config_for(kind, mixed_precision="bf16"))
-    assert result.values["hardware"]["mixed_precision"] == "bf16"
-    assert result.values["replay"]
+    assert result.results.hardware.mixed_precision == "bf16"
+    assert result.results.replay
     assert not result.failed
 
 
@@ -352,11 +352,11 @@ def test_adapters_are_trained_from_the_store_and_published_as_plain_weights(conf
     pytest.importorskip("peft")
     config = config_for("text", trainable="head+lora:2", final="refit")
     found = run("text", config)
-    (about,) = found.to_dict()["replay"]
-    assert about["cut"]
-    proof = found.to_dict()["frozen_proof"]
-    assert proof["equal"]
-    assert proof["groups"] == ["stem"]
+    (about,) = found.results.replay
+    assert about.cut
+    proof = found.results.frozen_proof
+    assert proof.equal
+    assert proof.groups == ["stem"]
     check_same_predictions(
         found, run("text", replace(config, replay=False, output_dir=f"{config.output_dir}-plain"))
     )
@@ -372,7 +372,7 @@ def test_a_grid_with_adapters_replays_its_other_configurations_too(config_for):
     pytest.importorskip("peft")
     config = config_for("text", trainables=("head+lora:2", "last:1"), num_epochs=1)
     found = run("text", config)
-    assert len(found.to_dict()["replay"]) == 2
+    assert len(found.results.replay) == 2
     alone = run("text", replace(config, trainables=(), trainable="last:1"))
-    scores = [e["scores"]["accuracy"]["mean"] for e in found.to_dict()["grid"] if e["trainable"] == "last:1"]
-    assert scores == [alone.scores["accuracy"]["mean"]]
+    scores = [e.scores["accuracy"].mean for e in found.results.grid if e.settings["trainable"] == "last:1"]
+    assert scores == [alone.scores["accuracy"].mean]

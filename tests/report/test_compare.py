@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from fake_run import Shape, entity_scores, make_run, save
+from sketches import changed
 
 from hf_transfer.errors import ConfigError
 from hf_transfer.report.compare import Run, compare_runs, open_runs
 from hf_transfer.report.words.pairs import sentence
-from hf_transfer.scores.paired import Pair
+from hf_transfer.runs.paired import Pair, PairedBootstrap, RightRows
+from hf_transfer.runs.schema import to_json
 from hf_transfer.scores.statistics import mcnemar
 
 Make = Callable[..., Path]
@@ -48,7 +50,7 @@ def test_two_runs_are_compared_in_the_order_given(runs: tuple[Run, ...]) -> None
     found = compare_runs(runs[:2])
     (pair,) = found.pairs
     assert (pair.first, pair.second, pair.verdict) == ("poor", "good", "second is better")
-    scores = [[fold["scores"]["f1_macro"] for fold in run.results["folds"]] for run in runs[:2]]
+    scores = [[fold.scores["f1_macro"] for fold in run.results.folds] for run in runs[:2]]
     assert list(pair.differences.values()) == pytest.approx((np.array(scores[1]) - scores[0]).tolist())
 
 
@@ -56,7 +58,7 @@ def test_the_rows_that_one_was_right_on_are_counted_row_by_row(runs: tuple[Run, 
     (pair,) = compare_runs(runs[:2]).pairs
     tables = [pd.read_parquet(run.folder / "predictions.parquet").sort_values("row_id") for run in runs[:2]]
     right = [(table.label == table.prediction).to_numpy() for table in tables]
-    assert pair.rows == mcnemar(*right)._asdict() | {"repeat": 0, "num_rows": 100}
+    assert pair.rows == RightRows(**mcnemar(*right)._asdict(), repeat=0, num_rows=100)
 
 
 def test_the_order_of_rows_in_a_file_does_not_matter(runs: tuple[Run, ...], tmp_path: Path) -> None:
@@ -88,7 +90,7 @@ def test_a_decided_pair_is_told_with_its_evidence(runs: tuple[Run, ...]) -> None
     (low, high), rows = pair.interval, pair.rows
     assert sentence(pair) == (
         f"good is better than poor by {pair.mean:.3f} F1 (macro) ({low:.3f} to {high:.3f}, corrected p "
-        f"{pair.p:.2g}; of 100 rows {rows['only_first']} were right only with poor, {rows['only_second']} "
+        f"{pair.p:.2g}; of 100 rows {rows.only_first} were right only with poor, {rows.only_second} "
         "only with good, McNemar p below 0.001)."
     )
     assert sentence(pair) in found.to_text()
@@ -111,7 +113,7 @@ def test_the_one_ahead_is_named_first_whichever_is_given_first(runs: tuple[Run, 
 PAIR = Pair(
     "a", "b", "accuracy", True, 5, {"r0f0": 0.1, "r0f1": 0.2}, (), 0.15, (-0.1, 0.4), 0.3, 0.3, 5000.0
 )
-DECIDED = {"num_rows": 100, "only_first": 4, "only_second": 45, "p": 1e-9, "repeat": 0}
+DECIDED = RightRows(num_rows=100, only_first=4, only_second=45, p=1e-9, repeat=0)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +136,7 @@ DECIDED = {"num_rows": 100, "only_first": 4, "only_second": 45, "p": 1e-9, "repe
             "the same accuracy on every fold",
         ),
         (
-            {"bootstrap": {"interval": (-0.2, 0.3), "unit": "sentence"}},
+            {"bootstrap": PairedBootstrap(0.0, (-0.2, 0.3), "sentence")},
             "of the pooled score, by a paired bootstrap over sentences, -0.200 to 0.300",
         ),
         (
@@ -142,16 +144,16 @@ DECIDED = {"num_rows": 100, "only_first": 4, "only_second": 45, "p": 1e-9, "repe
             "; on these rows the models differ, but other training rows may order them otherwise; more than",
         ),
         (
-            {"bootstrap": {"interval": (0.1, 0.3), "unit": "sentence"}},
+            {"bootstrap": PairedBootstrap(0.0, (0.1, 0.3), "sentence")},
             "on these rows the models differ, but other training rows may order them otherwise",
         ),
-        ({"bootstrap": {"interval": None, "unit": "sentence"}}, "over sentences, undefined"),
+        ({"bootstrap": PairedBootstrap(0.0, None, "sentence")}, "over sentences, undefined"),
         (
             {"rows": DECIDED, "p_adjusted": 0.075},
             "On these rows b is better than a, and with other training rows likely: by 0.150 accuracy (",
         ),
         (
-            {"rows": DECIDED | {"only_first": 45, "only_second": 4}, "p_adjusted": 0.075},
+            {"rows": replace(DECIDED, only_first=45, only_second=4), "p_adjusted": 0.075},
             "Can't tell with this much data: b is ahead of a",
         ),
     ],
@@ -164,24 +166,24 @@ def test_tagged_words_are_compared_by_a_bootstrap_of_whole_sentences(tagged: tup
     (pair,) = compare_runs(tagged).pairs
     assert pair.rows is None
     pooled = entity_scores(pd.read_parquet(tagged[0].folder / "predictions.parquet"))["f1"]
-    assert pair.bootstrap["difference"] == pytest.approx(1 - pooled)
-    low, high = pair.bootstrap["interval"]
+    assert pair.bootstrap.difference == pytest.approx(1 - pooled)
+    low, high = pair.bootstrap.interval
     assert 0 < low < 1 - pooled < high
-    assert pair.bootstrap["unit"] == "sentence"
+    assert pair.bootstrap.unit == "sentence"
 
 
 def test_a_run_against_itself_differs_in_no_resample(tagged: tuple[Run, ...]) -> None:
     again = Run("again", tagged[0].results, tagged[0].folder)
     (pair,) = compare_runs([tagged[0], again]).pairs
     assert pair.verdict == "same"
-    assert pair.bootstrap == {"difference": 0, "interval": (0, 0), "unit": "sentence"}
+    assert pair.bootstrap == PairedBootstrap(0, (0, 0), "sentence")
 
 
 def test_rows_of_other_repeats_are_not_counted_again(tmp_path: Path) -> None:
     for name, skill in (("a", 1.0), ("b", 3.0)):
         make_run(tmp_path / name, shape=Shape(num_rows=60, num_repeats=2, skill=skill))
     found = compare_runs(open_runs([tmp_path / "a", tmp_path / "b"]))
-    assert found.pairs[0].rows["num_rows"] == 60
+    assert found.pairs[0].rows.num_rows == 60
     assert len(found.pairs[0].differences) == 10
     assert "Rows are counted in the first repeat only." in found.notes
 
@@ -192,15 +194,14 @@ def test_folds_that_failed_are_left_out_and_named(tmp_path: Path) -> None:
     found = compare_runs(open_runs([tmp_path / "a", tmp_path / "b"]))
     (pair,) = found.pairs
     assert list(pair.differences) == ["r0f0", "r0f2"]
-    assert pair.rows["num_rows"] == 24
+    assert pair.rows.num_rows == 24
     note = "a and b: only folds that both finished are used, so without fold 2, fold 4, fold 5."
     assert note in found.to_text().splitlines()
 
 
 def test_models_that_do_not_differ_on_the_rows_are_not_said_to() -> None:
-    rows = {"num_rows": 100, "only_first": 4, "only_second": 5, "p": 1.0, "repeat": 0}
-    assert "models differ" not in sentence(replace(PAIR, rows=rows))
-    assert "models differ" not in sentence(replace(PAIR, bootstrap={"interval": (-0.1, 0.3), "unit": "row"}))
+    assert "models differ" not in sentence(replace(PAIR, rows=replace(DECIDED, only_second=5, p=1.0)))
+    assert "models differ" not in sentence(replace(PAIR, bootstrap=PairedBootstrap(0.0, (-0.1, 0.3), "row")))
 
 
 def test_more_repeats_are_advised_where_nothing_is_decided(runs: tuple[Run, ...]) -> None:
@@ -210,7 +211,7 @@ def test_more_repeats_are_advised_where_nothing_is_decided(runs: tuple[Run, ...]
 
 
 def test_a_run_chosen_from_a_grid_is_told(runs: tuple[Run, ...]) -> None:
-    chosen = Run("chosen", runs[1].results | {"grid": [{}, {}, {}]}, runs[1].folder)
+    chosen = Run("chosen", changed(runs[1].results, grid=[{}, {}, {}]), runs[1].folder)
     notes = compare_runs([runs[0], chosen]).notes
     assert (
         "chosen is the best of 3 configurations, chosen on these folds: its score is somewhat too good."
@@ -220,7 +221,7 @@ def test_a_run_chosen_from_a_grid_is_told(runs: tuple[Run, ...]) -> None:
 
 def test_everything_is_in_the_json(runs: tuple[Run, ...]) -> None:
     found = json.loads(json.dumps(compare_runs(runs[:2]).to_dict(), allow_nan=False))
-    assert found["runs"]["good"] == runs[1].results["scores"]
+    assert found["runs"]["good"] == to_json(runs[1].results.scores)
     (pair,) = found["pairs"]
     assert pair["verdict"] == "second is better"
     assert {"differences", "interval", "p", "p_adjusted", "rows", "sentence", "times_the_rows"} <= pair.keys()
@@ -238,7 +239,7 @@ def test_everything_is_in_the_json(runs: tuple[Run, ...]) -> None:
 )
 def test_runs_that_cannot_be_compared_are_both_named(runs: tuple[Run, ...], key: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        compare_runs([runs[0], Run("b", runs[1].results | {key: "other"}, runs[1].folder)])
+        compare_runs([runs[0], Run("b", changed(runs[1].results, **{key: "other"}), runs[1].folder)])
 
 
 def test_nothing_to_compare_is_an_error() -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from hf_transfer import FoldResult, RunConfig
 from hf_transfer.runs.aggregate import best_of, choice_notes, class_counts, final_epochs, frozen_proof
+from hf_transfer.runs.records import FrozenProof
 from hf_transfer.scores.class_scorer import ClassificationScorer
 
 SCORER = ClassificationScorer(["no", "yes"])
@@ -36,10 +37,8 @@ def test_the_best_has_all_folds_first_and_then_the_best_mean(first, second, best
 
 def test_a_proof_needs_every_fold_unmoved():
     moved = fold(frozen_hash_after="b")
-    assert frozen_proof(["stem"], [fold(), LOST]) == {
-        "groups": ["stem"], "hash_before": "a", "hash_after": "a", "equal": True,
-    }  # fmt: skip
-    assert frozen_proof(["stem"], [fold(), moved])["equal"] is False
+    assert frozen_proof(["stem"], [fold(), LOST]) == FrozenProof(["stem"], "a", "a", True)
+    assert frozen_proof(["stem"], [fold(), moved]).equal is False
     assert frozen_proof([], [fold()]) is frozen_proof(["stem"], [LOST]) is None
 
 

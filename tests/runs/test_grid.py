@@ -2,8 +2,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.grid import against_best, corrected_best
-from hf_transfer.runs.results import FoldResult
 from hf_transfer.scores.class_scorer import ClassificationScorer
 from hf_transfer.scores.statistics import best_of, corrected_resampled_t
 from hf_transfer.scores.tag_scorer import TaggingScorer

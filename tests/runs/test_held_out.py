@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_transfer.errors import DataError, RunError
+from hf_transfer.runs.fold_result import Reading
 from hf_transfer.runs.held_out import HeldOut, table_digest
 
 ROWS = {
@@ -28,9 +29,8 @@ class TestHeldOut:
         table = held_out.read(predict, weights="abc")
         assert table["row_id"].to_pylist() == [4, 7]
         (reading,) = held_out.readings
-        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", reading.pop("at"))
-        digest = table_digest(table)
-        assert reading == {"purpose": "score", "rows": 2, "weights": "abc", "predictions": digest}
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", reading.at)
+        assert reading == Reading(reading.at, "score", 2, weights="abc", predictions=table_digest(table))
 
     def test_a_second_look_is_refused(self):
         held_out = HeldOut(np.array([4, 7]), "r0f1")

@@ -4,8 +4,15 @@ from typing import Any
 import pandas as pd
 import pytest
 from fake_run import Shape, class_scores, make_run
+from sketches import results_of, sketch
 
-from hf_transfer.runs.summary import configuration_name, summary_text, varying_settings
+from hf_transfer.runs import summary
+from hf_transfer.runs.records import Tried
+from hf_transfer.runs.summary import configuration_name, shown_metrics, varying_settings
+
+
+def summary_text(results: Any) -> str:
+    return summary.summary_text(results_of(results))
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +59,9 @@ def test_the_summary_says_which_interval_is_which(run: tuple[Path, dict[str, Any
     assert "training sets too (the one to quote)" in summary_text(often)
 
 
-def test_the_summary_of_an_earlier_version_has_one_interval(run: tuple[Path, dict[str, Any]]) -> None:
-    old = {
-        name: {key: value for key, value in score.items() if key not in {"conservative_interval", "headline"}}
-        for name, score in run[1]["scores"].items()
-    }
-    text = summary_text(run[1] | {"scores": old})
+def test_scores_of_equal_folds_have_one_interval(run: tuple[Path, dict[str, Any]]) -> None:
+    equal = {name: score | {"conservative_interval": None} for name, score in run[1]["scores"].items()}
+    text = summary_text(run[1] | {"scores": equal})
     assert "interval: bootstrap over out-of-fold rows, within folds\n" in text
     assert "conservative" not in text
 
@@ -71,9 +75,7 @@ def test_a_grid_is_set_beside_its_best(run: tuple[Path, dict[str, Any]]) -> None
     assert first[-3:] == ["-", "-", "best"]
     assert second[-2:] == ["0.062", "0.500"]
     assert any(line.endswith("Corrected for the choice: f1_macro 0.750.") for line in lines)
-    new = {"behind", "p_holm", "bbc"}
-    old = [{key: one[key] for key in one if key not in new} for one in (entry, other)]
-    assert "Corrected" not in summary_text(run[1] | {"grid": old})
+    assert "Corrected" not in summary_text(run[1] | {"grid": [entry | {"bbc": None}, other]})
 
 
 def test_the_summary_tells_failed_folds_and_test_scores(tmp_path: Path) -> None:
@@ -85,15 +87,15 @@ def test_the_summary_tells_failed_folds_and_test_scores(tmp_path: Path) -> None:
 
 
 def test_a_configuration_is_named_by_the_settings_that_vary() -> None:
-    grid = [
-        {"learning_rate": rate, "weight_decay": 0.1, "trainable": spec, "p": rate, "scores": {}}
-        for rate, spec in ((1e-3, "head"), (1e-2, "last:2"))
-    ]
+    choices = ((1e-3, "head"), (1e-2, "last:2"))
+    grid = [sketch(Tried, {"learning_rate": rate, "trainable": spec, "p": rate}) for rate, spec in choices]
     assert varying_settings(grid) == ["learning_rate", "trainable"]
     assert configuration_name(grid[1], grid) == "learning_rate=0.01, trainable=last:2"
     assert configuration_name(grid[0], grid[:1]) == "learning_rate=0.001"
 
 
-def test_a_head_in_closed_form_has_no_epochs(run):
-    results = run[1] | {"config": run[1]["config"] | {"head_solver": "ridge"}}
-    assert "  closed form  " in summary_text(results).splitlines()[1]
+def test_the_primary_metric_is_shown_first_and_each_once() -> None:
+    names = ("accuracy", "balanced_accuracy", "bleu", "f1_macro", "log_loss", "mcc")
+    results = results_of({"primary_metric": "log_loss", "scores": {name: {} for name in names}})
+    assert shown_metrics(results) == ["log_loss", "accuracy", "f1_macro", "balanced_accuracy"]
+    assert sorted(shown_metrics(results, None)) == sorted(names)

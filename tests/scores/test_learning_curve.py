@@ -45,17 +45,17 @@ def test_a_loss_is_a_score_upside_down():
     table = scores(0.005)
     up = read_curve(ROWS, table, num_folds=5)
     down = read_curve(ROWS, 1 - table, num_folds=5, higher_is_better=False)
-    assert down["doubling"]["gain"] == pytest.approx(up["doubling"]["gain"])
-    assert down["doubling"]["interval"] == pytest.approx(up["doubling"]["interval"])
-    assert (down["fit"]["a"], down["fit"]["b"]) == pytest.approx((1 - up["fit"]["a"], -up["fit"]["b"]))
+    assert down.doubling.gain == pytest.approx(up.doubling.gain)
+    assert down.doubling.interval == pytest.approx(up.doubling.interval)
+    assert (down.fit.a, down.fit.b) == pytest.approx((1 - up.fit.a, -up.fit.b))
 
 
 def test_the_interval_holds_the_true_gain_about_as_often_as_it_says(monkeypatch):
     monkeypatch.setattr(learning_curve, "_RESAMPLES", 200)
     monkeypatch.setattr(learning_curve, "_DECAYS", learning_curve._DECAYS[::6])
     true = law(480) - law(240)
-    intervals = [read_curve(ROWS, scores(0.02, seed), num_folds=5)["doubling"] for seed in range(100)]
-    known = [found["interval"] for found in intervals if found]
+    intervals = [read_curve(ROWS, scores(0.02, seed), num_folds=5).doubling for seed in range(100)]
+    known = [found.interval for found in intervals if found]
     held = [low <= true <= high for low, high in known]
     assert len(known) >= 95
     assert np.mean(held) >= 0.9
@@ -63,9 +63,7 @@ def test_the_interval_holds_the_true_gain_about_as_often_as_it_says(monkeypatch)
 
 
 def test_the_interval_is_wider_for_folds_that_share_more_rows():
-    widths = [
-        np.diff(read_curve(ROWS, scores(0.01), num_folds=k)["doubling"]["interval"])[0] for k in (2, 5, 50)
-    ]
+    widths = [np.diff(read_curve(ROWS, scores(0.01), num_folds=k).doubling.interval)[0] for k in (2, 5, 50)]
     assert widths[0] > widths[1] > widths[2]
 
 
@@ -85,16 +83,16 @@ def test_a_fold_without_all_its_scores_is_left_out():
 )
 def test_what_does_not_fit_is_said(rows, table, reason):
     found = read_curve(rows, table, num_folds=5)
-    assert found["doubling"] is None
-    assert found["fit"] is None
-    assert reason in found["reason"]
+    assert found.doubling is None
+    assert found.fit is None
+    assert reason in found.reason
     assert verdict(found, "accuracy").startswith("It can't be told what twice the data would give: ")
     assert reason in verdict(found, "accuracy")
 
 
 def test_verdicts_in_words():
     rising = read_curve(ROWS, scores(0.003), num_folds=5)
-    gain, (low, high) = rising["doubling"]["gain"], rising["doubling"]["interval"]
+    gain, (low, high) = rising.doubling.gain, rising.doubling.interval
     assert low < gain < high
     assert verdict(rising, "accuracy") == (
         f"Twice the data would give about +{gain:.3f} accuracy ({low:.3f} to {high:.3f})."

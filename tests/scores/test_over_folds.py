@@ -10,6 +10,7 @@ import pytest
 import yaml
 from scored_tables import TAGS, predictions, scorer_of, tagged
 
+from hf_transfer.runs.schema import to_json
 from hf_transfer.scores.over_folds import score_folds, summarise
 from hf_transfer.scores.statistics import corrected_resampled_t, effective_folds
 from hf_transfer.scores.tag_scorer import TaggingScorer
@@ -33,24 +34,25 @@ def test_folds_come_in_order_with_their_own_scores():
 def test_a_summary_holds_plain_numbers_that_survive_json_and_yaml(scorer, table):
     folds = list(score_folds(table, scorer).values())
     summary = summarise(folds, table, scorer, seed=0)
-    assert json.loads(json.dumps(summary, allow_nan=False)) == summary
-    assert yaml.safe_load(yaml.safe_dump(summary)) == summary
+    plain = to_json(summary)
+    assert json.loads(json.dumps(plain, allow_nan=False)) == plain
+    assert yaml.safe_load(yaml.safe_dump(plain)) == plain
     assert list(summary) == list(scorer.higher_is_better)
     values = [scores[scorer.primary_metric] for scores in folds]
     first = summary[scorer.primary_metric]
-    assert first["mean"] == pytest.approx(np.mean(values))
-    assert first["std"] == pytest.approx(np.std(values, ddof=1))
-    assert first["num_folds"] == len(folds)
-    assert first["interval"][0] < first["pooled"] < first["interval"][1]
-    assert first["interval_kind"] == f"bootstrap over out-of-fold {scorer.unit}s, within folds"
-    assert first["unit"] == scorer.unit
+    assert first.mean == pytest.approx(np.mean(values))
+    assert first.std == pytest.approx(np.std(values, ddof=1))
+    assert first.num_folds == len(folds)
+    assert first.interval[0] < first.pooled < first.interval[1]
+    assert first.interval_kind == f"bootstrap over out-of-fold {scorer.unit}s, within folds"
+    assert first.unit == scorer.unit
 
 
 def test_an_undefined_fold_is_left_out_of_the_mean():
     table = predictions(40, 2, num_folds=2)
     summary = summarise([{"roc_auc": 0.5}, {"roc_auc": None}, {"roc_auc": 0.7}], table, scorer_of(2), seed=0)
-    assert (summary["roc_auc"]["mean"], summary["roc_auc"]["num_folds"]) == (pytest.approx(0.6), 2)
-    assert (summary["accuracy"]["mean"], summary["accuracy"]["std"], summary["accuracy"]["num_folds"]) == (
+    assert (summary["roc_auc"].mean, summary["roc_auc"].num_folds) == (pytest.approx(0.6), 2)
+    assert (summary["accuracy"].mean, summary["accuracy"].std, summary["accuracy"].num_folds) == (
         None,
         None,
         0,
@@ -60,7 +62,7 @@ def test_an_undefined_fold_is_left_out_of_the_mean():
 def test_one_fold_has_no_standard_deviation():
     table = predictions(40, 2, num_folds=1)
     summary = summarise([scorer_of(2).score(table)], table, scorer_of(2), seed=0)
-    assert summary["accuracy"]["std"] is None
+    assert summary["accuracy"].std is None
 
 
 def test_a_score_that_is_undefined_everywhere_is_none():
@@ -68,16 +70,18 @@ def test_a_score_that_is_undefined_everywhere_is_none():
     summary = summarise(list(score_folds(table, scorer_of(2)).values()), table, scorer_of(2), seed=0)
     for name in ("roc_auc", "mcc"):
         found = summary[name]
-        assert [found[key] for key in ("mean", "std", "pooled", "interval", "num_folds")] == [None] * 4 + [0]
+        assert [getattr(found, key) for key in ("mean", "std", "pooled", "interval", "num_folds")] == [
+            None
+        ] * 4 + [0]
 
 
 def test_a_score_from_elsewhere_gets_what_follows_from_the_folds_only():
     table = predictions(40, 2, num_folds=2)
     found = summarise([{"bleu": 25.0}, {"bleu": 75.0}], table, scorer_of(2), seed=0)["bleu"]
-    assert (found["mean"], found["num_folds"]) == (50, 2)
-    assert (found["pooled"], found["interval"]) == (None, None)
+    assert (found.mean, found.num_folds) == (50, 2)
+    assert (found.pooled, found.interval) == (None, None)
     # Its range is not known, so that nothing is cut off.
-    assert found["conservative_interval"] == pytest.approx(corrected_resampled_t([25, 75], 2).interval)
+    assert found.conservative_interval == pytest.approx(corrected_resampled_t([25, 75], 2).interval)
 
 
 @pytest.mark.parametrize(("num_repeats", "headline"), [(1, "both"), (2, "both"), (3, "conservative")])
@@ -86,8 +90,8 @@ def test_the_conservative_interval_is_the_corrected_t_of_all_folds(num_repeats, 
     folds = list(score_folds(table, scorer_of(2)).values())
     found = summarise(folds, table, scorer_of(2), seed=0)["accuracy"]
     expected = corrected_resampled_t([scores["accuracy"] for scores in folds], 5).interval
-    assert found["conservative_interval"] == pytest.approx(expected)
-    assert found["headline"] == headline
+    assert found.conservative_interval == pytest.approx(expected)
+    assert found.headline == headline
 
 
 def test_uneven_folds_count_by_their_rows():
@@ -97,8 +101,8 @@ def test_uneven_folds_count_by_their_rows():
         summarise(folds, table, scorer_of(2), seed=0, num_folds=num_folds)["accuracy"]
         for num_folds in (None, effective_folds([(10, 10), (20, 10), (30, 10), (40, 10)]))
     )
-    assert np.ptp(uneven["conservative_interval"]) > np.ptp(even["conservative_interval"])
-    assert uneven["interval"] == even["interval"]
+    assert np.ptp(uneven.conservative_interval) > np.ptp(even.conservative_interval)
+    assert uneven.interval == even.interval
 
 
 def test_walking_forward_counts_for_fewer_folds_than_it_has():
@@ -109,21 +113,21 @@ def test_walking_forward_counts_for_fewer_folds_than_it_has():
 
 @pytest.mark.parametrize(
     ("values", "interval"),
-    [([0.5], None), ([0.5, None], None), ([0.9, 0.9, 0.9], None), ([0.7, 0.99], [0.0, 1.0])],
+    [([0.5], None), ([0.5, None], None), ([0.9, 0.9, 0.9], None), ([0.7, 0.99], (0.0, 1.0))],
 )
 def test_the_conservative_interval_is_cut_to_what_a_score_can_be(values, interval):
     table = predictions(40, 2, num_folds=2)
     found = summarise([{"accuracy": value} for value in values], table, scorer_of(2), seed=0)["accuracy"]
-    assert found["conservative_interval"] == interval
-    assert found["headline"] == "both"
+    assert found.conservative_interval == interval
+    assert found.headline == "both"
 
 
 def test_ranges_other_than_from_0_to_1_are_kept():
     table = predictions(40, 2, num_folds=2)
     folds = [{"mcc": -0.6, "log_loss": 0.2}, {"mcc": 0.4, "log_loss": 3.0}]
     found = summarise(folds, table, scorer_of(2), seed=0)
-    assert found["mcc"]["conservative_interval"] == [-1, 1]
-    low, high = found["log_loss"]["conservative_interval"]
+    assert found["mcc"].conservative_interval == (-1, 1)
+    low, high = found["log_loss"].conservative_interval
     assert low == 0
     assert high == pytest.approx(corrected_resampled_t([0.2, 3.0], 2).interval[1])
 
@@ -140,9 +144,9 @@ def test_grouped_rows_are_resampled_by_group():
     )  # fmt: skip
     rows = summarise([], table, scorer_of(2), seed=0)["accuracy"]
     groups = summarise([], table.append_column("unit", pa.array(units)), scorer_of(2), seed=0)["accuracy"]
-    assert (rows["unit"], groups["unit"]) == ("row", "group")
-    assert groups["interval_kind"] == "bootstrap over out-of-fold groups, within folds"
-    assert np.ptp(groups["interval"]) > 2 * np.ptp(rows["interval"])
+    assert (rows.unit, groups.unit) == ("row", "group")
+    assert groups.interval_kind == "bootstrap over out-of-fold groups, within folds"
+    assert np.ptp(groups.interval) > 2 * np.ptp(rows.interval)
 
 
 def test_scoring_a_table_never_warns():
@@ -158,6 +162,7 @@ def test_recomputing_from_a_file_imports_no_torch(tmp_path):
     code = f"""
 import sys
 import pyarrow.parquet as pq
+from hf_transfer.runs.schema import to_json
 from hf_transfer.scores.class_scorer import ClassificationScorer
 from hf_transfer.scores.over_folds import score_folds, summarise
 from hf_transfer.scores.tag_scorer import TaggingScorer

@@ -13,6 +13,7 @@ from hf_transfer.scores import metrics
 from hf_transfer.scores import scorer as scorers
 from hf_transfer.scores.class_scorer import ClassificationScorer
 from hf_transfer.scores.over_folds import score_folds, summarise
+from hf_transfer.scores.scorer import ClassScores
 from hf_transfer.scores.tag_scorer import TaggingScorer
 
 
@@ -80,9 +81,7 @@ def test_order_of_rows_does_not_matter(case, seed):
     assert floats(scorer.pooled(table)) == pytest.approx(floats(scorer.pooled(shuffled)), nan_ok=True)
     assert scorer.per_class(table) == scorer.per_class(shuffled)
     assert scorer.confusion(table) == scorer.confusion(shuffled)
-    first, second = (
-        summarise([], rows, scorer, seed=0)["accuracy"]["interval"] for rows in (table, shuffled)
-    )
+    first, second = (summarise([], rows, scorer, seed=0)["accuracy"].interval for rows in (table, shuffled))
     assert first == pytest.approx(second)
 
 
@@ -148,15 +147,9 @@ def test_classes_are_listed_with_undefined_values_as_none():
     scorer = ClassificationScorer(["neg", "pos", "mixed"])
     assert scorer.confusion(table) == [[1, 1, 0], [0, 2, 0], [0, 0, 0]]
     assert scorer.per_class(table) == [
-        {"label": "neg", "precision": 1.0, "recall": 0.5, "f1": pytest.approx(2 / 3), "support": 2},
-        {
-            "label": "pos",
-            "precision": pytest.approx(2 / 3),
-            "recall": 1.0,
-            "f1": pytest.approx(0.8),
-            "support": 2,
-        },
-        {"label": "mixed", "precision": None, "recall": None, "f1": None, "support": 0},
+        ClassScores("neg", precision=1.0, recall=0.5, f1=pytest.approx(2 / 3), support=2),
+        ClassScores("pos", precision=pytest.approx(2 / 3), recall=1.0, f1=pytest.approx(0.8), support=2),
+        ClassScores("mixed", precision=None, recall=None, f1=None, support=0),
     ]
 
 
@@ -165,17 +158,17 @@ def test_entity_types_are_listed_with_their_support():
     scorer = TaggingScorer(TAGS)
     rows = scorer.per_class(table)
     true = [tag for row in table.slice(0, 40)["labels"].to_pylist() for tag in row]
-    assert [(row["label"], row["support"]) for row in rows] == [
+    assert [(row.label, row.support) for row in rows] == [
         ("PER", true.count("B-PER")),
         ("LOC", true.count("B-LOC")),
     ]
     assert scorer.confusion(table) is None
-    assert 0 < rows[0]["f1"] < 1
+    assert 0 < rows[0].f1 < 1
 
 
 def test_a_support_is_that_of_one_repeat():
     table = predictions(50, 2, num_repeats=3)
-    assert sum(row["support"] for row in scorer_of(2).per_class(table)) == 50
+    assert sum(row.support for row in scorer_of(2).per_class(table)) == 50
 
 
 @pytest.mark.parametrize("name", ["accuracy", "roc_auc", "log_loss"])
@@ -191,8 +184,8 @@ def test_a_row_is_drawn_as_often_in_every_repeat():
     # Were its repeats drawn apart, the interval would shrink as if they were new rows.
     single = predictions(300, 2, num_folds=3)
     again = single.set_column(1, "repeat", pa.array([1] * 300, pa.int32()))
-    once = summarise([], single, scorer_of(2), seed=0)["accuracy"]["interval"]
-    twice = summarise([], pa.concat_tables([single, again]), scorer_of(2), seed=0)["accuracy"]["interval"]
+    once = summarise([], single, scorer_of(2), seed=0)["accuracy"].interval
+    twice = summarise([], pa.concat_tables([single, again]), scorer_of(2), seed=0)["accuracy"].interval
     assert twice == pytest.approx(once)
 
 

@@ -112,11 +112,11 @@ def test_chance_is_the_agreement_of_the_shares():
     labels, predicted = rng.choice(3, 600, p=[0.6, 0.3, 0.1]), rng.choice(3, 600, p=[0.8, 0.1, 0.1])
     found = judge_shuffled(predictions(labels, predicted), SCORER, seed=0)
     shares = [np.bincount(x, minlength=3) / 600 for x in (labels, predicted)]
-    assert found["chance"] == pytest.approx(float(shares[0] @ shares[1]), abs=0.01)
-    assert found["held_out_score"] == pytest.approx((labels == predicted).mean())
-    assert found["interval"][0] < found["chance"] < found["interval"][1]
-    assert found["interval"][0] <= found["held_out_score"] <= found["interval"][1]
-    assert found["leak"] is False
+    assert found.chance == pytest.approx(float(shares[0] @ shares[1]), abs=0.01)
+    assert found.held_out_score == pytest.approx((labels == predicted).mean())
+    assert found.interval[0] < found.chance < found.interval[1]
+    assert found.interval[0] <= found.held_out_score <= found.interval[1]
+    assert found.leak is False
     assert shuffled_words(found).startswith("No leak: models that learned from shuffled labels reach 0.")
 
 
@@ -124,11 +124,11 @@ def test_predictions_that_know_the_shuffled_labels_are_a_leak():
     labels = np.random.default_rng(0).integers(3, size=90)
     known = np.where(np.arange(90) < 45, labels, 0)
     found = judge_shuffled(predictions(labels, known), SCORER, seed=0)
-    assert found["leak"] is True
-    assert found["interval"][1] < found["held_out_score"]
+    assert found.leak is True
+    assert found.interval[1] < found.held_out_score
     assert shuffled_words(found).startswith("Leak: ")
     below = judge_shuffled(predictions(labels, (labels + 1) % 3), SCORER, seed=0)
-    assert below["leak"] is False  # worse than chance is bad luck, and no label is known
+    assert below.leak is False  # worse than chance is bad luck, and no label is known
 
 
 def test_groups_that_share_a_label_count_as_one():
@@ -136,15 +136,15 @@ def test_groups_that_share_a_label_count_as_one():
     unit, folds = np.repeat(np.arange(9), 10), np.repeat(np.arange(9) % 3, 10)
     rng = np.random.default_rng(2)
     predicted = np.repeat(rng.integers(3, size=9), 10)
-    grouped = judge_shuffled(predictions(labels, predicted, folds, unit), SCORER, seed=0)["interval"]
-    single = judge_shuffled(predictions(labels, predicted, folds), SCORER, seed=0)["interval"]
+    grouped = judge_shuffled(predictions(labels, predicted, folds, unit), SCORER, seed=0).interval
+    single = judge_shuffled(predictions(labels, predicted, folds), SCORER, seed=0).interval
     assert grouped[1] - grouped[0] > 1.5 * (single[1] - single[0])
 
 
 def test_one_class_for_all_tells_nothing():
     found = judge_shuffled(predictions(np.arange(30) % 3, np.zeros(30, int)), SCORER, seed=0)
-    assert found["leak"] is None
-    assert found["interval"] is None
+    assert found.leak is None
+    assert found.interval is None
     assert "can't be told" in shuffled_words(found)
 
 
@@ -157,5 +157,5 @@ def test_tags_are_judged_by_entities():
     table = {"row_id": range(60), "repeat": [0] * 60, "fold": [i % 2 for i in range(60)], "labels": rows}
     scorer = TaggingScorer(("O", "B-PER", "I-PER", "B-LOC", "I-LOC"))
     guess = shuffle_tags(rows, seed=5)
-    assert judge_shuffled(pa.table(table | {"predictions": guess}), scorer, seed=0)["leak"] is False
-    assert judge_shuffled(pa.table(table | {"predictions": rows}), scorer, seed=0)["leak"] is True
+    assert judge_shuffled(pa.table(table | {"predictions": guess}), scorer, seed=0).leak is False
+    assert judge_shuffled(pa.table(table | {"predictions": rows}), scorer, seed=0).leak is True

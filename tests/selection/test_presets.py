@@ -38,11 +38,11 @@ def test_the_best_preset_searches_and_judges_an_ensemble_on_sealed_rows(tmp_path
     data = open_dataset(config, "image")
     result = fine_tune(ImageClassification(config, data.label_names), data, config)
     assert (tmp_path / "run" / "search.json").is_file()
-    final = read_results(tmp_path / "run")["final"]
-    assert final["kind"] == "ensemble"
-    assert len(final["members"]) == 2
-    assert final["sealed"]["num_rows"] == 6
-    assert 0 <= result.scores["accuracy"]["mean"] <= 1
+    final = read_results(tmp_path / "run").final
+    assert final.kind == "ensemble"
+    assert len(final.members) == 2
+    assert final.sealed.num_rows == 6
+    assert 0 <= result.scores["accuracy"].mean <= 1
 
 
 def test_a_frozen_backbone_from_scratch_is_refused():

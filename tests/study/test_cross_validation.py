@@ -24,6 +24,8 @@ from hf_transfer import (
 )
 from hf_transfer.cli.main import run_recipe
 from hf_transfer.errors import ConfigError, DiskFullError, RunError
+from hf_transfer.runs.fold_result import KeptFold
+from hf_transfer.runs.reading import read_record
 from hf_transfer.runs.run_folder import RunFolder
 from hf_transfer.study.experiment import Experiment
 from hf_transfer.study.fold_runner import FoldRunner
@@ -66,18 +68,18 @@ def test_every_score_can_be_recomputed_from_the_predictions(finished):
         assert fold.scores["accuracy"] == pytest.approx(accuracy)
         assert all(row["prediction"] == int(np.argmax(row["logits"])) for row in rows)
     values = [fold.scores["accuracy"] for fold in result.folds]
-    assert result.scores["accuracy"]["mean"] == pytest.approx(np.mean(values))
-    assert result.scores["accuracy"]["std"] == pytest.approx(np.std(values, ddof=1))
+    assert result.scores["accuracy"].mean == pytest.approx(np.mean(values))
+    assert result.scores["accuracy"].std == pytest.approx(np.std(values, ddof=1))
 
 
 def test_the_test_is_able_to_fail_as_scores_are_not_all_one(finished):
-    assert 0.2 < finished[1].scores["accuracy"]["mean"] < 1.0
+    assert 0.2 < finished[1].scores["accuracy"].mean < 1.0
 
 
 def test_the_freeze_is_proved_in_every_fold(finished):
     result = finished[1]
-    assert result.values["frozen_proof"]["equal"] is True
-    assert result.values["frozen_proof"]["groups"] == ["stem", "block.0"]
+    assert result.results.frozen_proof.equal is True
+    assert result.results.frozen_proof.groups == ["stem", "block.0"]
     assert all(fold.frozen_hash_before == fold.frozen_hash_after is not None for fold in result.folds)
 
 
@@ -99,10 +101,10 @@ def test_each_fold_says_when_and_by_which_weights_it_was_read(finished):
     config, result = finished
     for fold in result.folds:
         (reading,) = fold.readings
-        assert reading["rows"] == fold.num_valid
-        done = json.loads((Path(config.output_dir) / f"folds/r0f{fold.fold}/done.json").read_text())
-        assert done["readings"] == [reading]
-    weights = {fold.readings[0]["weights"] for fold in result.folds}
+        assert reading.rows == fold.num_valid
+        done = read_record(KeptFold, Path(config.output_dir) / f"folds/r0f{fold.fold}/done.json")
+        assert done.readings == [reading]
+    weights = {fold.readings[0].weights for fold in result.folds}
     assert len(weights) == len(result.folds)
 
 
@@ -200,8 +202,8 @@ def test_the_final_model_loads_with_plain_transformers_and_predicts_the_same(fin
         assert ours["label"] == theirs["label"]
         assert ours["probability"] == pytest.approx(theirs["score"], abs=1e-5)
     weights = (Path(config.output_dir) / "model" / "model.safetensors").read_bytes()
-    final = result.values["final"]
-    assert {name: final[name] for name in ("kind", "path", "num_epochs", "num_rows", "sha256")} == {
+    final = result.results.final
+    assert {name: getattr(final, name) for name in ("kind", "path", "num_epochs", "num_rows", "sha256")} == {
         "kind": "refit", "path": "model", "num_epochs": 1, "num_rows": 60,
         "sha256": {"model.safetensors": hashlib.sha256(weights).hexdigest()},
     }  # fmt: skip
@@ -225,7 +227,7 @@ def test_repeats_use_other_folds(reviews_config):
     )
     assert first != second
     assert [(f.repeat, f.fold) for f in result.folds] == [(0, 0), (0, 1), (1, 0), (1, 1)]
-    assert result.values["final"]["kind"] == "none"
+    assert result.results.final.kind == "none"
 
 
 def test_a_failed_fold_is_reported_and_the_rest_kept(reviews_config, monkeypatch):
@@ -239,8 +241,8 @@ def test_a_failed_fold_is_reported_and_the_rest_kept(reviews_config, monkeypatch
     monkeypatch.setattr(FoldRunner, "fit", fail_in_fold_1)
     result = run(reviews_config)
     assert [fold.status for fold in result.folds] == ["done", "failed", "done"]
-    assert result.scores["accuracy"]["num_folds"] == 2
-    assert any("1 of 3 folds failed" in note for note in result.values["notes"])
+    assert result.scores["accuracy"].num_folds == 2
+    assert any("1 of 3 folds failed" in note for note in result.results.notes)
     monkeypatch.setattr(FoldRunner, "fit", original)
     assert [fold.status for fold in run(reviews_config).folds] == ["done"] * 3
 
@@ -309,7 +311,7 @@ def test_a_final_model_that_fails_leaves_the_report_of_the_folds(reviews_config,
     monkeypatch.setattr(FoldRunner, "fit", original)
     again = run(config)
     assert not again.incomplete
-    assert again.values["final"]["kind"] == "refit"
+    assert again.results.final.kind == "refit"
 
 
 def test_a_run_that_was_finished_is_left_as_it_is(finished):
@@ -351,8 +353,8 @@ def test_untouched_rows_are_scored_once_by_the_final_model(reviews_config, tmp_p
     (tmp_path / "data" / "train.jsonl").write_text("\n".join(rows[:30]))
     (tmp_path / "data" / "test.jsonl").write_text("\n".join(rows[30:]))
     result = run(replace(reviews_config, dataset=str(tmp_path / "data"), test_split="test"))
-    assert result.values["test"]["num_rows"] == 10
-    assert 0 <= result.values["test"]["scores"]["accuracy"] <= 1
+    assert result.results.test.num_rows == 10
+    assert 0 <= result.results.test.scores["accuracy"] <= 1
 
 
 def test_ner_scores_whole_entities(tmp_path):
@@ -361,7 +363,7 @@ def test_ner_scores_whole_entities(tmp_path):
         learning_rate=2e-3, batch_size=8, final="none", output_dir=str(tmp_path / "ner"),
     )  # fmt: skip
     result = run(config, TokenClassification)
-    assert result.values["folds_scheme"] == "entity"
+    assert result.results.folds_scheme == "entity"
     rows = result.predictions.to_pylist()
     assert all(len(row["tokens"]) == len(row["labels"]) == len(row["predictions"]) for row in rows)
     assert set(result.scores) == {"precision", "recall", "f1", "accuracy"}
@@ -374,8 +376,8 @@ def test_pictures_run_from_the_built_in_backbone(tmp_path):
         output_dir=str(tmp_path / "digits"),
     )  # fmt: skip
     result = run(config, ImageClassification)
-    assert result.scores["accuracy"]["mean"] > 0.5
-    assert result.values["library"] == "timm"
+    assert result.scores["accuracy"].mean > 0.5
+    assert result.results.library == "timm"
 
 
 @pytest.mark.parametrize("trainable", ["head", pytest.param("all", marks=pytest.mark.slow)])
@@ -387,28 +389,28 @@ def test_a_grid_scores_every_configuration_on_the_same_folds_and_names_the_best(
         learning_rates=(1e-5, 3e-2), weight_decays=(0.0, 0.1),
     )  # fmt: skip
     result = run(config)
-    grid, metric = result.values["grid"], result.values["primary_metric"]
-    tried = [(entry["learning_rate"], entry["weight_decay"]) for entry in grid]
+    grid, metric = result.results.grid, result.results.primary_metric
+    tried = [(entry.learning_rate, entry.settings["weight_decay"]) for entry in grid]
     assert tried == [(1e-5, 0.0), (1e-5, 0.1), (3e-2, 0.0), (3e-2, 0.1)]
-    assert len({tuple(fold["seed"] for fold in entry["folds"]) for entry in grid}) == 1
-    (best,) = [entry for entry in grid if entry["best"]]
-    assert best["scores"][metric]["mean"] == max(entry["scores"][metric]["mean"] for entry in grid)
-    assert result.scores[metric]["mean"] == best["scores"][metric]["mean"]
-    assert result.values["config"]["learning_rate"] == best["learning_rate"]
-    assert any("Chosen from 4 configurations" in note for note in result.values["notes"])
+    assert len({tuple(fold.seed for fold in entry.folds) for entry in grid}) == 1
+    (best,) = [entry for entry in grid if entry.best]
+    assert best.scores[metric].mean == max(entry.scores[metric].mean for entry in grid)
+    assert result.scores[metric].mean == best.scores[metric].mean
+    assert result.results.config.learning_rate == best.learning_rate
+    assert any("Chosen from 4 configurations" in note for note in result.results.notes)
     others = [entry for entry in grid if entry is not best]
-    assert all(entry["behind"] >= 0 and entry["bbc"] is None for entry in others)
-    assert all(entry["p"] is None or entry["p"] <= entry["p_holm"] <= 1 for entry in others)
-    assert 0 < best["bbc"] <= 1
-    assert (best["behind"], best["p"], best["p_holm"]) == (None, None, None)
-    chosen = {name: best[name] for name in ("learning_rate", "weight_decay")}
+    assert all(entry.behind >= 0 and entry.bbc is None for entry in others)
+    assert all(entry.p is None or entry.p <= entry.p_holm <= 1 for entry in others)
+    assert 0 < best.bbc <= 1
+    assert (best.behind, best.p, best.p_holm) == (None, None, None)
+    chosen = {name: best.settings[name] for name in ("learning_rate", "weight_decay")}
     alone = run(
         replace(
             config, learning_rates=(), weight_decays=(), output_dir=config.output_dir + "-alone", **chosen
         )
     )
-    assert alone.scores[metric]["mean"] == pytest.approx(best["scores"][metric]["mean"])
-    assert alone.values["grid"] is None
+    assert alone.scores[metric].mean == pytest.approx(best.scores[metric].mean)
+    assert alone.results.grid is None
 
 
 @pytest.mark.slow
@@ -418,14 +420,14 @@ def test_a_grid_of_layers_trains_each_choice_as_it_would_alone(reviews_config, t
         learning_rates=(1e-3, 1e-2), final="none",
     )  # fmt: skip
     result = run(config)
-    grid = result.values["grid"]
+    grid = result.results.grid
     assert len(grid) == 6
     assert len(list((Path(config.output_dir) / "folds").iterdir())) == 6
-    assert len(result.values["replay"]) >= 2
+    assert len(result.results.replay) >= 2
     alone = replace(config, trainables=(), learning_rates=(), trainable="last:1", learning_rate=1e-2)
     alone = run(replace(alone, output_dir=config.output_dir + "-alone"))
-    (same,) = [e for e in grid if (e["trainable"], e["learning_rate"]) == ("last:1", 1e-2)]
-    assert [fold["scores"] for fold in same["folds"]] == [fold.scores for fold in alone.folds]
+    (same,) = [e for e in grid if (e.settings["trainable"], e.learning_rate) == ("last:1", 1e-2)]
+    assert [fold.scores for fold in same.folds] == [fold.scores for fold in alone.folds]
 
 
 @pytest.mark.slow
@@ -450,8 +452,8 @@ def test_a_grid_goes_on_with_what_is_missing_and_finds_the_same(reviews_config, 
         shutil.rmtree(Path(config.output_dir) / "folds" / place)
     again = run(config)
     assert again.predictions.equals(first.predictions)
-    for before, after in zip(first.values["grid"], again.values["grid"], strict=True):
-        assert before["scores"] == after["scores"]
+    for before, after in zip(first.results.grid, again.results.grid, strict=True):
+        assert before.scores == after.scores
 
 
 def heads_config(reviews_config, tiny_bert_folder, **settings):
@@ -469,7 +471,7 @@ def test_heads_that_fail_together_are_trained_one_by_one(reviews_config, tiny_be
     monkeypatch.setattr("hf_transfer.study.fold_runner.fit_heads", fail)
     alone = run(replace(config, output_dir=config.output_dir + "-alone"))
     assert alone.predictions["prediction"] == together.predictions["prediction"]
-    assert any("one by one" in note and "no rule for this layer" in note for note in alone.values["notes"])
+    assert any("one by one" in note and "no rule for this layer" in note for note in alone.results.notes)
 
 
 def test_heads_trained_together_are_tracked_and_timed(reviews_config, tiny_bert_folder):

@@ -195,8 +195,8 @@ def test_the_numbers_are_written_down_and_the_same_command_goes_on(tmp_path, cap
     assert written["num_repeats"] == 3
     assert written["head_solver"] == "lbfgs"
     assert written["learning_rate"] == written["num_epochs"] == "auto"  # a closed form has none
-    assert first.values["final"]["kind"] == "none"
-    (words,) = (note for note in first.values["notes"] if note.startswith("Chosen for trainable=head"))
+    assert first.results.final.kind == "none"
+    (words,) = (note for note in first.results.notes if note.startswith("Chosen for trainable=head"))
     assert words in capsys.readouterr().err
     preflight(config)  # settings that are still to be chosen are no other run
     done = {p: p.stat().st_mtime_ns for p in (tmp_path / "run").glob("folds/**/done.json")}

@@ -1,6 +1,5 @@
 """The closed-form probe beside the folds of small runs."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -9,6 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 from small_runs import edit, make_run, wrong
 
+from hf_transfer.runs.fold_result import KeptFold
+from hf_transfer.runs.reading import read_record
 from hf_transfer.runs.results import read_results
 from hf_transfer.verify.verify_run import verify_run
 
@@ -27,23 +28,23 @@ def state(run: Path) -> str:
 
 def test_a_head_that_has_learned_nothing_is_far_from_it(run):
     results = read_results(run)
-    assert results["probe"]["mean"] > results["scores"]["accuracy"]["mean"] + 0.3
-    assert results["learned"]["answer"] == "no"
+    assert results.probe.mean > results.scores["accuracy"].mean + 0.3
+    assert results.learned.answer == "no"
 
 
 def test_each_fold_reads_its_held_out_rows_once_for_it(run):
-    for fold, score in enumerate(read_results(run)["probe"]["scores"]):
+    for fold, score in enumerate(read_results(run).probe.scores):
         rows = pq.read_table(run / f"folds/probe/r0f{fold}/predictions.parquet")
         own = pq.read_table(run / f"folds/r0f{fold}/predictions.parquet")
         assert rows["row_id"].equals(own["row_id"])
         assert score == pytest.approx(np.mean(rows["label"].to_numpy() == rows["prediction"].to_numpy()))
-        done = json.loads((run / f"folds/probe/r0f{fold}/done.json").read_text())
-        assert [reading["purpose"] for reading in done["readings"]] == ["closed-form probe"]
+        done = read_record(KeptFold, run / f"folds/probe/r0f{fold}/done.json")
+        assert [reading.purpose for reading in done.readings] == ["closed-form probe"]
 
 
 def test_it_does_not_depend_on_how_the_head_was_trained(run, tmp_path):
     other = make_run("pictures", tmp_path, learning_rate=1e-2, num_epochs=2, **SMALL)
-    assert read_results(other)["probe"] == read_results(run)["probe"]
+    assert read_results(other).probe == read_results(run).probe
 
 
 def test_a_run_stopped_before_it_ends_the_same(run, tmp_path):
@@ -51,7 +52,7 @@ def test_a_run_stopped_before_it_ends_the_same(run, tmp_path):
     shutil.rmtree(copy / "folds" / "probe")
     (copy / "results.json").unlink()
     make_run("pictures", tmp_path, learning_rate=1e-5, **SMALL)
-    assert read_results(copy)["probe"] == read_results(run)["probe"]
+    assert read_results(copy).probe == read_results(run).probe
 
 
 def test_the_best_of_a_grid_has_one_beside_its_folds(tmp_path):
@@ -63,7 +64,7 @@ def test_the_best_of_a_grid_has_one_beside_its_folds(tmp_path):
 @pytest.mark.parametrize("trainable", ["head", "last:1"])
 def test_words_are_probed_through_what_lies_above_the_store(trainable, tmp_path, tiny_bert_folder):
     run = make_run("words", tmp_path, card=False, base_model=str(tiny_bert_folder), trainable=trainable)
-    assert len(read_results(run)["probe"]["scores"]) == 2
+    assert len(read_results(run).probe.scores) == 2
     assert state(run) == "ok"
 
 
@@ -85,7 +86,7 @@ def test_only_the_first_repeat_is_probed(tmp_path):
 )
 def test_without_stored_features_there_is_none(changes, tmp_path):
     run = make_run("pictures", tmp_path, **SMALL | changes)
-    assert read_results(run)["probe"] is None
+    assert read_results(run).probe is None
     assert not (run / "folds" / "probe").exists()
 
 

@@ -12,6 +12,8 @@ from sklearn import metrics as sk
 from small_runs import plain_config
 
 from hf_transfer.config.run_config import RunConfig
+from hf_transfer.runs.records import Results
+from hf_transfer.runs.schema import from_json
 
 LOWER_IS_BETTER = {"log_loss"}
 ENTITY_TYPES = ("LOC", "ORG", "PER")
@@ -54,6 +56,11 @@ def make_run(
     (folder / "model").mkdir(exist_ok=True)
     save(folder, results)
     return results
+
+
+def typed(results: dict[str, Any]) -> Results:
+    """Give made-up results as they are read from results.json."""
+    return from_json(Results, results)
 
 
 def save(folder: Path, results: dict[str, Any]) -> None:
@@ -172,6 +179,7 @@ def _results(task: str, shape: Shape, rows: pd.DataFrame, score: Any, config: Ru
     names = TAGS if ner else list(shape.label_names)
     frozen = {"groups": ["stem", "block.0", "block.1"], "hash_before": "9f2c" * 8, "hash_after": "9f2c" * 8}
     return {
+        "format_version": 1,
         "kit_version": "0.1.0",
         "created": "2026-11-20",
         "task": task,
@@ -243,8 +251,8 @@ def _fold(repeat: int, fold: int, rows: pd.DataFrame, score: Any, shape: Shape) 
     }
     return {
         "repeat": repeat, "fold": fold, "num_train": shape.num_rows - num_valid, "num_valid": num_valid,
-        "seconds": None if failed else 11.5 + fold, "scores": scores, "train_scores": train,
-        "train_rows_scored": num_valid, "num_epochs": None if failed else shape.num_epochs,
+        "seconds": 0.0 if failed else 11.5 + fold, "scores": scores, "train_scores": train,
+        "train_rows_scored": num_valid, "num_epochs": 0 if failed else shape.num_epochs,
         "seed": 100 + fold, "status": "failed" if failed else "done",
         "error": "OutOfMemoryError: tried to take 2 GiB" if failed else None,
         "frozen_hash_before": None if failed else "9f2c" * 8,
@@ -360,7 +368,9 @@ def _write_fold(folder: Path, fold: dict[str, Any], rows: pd.DataFrame, shape: S
     ]  # fmt: skip
     (folder / "history.jsonl").write_text("".join(json.dumps(epoch) + "\n" for epoch in epochs), "utf-8")
     (folder / "scores.json").write_text(json.dumps(fold["scores"]), "utf-8")
-    (folder / "done.json").write_text(json.dumps(fold), "utf-8")
+    (folder / "done.json").write_text(
+        json.dumps(fold | {"format_version": 1, "identity": "made up"}), "utf-8"
+    )
     rows[(rows.repeat == fold["repeat"]) & (rows.fold == fold["fold"])].to_parquet(
         folder / "predictions.parquet"
     )

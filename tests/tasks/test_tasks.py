@@ -78,7 +78,7 @@ def test_every_setting_of_an_input_is_one_of_a_run():
 
 def test_a_run_says_what_its_target_is():
     names = ("O", "B-PER", "I-PER")
-    target = target_of_run({"task": "token-classification", "label_names": list(names)})
+    target = target_of_run("token-classification", names)
     assert (type(target), target.label_names) == (Tags, names)
 
 

@@ -71,7 +71,7 @@ def test_each_fold_chooses_its_penalty_without_its_held_out_rows(tmp_path):
     worst = replace(config, weight_decay=1e4 / 80, output_dir=str(tmp_path / "two"))
     strongest = cross_validate(ImageClassification(worst, data.label_names), data, worst)
     assert all(1e-3 / 80 <= fold.weight_decay <= 1e4 / 80 for fold in result.folds)
-    assert result.scores["log_loss"]["mean"] < strongest.scores["log_loss"]["mean"]
+    assert result.scores["log_loss"].mean < strongest.scores["log_loss"].mean
     assert not result.incomplete
 
 
@@ -80,10 +80,10 @@ def test_a_solved_head_separates_digits_and_is_proved_frozen(tmp_path, solver):
     config = replace(CONFIG, head_solver=solver, weight_decays=(0.01, 1.0), output_dir=str(tmp_path))
     data = open_dataset(config, "image")
     result = cross_validate(ImageClassification(config, data.label_names), data, config)
-    assert result.scores["accuracy"]["mean"] > 0.75
-    assert result.values["frozen_proof"]["equal"]
-    assert len(result.values["grid"]) == 2
-    assert result.values["replay"]
+    assert result.scores["accuracy"].mean > 0.75
+    assert result.results.frozen_proof.equal
+    assert len(result.results.grid) == 2
+    assert result.results.replay
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_texts_and_tokens_are_solved_too(tmp_path, tiny_bert_folder, kind, task)
     )
     data = open_dataset(config, kind)
     result = cross_validate(task(config, data.label_names), data, config)
-    assert result.values["final"]["kind"] == "refit"
+    assert result.results.final.kind == "refit"
     assert not result.failed
 
 

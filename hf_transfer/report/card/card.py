@@ -4,32 +4,31 @@ A card that is there already is brought up to date, with what a person wrote int
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.errors import ConfigError
 from hf_transfer.machine.files import write_bytes
 from hf_transfer.machine.network import HUB_ID
 from hf_transfer.machine.secrets import local_name, one_line
 from hf_transfer.report.card.markdown import link
 from hf_transfer.report.card.templates import card_template
-from hf_transfer.report.words.others import others_from_json
 from hf_transfer.report.words.verdicts import verdicts
 from hf_transfer.runs.card_file import KIT, Header, join_card, merge_card, read_card, with_record
+from hf_transfer.runs.companions import Companions, read_companions
 from hf_transfer.runs.reading import damage_told
-from hf_transfer.runs.results import Companions, open_results, read_companions, refuse_misfits
+from hf_transfer.runs.records import DatasetFacts, Results
+from hf_transfer.runs.results import read_results
 from hf_transfer.runs.summary import (
     corrected_best,
     design,
-    is_solved,
     num_scored,
+    shown_metrics,
     train_sizes,
     two_intervals,
     varying_settings,
 )
-from hf_transfer.scores.names import shown_metrics
 from hf_transfer.tasks import metric_name
 
 __all__ = ["card_header", "merge_card", "write_card"]
@@ -41,8 +40,6 @@ _PICTURES = (
     "folds", "confusion", "scatter", "labels", "learning", "grid", "reliability", "learning_curve", "trials",
     "depth",
 )  # fmt: skip
-
-Results = dict[str, Any]
 
 
 def write_card(run: str | Path, *, redraw: bool = True) -> Path:
@@ -59,10 +56,9 @@ def write_card(run: str | Path, *, redraw: bool = True) -> Path:
     from hf_transfer.report.plots.scores import save_plots  # here, as matplotlib is slow to import
 
     run = Path(run)
-    path, results = run / "README.md", read_for_card(run)
-    title = one_line((results["config"].get("push_to_hub") or run.resolve().name).split("/")[-1])
-    refuse_misfits(results, run)
-    card_template(results["task"])  # what cannot be written or brought up to date is told before drawing
+    path, results = run / "README.md", read_results(run)
+    title = one_line((results.config.push_to_hub or run.resolve().name).split("/")[-1])
+    card_template(results.task)  # what cannot be written or brought up to date is told before drawing
     old = read_card(path) if path.exists() else None
     pictures = (lambda: save_plots(run, results)) if redraw else (lambda: pictures_there(run))
     text = card_text(run, results, title, pictures)
@@ -95,30 +91,6 @@ def card_text(run: Path, results: Results, title: str, pictures: Callable[[], Se
         return join_card(header, with_record(header, _render(results, title, pictures(), found)))
 
 
-_NEEDED = {
-    "architecture", "base_model", "base_model_revision", "command", "config", "confusion", "created",
-    "dataset", "final", "folds", "folds_fingerprint", "folds_path", "folds_scheme", "from_scratch",
-    "frozen_proof", "grid", "hardware", "higher_is_better", "kit_version", "label_names", "layers", "library",
-    "notes", "num_folds", "num_repeats", "per_class", "primary_metric", "scores", "task", "test",
-    "trainable", "versions",
-}  # fmt: skip
-
-
-def read_for_card(run: Path) -> Results:
-    """Read results.json, and check that it has everything a card needs.
-
-    Raises:
-        ConfigError: If it is missing, unreadable or of another version.
-    """
-    results = open_results(run)
-    if lacking := sorted(_NEEDED.difference(results if isinstance(results, dict) else ())):
-        lacks = ", ".join(map(repr, lacking))
-        raise ConfigError(
-            f"{run / 'results.json'} lacks {lacks}, as another version wrote it. Run the recipe again."
-        )
-    return results
-
-
 def card_header(results: Results, title: str) -> Header:
     """Metadata for the Hub: plain strings, numbers and lists.
 
@@ -126,15 +98,15 @@ def card_header(results: Results, title: str) -> Header:
         results: What results.json holds.
         title: Name of the model.
     """
-    hub_data, hub_model = _on_hub(results["dataset"]), _is_hub_model(results) and not results["from_scratch"]
+    hub_data, hub_model = _on_hub(results.dataset), _is_hub_model(results) and not results.from_scratch
     header = {
-        "license": results["config"].get("license"),
-        "base_model": results["base_model"] if hub_model else None,
+        "license": results.config.license,
+        "base_model": results.base_model if hub_model else None,
         "base_model_relation": "finetune" if hub_model else None,
-        "datasets": [results["dataset"]["name"]] if hub_data else None,
-        "pipeline_tag": results["task"],
+        "datasets": [results.dataset.name] if hub_data else None,
+        "pipeline_tag": results.task,
         "library_name": _library(results),
-        "tags": [KIT, "cross-validation", results["task"], *["timm"] * (results["library"] == "timm")],
+        "tags": [KIT, "cross-validation", results.task, *["timm"] * (results.library == "timm")],
         "metrics": list(dict.fromkeys(_metric_type(name) for name in shown_metrics(results, None))),
         "model-index": _model_index(results, title),
     }
@@ -142,25 +114,25 @@ def card_header(results: Results, title: str) -> Header:
 
 
 def _model_index(results: Results, title: str) -> list[Header]:
-    folds = f"mean of {results['num_folds']}-fold cross-validation"
-    means = {name: results["scores"][name]["mean"] for name in shown_metrics(results, None)}
-    test = results["test"]["scores"] if results["test"] else {}
-    sealed = (results["final"].get("sealed") or {"scores": {}})["scores"]
+    folds = f"mean of {results.num_folds}-fold cross-validation"
+    means = {name: results.scores[name].mean for name in shown_metrics(results, None)}
+    test = results.test.scores if results.test else {}
+    sealed = results.final.sealed.scores if results.final.sealed else {}
     entries = [
-        _index_entry(results, means, results["dataset"]["split"], folds),
-        _index_entry(results, test, results["config"].get("test_split"), "held-out test"),
-        _index_entry(results, sealed, results["dataset"]["split"], "sealed rows, the published model"),
+        _index_entry(results, means, results.dataset.split, folds),
+        _index_entry(results, test, results.config.test_split, "held-out test"),
+        _index_entry(results, sealed, results.dataset.split, "sealed rows, the published model"),
     ]
     found = [entry for entry in entries if entry["metrics"]]
     return [{"name": title, "results": found}] if found else []
 
 
-def _index_entry(results: Results, scores: Header, split: str | None, how: str) -> Header:
-    dataset, task = results["dataset"], results["task"]
-    name = dataset["name"] if _on_hub(dataset) else local_name(dataset["name"])
+def _index_entry(results: Results, scores: Mapping[str, float | None], split: str | None, how: str) -> Header:
+    dataset, task = results.dataset, results.task
+    name = dataset.name if _on_hub(dataset) else local_name(dataset.name)
     kind = name if _on_hub(dataset) else re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-") or "local"
-    where = {"type": kind, "name": name, "config": dataset["config"], "split": split}
-    proof = {"kit": KIT, "evaluation": how, "folds_fingerprint": results["folds_fingerprint"]}
+    where = {"type": kind, "name": name, "config": dataset.config, "split": split}
+    proof = {"kit": KIT, "evaluation": how, "folds_fingerprint": results.folds_fingerprint}
     return {
         "task": {"type": task, "name": task.replace("-", " ").capitalize()},
         "dataset": {key: one_line(value) for key, value in where.items() if value} | {"args": proof},
@@ -181,93 +153,89 @@ def _metric_type(name: str) -> str:
     return "matthews_correlation" if name == "mcc" else re.sub(r"_(macro|micro|weighted)$", "", name)
 
 
-def _on_hub(dataset: dict[str, Any]) -> bool:
-    return dataset["hub"] and HUB_ID.fullmatch(dataset["name"]) is not None
+def _on_hub(dataset: DatasetFacts) -> bool:
+    return dataset.hub and HUB_ID.fullmatch(dataset.name) is not None
 
 
 def _is_hub_model(results: Results) -> bool:
-    name, known = results["base_model"], results["base_model_revision"] is not None
+    name, known = results.base_model, results.base_model_revision is not None
     return HUB_ID.fullmatch(name) is not None and (known or not Path(name).exists())
 
 
 def _library(results: Results) -> str:
     """Name of the library that loads the model in one line of code."""
-    return SENTENCES if results["library"] == SENTENCES else "transformers"
+    return SENTENCES if results.library == SENTENCES else "transformers"
 
 
 def _render(results: Results, title: str, pictures: Sequence[str], found: Companions) -> str:
-    values = results | _names(results, title) | _numbers(results) | _beside(results, found)
+    values = vars(results) | _names(results, title) | _numbers(results) | _beside(results, found)
     values["pictures"] = pictures
-    return card_template(results["task"]).render(values)
+    return card_template(results.task).render(values)
 
 
 def _names(results: Results, title: str) -> dict[str, Any]:
     """Template variables: names and paths."""
     from hf_transfer.report.plots.scores import drawn_names, most_confused
 
-    repository, folder = results["config"]["push_to_hub"], results["config"]["output_dir"]
+    repository, folder = results.config.push_to_hub, results.config.output_dir
     here = f"{title if Path(folder).is_absolute() else folder}/model"
     return {
         "title": title,
-        "base": link(results["base_model"], "", _is_hub_model(results)),
-        "data": link(results["dataset"]["name"], "datasets/", _on_hub(results["dataset"])),
+        "config": results.config.to_dict(),
+        "base": link(results.base_model, "", _is_hub_model(results)),
+        "data": link(results.dataset.name, "datasets/", _on_hub(results.dataset)),
         "weights": repository or here,
         "repository": repository,
         "sentences": _library(results) == SENTENCES,
-        "target": results.get("target"),  # earlier versions knew one kind of labels a task
-        "timm": results["library"] == "timm",
+        "target": results.target,
+        "timm": results.library == "timm",
         "timm_name": f"hf-hub:{repository}" if repository else f"local-dir:{here}",
-        "published": results["final"]["kind"] != "none",
+        "published": results.final.kind != "none",
         **_published(results),
-        "num_drawn": len(most_confused(results["confusion"] or [])),
-        "solved": is_solved(results["config"]),
-        "numbered": any(name == f"#{i}" for i, name in enumerate(drawn_names(results["label_names"]))),
-        "grid_settings": varying_settings(results["grid"]) if results["grid"] else [],
+        "num_drawn": len(most_confused(results.confusion or [])),
+        "solved": results.config.solved,
+        "numbered": any(name == f"#{i}" for i, name in enumerate(drawn_names(results.label_names))),
+        "grid_settings": varying_settings(results.grid) if results.grid else [],
         "num_scored": num_scored(results),
         "shown": shown_metrics(results),
         "all_metrics": shown_metrics(results, None),
-        "learning_curve": results.get("learning_curve"),
-        "shuffled": results.get("shuffled"),
     }
 
 
 def _published(results: Results) -> dict[str, Any]:
-    """Template variables about the final model; older runs have fewer."""
-    final = results["final"]
+    """Say for the templates what is known of the final model."""
+    final = results.final
     return {
-        "sealed": final.get("sealed"),
-        "agreement": final.get("agreement"),
-        "final_notes": final.get("notes") or [],
-        "num_members": len(final.get("members", ())),
-        "temperature": (results.get("calibration") or {}).get("temperature"),
-        "kept_test": "test" if results["test"] else "sealed" if final.get("sealed") else None,
+        "sealed": final.sealed,
+        "agreement": final.agreement,
+        "final_notes": final.notes,
+        "num_members": len(final.members or ()),
+        "temperature": results.calibration.temperature if results.calibration else None,
+        "kept_test": "test" if results.test else "sealed" if final.sealed else None,
     }
 
 
 def _numbers(results: Results) -> dict[str, Any]:
     """Template variables derived from results.json."""
-    scores, classes, folds = results["scores"], results["per_class"], results["folds"]
-    done = [fold for fold in folds if fold["status"] == "done"]
-    partly = [fold for fold in done if 0 < fold["train_rows_scored"] < fold["num_train"]]
-    headline = scores.get(results["primary_metric"])
-    interval = headline["interval"] if headline else None
-    wide = (headline.get("conservative_interval") if headline else None) or interval
-    tested = results["test"]["scores"].get(results["primary_metric"]) if results["test"] else None
-    worst = sorted(classes, key=lambda row: -1 if row["f1"] is None else row["f1"])[:MOST_ROWS]
+    classes, done, headline = results.per_class, results.done, results.headline
+    partly = [fold for fold in done if 0 < fold.train_rows_scored < fold.num_train]
+    interval = headline.interval if headline else None
+    wide = (headline.conservative_interval if headline else None) or interval
+    tested = results.test.scores.get(results.primary_metric) if results.test else None
+    worst = sorted(classes, key=lambda row: -1 if row.f1 is None else row.f1)[:MOST_ROWS]
     return {
         "done": done,
         "headline": headline,
-        "off_mean": headline is not None and _outside(headline["mean"], interval),
+        "off_mean": headline is not None and _outside(headline.mean, interval),
         "surprise": _outside(tested, wide),
         "train_sizes": train_sizes(results),
         "two_intervals": two_intervals(results),
         "design": design(results),
         "corrected": corrected_best(results),
-        "tested": any(entry.get("p_holm") is not None for entry in results["grid"] or []),
-        "calibration": results.get("calibration"),
-        "some_train_rows": max((fold["train_rows_scored"] for fold in partly), default=0),
+        "tested": any(entry.p_holm is not None for entry in results.grid or []),
+        "some_train_rows": max((fold.train_rows_scored for fold in partly), default=0),
         "classes": classes if len(classes) <= MOST_ROWS else worst,
-        "moved": [fold for fold in done if fold["frozen_hash_before"] != fold["frozen_hash_after"]],
+        "moved": [fold for fold in done if fold.frozen_hash_before != fold.frozen_hash_after],
     }
 
 
@@ -278,12 +246,15 @@ def _beside(results: Results, found: Companions) -> dict[str, Any]:
 
     return {
         "verdicts": verdicts(
-            results, against=others_from_json(found.compare), rank=found.rank, search=found.search
+            results,
+            against=found.compare.others if found.compare else (),
+            rank=found.rank,
+            search=found.search,
         ),
-        "search_mode": found.search["mode"] if found.search else None,
+        "search_mode": found.search.mode if found.search else None,
         "captions": {"trials": TRIALS_CAPTION, "depth": DEPTH_CAPTION},
     }
 
 
-def _outside(value: float | None, interval: list[float] | None) -> bool:
+def _outside(value: float | None, interval: tuple[float, float] | None) -> bool:
     return value is not None and interval is not None and not interval[0] <= value <= interval[1]

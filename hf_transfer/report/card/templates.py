@@ -1,10 +1,8 @@
 """Templates of model cards, one a task of the Hub, filled strictly."""
 
 import json
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import jinja2
 from jinja2 import pass_context
@@ -15,7 +13,6 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError
 from hf_transfer.machine.resources import model_cards_folder
 from hf_transfer.machine.wording import (
-    conservative,
     duration,
     fold_name,
     interval,
@@ -24,6 +21,7 @@ from hf_transfer.machine.wording import (
     setting,
 )
 from hf_transfer.report.card.markdown import code, escape, fence, listing
+from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.summary import behind, epochs_of
 from hf_transfer.tasks import metric_name
 
@@ -64,20 +62,20 @@ def _environment(folder: Path) -> jinja2.Environment:
         "interval": interval, "listing": listing,
         "literal": lambda text: Markup(json.dumps(text, ensure_ascii=False)), "number": number,
         "metric": pass_context(_metric_name), "plus_minus": plus_minus,
-        "behind": behind, "conservative": conservative,
+        "behind": behind,
         "setting": setting, "share": "{:.3g}".format,
     }  # fmt: skip
     return environment
 
 
-def fold_title(context: Context, fold: Mapping[str, Any]) -> str:
+def fold_title(context: Context, fold: FoldResult) -> str:
     """Name a fold of the run that a template shows."""
-    return fold_name(fold["repeat"], fold["fold"], context["num_repeats"])
+    return fold_name(fold.repeat, fold.fold, context["num_repeats"])
 
 
-def epochs(context: Context, fold: Mapping[str, Any]) -> str:
+def epochs(context: Context, fold: FoldResult) -> str:
     """Epochs of a fold of the run that a template shows."""
-    return epochs_of(fold, context["config"])
+    return epochs_of(fold, solved=context["solved"])
 
 
 def _metric_name(context: Context, name: str) -> str:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import TransferError
+from hf_transfer.runs.records import Results
 from hf_transfer.tasks import task_class
 from hf_transfer.tasks.inputs.input import Original
 
@@ -19,7 +19,7 @@ class Originals:
     reason: str | None = None
 
 
-def find_originals(results: Mapping[str, Any], row_ids: Sequence[Any]) -> Originals:
+def find_originals(results: Results, row_ids: Sequence[Any]) -> Originals:
     """Open a run's data set again for a few of its rows; what cannot be opened is told, not raised.
 
     Args:
@@ -28,14 +28,14 @@ def find_originals(results: Mapping[str, Any], row_ids: Sequence[Any]) -> Origin
     """
     if not row_ids:
         return Originals()
-    task = task_class(results["task"])
+    task = task_class(results.task)
     from hf_transfer.data.opening import open_dataset  # here, as `datasets` is slow to import
 
     try:
-        data = open_dataset(RunConfig().changed(results["config"]), task)
+        data = open_dataset(results.config, task)
     except TransferError as error:
         return Originals(reason=f"The data set cannot be opened here: {' '.join(str(error).split())}")
-    if data.fingerprint != results["dataset"]["fingerprint"]:
+    if data.fingerprint != results.dataset.fingerprint:
         return Originals(reason="The data set has changed since the run, so its rows are not shown.")
     wanted = set(row_ids)
     places = {row_id: place for place, row_id in enumerate(data.rows["row_id"]) if row_id in wanted}

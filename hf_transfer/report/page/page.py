@@ -13,7 +13,6 @@ from hf_transfer.machine.files import write_bytes
 from hf_transfer.machine.secrets import local_name, one_line, public
 from hf_transfer.machine.wording import (
     UNDEFINED,
-    conservative,
     duration,
     interval,
     number,
@@ -23,13 +22,14 @@ from hf_transfer.machine.wording import (
 from hf_transfer.report.card.templates import epochs, fold_title
 from hf_transfer.report.compare import Run, check_comparable, compared_with, open_runs
 from hf_transfer.report.page.originals import Originals, find_originals
-from hf_transfer.report.words.others import others_from_json
 from hf_transfer.report.words.verdicts import verdicts
+from hf_transfer.runs.companions import read_companions
+from hf_transfer.runs.findings import Overfitting
+from hf_transfer.runs.fold_result import Epoch
+from hf_transfer.runs.overfitting import Rival, diagnose
 from hf_transfer.runs.reading import damage_told, place_inside
-from hf_transfer.runs.results import read_companions
 from hf_transfer.runs.run_folder import read_histories
-from hf_transfer.scores.names import shown_metrics
-from hf_transfer.scores.overfitting import Rival, diagnose
+from hf_transfer.runs.summary import shown_metrics
 from hf_transfer.tasks import metric_name, target_of_run
 from hf_transfer.tasks.targets.hard_rows import HardRows
 
@@ -68,7 +68,7 @@ def render(run: Run, others: Sequence[Run] = (), *, with_data: bool = True) -> s
     """
     from hf_transfer.report.page.pictures import draw_pictures  # here, as matplotlib is slow to import
 
-    results, histories = run.results, read_histories(place_inside(run.folder, run.results["folds_path"]))
+    results, histories = run.results, read_histories(place_inside(run.folder, run.results.folds_path))
     hard, found = _hard_rows(run), read_companions(run.folder, results)
     shown = [row.row_id for row in (*hard.hardest, *hard.suspected)]
     values = {
@@ -76,7 +76,7 @@ def render(run: Run, others: Sequence[Run] = (), *, with_data: bool = True) -> s
         "verdicts": verdicts(
             results,
             overfitting=_diagnosis(run, others, histories),
-            against=compared_with(run, others) or others_from_json(found.compare),
+            against=compared_with(run, others) or (found.compare.others if found.compare else ()),
             rank=found.rank,
             search=found.search,
         ),
@@ -84,28 +84,27 @@ def render(run: Run, others: Sequence[Run] = (), *, with_data: bool = True) -> s
         "hard": hard,
         "originals": find_originals(results, shown) if with_data else Originals(),
         "metrics": shown_metrics(results, None),
-        "headline": results["scores"].get(results["primary_metric"]),
-        "done": [fold for fold in results["folds"] if fold["status"] == "done"],
+        "headline": results.headline,
+        "solved": results.config.solved,
+        "done": results.done,
     }
-    return _template(results["task"]).render(results | values)
+    return _template(results.task).render(vars(results) | values)
 
 
 def _hard_rows(run: Run) -> HardRows:
     """The rows to look at, if there are any."""
     if not run.predictions.num_rows:
         return HardRows()
-    return target_of_run(run.results).hard_rows(run.predictions)
+    return target_of_run(run.results.task, run.results.label_names).hard_rows(run.predictions)
 
 
-def _diagnosis(
-    run: Run, others: Sequence[Run], histories: dict[str, list[dict[str, Any]]]
-) -> dict[str, Any] | None:
+def _diagnosis(run: Run, others: Sequence[Run], histories: dict[str, list[Epoch]]) -> Overfitting | None:
     """Look for overfitting again when there is more to see than results.json was made from."""
-    start = ("base_model", "from_scratch")
     rivals = [
-        Rival(other.name, other.results["trainable"]["parameters"], other.results["folds"])
+        Rival(other.name, other.results.trainable.parameters, other.results.folds)
         for other in others
-        if all(other.results[name] == run.results[name] for name in start)
+        if other.results.base_model == run.results.base_model
+        and other.results.from_scratch == run.results.from_scratch
     ]
     return diagnose(run.results, histories, rivals) if histories else None
 
@@ -120,7 +119,6 @@ def _template(task: str) -> jinja2.Template:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "conservative": conservative,
         "count": "{:,}".format, "duration": duration, "epochs": pass_context(epochs),
         "fold_name": pass_context(fold_title),
         "interval": interval, "metric": lambda name: metric_name(name, task),

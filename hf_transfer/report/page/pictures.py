@@ -5,7 +5,7 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TypeVar
 
 import matplotlib as mpl
 import numpy as np
@@ -21,11 +21,12 @@ from hf_transfer.report.plots.palette import plain_texts
 from hf_transfer.report.plots.scores import History
 from hf_transfer.report.plots.search import TRIALS_CAPTION, trial_map
 from hf_transfer.report.plots.sizes import size_curve
-from hf_transfer.runs.results import Companions
+from hf_transfer.runs.companions import Companions
+from hf_transfer.runs.records import GridEntry, Results
 from hf_transfer.runs.summary import varying_settings
 from hf_transfer.tasks import metric_name
 
-Results = dict[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ def draw_pictures(
         found: What a search or a ranking left beside them, if anything.
     """
     found = found or Companions()
-    metric = metric_name(results["primary_metric"], results["task"])
-    confusion, names, calibration = results["confusion"], results["label_names"], results.get("calibration")
+    metric = metric_name(results.primary_metric, results.task)
+    confusion, names, calibration = results.confusion, results.label_names, results.calibration
     drawings: list[tuple[Callable[[], Figure | None], str, str, str]] = [
         (
             lambda: plots.fold_scores(results), "Each fold",
@@ -107,7 +108,7 @@ def draw_pictures(
     ]
 
 
-def _drawn(draw: Callable[[Results], Figure | None], about: Results | None) -> Figure | None:
+def _drawn(draw: Callable[[T], Figure | None], about: T | None) -> Figure | None:
     return draw(about) if about else None
 
 
@@ -138,46 +139,46 @@ def grid_map(results: Results) -> Figure | None:
 
     Where more than two vary, each cell shows the best of the others.
     """
-    grid, metric = results["grid"] or [], results["primary_metric"]
+    grid, metric = results.grid or [], results.primary_metric
     names = varying_settings(grid) if grid else []
     if len(names) < 2:
         return None
     across, down = sorted(names, key=lambda name: name != "learning_rate")[:2]
     columns, rows = _values(grid, across), _values(grid, down)
-    better = max if results["higher_is_better"].get(metric, True) else min
+    better = max if results.sign > 0 else min
     means = np.full((len(rows), len(columns)), np.nan)
     for entry in grid:
-        if (mean := entry["scores"][metric]["mean"]) is not None:
-            place = rows.index(setting(entry[down])), columns.index(setting(entry[across]))
+        if (mean := entry.scores[metric].mean) is not None:
+            place = rows.index(setting(entry.settings[down])), columns.index(setting(entry.settings[across]))
             means[place] = mean if np.isnan(means[place]) else better(mean, means[place])
-    best = next(entry for entry in grid if entry["best"])
-    place = rows.index(setting(best[down])), columns.index(setting(best[across]))
+    best = next(entry for entry in grid if entry.best)
+    place = rows.index(setting(best.settings[down])), columns.index(setting(best.settings[across]))
     return heat_map(
         means,
         rows,
         columns,
         names=(across, down),
-        what=metric_name(metric, results["task"]),
+        what=metric_name(metric, results.task),
         marked=[place],
     )
 
 
-def _values(grid: Sequence[Mapping[str, Any]], name: str) -> list[str]:
+def _values(grid: Sequence[GridEntry], name: str) -> list[str]:
     """The values of a setting in a grid, in order where they have one."""
-    values = {setting(entry[name]): entry[name] for entry in grid}
+    values = {setting(entry.settings[name]): entry.settings[name] for entry in grid}
     if all(isinstance(value, (int, float)) for value in values.values()):
         return sorted(values, key=lambda text: values[text])
     return list(values)
 
 
 def _curve_caption(results: Results) -> str:
-    curve = results.get("learning_curve")
-    return f"Each set of rows contains the smaller ones. {curve['verdict']}" if curve else ""
+    curve = results.learning_curve
+    return f"Each set of rows contains the smaller ones. {curve.verdict}" if curve else ""
 
 
 def _folds_alt(results: Results, metric: str) -> str:
     """Say the primary metric of each fold."""
-    scores = [fold["scores"].get(results["primary_metric"]) for fold in results["folds"]]
+    scores = [fold.scores.get(results.primary_metric) for fold in results.folds]
     return f"{metric} of the folds: {', '.join(map(number, scores))}"
 
 

@@ -1,6 +1,6 @@
 """What a run answers: predicted against true numbers, and how well each label is found."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.report.plots.palette import BLUE, ORANGE, empty_axes
+from hf_transfer.scores.scorer import ClassScores
 
 MOST_BARS = 30  # labels in one readable picture
 
@@ -47,7 +48,7 @@ def number_scatter(pairs: Sequence[Sequence[float]] | None) -> Figure | None:
     return figure
 
 
-def label_bars(per_class: Sequence[Mapping[str, Any]], names: Sequence[str], num_rows: int) -> Figure | None:
+def label_bars(per_class: Sequence[ClassScores], names: Sequence[str], num_rows: int) -> Figure | None:
     """Draw F1 and the share of rows of each label, of many those with the lowest F1; None without any.
 
     Args:
@@ -55,15 +56,15 @@ def label_bars(per_class: Sequence[Mapping[str, Any]], names: Sequence[str], num
         names: What to write for each.
         num_rows: That were scored.
     """
-    lines = [(line, name) for line, name in zip(per_class, names, strict=True) if line["f1"] is not None]
+    lines = [(line, name) for line, name in zip(per_class, names, strict=True) if line.f1 is not None]
     if len(lines) > MOST_BARS:
-        lines = sorted(lines, key=lambda pair: pair[0]["f1"])[:MOST_BARS]
+        lines = sorted(lines, key=lambda pair: pair[0].f1 or 0.0)[:MOST_BARS]
     if not lines:
         return None
     figure, axes = empty_axes(7.5, 1.2 + 0.36 * len(lines))
     places = np.arange(len(lines))
-    shares = [line["support"] / max(1, num_rows) for line, _ in lines]
-    axes.barh(places - 0.18, [line["f1"] for line, _ in lines], 0.36, color=BLUE, label="F1")
+    shares = [line.support / max(1, num_rows) for line, _ in lines]
+    axes.barh(places - 0.18, [line.f1 for line, _ in lines], 0.36, color=BLUE, label="F1")
     axes.barh(places + 0.18, shares, 0.36, color="0.75", label="share of rows")
     axes.set_yticks(places, [name for _, name in lines], parse_math=False)
     axes.set_ylim(len(lines) - 0.5, -0.5)

@@ -26,11 +26,14 @@ from hf_transfer.report.plots.depth import depth_plot
 from hf_transfer.report.plots.palette import BLUE, ORANGE, empty_axes, plain_texts
 from hf_transfer.report.plots.search import trial_map
 from hf_transfer.report.plots.sizes import size_curve
+from hf_transfer.runs.companions import read_companions
+from hf_transfer.runs.fold_result import Epoch
 from hf_transfer.runs.reading import place_inside
-from hf_transfer.runs.results import read_companions
+from hf_transfer.runs.records import GridEntry, Results
 from hf_transfer.runs.run_folder import read_histories
-from hf_transfer.runs.summary import is_solved, num_scored, varying_settings
-from hf_transfer.scores.names import shown_metrics
+from hf_transfer.runs.summary import num_scored, shown_metrics, varying_settings
+from hf_transfer.scores.calibration import Calibration
+from hf_transfer.scores.over_folds import Score
 from hf_transfer.tasks import metric_name
 
 MOST_CLASSES = 30  # in one readable confusion matrix
@@ -46,10 +49,10 @@ _ON_TRAINING_ROWS = {
     "label": "a fold, training rows",
 }
 
-History = Sequence[Mapping[str, Any]]
+History = Sequence[Epoch]
 
 
-def save_plots(run: Path, results: dict[str, Any]) -> list[str]:
+def save_plots(run: Path, results: Results) -> list[str]:
     """Draw what the run has data for into `plots/`; give the names drawn, without `.png`.
 
     Args:
@@ -59,14 +62,12 @@ def save_plots(run: Path, results: dict[str, Any]) -> list[str]:
     found = read_companions(run, results)
     figures: dict[str, Figure | None] = {
         "folds": fold_scores(results),
-        "confusion": confusion_matrix(results["confusion"], results["label_names"])
-        if results["confusion"]
-        else None,
-        "scatter": number_scatter(results.get("scatter")),
+        "confusion": confusion_matrix(results.confusion, results.label_names) if results.confusion else None,
+        "scatter": number_scatter(results.scatter),
         "labels": label_figure(results),
-        "learning": learning_curves(read_histories(place_inside(run, results["folds_path"]))),
+        "learning": learning_curves(read_histories(place_inside(run, results.folds_path))),
         "grid": grid_scores(results),
-        "reliability": reliability_diagram(results["calibration"]) if results.get("calibration") else None,
+        "reliability": reliability_diagram(results.calibration) if results.calibration else None,
         "learning_curve": size_curve(results),
         "trials": trial_map(found.search) if found.search else None,
         "depth": depth_plot(found.rank) if found.rank else None,
@@ -91,23 +92,22 @@ def save(figure: Figure, path: Path) -> None:
     write_bytes(path, drawn.getvalue())
 
 
-def fold_scores(results: dict[str, Any]) -> Figure | None:
+def fold_scores(results: Results) -> Figure | None:
     """Draw each fold as a dot, beside the mean and its interval; None when no fold has a score.
 
     Metrics without a common scale (log loss) are left out, unless there is no other.
     """
-    scored = [name for name in shown_metrics(results) if results["scores"][name]["mean"] is not None]
-    common = [name for name in scored if results["higher_is_better"].get(name, True)]
+    scored = [name for name in shown_metrics(results) if results.scores[name].mean is not None]
+    common = [name for name in scored if results.higher_is_better.get(name, True)]
     metrics = common or scored[:1]
     if not metrics:
         return None
     figure, axes = empty_axes(7.5, 1.2 + 0.75 * len(metrics))
-    folds = [fold for fold in results["folds"] if fold["status"] == "done"]
     for row, metric in enumerate(metrics):
-        _draw_score(axes, row, results["scores"][metric])
-        for source, style in (("train_scores", _ON_TRAINING_ROWS), ("scores", _HELD_OUT)):
-            _draw_folds(axes, row, [fold[source].get(metric) for fold in folds], style)
-    axes.set_yticks(range(len(metrics)), [metric_name(name, results["task"]) for name in metrics])
+        _draw_score(axes, row, results.scores[metric])
+        _draw_folds(axes, row, [fold.train_scores.get(metric) for fold in results.done], _ON_TRAINING_ROWS)
+        _draw_folds(axes, row, [fold.scores.get(metric) for fold in results.done], _HELD_OUT)
+    axes.set_yticks(range(len(metrics)), [metric_name(name, results.task) for name in metrics])
     axes.set_ylim(len(metrics) - 0.5, -0.4)
     axes.set_xlabel("score")
     axes.grid(axis="x", color="0.9")
@@ -115,62 +115,64 @@ def fold_scores(results: dict[str, Any]) -> Figure | None:
     return figure
 
 
-def grid_scores(results: dict[str, Any]) -> Figure | None:
+def grid_scores(results: Results) -> Figure | None:
     """Draw the primary metric against the learning rate, a line for each other choice; None without a grid.
 
     Bars are one standard deviation over folds. Without several learning rates it is drawn against the
     weight decays.
     """
-    grid, metric = results["grid"] or [], results["primary_metric"]
+    grid, metric = results.grid or [], results.primary_metric
     varying = varying_settings(grid) if grid else []
-    if len({is_solved(entry) for entry in grid}) > 1:  # of which some have no rate
-        return _choice_scores(grid, metric, results["task"])
-    across = "learning_rate" if len({e["learning_rate"] for e in grid}) > 1 else "weight_decay"
+    if len({entry.solved for entry in grid}) > 1:  # of which some have no rate
+        return _choice_scores(grid, metric, results.task)
+    across = "learning_rate" if len({e.learning_rate for e in grid}) > 1 else "weight_decay"
     along = [name for name in varying if name not in (across, "learning_rate")]
-    if len({entry[across] for entry in grid}) < 2:
+    if len({entry.settings[across] for entry in grid}) < 2:
         return None
     lines = list(dict.fromkeys(_choices(entry, along) for entry in grid))
     if len(lines) == len(grid) and along:
-        return _choice_scores(grid, metric, results["task"])
+        return _choice_scores(grid, metric, results.task)
     figure, axes = empty_axes(7.5, 3.8)
     marked: list[list[float]] = []
     for number, line in enumerate(lines):
         here = [e for e in grid if _choices(e, along) == line]
-        scored = sorted((e for e in here if e["scores"][metric]["mean"] is not None), key=lambda e: e[across])
+        scored = sorted(
+            (e for e in here if e.scores[metric].mean is not None), key=lambda e: e.settings[across]
+        )
         # Lines that coincide would hide each other, so each stands a little beside the true place.
-        places = [entry[across] * 1.04 ** (number - (len(lines) - 1) / 2) for entry in scored]
-        means = [entry["scores"][metric]["mean"] for entry in scored]
-        spread = [entry["scores"][metric]["std"] or 0.0 for entry in scored]
-        marked += [spot for e, *spot in zip(scored, places, means, strict=True) if e["best"]]
+        places = [entry.settings[across] * 1.04 ** (number - (len(lines) - 1) / 2) for entry in scored]
+        means = np.array([entry.scores[metric].mean for entry in scored], np.float64)
+        spread = [entry.scores[metric].std or 0.0 for entry in scored]
+        marked += [spot for e, *spot in zip(scored, places, means, strict=True) if e.best]
         colour = BLUE if len(lines) == 1 else f"C{number}"
         axes.errorbar(
             places, means, yerr=spread, label=line or None, color=colour, marker="o", capsize=3, lw=1.5
         )
     axes.plot(*zip(*marked, strict=True), "o", ms=16, mfc="none", mec="0.2", mew=1.5, label="best")
-    positive = [entry[across] for entry in grid if entry[across] > 0]
+    positive = [entry.settings[across] for entry in grid if entry.settings[across] > 0]
     if len(positive) == len(grid):
         axes.set_xscale("log")
     else:  # a weight decay of 0 has no logarithm
         axes.set_xscale("symlog", linthresh=min(positive))
-    values = sorted({entry[across] for entry in grid})
+    values = sorted({entry.settings[across] for entry in grid})
     axes.set_xticks(values, [f"{value:g}" for value in values])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel(across.replace("_", " "))
-    axes.set_ylabel(metric_name(metric, results["task"]))
+    axes.set_ylabel(metric_name(metric, results.task))
     axes.grid(color="0.9")
     _legend_above(axes)
     return figure
 
 
-def _choice_scores(grid: Sequence[Mapping[str, Any]], metric: str, task: str) -> Figure:
+def _choice_scores(grid: Sequence[GridEntry], metric: str, task: str) -> Figure:
     """Draw the score of each configuration in a line of its own, where each has its own rate."""
     figure, axes = empty_axes(7.5, 1.4 + 0.4 * len(grid))
     for line, entry in enumerate(grid):
-        mean, spread = entry["scores"][metric]["mean"], entry["scores"][metric]["std"] or 0.0
+        mean, spread = entry.scores[metric].mean, entry.scores[metric].std or 0.0
         if mean is not None:
-            size = 9 if entry["best"] else 6
+            size = 9 if entry.best else 6
             axes.errorbar(mean, line, xerr=spread, color=BLUE, marker="o", ms=size, capsize=3, lw=1.5)
-    names = [f"{_choice_name(entry)}{' (best)' if entry['best'] else ''}" for entry in grid]
+    names = [f"{_choice_name(entry)}{' (best)' if entry.best else ''}" for entry in grid]
     axes.set_yticks(range(len(grid)), names)
     axes.set_ylim(len(grid) - 0.5, -0.5)
     axes.set_xlabel(f"{metric_name(metric, task)}, mean and standard deviation over folds")
@@ -178,14 +180,14 @@ def _choice_scores(grid: Sequence[Mapping[str, Any]], metric: str, task: str) ->
     return figure
 
 
-def _choice_name(entry: Mapping[str, Any]) -> str:
-    how = "closed form" if is_solved(entry) else f"learning rate {setting(entry['learning_rate'])}"
-    return f"{entry['trainable']}, {how}".replace("$", r"\$")
+def _choice_name(entry: GridEntry) -> str:
+    how = "closed form" if entry.solved else f"learning rate {setting(entry.learning_rate)}"
+    return f"{entry.settings['trainable']}, {how}".replace("$", r"\$")
 
 
-def _choices(entry: Mapping[str, Any], names: Sequence[str]) -> str:
+def _choices(entry: GridEntry, names: Sequence[str]) -> str:
     """What else a configuration has chosen, for a legend; dollar signs would be read as mathematics."""
-    words = (f"{name.replace('_', ' ')} {setting(entry[name])}" for name in names)
+    words = (f"{name.replace('_', ' ')} {setting(entry.settings[name])}" for name in names)
     return ", ".join(words).replace("$", r"\$")
 
 
@@ -197,11 +199,11 @@ def learning_curves(histories: Mapping[str, History]) -> Figure | None:
     if not histories:
         return None
     figure, axes = empty_axes(7.5, 3.8)
-    for key, label, colour in (
-        ("train_loss", "training rows", BLUE),
-        ("inner_loss", "inner split, for early stopping", ORANGE),
+    for inner, label, colour in (
+        (False, "training rows", BLUE),
+        (True, "inner split, for early stopping", ORANGE),
     ):
-        curves = [_curve(epochs, key) for epochs in histories.values()]
+        curves = [_curve(epochs, inner=inner) for epochs in histories.values()]
         _draw_curves(axes, [curve for curve in curves if curve.size], label, colour)
     axes.set_xlabel("epoch")
     axes.set_ylabel("loss")
@@ -241,26 +243,26 @@ def confusion_matrix(confusion: Sequence[Sequence[int]], label_names: Sequence[s
     return figure
 
 
-def reliability_diagram(calibration: Mapping[str, Any]) -> Figure:
+def reliability_diagram(calibration: Calibration) -> Figure:
     """Draw how often rows were right against how sure the models were, as they come and with a temperature.
 
     Bars are one standard error of a bin's accuracy. On the diagonal, probabilities mean what they say.
     """
     figure, axes = empty_axes(5.2, 4.8)
     axes.plot([0, 1], [0, 1], color="0.6", lw=1, ls="--", label="perfect")
-    for when, colour, marker, label in (
-        ("before", ORANGE, "s", "as they come"),
-        ("after", BLUE, "o", "with a temperature"),
+    for when, found, colour, marker, label in (
+        ("before", calibration.ece_before, ORANGE, "s", "as they come"),
+        ("after", calibration.ece_after, BLUE, "o", "with a temperature"),
     ):
         confidence, accuracy, count = np.array(
-            [(line["confidence"], line["accuracy"], line["count"]) for line in calibration["bins"][when]]
+            [(line.confidence, line.accuracy, line.count) for line in calibration.bins[when]]
         ).T
         error = np.sqrt(accuracy * (1 - accuracy) / count)
-        text = f"{label} (error {calibration[f'ece_{when}']:.3f})"
+        text = f"{label} (error {found:.3f})"
         axes.errorbar(
             confidence, accuracy, yerr=error, color=colour, marker=marker, ms=5, lw=1.2, capsize=2, label=text
         )
-    lowest = min(line["confidence"] for lines in calibration["bins"].values() for line in lines)
+    lowest = min(line.confidence for lines in calibration.bins.values() for line in lines)
     axes.set_xlim(max(0.0, lowest - 0.05), 1.02)
     axes.set_ylim(-0.02, 1.04)
     axes.set_xlabel("probability of the predicted class")
@@ -270,12 +272,12 @@ def reliability_diagram(calibration: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def label_figure(results: dict[str, Any]) -> Figure | None:
+def label_figure(results: Results) -> Figure | None:
     """Draw how well each label of a row is found, where no confusion matrix tells it."""
-    labels = [line["label"] for line in results["per_class"]]
-    if results["confusion"] or labels != results["label_names"]:
+    labels = [line.label for line in results.per_class]
+    if results.confusion or labels != results.label_names:
         return None
-    return label_bars(results["per_class"], drawn_names(labels), num_scored(results))
+    return label_bars(results.per_class, drawn_names(labels), num_scored(results))
 
 
 def most_confused(confusion: Sequence[Sequence[int]]) -> list[int]:
@@ -312,22 +314,27 @@ def _glyphs() -> frozenset[int]:
     return frozenset(FT2Font(findfont("DejaVu Sans")).get_charmap())
 
 
-def _draw_score(axes: Axes, row: int, score: dict[str, Any]) -> None:
+def _draw_score(axes: Axes, row: int, score: Score) -> None:
     # The optimistic interval is about the pooled score, which may lie off the mean where folds are small.
     # Both intervals stand below the dots, as many dots would hide them.
     below = row + 0.29
-    if wide := score.get("conservative_interval"):
+    if wide := score.conservative_interval:
         axes.plot(wide, [below, below], color=BLUE, linewidth=1.2, marker="|", label="95 %, conservative")
-    if score["interval"]:
+    if score.interval:
         axes.plot(
-            score["interval"], [below, below], color=BLUE, alpha=0.4, linewidth=5, solid_capstyle="butt",
+            score.interval, [below, below], color=BLUE, alpha=0.4, linewidth=5, solid_capstyle="butt",
             label="95 %, optimistic" if wide else "95 % interval",
         )  # fmt: skip
-    if score["pooled"] is not None:
-        axes.plot(
-            [score["pooled"]] * 2, [below - 0.08, below + 0.08], color=BLUE, linewidth=2, label="pooled"
-        )
-    axes.plot([score["mean"]] * 2, [row - 0.2, row + 0.2], color="black", linewidth=2, zorder=3, label="mean")
+    if score.pooled is not None:
+        axes.plot([score.pooled] * 2, [below - 0.08, below + 0.08], color=BLUE, linewidth=2, label="pooled")
+    axes.plot(
+        np.full(2, score.mean, np.float64),
+        [row - 0.2, row + 0.2],
+        color="black",
+        linewidth=2,
+        zorder=3,
+        label="mean",
+    )
 
 
 def _draw_folds(axes: Axes, row: int, values: Sequence[float | None], style: dict[str, Any]) -> None:
@@ -353,9 +360,10 @@ def _legend_above(axes: Axes) -> None:
     )
 
 
-def _curve(epochs: History, key: str) -> NDArray[np.float64]:
+def _curve(epochs: History, *, inner: bool) -> NDArray[np.float64]:
     """Give (epoch, loss) pairs, (n, 2), of the epochs that have one."""
-    pairs = [(epoch["epoch"], epoch[key]) for epoch in epochs if epoch.get(key) is not None]
+    losses = [(epoch.epoch, epoch.inner_loss if inner else epoch.train_loss) for epoch in epochs]
+    pairs = [pair for pair in losses if pair[1] is not None]
     return np.asarray(pairs, dtype=np.float64).reshape(-1, 2)
 
 

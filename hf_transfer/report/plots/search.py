@@ -1,8 +1,5 @@
 """The picture of a search: the loss of its trials over layers and learning rates."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -10,6 +7,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.wording import setting
 from hf_transfer.report.plots.heat_map import heat_map
 from hf_transfer.report.words.search import chosen
+from hf_transfer.runs.search_record import Search
 
 TRIALS_CAPTION = (
     "Cross-entropy at the best temperature of trainings on few rows, on rows that they did not learn from; "
@@ -18,20 +16,20 @@ TRIALS_CAPTION = (
 )
 
 
-def trial_map(search: Mapping[str, Any]) -> Figure | None:
+def trial_map(search: Search) -> Figure | None:
     """Draw the loss of each choice of layers at each rate that was tried; None without such a loss.
 
     Args:
         search: What search.json holds.
     """
-    layers = [candidate["name"] for candidate in search["candidates"]]
-    rates = sorted({trial["learning_rate"] for trial in search.get("trials") or ()})
+    layers = [candidate.name for candidate in search.candidates]
+    rates = sorted({trial.learning_rate for trial in search.trials})
     losses: dict[tuple[int, int], list[float]] = {}
-    for trial in search.get("trials") or ():
+    for trial in search.trials:
         # Each choice is tried on one half of the rows; only the best of them on the other too.
-        if trial["half"] == 0 and trial["loss"] is not None and np.isfinite(trial["loss"]):
-            place = layers.index(trial["candidate"]), rates.index(trial["learning_rate"])
-            losses.setdefault(place, []).append(trial["loss"])
+        if trial.half == 0 and trial.loss is not None and np.isfinite(trial.loss):
+            place = layers.index(trial.candidate), rates.index(trial.learning_rate)
+            losses.setdefault(place, []).append(trial.loss)
     if not losses:
         return None
     values = np.full((len(layers), len(rates)), np.nan)

@@ -1,14 +1,12 @@
 """Other runs on the same folds, as compare.json records them for a run's card."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from collections.abc import Sequence
 
 from hf_transfer import __version__, _guard  # noqa: F401
-from hf_transfer.machine.files import plain
 from hf_transfer.report.words.pairs import sentence
-from hf_transfer.runs.results import compared
-from hf_transfer.scores.paired import Pair
+from hf_transfer.runs.companions import ComparedRuns, Other, ToldOther, primary_scores
+from hf_transfer.runs.paired import Pair
+from hf_transfer.runs.records import Results
 
 # What the answer to "is the pretrained model a good start?" must leave the same in both runs.
 SAME_BUDGET = (
@@ -17,59 +15,26 @@ SAME_BUDGET = (
 )  # fmt: skip
 
 
-COMPARE_FILE = "compare.json"
+def other_run(results: Results, pair: Pair) -> Other:
+    """Take from another run's results what a card tells."""
+    settings = {name: getattr(results.config, name) for name in SAME_BUDGET}
+    return Other(pair.first, results.from_scratch, settings, pair)
 
 
-@dataclass(frozen=True)
-class Other:
-    """Another run, and how this one differs from it.
-
-    Attributes:
-        name: Of its folder.
-        from_scratch: Whether it started from random weights.
-        settings: Those of `SAME_BUDGET`.
-        pair: The other run first, this one second.
-    """
-
-    name: str
-    from_scratch: bool
-    settings: Mapping[str, Any]
-    pair: Pair
-
-    @classmethod
-    def of(cls, results: Mapping[str, Any], pair: Pair) -> "Other":
-        """Take from another run's results what a card tells."""
-        settings = {name: results["config"].get(name) for name in SAME_BUDGET}
-        return cls(pair.first, bool(results["from_scratch"]), settings, pair)
-
-
-def others_to_json(results: Mapping[str, Any], others: Sequence[Other]) -> dict[str, Any]:
+def compared_runs(results: Results, others: Sequence[Other]) -> ComparedRuns:
     """Give the content of compare.json, beside the results that it is about.
 
     Args:
         results: What results.json holds.
         others: The runs that this one was compared with.
     """
-    listed = [
-        asdict(other) | {"verdict": other.pair.verdict, "sentence": sentence(other.pair)} for other in others
-    ]
-    return plain({"kit_version": __version__, **compared(results), "others": listed})  # type: ignore[no-any-return]
-
-
-def others_from_json(compare: Mapping[str, Any] | None) -> list[Other]:
-    """Read the runs that compare.json tells of; none where it is not there."""
-    return (
-        []
-        if compare is None
-        else [
-            Other(other["name"], other["from_scratch"], other["settings"], pair_from_json(other["pair"]))
-            for other in compare["others"]
-        ]
+    return ComparedRuns(
+        kit_version=__version__,
+        folds_fingerprint=results.folds_fingerprint,
+        metric=results.primary_metric,
+        scores=primary_scores(results),
+        others=[
+            ToldOther(**vars(other), verdict=other.pair.verdict, sentence=sentence(other.pair))
+            for other in others
+        ],
     )
-
-
-def pair_from_json(values: Mapping[str, Any]) -> Pair:
-    """A pair from its JSON, leaving out what a later version may have added."""
-    known = {field.name: values[field.name] for field in fields(Pair)}
-    interval = known["interval"] and tuple(known["interval"])
-    return Pair(**known | {"left_out": tuple(known["left_out"]), "interval": interval})

@@ -2,7 +2,7 @@
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.wording import count, number, probability
-from hf_transfer.scores.paired import Interval, Pair
+from hf_transfer.runs.paired import Interval, Pair
 from hf_transfer.tasks import metric_name
 
 _MOST_TIMES = 1000  # as many rows; more is no advice
@@ -58,12 +58,12 @@ def _evidence(pair: Pair) -> str:
         parts.append(f"{_ends(pair, pair.interval)}{_p_values(pair)}")
     if rows := pair.rows:
         parts.append(
-            f"of {count(rows['num_rows'], 'row')} {rows['only_first']} were right only with {pair.first}, "
-            f"{rows['only_second']} only with {pair.second}, McNemar p {probability(rows['p'])}"
+            f"of {count(rows.num_rows, 'row')} {rows.only_first} were right only with {pair.first}, "
+            f"{rows.only_second} only with {pair.second}, McNemar p {probability(rows.p)}"
         )
     if found := pair.bootstrap:
-        ends = _ends(pair, found["interval"]) if found["interval"] else "undefined"
-        parts.append(f"of the pooled score, by a paired bootstrap over {found['unit']}s, {ends}")
+        ends = _ends(pair, found.interval) if found.interval else "undefined"
+        parts.append(f"of the pooled score, by a paired bootstrap over {found.unit}s, {ends}")
     return f" ({'; '.join(parts)})" if parts else ""
 
 

@@ -1,16 +1,15 @@
 """Put a search's results into words: which layers should learn, and at which rate. No torch."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.wording import setting
-from hf_transfer.runs.summary import is_solved
+from hf_transfer.runs.records import Tried
+from hf_transfer.runs.search_record import Judged, Search, TrialRecord
 from hf_transfer.tasks import metric_name
-
-Search = Mapping[str, Any]
 
 _SETTLED = 0.5  # more than this share of the folds has to choose the same
 
@@ -23,98 +22,107 @@ class Answer:
     words: str
 
 
-def search_answers(search: Search) -> dict[str, Answer]:
-    """Answer `layers` and `rate`: "can't tell" if nothing was scored, or if the folds disagree.
+class Answers(NamedTuple):
+    """Which layers should learn, and at which rate."""
+
+    layers: Answer
+    rate: Answer
+
+
+class Agreement(NamedTuple):
+    """The share of choices with the layers that were judged, and of those with their rate."""
+
+    layers: float
+    rate: float
+
+
+def search_answers(search: Search) -> Answers:
+    """Answer both; "can't tell" where nothing was judged, or the folds chose differently.
 
     Args:
         search: What search.json holds.
     """
-    judged = search.get("judged")
+    judged = search.judged
     if judged is None:
         rate = "Can't tell: nothing was scored by the real folds."
-        return {"layers": Answer("can't tell", _unjudged(search)), "rate": Answer("can't tell", rate)}
-    agreed = agreement(search)
-    layers = f"trainable={judged['trainable']}"
-    rate = "none" if is_solved(judged) else setting(judged["learning_rate"])
-    return {
-        "layers": Answer(layers if agreed["layers"] > _SETTLED else "can't tell", _layers(search, judged)),
-        "rate": Answer(rate if agreed["rate"] > _SETTLED else "can't tell", _rate(search, judged)),
-    }
+        return Answers(Answer("can't tell", _unjudged(search)), Answer("can't tell", rate))
+    agreed = agreement(search, judged)
+    layers = f"trainable={judged.trainable}"
+    rate = "none" if judged.solved else setting(judged.learning_rate)
+    return Answers(
+        Answer(layers if agreed.layers > _SETTLED else "can't tell", _layers(search, judged)),
+        Answer(rate if agreed.rate > _SETTLED else "can't tell", _rate(search, judged)),
+    )
 
 
-def agreement(search: Search) -> dict[str, float]:
+def agreement(search: Search, judged: Judged) -> Agreement:
     """Share of the choices that agree with the scored one, on the layers and on the rate.
 
     There is one choice for each fold of a nested search; other searches make one choice, and agree.
     """
-    judged = search["judged"]
-    if search["mode"] != "nested":
-        return {"layers": 1.0, "rate": 1.0}
-    name = _name(search, judged["trainable"])
+    if search.mode != "nested":
+        return Agreement(1.0, 1.0)
+    name = _name(search, judged.trainable)
     layers, rates = [layers for layers, _ in chosen(search)], _best_rates(search, name)
-    return {
-        "layers": layers.count(name) / len(layers),
-        "rate": 1.0 if is_solved(judged) else rates.count(judged["learning_rate"]) / len(rates),
-    }
+    rate = 1.0 if judged.solved else rates.count(judged.learning_rate) / len(rates)
+    return Agreement(layers.count(name) / len(layers), rate)
 
 
 def _best_rates(search: Search, name: str) -> list[float]:
     """The best learning rate for some layers, according to each choice."""
-    entries = [entry for finalists in search["finalists"] for entry in finalists]
-    return [entry["learning_rate"] for entry in entries if entry["candidate"] == name]
+    entries = [entry for finalists in search.finalists for entry in finalists]
+    return [entry.learning_rate for entry in entries if entry.candidate == name]
 
 
 def chosen(search: Search) -> list[tuple[str, float]]:
     """The layers and the rate of each choice: one choice, or one a fold in a nested search."""
     return [
-        (entry["candidate"], entry["learning_rate"])
-        for finalists in search.get("finalists") or ()
+        (entry.candidate, entry.learning_rate)
+        for finalists in search.finalists or ()
         for entry in finalists
-        if entry["chosen"]
+        if entry.chosen
     ]
 
 
 def _unjudged(search: Search) -> str:
-    reason = search.get("partial", "Nothing was scored by the real folds.")
-    if not search.get("finalists"):
-        best = min(search.get("trials") or [{"loss": None}], key=_loss)
-        if best["loss"] is None:
+    reason = search.partial or "Nothing was scored by the real folds."
+    if not search.finalists:
+        best = min(search.trials, key=_loss, default=None)
+        if best is None or best.loss is None:
             return f"Can't tell. {reason}"
-        where = (
-            f"{best['candidate']} at {best['learning_rate']:g} had the lowest loss so far, {best['loss']:.3f}"
-        )
+        where = f"{best.candidate} at {best.learning_rate:g} had the lowest loss so far, {best.loss:.3f}"
         return f"Can't tell yet. {reason} {where[0].upper()}{where[1:]}, on half of the rows to choose by."
     layers, rate = chosen(search)[0]
     first = f"By trials on few rows alone, train {layers} at {rate:g}."
     return f"{first} {reason} The choice has no honest score yet."
 
 
-def _loss(trial: Mapping[str, Any]) -> float:
-    return float("inf") if trial["loss"] is None else float(trial["loss"])
+def _loss(trial: TrialRecord) -> float:
+    return float("inf") if trial.loss is None else float(trial.loss)
 
 
-def _layers(search: Search, judged: Mapping[str, Any]) -> str:
-    score, share = judged["score"], 100 * judged["parameters"] / judged["total"]
-    low, high = score["interval"] or (None, None)
+def _layers(search: Search, judged: Judged) -> str:
+    score, share = judged.score, 100 * judged.parameters / judged.total
+    low, high = score.interval or (None, None)
     between = f" ({low:.3f} to {high:.3f})" if low is not None else ""
     first = (
-        f"Train {_name(search, judged['trainable'])} (trainable={judged['trainable']}): {share:.1f} % of the "
-        f"parameters, {metric_name(judged['metric'])} {score['mean']:.3f}{between} by the folds."
+        f"Train {_name(search, judged.trainable)} (trainable={judged.trainable}): {share:.1f} % of the "
+        f"parameters, {metric_name(judged.metric)} {score.mean:.3f}{between} by the folds."
     )
-    return " ".join([first, *_others(judged), _by_which_rows(search), search.get("skipped", "")]).strip()
+    return " ".join([first, *_others(judged), _by_which_rows(search, judged), search.skipped or ""]).strip()
 
 
-def _others(judged: Mapping[str, Any]) -> list[str]:
+def _others(judged: Judged) -> list[str]:
     """Compare the chosen configuration with the best of the others."""
-    metric, found = judged["metric"], []
-    best = next(one for one in judged["tried"] if _is_chosen(one, judged))
-    others = [one for one in judged["tried"] if not _is_chosen(one, judged)]
-    for other in sorted(others, key=lambda one: -(one["scores"][metric]["mean"] or 0))[:1]:
-        mine, theirs = best["scores"][metric]["mean"], other["scores"][metric]["mean"]
+    metric, found = judged.metric, []
+    best = next(one for one in judged.tried if _is_chosen(one, judged))
+    others = [one for one in judged.tried if not _is_chosen(one, judged)]
+    for other in sorted(others, key=lambda one: -(one.scores[metric].mean or 0))[:1]:
+        mine, theirs = best.scores[metric].mean, other.scores[metric].mean
         if mine is None or theirs is None:
             continue
-        how = "in closed form" if is_solved(other) else f"at {other['learning_rate']:g}"
-        what = f"trainable={other['trainable']} {how} reached {theirs:.3f}"
+        how = "in closed form" if other.solved else f"at {other.learning_rate:g}"
+        what = f"trainable={other.settings['trainable']} {how} reached {theirs:.3f}"
         if theirs > mine:
             found.append(f"{what}, not more than one standard error above it with more to train.")
         else:
@@ -122,30 +130,30 @@ def _others(judged: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _is_chosen(entry: Mapping[str, Any], judged: Mapping[str, Any]) -> bool:
-    return all(entry[name] == judged[name] for name in ("trainable", "learning_rate"))
+def _is_chosen(entry: Tried, judged: Judged) -> bool:
+    return (entry.settings["trainable"], entry.learning_rate) == (judged.trainable, judged.learning_rate)
 
 
-def _by_which_rows(search: Search) -> str:
-    mode, rows, judged = search["mode"], search.get("rows", {}), search["judged"]
+def _by_which_rows(search: Search, judged: Judged) -> str:
+    mode, chosen_by = search.mode, search.rows.selection if search.rows else None
     if mode == "design-slice":
-        last = " but that between the last two" if len(judged["tried"]) > 1 else ""
+        last = " but that between the last two" if len(judged.tried) > 1 else ""
         return (
-            f"It was chosen by {rows['selection']:,} rows that are in no fold, and scored by the other "
-            f"{judged['num_rows']:,}: the score owes nothing to the choice{last}."
+            f"It was chosen by {chosen_by:,} rows that are in no fold, and scored by the other "
+            f"{judged.num_rows:,}: the score owes nothing to the choice{last}."
         )
     if mode == "nested":
-        return _chosen_by_folds(search)
+        return _chosen_by_folds(search, judged)
     if mode == "shared":
         return (
             "It was chosen by the first fold's training rows, which the other folds hold out: the score is "
             "somewhat too good."
         )
-    tried = len(judged["tried"])
+    tried = len(judged.tried)
     return f"It is the best of {tried} on the same folds: its score is somewhat too good."
 
 
-def _chosen_by_folds(search: Search) -> str:
+def _chosen_by_folds(search: Search, judged: Judged) -> str:
     choices = chosen(search)
     frequent = Counter(layers for layers, _ in choices).most_common()
     by = ", ".join(f"{layers} in {often} of {len(choices)}" for layers, often in frequent)
@@ -153,7 +161,7 @@ def _chosen_by_folds(search: Search) -> str:
         f"Each fold chose anew within its own training rows: {by}. "
         "The score is that of choosing and training together."
     )
-    if agreement(search)["layers"] > _SETTLED:
+    if agreement(search, judged).layers > _SETTLED:
         return words
     return (
         f"{words} No more than half of the folds chose what did best over all of them: "
@@ -161,15 +169,13 @@ def _chosen_by_folds(search: Search) -> str:
     )
 
 
-def _rate(search: Search, judged: Mapping[str, Any]) -> str:
-    rate, name = judged["learning_rate"], _name(search, judged["trainable"])
-    if is_solved(judged):
+def _rate(search: Search, judged: Judged) -> str:
+    rate, name = judged.learning_rate, _name(search, judged.trainable)
+    if judged.solved:
         return f"None: {name} is solved in closed form."
-    tried = next(
-        one["learning_rates"] for one in search["candidates"] if one["trainable"] == judged["trainable"]
-    )
+    tried = next(one.learning_rates for one in search.candidates if one.trainable == judged.trainable)
     words = [f"Peak learning rate {rate:g} for {name}, of {_listed(tried)}."]
-    if search["mode"] == "nested":
+    if search.mode == "nested":
         words.append(f"The folds found best for these layers: {_listed(sorted(_best_rates(search, name)))}.")
     if len(tried) > 1 and rate in (min(tried), max(tried)):
         side, beyond = ("lowest", "lower") if rate == min(tried) else ("highest", "higher")
@@ -184,4 +190,4 @@ def _listed(rates: Sequence[float]) -> str:
 
 
 def _name(search: Search, trainable: str) -> str:
-    return str(next(one["name"] for one in search["candidates"] if one["trainable"] == trainable))
+    return str(next(one.name for one in search.candidates if one.trainable == trainable))

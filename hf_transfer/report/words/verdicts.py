@@ -3,24 +3,28 @@
 A card and a report show the same. "Can't tell" and "not measured" are answers too.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.setting import AUTO
 from hf_transfer.machine.wording import count, interval, number, probability, setting
-from hf_transfer.report.words.others import SAME_BUDGET, Other
+from hf_transfer.report.words.others import SAME_BUDGET
 from hf_transfer.report.words.pairs import graded, sentence
 from hf_transfer.report.words.search import search_answers
+from hf_transfer.runs.companions import Other
+from hf_transfer.runs.convergence import judge_learning
+from hf_transfer.runs.final_record import Final
+from hf_transfer.runs.findings import Overfitting
 from hf_transfer.runs.learned import learned_words
-from hf_transfer.runs.summary import configuration_name, is_solved
-from hf_transfer.scores.convergence import judge_learning
-from hf_transfer.scores.overfitting import commonest_share, diagnose
-from hf_transfer.scores.paired import LEVEL
+from hf_transfer.runs.overfitting import commonest_share, diagnose
+from hf_transfer.runs.paired import LEVEL
+from hf_transfer.runs.rank_record import RankRecord
+from hf_transfer.runs.records import Results, Tried
+from hf_transfer.runs.search_record import Search
+from hf_transfer.runs.summary import configuration_name
 from hf_transfer.tasks import metric_name
-
-Results = dict[str, Any]
 
 # What a question is called whatever its words, each with a page of that name in docs/verdicts/.
 Code = Literal[
@@ -48,10 +52,10 @@ class Verdict:
 def verdicts(
     results: Results,
     *,
-    overfitting: Mapping[str, Any] | None = None,
+    overfitting: Overfitting | None = None,
     against: Sequence[Other] = (),
-    rank: Results | None = None,
-    search: Results | None = None,
+    rank: RankRecord | None = None,
+    search: Search | None = None,
 ) -> list[Verdict]:
     """Answer every question that a run has the data for; for the others, say what would answer them.
 
@@ -62,7 +66,7 @@ def verdicts(
         rank: What rank.json holds, if models were ranked on these rows.
         search: What search.json holds, if layers and rate were searched for.
     """
-    found = overfitting or results.get("overfitting") or diagnose(results, {})
+    found = overfitting or results.overfitting or diagnose(results, {})
     return [
         good_start(results, against, rank),
         *_others(results, against),
@@ -73,10 +77,10 @@ def verdicts(
     ]
 
 
-def good_start(results: Results, against: Sequence[Other] = (), rank: Results | None = None) -> Verdict:
+def good_start(results: Results, against: Sequence[Other] = (), rank: RankRecord | None = None) -> Verdict:
     """Say whether starting from the pretrained weights was better than starting from random ones."""
     question = "Is the pretrained model a good start?"
-    if results["from_scratch"]:
+    if results.from_scratch:
         return Verdict(
             "good-start",
             question,
@@ -107,114 +111,112 @@ def good_start(results: Results, against: Sequence[Other] = (), rank: Results | 
     return Verdict("good-start", question, "not measured", f"{_chance(results)} {how}".strip())
 
 
-def _ranked(results: Results, rank: Results | None) -> tuple[str, str] | None:
+def _ranked(results: Results, rank: RankRecord | None) -> tuple[str, str] | None:
     """Answer from a ranking of frozen features on the same rows; None if it lacks random weights."""
-    if not rank or rank["dataset"]["fingerprint"] != results["dataset"]["fingerprint"]:
+    if not rank or rank.dataset.fingerprint != results.dataset.fingerprint:
         return None
-    candidates = (one for one in rank["candidates"] if one["base_model"] == results["base_model"])
+    candidates = (one for one in rank.candidates if one.base_model == results.base_model)
     found = next(candidates, None)
-    if found is None or not found["against"]["scratch"]:
+    if found is None or not found.against.scratch:
         return None
-    if found["shuffled"] and found["shuffled"]["leak"]:
+    if found.shuffled and found.shuffled.leak:
         return "can't tell", "In the ranking, shuffled labels score above chance: something leaks."
-    scratch, parts = found["against"]["scratch"], []
-    for one in filter(None, (scratch, found["against"].get("baseline"))):
-        p = min((p for p in (one["p_better"], one["p_worse"]) if p is not None), default=None)
-        low, high = map(number, one["interval"])
-        parts.append(f"against {one['other']} {one['difference']:+.3f} ({low} to {high}, p {probability(p)})")
-    answer = {"better": "yes", "worse": "no, it harms"}.get(scratch["verdict"], "can't tell")
-    measure = metric_name(rank["measure"])
+    scratch, parts = found.against.scratch, []
+    for one in filter(None, (scratch, found.against.baseline)):
+        p = min((p for p in (one.p_better, one.p_worse) if p is not None), default=None)
+        low, high = map(number, one.interval)
+        parts.append(f"against {one.other} {one.difference:+.3f} ({low} to {high}, p {probability(p)})")
+    answer = {"better": "yes", "worse": "no, it harms"}.get(scratch.verdict, "can't tell")
+    measure = metric_name(rank.measure)
     return answer, f"By {measure} of its frozen features: {'; '.join(parts)}."
 
 
-def searched(search: Results) -> list[Verdict]:
+def searched(search: Search) -> list[Verdict]:
     """Which layers and which learning rate a search chose."""
     found = search_answers(search)
     return [
-        Verdict("which-layers", "Which layers should learn?", found["layers"].answer, found["layers"].words),
-        Verdict("which-rate", "At which learning rate?", found["rate"].answer, found["rate"].words),
+        Verdict("which-layers", "Which layers should learn?", found.layers.answer, found.layers.words),
+        Verdict("which-rate", "At which learning rate?", found.rate.answer, found.rate.words),
     ]
 
 
 def settings(results: Results) -> Verdict:
     """Say which configuration of a grid is best, and which ones are statistically tied with it."""
-    question, grid, metric = "Which layers, which learning rate?", results["grid"], results["primary_metric"]
-    spec = f"trainable={results['trainable']['spec']}"
+    question, grid, metric = "Which layers, which learning rate?", results.grid, results.primary_metric
+    spec = f"trainable={results.trainable.spec}"
     if not grid:
-        rate = f"with learning_rate={setting(results['config']['learning_rate'])}"
-        how = "in closed form" if is_solved(results["config"]) else rate
+        rate = f"with learning_rate={setting(results.config.learning_rate)}"
+        how = "in closed form" if results.config.solved else rate
         return Verdict("which-settings", question, "not measured", f"Only {spec} {how} was tried.")
-    best = next(entry for entry in grid if entry["best"])
+    best = next(entry for entry in grid if entry.best)
     others = [entry for entry in grid if entry is not best]
     worse = [entry for entry in others if _is_worse(entry)]
     level = [entry for entry in others if not _is_worse(entry)]
-    score = f"{number(best['scores'][metric]['mean'])} {metric_name(metric, results['task'])}"
+    score = f"{number(best.scores[metric].mean)} {metric_name(metric, results.task)}"
     words = [
         f"{configuration_name(best, grid)} has the best mean of {len(grid)}, {score}, chosen on these folds."
     ]
-    if results.get("choice", {}).get("rule", "best") != "best":
+    if results.choice.rule != "best":
         words = [
             f"{configuration_name(best, grid)} has the fewest trained parameters of those of {len(grid)} "
             f"that are not more than one standard error behind the best mean: {score}, chosen on these folds."
         ]
-    if best.get("bbc") is not None:
-        words.append(f"Corrected for the choice, that is {number(best['bbc'])}.")
+    if best.bbc is not None:
+        words.append(f"Corrected for the choice, that is {number(best.bbc)}.")
     if worse:
         words.append(f"Worse than it: {_listed(worse, grid)}.")
     if level:
         words.append(f"Can't be told from it with this much data: {_listed(level, grid)}.")
-    one_choice = len({entry.get("trainable") for entry in grid}) == 1
+    one_choice = len({entry.settings.get("trainable") for entry in grid}) == 1
     words += [_edge(best, grid), f"Of the layers, only {spec} was tried." if one_choice else ""]
     answer = f"can't tell {len(level) + 1} of {len(grid)} apart" if level else configuration_name(best, grid)
     return Verdict("which-settings", question, answer, " ".join(filter(None, words)))
 
 
-def learned(results: Results, overfitting: Mapping[str, Any]) -> Verdict:
+def learned(results: Results, overfitting: Overfitting) -> Verdict:
     """Say whether the run was trained for long enough, and if not, which setting to raise."""
-    found = results.get("learned") or judge_learning(results, {}, overfitting)
-    return Verdict("learned-enough", "Has it learned enough?", found["answer"], learned_words(results, found))
+    found = results.learned or judge_learning(results, {}, overfitting)
+    return Verdict("learned-enough", "Has it learned enough?", found.answer, learned_words(results, found))
 
 
-def overfits(results: Results, found: Mapping[str, Any]) -> Verdict:
+def overfits(results: Results, found: Overfitting) -> Verdict:
     """Say whether a run overfits; a gap between training and held-out rows alone is not it."""
     words = [_turned(found), _above_chance(found), _won(results, found), _gaps(results, found)]
     # The classes that are chosen may still be as right as they would be with less training.
-    turned = found["turn"] is not None and found["turn"]["turned"]
-    only_odds = found["above_chance"] and not (turned or found["more_frozen"])
-    answer = "yes, in its probabilities" if only_odds else _ANSWERS[found["verdict"]]
+    turned = found.turn is not None and found.turn.turned
+    only_odds = found.above_chance and not (turned or found.more_frozen)
+    answer = "yes, in its probabilities" if only_odds else _ANSWERS[found.verdict]
     return Verdict("overfits", "Does it overfit?", answer, " ".join(filter(None, words)))
 
 
 def published(results: Results) -> Verdict:
     """Say how the published weights were made, and how they score on rows of their own."""
-    question, final, metric = "What is published?", results["final"], results["primary_metric"]
-    if final["kind"] == "none":
+    question, final, metric = "What is published?", results.final, results.primary_metric
+    if final.kind == "none":
         return Verdict("published", question, "no weights", "The scores are those of the procedure.")
-    parts = f"{results['num_folds'] - 1} of {results['num_folds']} parts of the rows"
+    parts = f"{results.num_folds - 1} of {results.num_folds} parts of the rows"
     words = [f"{_made(final)} The scores are those of the procedure on {parts}."]
-    name = metric_name(metric, results["task"])
-    tested = results["test"]["scores"].get(metric) if results["test"] else None
-    if sealed := final.get("sealed"):
-        value = number(sealed["scores"].get(metric))
-        words.append(
-            f"On {count(sealed['num_rows'], 'row')} sealed before the split they reach {value} {name}."
-        )
+    name = metric_name(metric, results.task)
+    tested = results.test.scores.get(metric) if results.test else None
+    if sealed := final.sealed:
+        value = number(sealed.scores.get(metric))
+        words.append(f"On {count(sealed.num_rows, 'row')} sealed before the split they reach {value} {name}.")
     elif tested is None:
         words.append("No rows are left to score these weights on.")
-    if tested is not None:
-        rows = count(results["test"]["num_rows"], "row")
+    if results.test and tested is not None:
+        rows = count(results.test.num_rows, "row")
         words.append(f"On {rows} kept apart they reach {number(tested)} {name}.")
-    return Verdict("published", question, f"{final['kind']} weights", " ".join(words))
+    return Verdict("published", question, f"{final.kind} weights", " ".join(words))
 
 
-def _made(final: Results) -> str:
+def _made(final: Final) -> str:
     """Say how the published weights were made."""
-    if final["kind"] == "refit":
-        rows, penalty = f"{final['num_rows']:,} rows", final.get("weight_decay")
-        how = count(final["num_epochs"], "epoch") if penalty is None else f"weight_decay {setting(penalty)}"
+    if final.kind == "refit":
+        rows, penalty = f"{final.num_rows:,} rows", final.weight_decay
+        how = count(final.num_epochs or 0, "epoch") if penalty is None else f"weight_decay {setting(penalty)}"
         return f"The weights in model/ were trained once more, by the same procedure, on all {rows} ({how})."
-    members = count(len(final["members"]), "fold")
-    if final["kind"] == "ensemble":
+    members = count(len(final.members or ()), "fold")
+    if final.kind == "ensemble":
         return f"model/ holds the models of {members}, whose probabilities are averaged."
     return f"The weights in model/ are the mean of those of the models of {members}."
 
@@ -234,7 +236,7 @@ def _others(results: Results, against: Sequence[Other]) -> list[Verdict]:
 
 
 def _is_control(results: Results, other: Other) -> bool:
-    return other.from_scratch and not results["from_scratch"]
+    return other.from_scratch and not results.from_scratch
 
 
 def _other_settings(results: Results, control: Other) -> str:
@@ -242,41 +244,40 @@ def _other_settings(results: Results, control: Other) -> str:
 
     What a head in closed form leaves open is no setting of it: that it was solved says enough.
     """
-    mine, theirs = results["config"], control.settings
-    pairs = {name: (theirs.get(name), mine.get(name)) for name in SAME_BUDGET}
+    mine, theirs = results.config, control.settings
+    pairs = {name: (theirs.get(name), getattr(mine, name)) for name in SAME_BUDGET}
     differ = [name for name, pair in pairs.items() if pair[0] != pair[1] and AUTO not in pair]
     if not differ:
         return ""
     listed = ", ".join(
-        f"{name} ({setting(theirs.get(name))} there, {setting(mine.get(name))} here)" for name in differ
+        f"{name} ({setting(pairs[name][0])} there, {setting(pairs[name][1])} here)" for name in differ
     )
     return f"The two also differ in {listed}, so this is not the start alone."
 
 
 def _chance(results: Results) -> str:
     """Compare the accuracy with that of always predicting the most common class."""
-    share, score = commonest_share(results), results["scores"].get("accuracy")
-    if share is None or not score or score["mean"] is None:
+    share, score = commonest_share(results), results.scores.get("accuracy")
+    if share is None or not score or score.mean is None:
         return ""
-    ends = score["interval"]
-    within = f" (95 % interval {interval(score)})" if ends else ""
+    within = f" (95 % interval {interval(score.interval)})" if score.interval else ""
     return (
         f"Always giving the commonest class would reach {number(share)} accuracy; the run reaches "
-        f"{number(score['mean'])}{within}."
+        f"{number(score.mean)}{within}."
     )
 
 
-def _is_worse(entry: Mapping[str, Any]) -> bool:
+def _is_worse(entry: Tried) -> bool:
     """Whether a configuration is significantly worse than the best, by its adjusted p-value."""
-    p = entry.get("p_holm")
+    p = entry.p_holm
     return p is not None and p < LEVEL
 
 
-def _listed(entries: Sequence[Mapping[str, Any]], grid: Sequence[Mapping[str, Any]]) -> str:
+def _listed(entries: Sequence[Tried], grid: Sequence[Tried]) -> str:
     """List configurations of a grid, and how far each is behind the best."""
     named = []
     for entry in entries[:_MOST_NAMED]:
-        behind, p = entry.get("behind"), entry.get("p_holm")
+        behind, p = entry.behind, entry.p_holm
         tested = "" if p is None else f", p {probability(p)}"
         by = "" if behind is None else f" (by {number(behind)}{tested})"
         named.append(f"{configuration_name(entry, grid)}{by}")
@@ -284,29 +285,29 @@ def _listed(entries: Sequence[Mapping[str, Any]], grid: Sequence[Mapping[str, An
     return "; ".join(named) + more
 
 
-def _edge(best: Mapping[str, Any], grid: Sequence[Mapping[str, Any]]) -> str:
+def _edge(best: Tried, grid: Sequence[Tried]) -> str:
     """Warn when the best learning rate is the lowest or the highest of those tried."""
-    rates = sorted({entry["learning_rate"] for entry in grid if not is_solved(entry)})
-    if len(rates) < 2 or is_solved(best) or rates[0] < best["learning_rate"] < rates[-1]:
+    rates = sorted({entry.learning_rate for entry in grid if not entry.solved})
+    if len(rates) < 2 or best.solved or rates[0] < best.learning_rate < rates[-1]:
         return ""
-    side = "highest" if best["learning_rate"] == rates[-1] else "lowest"
+    side = "highest" if best.learning_rate == rates[-1] else "lowest"
     beyond = side.replace("est", "er")
     return f"Its learning rate is the {side} that was tried, so a {beyond} one may do better."
 
 
-def _turned(found: Mapping[str, Any]) -> str:
+def _turned(found: Overfitting) -> str:
     """Say whether the loss on inner splits rose before training ended."""
-    turn = found["turn"]
+    turn = found.turn
     if not turn:
         return ""
-    if not turn["turned"]:
+    if not turn.turned or turn.interval is None:
         return "The loss on inner splits does not rise by more than its noise while training goes on."
-    low, high = turn["interval"]
+    low, high = turn.interval
     rise = (
-        f"After epoch {turn['epoch']} the loss on inner splits rises by {number(turn['rise'])} "
-        f"({number(low)} to {number(high)}) while that on training rows falls by {number(turn['train_fall'])}"
+        f"After epoch {turn.epoch} the loss on inner splits rises by {number(turn.rise)} "
+        f"({number(low)} to {number(high)}) while that on training rows falls by {number(turn.train_fall)}"
     )
-    kept = found["verdict"] == "stopped in time"
+    kept = found.verdict == "stopped in time"
     return f"{rise}: more training would overfit. " + (
         "Each fold kept the weights of its best epoch."
         if kept
@@ -314,46 +315,46 @@ def _turned(found: Mapping[str, Any]) -> str:
     )
 
 
-def _won(results: Results, found: Mapping[str, Any]) -> str:
+def _won(results: Results, found: Overfitting) -> str:
     """Say whether a configuration with more frozen layers scored better."""
-    winner = found["more_frozen"]
+    winner = found.more_frozen
     if not winner:
         return ""
-    metric = metric_name(found["metric"], results["task"])
+    metric = metric_name(found.metric, results.task)
     return (
-        f"{winner['name']} trains fewer parameters on the same folds and is better by "
-        f"{number(winner['ahead'])} {metric}, more than one corrected standard error "
-        f"({number(winner['error'])})."
+        f"{winner.name} trains fewer parameters on the same folds and is better by "
+        f"{number(winner.ahead)} {metric}, more than one corrected standard error "
+        f"({number(winner.error)})."
     )
 
 
-def _above_chance(found: Mapping[str, Any]) -> str:
+def _above_chance(found: Overfitting) -> str:
     """Say whether the held-out log loss is worse than that of a constant prediction."""
-    above = found["above_chance"]
+    above = found.above_chance
     if not above:
         return ""
-    low, high = above["interval"]
+    low, high = above.interval
     return (
-        f"The log loss on held-out rows is {number(above['mean'])} ({number(low)} to {number(high)}) above "
-        f"{number(above['chance'])}, that of giving every row the shares of the classes, while on training "
+        f"The log loss on held-out rows is {number(above.mean)} ({number(low)} to {number(high)}) above "
+        f"{number(above.chance)}, that of giving every row the shares of the classes, while on training "
         "rows it fell below: what was learned makes the probabilities of new rows worse than none."
     )
 
 
-def _gaps(results: Results, found: Mapping[str, Any]) -> str:
+def _gaps(results: Results, found: Overfitting) -> str:
     """Say by how much the scores on training rows exceed those on held-out rows."""
-    if not found["gaps"]:
+    if not found.gaps:
         return "No fold was scored on training rows, so there is nothing to tell it from."
     parts = []
-    for name, gap in found["gaps"].items():
-        up = results["higher_is_better"].get(name, True)
-        low, high = gap["interval"] or (None, None)
+    for name, gap in found.gaps.items():
+        up = results.higher_is_better.get(name, True)
+        low, high = gap.interval or (None, None)
         ends = "" if low is None else f" ({number(low)} to {number(high)})"
-        called = metric_name(name, results["task"]) + ("" if up else " (lower is better)")
+        called = metric_name(name, results.task) + ("" if up else " (lower is better)")
         parts.append(
-            f"{called} is {number(gap['train'])} on training rows and {number(gap['valid'])} on held-out "
-            f"rows, a gap of {number(gap['mean'])}{ends}"
+            f"{called} is {number(gap.train)} on training rows and {number(gap.valid)} on held-out "
+            f"rows, a gap of {number(gap.mean)}{ends}"
         )
     gaps = "; ".join(parts)
     tail = {"gap": ", which by itself is not overfitting", "no sign": ", which may be nothing"}
-    return f"{gaps[0].upper()}{gaps[1:]}{tail.get(found['verdict'], '')}."
+    return f"{gaps[0].upper()}{gaps[1:]}{tail.get(found.verdict, '')}."

@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.folds import derive_seed
 from hf_transfer.replay.features.forward import LayerFeatures
+from hf_transfer.runs.rank_record import ProbeScore, RankedLayer
 from hf_transfer.scores.statistics import bootstrap_interval, corrected_error, corrected_resampled_t
 from hf_transfer.scores.transferability import (
     Permutation,
@@ -47,14 +47,10 @@ class Scored:
     interval: Interval
     resampled: Interval | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for rank.json."""
-        return {
-            "mean": self.mean,
-            "interval": list(self.interval),
-            "interval_resampled": list(self.resampled) if self.resampled else None,
-            "folds": self.folds.tolist(),
-        }
+    @property
+    def record(self) -> ProbeScore:
+        """Itself as rank.json has it."""
+        return ProbeScore(self.mean, self.interval, self.resampled, self.folds.tolist())
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,11 +84,10 @@ class Layer:
         """Its name, with the pooling where there are two."""
         return layer_title(self.name, self.pooling)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for rank.json."""
-        values = {name: getattr(self, name) for name in ("name", "pooling", "depth", "width")}
-        values |= {name: getattr(self, name) for name in ("knn", "log_me_gain", "log_me", "h_score")}
-        return values | {"ridge": self.ridge.to_dict()}
+    @property
+    def record(self) -> RankedLayer:
+        """Itself as rank.json has it."""
+        return RankedLayer(**vars(self) | {"ridge": self.ridge.record})
 
 
 @dataclass(frozen=True, eq=False)

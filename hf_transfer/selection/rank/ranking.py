@@ -18,6 +18,18 @@ from hf_transfer.machine.environment import versions
 from hf_transfer.models.base_model import open_base_model
 from hf_transfer.replay.encoding import encode_rows
 from hf_transfer.replay.features.forward import LayerFeatures, layer_features
+from hf_transfer.runs.rank_record import (
+    AgainstEach,
+    RankControls,
+    RankedData,
+    RankedFolds,
+    RankedModel,
+    RankRecord,
+    ScratchScore,
+    ShuffledScore,
+    SimpleModel,
+)
+from hf_transfer.runs.schema import to_json
 from hf_transfer.selection.rank.benchmark import Benchmark, make_benchmark
 from hf_transfer.selection.rank.candidate import Candidate, Scored, judge, scored
 from hf_transfer.selection.rank.verdicts import Comparison, compare_all
@@ -85,66 +97,67 @@ class Ranking:
         return bool(shuffled.mean() > self.constant + _BY_CHANCE + noise)
 
     def to_dict(self) -> dict[str, Any]:
-        """The content of rank.json."""
-        benchmark, plan = self.benchmark, self.benchmark.plans[0]
-        return {
-            "kit_version": __version__,
-            "dataset": {
-                "name": benchmark.data.name,
-                "split": benchmark.data.split,
-                "fingerprint": benchmark.data.fingerprint,
-                "num_rows": len(benchmark.data.rows),
-                "num_scored": len(benchmark.labels),
-                "kind": benchmark.data.input.name,
-                "label_names": list(benchmark.data.label_names),
-            },
-            "folds": {
-                "scheme": plan.scheme,
-                "num_folds": plan.num_folds,
-                "num_repeats": len(benchmark.plans),
-                "seed": benchmark.config.seed,
-            },
-            "measure": benchmark.measure.name,
-            "candidates": [self._described(candidate) for candidate in self.candidates],
-            "controls": {
-                "constant": self.constant,
-                "baseline": {"name": benchmark.data.input.simple_model, "score": self.baseline.to_dict()},
-            },
-            "notes": [*benchmark.notes, *(note for plan in benchmark.plans[:1] for note in plan.notes)],
-            "versions": versions(),
-            "seconds": self.seconds,
-        }
+        """The content of rank.json, as plain values."""
+        return to_json(self.record)  # type: ignore[no-any-return]
 
-    def _described(self, candidate: Candidate) -> dict[str, Any]:
+    @property
+    def notes(self) -> list[str]:
+        """What was left out or found, of the rows and of the folds."""
+        return [*self.benchmark.notes, *self.benchmark.plans[0].notes]
+
+    @property
+    def record(self) -> RankRecord:
+        """The content of rank.json, without conclusions."""
+        data, plan = self.benchmark.data, self.benchmark.plans[0]
+        simple = SimpleModel(data.input.simple_model, self.baseline.record)
+        return RankRecord(
+            kit_version=__version__,
+            dataset=RankedData(
+                name=data.name,
+                split=data.split,
+                fingerprint=data.fingerprint,
+                num_rows=len(data.rows),
+                num_scored=len(self.benchmark.labels),
+                kind=data.input.name,
+                label_names=list(data.label_names),
+            ),
+            folds=RankedFolds(
+                plan.scheme, plan.num_folds, len(self.benchmark.plans), self.benchmark.config.seed
+            ),
+            measure=self.benchmark.measure.name,
+            candidates=[self._described(candidate) for candidate in self.candidates],
+            controls=RankControls(self.constant, simple),
+            notes=self.notes,
+            versions=versions(),
+            seconds=self.seconds,
+        )
+
+    def _described(self, candidate: Candidate) -> RankedModel:
         name, shuffled, scratch = candidate.name, candidate.shuffled, self.scratch.get(candidate.name)
-        comparisons = {
-            "scratch": self.against_scratch.get(name),
-            "baseline": self.against_baseline[name],
-            "next": self.against_next.get(name),
-        }
-        return {
-            "name": name,
-            "base_model": candidate.base_model,
-            "num_parameters": candidate.num_parameters,
-            "prior": self.priors.get(name),
-            "score": candidate.score.to_dict(),
-            "picked": dict(candidate.picked),
-            "best_layer": candidate.best.name,
-            "best_pooling": candidate.best.pooling,
-            "last_layer": candidate.last.name,
-            "last_pooling": candidate.last.pooling,
-            "over_specialised": candidate.over_specialised(self.benchmark.num_folds),
-            "shuffled": None
+        sides = (self.against_scratch.get(name), self.against_baseline[name], self.against_next.get(name))
+        return RankedModel(
+            name=name,
+            base_model=candidate.base_model,
+            num_parameters=candidate.num_parameters,
+            prior=self.priors.get(name),
+            score=candidate.score.record,
+            picked=dict(candidate.picked),
+            best_layer=candidate.best.name,
+            best_pooling=candidate.best.pooling,
+            last_layer=candidate.last.name,
+            last_pooling=candidate.last.pooling,
+            over_specialised=candidate.over_specialised(self.benchmark.num_folds),
+            shuffled=None
             if shuffled is None
-            else {"mean": float(shuffled.shuffled.mean()), "p": shuffled.p, "leak": self.leaks(candidate)},
-            "against": {key: found and found.to_dict() for key, found in comparisons.items()},
-            "layers": [layer.to_dict() for layer in candidate.layers],
-            "from_scratch": None
+            else ShuffledScore(float(shuffled.shuffled.mean()), shuffled.p, self.leaks(candidate)),
+            against=AgainstEach(*(found.record if found else None for found in sides)),
+            layers=[layer.record for layer in candidate.layers],
+            from_scratch=None
             if scratch is None
-            else {"score": scratch.score.to_dict(), "layers": [layer.to_dict() for layer in scratch.layers]},
-            "features_seconds": candidate.seconds,
-            "features_reused": candidate.reused,
-        }
+            else ScratchScore(scratch.score.record, [layer.record for layer in scratch.layers]),
+            features_seconds=candidate.seconds,
+            features_reused=candidate.reused,
+        )
 
 
 def rank_models(

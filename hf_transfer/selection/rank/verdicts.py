@@ -2,13 +2,14 @@
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.runs.rank_record import Against
 from hf_transfer.scores.statistics import corrected_resampled_t, holm
 
 Floats = NDArray[np.float64]
@@ -37,9 +38,10 @@ class Comparison:
     p_worse: float
     verdict: Verdict
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for rank.json."""
-        return asdict(self)
+    @property
+    def record(self) -> Against:
+        """Itself as rank.json has it."""
+        return Against(**vars(self))
 
 
 def compare_all(

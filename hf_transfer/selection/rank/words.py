@@ -28,9 +28,8 @@ def ranking_text(ranking: Ranking) -> str:
     """Write the table, the controls, a verdict for each candidate, and what the order is worth."""
     parts = [_title(ranking), _table(ranking), _controls(ranking)]
     parts += [f"{place}. {verdict(ranking, c)}" for place, c in enumerate(ranking.candidates, 1)]
-    notes = ranking.to_dict()["notes"]
-    if notes:
-        parts.append("\n".join(["Notes", *(f"  {note}" for note in notes)]))
+    if ranking.notes:
+        parts.append("\n".join(["Notes", *(f"  {note}" for note in ranking.notes)]))
     return "\n\n".join([*parts, TRUST])
 
 

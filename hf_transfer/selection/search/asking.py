@@ -2,11 +2,10 @@
 
 import os
 import sys
-from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError
-from hf_transfer.selection.search.report import cost_text
+from hf_transfer.selection.search.cost import SearchCost, cost_text
 
 
 def can_ask() -> bool:
@@ -14,7 +13,7 @@ def can_ask() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty() and "RANK" not in os.environ
 
 
-def ask_hours(cost: dict[str, Any]) -> float | None:
+def ask_hours(cost: SearchCost) -> float | None:
     """Show the cost of a search, and ask for a limit in hours.
 
     Args:
@@ -26,7 +25,7 @@ def ask_hours(cost: dict[str, Any]) -> float | None:
     Raises:
         ConfigError: If the answer is no number above 0.
     """
-    usual = max(0.01, (cost["selection_seconds"] + cost["judging_seconds"]) / 3600)
+    usual = max(0.01, (cost.selection_seconds + cost.judging_seconds) / 3600)
     question = f"Most hours that it may take (none: no limit) [{usual:.2g}]: "
     print(f"{cost_text(cost)}\n{question}", file=sys.stderr, end="", flush=True)
     answer = sys.stdin.readline().strip().lower()

@@ -11,6 +11,7 @@ import numpy as np
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.folds import nested_rows
 from hf_transfer.machine.wording import fold_key
+from hf_transfer.runs.search_record import Mode
 from hf_transfer.selection.search.candidates import SETTLED, Candidate
 from hf_transfer.selection.search.climbing import Finalists, find
 from hf_transfer.selection.search.trials import Entry, Trial, Trials, inner_plan
@@ -52,7 +53,7 @@ class Selection:
         return (_pooled(self.finalists),)
 
 
-def usual_mode(experiment: Experiment) -> str:
+def usual_mode(experiment: Experiment) -> Mode:
     """A separate slice of rows if there are enough, else the first fold's training rows."""
     return "design-slice" if len(experiment.uids) >= _ENOUGH_FOR_A_SLICE else "shared"
 

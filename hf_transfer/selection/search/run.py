@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from accelerate import Accelerator
 
@@ -16,13 +16,16 @@ from hf_transfer.machine.files import write_json
 from hf_transfer.machine.launcher import check_launched
 from hf_transfer.machine.progress import progress_bar
 from hf_transfer.report.words.search import search_answers
-from hf_transfer.runs.results import CrossValidationResult
+from hf_transfer.runs.records import Results, Tried
 from hf_transfer.runs.run_folder import RunFolder
+from hf_transfer.runs.schema import to_json
+from hf_transfer.runs.search_record import Judged, Mode, Search, SearchCandidate
 from hf_transfer.selection.rank.ranking import rank_models
 from hf_transfer.selection.rank.writing import write_ranking
 from hf_transfer.selection.search.budget import Budget, OverBudget, Prices, measure
 from hf_transfer.selection.search.candidates import SETTLED, Candidate, propose
 from hf_transfer.selection.search.climbing import most_trials
+from hf_transfer.selection.search.cost import SearchCost
 from hf_transfer.selection.search.modes import (
     MODES,
     WHOLE_PARTS,
@@ -31,7 +34,7 @@ from hf_transfer.selection.search.modes import (
     select,
     usual_mode,
 )
-from hf_transfer.selection.search.report import describe_selection
+from hf_transfer.selection.search.report import with_selection
 from hf_transfer.selection.search.trials import Trial
 from hf_transfer.study.cross_validation import at_work, check_study, run_study
 from hf_transfer.study.experiment import Experiment
@@ -54,7 +57,7 @@ class SearchOptions:
         max_hours: Stop in good order when they are over.
     """
 
-    mode: str | None = None
+    mode: Mode | None = None
     exhaustive: bool = False
     max_hours: float | None = None
 
@@ -74,7 +77,7 @@ def search(
     options: SearchOptions | None = None,
     *,
     accelerator: Accelerator | None = None,
-) -> dict[str, Any]:
+) -> Search:
     """Find which layers should learn and at which rate, and score the choice by cross-validation.
 
     Trainings on few rows leave full training, or a choice and full training, which the real folds
@@ -103,7 +106,7 @@ def search(
         return _search(study, options, _candidates(study.experiment, config))
 
 
-def _search(study: Study, options: SearchOptions, candidates: Sequence[Candidate]) -> dict[str, Any]:
+def _search(study: Study, options: SearchOptions, candidates: Sequence[Candidate]) -> Search:
     budget = Budget(time.monotonic(), options.max_hours)
     if options.exhaustive:
         return _exhaustive(study, candidates, budget)
@@ -112,20 +115,18 @@ def _search(study: Study, options: SearchOptions, candidates: Sequence[Candidate
     study.runner.replay.prepare()
     prices = measure(study.runner)
     mode = options.mode or usual_mode(study.experiment)
-    about: dict[str, Any] = {"mode": mode, "candidates": [_candidate(one) for one in candidates]}
+    about = Search(mode=mode, candidates=[_candidate(one) for one in candidates])
     trials, selection = _select(study, candidates, mode, budget)
-    if selection is None:
-        about["partial"] = f"The time was up after {len(trials)} trials."
-    about |= describe_selection(study.experiment, trials, selection)
+    about = with_selection(about, study.experiment, trials, selection)
     if selection is not None:
-        about |= _judge(selection, prices, budget)
-    if about.get("judged"):
+        about = _judge(about, selection, prices, budget)
+    if about.judged:
         _rank(study)
     return _kept(study.runner, about, budget)
 
 
 def _select(
-    study: Study, candidates: Sequence[Candidate], mode: str, budget: Budget
+    study: Study, candidates: Sequence[Candidate], mode: Mode, budget: Budget
 ) -> tuple[list[Trial], Selection | None]:
     """Run the trials with a progress bar; None if the time is up before they are done."""
     trials: list[Trial] = []
@@ -146,12 +147,12 @@ def _select(
             return trials, None
 
 
-def _kept(runner: FoldRunner, about: dict[str, Any], budget: Budget) -> dict[str, Any]:
+def _kept(runner: FoldRunner, about: Search, budget: Budget) -> Search:
     """Write search.json, and return its content."""
-    about["seconds"] = time.monotonic() - budget.began
-    about["verdicts"] = {name: found.words for name, found in search_answers(about).items()}
+    words = {name: found.words for name, found in search_answers(about)._asdict().items()}
+    about = replace(about, seconds=time.monotonic() - budget.began, verdicts=words)
     if runner.accelerator.is_main_process:
-        write_json(runner.folder.path / "search.json", about)
+        write_json(runner.folder.path / "search.json", to_json(about))
     return about
 
 
@@ -174,7 +175,7 @@ def open_study(
     return Study(experiment, accelerator, RunFolder(config.output_dir))
 
 
-def predict_cost(study: Study, options: SearchOptions) -> dict[str, Any]:
+def predict_cost(study: Study, options: SearchOptions) -> SearchCost:
     """Estimate the cost of a search in seconds, from the time of one forward pass.
 
     Args:
@@ -197,16 +198,16 @@ def predict_cost(study: Study, options: SearchOptions) -> dict[str, Any]:
     if nested:
         learned = rows * (num_folds - 1) // num_folds * (WHOLE_PARTS - 1) // WHOLE_PARTS
         selecting += sum(prices.training(one, learned) for one in dearest)
-    return {
-        "mode": mode,
-        "candidates": [_candidate(candidate) for candidate in candidates],
-        "trials": selections * len(trials),
-        "forward_seconds": prices.forward * rows,
-        "selection_seconds": selections * selecting,
+    return SearchCost(
+        mode=mode,
+        candidates=[_candidate(candidate) for candidate in candidates],
+        trials=selections * len(trials),
+        forward_seconds=prices.forward * rows,
+        selection_seconds=selections * selecting,
         # When the dearest candidates are what is chosen.
-        "judging_seconds": prices.judging(dearest if not nested else dearest[-1:], judged, num_folds),
-        "exhaustive_seconds": prices.judging(entries, rows, num_folds),
-    }
+        judging_seconds=prices.judging(dearest if not nested else dearest[-1:], judged, num_folds),
+        exhaustive_seconds=prices.judging(entries, rows, num_folds),
+    )
 
 
 def _candidates(experiment: Experiment, config: RunConfig) -> tuple[Candidate, ...]:
@@ -215,7 +216,7 @@ def _candidates(experiment: Experiment, config: RunConfig) -> tuple[Candidate, .
     return propose(experiment.task, known, len(experiment.train_rows(experiment.units[0])))
 
 
-def _judge(selection: Selection, prices: Prices, budget: Budget) -> dict[str, Any]:
+def _judge(about: Search, selection: Selection, prices: Prices, budget: Budget) -> Search:
     """Score the selected entries by the real folds; if time is short only the first, or none."""
     study, candidates = selection.study, [entry.candidate for entry in selection.entries]
     experiment = study.experiment
@@ -223,62 +224,62 @@ def _judge(selection: Selection, prices: Prices, budget: Budget) -> dict[str, An
     def needed(some: Sequence[Candidate]) -> float:
         return prices.judging(some, experiment.num_rows, experiment.config.num_folds)
 
-    skipped = {}
     if needed(candidates) > budget.left and len(experiment.decision.configs) > 1:
-        skipped = {"skipped": f"There was no time to score {candidates[1].name} beside it."}
+        about = replace(about, skipped=f"There was no time to score {candidates[1].name} beside it.")
         study = study.of(experiment.decided(configs=experiment.decision.configs[:1], costs=()))
         candidates = candidates[:1]
     if needed(candidates) > budget.left:
-        return {"partial": "There was no time to score the choice by the real folds.", "judged": None}
+        return replace(about, partial="There was no time to score the choice by the real folds.")
     result = run_study(study, time.monotonic())
-    return {"judged": _judged(study.experiment.num_rows, result), **skipped}
+    return replace(about, judged=_judged(study.experiment.num_rows, result.results))
 
 
-def _exhaustive(study: Study, candidates: Sequence[Candidate], budget: Budget) -> dict[str, Any]:
-    """All candidates at all rates, as one grid."""
+def _exhaustive(study: Study, candidates: Sequence[Candidate], budget: Budget) -> Search:
+    """Every candidate at every rate, as one grid."""
     given = tuple(candidate.at(rate) for candidate in candidates for rate in candidate.rates)
     study = study.of(study.experiment.decided(configs=given, settled=SETTLED))
     result = run_study(study, budget.began)
-    about: dict[str, Any] = {
-        "mode": "exhaustive",
-        "candidates": [_candidate(candidate) for candidate in candidates],
-        "judged": _judged(study.experiment.num_rows, result),
-    }
+    listed = [_candidate(candidate) for candidate in candidates]
+    about = Search(
+        mode="exhaustive", candidates=listed, judged=_judged(study.experiment.num_rows, result.results)
+    )
     _rank(study)
     return _kept(study.runner, about, budget)
 
 
-def _judged(num_rows: int, result: CrossValidationResult) -> dict[str, Any]:
-    values = result.to_dict()
-    metric = values["primary_metric"]
-    tried = values["grid"] or [
-        {"best": True, "scores": result.scores}
-        | {n: values["config"][n] for n in ("trainable", "learning_rate", "head_solver")}
-    ]
-    return {
-        "metric": metric,
-        "num_rows": num_rows,
-        "score": values["scores"][metric],
-        "trainable": values["config"]["trainable"],
-        "layer_decay": values["config"]["layer_decay"],
-        "learning_rate": values["config"]["learning_rate"],
-        "head_solver": values["config"]["head_solver"],
-        "num_epochs": values["config"]["num_epochs"],
-        "parameters": values["trainable"]["parameters"],
-        "total": values["trainable"]["total"],
-        "tried": [{key: value for key, value in entry.items() if key != "folds"} for entry in tried],
-    }
+def _judged(num_rows: int, results: Results) -> Judged:
+    config, metric = results.config, results.primary_metric
+    return Judged(
+        metric=metric,
+        num_rows=num_rows,
+        score=results.scores[metric],
+        trainable=config.trainable,
+        layer_decay=config.layer_decay,
+        learning_rate=config.learning_rate,
+        head_solver=config.head_solver,
+        num_epochs=config.num_epochs,
+        parameters=results.trainable.parameters,
+        total=results.trainable.total,
+        tried=[entry.without_folds for entry in results.grid] if results.grid else [_alone(results)],
+    )
 
 
-def _candidate(candidate: Candidate) -> dict[str, Any]:
-    return {
-        "name": candidate.name,
-        "trainable": candidate.config.trainable,
-        "layer_decay": candidate.config.layer_decay,
-        "head_start": candidate.config.head_start,
-        "head_solver": candidate.config.head_solver,
-        "num_epochs": candidate.config.num_epochs,
-        "learning_rates": list(candidate.rates),
-        "parameters": candidate.parameters,
-        "cost": candidate.cost,
-    }
+def _alone(results: Results) -> Tried:
+    """The one configuration of a run without a grid."""
+    names = ("trainable", "learning_rate", "head_solver")
+    settings = {name: getattr(results.config, name) for name in names}
+    return Tried(settings=settings, best=True, scores=results.scores)
+
+
+def _candidate(candidate: Candidate) -> SearchCandidate:
+    return SearchCandidate(
+        name=candidate.name,
+        trainable=candidate.config.trainable,
+        layer_decay=candidate.config.layer_decay,
+        head_start=candidate.config.head_start,
+        head_solver=candidate.config.head_solver,
+        num_epochs=candidate.config.num_epochs,
+        learning_rates=list(candidate.rates),
+        parameters=candidate.parameters,
+        cost=candidate.cost,
+    )

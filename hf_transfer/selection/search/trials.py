@@ -1,13 +1,12 @@
 """Trials of a search: short trainings on few rows, each stored in a file of its own."""
 
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +15,9 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.folds import FoldPlan, derive_seed, plan_among
 from hf_transfer.machine.digests import bytes_digest, json_digest
 from hf_transfer.machine.files import write_json
+from hf_transfer.runs.reading import read_record
+from hf_transfer.runs.schema import to_json
+from hf_transfer.runs.search_record import KeptTrial, TrialRecord
 from hf_transfer.selection.search.candidates import Candidate
 from hf_transfer.study.experiment import Experiment, RowNumbers
 from hf_transfer.training.fitting import fit
@@ -60,6 +62,18 @@ class Trial:
     loss: float
     passes: float
     seconds: float
+
+    @property
+    def record(self) -> TrialRecord:
+        """Itself as search.json has it."""
+        return TrialRecord(
+            candidate=self.entry.candidate.name,
+            learning_rate=self.entry.rate,
+            half=self.half,
+            loss=self.loss,
+            passes=self.passes,
+            seconds=self.seconds,
+        )
 
 
 @dataclass
@@ -114,7 +128,7 @@ class Trials:
         if not before:
             trial = self._train(entry, half)
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(path, self._record(trial))
+            write_json(path, to_json(KeptTrial(**vars(trial.record), tag=self.tag)))
         if self.on_trial:
             self.on_trial(self._read(entry, half), before)
 
@@ -147,21 +161,10 @@ class Trials:
         rate = entry.rate * (share if config.optimizer == "sgd" else math.sqrt(share))
         return replace(config, learning_rate=rate, batch_size=size, early_stopping=False)
 
-    def _record(self, trial: Trial) -> dict[str, Any]:
-        return {
-            "tag": self.tag,
-            "candidate": trial.entry.candidate.name,
-            "learning_rate": trial.entry.rate,
-            "half": trial.half,
-            "loss": trial.loss,  # null when it was infinite
-            "passes": trial.passes,
-            "seconds": trial.seconds,
-        }
-
     def _read(self, entry: Entry, half: int) -> Trial:
-        record = json.loads(self._path(entry, half).read_text(encoding="utf-8"))
-        loss = math.inf if record["loss"] is None else record["loss"]
-        return Trial(entry, half, loss, record["passes"], record["seconds"])
+        kept = read_record(KeptTrial, self._path(entry, half))
+        loss = math.inf if kept.loss is None else kept.loss
+        return Trial(entry, half, loss, kept.passes, kept.seconds)
 
     def _path(self, entry: Entry, half: int) -> Path:
         """The trial's file, named after a digest of all that decides its result."""

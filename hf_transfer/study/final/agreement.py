@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.runs.results import FoldResult
+from hf_transfer.runs.final_record import Agreement
+from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.tasks.targets.target import Target
 
 SLACK = 0.05  # below what is expected, before it is worth a note
@@ -14,7 +15,7 @@ SLACK = 0.05  # below what is expected, before it is worth a note
 
 def agreement(
     final: pa.Table, out_of_fold: pa.Table, folds: Sequence[FoldResult], target: Target
-) -> dict[str, float | None]:
+) -> Agreement:
     """Compare a model of all rows with the folds' models, on the rows that it was trained on.
 
     It knows these rows, and the folds' models did not. So their agreement is not that of two models
@@ -37,7 +38,7 @@ def agreement(
     order = [place[row] for row in out_of_fold["row_id"].to_pylist()]
     of_final, of_folds = target.compared(final.take(order)), target.compared(out_of_fold)
     if of_final is None or of_folds is None:
-        return {"share": None, "expected": None}
+        return Agreement(None, None)
     own, (others, truth) = of_final[0], of_folds
     learned = [
         (score, fold.train_rows_scored)
@@ -48,12 +49,12 @@ def agreement(
     if learned and len(truth):
         scores, rows = zip(*learned, strict=True)
         expected = float((others == truth).mean() + np.average(scores, weights=rows) - 1)
-    return {"share": float((own == others).mean()) if len(own) else None, "expected": expected}
+    return Agreement(float((own == others).mean()) if len(own) else None, expected)
 
 
-def agreement_note(found: dict[str, float | None]) -> str | None:
+def agreement_note(found: Agreement) -> str | None:
     """Warn if a model agrees with the folds' models less than it should."""
-    share, expected = found["share"], found["expected"]
+    share, expected = found.share, found.expected
     if share is None or expected is None or share >= expected - SLACK:
         return None
     return (

@@ -1,13 +1,12 @@
 """Make the final model: train on all rows, or join the folds' models."""
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from shutil import rmtree
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -23,8 +22,11 @@ from hf_transfer.machine.wording import fold_name
 from hf_transfer.models.building import placed
 from hf_transfer.replay.batching import Positions
 from hf_transfer.runs.aggregate import final_epochs
-from hf_transfer.runs.results import FoldResult
+from hf_transfer.runs.final_record import Final, KeptFinal, RowScores, SharedStart, SoupTest
+from hf_transfer.runs.fold_result import FoldResult
+from hf_transfer.runs.reading import read_record
 from hf_transfer.runs.run_folder import CHECKPOINT, weight_digests
+from hf_transfer.runs.schema import to_json
 from hf_transfer.scores.calibration import calibrate
 from hf_transfer.study.experiment import Unit
 from hf_transfer.study.final.agreement import agreement, agreement_note
@@ -32,7 +34,6 @@ from hf_transfer.study.final.ensemble import average_outputs, logits_of
 from hf_transfer.study.final.members import keep_member, member_folder
 from hf_transfer.study.final.model_folder import CALIBRATION_FILE, member_name, save_ensemble, save_trained
 from hf_transfer.study.final.soup import (
-    SoupTest,
     average_weights,
     check_start,
     judge_soup,
@@ -47,12 +48,10 @@ from hf_transfer.training.predicting import Logits
 from hf_transfer.training.start import shared_seed
 from hf_transfer.training.workers import use_cores
 
-Record = dict[str, Any]
-
 
 def make_final(
     study: Study, config: RunConfig, results: Sequence[FoldResult]
-) -> tuple[Record, Record | None]:
+) -> tuple[Final, RowScores | None]:
     """Make the model to publish, and score it on sealed and test rows, if there are any.
 
     All processes call this; what it gives is whole on the main one.
@@ -70,7 +69,7 @@ def make_final(
     """
     kind, runner = study.experiment.config.final, study.runner
     if kind == "none":
-        return _nothing(), None
+        return Final(kind="none"), None
     final = _FinalModel(study, config, results)
     before = final.made_before()
     runner.accelerator.wait_for_everyone()  # all have looked before anyone writes
@@ -81,7 +80,7 @@ def make_final(
         final.complete_members()
     if not study.runner.workers.together:
         if not study.runner.accelerator.is_main_process:
-            return {}, None
+            return Final(kind="none"), None
         use_cores(
             study.runner.accelerator, study.experiment.config
         )  # the other processes only wait from here on
@@ -92,22 +91,17 @@ def make_final(
             raise  # the other processes know nothing of it
         return _failed(error), None
     if final.saves:
-        record["sha256"] = weight_digests(final.folder)
+        record = replace(record, sha256=weight_digests(final.folder))
         final.keep(record, test)
     return record, test
 
 
-def _failed(error: Exception) -> Record:
+def _failed(error: Exception) -> Final:
     """Record of a final model that could not be made, so that the folds' results are still reported."""
     said = f"{type(error).__name__}: {error}"
     print(f"final model: {said}", file=sys.stderr)
     note = f"The final model could not be made, and none is published. {said}"
-    return _nothing() | {"notes": [note], "error": said}
-
-
-def _nothing() -> Record:
-    facts = dict.fromkeys(("path", "num_epochs", "num_rows"))
-    return {"kind": "none", **facts, "temperature_in_weights": False}
+    return Final(kind="none", notes=[note], error=said)
 
 
 class _FinalModel:
@@ -124,15 +118,15 @@ class _FinalModel:
         self.saves = study.runner.accelerator.is_main_process
         self._in_weights = False
 
-    def made_before(self) -> tuple[Record, Record | None] | None:
+    def made_before(self) -> tuple[Final, RowScores | None] | None:
         """Records of the same model from an earlier run, if its weights are still there."""
         path = self.record_folder / "done.json"
         if not path.is_file():
             return None
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        if kept["identity"] != self._identity or kept["final"]["sha256"] != weight_digests(self.folder):
+        kept = read_record(KeptFinal, path)
+        if kept.identity != self._identity or kept.final.sha256 != weight_digests(self.folder):
             return None
-        return kept["final"], kept["test"]
+        return kept.final, kept.test
 
     def encode_untrained(self) -> None:
         """Encode sealed and test rows; all processes must call this."""
@@ -140,12 +134,10 @@ class _FinalModel:
             if rows is not None:
                 _ = rows.batches
 
-    def keep(self, record: Record, test: Record | None) -> None:
+    def keep(self, record: Final, test: RowScores | None) -> None:
         """Record how the model was made, which marks it as finished."""
         self.record_folder.mkdir(exist_ok=True)
-        write_json(
-            self.record_folder / "done.json", {"identity": self._identity, "final": record, "test": test}
-        )
+        write_json(self.record_folder / "done.json", to_json(KeptFinal(self._identity, record, test)))
         rmtree(self.record_folder / CHECKPOINT, ignore_errors=True)
         if self.experiment.config.final == "soup":
             self._drop_members()
@@ -157,12 +149,12 @@ class _FinalModel:
             self.experiment.config,
             [part and part.data.fingerprint for part in (self.sealed, self.test)],
         )
-        predictions = [reading["predictions"] for result in self.done for reading in result.readings]
+        predictions = [reading.predictions for result in self.done for reading in result.readings]
         return json_digest(
             [self.experiment.identity(self.config), config.final, config.metrics, rows, predictions]
         )
 
-    def refit(self) -> tuple[Record, Record | None]:
+    def refit(self) -> tuple[Final, RowScores | None]:
         """Train on all rows; with early stopping, for the median of the folds' best epochs."""
         epochs = self._num_epochs
         config = (
@@ -176,20 +168,20 @@ class _FinalModel:
         self._calibrate(fitted)
         self._save(fitted)
         sealed, test = self._scores(self._logits_by(fitted))
-        strength = {"weight_decay": fitted.strength}  # of a head in closed form
-        return self._record("refit", sealed) | strength | self._compared(fitted), test
+        record = replace(self._record("refit", sealed), weight_decay=fitted.strength)
+        return self._compared(record, fitted), test
 
-    def ensemble(self) -> tuple[Record, Record | None]:
+    def ensemble(self) -> tuple[Final, RowScores | None]:
         """Keep the folds' models, to average their probabilities."""
         sealed, test = self._scores(self._ensemble_logits)
         folders = {member_name(unit.repeat, unit.fold): folder for unit, folder in self._members}
         if self.saves:
             save_ensemble(folders, self.folder, self._calibration)
-        return self._record("ensemble", sealed) | {"members": list(folders)}, test
+        return replace(self._record("ensemble", sealed), members=list(folders)), test
 
-    def soup(self) -> tuple[Record, Record | None]:
+    def soup(self) -> tuple[Final, RowScores | None]:
         """Average the folds' weights; if that model is worse, train on all rows."""
-        start = {"seed": shared_seed(self.config), "hash": check_start(self._scored_members)}
+        start = SharedStart(shared_seed(self.config), check_start(self._scored_members))
         fitted = self._stirred()
         self._calibrate(fitted)
         logits = self._logits_by(fitted)
@@ -199,13 +191,13 @@ class _FinalModel:
             self._save(fitted)
             test = self._score(self.test, logits)
             members = [member_name(unit.repeat, unit.fold) for unit, _ in self._members]
-            record = self._record("soup", sealed) | self._compared(fitted) | {"members": members}
+            record = replace(self._compared(self._record("soup", sealed), fitted), members=members)
         else:
             record, test = self.refit()
-            record["notes"] = [_refused(soup_test), *record["notes"]]
+            record = replace(record, notes=[_refused(soup_test), *record.notes])
             if self.saves:
-                print(record["notes"][0], file=sys.stderr)
-        return record | {"soup": soup_test.to_dict(), "start": start}, test
+                print(record.notes[0], file=sys.stderr)
+        return replace(record, soup=soup_test, start=start), test
 
     def complete_members(self) -> None:
         """Train the folds again whose models were not kept; all processes must call this.
@@ -259,7 +251,7 @@ class _FinalModel:
         found = calibrate(
             self._out_of_fold, self.experiment.task.target.scorer, seed=self.experiment.config.seed
         )
-        return None if found is None else float(found["temperature"])
+        return None if found is None else found.temperature
 
     def _calibrate(self, fitted: Fitted) -> None:
         """Divide the weights by the temperature: all who load them get calibrated probabilities."""
@@ -267,7 +259,7 @@ class _FinalModel:
             self._in_weights = divide_logits(fitted.model, self._temperature)
 
     @property
-    def _calibration(self) -> dict[str, Record]:
+    def _calibration(self) -> dict[str, dict[str, Any]]:
         """Calibration file for the model folder: the temperature, and whether the weights have it."""
         if self._temperature is None:
             return {}
@@ -280,16 +272,15 @@ class _FinalModel:
         if self.saves:
             save_trained(self.experiment.task, fitted.model, self.folder, records=self._calibration)
 
-    def _record(self, kind: str, sealed: Record | None) -> Record:
-        return {
-            "kind": kind,
-            "path": "model",
-            "num_epochs": self._num_epochs,
-            "num_rows": len(self.experiment.uids),
-            "temperature_in_weights": self._in_weights,
-            "sealed": sealed,
-            "notes": [],
-        }
+    def _record(self, kind: Literal["refit", "ensemble", "soup"], sealed: RowScores | None) -> Final:
+        return Final(
+            kind=kind,
+            path="model",
+            num_epochs=self._num_epochs,
+            num_rows=len(self.experiment.uids),
+            temperature_in_weights=self._in_weights,
+            sealed=sealed,
+        )
 
     def _untrained(self, name: str) -> UntrainedRows | None:
         rows = getattr(self.experiment.data, name)
@@ -297,10 +288,12 @@ class _FinalModel:
             return None
         return UntrainedRows(self.experiment, self.runner.accelerator, self.runner.folder, name, rows)
 
-    def _scores(self, logits: Callable[[UntrainedRows], Logits]) -> tuple[Record | None, Record | None]:
+    def _scores(self, logits: Callable[[UntrainedRows], Logits]) -> tuple[RowScores | None, RowScores | None]:
         return self._score(self.sealed, logits), self._score(self.test, logits)
 
-    def _score(self, rows: UntrainedRows | None, logits: Callable[[UntrainedRows], Logits]) -> Record | None:
+    def _score(
+        self, rows: UntrainedRows | None, logits: Callable[[UntrainedRows], Logits]
+    ) -> RowScores | None:
         return None if rows is None else rows.score(logits(rows), keep=self.saves)
 
     def _member_logits(self, rows: UntrainedRows, folder: Path) -> Logits:
@@ -313,14 +306,14 @@ class _FinalModel:
     def _logits_by(self, fitted: Fitted) -> Callable[[UntrainedRows], Logits]:
         return lambda rows: rows.logits(fitted.model, self.runner.workers)
 
-    def _compared(self, fitted: Fitted) -> Record:
-        """Agreement with the folds' models, and a note if it is too low."""
+    def _compared(self, record: Final, fitted: Fitted) -> Final:
+        """Add the agreement with the folds' models, and a note if it is too low."""
         table = self.runner.scorer.predicted(
             fitted, np.arange(len(self.experiment.uids)), self.runner.workers
         )
         found = agreement(table, self._out_of_fold, self.done, self.experiment.task.target)
         note = agreement_note(found)
-        return {"agreement": found, "notes": [note] if note else []}
+        return replace(record, agreement=found, notes=[note] if note else [])
 
     def _stirred(self) -> Fitted:
         """A model of averaged weights, with fresh BatchNorm statistics in layers that are not frozen."""
@@ -338,16 +331,16 @@ class _FinalModel:
         order = epoch_order(np.arange(len(self.runner.replay.encoded)), shared_seed(self.config), 1)
         return effective_batches(order, self.config.batch_size, 1)
 
-    def _judge_soup(self, sealed: Record | None) -> SoupTest:
+    def _judge_soup(self, sealed: RowScores | None) -> SoupTest:
         metric, scorer = self.experiment.task.target.scorer.primary_metric, self.experiment.task.target.scorer
         assert self.sealed is not None  # the settings say so
         assert sealed is not None
         scores = [
-            self.sealed.score(self._member_logits(self.sealed, folder))["scores"].get(metric)
+            self.sealed.score(self._member_logits(self.sealed, folder)).scores.get(metric)
             for _, folder in self._members
         ]
         return judge_soup(
-            metric, sealed["scores"].get(metric), scores, higher_is_better=scorer.higher_is_better[metric]
+            metric, sealed.scores.get(metric), scores, higher_is_better=scorer.higher_is_better[metric]
         )
 
     def _drop_members(self) -> None:

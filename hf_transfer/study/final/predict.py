@@ -1,7 +1,7 @@
 """Label new inputs with a run's final model."""
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +10,11 @@ from datasets import Dataset
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.config.run_config import RunConfig
 from hf_transfer.data.new_inputs import read_new_inputs
 from hf_transfer.errors import ConfigError
 from hf_transfer.runs.hub.fetch import fetch_run, is_repository
 from hf_transfer.runs.reading import AGAIN, damage_told, place_inside, read_json_file, read_table
+from hf_transfer.runs.records import Results
 from hf_transfer.runs.results import read_results
 from hf_transfer.scores.statistics import apply_temperature, best_threshold
 from hf_transfer.study.final.model_folder import CALIBRATION_FILE, task_in
@@ -51,15 +51,16 @@ def predict_inputs(
     """
     run = fetch_run(str(run))[0] if is_repository(run) else Path(run)
     results = read_results(run)
-    if results["final"]["path"] is None:
+    if results.final.path is None:
         raise ConfigError(f"{run} kept no final model (final=none). Run it again with --final refit.")
     folder = _model_folder(run, results)
-    settings = RunConfig().changed(results["config"] | {"trust_remote_code": trust_remote_code})
-    task = task_class(results["task"])(settings, target_of_run(results))
+    settings = replace(results.config, trust_remote_code=trust_remote_code)
+    target = target_of_run(results.task, results.label_names, results.target)
+    task = task_class(results.task)(settings, target)
     reading = _reading(run, folder, task.target, raw=raw, threshold=threshold)
-    shown, values = read_new_inputs(inputs, task.input, results["dataset"]["column"])
-    members = [place_inside(folder, name) for name in results["final"].get("members", ())]
-    if results["final"]["kind"] != "ensemble":
+    shown, values = read_new_inputs(inputs, task.input, results.dataset.column)
+    members = [place_inside(folder, name) for name in results.final.members or ()]
+    if results.final.kind != "ensemble":
         members = [folder]
     logits = _logits(task_in(task, members[0]), members, values, reading.temperature)
     columns = task.target.columns(Dataset.from_dict({"input": values}), logits)
@@ -81,9 +82,9 @@ def _logits(task: "Task", folders: list[Path], values: list[Any], temperature: f
     return [found.get(row, nothing) for row in range(len(values))]
 
 
-def _model_folder(run: Path, results: dict[str, Any]) -> Path:
+def _model_folder(run: Path, results: Results) -> Path:
     """Folder of the model: `model/` in a run, the top of a repository."""
-    folder = place_inside(run, results["final"]["path"])
+    folder = place_inside(run, results.final.path or "model")
     return folder if folder.is_dir() else run
 
 

@@ -1,9 +1,7 @@
 """Average the weights of several models (a soup), and test whether the result is good."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -13,7 +11,8 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import RunError
 from hf_transfer.layers import Freezing
 from hf_transfer.replay.batching import Batch
-from hf_transfer.runs.results import FoldResult
+from hf_transfer.runs.final_record import SoupTest
+from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.scores.statistics import corrected_error
 from hf_transfer.scores.statistics.comparison import SAME
 from hf_transfer.study.final.model_folder import task_in
@@ -118,29 +117,6 @@ def renew_statistics(
         layer.momentum = momentum
     model.eval()
     return len(layers)
-
-
-@dataclass(frozen=True)
-class SoupTest:
-    """Scores of a soup and of its members on the same sealed rows, and whether the soup is accepted.
-
-    Attributes:
-        metric: Its name.
-        soup: The soup's score.
-        members: Mean score of the models.
-        needed: What the soup had to reach: one standard error worse than `members`.
-        accepted: Whether it did.
-    """
-
-    metric: str
-    soup: float | None
-    members: float | None
-    needed: float | None
-    accepted: bool
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for results.json."""
-        return asdict(self)
 
 
 def judge_soup(

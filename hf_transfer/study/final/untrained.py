@@ -11,6 +11,7 @@ from torch import nn
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.replay.batching import Batches
 from hf_transfer.replay.encoding import encode_rows
+from hf_transfer.runs.final_record import RowScores
 from hf_transfer.runs.run_folder import RunFolder
 from hf_transfer.study.experiment import Experiment
 from hf_transfer.study.fold_scorer import FoldScorer
@@ -48,9 +49,9 @@ class UntrainedRows:
         positions = np.arange(len(self.batches.encoded))
         return predict(self.batches.learner(model), self.batches, positions, workers)
 
-    def score(self, logits: Logits, *, keep: bool = False) -> dict[str, Any]:
+    def score(self, logits: Logits, *, keep: bool = False) -> RowScores:
         """Score logits of all rows, and store the predictions if asked."""
         table = self._scorer.table(logits, np.arange(len(self.data.rows)))
         if keep:
             self.folder.keep_rows(f"{self.name}_predictions.parquet", table)
-        return {"num_rows": table.num_rows, "scores": self._scorer.scores(table)}
+        return RowScores(table.num_rows, self._scorer.scores(table))

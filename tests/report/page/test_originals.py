@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from sketches import results_of
 
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.data.opening import open_dataset
 from hf_transfer.report.page.originals import find_originals
+from hf_transfer.runs.records import Results
 
 
 @pytest.fixture
@@ -29,9 +31,10 @@ def pictures(tmp_path: Path) -> RunConfig:
     return RunConfig(dataset=str(tmp_path / "pictures"))
 
 
-def results(config: RunConfig, task: str, **dataset: Any) -> dict[str, Any]:
+def results(config: RunConfig, task: str, **dataset: Any) -> Results:
     fingerprint = open_dataset(config, "image" if task.startswith("image") else "text").fingerprint
-    return {"task": task, "config": config.to_dict(), "dataset": {"fingerprint": fingerprint} | dataset}
+    parts = {"task": task, "config": config.to_dict(), "dataset": {"fingerprint": fingerprint} | dataset}
+    return results_of(parts)
 
 
 def test_texts_are_found_by_their_row_and_cut(texts: RunConfig) -> None:

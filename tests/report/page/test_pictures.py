@@ -1,12 +1,15 @@
 import base64
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from fake_run import Shape, make_run
+from sketches import results_of
 
 from hf_transfer.report.page.pictures import draw_pictures, grid_map, svg_uri
+from hf_transfer.runs.records import Results
 
 HIGHER = {"higher_is_better": {"accuracy": True, "log_loss": False}, "task": "text-classification"}
 
@@ -16,8 +19,8 @@ def entry(mean: float | None, best: bool = False, **settings: Any) -> dict[str, 
     return settings | {"best": best, "scores": scores, "folds": [], "p_holm": mean}
 
 
-def results(*grid: dict[str, Any], metric: str = "accuracy") -> dict[str, Any]:
-    return HIGHER | {"primary_metric": metric, "grid": list(grid)}
+def results(*grid: dict[str, Any], metric: str = "accuracy") -> Results:
+    return results_of(HIGHER | {"primary_metric": metric, "grid": list(grid)})
 
 
 GRID = (
@@ -65,11 +68,11 @@ def test_layers_are_told_by_their_specification() -> None:
 
 @pytest.mark.parametrize("grid", [None, list(GRID[:2])])
 def test_fewer_than_two_settings_make_no_map(grid: Any) -> None:
-    assert grid_map(results() | {"grid": grid}) is None
+    assert grid_map(replace(results(), grid=grid and results(*grid).grid)) is None
 
 
 def test_a_picture_is_svg_that_parses_and_is_the_same_each_time(tmp_path: Any) -> None:
-    run = make_run(tmp_path / "run", shape=Shape(num_rows=40))
+    run = results_of(make_run(tmp_path / "run", shape=Shape(num_rows=40)))
     pictures = draw_pictures(run, {})
     assert [picture.title for picture in pictures] == ["Each fold", "Reliability", "Confusion matrix"]
     for picture in pictures:
@@ -85,7 +88,7 @@ def test_a_picture_is_svg_that_parses_and_is_the_same_each_time(tmp_path: Any) -
 @pytest.mark.parametrize("num_classes", [3, 40])
 def test_the_caption_says_how_many_classes_are_drawn(tmp_path: Any, num_classes: int) -> None:
     names = tuple(f"class {i}" for i in range(num_classes))
-    results = make_run(tmp_path, "image-classification", Shape(num_rows=400, label_names=names))
+    results = results_of(make_run(tmp_path, "image-classification", Shape(num_rows=400, label_names=names)))
     (matrix,) = [one for one in draw_pictures(results, {}) if one.title == "Confusion matrix"]
     drawn = "Of 40 classes, the 20 that are most often confused are drawn." in matrix.caption
     assert drawn == (num_classes == 40)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from sketches import results_of
 
 from hf_transfer.report.plots.sizes import size_curve
 
@@ -15,7 +16,7 @@ FIT = {"a": 0.95, "b": -2.0, "c": 0.7}
 
 def axes_of(**changes):
     curve = {"metric": "accuracy", "sizes": SIZES, "fit": FIT} | changes
-    figure = size_curve({"task": "text-classification", "learning_curve": curve})
+    figure = size_curve(results_of({"task": "text-classification", "learning_curve": curve}))
     (axes,) = figure.axes
     return axes
 
@@ -48,5 +49,4 @@ def test_without_a_fit_there_is_no_law_and_a_size_without_scores_is_left_out():
 
 
 def test_no_curve_is_no_picture():
-    assert size_curve({"learning_curve": None}) is None
-    assert size_curve({}) is None
+    assert size_curve(results_of({})) is None

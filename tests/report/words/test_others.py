@@ -11,10 +11,13 @@ from small_runs import edit
 from small_runs import make_run as train
 
 from hf_transfer.cli.main import main
+from hf_transfer.errors import ConfigError
 from hf_transfer.report.card.card import write_card
 from hf_transfer.report.compare import compared_with, open_runs, save_comparison
-from hf_transfer.report.words.others import others_from_json, others_to_json
-from hf_transfer.runs.results import read_companions
+from hf_transfer.report.words.others import compared_runs
+from hf_transfer.runs.companions import ComparedRuns, read_companions
+from hf_transfer.runs.results import read_results
+from hf_transfer.runs.schema import from_json, to_json
 from hf_transfer.verify.verify_run import verify_run
 
 
@@ -45,9 +48,8 @@ def card(base: Path, name: str) -> str:
 
 def test_what_is_read_is_what_was_written(base):
     good, *others = open_runs([base / name for name in ("good", "scratch", "poor")])
-    found = compared_with(good, others)
-    again = others_from_json(json.loads(json.dumps(others_to_json(good.results, found), allow_nan=False)))
-    assert again == found
+    found = compared_runs(good.results, compared_with(good, others))
+    assert from_json(ComparedRuns, json.loads(json.dumps(to_json(found), allow_nan=False))) == found
 
 
 def test_the_cards_answer_from_the_other_runs(base, capsys):
@@ -96,20 +98,22 @@ def test_one_run_alone_leaves_nothing(base):
     assert not list(base.glob("*/compare.json"))
 
 
-@pytest.mark.parametrize("name", ["folds_fingerprint", "metric", "scores"])
-def test_a_comparison_of_other_results_is_not_read(base, name, capsys):
+@pytest.mark.parametrize(
+    ("name", "value"), [("folds_fingerprint", "other"), ("metric", "other"), ("scores", [0.5])]
+)
+def test_a_comparison_of_other_results_is_not_read(base, name, value, capsys):
     compare(base, "good", "scratch")
-    results = json.loads((base / "good" / "results.json").read_text())
+    results = read_results(base / "good")
     assert read_companions(base / "good", results).compare is not None
-    edit(base / "good", lambda values: values.update({name: "other"}), "compare.json")
+    edit(base / "good", lambda values: values.update({name: value}), "compare.json")
     assert read_companions(base / "good", results).compare is None
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", "3"])
-def test_something_else_of_that_name_is_not_read(base, content):
+def test_something_else_of_that_name_is_an_error(base, content):
     (base / "good" / "compare.json").write_text(content)
-    results = json.loads((base / "good" / "results.json").read_text())
-    assert read_companions(base / "good", results).compare is None
+    with pytest.raises(ConfigError, match=r"compare.json (is not as a run writes it|names no format)"):
+        read_companions(base / "good", read_results(base / "good"))
 
 
 def test_the_tests_are_made_again(tmp_path, capsys):

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 from fake_run import Shape, make_run
+from sketches import changed, results_of, sketch
 
 from hf_transfer.report.compare import Run, compared_with
-from hf_transfer.report.words.others import Other
 from hf_transfer.report.words.verdicts import (
     Verdict,
     good_start,
@@ -16,6 +16,9 @@ from hf_transfer.report.words.verdicts import (
     settings,
     verdicts,
 )
+from hf_transfer.runs.companions import Other
+from hf_transfer.runs.findings import Overfitting
+from hf_transfer.runs.rank_record import RankRecord
 
 CLASSES = {"class_counts": {"negative": 30, "positive": 90}}
 
@@ -23,13 +26,13 @@ CLASSES = {"class_counts": {"negative": 30, "positive": 90}}
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("runs") / "good"
-    return Run("good", make_run(folder, shape=Shape(num_rows=100, skill=3.0)), folder)
+    return Run("good", results_of(make_run(folder, shape=Shape(num_rows=100, skill=3.0))), folder)
 
 
 @pytest.fixture(scope="module")
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("runs") / "scratch"
-    results = make_run(folder, shape=Shape(num_rows=100, skill=0.2), from_scratch=True)
+    results = results_of(make_run(folder, shape=Shape(num_rows=100, skill=0.2), from_scratch=True))
     return Run("scratch", results, folder)
 
 
@@ -44,7 +47,7 @@ def test_every_question_has_an_answer(run: Run) -> None:
 
 
 def test_without_a_control_the_start_is_not_measured_but_set_beside_chance(run: Run) -> None:
-    found = good_start(run.results | {"dataset": run.results["dataset"] | CLASSES})
+    found = good_start(changed(run.results, dataset=CLASSES))
     assert found.answer == "not measured"
     assert "commonest class would reach 0.750 accuracy" in found.words
     assert "hf-transfer compare RUN OTHER" in found.words
@@ -61,40 +64,39 @@ def test_a_better_run_from_pretrained_weights_is_a_good_start(run: Run, scratch:
 
 
 def test_pretrained_weights_may_harm(run: Run, scratch: Run) -> None:
-    better = Run("better", run.results | {"from_scratch": True}, run.folder)
-    worse = Run("worse", scratch.results | {"from_scratch": False}, scratch.folder)
+    better = Run("better", changed(run.results, from_scratch=True), run.folder)
+    worse = Run("worse", changed(scratch.results, from_scratch=False), scratch.folder)
     assert good_start(worse.results, against(worse, better)).answer == "no, it harms"
 
 
 def test_equal_runs_leave_it_open(run: Run) -> None:
-    same = Run("same", run.results | {"from_scratch": True}, run.folder)
+    same = Run("same", changed(run.results, from_scratch=True), run.folder)
     assert good_start(run.results, against(run, same)).answer == "it changes nothing"
 
 
 def test_another_budget_is_named(run: Run, scratch: Run) -> None:
-    other = Run(
-        "o", scratch.results | {"config": scratch.results["config"] | {"num_epochs": 9}}, scratch.folder
-    )
+    other = Run("o", changed(scratch.results, config={"num_epochs": 9}), scratch.folder)
     assert "also differ in num_epochs (9 there, 3 here)" in good_start(run.results, against(run, other)).words
     assert "differ" not in good_start(run.results, against(run, scratch)).words
 
 
 def test_what_a_head_in_closed_form_has_not_is_no_other_setting(run: Run, scratch: Run) -> None:
-    solved = {"head_solver": "lbfgs", "num_epochs": "auto", "learning_rate": "auto"}
-    mine = Run("mine", run.results | {"config": run.results["config"] | solved}, run.folder)
+    auto = dict.fromkeys(("num_epochs", "learning_rate", "layer_decay", "head_start", "warmup"), "auto")
+    solved = auto | {"trainable": "head", "head_solver": "lbfgs"}
+    mine = Run("mine", changed(run.results, config=solved), run.folder)
     words = good_start(mine.results, against(mine, scratch)).words
     assert "head_solver (gradient there, lbfgs here)" in words
     assert "auto" not in words
 
 
 def test_another_run_gets_a_question_of_its_own(run: Run, scratch: Run) -> None:
-    other = Run("other", scratch.results | {"from_scratch": False}, scratch.folder)
+    other = Run("other", changed(scratch.results, from_scratch=False), scratch.folder)
     found = verdicts(run.results, against=against(run, other))
     assert [v.answer for v in found if v.question == "Is it better than other?"] == ["yes"]
     assert found[0].answer == "not measured"
 
 
-def ranked(scratch: str, **changes: Any) -> dict[str, Any]:
+def ranked(scratch: str, fingerprint: str = "5d41402abc4b2a76", **changes: Any) -> RankRecord:
     """What rank.json holds of the run's base model."""
 
     def against(verdict: str, other: str) -> dict[str, Any]:
@@ -105,8 +107,9 @@ def ranked(scratch: str, **changes: Any) -> dict[str, Any]:
         "base_model": "FacebookAI/roberta-base", "shuffled": {"leak": False},
         "against": {"scratch": against(scratch, "random weights"), "baseline": against("better", "words")},
     }  # fmt: skip
-    dataset = {"fingerprint": "5d41402abc4b2a76"}
-    return {"measure": "accuracy", "dataset": dataset, "candidates": [candidate | changes]}
+    dataset = {"fingerprint": fingerprint}
+    parts = {"measure": "accuracy", "dataset": dataset, "candidates": [candidate | changes]}
+    return sketch(RankRecord, parts)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +135,7 @@ def test_a_ranking_that_does_not_ask_this_is_left_out(run: Run, changes: dict[st
 
 
 def test_a_ranking_of_other_rows_is_left_out(run: Run) -> None:
-    other = ranked("better") | {"dataset": {"fingerprint": "other"}}
+    other = ranked("better", fingerprint="other")
     assert good_start(run.results, rank=other).answer == "not measured"
 
 
@@ -156,7 +159,7 @@ def entry(rate: float, mean: float, p: float | None, best: bool = False) -> dict
 
 
 def of_grid(run: Run, *entries: dict[str, Any]) -> Verdict:
-    return settings(run.results | {"grid": list(entries)})
+    return settings(changed(run.results, grid=list(entries)))
 
 
 def test_one_configuration_measures_nothing(run: Run) -> None:
@@ -230,14 +233,14 @@ TURN = {"turned": True, "epoch": 4, "rise": 0.3, "interval": [0.2, 0.4], "train_
     ],
 )  # fmt: skip
 def test_each_finding_has_its_words(run: Run, changes: dict[str, Any], answer: str, words: str) -> None:
-    found = overfits(run.results, FOUND | changes)
+    found = overfits(run.results, sketch(Overfitting, FOUND | changes))
     assert found.answer == answer
     assert words in found.words
 
 
 def test_what_a_run_has_learned_is_taken_from_its_results(run: Run) -> None:
     stored = {"answer": "no", "solved": None, "probe": None, "loss": None, "inner": None}
-    found = learned(run.results | {"learned": stored}, FOUND)
+    found = learned(changed(run.results, learned=stored), sketch(Overfitting, FOUND))
     assert (found.question, found.answer) == ("Has it learned enough?", "no")
     assert "raise learning_rate from 2e-05 to about 6e-05" in found.words
 
@@ -250,17 +253,17 @@ def test_a_better_run_that_other_rows_may_not_bear_out_is_so_on_these_rows(run: 
 
 
 def test_what_is_published_is_told_with_its_test(run: Run) -> None:
-    found = published(run.results | {"test": {"num_rows": 40, "scores": {"f1_macro": 0.75}}})
+    found = published(changed(run.results, test={"num_rows": 40, "scores": {"f1_macro": 0.75}}))
     assert "On 40 rows kept apart they reach 0.750 F1 (macro)." in found.words
     assert "No rows are left to score these weights on." in published(run.results).words
     assert "on 4 of 5 parts of the rows" in published(run.results).words
 
 
 def test_without_weights_nothing_is_published(run: Run) -> None:
-    assert published(run.results | {"final": {"kind": "none"}}).answer == "no weights"
+    assert published(changed(run.results, final={"kind": "none"})).answer == "no weights"
 
 
 def test_the_diagnosis_of_the_results_is_taken(run: Run, tmp_path: Path) -> None:
     stored = FOUND | {"verdict": "no sign"}
-    answers = [v.answer for v in verdicts(run.results | {"overfitting": stored})]
+    answers = [v.answer for v in verdicts(changed(run.results, overfitting=stored))]
     assert "no sign of it" in answers

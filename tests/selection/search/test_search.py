@@ -54,26 +54,26 @@ def test_rows_that_chose_are_in_no_fold_and_all_rows_make_the_final_model(sliced
     run, _, about = sliced
     folds, predictions = pq.read_table(run / "folds.parquet"), pq.read_table(run / "predictions.parquet")
     aside = set(folds.filter(folds["aside"])["row_id"].to_pylist())
-    assert len(aside) == about["rows"]["selection"] == 16
+    assert len(aside) == about.rows.selection == 16
     assert aside.isdisjoint(predictions["row_id"].to_pylist())
-    assert predictions.num_rows == about["rows"]["judged"] == 64
-    assert read_results(run)["final"]["num_rows"] == 80
+    assert predictions.num_rows == about.rows.judged == 64
+    assert read_results(run).final.num_rows == 80
 
 
 def test_full_training_is_judged_beside_the_choice_which_can_be_verified(sliced):
     run, _, about = sliced
     results = read_results(run)
-    assert len(results["grid"]) == len(about["judged"]["tried"]) == 2
-    assert results["choice"]["rule"] == "one standard error"
-    assert about["judged"]["trainable"] == results["trainable"]["spec"]
-    (chosen,) = [line for line in about["finalists"][0] if line["chosen"]]
-    assert chosen["behind"] == 0 == min(line["behind"] for line in about["finalists"][0])
+    assert len(results.grid) == len(about.judged.tried) == 2
+    assert results.choice.rule == "one standard error"
+    assert about.judged.trainable == results.trainable.spec
+    (chosen,) = [line for line in about.finalists[0] if line.chosen]
+    assert chosen.behind == 0 == min(line.behind for line in about.finalists[0])
     assert wrong(run) == []
 
 
 def test_a_spoiled_choice_is_found(sliced, tmp_path):
     run, _, _ = sliced
-    results = read_results(run)
+    results = json.loads((run / "results.json").read_text())
     results["choice"]["costs"] = results["choice"]["costs"][::-1]
     worse = [entry for entry in results["grid"] if not entry["best"]]
     before = {name: results["config"][name] for name in ("trainable", "learning_rate")}
@@ -131,8 +131,8 @@ def test_it_goes_on_with_the_trials_that_are_there(sliced):
     before = {path: path.stat().st_mtime_ns for path in (run / "search").iterdir()}
     again = searched(config, mode="design-slice")
     assert {path: path.stat().st_mtime_ns for path in (run / "search").iterdir()} == before
-    assert again["trials"] == about["trials"]
-    assert again["judged"] == about["judged"]
+    assert again.trials == about.trials
+    assert again.judged == about.judged
 
 
 def test_the_four_answers_are_told(sliced):
@@ -146,38 +146,38 @@ def test_the_four_answers_are_told(sliced):
 @pytest.mark.slow
 def test_every_fold_chooses_for_itself_when_nested(config):
     about = searched(config, mode="nested")
-    assert len(about["finalists"]) == 2
+    assert len(about.finalists) == 2
     assert all(0 < share <= 1 for share in agreement(about).values())
     run = Path(config.output_dir)
     results = read_results(run)
-    assert results["grid"] is None
-    assert sum(fold["num_valid"] for fold in results["folds"]) == 60
-    assert "Each fold chose anew" in about["verdicts"]["layers"]
+    assert results.grid is None
+    assert sum(fold.num_valid for fold in results.folds) == 60
+    assert "Each fold chose anew" in about.verdicts["layers"]
     assert wrong(run) == []
 
 
 def test_shared_rows_are_said_to_flatter(config):
     about = searched(config, mode="shared")
-    assert about["rows"]["judged"] == 60
-    assert "somewhat too good" in about["verdicts"]["layers"]
+    assert about.rows.judged == 60
+    assert "somewhat too good" in about.verdicts["layers"]
 
 
 @pytest.mark.slow
 def test_everything_is_tried_when_exhaustive(config):
     about = searched(config, exhaustive=True)
-    tried = {(entry["trainable"], entry["learning_rate"]) for entry in about["judged"]["tried"]}
-    assert tried == {(one["trainable"], 1e-3) for one in about["candidates"]}
-    scores = [entry["scores"]["accuracy"]["mean"] for entry in about["judged"]["tried"]]
-    assert about["judged"]["score"]["mean"] == max(scores)
+    tried = {(entry.settings["trainable"], entry.learning_rate) for entry in about.judged.tried}
+    assert tried == {(one.trainable, 1e-3) for one in about.candidates}
+    scores = [entry.scores["accuracy"].mean for entry in about.judged.tried]
+    assert about.judged.score.mean == max(scores)
 
 
 def test_a_budget_ends_the_search_in_good_order(config, monkeypatch):
     clock = iter(range(0, 10**6, 40))
     monkeypatch.setattr(budgets.time, "monotonic", lambda: float(next(clock)))
     about = searched(config, mode="design-slice", max_hours=0.1)
-    assert about["partial"].startswith("The time was up after")
+    assert about.partial.startswith("The time was up after")
     assert "judged" not in about
-    assert about["verdicts"]["layers"].startswith("Can't tell yet.")
+    assert about.verdicts["layers"].startswith("Can't tell yet.")
     assert json.loads((Path(config.output_dir) / "search.json").read_text()) == json.loads(json.dumps(about))
 
 

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_transfer.runs.results import FoldResult
+from hf_transfer.runs.final_record import Agreement
+from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.study.final.agreement import SLACK, agreement, agreement_note
 from hf_transfer.tasks.targets.classes import Classes
 from hf_transfer.tasks.targets.label_sets import LabelSets
@@ -34,15 +35,15 @@ def test_a_model_that_learned_as_well_as_the_folds_always_meets_what_is_expected
     values = np.array(rows)
     right = float((values[:, 2] == values[:, 0]).mean())
     found = agreement(*tables(rows), folds((right, 10)), Classes(NAMES))
-    assert found["share"] == pytest.approx((values[:, 1] == values[:, 2]).mean())
-    assert found["share"] >= found["expected"] - 1e-12
+    assert found.share == pytest.approx((values[:, 1] == values[:, 2]).mean())
+    assert found.share >= found.expected - 1e-12
     assert agreement_note(found) is None
 
 
 def test_one_that_learned_nothing_is_noted():
     rows = [(i % 2, i % 2, 0) for i in range(20)]
     found = agreement(*tables(rows), folds((1.0, 10), (0.9, 30)), Classes(NAMES))
-    assert found == {"share": 0.5, "expected": pytest.approx(0.925)}
+    assert found == Agreement(0.5, pytest.approx(0.925))
     assert "50.0% of what it learned from, where 92.5% or more" in agreement_note(found)
 
 
@@ -56,26 +57,24 @@ def test_words_are_compared_one_by_one_in_every_repeat():
             "labels": labels * 2,
         }
     )
-    assert agreement(final, others, folds((1.0, 5)), Tags(("O", "B-X", "I-X")))["share"] == pytest.approx(
-        4 / 6
-    )
+    tags = Tags(("O", "B-X", "I-X"))
+    assert agreement(final, others, folds((1.0, 5)), tags).share == pytest.approx(4 / 6)
 
 
 def test_without_scores_on_training_rows_nothing_is_expected():
     found = agreement(*tables([(0, 0, 1)]), folds((None, 0)), Classes(NAMES))
-    assert found == {"share": 0.0, "expected": None}
+    assert found == Agreement(0.0, None)
     assert agreement_note(found) is None
 
 
 def test_a_little_less_than_expected_is_not_noted():
-    assert agreement_note({"share": 0.9, "expected": 0.9 + SLACK - 0.001}) is None
-    assert agreement_note({"share": 0.9, "expected": 0.9 + SLACK + 0.001}) is not None
+    assert agreement_note(Agreement(0.9, 0.9 + SLACK - 0.001)) is None
+    assert agreement_note(Agreement(0.9, 0.9 + SLACK + 0.001)) is not None
 
 
 def test_sets_of_labels_agree_as_a_whole_and_numbers_are_not_right_or_wrong():
     sets = pa.table({"row_id": [0, 1, 2], "prediction": [[0, 1], [], [1]], "label": [[0, 1], [], [0]]})
     other = sets.set_column(1, "prediction", pa.array([[0], [], [1]]))
     found = agreement(sets, other, folds((None, 0)), LabelSets(["a", "b"]))
-    assert found == {"share": pytest.approx(2 / 3), "expected": None}
-    nothing = {"share": None, "expected": None}
-    assert agreement(sets, other, [], Numbers(["stars"])) == nothing
+    assert found == Agreement(pytest.approx(2 / 3), None)
+    assert agreement(sets, other, [], Numbers(["stars"])) == Agreement(None, None)

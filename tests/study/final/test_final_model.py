@@ -77,22 +77,22 @@ def accept(patch: pytest.MonkeyPatch, accepted: bool) -> None:
 
 def test_an_ensemble_keeps_each_folds_model_so_that_it_loads_by_itself(ensemble):
     folder, _, result = ensemble
-    final = result.values["final"]
-    assert (final["kind"], final["members"]) == ("ensemble", ["fold-r0f0", "fold-r0f1"])
-    assert list(weights(folder / "model")) == [f"{name}/model.safetensors" for name in final["members"]]
+    final = result.results.final
+    assert (final.kind, final.members) == ("ensemble", ["fold-r0f0", "fold-r0f1"])
+    assert list(weights(folder / "model")) == [f"{name}/model.safetensors" for name in final.members]
     assert not list(folder.glob("folds/**/*.safetensors"))
     from transformers import AutoModelForImageClassification
 
-    for name in final["members"]:
+    for name in final.members:
         model = AutoModelForImageClassification.from_pretrained(folder / "model" / name)
-        assert list(model.config.id2label.values()) == result.values["label_names"]
+        assert list(model.config.id2label.values()) == result.results.label_names
 
 
 def test_sealed_rows_are_in_no_fold_and_scored_by_what_is_published(ensemble):
     folder, config, result = ensemble
-    sealed = result.values["final"]["sealed"]
-    assert sealed["num_rows"] == 6
-    assert result.values["dataset"]["num_rows"] == result.predictions.num_rows == 54
+    sealed = result.results.final.sealed
+    assert sealed.num_rows == 6
+    assert result.results.dataset.num_rows == result.predictions.num_rows == 54
     assert len(set(pq.read_table(folder / "folds.parquet")["row_id"].to_pylist())) == 54
     rows = {row["row_id"]: row for row in open_dataset(config, "image").rows}
     left_out = rows.keys() - set(result.predictions["row_id"].to_pylist())
@@ -100,9 +100,9 @@ def test_sealed_rows_are_in_no_fold_and_scored_by_what_is_published(ensemble):
     for row, path in zip(left_out, pictures, strict=True):
         Path(path).write_bytes(rows[row]["input"]["bytes"])
     found, _ = predict_inputs(folder, pictures)
-    names = result.values["label_names"]
+    names = result.results.label_names
     right = [one["label"] == names[rows[row]["label"]] for one, row in zip(found, left_out, strict=True)]
-    assert np.mean(right) == pytest.approx(sealed["scores"]["accuracy"])
+    assert np.mean(right) == pytest.approx(sealed.scores["accuracy"])
 
 
 def test_running_an_ensemble_again_trains_nothing(ensemble, monkeypatch):
@@ -138,18 +138,18 @@ def test_a_copy_of_the_repository_predicts_as_the_run_does(ensemble, tmp_path):
     assert "ensemble of the 2 models of the folds" in card
     assert "takes 2 times what one model takes" in card
     assert "6 rows, a share of 10 % as asked, were set aside" in card
-    assert result.values["final"]["kind"] == "ensemble"
+    assert result.results.final.kind == "ensemble"
 
 
 def test_a_soup_is_the_mean_of_folds_that_began_alike(soup):
     folder, _, result = soup
-    final, head = result.values["final"], "fc.weight"
-    assert final["kind"] == "soup"
-    assert {fold.start_hash for fold in result.folds} == {final["start"]["hash"]}
+    final, head = result.results.final, "fc.weight"
+    assert final.kind == "soup"
+    assert {fold.start_hash for fold in result.folds} == {final.start.hash}
     found = load_file(folder / "model" / "model.safetensors")
     members = [load_file(folder / "folds" / f"r0f{i}" / "model" / "model.safetensors") for i in (0, 1)]
     mean = (members[0][head] + members[1][head]) / 2
-    temperature = result.values["calibration"]["temperature"]
+    temperature = result.results.calibration.temperature
     np.testing.assert_allclose(temperature * found[head], mean, rtol=1e-5, atol=1e-7)
     assert not np.array_equal(members[0][head], members[1][head])
 
@@ -159,21 +159,21 @@ def test_a_soup_is_one_model_for_plain_transformers(soup):
     from transformers import AutoModelForImageClassification
 
     model = AutoModelForImageClassification.from_pretrained(folder / "model")
-    assert list(model.config.id2label.values()) == result.values["label_names"]
+    assert list(model.config.id2label.values()) == result.results.label_names
     write_card(folder)
     assert "mean of those of the 2 models of the folds" in (folder / "README.md").read_text()
-    assert 0 <= result.values["final"]["agreement"]["share"] <= 1
+    assert 0 <= result.results.final.agreement.share <= 1
 
 
 def test_a_soup_that_is_not_good_enough_gives_way_to_a_model_of_all_rows(soup, monkeypatch, capsys):
     folder, config, _ = soup
     shutil.rmtree(folder / "final")  # what says that the model is finished
     accept(monkeypatch, False)
-    final = run(config).values["final"]
-    assert final["kind"] == "refit"
-    assert final["soup"]["accepted"] is False
-    assert "mean of the folds' weights is not published, as its accuracy" in final["notes"][0]
-    assert final["notes"][0] in capsys.readouterr().err
+    final = run(config).results.final
+    assert final.kind == "refit"
+    assert final.soup.accepted is False
+    assert "mean of the folds' weights is not published, as its accuracy" in final.notes[0]
+    assert final.notes[0] in capsys.readouterr().err
     write_card(folder)
     card = (folder / "README.md").read_text()
     assert "The mean of the folds' weights is not published" in card
@@ -193,8 +193,8 @@ def test_the_best_of_a_grid_is_trained_again_for_an_ensemble(tmp_path):
         output_dir=str(tmp_path / "grid"),
     )  # fmt: skip
     result = run(config)
-    assert result.values["final"]["members"] == ["fold-r0f0", "fold-r0f1"]
-    assert result.values["final"]["sealed"] is None
+    assert result.results.final.members == ["fold-r0f0", "fold-r0f1"]
+    assert result.results.final.sealed is None
     record = json.loads((tmp_path / "grid" / "model" / "fold-r0f1" / "fold.json").read_text())
     assert (record["repeat"], record["fold"]) == (0, 1)
     write_card(tmp_path / "grid")
@@ -210,7 +210,7 @@ def test_tags_of_an_ensemble_are_those_of_the_mean_probabilities(tmp_path):
         learning_rate=2e-3, batch_size=8, final="ensemble", output_dir=str(tmp_path / "ner"),
     )  # fmt: skip
     result = run(config, TokenClassification)
-    assert result.values["calibration"] is None
+    assert result.results.calibration is None
     assert not (tmp_path / "ner" / "model" / "calibration.json").exists()
     found, text = predict_inputs(tmp_path / "ner", ["Ada went to Paris"])
     assert [len(one["tags"]) for one in found] == [4]
@@ -232,7 +232,7 @@ def reviews(tmp_path_factory):
 def test_probabilities_are_calibrated_unless_they_are_asked_for_raw(reviews):
     folder, result = reviews
     temperature = json.loads((Path(folder) / "model" / "calibration.json").read_text())["temperature"]
-    assert temperature == result.values["calibration"]["temperature"] != 1.0
+    assert temperature == result.results.calibration.temperature != 1.0
     own, raw = (predict_inputs(folder, TEXTS, raw=raw)[0] for raw in (False, True))
     for one, other in zip(own, raw, strict=True):
         odds = {
@@ -245,7 +245,7 @@ def test_probabilities_are_calibrated_unless_they_are_asked_for_raw(reviews):
 
 def test_plain_libraries_give_calibrated_probabilities_too(reviews):
     folder, result = reviews
-    assert result.values["final"]["temperature_in_weights"] is True
+    assert result.results.final.temperature_in_weights is True
     ours = predict_inputs(folder, TEXTS)[0]
     theirs = pipeline("text-classification", model=str(Path(folder) / "model"))(TEXTS)
     for own, other in zip(ours, theirs, strict=True):
@@ -257,9 +257,9 @@ def test_plain_libraries_give_calibrated_probabilities_too(reviews):
 def test_a_refit_is_not_worse_than_the_folds_by_more_than_chance(tmp_path):
     result = run(replace(DIGITS, max_rows=None, num_folds=2, trainable="head", learning_rate=3e-2, sealed=0.2,
                          num_epochs=3, output_dir=str(tmp_path / "refit")))  # fmt: skip
-    sealed, folds = result.values["final"]["sealed"], result.scores["accuracy"]["mean"]
-    chance = np.sqrt(folds * (1 - folds) / sealed["num_rows"])
-    assert sealed["scores"]["accuracy"] >= folds - 4 * chance
+    sealed, folds = result.results.final.sealed, result.scores["accuracy"].mean
+    chance = np.sqrt(folds * (1 - folds) / sealed.num_rows)
+    assert sealed.scores["accuracy"] >= folds - 4 * chance
     assert folds > 0.6
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from hf_transfer import ImageClassification, RunConfig, freeze
 from hf_transfer.errors import RunError
-from hf_transfer.runs.results import FoldResult
+from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.study.final.soup import average_weights, check_start, judge_soup, renew_statistics
 from hf_transfer.training.start import fresh_model, start_hash
 
@@ -127,7 +127,7 @@ def test_frozen_statistics_stay_as_they_are():
 def test_a_soup_must_be_as_good_as_its_members_less_one_error(soup, members, higher, accepted):
     found = judge_soup("f1", soup, members, higher_is_better=higher)
     assert found.accepted is accepted
-    assert found.to_dict()["metric"] == "f1"
+    assert found.metric == "f1"
 
 
 def test_the_error_is_the_corrected_one():

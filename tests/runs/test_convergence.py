@@ -1,5 +1,6 @@
 """Whether a run has learned enough: each piece of evidence, the answer, and its words."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,13 +8,27 @@ import pytest
 from fake_run import make_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sketches import epochs_of, results_of, sketch
 
-from hf_transfer.runs.learned import learned_words
-from hf_transfer.runs.summary import summary_text
-from hf_transfer.scores.convergence import final_fall, judge_learning
+from hf_transfer.runs import convergence, summary
+from hf_transfer.runs import learned as words_of
+from hf_transfer.runs.findings import FinalFall, Learned, Overfitting
 
 OVERFITTING: dict[str, Any] = {"verdict": "no sign", "turn": None}
 SCORES = st.lists(st.floats(0, 1, width=16), min_size=3, max_size=6)
+
+
+def judge_learning(results: Any, histories: Any, overfitting: Any) -> Learned:
+    found = sketch(Overfitting, overfitting)
+    return convergence.judge_learning(results_of(results), epochs_of(histories), found)
+
+
+def final_fall(histories: Any, num_folds: float) -> FinalFall | None:
+    return convergence.final_fall(epochs_of(histories), num_folds)
+
+
+def summary_text(results: Any) -> str:
+    return summary.summary_text(results_of(results))
 
 
 def run(
@@ -28,6 +43,8 @@ def run(
     ]  # fmt: skip
     given = {"metric": "accuracy", "folds": list(range(len(valid))), "scores": list(probe or ())}
     settings = {"learning_rate": 2e-5, "num_epochs": 3, "optimizer": "adamw", "head_solver": "gradient"}
+    if config.get("head_solver"):
+        settings = {"trainable": "head"}  # a closed form has no rate and no epochs
     return {
         "primary_metric": "accuracy", "higher_is_better": {"accuracy": True}, "folds": folds,
         "probe": given if probe else None, "config": settings | config, "task": "image-classification",
@@ -50,7 +67,7 @@ def histories(*losses: float, inner: Any = None, num_folds: int = 3) -> dict[str
 
 def judged(results: dict[str, Any], epochs: Any = None, **overfitting: Any) -> tuple[str, str]:
     found = judge_learning(results, epochs or {}, OVERFITTING | overfitting)
-    return found["answer"], learned_words(results, found)
+    return found.answer, words_of.learned_words(results_of(results), found)
 
 
 FALLING, FLAT, UNMOVED = histories(2.0, 1.5, 1.2), histories(2.0, 0.5, 0.499), histories(2.0, 1.99, 1.985)
@@ -114,14 +131,14 @@ def test_what_to_raise_is_named(config: dict[str, Any], spec: str, advice: str) 
 @given(SCORES, st.floats(0, 1, width=16))
 def test_a_run_as_good_as_its_probe_lacks_nothing(scores: list[float], train: float) -> None:
     found = judge_learning(run(scores, train, probe=scores), {}, OVERFITTING)
-    assert (found["answer"], found["probe"]["behind"]) == ("yes", 0)
+    assert (found.answer, found.probe.behind) == ("yes", 0)
 
 
 def test_folds_without_both_scores_are_left_out() -> None:
     results = run(probe=(0.9, None, 0.8))
-    assert judge_learning(results, {}, OVERFITTING)["probe"]["num_folds"] == 2
+    assert judge_learning(results, {}, OVERFITTING).probe.num_folds == 2
     results["folds"][0]["status"] = "failed"
-    assert judge_learning(results, {}, OVERFITTING)["probe"] is None
+    assert judge_learning(results, {}, OVERFITTING).probe is None
 
 
 @settings(max_examples=60, deadline=None)
@@ -130,8 +147,8 @@ def test_a_line_falls_by_its_slope_in_any_unit(first: float, fall: float, epochs
     losses = [unit * first * (1 - fall * epoch) for epoch in range(epochs)]
     found = final_fall(histories(*losses), 3)
     assert found is not None
-    assert found["fall"] == pytest.approx(fall, abs=1e-9)
-    assert found["taken"] == pytest.approx(fall * (epochs - 1), abs=1e-9)
+    assert found.fall == pytest.approx(fall, abs=1e-9)
+    assert found.taken == pytest.approx(fall * (epochs - 1), abs=1e-9)
 
 
 def test_noise_is_no_fall() -> None:
@@ -141,7 +158,7 @@ def test_noise_is_no_fall() -> None:
     }
     found = final_fall(noisy, 5)
     assert found is not None
-    assert not found["falls"]
+    assert not found.falls
 
 
 @pytest.mark.parametrize("epochs", [histories(1.0), histories(2.0, 1.0, num_folds=1), {}])
@@ -156,4 +173,4 @@ def test_the_summary_ends_with_what_to_raise(tmp_path) -> None:
     last = summary_text(results | {"learned": found}).splitlines()[-1]
     assert last.startswith("Has it learned enough? No. The pretrained features hold 0.910")
     assert "To learn more, raise learning_rate" in last
-    assert "learned enough" not in summary_text(results | {"learned": found | {"answer": "yes"}})
+    assert "learned enough" not in summary_text(results | {"learned": replace(found, answer="yes")})

@@ -4,16 +4,17 @@ No torch; what is said about it in words is in `pair_words`.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from scipy import special
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.wording import fold_key
-from hf_transfer.scores.statistics.comparison import (
+from hf_transfer.runs.fold_result import FoldResult
+from hf_transfer.scores.statistics import (
     CorrectedT,
     corrected_error,
     corrected_resampled_t,
@@ -25,12 +26,31 @@ LEVEL = 0.05  # of an adjusted p, below which a difference is called one
 LIKELY = 0.2  # the same, below which it is called likely where the models differ on these very rows
 POWER = 0.8  # of the test that the number of rows is worked out for
 
-Fold = Mapping[str, Any]
 Interval = tuple[float, float]
 Verdict = Literal[
     "second is better", "second is likely better", "same", "can't tell", "first is likely better",
     "first is better",
 ]  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class RightRows:
+    """Rows of the first repeat that only one of two models of classes got right, and McNemar's exact p."""
+
+    only_first: int
+    only_second: int
+    p: float
+    repeat: int
+    num_rows: int
+
+
+@dataclass(frozen=True)
+class PairedBootstrap:
+    """The difference of two pooled scores of tagged words, its paired interval, and what was drawn."""
+
+    difference: float | None
+    interval: Interval | None
+    unit: str
 
 
 @dataclass(frozen=True)
@@ -67,8 +87,8 @@ class Pair:
     p: float | None
     p_adjusted: float | None = None
     times_the_rows: float | None = None
-    rows: dict[str, Any] | None = None
-    bootstrap: dict[str, Any] | None = None
+    rows: RightRows | None = None
+    bootstrap: PairedBootstrap | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -90,31 +110,35 @@ class Pair:
         if self.mean is None:
             return False
         if self.rows:
-            to_second = self.rows["only_second"] > self.rows["only_first"]
-            return bool(self.rows["p"] < LEVEL) and to_second == ((self.mean > 0) == self.higher_is_better)
-        ends = self.bootstrap["interval"] if self.bootstrap else None
+            to_second = self.rows.only_second > self.rows.only_first
+            return bool(self.rows.p < LEVEL) and to_second == ((self.mean > 0) == self.higher_is_better)
+        ends = self.bootstrap.interval if self.bootstrap else None
         return ends is not None and (ends[0] > 0 if self.mean > 0 else ends[1] < 0)
 
 
 def pair_folds(
-    first: tuple[str, Sequence[Fold]], second: tuple[str, Sequence[Fold]], results: Mapping[str, Any]
+    first: tuple[str, Sequence[FoldResult]],
+    second: tuple[str, Sequence[FoldResult]],
+    metric: str,
+    *,
+    higher_is_better: bool,
 ) -> Pair:
-    """Test the difference of the primary metric between two configurations on the same folds.
+    """Test the difference of a score between two configurations of the same folds.
 
     Args:
         first: Name and fold records of one.
         second: Name and fold records of the other.
-        results: What results.json holds of a run on these folds: its metric, and what is better.
+        metric: The score's name.
+        higher_is_better: Whether more of it is better.
     """
-    metric, num_folds = results["primary_metric"], folds_of(first[1])
-    scores = paired_scores(first[1], second[1], metric)
+    num_folds, scores = folds_of(first[1]), paired_scores(first[1], second[1], metric)
     differences = {name: theirs - ours for name, (ours, theirs) in scores.items()}
-    everywhere = dict.fromkeys(fold_key(fold["repeat"], fold["fold"]) for fold in (*first[1], *second[1]))
+    everywhere = dict.fromkeys(fold_key(fold.repeat, fold.fold) for fold in (*first[1], *second[1]))
     untested = Pair(
         first=first[0],
         second=second[0],
         metric=metric,
-        higher_is_better=results["higher_is_better"].get(metric, True),
+        higher_is_better=higher_is_better,
         num_folds=num_folds,
         differences=differences,
         left_out=tuple(name for name in everywhere if name not in differences),
@@ -153,7 +177,7 @@ def adjusted(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
 
 
 def paired_scores(
-    first: Sequence[Fold], second: Sequence[Fold], metric: str
+    first: Sequence[FoldResult], second: Sequence[FoldResult], metric: str
 ) -> dict[str, tuple[float, float]]:
     """Both scores of each fold that both configurations finished, by the fold's name."""
     of_first, of_second = (_finished(folds, metric) for folds in (first, second))
@@ -172,9 +196,9 @@ def corrected(values: Sequence[float], num_folds: float) -> CorrectedT | None:
     return corrected_resampled_t(values, num_folds)
 
 
-def folds_of(folds: Sequence[Fold]) -> float:
+def folds_of(folds: Sequence[FoldResult]) -> float:
     """Effective k for the correction for shared training rows, from the sizes of finished folds."""
-    sizes = [(fold["num_train"], fold["num_valid"]) for fold in folds if fold["status"] == "done"]
+    sizes = [(fold.num_train, fold.num_valid) for fold in folds if fold.status == "done"]
     return effective_folds(sizes) if sizes else math.nan
 
 
@@ -194,9 +218,9 @@ def _times_the_rows(pair: Pair, num_pairs: int) -> float | None:
     return float((reach * error / pair.mean) ** 2)
 
 
-def _finished(folds: Sequence[Fold], metric: str) -> dict[str, float]:
+def _finished(folds: Sequence[FoldResult], metric: str) -> dict[str, float]:
     return {
-        fold_key(fold["repeat"], fold["fold"]): fold["scores"][metric]
+        fold_key(fold.repeat, fold.fold): score
         for fold in folds
-        if fold["status"] == "done" and fold["scores"].get(metric) is not None
+        if fold.status == "done" and (score := fold.scores.get(metric)) is not None
     }

@@ -7,10 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hf_transfer.scores.paired import (
+from hf_transfer.runs.fold_result import FoldResult
+from hf_transfer.runs.paired import (
     LEVEL,
     POWER,
     Pair,
+    PairedBootstrap,
+    RightRows,
     adjusted,
     corrected,
     folds_of,
@@ -20,24 +23,21 @@ from hf_transfer.scores.paired import (
 from hf_transfer.scores.statistics import corrected_error, holm
 
 GOLDEN = (0.02, 0.01, 0.03, 0.0, 0.04)  # with 5 folds, p is .132419
-RESULTS = {"primary_metric": "accuracy", "higher_is_better": {"accuracy": True, "log_loss": False}}
 SCORES = st.lists(st.floats(0, 1, width=16), min_size=2, max_size=8)
 
 
-def fold(number: int, score: float | None, metric: str = "accuracy", status: str = "done") -> dict[str, Any]:
-    return {
-        "repeat": 0, "fold": number, "status": status, "num_train": 80, "num_valid": 20,
-        "scores": {} if status == "failed" else {metric: score},
-    }  # fmt: skip
+def fold(number: int, score: float | None, metric: str = "accuracy", status: str = "done") -> FoldResult:
+    scores = {} if status == "failed" else {metric: score}
+    return FoldResult(0, number, 80, 20, 0, scores=scores, status=status)
 
 
-def folds(scores: Any, metric: str = "accuracy") -> list[dict[str, Any]]:
+def folds(scores: Any, metric: str = "accuracy") -> list[FoldResult]:
     return [fold(i, score, metric) for i, score in enumerate(scores)]
 
 
 def pair(first: Any, second: Any, metric: str = "accuracy") -> Pair:
-    results = RESULTS | {"primary_metric": metric}
-    return pair_folds(("a", folds(first, metric)), ("b", folds(second, metric)), results)
+    sides = (("a", folds(first, metric)), ("b", folds(second, metric)))
+    return pair_folds(*sides, metric, higher_is_better=metric != "log_loss")
 
 
 def test_the_golden_difference_has_its_golden_p() -> None:
@@ -73,26 +73,26 @@ def test_less_loss_is_better() -> None:
     assert adjusted([pair(high, low)])[0].verdict == "first is better"
 
 
-ROWS = {"only_first": 2, "only_second": 20, "p": 1e-4}
+ROWS = RightRows(only_first=2, only_second=20, p=1e-4, repeat=0, num_rows=100)
 
 
 @pytest.mark.parametrize(
     ("p", "rows", "verdict"),
     [
-        (0.049, ROWS | {"p": 0.5}, "second is better"),
+        (0.049, replace(ROWS, p=0.5), "second is better"),
         (0.05, ROWS, "second is likely better"),
         (0.199, ROWS, "second is likely better"),
         (0.2, ROWS, "can't tell"),
-        (0.06, ROWS | {"p": 0.05}, "can't tell"),
+        (0.06, replace(ROWS, p=0.05), "can't tell"),
         (0.06, None, "can't tell"),
-        (0.06, ROWS | {"only_first": 20, "only_second": 2}, "can't tell"),  # the folds say otherwise
+        (0.06, replace(ROWS, only_first=20, only_second=2), "can't tell"),  # the folds say otherwise
     ],
 )
 def test_a_verdict_is_likely_only_where_these_rows_are_decided(p: float, rows: Any, verdict: str) -> None:
     found = replace(pair([0.5] * 5, [0.5 + d for d in GOLDEN]), p_adjusted=p, rows=rows)
     assert found.verdict == verdict
-    turned = {"only_first": rows["only_second"], "only_second": rows["only_first"]} if rows else {}
-    other = replace(pair([0.5 + d for d in GOLDEN], [0.5] * 5), p_adjusted=p, rows=rows and rows | turned)
+    turned = rows and replace(rows, only_first=rows.only_second, only_second=rows.only_first)
+    other = replace(pair([0.5 + d for d in GOLDEN], [0.5] * 5), p_adjusted=p, rows=turned)
     assert other.verdict == verdict.replace("second", "first")
 
 
@@ -102,20 +102,22 @@ def test_a_verdict_is_likely_only_where_these_rows_are_decided(p: float, rows: A
 )
 def test_tagged_words_are_decided_on_these_rows_by_the_bootstrap(ends: Any, verdict: str) -> None:
     found = pair([0.5] * 5, [0.5 + d for d in GOLDEN])
-    assert replace(found, p_adjusted=0.1, bootstrap={"interval": ends}).verdict == verdict
+    assert replace(found, p_adjusted=0.1, bootstrap=PairedBootstrap(0.0, ends, "row")).verdict == verdict
 
 
 def test_only_folds_that_both_finished_are_used() -> None:
     first = [fold(0, 0.5), fold(1, 0.6), fold(2, 0.7), fold(3, None, status="failed"), fold(4, None)]
     second = [fold(0, 0.6), fold(1, None, status="failed"), fold(2, 0.9), fold(3, 0.8), fold(4, 0.8)]
-    found = pair_folds(("a", first), ("b", second), RESULTS)
+    found = pair_folds(("a", first), ("b", second), "accuracy", higher_is_better=True)
     assert list(found.differences) == ["r0f0", "r0f2"]
     assert found.left_out == ("r0f1", "r0f3", "r0f4")
     assert paired_scores(first, second, "accuracy") == {"r0f0": (0.5, 0.6), "r0f2": (0.7, 0.9)}
 
 
 def test_no_shared_fold_leaves_nothing_to_say() -> None:
-    found = adjusted([pair_folds(("a", [fold(0, 0.5)]), ("b", [fold(1, 0.5)]), RESULTS)])[0]
+    found = adjusted(
+        [pair_folds(("a", [fold(0, 0.5)]), ("b", [fold(1, 0.5)]), "accuracy", higher_is_better=True)]
+    )[0]
     assert (found.mean, found.interval, found.p, found.verdict) == (None, None, None, "can't tell")
 
 

@@ -1,0 +1,99 @@
+"""The record of the model to publish: how it was made, and what is known of it. No torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.runs.schema import FORMAT_VERSION
+from hf_transfer.scores.scorer import Scores
+
+
+@dataclass(frozen=True)
+class RowScores:
+    """Scores of the published model on rows that no fold has."""
+
+    num_rows: int
+    scores: Scores
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """The share of rows for which the published model predicts what the folds' did, and what is expected."""
+
+    share: float | None
+    expected: float | None
+
+
+@dataclass(frozen=True)
+class SoupTest:
+    """A soup beside the models that it was made of, by one metric on the same sealed rows.
+
+    Attributes:
+        metric: Its name.
+        soup: The soup's score.
+        members: Mean score of the models.
+        needed: What the soup had to reach: one standard error worse than `members`.
+        accepted: Whether it did.
+    """
+
+    metric: str
+    soup: float | None
+    members: float | None
+    needed: float | None
+    accepted: bool
+
+
+@dataclass(frozen=True)
+class SharedStart:
+    """The new weights that all folds began with: their seed and digest."""
+
+    seed: int
+    hash: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Final:
+    """How the model to publish was made.
+
+    Attributes:
+        kind: `none` also where it could not be made, see `error`.
+        path: Of its folder in the run's.
+        num_epochs: Of its training.
+        num_rows: That it learned from.
+        temperature_in_weights: Whether its logits come divided by the temperature.
+        sealed: Its scores on sealed rows.
+        notes: What to know of it.
+        weight_decay: The penalty of a head in closed form.
+        agreement: With the folds' models.
+        members: Names of the folds' models that it is made of.
+        soup: What a mean of weights was accepted or refused by.
+        start: Of the models that were averaged.
+        sha256: Of each file of weights.
+        error: Why there is none.
+    """
+
+    kind: Literal["refit", "ensemble", "soup", "none"]
+    path: str | None = None
+    num_epochs: int | None = None
+    num_rows: int | None = None
+    temperature_in_weights: bool = False
+    sealed: RowScores | None = None
+    notes: list[str] = field(default_factory=list)
+    weight_decay: float | None = None
+    agreement: Agreement | None = None
+    members: list[str] | None = None
+    soup: SoupTest | None = None
+    start: SharedStart | None = None
+    sha256: Mapping[str, str] | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class KeptFinal:
+    """The file final/done.json: a model that is finished, and a digest of all that decided it."""
+
+    identity: str
+    final: Final
+    test: RowScores | None
+    format_version: int = FORMAT_VERSION

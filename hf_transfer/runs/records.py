@@ -1,0 +1,258 @@
+"""What results.json holds, as dataclasses: its shape follows from their annotations. No torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config.run_config import RunConfig
+from hf_transfer.config.training import is_solved
+from hf_transfer.runs.final_record import Final, RowScores
+from hf_transfer.runs.findings import Interval, Learned, Overfitting
+from hf_transfer.runs.fold_result import FoldResult
+from hf_transfer.runs.schema import FORMAT_VERSION, REST
+from hf_transfer.scores.calibration import Calibration
+from hf_transfer.scores.learning_curve import CurveReading
+from hf_transfer.scores.over_folds import FoldMean, Score
+from hf_transfer.scores.scorer import ClassScores
+from hf_transfer.scores.shuffled import ShuffleReading
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetFacts:
+    """The rows of a run: where they come from, and how many there are of each class."""
+
+    name: str
+    config: str | None
+    split: str | None
+    fingerprint: str
+    num_rows: int
+    hub: bool
+    column: str
+    label_column: str
+    class_counts: Mapping[str, int]
+    grouped_by: str | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How the reported configuration was chosen: by which rule, at which costs, and what had been found."""
+
+    rule: Literal["best", "one standard error"] = "best"
+    costs: list[float] | None = None
+    found: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredLayers:
+    """Frozen layers whose output was stored and replayed."""
+
+    cut: str
+    stored_per_row: list[int]
+    bytes: int
+    reused: bool
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tried:
+    """A configuration of a grid, and how it stands to the best one.
+
+    Attributes:
+        settings: Those that tell it from others, and its rate and weight decay.
+        parameters: That learned.
+        best: Whether it is reported.
+        scores: Over folds, by the metric's name.
+        behind: Mean of how much better the best one was.
+        p: Of the corrected resampled t-test of that; None where it cannot be made.
+        p_holm: The same adjusted for the number of these tests.
+        bbc: Of the best one, its primary metric corrected for having been chosen.
+    """
+
+    settings: Mapping[str, Any] = field(metadata=REST)
+    parameters: int | None = None
+    best: bool
+    scores: Mapping[str, FoldMean]
+    behind: float | None = None
+    p: float | None = None
+    p_holm: float | None = None
+    bbc: float | None = None
+
+    @property
+    def learning_rate(self) -> Any:
+        """A number, but where a head in closed form left it to the kit."""
+        return self.settings["learning_rate"]
+
+    @property
+    def solved(self) -> bool:
+        """Whether its head is in closed form."""
+        return is_solved(self.settings.get("head_solver", "gradient"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridEntry(Tried):
+    """A configuration of a grid with its folds."""
+
+    folds: list[FoldResult]
+
+    @property
+    def without_folds(self) -> Tried:
+        """Itself as search.json lists it."""
+        return Tried(**{f.name: getattr(self, f.name) for f in fields(Tried)})
+
+
+@dataclass(frozen=True)
+class FrozenProof:
+    """Digests of the frozen layers before and after training."""
+
+    groups: list[str]
+    hash_before: str | None
+    hash_after: str | None
+    equal: bool
+
+
+@dataclass(frozen=True)
+class Trainable:
+    """How many parameters learned, of how many, by which setting."""
+
+    parameters: int
+    total: int
+    spec: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerRow:
+    """A line of the freeze table."""
+
+    group: str
+    modules: int
+    parameters: int
+    trainable: int
+    status: str
+    learning_rate: float | None
+    norm: str | None
+    dropout: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurveSize:
+    """One size of the learning curve: scores of each fold, their mean, and an interval over rows."""
+
+    percent: int
+    num_train: float
+    scores: list[float | None]
+    train_scores: list[float | None]
+    mean: float | None
+    train_mean: float | None
+    interval: Interval | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearningCurve(CurveReading):
+    """What more rows would give, by the same folds on fewer of their training rows."""
+
+    metric: str
+    sizes: list[CurveSize]
+    verdict: str
+    failed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShuffledLabels(ShuffleReading):
+    """What folds that were trained on shuffled labels reach."""
+
+    runs: int
+    unit: str
+    train_score: float | None
+    true_train_score: float | None
+    verdict: str
+    failed: int
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a head in closed form reaches in each fold of the first repeat."""
+
+    metric: str
+    folds: list[int]
+    scores: list[float | None]
+    mean: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """What a run was made on, and how long it took."""
+
+    device: str
+    num_processes: int
+    num_threads: int
+    parallel: str
+    mixed_precision: str | None = None
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """All that results.json holds: the contract between computing and publishing."""
+
+    format_version: int = FORMAT_VERSION
+    kit_version: str
+    created: str
+    task: str
+    target: str | None = None  # what the labels are; the usual kind of the task when not said
+    base_model: str
+    base_model_revision: str | None
+    architecture: str
+    library: str
+    from_scratch: bool
+    dataset: DatasetFacts
+    config: RunConfig  # of what is reported, with the lists that it was chosen from
+    choice: Choice = field(default_factory=Choice)
+    replay: list[StoredLayers] = field(default_factory=list)
+    label_names: list[str]
+    folds_path: str
+    folds_scheme: str
+    folds_fingerprint: str
+    num_folds: int
+    num_repeats: int
+    scores: Mapping[str, Score]
+    primary_metric: str
+    higher_is_better: Mapping[str, bool]
+    per_class: list[ClassScores]
+    confusion: list[list[int]] | None
+    scatter: list[list[float]] | None = None  # true and predicted numbers of some rows
+    ranges: Mapping[str, list[float | None]] = field(
+        default_factory=dict
+    )  # what a score can be at least, most
+    calibration: Calibration | None = None
+    grid: list[GridEntry] | None
+    frozen_proof: FrozenProof | None
+    trainable: Trainable
+    layers: list[LayerRow]
+    final: Final
+    test: RowScores | None
+    learning_curve: LearningCurve | None = None
+    shuffled: ShuffledLabels | None = None
+    probe: Probe | None = None
+    notes: list[str]
+    hardware: Hardware
+    versions: Mapping[str, str]
+    command: str
+    folds: list[FoldResult]
+    overfitting: Overfitting | None = None  # follows from all the rest, and so does the next
+    learned: Learned | None = None
+
+    @property
+    def done(self) -> list[FoldResult]:
+        """The folds that have a result."""
+        return [fold for fold in self.folds if fold.status == "done"]
+
+    @property
+    def headline(self) -> Score | None:
+        """The primary metric over folds."""
+        return self.scores.get(self.primary_metric)
+
+    @property
+    def sign(self) -> int:
+        """1 if more of the primary metric is better, else -1."""
+        return 1 if self.higher_is_better.get(self.primary_metric, True) else -1
