@@ -1,7 +1,6 @@
 """Scores of one number a row."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -9,7 +8,7 @@ import pyarrow as pa
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError
 from hf_transfer.scores.number_metrics import Numbers, finite_numbers
-from hf_transfer.scores.scorer import Floats, Resampler, Scorer, Scores, array_of, refuse_folds
+from hf_transfer.scores.scorer import ClassScores, Floats, Resampler, Scorer, Scores, array_of, refuse_folds
 from hf_transfer.scores.statistics import divide, mean_defined
 
 _MOST_DRAWN = 1000  # rows in a picture
@@ -49,7 +48,7 @@ class NumberScorer(Scorer):
         refuse_folds(table)
         return self.of_one_repeat(table)
 
-    def per_class(self, table: pa.Table) -> list[dict[str, Any]]:
+    def per_class(self, table: pa.Table) -> list[ClassScores]:
         """Give none: numbers have no classes."""
         return []
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError, DataError
 from hf_transfer.scores.scorer import (
+    ClassScores,
     Floats,
     Ids,
     Resampler,
@@ -54,7 +55,7 @@ class LabelSetScorer(Scorer):
         refuse_folds(table)
         return self.of_one_repeat(table)
 
-    def per_class(self, table: pa.Table) -> list[dict[str, Any]]:
+    def per_class(self, table: pa.Table) -> list[ClassScores]:
         """Give precision, recall, F1 and support of each label."""
         references, predictions = self.marks(table)
         counts = ((references & predictions).sum(0), predictions.sum(0), references.sum(0))

@@ -92,10 +92,10 @@ def test_intervals_stay_within_what_a_score_can_be():
     found = summarise(list(score_folds(table, SCORER).values()), table, SCORER, seed=0)
     for name, score in found.items():
         low, high = SCORER.range_of(name)
-        for interval in (score["interval"], score["conservative_interval"]):
+        for interval in (score.interval, score.conservative_interval):
             assert low <= interval[0] <= interval[1] <= high
-    assert found["rmse"]["interval"][0] > 1  # an error has no upper bound
-    assert found["rmse"]["conservative_interval"][0] < found["rmse"]["mean"]
+    assert found["rmse"].interval[0] > 1  # an error has no upper bound
+    assert found["rmse"].conservative_interval[0] < found["rmse"].mean
 
 
 def test_equal_labels_have_no_r_squared_and_no_correlation():

@@ -81,19 +81,19 @@ def test_f1_counts_over_folds_and_areas_are_averaged(case, num_repeats):
 def test_rows_without_any_label_are_rows():
     table = set_predictions(40, NAMES, num_folds=2, share=0.05, seed=3)
     found = summarise(list(score_folds(table, SCORER).values()), table, SCORER, seed=0)
-    assert found["hamming_loss"]["mean"] == pytest.approx(by_scikit_learn(table)["hamming_loss"])
+    assert found["hamming_loss"].mean == pytest.approx(by_scikit_learn(table)["hamming_loss"])
     for name, score in found.items():
         low, high = SCORER.range_of(name)
-        assert score["interval"] is None or low <= score["interval"][0] <= score["interval"][1] <= high
+        assert score.interval is None or low <= score.interval[0] <= score.interval[1] <= high
 
 
 def test_each_label_has_its_own_line():
     table = set_predictions(50, NAMES, num_folds=2, num_repeats=2, seed=0)
     label, given_ = SCORER.marks(table)
     for place, line in enumerate(SCORER.per_class(table)):
-        assert line["label"] == NAMES[place]
-        assert line["support"] == label[:, place].sum() / 2
-        assert line["f1"] == pytest.approx(sk.f1_score(label[:, place], given_[:, place]))
+        assert line.label == NAMES[place]
+        assert line.support == label[:, place].sum() / 2
+        assert line.f1 == pytest.approx(sk.f1_score(label[:, place], given_[:, place]))
     assert SCORER.confusion(table) is None
 
 

@@ -95,8 +95,8 @@ def test_everything_that_is_written_follows_from_the_predictions(run):
     checks = verify_run(folder)
     assert [check for check in checks if check.state == "wrong"] == []
     results = read_results(folder)
-    assert results["target"] == target
-    assert results["config"]["target"] == "auto"
+    assert results.target == target
+    assert results.config.target == "auto"
     card = (folder / "README.md").read_text()
     assert ("(regression)" in card) == (target == "numbers")
     assert ("plots/scatter.png" in card) == (target == "numbers")
@@ -109,7 +109,7 @@ def test_a_run_is_reported_and_compared_with_another(run):
     make(kind, target, other, num_epochs=1, final="none")
     pair = compare_runs(open_runs([folder, other])).pairs[0]
     assert pair.rows is None
-    assert pair.bootstrap["difference"] is not None
+    assert pair.bootstrap.difference is not None
     page = render(open_runs([folder])[0])
     assert ("Predicted against true" in page) == (target == "numbers")
     assert "Hardest rows" in page
@@ -142,7 +142,7 @@ def test_a_constant_added_to_all_numbers_changes_no_error(tmp_path):
         )  # fmt: skip
         data = label_rows(Dataset.from_dict(rows), config, "text")
         result = cross_validate(SequenceClassification(config, data.target), data, config)
-        scores.append(result.scores["mae"]["mean"])
+        scores.append(result.scores["mae"].mean)
     assert scores[0] == pytest.approx(scores[1], rel=1e-3)
 
 

@@ -88,7 +88,7 @@ def draw_pictures(
             "come from the other folds.",
         ),
         (
-            lambda: number_scatter(results.get("scatter")), "Predicted against true",
+            lambda: number_scatter(results.scatter), "Predicted against true",
             "Predicted against true numbers of held-out rows, and their differences", SCATTER_CAPTION,
         ),
         (

@@ -64,7 +64,7 @@ def label_bars(per_class: Sequence[ClassScores], names: Sequence[str], num_rows:
     figure, axes = empty_axes(7.5, 1.2 + 0.36 * len(lines))
     places = np.arange(len(lines))
     shares = [line.support / max(1, num_rows) for line, _ in lines]
-    axes.barh(places - 0.18, [line.f1 for line, _ in lines], 0.36, color=BLUE, label="F1")
+    axes.barh(places - 0.18, [line.f1 or 0.0 for line, _ in lines], 0.36, color=BLUE, label="F1")
     axes.barh(places + 0.18, shares, 0.36, color="0.75", label="share of rows")
     axes.set_yticks(places, [name for _, name in lines], parse_math=False)
     axes.set_ylim(len(lines) - 0.5, -0.5)

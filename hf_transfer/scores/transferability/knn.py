@@ -6,7 +6,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.scores.transferability.probe import Floats, Ints, Probe, Split, checked, targets_of
+from hf_transfer.scores.transferability.probe import (
+    Floats,
+    Ints,
+    Probe,
+    Split,
+    checked,
+    is_classes,
+    targets_of,
+)
 
 _AT_ONCE = 16_000_000  # similarities computed together: 64 MB
 
@@ -40,6 +48,8 @@ def knn_probe(
     decisions = []
     for train, valid in splits:
         votes = _votes(unit[valid], unit[train], targets[train], num_neighbours)
+        if not is_classes(found):  # their mean
+            votes = votes / _votes(unit[valid], unit[train], np.ones((len(train), 1)), num_neighbours)
         decisions.append(votes / np.maximum(targets[train].mean(axis=0), 1e-12) if balanced else votes)
     return Probe(tuple(splits), tuple(decisions))
 
@@ -52,5 +62,5 @@ def _votes(asking: NDArray[np.float32], known: NDArray[np.float32], targets: Flo
         similarity = asking[start : start + size] @ known.T
         nearest: Ints = np.argpartition(similarity, -k, axis=1)[:, -k:]
         weights = 1 + 1e-3 * np.take_along_axis(similarity, nearest, axis=1)  # of k = 20 never a whole vote
-        votes.append((weights[:, :, None] * targets[nearest]).sum(axis=1) / weights.sum(1, keepdims=True))
+        votes.append((weights[:, :, None] * targets[nearest]).sum(axis=1))
     return np.concatenate(votes)
