@@ -36,7 +36,7 @@ def _inspect(options: argparse.Namespace) -> int:
 
     config = RunConfig.from_args(replace(RunConfig(), dataset=options.dataset), options.settings)
     data = open_dataset(config, options.kind or find_task(config))
-    task = data.task(config, data.label_names)
+    task = data.task(config, data.target)
     data = seal_rows(task, data, config)
     plan = plan_folds(
         data.rows["row_id"][:],

@@ -268,7 +268,7 @@ class _Runs:
                 continue
             plan, rows = self.record.plans[fold.repeat], self._rows(place)
             seed = derive_seed(fold.seed, "shuffled")
-            labels = np.asarray(columns.labels).tolist()
+            labels = self.record.row_labels()
             shuffled = shuffle_labels(labels, plan.fold_of_row(), seed=seed, groups=columns.groups)
             held_out = plan.valid(fold.fold)
             again = {"row_id": ids_at(uids, held_out), "label": [shuffled[row] for row in held_out.tolist()]}

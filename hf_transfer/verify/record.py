@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -17,6 +18,7 @@ from hf_transfer.folds import (
     FoldPlan,
     RowIds,
     fold_seed,
+    ids_at,
     plan_repeats,
     read_fold_table,
     rows_aside,
@@ -100,6 +102,15 @@ class Record:
     def split(self) -> tuple[RowIds, FoldColumns]:
         """The ids of the rows, and what they were split by."""
         return read_fold_table(self.fold_table, self.label_names, self.config.gap)
+
+    def row_labels(self) -> list[Any]:
+        """The label of each row, for rows with one: of the split, or where it has bins, of the predictions."""
+        uids, columns = self.split
+        if not self.target.scales:
+            return list(np.asarray(columns.labels).tolist())
+        rows = self.predictions
+        labels = dict(zip(rows["row_id"].to_pylist(), self.target.read_back(rows), strict=True))
+        return [labels.get(uid) for uid in ids_at(uids, np.arange(len(uids)))]
 
     @cached_property
     def plans(self) -> tuple[FoldPlan, ...]:
