@@ -30,7 +30,7 @@ _OF_THE_RUN: dict[str, Any] = {
 
 def scoring_config(results: Results, dataset: str) -> RunConfig:
     """The run's settings for rows of another data set; its columns are looked for there too."""
-    return replace(results.config, dataset=dataset, **_OF_THE_RUN)
+    return replace(results.config, dataset=dataset, target=results.target or "auto", **_OF_THE_RUN)
 
 
 def score_rows(model: TrainedModel, config: RunConfig) -> tuple[ScoredRows, pa.Table]:
@@ -49,7 +49,7 @@ def score_rows(model: TrainedModel, config: RunConfig) -> tuple[ScoredRows, pa.T
     numbered = data.rows.remove_columns("label").add_column(
         "label", labels, feature=type(task.target).label_type()
     )
-    unseen, num_seen, note = _unseen(results, replace(data, rows=numbered))
+    unseen, num_seen, note = _unseen(results, replace(data, rows=numbered, target=task.target))
     rows = numbered.select(unseen)
     if not len(rows):
         raise DataError(
@@ -107,7 +107,7 @@ def _unseen(results: Results, data: LabelledData) -> tuple[list[int], int | None
     if data.fingerprint == results.dataset.fingerprint:
         return [], len(everything), []
     try:
-        task = data.task(results.config, results.label_names)
+        task = data.task(results.config, data.target)
         learned = seal_rows(task, open_dataset(results.config, data.task), results.config)
     except (TransferError, OSError) as error:
         why = str(error).split(". ")[0]

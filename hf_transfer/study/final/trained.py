@@ -16,7 +16,7 @@ from hf_transfer.runs.reading import AGAIN, place_inside, read_json_file
 from hf_transfer.runs.records import Results
 from hf_transfer.runs.results import read_results
 from hf_transfer.study.final.model_folder import CALIBRATION_FILE, task_in
-from hf_transfer.tasks import task_class
+from hf_transfer.tasks import target_of_run, task_class
 
 if TYPE_CHECKING:
     from hf_transfer.tasks.task import Task
@@ -57,17 +57,18 @@ class TrainedModel:
         folder = place_inside(run, results.final.path or "model")
         folder = folder if folder.is_dir() else run  # the top of a repository
         settings = replace(results.config, trust_remote_code=trust_remote_code)
+        target = target_of_run(results.task, results.label_names, results.target)
         names = (results.final.members or ()) if results.final.kind == "ensemble" else ()
         return cls(
             run,
             results,
-            task_class(results.task)(settings, results.label_names),
+            task_class(results.task)(settings, target),
             tuple(place_inside(folder, name) for name in names) or (folder,),
             *_temperature(folder / CALIBRATION_FILE),
         )
 
     def outputs(self, values: Sequence[Any], *, raw: bool = False, title: str = "") -> list[NDArray[Any]]:
-        """Logarithms of the models' mean probabilities for each input, (m, c).
+        """What the models answer together for each input, (m, c).
 
         Args:
             values: Inputs as the task encodes them.
@@ -76,15 +77,16 @@ class TrainedModel:
         """
         from hf_transfer.replay.batching import Batches
         from hf_transfer.replay.encoding import encode_values
-        from hf_transfer.study.final.ensemble import logits_of, mean_log_probabilities
+        from hf_transfer.study.final.ensemble import average_outputs, logits_of
         from hf_transfer.training.workers import Workers, make_accelerator
 
         task = task_in(self.task, self.members[0])
         workers = Workers(make_accelerator(task.settings), together=False)
         batches = Batches(task, encode_values(task, values), workers.accelerator.device)
         wanted = 1.0 if raw else self.temperature
-        found = mean_log_probabilities(
+        found = average_outputs(
             (logits_of(task, folder, batches, workers, title) for folder in self.members),
+            task.target,
             wanted / self.temperature if self.in_weights else wanted,
         )
         nothing = np.zeros((0, len(task.label_names)), np.float32)  # for a sentence without words
