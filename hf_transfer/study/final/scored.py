@@ -20,6 +20,7 @@ from hf_transfer.scores.scorer import Scores
 from hf_transfer.scores.statistics import bootstrap_interval
 from hf_transfer.study.final.trained import TrainedModel
 from hf_transfer.study.fold_scorer import listed, metrics_of
+from hf_transfer.tasks import task_class
 
 # Settings of the run's rows that say nothing of others.
 _OF_THE_RUN: dict[str, Any] = {
@@ -30,7 +31,9 @@ _OF_THE_RUN: dict[str, Any] = {
 
 def scoring_config(results: Results, dataset: str) -> RunConfig:
     """The run's settings for rows of another data set; its columns are looked for there too."""
-    return replace(results.config, dataset=dataset, target=results.target or "auto", **_OF_THE_RUN)
+    several = len(task_class(results.task).targets) > 1
+    target = results.target if results.target and several else "auto"  # read as the run's labels were
+    return replace(results.config, dataset=dataset, target=target, **_OF_THE_RUN)
 
 
 def score_rows(model: TrainedModel, config: RunConfig) -> tuple[ScoredRows, pa.Table]:
