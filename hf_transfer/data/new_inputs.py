@@ -8,8 +8,9 @@ from typing import Any
 from datasets import Dataset
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.data.data_files import SUFFIXES, read_file, read_text
+from hf_transfer.data.data_files import SUFFIXES, read_file
 from hf_transfer.data.image_folder import pictures_below
+from hf_transfer.data.text_files import read_text
 from hf_transfer.errors import DataError
 from hf_transfer.machine.wording import count
 from hf_transfer.tasks.inputs.input import Input
@@ -81,7 +82,7 @@ def _texts(word: str, input: Input, column: str) -> list[tuple[Any, Any]]:
 
 
 def _rows(path: Path, input: Input, column: str) -> list[Any]:
-    rows = read_file(path)
+    rows, _ = read_file(path)
     if column not in rows.column_names:
         there_are = ", ".join(repr(name) for name in rows.column_names)
         raise DataError(f"No column {column!r} in {path.name}; it has {there_are}. Rename one.")

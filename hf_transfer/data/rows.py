@@ -44,6 +44,7 @@ class LabelledData:
         input_column: Where `input` was.
         label_column: Where `label` was.
         sealed: Rows set aside from `rows`, in no fold; see `seal_rows`.
+        scheme: How the labels were written, where there are several ways.
     """
 
     rows: Dataset
@@ -60,6 +61,7 @@ class LabelledData:
     input_column: str
     label_column: str
     sealed: Dataset | None = None
+    scheme: str = ""
 
     @property
     def input(self) -> Input:
@@ -99,14 +101,19 @@ def label_rows(
     check_settings(config, task)
     parts = [_plain(part) for part in (dataset, test) if part is not None]
     columns = find_columns(parts[0], config, task)
-    notes = list(columns.notes)
-    inputs = [_inputs(part, columns, task.input, origin, test=i > 0) for i, part in enumerate(parts)]
+    for part in parts:
+        _refuse_absent(part, columns, test=part is not parts[0])
+    written = [task.as_written(part, columns.input, columns.label) for part in parts]
+    parts = [one.rows for one in written]
+    notes = [*columns.notes, *(note for one in written for note in one.notes)]
+    inputs = [_inputs(part, columns, task.input, origin) for part in parts]
     target = task.targets
     labels = target.read(_label_columns(parts, inputs, columns.label))
     rows = [
         _standard_rows(part, part_inputs, ids, columns, target.label_type())
         for part, part_inputs, ids in zip(parts, inputs, labels.ids, strict=True)
     ]
+    notes += [note for part in rows for note in task.input.doubts(part)]
     rows = [_without_empty(part, config, task.input, notes) for part in rows]
     rows[0] = _first_rows(rows[0], config)
     rows = [_without_bad(part, config, task.input, notes) for part in rows]
@@ -126,6 +133,7 @@ def label_rows(
         hub=origin.hub,
         input_column=columns.input,
         label_column=columns.label,
+        scheme=written[0].scheme or labels.scheme,
     )
 
 
@@ -143,14 +151,17 @@ def _plain(dataset: Any) -> Dataset:
     return dataset.with_format(None)
 
 
-def _inputs(part: Dataset, columns: Columns, input: Input, origin: Origin, *, test: bool) -> Dataset:
+def _refuse_absent(part: Dataset, columns: Columns, *, test: bool) -> None:
     for name in (columns.input, columns.label, columns.id):
         if name is not None and name not in part.column_names:
             which = "test rows have" if test else "dataset has"
             raise DataError(f"The {which} no column {name!r}; their columns are {sorted(part.column_names)}.")
+
+
+def _inputs(part: Dataset, columns: Columns, input: Input, origin: Origin) -> Dataset:
     if origin.hub and input.leads_away(part.features[columns.input]):
         raise DataError(f"Column {columns.input!r} of {origin.name} holds paths, which lead nowhere here.")
-    return input.read(part, columns.input, folder=origin.folder)
+    return input.read(part, columns.input, folder=origin.folder, outside=origin.outside)
 
 
 def _label_columns(parts: Sequence[Dataset], inputs: Sequence[Dataset], column: str) -> list[LabelColumn]:

@@ -78,7 +78,11 @@ def test_texts_of_each_storage_are_the_same(tmp_path, name):
     assert data.rows["input"][:] == TEXTS
     assert (data.label_names, data.rows["label"][:]) == (("neg", "pos"), [1, 0, 1, 0, 0, 1, 1, 0])
     assert data.fingerprint == labelled(texts_of()).fingerprint
-    assert (data.name, data.split, data.hub, data.notes) == (name, "train", False, ())
+    assert (data.name, data.split, data.hub) == (name, "train", False)
+    assert data.notes == (
+        "2 rows with the text 'None', 'null' in the input kept: rows 0, 6. If it means a missing text, leave "
+        "them out.",
+    )
 
 
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.parquet", "rows"])
@@ -348,7 +352,7 @@ def test_rows_that_cannot_be_used_are_refused(csv_file, columns, settings, messa
 )
 def test_texts_are_no_other_kind(csv_file, kind, message):
     with pytest.raises(DataError, match=message):
-        opened(csv_file(text=["a", "b"], tokens=["a", "b"], ner_tags=["O", "O"], label=["x", "y"]), kind)
+        opened(csv_file(text=["a", "b"], tokens=["a b", "b"], ner_tags=["O", "O"], label=["x", "y"]), kind)
 
 
 def test_paths_of_a_hub_dataset_are_refused():
