@@ -109,7 +109,7 @@ def _formats() -> tuple[str, ...]:
 
 
 def _unknown(data: bytes) -> str:
-    if data[4:8] == b"ftyp" and data[8:12] in _HEIC:
+    if "HEIF" not in _formats() and data[4:8] == b"ftyp" and data[8:12] in _HEIC:
         return (
             "a HEIC picture, which needs pillow-heif: pip install 'hf-transfer-kit[heic]', or save it as JPEG"
         )

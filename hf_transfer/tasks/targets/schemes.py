@@ -137,10 +137,11 @@ def _stray(rows: Rows) -> Iterator[tuple[int, int, str, str]]:
 def _refuse_stray(rows: Rows, where: str, scheme: str) -> None:
     stray = list(_stray(rows))
     if stray:
+        opens = " or ".join(f"{letter}-" for letter in _LETTERS[scheme] if letter in _OPEN)
         row, position, tag, before = stray[0]
         raise DataError(
             f"Row {row}, word {position} has the tag {tag!r} after {before!r} in {where}: not {scheme}, "
-            f"where an entity opens with B-. There are {len(stray):,} such tags, and others are {scheme}. "
+            f"where an entity opens with {opens}. There are {len(stray):,} such tags; others are {scheme}. "
             "Write all tags in one scheme; IOB1, where only a second entity of a type opens with B-, is "
             "converted if all tags are so."
         )

@@ -97,7 +97,7 @@ class Aligner:
         if self.cut:
             _, span, word = self.cut[0]
             found.append(
-                f"{count(len(self.cut), 'span')} in {self.where} cut a word and were widened to whole words: "
+                f"{count(len(self.cut), 'span')} in {self.where} widened to whole words, as they cut one: "
                 f"{some([row for row, _, _ in self.cut])}. The first, {span!r}, became {word!r}."
             )
         if self.overlapping:
