@@ -1,7 +1,6 @@
 """Convert labelled rows to the columns that all tasks read."""
 
 import hashlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,17 @@ from datasets import ClassLabel, Dataset, LargeList, List, Value
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.config.run_config import RunConfig
-from hf_transfer.data.columns import Columns, find_columns, folds, groups, row_ids, times
+from hf_transfer.data.columns import (
+    Columns,
+    find_columns,
+    folds,
+    groups,
+    named_labels,
+    row_ids,
+    separated,
+    times,
+    with_sets,
+)
 from hf_transfer.data.origins import Origin
 from hf_transfer.errors import DataError
 from hf_transfer.folds import hash_order
@@ -20,9 +29,10 @@ from hf_transfer.machine.wording import count, some
 from hf_transfer.tasks import check_settings, task_of_kind
 from hf_transfer.tasks.inputs.input import Input
 from hf_transfer.tasks.inputs.pictures import BadPicture
+from hf_transfer.tasks.targets.choice import choose_target
 from hf_transfer.tasks.targets.labels import LabelColumn
 from hf_transfer.tasks.targets.target import Target
-from hf_transfer.tasks.task import Task
+from hf_transfer.tasks.task import Task, Written
 
 
 @dataclass(frozen=True)
@@ -71,8 +81,8 @@ class LabelledData:
     @property
     def class_counts(self) -> dict[str, int]:
         """Number of rows of each label; for words, of entities of each type."""
-        found = Counter(name for label in self.rows["label"][:] for name in self.target.classes_of(label))
-        return {name: found[name] for name in self.target.class_names}
+        names, counts = self.target.tabled(self.rows["label"][:])
+        return dict(zip(names, counts.sum(axis=0).tolist(), strict=True))
 
 
 def label_rows(
@@ -82,15 +92,17 @@ def label_rows(
     *,
     test: Dataset | None = None,
     origin: Origin | None = None,
+    target: type[Target] | None = None,
 ) -> LabelledData:
     """Check rows from memory, and convert them to the standard columns.
 
     Args:
         dataset: Rows to cross-validate.
-        config: Of which the columns, `max_rows`, `on_bad_image`, `strict` and `seed` are used.
+        config: Of which the columns, `target`, `max_rows`, `on_bad_image`, `strict` and `seed` are used.
         task: What they are for, or what `--kind` calls its input.
         test: Rows to keep untouched; with the same columns.
         origin: Where the rows come from.
+        target: What the labels are; read from them where that is not given.
 
     Raises:
         DataError: If rows, columns or labels cannot be used as they are.
@@ -99,16 +111,15 @@ def label_rows(
     origin = origin or Origin()
     task = task_of_kind(task) if isinstance(task, str) else task
     check_settings(config, task)
-    parts = [_plain(part) for part in (dataset, test) if part is not None]
-    columns = find_columns(parts[0], config, task)
-    for part in parts:
-        _refuse_absent(part, columns, test=part is not parts[0])
-    written = [task.as_written(part, columns.input, columns.label) for part in parts]
+    parts = [with_sets(_plain(part), config) for part in (dataset, test) if part is not None]
+    columns = find_columns(parts[0], named_labels(config), task)
+    written = _as_written(parts, columns, task)
     parts = [one.rows for one in written]
     notes = [*columns.notes, *(note for one in written for note in one.notes)]
     inputs = [_inputs(part, columns, task.input, origin) for part in parts]
-    target = task.targets
-    labels = target.read(_label_columns(parts, inputs, columns.label))
+    given = _label_columns(parts, inputs, columns.label, config.label_separator)
+    target = target or choose_target(given[0], task.targets, config.target)
+    labels = target.read(given)
     rows = [
         _standard_rows(part, part_inputs, ids, columns, target.label_type())
         for part, part_inputs, ids in zip(parts, inputs, labels.ids, strict=True)
@@ -128,7 +139,7 @@ def label_rows(
         split=str(dataset.split or "train"),
         fingerprint=fingerprint(rows[0], task.input, labels.names),
         task=task,
-        target=target(labels.names),
+        target=target(labels.names, config),
         notes=(*notes, *labels.notes),
         hub=origin.hub,
         input_column=columns.input,
@@ -151,11 +162,16 @@ def _plain(dataset: Any) -> Dataset:
     return dataset.with_format(None)
 
 
-def _refuse_absent(part: Dataset, columns: Columns, *, test: bool) -> None:
-    for name in (columns.input, columns.label, columns.id):
-        if name is not None and name not in part.column_names:
-            which = "test rows have" if test else "dataset has"
-            raise DataError(f"The {which} no column {name!r}; their columns are {sorted(part.column_names)}.")
+def _as_written(parts: Sequence[Dataset], columns: Columns, task: type[Task]) -> list[Written]:
+    """Each part in columns that the task reads, however it was written."""
+    for part in parts:
+        for name in (columns.input, columns.label, columns.id):
+            if name is not None and name not in part.column_names:
+                which = "dataset has" if part is parts[0] else "test rows have"
+                raise DataError(
+                    f"The {which} no column {name!r}; their columns are {sorted(part.column_names)}."
+                )
+    return [task.as_written(part, columns.input, columns.label) for part in parts]
 
 
 def _inputs(part: Dataset, columns: Columns, input: Input, origin: Origin) -> Dataset:
@@ -164,13 +180,16 @@ def _inputs(part: Dataset, columns: Columns, input: Input, origin: Origin) -> Da
     return input.read(part, columns.input, folder=origin.folder, outside=origin.outside)
 
 
-def _label_columns(parts: Sequence[Dataset], inputs: Sequence[Dataset], column: str) -> list[LabelColumn]:
+def _label_columns(
+    parts: Sequence[Dataset], inputs: Sequence[Dataset], column: str, separator: str | None
+) -> list[LabelColumn]:
     return [
         LabelColumn(
-            values=_values(part, column),
+            values=separated(_values(part, column), separator),
             where=f"column {column!r}{' of the test rows' if number else ''}",
             declared=_declared(part.features[column]),
             inputs=of_part["input"],
+            name=column,
         )
         for number, (part, of_part) in enumerate(zip(parts, inputs, strict=True))
     ]

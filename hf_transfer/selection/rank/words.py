@@ -9,6 +9,8 @@ from hf_transfer.selection.rank.verdicts import LEVEL, Comparison
 MEASURES = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy, as one class has over 70 % of the rows",
+    "r_squared": "R², the share of the labels' variance that is explained",
+    "f1_micro": "F1 over all labels together",
     "f1_words": "F1 over the words that are part of a mention or are taken for one",
 }
 
