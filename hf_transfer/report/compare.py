@@ -133,7 +133,7 @@ def compare_pair(first: Run, second: Run) -> Pair:
     if not pair.differences:
         return pair
     tables = _shared_rows(first.predictions, second.predictions)
-    if pair.metric == first.scorer.share_right:
+    if first.target.right_or_wrong:
         return replace(pair, rows=_right_rows(first.target, *tables))
     return replace(pair, bootstrap=_paired_bootstrap(first, pair.metric, tables))
 

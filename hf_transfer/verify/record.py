@@ -104,7 +104,7 @@ class Record:
         return read_fold_table(self.fold_table, self.label_names, self.config.gap)
 
     def row_labels(self) -> list[Any]:
-        """Label of each row, for rows with one: of the split, or of the predictions where that has bins."""
+        """The label of each row, for rows with one: of the split, or of the predictions if it has bins."""
         uids, columns = self.split
         if not self.target.scales:
             return list(np.asarray(columns.labels).tolist())

@@ -273,10 +273,10 @@ def reliability_diagram(calibration: Calibration) -> Figure:
 
 
 def label_figure(results: Results) -> Figure | None:
-    """Draw how well each label of a row is found, where no confusion matrix tells it."""
-    labels = [line.label for line in results.per_class]
-    if results.confusion or labels != results.label_names:
+    """Draw how well each label of a row is found, where rows have sets of labels."""
+    if "exact_match" not in results.scores:
         return None
+    labels = [line.label for line in results.per_class]
     return label_bars(results.per_class, drawn_names(labels), num_scored(results))
 
 

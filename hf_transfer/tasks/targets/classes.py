@@ -41,6 +41,7 @@ class Classes(Target):
     solvers = ("lbfgs", "ridge")
     missing = IGNORE_INDEX
     unlabelled: Any = 0
+    right_or_wrong = True
 
     def __init__(self, label_names: Sequence[str], settings: "RunConfig | None" = None) -> None:
         self.label_names = tuple(label_names)

@@ -37,6 +37,7 @@ class Tags(Classes):
     name = "tags"
     problem_type = None
     per_word = True
+    right_or_wrong = False
     counted = "entities"
 
     def _scorer(self) -> Scorer:

@@ -44,6 +44,8 @@ class Target(Protocol):
     """A label that neither the loss nor the scores count."""
     unlabelled: Any
     """What stands in for the label of a row that has none to learn from."""
+    right_or_wrong: ClassVar[bool] = False
+    """Whether a row is one decision, so that rows of two models are counted by who was right."""
     per_word: bool = False
     """Whether a row has a label for each of its words, instead of one."""
     counted: str = "rows"
