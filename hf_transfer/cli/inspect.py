@@ -61,9 +61,10 @@ def report(found: "Audit", data: "LabelledData", plan: "FoldPlan") -> str:
 
 def _schema(data: "LabelledData") -> str:
     test = f", {count(len(data.test), 'test row')}" if data.test is not None else ""
+    scheme = f", written as {data.scheme}" if data.scheme else ""
     lines = [
         f"{data.name}, split {data.split}: {count(len(data.rows), 'row')} of {data.input.name}{test}",
-        f"  input from column {data.input_column!r}, labels from {data.label_column!r}",
+        f"  input from column {data.input_column!r}, labels from {data.label_column!r}{scheme}",
         f"  fingerprint {data.fingerprint}",
     ]
     others = [name for name in data.rows.column_names if name not in ("row_id", "input", "label")]

@@ -57,6 +57,9 @@ class DataSettings(Group):
         aliases=("max_seq_length",),
         at_least=3,
     )
+    allow_outside: bool = setting(
+        False, "Read pictures outside of the data's folder, where its files name them or link to them."
+    )
     on_bad_image: str = setting("fail", "What to do with unreadable pictures.", choices=("fail", "skip"))
 
     def problems(self) -> list[str]:

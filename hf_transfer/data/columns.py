@@ -14,9 +14,11 @@ from hf_transfer import _guard  # noqa: F401  (says what is wrong when another p
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import DataError
 from hf_transfer.machine.wording import some
-from hf_transfer.tasks.targets.labels import refuse_rows
+from hf_transfer.tasks.targets.labels import WRITTEN_MISSING, refuse_rows
 from hf_transfer.tasks.task import Task
 
+_LOOKED_AT = 100  # rows by which a name is known as a value
+_WORDS_OF_A_SENTENCE = 4
 _SETS = "labels of several columns"
 
 
@@ -46,9 +48,10 @@ def find_columns(dataset: Dataset, config: RunConfig, task: type[Task]) -> Colum
     taken = {
         name for name in (config.input_column, config.label_column, *others.values()) if name is not None
     }
-    search = _Search(dataset, "input_column", task.input.columns, task.input.is_typed)
+    usual_inputs, usual_labels = task.usual_columns(dataset.features)
+    search = _Search(dataset, "input_column", usual_inputs, task.input.is_typed)
     inputs, input_notes = search.find(config.input_column, taken)
-    search = _Search(dataset, "label_column", task.label_columns, _is_declared)
+    search = _Search(dataset, "label_column", usual_labels, _is_declared)
     label, label_notes = search.find(config.label_column, {*taken, inputs})
     return Columns(
         input=inputs,
@@ -190,14 +193,34 @@ def _absent(dataset: Dataset, name: str, setting: str) -> DataError:
     has = ", ".join(repr(column) for column in sorted(dataset.column_names))
     near = difflib.get_close_matches(name, dataset.column_names, n=1)
     example = repr(near[0])[1:-1] if near else "NAME"
-    return DataError(f"No column {name!r} in the dataset; it has {has}. Pass --{setting} {example}.")
+    advice = " If the first line is a row already, put a line of names above it." * _may_be_a_row(dataset)
+    return DataError(f"No column {name!r} in the dataset; it has {has}. Pass --{setting} {example}.{advice}")
+
+
+def _may_be_a_row(dataset: Dataset) -> bool:
+    """Whether the names of columns look like values: numbers, sentences, or what the column itself holds."""
+    first = dataset[:_LOOKED_AT]
+    return any(
+        _is_number(name) or name.count(" ") >= _WORDS_OF_A_SENTENCE or name in first[name]
+        for name in dataset.column_names
+    )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _missing(values: Sequence[Any]) -> list[int]:
     return [
         row
         for row, value in enumerate(values)
-        if value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+        if value is None
+        or (isinstance(value, str) and (not value or value in WRITTEN_MISSING))
+        or (isinstance(value, float) and math.isnan(value))
     ]
 
 

@@ -1,13 +1,14 @@
 """Read image folders: one folder a class, or a metadata file."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset, Features, Image, Value
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
-from hf_transfer.data.data_files import SPLITS, read_file
+from hf_transfer.data.data_files import SPLITS, Loaded, read_file
 from hf_transfer.errors import DataError
 from hf_transfer.machine.paths import local_path, refuse_links
 from hf_transfer.machine.wording import count
@@ -15,7 +16,6 @@ from hf_transfer.tasks.inputs.image import Image as Pictures
 
 SUFFIXES = Pictures.suffixes
 COLUMN = Pictures.columns[0]
-Loaded = tuple[Dataset, tuple[str, ...]]  # rows, and notes on what was left out
 
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 
@@ -45,11 +45,15 @@ def pictures_below(folder: Path) -> list[Path]:
     )
 
 
-def image_splits(folder: Path) -> dict[str, Callable[[], Loaded]]:
+def image_splits(folder: Path, *, outside: bool = False) -> dict[str, Callable[[], Loaded]]:
     """Find the splits of an image folder; each is read when called.
 
     Two layouts are read: `CLASS/picture` and `SPLIT/CLASS/picture`; in place of class folders there may
     be a metadata.csv or metadata.jsonl with the columns file_name and label.
+
+    Args:
+        folder: Where the pictures are.
+        outside: Whether links and names may lead out of it.
 
     Raises:
         DataError: If two folders mean the same split, e.g. val and dev.
@@ -57,7 +61,7 @@ def image_splits(folder: Path) -> dict[str, Callable[[], Loaded]]:
     inner = _folders(folder)
     named = [place for place in inner if place.name.lower() in SPLITS]
     if not inner or len(named) < len(inner) or _metadata(folder) or not any(map(_is_split, named)):
-        return {"train": lambda: _read_split(folder, folder)}
+        return {"train": partial(_read_split, folder, folder, outside=outside)}
     splits: dict[str, Callable[[], Loaded]] = {}
     for place in named:
         split = SPLITS[place.name.lower()]
@@ -65,7 +69,7 @@ def image_splits(folder: Path) -> dict[str, Callable[[], Loaded]]:
             raise DataError(
                 f"Two folders of {folder.name} are the split {split!r}, one is {place.name!r}. Merge them."
             )
-        splits[split] = lambda place=place: _read_split(place, folder)  # type: ignore[misc]
+        splits[split] = partial(_read_split, place, folder, outside=outside)
     return splits
 
 
@@ -78,12 +82,14 @@ def picture_rows(paths: Sequence[Path], columns: Mapping[str, Any]) -> Dataset:
     return pictures
 
 
-def _read_split(folder: Path, root: Path) -> Loaded:
+def _read_split(folder: Path, root: Path, *, outside: bool) -> Loaded:
     metadata = _metadata(folder)
-    return _read_metadata(metadata[0], root) if metadata else _read_classes(folder, root)
+    if metadata:
+        return _read_metadata(metadata[0], root, outside=outside)
+    return _read_classes(folder, root, outside=outside)
 
 
-def _read_classes(folder: Path, root: Path) -> Loaded:
+def _read_classes(folder: Path, root: Path, *, outside: bool) -> Loaded:
     classes = _folders(folder)
     _refuse_layout(folder, classes)
     paths, labels, ignored = [], [], list(_files(folder))
@@ -97,7 +103,7 @@ def _read_classes(folder: Path, root: Path) -> Loaded:
         paths += found
         labels += [place.name] * len(found)
         ignored += [path for path in _files(place) if path.suffix.lower() not in SUFFIXES]
-    refuse_links(paths, root)
+    refuse_links(paths, root, outside=outside)
     return picture_rows(paths, {"label": labels}), _left_out(ignored)
 
 
@@ -129,13 +135,13 @@ def _refuse_layout(folder: Path, classes: list[Path]) -> None:
             )
 
 
-def _read_metadata(file: Path, root: Path) -> Loaded:
-    refuse_links([file], root)
-    table = read_file(file)
+def _read_metadata(file: Path, root: Path, *, outside: bool) -> Loaded:
+    refuse_links([file], root, outside=outside)
+    table, notes = read_file(file)
     if "file_name" not in table.column_names:
         raise DataError(f"{file.name} has no column 'file_name'; it has {sorted(table.column_names)}.")
-    paths = [local_path(name, file.parent) for name in table["file_name"]]
-    refuse_links(paths, root)
+    paths = [local_path(name, file.parent, outside=outside) for name in table["file_name"]]
+    refuse_links(paths, root, outside=outside)
     if COLUMN in table.column_names:
         table = table.remove_columns(COLUMN)
     named = set(paths)
@@ -143,7 +149,7 @@ def _read_metadata(file: Path, root: Path) -> Loaded:
     rows = picture_rows(paths, {})
     for name in table.column_names:
         rows = rows.add_column(name, table[name][:], feature=table.features[name])
-    return rows, _left_out(unlisted, f"not named in {file.name}")
+    return rows, (*notes, *_left_out(unlisted, f"not named in {file.name}"))
 
 
 def _left_out(paths: list[Path], why: str = "that are no pictures of a class") -> tuple[str, ...]:

@@ -11,8 +11,9 @@ import pyarrow as pa
 from datasets import Dataset
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.data.data_files import SUFFIXES, read_file, read_text
+from hf_transfer.data.data_files import SUFFIXES, read_file
 from hf_transfer.data.image_folder import pictures_below
+from hf_transfer.data.text_files import read_text
 from hf_transfer.errors import DataError
 from hf_transfer.machine.wording import count
 from hf_transfer.tasks.inputs.input import Input
@@ -107,7 +108,7 @@ def _pictures(path: Path, input: Input) -> NewInputs:
 
 def _in_file(path: Path, input: Input, column: str) -> NewInputs:
     """The rows of a file, with the model's input column."""
-    rows = read_file(path)
+    rows, _ = read_file(path)
     if column not in rows.column_names:
         there_are = ", ".join(repr(name) for name in rows.column_names)
         raise DataError(f"No column {column!r} in {path.name}; it has {there_are}. Rename one.")

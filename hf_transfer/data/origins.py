@@ -16,11 +16,19 @@ from datasets.exceptions import DatasetNotFoundError, DatasetsError
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.data import builtin
-from hf_transfer.data.data_files import SPLITS, SUFFIXES, read_shards, split_files
-from hf_transfer.data.image_folder import Loaded, holds_pictures, image_splits, is_image_folder
+from hf_transfer.data.data_files import (
+    LISTED_SUFFIXES,
+    SPLITS,
+    SUFFIXES,
+    Loaded,
+    is_data_file,
+    read_shards,
+    split_files,
+)
+from hf_transfer.data.image_folder import holds_pictures, image_splits, is_image_folder
 from hf_transfer.errors import DataError
 from hf_transfer.machine.network import hub_reachable
-from hf_transfer.machine.paths import refuse_links
+from hf_transfer.machine.paths import refuse_links, refuse_special
 from hf_transfer.tasks.inputs.input import Input
 
 # Over the Hub's client: what it raises for a bad name, no network, no access, or broken files.
@@ -38,7 +46,8 @@ class Origin:
         name: What cards call it: a Hub id, builtin:NAME, or a file's or folder's own name.
         config_name: Configuration of a Hub dataset.
         hub: Whether `name` is a Hub id.
-        folder: Folder that pictures' paths are relative to and must stay in.
+        folder: Folder that pictures' paths are relative to, and must stay in unless `outside`.
+        outside: Whether they may leave it.
         splits: What reads each split, when it is asked for.
     """
 
@@ -46,6 +55,7 @@ class Origin:
     config_name: str | None = None
     hub: bool = False
     folder: Path | None = None
+    outside: bool = False
     splits: Mapping[str, Callable[[], Loaded]] = field(default_factory=dict)
 
     def find_split(self, split: str | None) -> str:
@@ -83,46 +93,58 @@ def find_origin(config: RunConfig, input: Input) -> Origin:
     if name.startswith(builtin.PREFIX):
         return Origin(name, splits={"train": lambda: (builtin.load(name, input.name), ())})
     path = Path(os.path.abspath(Path(name).expanduser()))  # noqa: PTH100  (resolve() would follow links)
+    refuse_special(path)
     if path.is_file():
-        return _file(path)
+        return _file(path, outside=config.allow_outside)
     if path.is_dir():
-        return _folder(path, input)
+        return _folder(path, input, outside=config.allow_outside)
     if _looks_like_a_path(name):
         raise DataError(f"No such file or folder: {path}. {_offline_advice(input)}")
     return _hub(name, config.dataset_config, input)
 
 
-def _file(path: Path) -> Origin:
-    if path.suffix.lower() not in SUFFIXES:
+def _file(path: Path, *, outside: bool) -> Origin:
+    if not is_data_file(path):
         raise DataError(
-            f"{path.name} is not of a format that is read; allowed are {', '.join(sorted(SUFFIXES))}, a "
+            f"{path.name} is not of a format that is read; allowed are {LISTED_SUFFIXES}, a "
             "folder of them, a folder of pictures, or a save_to_disk folder."
         )
-    return Origin(path.name, folder=path.parent, splits={"train": lambda: (read_shards([path]), ())})
+    splits = {"train": partial(read_shards, [path])}
+    return Origin(path.name, folder=path.parent, outside=outside, splits=splits)
 
 
-def _folder(path: Path, input: Input) -> Origin:
+def _folder(path: Path, input: Input, *, outside: bool) -> Origin:
     if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
         return Origin(path.name, splits=_from_disk(path))
     if input.suffixes and is_image_folder(path):
-        return Origin(path.name, folder=path, splits=image_splits(path))
+        return _pictures(path, outside=outside)
     for place in (path, path / "data"):
-        files = [file for file in place.glob("*.*") if file.suffix.lower() in SUFFIXES and file.is_file()]
+        files = _data_files(place)
         if files:
-            refuse_links(files, path)
-            groups = split_files([file for file in files if not file.name.startswith(".")])
-            splits = {split: partial(_read_shards, group) for split, group in groups.items()}
-            return Origin(path.name, folder=place, splits=splits)
+            refuse_links(files, path, outside=outside)
+            splits = {split: partial(read_shards, group) for split, group in split_files(files).items()}
+            return Origin(path.name, folder=place, outside=outside, splits=splits)
     if input.suffixes and holds_pictures(path):
-        return Origin(path.name, folder=path, splits=image_splits(path))
+        return _pictures(path, outside=outside)
     raise DataError(
-        f"{path} holds no data for {input.name}: neither files ({', '.join(sorted(SUFFIXES))}), nor a "
+        f"{path} holds no data for {input.name}: neither files ({LISTED_SUFFIXES}), nor a "
         "dataset saved by save_to_disk, nor, for image, folders of pictures."
     )
 
 
-def _read_shards(files: list[Path]) -> Loaded:
-    return read_shards(files), ()
+def _pictures(path: Path, *, outside: bool) -> Origin:
+    return Origin(path.name, folder=path, outside=outside, splits=image_splits(path, outside=outside))
+
+
+def _data_files(folder: Path) -> list[Path]:
+    """Files of rows; a .txt is one only where it has a word and a tag a line."""
+    files = [file for file in folder.glob("*.*") if not file.is_dir() and not file.name.startswith(".")]
+    for file in files:
+        if file.suffix.lower() in SUFFIXES:
+            refuse_special(file)
+    files = [file for file in files if file.is_file()]
+    known = [file for file in files if file.suffix.lower() in SUFFIXES]
+    return known or [file for file in files if file.suffix.lower() == ".txt" and is_data_file(file)]
 
 
 def _from_disk(path: Path) -> dict[str, Callable[[], Loaded]]:

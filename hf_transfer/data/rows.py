@@ -32,7 +32,7 @@ from hf_transfer.tasks.inputs.pictures import BadPicture
 from hf_transfer.tasks.targets.choice import choose_target
 from hf_transfer.tasks.targets.labels import LabelColumn
 from hf_transfer.tasks.targets.target import Target
-from hf_transfer.tasks.task import Task
+from hf_transfer.tasks.task import Task, Written
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class LabelledData:
         input_column: Where `input` was.
         label_column: Where `label` was.
         sealed: Rows set aside from `rows`, in no fold; see `seal_rows`.
+        scheme: How the labels were written, where there are several ways.
     """
 
     rows: Dataset
@@ -70,6 +71,7 @@ class LabelledData:
     input_column: str
     label_column: str
     sealed: Dataset | None = None
+    scheme: str = ""
 
     @property
     def input(self) -> Input:
@@ -111,8 +113,10 @@ def label_rows(
     check_settings(config, task)
     parts = [with_sets(_plain(part), config) for part in (dataset, test) if part is not None]
     columns = find_columns(parts[0], named_labels(config), task)
-    notes = list(columns.notes)
-    inputs = [_inputs(part, columns, task.input, origin, test=i > 0) for i, part in enumerate(parts)]
+    written = _as_written(parts, columns, task)
+    parts = [one.rows for one in written]
+    notes = [*columns.notes, *(note for one in written for note in one.notes)]
+    inputs = [_inputs(part, columns, task.input, origin) for part in parts]
     given = _label_columns(parts, inputs, columns.label, config.label_separator)
     target = target or choose_target(given[0], task.targets, config.target)
     labels = target.read(given)
@@ -120,6 +124,7 @@ def label_rows(
         _standard_rows(part, part_inputs, ids, columns, target.label_type())
         for part, part_inputs, ids in zip(parts, inputs, labels.ids, strict=True)
     ]
+    notes += [note for part in rows for note in task.input.doubts(part)]
     rows = [_without_empty(part, config, task.input, notes) for part in rows]
     rows[0] = _first_rows(rows[0], config)
     rows = [_without_bad(part, config, task.input, notes) for part in rows]
@@ -139,6 +144,7 @@ def label_rows(
         hub=origin.hub,
         input_column=columns.input,
         label_column=columns.label,
+        scheme=written[0].scheme or labels.scheme,
     )
 
 
@@ -156,14 +162,22 @@ def _plain(dataset: Any) -> Dataset:
     return dataset.with_format(None)
 
 
-def _inputs(part: Dataset, columns: Columns, input: Input, origin: Origin, *, test: bool) -> Dataset:
-    for name in (columns.input, columns.label, columns.id):
-        if name is not None and name not in part.column_names:
-            which = "test rows have" if test else "dataset has"
-            raise DataError(f"The {which} no column {name!r}; their columns are {sorted(part.column_names)}.")
+def _as_written(parts: Sequence[Dataset], columns: Columns, task: type[Task]) -> list[Written]:
+    """Each part in columns that the task reads, however it was written."""
+    for part in parts:
+        for name in (columns.input, columns.label, columns.id):
+            if name is not None and name not in part.column_names:
+                which = "dataset has" if part is parts[0] else "test rows have"
+                raise DataError(
+                    f"The {which} no column {name!r}; their columns are {sorted(part.column_names)}."
+                )
+    return [task.as_written(part, columns.input, columns.label) for part in parts]
+
+
+def _inputs(part: Dataset, columns: Columns, input: Input, origin: Origin) -> Dataset:
     if origin.hub and input.leads_away(part.features[columns.input]):
         raise DataError(f"Column {columns.input!r} of {origin.name} holds paths, which lead nowhere here.")
-    return input.read(part, columns.input, folder=origin.folder)
+    return input.read(part, columns.input, folder=origin.folder, outside=origin.outside)
 
 
 def _label_columns(

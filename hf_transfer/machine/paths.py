@@ -1,23 +1,28 @@
 """Keep the paths that a data set names within its folder."""
 
 import os
+import stat
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.errors import DataError
 
 
-def local_path(name: Any, folder: Path) -> Path:
-    """Resolve the path of a picture that a file in `folder` names.
+def local_path(name: Any, folder: Path, *, outside: bool = False) -> Path:
+    r"""Resolve the path of a picture that a file in `folder` names.
+
+    Paths that Windows wrote, such as `images\1.png`, are read where no file has such a name.
 
     Args:
         name: What the file says.
         folder: Absolute, without `..`.
+        outside: Whether it may leave the folder.
 
     Raises:
-        DataError: If it is a web address or leaves the folder: a data file must not reach elsewhere.
+        DataError: If it is a web address, is of a drive of Windows, or leaves the folder: a data file must
+            not reach elsewhere.
     """
     text = str(name)
     if "://" in text or text.startswith("data:"):
@@ -27,17 +32,31 @@ def local_path(name: Any, folder: Path) -> Path:
     path = Path(os.path.normpath(folder / text))
     if "\x00" in text:
         raise DataError(f"The path {text!r} has a zero byte, as no file's name has. Fix the list of files.")
-    if folder not in path.parents:
+    if "\\" in text and not os.path.exists(path):  # noqa: PTH110  (Path.exists() raises for long names)
+        windows = PureWindowsPath(text)
+        if windows.drive:
+            raise DataError(
+                f"The path {text!r} is of a drive of Windows, which is not here. Give paths relative to "
+                f"{folder.name}, such as {windows.name!r}."
+            )
+        path = Path(os.path.normpath(folder / windows.as_posix()))
+    if not outside and folder not in path.parents:
         raise DataError(
-            f"The path {text!r} leaves the folder {folder.name}; only pictures inside it are read."
+            f"The path {text!r} leaves the folder {folder.name}; only pictures inside it are read. Give the "
+            "folder that holds all as --dataset, or pass --allow_outside if you trust the list."
         )
     return path
 
 
-def refuse_links(paths: Iterable[Path], folder: Path) -> None:
+def refuse_links(paths: Iterable[Path], folder: Path, *, outside: bool = False) -> None:
     """Stop at a link that leads out of a data set's folder, as its target may be private.
 
     The Hub's own cache is made of links to its store; these are let through.
+
+    Args:
+        paths: What is read.
+        folder: The data set's.
+        outside: Whether links may lead out.
 
     Raises:
         DataError: Naming the link and where it leads.
@@ -46,8 +65,32 @@ def refuse_links(paths: Iterable[Path], folder: Path) -> None:
     for path in paths:
         real = Path(os.path.realpath(path))
         stored = real.parent.name == "blobs" and home.is_relative_to(real.parent.parent)
-        if not (real.is_relative_to(home) or stored):
+        if not (outside or stored or real.is_relative_to(home)):
             raise DataError(
                 f"{path.relative_to(folder)} in {folder.name} is a link to {real}, which is outside. Copy "
-                "the files there, or give the folder that holds both as --dataset."
+                "the files there, give the folder that holds both as --dataset, or pass --allow_outside."
             )
+
+
+def special_file(path: Path) -> str | None:
+    """What a path leads to that is neither a file nor a folder: reading it could wait, or go on, for ever."""
+    kinds = {
+        stat.S_IFIFO: "a pipe",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+    }
+    try:
+        return kinds.get(stat.S_IFMT(path.stat().st_mode))
+    except (OSError, ValueError):  # there is nothing; the latter of a path with a zero byte
+        return None
+
+
+def refuse_special(path: Path) -> None:
+    """Stop at a pipe, a socket or a device.
+
+    Raises:
+        DataError: Saying which it is.
+    """
+    if kind := special_file(path):
+        raise DataError(f"{path} is {kind}, not a file. Write what comes from it to a file first.")

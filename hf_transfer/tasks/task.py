@@ -1,6 +1,7 @@
 """The interface of a task, and the code that all tasks share."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -13,9 +14,25 @@ from hf_transfer.tasks.inputs.input import Input
 from hf_transfer.tasks.targets.target import Target
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from torch import Tensor, nn
 
     from hf_transfer.models.base_model import BaseModel
+
+
+@dataclass(frozen=True)
+class Written:
+    """Rows in columns that an input and a target read.
+
+    Attributes:
+        rows: With all of their columns, under the same names.
+        scheme: How they were written, where that was another way.
+        notes: What was changed, a sentence each.
+    """
+
+    rows: "Dataset"
+    scheme: str = ""
+    notes: tuple[str, ...] = ()
 
 
 class Task(Protocol):
@@ -39,6 +56,29 @@ class Task(Protocol):
     """What comes out: labels, loss, scores."""
 
     def __init__(self, settings: RunConfig, labels: "Target | Sequence[str]") -> None: ...
+
+    @classmethod
+    def usual_columns(cls, features: Mapping[str, Any]) -> tuple[Sequence[str], Sequence[str]]:
+        """Names that the columns of inputs and of labels usually have, the likeliest first.
+
+        Args:
+            features: The type of each column.
+        """
+        ...
+
+    @classmethod
+    def as_written(cls, rows: "Dataset", input: str, label: str) -> Written:
+        """Bring another way of writing such rows into columns that the input and the target read.
+
+        Args:
+            rows: As they were stored.
+            input: Name of the column of inputs.
+            label: Name of the column of labels.
+
+        Raises:
+            DataError: If they are of such a way and something is wrong with them.
+        """
+        ...
 
     @property
     def base(self) -> "BaseModel":
@@ -99,7 +139,9 @@ class Task(Protocol):
 class CommonTask:
     """What the tasks share: one opened base model, and inputs that are used as they were stacked."""
 
+    input: ClassVar[Input]
     targets: ClassVar[tuple[type[Target], ...]]
+    label_columns: ClassVar[tuple[str, ...]]
     metric_names: ClassVar[Mapping[str, str]] = MappingProxyType({})
     augments = False
     notes: Sequence[str] = ()
@@ -132,6 +174,16 @@ class CommonTask:
     def label_names(self) -> tuple[str, ...]:
         """In the order of their ids."""
         return self.target.label_names
+
+    @classmethod
+    def usual_columns(cls, features: Mapping[str, Any]) -> tuple[Sequence[str], Sequence[str]]:
+        """Those of its input, and its own for labels."""
+        return cls.input.columns, cls.label_columns
+
+    @classmethod
+    def as_written(cls, rows: "Dataset", input: str, label: str) -> Written:
+        """The rows themselves."""
+        return Written(rows)
 
     @cached_property
     def base(self) -> "BaseModel":

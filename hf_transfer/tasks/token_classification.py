@@ -8,12 +8,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hf_transfer.tasks.inputs.input import Input
+from hf_transfer.tasks.inputs.text import Text
 from hf_transfer.tasks.inputs.words import Words
 from hf_transfer.tasks.targets.tags import Tags
 from hf_transfer.tasks.targets.target import IGNORE_INDEX
-from hf_transfer.tasks.task import CommonTask
+from hf_transfer.tasks.task import CommonTask, Written
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from torch import Tensor, nn
 
 
@@ -34,6 +36,24 @@ class TokenClassification(CommonTask):
     label_columns: ClassVar[tuple[str, ...]] = ("ner_tags", "tags", "labels", "ner", "ner_labels", "entities")
     metric_names: ClassVar[Mapping[str, str]] = MappingProxyType({"accuracy": "accuracy (tags)"})
     auto_class: ClassVar[str] = "AutoModelForTokenClassification"
+
+    @classmethod
+    def usual_columns(cls, features: Mapping[str, Any]) -> tuple[Sequence[str], Sequence[str]]:
+        """Words and tags; or texts and their spans, where there are such and no lists of words."""
+        from hf_transfer.tasks.targets.spans import is_words, span_columns
+
+        names = {name.lower(): feature for name, feature in features.items()}
+        spans = span_columns(features)
+        if spans and not any(is_words(names.get(name)) for name in cls.input.columns):
+            return Text.columns, spans
+        return cls.input.columns, cls.label_columns
+
+    @classmethod
+    def as_written(cls, rows: "Dataset", input: str, label: str) -> Written:
+        """Words and tags of texts with spans of characters, or with all their tags in one text."""
+        from hf_transfer.tasks.written_entities import from_joined, from_spans
+
+        return from_spans(rows, input, label) or from_joined(rows, input, label) or Written(rows)
 
     @cached_property
     def tokenizer(self) -> Any:

@@ -65,6 +65,12 @@ def test_columns_are_found_by_their_type():
             {},
             "No column 'text' in the dataset; it has 'a', 'label'. Pass --input_column NAME",
         ),
+        (
+            ["a nice film, this one", "1"],
+            {},
+            "Pass --input_column NAME. If the first line is a row already, put",
+        ),
+        (["x", "b"], {}, "Pass --input_column NAME. If the first line is a row already, put a line of names"),
         (["text", "a"], {}, "No column 'label' .* Pass --label_column NAME"),
         (["text", "labell"], {}, "Pass --label_column labell"),
         (["text", "label"], {"input_column": "tex"}, "No column 'tex' .* Pass --input_column text"),
@@ -94,8 +100,9 @@ def test_ids_that_repeat_or_miss_are_refused():
 
 def test_groups_are_texts():
     assert groups(table(a=[3, 1]), "a") == ["3", "1"]
-    with pytest.raises(DataError, match=r"2 rows without a group in column 'a': rows 0, 2"):
-        groups(table(a=[float("nan"), 1.0, None]), "a")
+    for values in ([float("nan"), 1.0, None], ["nan", "NA", "<NA>"]):
+        with pytest.raises(DataError, match=r"2 rows without a group in column 'a': rows 0, 2"):
+            groups(table(a=values), "a")
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def as_csv(texts, delimiter=","):
 
 
 def rows_of(path):
-    return read_file(path).to_dict()["text"]
+    return read_file(path)[0].to_dict()["text"]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_a_missing_file_is_named_in_full(tmp_path):
 
 def test_shards_are_joined_in_order(tmp_path):
     paths = [write(tmp_path, f"{i}.csv", f"text,label\n{i},a\n") for i in range(3)]
-    assert read_shards(paths)["text"][:] == ["0", "1", "2"]
+    assert read_shards(paths)[0]["text"][:] == ["0", "1", "2"]
 
 
 def test_shards_of_other_columns_or_types_are_refused(tmp_path):
@@ -174,7 +174,7 @@ def test_names_that_would_lose_rows_are_refused(names, message):
 def test_a_parquet_file_that_swells_is_not_read_to_its_end(tmp_path, monkeypatch):
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"text": ["x" * 1000] * 5000}), path)
-    assert len(read_file(path)) == 5000
+    assert len(read_file(path)[0]) == 5000
     monkeypatch.setattr(data_files, "_MAX_BYTES", 10_000)
     with pytest.raises(DataError, match=r"a\.parquet has .* bytes and stands for more than .*Write it anew"):
         read_file(path)
@@ -183,12 +183,12 @@ def test_a_parquet_file_that_swells_is_not_read_to_its_end(tmp_path, monkeypatch
 def test_a_folder_that_looks_like_a_column_adds_none(tmp_path):
     (tmp_path / "x=1").mkdir()
     pq.write_table(pa.table({"text": ["a"]}), tmp_path / "x=1" / "a.parquet")
-    assert read_file(tmp_path / "x=1" / "a.parquet").column_names == ["text"]
+    assert read_file(tmp_path / "x=1" / "a.parquet")[0].column_names == ["text"]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 1000])
 def test_the_byte_that_is_not_utf8_is_named_wherever_a_large_file_is_cut(tmp_path, monkeypatch, size):
-    monkeypatch.setattr("hf_transfer.data.data_files._BYTES_AT_ONCE", size)
+    monkeypatch.setattr("hf_transfer.data.text_files._BYTES_AT_ONCE", size)
     path = tmp_path / "rows.csv"
     path.write_bytes("text,label\nü€,1\n".encode() + b"a\xff,0\n")
     with pytest.raises(DataError, match=r"not UTF-8: byte 20 is 0xff"):
@@ -201,4 +201,4 @@ def test_a_file_of_many_rows_is_read_in_parts_and_whole(tmp_path, monkeypatch, s
     rows = Dataset.from_dict({"text": [f"ü {i}" for i in range(2500)], "label": ["a", "b"] * 1250})
     path = tmp_path / f"rows.{suffix}"
     getattr(rows, f"to_{suffix}")(path)
-    assert read_file(path).to_dict() == rows.to_dict()
+    assert read_file(path)[0].to_dict() == rows.to_dict()

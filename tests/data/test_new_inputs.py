@@ -13,11 +13,14 @@ from hf_transfer.tasks.inputs.pictures import encode_pixels, read_picture
 from hf_transfer.tasks.inputs.text import Text
 from hf_transfer.tasks.inputs.words import Words
 
+# What Pillow does not write under such a name by itself; it is read by its content.
+FORMATS = {".jfif": "JPEG", ".jpe": "JPEG"} | dict.fromkeys((".heic", ".heif", ".hif", ".jp2", ".jxl"), "PNG")
+
 
 def picture(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     Pillow.new("RGB", (2, 2), "white").convert("1" if path.suffix == ".pbm" else "RGB").save(
-        path, {".jfif": "JPEG", ".jpe": "JPEG"}.get(path.suffix)
+        path, FORMATS.get(path.suffix)
     )
     return path
 

@@ -78,7 +78,11 @@ def test_texts_of_each_storage_are_the_same(tmp_path, name):
     assert data.rows["input"][:] == TEXTS
     assert (data.label_names, data.rows["label"][:]) == (("neg", "pos"), [1, 0, 1, 0, 0, 1, 1, 0])
     assert data.fingerprint == labelled(texts_of()).fingerprint
-    assert (data.name, data.split, data.hub, data.notes) == (name, "train", False, ())
+    assert (data.name, data.split, data.hub) == (name, "train", False)
+    assert data.notes == (
+        "2 rows with the text 'None', 'null' in the input kept: rows 0, 6. If it means a missing text, leave "
+        "them out.",
+    )
 
 
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.parquet", "rows"])
@@ -353,7 +357,7 @@ def test_rows_that_cannot_be_used_are_refused(csv_file, columns, settings, messa
 )
 def test_texts_are_no_other_kind(csv_file, kind, message):
     with pytest.raises(DataError, match=message):
-        opened(csv_file(text=["a", "b"], tokens=["a", "b"], ner_tags=["O", "O"], label=["x", "y"]), kind)
+        opened(csv_file(text=["a", "b"], tokens=["a b", "b"], ner_tags=["O", "O"], label=["x", "y"]), kind)
 
 
 def test_paths_of_a_hub_dataset_are_refused():
@@ -362,3 +366,30 @@ def test_paths_of_a_hub_dataset_are_refused():
     dataset = Dataset.from_dict({"image": ["a.png", "b.png"], "label": ["x", "y"]})
     with pytest.raises(DataError, match=r"Column 'image' of me/x holds paths"):
         label_rows(dataset, RunConfig(), "image", origin=Origin("me/x", hub=True))
+
+
+def test_pictures_that_a_list_names_elsewhere_are_read_where_that_is_allowed(tmp_path):
+    for i in (1, 2):
+        (tmp_path / f"{i}.png").write_bytes(shade(i))
+    (tmp_path / "lists").mkdir()
+    names = [str(tmp_path / "1.png"), "..\\2.png"]
+    write_csv(tmp_path / "lists" / "rows.csv", {"image": names, "label": ["x", "y"]})
+    write_csv(tmp_path / "lists" / "metadata.csv", {"file_name": names, "label": ["x", "y"]})
+    for place in ("lists/rows.csv", "lists"):
+        with pytest.raises(DataError, match=r"leaves the folder lists; only pictures inside it are read"):
+            opened(tmp_path / place, "image")
+        data = opened(tmp_path / place, "image", allow_outside=True)
+        assert [read_picture(one).getpixel((0, 0))[0] for one in data.rows["input"]] == [1, 2]
+
+
+def test_labels_that_may_stand_for_missing_ones_are_told():
+    data = labelled(texts_of(["x", "nan", "x", "NA", "nan", "x", "NA", "None"], [*"abcdefgh"]))
+    assert data.notes == (
+        "3 rows with the label 'None', 'nan' in column 'label' kept: rows 1, 4, 7. If it means a missing "
+        "label, leave them out.",
+    )
+
+
+def test_declared_labels_may_have_any_name():
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["None", "x"])})
+    assert labelled(Dataset.from_dict({"text": ["a", "b"], "label": [0, 1]}, features)).notes == ()

@@ -1,7 +1,11 @@
+import os
+import socket
+from pathlib import Path
+
 import pytest
 
 from hf_transfer.errors import DataError
-from hf_transfer.machine.paths import local_path
+from hf_transfer.machine.paths import local_path, refuse_links, refuse_special, special_file
 
 
 @pytest.mark.parametrize("name", ["../a.jpg", "/etc/passwd", "x/../../a.jpg", "", "."])
@@ -19,3 +23,39 @@ def test_web_addresses_are_refused(tmp_path, name):
 def test_paths_inside_the_folder_are_followed(tmp_path):
     assert local_path("x/../y/a.jpg", tmp_path) == tmp_path / "y" / "a.jpg"
     assert local_path(str(tmp_path / "a.jpg"), tmp_path) == tmp_path / "a.jpg"
+
+
+def test_paths_of_windows_are_followed_where_no_file_has_such_a_name(tmp_path):
+    assert local_path("x\\y.png", tmp_path) == tmp_path / "x" / "y.png"
+    assert local_path(".\\x\\..\\y.png", tmp_path) == tmp_path / "y.png"
+    (tmp_path / "x\\y.png").touch()
+    assert local_path("x\\y.png", tmp_path) == tmp_path / "x\\y.png"
+
+
+@pytest.mark.parametrize("name", ["C:\\x\\y.png", "\\\\server\\share\\y.png", "D:y\\z.png"])
+@pytest.mark.parametrize("outside", [False, True])
+def test_paths_on_a_drive_of_windows_are_refused(tmp_path, name, outside):
+    with pytest.raises(DataError, match=r"is of a drive of Windows, which is not here. Give paths relative"):
+        local_path(name, tmp_path, outside=outside)
+
+
+def test_paths_may_lead_outside_where_that_is_allowed(tmp_path):
+    assert local_path("../a.jpg", tmp_path, outside=True) == tmp_path.parent / "a.jpg"
+    assert local_path("/x/a.jpg", tmp_path, outside=True) == Path("/x/a.jpg")
+    (tmp_path / "link").symlink_to("/x/a.jpg")
+    refuse_links([tmp_path / "link"], tmp_path, outside=True)
+    with pytest.raises(DataError, match=r"which is outside.*pass --allow_outside"):
+        refuse_links([tmp_path / "link"], tmp_path)
+
+
+def test_what_is_neither_a_file_nor_a_folder_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("socket")
+        for name, kind in (("pipe", "a pipe"), ("/dev/null", "a device"), ("socket", "a socket")):
+            assert special_file(Path(name)) == kind
+            with pytest.raises(DataError, match=f"{name} is {kind}, not a file. Write what comes from it"):
+                refuse_special(Path(name))
+    for name in (".", "absent", "a\x00b"):
+        refuse_special(Path(name))

@@ -33,8 +33,8 @@ class Image(Input):
     )  # fmt: skip
     settings: ClassVar[tuple[str, ...]] = ("augmentation", "cached_views", "on_bad_image")
     suffixes: ClassVar[frozenset[str]] = frozenset({
-        ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif",
-        ".tiff", ".webp",
+        ".avif", ".bmp", ".gif", ".heic", ".heif", ".hif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jxl",
+        ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
     })  # fmt: skip
     rows_at_once: ClassVar[int] = 32  # as pictures are large
     sample_model: ClassVar[str] = "digits-resnet"
@@ -50,11 +50,13 @@ class Image(Input):
         """Whether it holds texts."""
         return getattr(feature, "dtype", None) == "string"
 
-    def read(self, dataset: "Dataset", column: str, *, folder: Path | None) -> "Dataset":
+    def read(
+        self, dataset: "Dataset", column: str, *, folder: Path | None, outside: bool = False
+    ) -> "Dataset":
         """Pictures, their encoded bytes, paths, or arrays of 0 to 255; none is decoded."""
         from hf_transfer.tasks.inputs.picture_column import read_pictures
 
-        return read_pictures(dataset, column, folder)
+        return read_pictures(dataset, column, folder, outside=outside)
 
     def unreadable(self, rows: "Dataset") -> "list[BadPicture]":
         """Those that can't be decoded."""

@@ -65,13 +65,16 @@ class Input:
         """Whether a column holds paths, which lead to nothing when the rows come from the Hub."""
         return False
 
-    def read(self, dataset: "Dataset", column: str, *, folder: Path | None) -> "Dataset":
+    def read(
+        self, dataset: "Dataset", column: str, *, folder: Path | None, outside: bool = False
+    ) -> "Dataset":
         """Give a dataset of the one column `input`, row for row; nothing is left out here.
 
         Args:
             dataset: Where the column is.
             column: Its name.
-            folder: Folder that paths are relative to and must stay in; None takes them as they are.
+            folder: Folder that paths are relative to, and must stay in; None takes them as they are.
+            outside: Whether they may leave it.
 
         Raises:
             DataError: If the column holds something else.
@@ -97,6 +100,10 @@ class Input:
     def empty_rows(self, inputs: "Dataset") -> list[int]:
         """Positions of rows that hold nothing to learn from."""
         return []
+
+    def doubts(self, inputs: "Dataset") -> tuple[str, ...]:
+        """What to know of inputs that were kept though they may be none, a sentence each."""
+        return ()
 
     def unreadable(self, rows: "Dataset") -> "list[BadPicture]":
         """Inputs that can't be read, of the column `input`."""

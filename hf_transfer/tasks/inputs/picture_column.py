@@ -1,6 +1,7 @@
 """Read a column of pictures, whatever its storage."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,30 +20,32 @@ from hf_transfer.tasks.inputs.text_column import LIST_TYPES, TEXT_TYPES, type_na
 _PICTURES_AT_ONCE = 64  # they may hold pixels
 
 
-def read_pictures(dataset: Dataset, column: str, folder: Path | None) -> Dataset:
+def read_pictures(dataset: Dataset, column: str, folder: Path | None, *, outside: bool = False) -> Dataset:
     """Make a dataset of the one column `input`, row for row: pictures as {"bytes", "path"}, not decoded.
 
     Args:
         dataset: Where the column is.
         column: Its name.
-        folder: Folder that paths are relative to and must stay in; None takes them as they are.
+        folder: Folder that paths are relative to, and must stay in; None takes them as they are.
+        outside: Whether they may leave it.
 
     Raises:
         DataError: If the column holds something else.
     """
+    at = partial(_at, folder=folder, outside=outside)
     inputs = dataset.select_columns([column]).rename_column(column, "input")
     feature = inputs.features["input"]
     if isinstance(feature, (Array2D, Array3D, *LIST_TYPES)):
         return _as_pictures(_encode(row["input"], number) for number, row in enumerate(inputs))
     if getattr(feature, "dtype", None) in TEXT_TYPES:
-        return _as_pictures(_at(path, folder, number) for number, path in enumerate(inputs["input"]))
+        return _as_pictures(at(path, row=number) for number, path in enumerate(inputs["input"]))
     if not (isinstance(feature, Image) or _holds_pictures(feature)):
         raise DataError(
             f"Column {column!r} holds {type_name(feature)}, not pictures. Allowed are pictures, their "
             "encoded bytes, paths, and arrays of 0 to 255. Pass --input_column with such a column."
         )
     inputs = inputs.cast_column("input", Image(decode=False))
-    return _confined(inputs, folder)
+    return _confined(inputs, at)
 
 
 def _holds_pictures(feature: Any) -> bool:
@@ -51,28 +54,28 @@ def _holds_pictures(feature: Any) -> bool:
     return getattr(feature, "dtype", None) in ("binary", "large_binary")
 
 
-def _confined(inputs: Dataset, folder: Path | None) -> Dataset:
+def _confined(inputs: Dataset, at: Callable[..., Any]) -> Dataset:
     """Check the paths of pictures on disk; other datasets pass unchanged."""
     batches = inputs.with_format("arrow").iter(batch_size=1000)
     if all(
         pa.chunked_array(batch["input"]).combine_chunks().field("bytes").null_count == 0 for batch in batches
     ):
         return inputs
-    return _as_pictures(_follow(picture, folder, row) for row, picture in enumerate(inputs["input"]))
+    return _as_pictures(_follow(picture, at, row) for row, picture in enumerate(inputs["input"]))
 
 
-def _follow(picture: dict[str, Any] | None, folder: Path | None, row: int) -> dict[str, Any] | None:
+def _follow(picture: dict[str, Any] | None, at: Callable[..., Any], row: int) -> Any:
     if picture is None or picture["bytes"] is not None:
         return picture
-    return _at(picture["path"], folder, row)
+    return at(picture["path"], row=row)
 
 
-def _at(path: str | None, folder: Path | None, row: int) -> dict[str, Any] | None:
+def _at(path: str | None, *, folder: Path | None, outside: bool, row: int) -> dict[str, Any] | None:
     if path is None:
         return None  # the scan tells of it, as of all pictures that cannot be read
     if folder is not None:
-        place = local_path(path, folder)
-        refuse_links([place], folder)
+        place = local_path(path, folder, outside=outside)
+        refuse_links([place], folder, outside=outside)
         path = str(place)
     elif "://" in path:
         raise DataError(f"Row {row} holds the web address {path!r}; download the pictures first.")

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.errors import DataError
+from hf_transfer.machine.paths import special_file
 from hf_transfer.machine.progress import progress_bar
 
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 MAX_PIXELS = 89_478_485  # where Pillow begins to warn of a decompression bomb; 256 MiB of RGB
 
 _EIGHT_BITS = frozenset({"1", "CMYK", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr"})
+_HEIC = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 _BATCH = 64  # pictures decoded at once, so that few are in memory
 # What Pillow's parsers raise on garbage; found by feeding them damaged files of each format.
 _BROKEN = (
@@ -56,7 +59,7 @@ def read_picture(picture: Picture) -> Image.Image:
     """
     data = picture_bytes(picture)
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(data), formats=_formats()) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise DataError(_too_large(f"{image.width} x {image.height} pixels"))
             image.load()
@@ -64,10 +67,7 @@ def read_picture(picture: Picture) -> Image.Image:
     except DataError:
         raise
     except UnidentifiedImageError:
-        raise DataError(
-            f"not a picture of a known format (it starts with {data[:12]!r}); allowed are "
-            f"{', '.join(FORMATS)}"
-        ) from None
+        raise DataError(_unknown(data)) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(_too_large(str(error))) from error
     except _BROKEN as error:
@@ -83,6 +83,8 @@ def picture_bytes(picture: Picture) -> bytes:
     if isinstance(picture, Mapping):
         picture = picture.get("bytes") or picture.get("path") or b""
     if isinstance(picture, (str, Path)):
+        if kind := special_file(Path(picture)):
+            raise DataError(f"it is {kind}, not a file")
         try:
             picture = Path(picture).read_bytes()
         except (OSError, ValueError) as error:  # the latter of a path with a zero byte
@@ -93,6 +95,27 @@ def picture_bytes(picture: Picture) -> bytes:
     if not picture:
         raise DataError("the row holds no picture")
     return picture
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """What is read: also HEIC, where pillow-heif is there."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return FORMATS
+    register_heif_opener()
+    return (*FORMATS, "HEIF")
+
+
+def _unknown(data: bytes) -> str:
+    if "HEIF" not in _formats() and data[4:8] == b"ftyp" and data[8:12] in _HEIC:
+        return (
+            "a HEIC picture, which needs pillow-heif: pip install 'hf-transfer-kit[heic]', or save it as JPEG"
+        )
+    return (
+        f"not a picture of a known format (it starts with {data[:12]!r}); allowed are {', '.join(_formats())}"
+    )
 
 
 def scan_pictures(

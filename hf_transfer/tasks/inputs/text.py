@@ -35,7 +35,9 @@ class Text(Input):
         """The words of an input."""
         return value.split()  # type: ignore[no-any-return]
 
-    def read(self, dataset: "Dataset", column: str, *, folder: Path | None) -> "Dataset":
+    def read(
+        self, dataset: "Dataset", column: str, *, folder: Path | None, outside: bool = False
+    ) -> "Dataset":
         """A column of texts."""
         from hf_transfer.tasks.inputs.text_column import read_texts
 
@@ -44,6 +46,12 @@ class Text(Input):
     def empty_rows(self, inputs: "Dataset") -> list[int]:
         """Those without a visible character."""
         return [row for row, text in enumerate(values_of(inputs)) if not text.strip()]
+
+    def doubts(self, inputs: "Dataset") -> tuple[str, ...]:
+        """Texts that may stand for a missing one."""
+        from hf_transfer.tasks.targets.labels import missing_notes
+
+        return missing_notes(values_of(inputs), "text", "the input")
 
     def content(self, value: Any) -> list[str | bytes]:
         """The text."""

@@ -12,6 +12,7 @@ from hf_transfer import _guard  # noqa: F401  (says what is wrong when another p
 from hf_transfer.errors import DataError
 from hf_transfer.machine.mapped import ROWS_AT_ONCE, mapped_rows
 from hf_transfer.tasks.targets.labels import refuse_rows
+from hf_transfer.tasks.written_lists import written_list
 
 TEXT_TYPES = ("string", "large_string")
 
@@ -63,15 +64,22 @@ def read_words(dataset: Dataset, column: str) -> Dataset:
     """
     feature = dataset.features[column]
     inner = feature.feature if isinstance(feature, LIST_TYPES) else None
-    if getattr(inner, "dtype", None) not in (*TEXT_TYPES, "null"):
+    written = _written_lists(dataset, column) if getattr(feature, "dtype", None) in TEXT_TYPES else None
+    if written is None and getattr(inner, "dtype", None) not in (*TEXT_TYPES, "null"):
         raise DataError(
             f"Column {column!r} holds {type_name(feature)}, not lists of words such as ['New', 'York']. "
-            "Split the texts into words, one tag for each, e.g. in JSON Lines."
+            "Split the texts into words, one tag for each, e.g. in JSON Lines; or give spans of characters."
         )
-    values = [words or [] for words in dataset[column][:]]
+    values = written or [words or [] for words in dataset[column][:]]
     missing = [row for row, words in enumerate(values) if None in words]
     refuse_rows(missing, f"with a missing word in column {column!r}", "Fill them in or leave them out.")
     return Dataset.from_dict({"input": values}, Features({"input": List(Value("string"))}))
+
+
+def _written_lists(dataset: Dataset, column: str) -> list[list[str]] | None:
+    """The lists in a column of texts, where each is one or is empty."""
+    lists = [written_list(text) if text else [] for text in dataset[column]]
+    return None if None in lists or not any(lists) else lists  # type: ignore[return-value]
 
 
 def lengths(sizes: Sequence[int]) -> dict[str, float]:

@@ -43,7 +43,9 @@ class Words(Text):
         """The input itself."""
         return value  # type: ignore[no-any-return]
 
-    def read(self, dataset: "Dataset", column: str, *, folder: Path | None) -> "Dataset":
+    def read(
+        self, dataset: "Dataset", column: str, *, folder: Path | None, outside: bool = False
+    ) -> "Dataset":
         """A column of lists of words."""
         from hf_transfer.tasks.inputs.text_column import read_words
 
@@ -63,6 +65,10 @@ class Words(Text):
     def empty_rows(self, inputs: "Dataset") -> list[int]:
         """Those without words."""
         return [row for row, words in enumerate(values_of(inputs)) if not words]
+
+    def doubts(self, inputs: "Dataset") -> tuple[str, ...]:
+        """None: every word may be one."""
+        return ()
 
     def content(self, value: Any) -> list[str | bytes]:
         """The words."""

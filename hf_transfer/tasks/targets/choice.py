@@ -6,7 +6,7 @@ from typing import Any
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.setting import is_auto
 from hf_transfer.errors import ConfigError, DataError
-from hf_transfer.tasks.targets.labels import LabelColumn, as_number, is_missing
+from hf_transfer.tasks.targets.labels import WRITTEN_MISSING, LabelColumn, as_number, is_missing
 from hf_transfer.tasks.targets.target import Target
 
 
@@ -37,7 +37,7 @@ def choose_target(column: LabelColumn, targets: Sequence[type[Target]], wanted: 
 
 
 def _by_values(column: LabelColumn) -> str:
-    given = [value for value in column.values if not is_missing(value)]
+    given = [value for value in column.values if not is_missing(value) and not _is_written_missing(value)]
     if _lists(given):
         return "label_sets"
     if not given or any(as_number(value) is None for value in given):
@@ -50,6 +50,10 @@ def _by_values(column: LabelColumn) -> str:
             "stand for classes, or for an amount. Say which: --target classes or --target numbers."
         )
     return "classes"
+
+
+def _is_written_missing(value: Any) -> bool:
+    return isinstance(value, str) and value in WRITTEN_MISSING
 
 
 def _lists(values: Iterable[Any]) -> bool:

@@ -1,8 +1,9 @@
-"""Check IOB2 tags, and number them: B-X begins an entity, I-X continues it."""
+"""Number the tags of words, in IOB2: B-X begins an entity, I-X continues it."""
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.errors import DataError
@@ -15,27 +16,28 @@ from hf_transfer.tasks.targets.labels import (
     refuse_lookalikes,
     refuse_rows,
 )
-
-OUTSIDE = "O"
-_TAG = re.compile(r"O|[BI]-.+", re.DOTALL)
+from hf_transfer.tasks.targets.schemes import OUTSIDE, to_iob2
+from hf_transfer.tasks.written_lists import written_list
 
 
 def name_tags(columns: Sequence[LabelColumn]) -> NamedLabels:
-    """Check all tags, then fix their names: 'O', then 'B-X', 'I-X' for each type X in order.
+    """Bring all tags to IOB2, then fix their names: 'O', then 'B-X', 'I-X' for each type X in order.
 
-    A column has a list of tags a row, and as its inputs the words that they belong to. Names that a
-    `ClassLabel` declares keep their ids; a missing partner of B-X or I-X is added at the end.
+    A column has a list of tags a row, or one written as a text, and as its inputs the words that they
+    belong to. Names that a `ClassLabel` declares keep their ids, if they are IOB2; a missing partner of B-X
+    or I-X is added at the end.
 
     Raises:
-        DataError: If words and tags differ in number, a tag is not O, B-X or I-X, an I-X follows neither
-            B-X nor I-X, numbers come without names, or nothing is tagged at all.
+        DataError: If words and tags differ in number, tags are of no scheme or of two, numbers come without
+            names, or nothing is tagged at all.
     """
-    tags = [_as_words(column) for column in columns]
-    names = declared_names(columns)
+    converted = to_iob2(
+        [_as_words(column) for column in columns],
+        [column.where for column in columns],
+        declared_names(columns),
+    )
+    tags, names = converted.parts, converted.names
     used = {tag for part in tags for row in part for tag in row}
-    _refuse_other_schemes(sorted(used.union(names or ())), columns[0].where)
-    for column, part in zip(columns, tags, strict=True):
-        _refuse_stray(part, column.where)
     if not used.difference({OUTSIDE}):
         raise DataError(f"Every tag in {columns[0].where} is 'O': there is no entity to learn.")
     if names is None:
@@ -45,7 +47,8 @@ def name_tags(columns: Sequence[LabelColumn]) -> NamedLabels:
     ids = {name: i for i, name in enumerate(names)}
     counts = [Counter(kind for row in part for kind in entity_types(row)) for part in tags]
     notes = absence_notes(types_of(names), counts)
-    return NamedLabels(names, tuple([[ids[tag] for tag in row] for row in part] for part in tags), notes)
+    numbers = tuple([[ids[tag] for tag in row] for row in part] for part in tags)
+    return NamedLabels(names, numbers, (*converted.notes, *notes), converted.scheme)
 
 
 def entity_types(tags: Sequence[str]) -> Iterator[str]:
@@ -59,6 +62,7 @@ def types_of(names: Sequence[str]) -> list[str]:
 
 
 def _as_words(column: LabelColumn) -> list[list[str]]:
+    column = replace(column, values=[_listed(tags) for tags in column.values])
     _refuse_lengths(column)
     flat = [tag for row in column.values for tag in row]
     if column.declared is not None:
@@ -73,6 +77,10 @@ def _as_words(column: LabelColumn) -> list[list[str]]:
         wrong = next(tag for tag in flat if not isinstance(tag, str))
         raise DataError(f"A tag in {column.where} is {wrong!r}; a word such as 'O' or 'B-PER' is expected.")
     return [list(row) for row in column.values]
+
+
+def _listed(tags: Any) -> Any:
+    return (written_list(tags) or tags) if isinstance(tags, str) else tags
 
 
 def _refuse_lengths(column: LabelColumn) -> None:
@@ -95,34 +103,6 @@ def _refuse_ids(column: LabelColumn, num_names: int) -> None:
         if not all(isinstance(tag, int) and 0 <= tag < num_names for tag in tags)
     ]
     refuse_rows(wrong, f"with a tag id outside 0 to {num_names - 1} in {column.where}", "Tag every word.")
-
-
-def _refuse_other_schemes(tags: Sequence[str], where: str) -> None:
-    wrong = [tag for tag in tags if not _TAG.fullmatch(tag)]
-    if wrong:
-        shown = ", ".join(repr(tag) for tag in wrong[:5]) + (" …" if len(wrong) > 5 else "")
-        raise DataError(
-            f"Tags in {where} are not IOB2: {shown}. Allowed are 'O', 'B-TYPE' and 'I-TYPE'. "
-            "Convert IOBES (S-, E-) to IOB2; parts of speech and other plain tags are not entities."
-        )
-
-
-def _refuse_stray(rows: list[list[str]], where: str) -> None:
-    stray = list(_stray(rows))
-    if stray:
-        row, position, tag, before = stray[0]
-        raise DataError(
-            f"Row {row}, word {position} has the tag {tag!r} after {before!r} in {where}: not IOB2, where "
-            f"an entity opens with B-. There are {len(stray):,} such tags. If the data is IOB1, make each "
-            "first I- of an entity B-."
-        )
-
-
-def _stray(rows: list[list[str]]) -> Iterator[tuple[int, int, str, str]]:
-    for row, tags in enumerate(rows):
-        for position, (before, tag) in enumerate(zip([OUTSIDE, *tags], tags, strict=False)):
-            if tag.startswith("I-") and before[2:] != tag[2:]:
-                yield row, position, tag, before if position else "the start"
 
 
 def _complete(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -12,6 +12,11 @@ from hf_transfer import _guard  # noqa: F401  (says what is wrong when another p
 from hf_transfer.errors import DataError
 from hf_transfer.machine.wording import count, some
 
+# What programs write where a value is missing; "NA" is not among them, as that is also Namibia.
+WRITTEN_MISSING = frozenset({
+    "nan", "NaN", "NAN", "None", "null", "NULL", "<NA>", "NaT", "N/A", "n/a", "#N/A"
+})  # fmt: skip
+
 _INTEGER = re.compile(r"-?(0|[1-9]\d*)")  # "007" is a name, not a number
 _DECIMAL = re.compile(r"[-+]?(\d+\.\d*|\.\d+)([eE][-+]?\d+)?")
 
@@ -37,11 +42,19 @@ class LabelColumn:
 
 @dataclass(frozen=True)
 class NamedLabels:
-    """Label names for all splits, and each split's labels as positions in them."""
+    """Label names for all splits, and each split's labels as positions in them.
+
+    Attributes:
+        names: In the order of their ids.
+        ids: Of each split.
+        notes: What was changed, or is odd, a sentence each.
+        scheme: How the labels were written, where there are several ways.
+    """
 
     names: tuple[str, ...]
     ids: tuple[list[Any], ...]
     notes: tuple[str, ...] = ()
+    scheme: str = ""
 
 
 def name_labels(columns: Sequence[LabelColumn]) -> NamedLabels:
@@ -68,9 +81,9 @@ def name_labels(columns: Sequence[LabelColumn]) -> NamedLabels:
             f"All {len(words[0])} rows have the label {words[0][0]!r} in {columns[0].where}; a classifier "
             "needs two classes or more. Take another column with --label_column, or another split."
         )
-    return NamedLabels(
-        names, tuple([ids[word] for word in part] for part in words), absence_notes(names, counts)
-    )
+    notes = () if columns[0].declared else missing_notes(words[0], "label", columns[0].where)
+    numbers = tuple([ids[word] for word in part] for part in words)
+    return NamedLabels(names, numbers, (*absence_notes(names, counts), *notes))
 
 
 def declared_names(columns: Sequence[LabelColumn]) -> tuple[str, ...] | None:
@@ -129,6 +142,17 @@ def absence_notes(names: Sequence[str], counts: Sequence[Counter[str]]) -> tuple
     if nowhere:
         notes.append(f"No row has the label {_quoted(nowhere)}, though the dataset declares it.")
     return tuple(notes)
+
+
+def missing_notes(values: Iterable[str], noun: str, where: str) -> tuple[str, ...]:
+    """Say which rows have a text that often stands for a missing value; here it is one like any other."""
+    rows = [(row, value) for row, value in enumerate(values) if value in WRITTEN_MISSING]
+    if not rows:
+        return ()
+    return (
+        f"{count(len(rows), 'row')} with the {noun} {_quoted(sorted({value for _, value in rows}))} in "
+        f"{where} kept: {some([row for row, _ in rows])}. If it means a missing {noun}, leave them out.",
+    )
 
 
 def _as_words(column: LabelColumn) -> list[str]:

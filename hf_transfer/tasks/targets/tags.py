@@ -15,11 +15,12 @@ from hf_transfer.scores.shuffled import shuffle_tags
 from hf_transfer.scores.statistics import apply_temperature
 from hf_transfer.scores.tag_scorer import TaggingScorer
 from hf_transfer.tasks.targets.classes import Classes
+from hf_transfer.tasks.targets.entities import entities, legal_tags
 from hf_transfer.tasks.targets.hard_rows import MOST_HARD, HardRows, wrong_sentences
-from hf_transfer.tasks.targets.iob import OUTSIDE, entity_types, name_tags, types_of
+from hf_transfer.tasks.targets.iob import entity_types, name_tags, types_of
 from hf_transfer.tasks.targets.labels import LabelColumn, NamedLabels
 from hf_transfer.tasks.targets.reading import Reading
-from hf_transfer.tasks.targets.spans import entities, legal_tags
+from hf_transfer.tasks.targets.schemes import OUTSIDE
 from hf_transfer.tasks.targets.target import IGNORE_INDEX
 
 if TYPE_CHECKING:

@@ -41,7 +41,7 @@ def test_encoded_pixels_read_back_the_same(pixels):
     assert np.array_equal(np.asarray(read_picture(encode_pixels(pixels))), pixels)
 
 
-@pytest.mark.parametrize("file_format", ["BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP"])
+@pytest.mark.parametrize("file_format", ["AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP"])
 def test_each_format_is_read_as_rgb(file_format):
     assert read_picture(saved(noise(), file_format)).mode == "RGB"
 
@@ -111,7 +111,7 @@ def test_what_pillow_calls_a_bomb_is_refused(side):
         read_picture(f"P5 {side} {side} 255\n".encode())
 
 
-@pytest.mark.parametrize("file_format", ["BMP", "JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("file_format", ["AVIF", "BMP", "JPEG", "PNG", "TIFF", "WEBP"])
 def test_a_picture_cut_short_is_refused(file_format):
     data = saved(noise(size=(40, 40)), file_format)
     with pytest.raises(DataError, match=r"damaged or cut short|not a picture"):
@@ -122,7 +122,7 @@ def test_a_picture_cut_short_is_refused(file_format):
 @settings(max_examples=60, deadline=None)
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 def test_damage_is_either_read_or_a_data_error(data):
-    file_format = data.draw(st.sampled_from(["BMP", "GIF", "JPEG", "PNG", "PPM", "WEBP"]))
+    file_format = data.draw(st.sampled_from(["AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "WEBP"]))
     encoded = bytearray(saved(noise(), file_format))
     for place, value in data.draw(st.lists(st.tuples(st.integers(0, len(encoded) - 1), st.integers(0, 255)))):
         encoded[place] = value
@@ -141,6 +141,18 @@ def test_damage_is_either_read_or_a_data_error(data):
 def test_what_is_no_picture_is_refused(data, message):
     with pytest.raises(DataError, match=message):
         read_picture(data)
+
+
+def test_heic_needs_another_package_and_says_so():
+    data = b"\x00\x00\x00\x18ftypheic" + bytes(16)
+    try:
+        import pillow_heif
+    except ImportError:
+        with pytest.raises(DataError, match=r"a HEIC picture, which needs pillow-heif: pip install"):
+            read_picture(data)
+    else:
+        pillow_heif.register_heif_opener()
+        assert read_picture(saved(noise(), "HEIF")).mode == "RGB"
 
 
 def test_a_picture_is_read_from_its_path(tmp_path):

@@ -19,6 +19,7 @@ TARGETS = SequenceClassification.targets
         ([1, None], "classes"),
         ([0.5, 1.0, float("nan")], "numbers"),
         (["0.5", "2"], "numbers"),
+        (["0.5", "nan"], "numbers"),
         ([["a"], [], None], "label_sets"),
         ([[1, 2]], "label_sets"),
     ],

@@ -61,13 +61,18 @@ def test_an_empty_sentence_has_no_tags():
     ("rows", "message"),
     [
         (
-            [["O"], ["O", "I-PER"]],
-            "Row 1, word 1 has the tag 'I-PER' after 'O' .*There are 1 such tags.*IOB1",
+            [["B-PER"], ["O", "I-PER"]],
+            "Row 1, word 1 has the tag 'I-PER' after 'O' .*not IOB2.*There are 1 such tags.*IOB1",
         ),
         ([["I-PER", "I-PER"], ["B-LOC", "I-PER"]], "Row 0, word 0 has .*after 'the start'.*There are 2 such"),
-        ([["NN", "VB", "O"]], "Tags in column 'tags' are not IOB2: 'NN', 'VB'. .*parts of speech"),
-        ([["S-PER", "E-PER", "O"]], "'E-PER', 'S-PER'.*Convert IOBES"),
-        ([["B-"]], "not IOB2: 'B-'"),
+        ([["NN", "VB"]], "Tags in column 'tags' are not IOB2.*: 'NN', 'VB'. .*Parts of speech"),
+        ([["O", "B-PER", "LOC"]], "not IOB2.*: 'LOC'. Allowed"),
+        ([["S-PER", "E-PER", "O"]], "Row 0, word 1 has the tag 'E-PER' after 'S-PER' .*not BIOES"),
+        (
+            [["B-X", "L-X", "S-X", "O"]],
+            "begin with B, L, S, which no one scheme has; known are IOB2 .BI., BIOES",
+        ),
+        ([["B-"]], "not IOB2.*: 'B-'"),
         ([[0, 1, 2]], "are numbers without names.*list of ClassLabel"),
         ([["O", None]], "A tag in column 'tags' is None"),
         ([["O", "O"]], "Every tag in column 'tags' is 'O'"),
@@ -94,7 +99,7 @@ def test_ids_that_no_declared_name_has_are_refused(tag):
 
 
 def test_declared_names_that_are_not_iob2_are_refused_even_unused():
-    with pytest.raises(DataError, match=r"not IOB2: 'X'"):
+    with pytest.raises(DataError, match=r"not IOB2.*: 'X'"):
         name_tags([column([1], declared=("O", "B-PER", "X"))])
 
 
