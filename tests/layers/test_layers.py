@@ -1,4 +1,6 @@
 import copy
+import io
+import pickle
 
 import pytest
 import timm
@@ -331,7 +333,22 @@ def test_a_copy_of_a_frozen_model_holds_too():
     twin = copy.deepcopy(model)
     twin.train()
     assert not twin.layer1[0].bn1.training
-    assert twin.layer1[0].bn1.train.__self__ is twin.layer1[0].bn1
+    assert twin.layer1[0].bn1.train.module is twin.layer1[0].bn1
+
+
+def test_a_frozen_model_can_be_pickled_and_saved_and_holds_still():
+    model = Stack(2)
+    freeze(model, "last:1")
+    stream = io.BytesIO()
+    torch.save(model, stream)
+    stream.seek(0)
+    for twin in (pickle.loads(pickle.dumps(model)), torch.load(stream, weights_only=False)):
+        twin.train()
+        assert [block.training for block in twin.deep] == [False, True]
+        freeze(twin, "all")
+        twin.train()
+        assert twin.deep[0].training
+        assert not model.deep[0].training
 
 
 @pytest.mark.parametrize(("norm", "learns", "moves"), [("auto", False, False), ("train", True, True)])
