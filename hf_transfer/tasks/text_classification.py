@@ -74,6 +74,8 @@ class SequenceClassification(CommonTask):
         from hf_transfer.models.building import build_model
 
         auto_class, configured = self._classifier
+        if self.base.finds_end_by_padding:
+            configured = configured | {"pad_token_id": self.tokenizer.tokenizer.pad_token_id}
         return build_model(self.base, auto_class, self.label_names, self.settings, **configured)
 
     def encode(self, rows: Mapping[str, list[Any]], positions: Sequence[int]) -> dict[str, list[Any]]:
