@@ -36,7 +36,10 @@ __all__ = ["card_header", "merge_card", "write_card"]
 MOST_ROWS = 50  # classes in one table
 SENTENCES = "sentence-transformers"
 
-_PICTURES = ("folds", "confusion", "learning", "grid", "reliability", "learning_curve", "trials", "depth")
+_PICTURES = (
+    "folds", "confusion", "scatter", "labels", "learning", "grid", "reliability", "learning_curve", "trials",
+    "depth",
+)  # fmt: skip
 
 
 def write_card(run: str | Path, *, redraw: bool = True) -> Path:
@@ -184,6 +187,7 @@ def _names(results: Results, title: str) -> dict[str, Any]:
         "weights": repository or here,
         "repository": repository,
         "sentences": _library(results) == SENTENCES,
+        "target": results.target,
         "timm": results.library == "timm",
         "timm_name": f"hf-hub:{repository}" if repository else f"local-dir:{here}",
         "published": results.final.kind != "none",

@@ -220,7 +220,8 @@ def test_another_run_is_set_beside(a_copy: Callable[..., Path], tmp_path: Path) 
 def test_a_ranking_in_the_folder_is_read(a_copy: Callable[..., Path]) -> None:
     run = a_copy()
     (run / "rank.json").write_text(json.dumps({"dataset": {"fingerprint": "other"}}))
-    assert "Not measured." in page_of(run).text
+    with pytest.raises(ConfigError, match=r"rank\.json names no format"):
+        write_report(run, with_data=False)
     (run / "rank.json").write_text("{")
     with pytest.raises(
         ConfigError, match=r"rank\.json is not readable as JSON .* Run the recipe again, or get the file"
