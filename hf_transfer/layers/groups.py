@@ -88,7 +88,7 @@ def _classifier(model: nn.Module, names: Sequence[str], keys: Mapping[str, _Key 
         tops = [prefix + name for name in ([said] if isinstance(said, str) else said)]
         found = dict.fromkeys(name for name in names if any(_inside(name, top) for top in tops))
         return found if any(True for name in found for _ in model.get_submodule(name).parameters()) else {}
-    if hasattr(model, "base_model_prefix"):
+    if isinstance(getattr(model, getattr(model, "base_model_prefix", ""), None), nn.Module):
         return {}
     weighty = [name for name in names if name and _num_weights(model.get_submodule(name))]
     weighty = [name for name in weighty if not _ASIDE.search(name)] or weighty
