@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import LayerSelectionError
@@ -16,7 +17,8 @@ _ADAPTED = re.compile(r"\+lora(?::(\d+))?(?=\+|$)")
 # What attention calls its queries and values, in one matrix or two. Keys gain least by an adapter.
 _QUERIES_AND_VALUES = re.compile(
     r"(^|.*\.)(\w*attention|\w*attn)(\..+)?\."
-    r"(q|v|query|value|q_proj|v_proj|q_lin|v_lin|query_proj|value_proj|in_proj|qkv|Wqkv|query_key_value)"
+    r"(q|v|query|value|q_proj|v_proj|q_lin|v_lin|query_proj|value_proj|in_proj|qkv|Wqkv|query_key_value|"
+    r"c_attn)"
 )
 
 
@@ -54,7 +56,7 @@ def adaptable(model: nn.Module) -> list[str]:
     return [
         name
         for name, module in model.named_modules()
-        if name in blocks and isinstance(module, nn.Linear) and _QUERIES_AND_VALUES.fullmatch(name)
+        if name in blocks and isinstance(module, (nn.Linear, Conv1D)) and _QUERIES_AND_VALUES.fullmatch(name)
     ]
 
 
@@ -79,7 +81,8 @@ def add_adapters(model: nn.Module, rank: int) -> None:
             "linear layers. Leave +lora out; last:50% trains the upper half instead."
         )
     peft = _require_peft()
-    adapters = peft.LoraConfig(r=rank, lora_alpha=_SCALE * rank, target_modules=names)
+    turned = isinstance(model.get_submodule(names[0]), Conv1D)  # GPT-2's matrices lie the other way
+    adapters = peft.LoraConfig(r=rank, lora_alpha=_SCALE * rank, target_modules=names, fan_in_fan_out=turned)
     peft.inject_adapter_in_model(adapters, model)
 
 

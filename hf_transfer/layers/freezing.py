@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain
-from types import MethodType
 from typing import Any
 
 import torch
@@ -266,13 +265,21 @@ def _held_modules(model: nn.Module, moving: frozenset[str]) -> frozenset[str]:
     return frozenset(name for name, _ in model.named_modules() if name not in moving | above)
 
 
-def _stay_in_eval(self: nn.Module, mode: bool = True) -> nn.Module:
-    """Replacement of `train` on a frozen module: it stays in eval mode, with all its children."""
-    return nn.Module.train(self, False)
+class _StayInEval:
+    """Replacement of `train` on a frozen module: it stays in eval mode, with all its children.
+
+    A class, as a pickle cannot name a function that was bound to a module.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+
+    def __call__(self, mode: bool = True) -> nn.Module:
+        return nn.Module.train(self.module, False)
 
 
 def _hold(module: nn.Module) -> None:
-    module.train = MethodType(_stay_in_eval, module)  # type: ignore[method-assign]
+    module.__dict__["train"] = _StayInEval(module)
 
 
 def _release(module: nn.Module) -> None:

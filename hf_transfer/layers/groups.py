@@ -1,7 +1,8 @@
 """Divide a model by depth into layer groups: `stem`, `block.0` … `block.n-1`, `head`."""
 
+import math
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,7 +32,14 @@ _AFTER_BLOCKS = re.compile(r"\w+\.pooler(\.|$)|perceiver\.decoder\.")
 # What a model raises that needs more than a batch of its main input, or that is on `meta` and empty.
 _CANNOT_RUN = (RuntimeError, ValueError, TypeError, AttributeError, LookupError)
 
+# Classifiers of the middle of a network, which only help to train it from scratch.
+_ASIDE = re.compile(r"(^|\.)(aux|Aux)\w*")
+
+_FEWEST_WEIGHTS = 2  # of a block; one with a norm and an activation is a part of one
+_MOSTLY = 0.8
+
 _Key = tuple[float, ...]
+_TOP = 99999  # timm's number of what follows the last block
 _STEM: _Key = (-1.0,)
 _HEAD: _Key = (float("inf"),)
 
@@ -68,9 +76,50 @@ def layer_groups(model: nn.Module, example: Mapping[str, Any] | None = None) -> 
     if not any(key not in (_STEM, _HEAD, None) for key in keys.values()):
         names = _execution_order(model, names, example) if example else _order_of_use(model, names)
         keys = _repeated_blocks(model, names)
-    above = _above_blocks(model, names)
+    classifier = _classifier(model, names, keys)
+    above = dict.fromkeys([*_above_blocks(model, names), *classifier])
     names = [*(name for name in names if name not in above), *above]
-    return _build(model, names, _fill(names, keys | dict.fromkeys(above, _HEAD)))
+    filled = _fill(names, keys | dict.fromkeys(above, _HEAD))
+    return _build(model, names, _neck_apart(model, filled, classifier) if classifier else filled)
+
+
+def _classifier(model: nn.Module, names: Sequence[str], keys: Mapping[str, _Key | None]) -> dict[str, None]:
+    """The modules that a new task replaces, where timm says it or the layout of a model shows it."""
+    inner = getattr(model, "timm_model", model)
+    said = (getattr(inner, "pretrained_cfg", None) or {}).get("classifier")
+    if said:
+        prefix = "timm_model." if inner is not model else ""
+        tops = [prefix + name for name in ([said] if isinstance(said, str) else said)]
+        found = dict.fromkeys(name for name in names if any(_inside(name, top) for top in tops))
+        return found if any(True for name in found for _ in model.get_submodule(name).parameters()) else {}
+    if isinstance(getattr(model, getattr(model, "base_model_prefix", ""), None), nn.Module):
+        return {}
+    weighty = [name for name in names if name and _num_weights(model.get_submodule(name))]
+    weighty = [name for name in weighty if not _ASIDE.search(name)] or weighty
+    if len(weighty) < 2 or keys[weighty[-1]]:  # it ends with a block
+        return {}
+    last = weighty[-1]
+    top = last.partition(".")[0]
+    whole = not type(model).__module__.startswith("torchvision.") and not any(
+        keys[name] for name in names if _inside(name, top)
+    )
+    # Somebody's own head may have several layers, all new; torchvision's has pretrained ones below the last.
+    return dict.fromkeys(
+        name for name in names if _inside(name, top if whole else last) or _ASIDE.search(name)
+    )
+
+
+def _neck_apart(
+    model: nn.Module, keys: Mapping[str, _Key], classifier: Mapping[str, None]
+) -> dict[str, _Key]:
+    """Make pretrained layers between the last block and the classifier a block; norms alone join the last."""
+    neck = [name for name, key in keys.items() if key == _HEAD and name not in classifier]
+    blocks = [key for key in keys.values() if key not in (_STEM, _HEAD)]
+    if not blocks:
+        return dict(keys)
+    top = max(blocks)
+    apart = any(_num_weights(model.get_submodule(name)) for name in neck)
+    return dict(keys) | dict.fromkeys(neck, (top[0] + 1,) if apart else top)
 
 
 def _above_blocks(model: nn.Module, names: Sequence[str]) -> dict[str, None]:
@@ -100,10 +149,16 @@ def _block_keys(model: nn.Module, names: Sequence[str]) -> dict[str, _Key | None
         prefix = "timm_model." if inner is not model else ""
         matcher = group_matcher(coarse=False)
         return {name: _timm_key(name.removeprefix(prefix), matcher) for name in names}
-    pattern = next((p for p in _BLOCKS if sum(bool(re.match(p, name)) for name in names) > 1), None)
+    pattern = next((p for p in _BLOCKS if _numbers_blocks(p, names)), None)
     if pattern is None:
         return dict.fromkeys(names)
     return {name: _transformers_key(name, re.compile(pattern)) for name in names}
+
+
+def _numbers_blocks(pattern: str, names: Sequence[str]) -> bool:
+    """Whether a pattern finds blocks, of one list: an encoder and a decoder count alike."""
+    found = [match for name in names if (match := re.match(pattern, name))]
+    return len(found) > 1 and len({match.string[: match.start(1)] for match in found}) == 1
 
 
 def _transformers_key(name: str, pattern: re.Pattern[str]) -> _Key | None:
@@ -113,44 +168,90 @@ def _transformers_key(name: str, pattern: re.Pattern[str]) -> _Key | None:
     return tuple(float(part) for part in match.groups()) if match else None
 
 
-def _timm_key(name: str, matcher: Mapping[str, Any]) -> _Key | None:
+def _timm_key(name: str, matcher: Any) -> _Key | None:
     """Sort key from timm's table: first the stem, then blocks; 99999 stands for what follows."""
+    if callable(matcher):
+        number = matcher(name)
+        top = number == _TOP or not math.isfinite(number)
+        return _HEAD if top else _STEM if number == 0 else (0.0, float(number))
     for ordinal, rules in enumerate(matcher.values()):
         for pattern, suffix in [(rules, None)] if isinstance(rules, str) else rules or ():
             match = re.match(pattern, name)
             if match is None:
                 continue
             numbers = tuple(float(part) for part in match.groups() if part is not None)
-            if suffix and suffix[0] == 99999:
+            if suffix and suffix[0] == _TOP:
                 return _HEAD if not numbers else None
             return _STEM if ordinal == 0 and not numbers else (ordinal, *numbers, *(suffix or ()))
     return None
 
 
 def _repeated_blocks(model: nn.Module, names: Sequence[str]) -> dict[str, _Key | None]:
-    """Blocks of an unknown architecture: instances of the repeated class with the most parameters."""
-    sizes = {name: sum(p.numel() for p in module.parameters()) for name, module in model.named_modules()}
-    held: Counter[type] = Counter()
-    of_kind: defaultdict[type, list[str]] = defaultdict(list)
-    for name, module in model.named_modules():
-        if sizes[name] and not type(module).__module__.startswith("torch.nn"):
-            held[type(module)] += sizes[name]
-            of_kind[type(module)].append(name)
-    repeated = [kind for kind in of_kind if len(of_kind[kind]) > 1 and not _nested(of_kind[kind])]
-    if repeated:
-        most = max(held[kind] for kind in repeated)
-        kind = max((k for k in repeated if held[k] >= 0.8 * most), key=lambda k: len(of_kind[k]))
-        blocks = of_kind[kind]
-    else:
-        blocks = [name for name, _ in model.named_children() if sizes[name]][1:-1]
+    """Blocks of an unknown architecture: modules of several weights in a row, or else single layers."""
+    blocks = _blocks_of(model, names)
     order = {name: number for number, name in enumerate(names)}
     first = {b: min((order[p] for p in names if _inside(p, b)), default=len(names)) for b in blocks}
     ranks = {block: float(rank) for rank, block in enumerate(sorted(blocks, key=first.__getitem__))}
     return {p: next(((ranks[b],) for b in blocks if _inside(p, b)), None) for p in names}
 
 
-def _nested(names: Sequence[str]) -> bool:
-    return any(a != b and _inside(a, b) for a in names for b in names)
+def _blocks_of(model: nn.Module, names: Sequence[str]) -> list[str]:
+    path = [""]
+    while len(units := _units(model.get_submodule(path[-1]))) == 1:
+        path.append(f"{path[-1]}.{units[0]}".lstrip("."))
+    if units:
+        return [f"{path[-1]}.{unit}".lstrip(".") for unit in units]
+    parts = model.get_submodule(path[-1]).modules()
+    if len(path) > 1 and not any(_is_list(part) and len(list(part.children())) > 1 for part in parts):
+        # One module, such as an LSTM; or layers of transformers that share their weights.
+        return [] if hasattr(model, "base_model_prefix") else path[1:2]
+    # Each layer between the first and the last, as in VGG and a plain `Sequential`.
+    return [name for name in names if _num_weights(model.get_submodule(name))][1:-1]
+
+
+def _units(model: nn.Module) -> list[str]:
+    """Names of the modules inside that a person would call blocks: the outermost that are no lists of others.
+
+    A stage, an encoder or a backbone is a list; attention and what follows it in a block are not.
+    """
+    found: list[str] = []
+    for name, child in model.named_children():
+        if _ASIDE.search(name) or (_num_weights(child) < _FEWEST_WEIGHTS and not _is_list(child)):
+            continue
+        inner = _units(child)
+        if not _is_list(child) and not _is_made_of(child, inner):
+            found.append(name)
+        else:
+            found.extend(f"{name}.{unit}" for unit in inner)
+    return found
+
+
+def _is_list(module: nn.Module) -> bool:
+    return isinstance(module, (nn.Sequential, nn.ModuleList, nn.ModuleDict))
+
+
+def _is_made_of(module: nn.Module, units: Sequence[str]) -> bool:
+    """Whether the units in a module are mostly several of a class in a list, as a stage's blocks are."""
+    alike: defaultdict[type, list[str]] = defaultdict(list)
+    for unit in units:
+        if _is_list(module.get_submodule(unit.rpartition(".")[0])):
+            alike[type(module.get_submodule(unit))].append(unit)
+    repeated = [unit for several in alike.values() if len(several) > 1 for unit in several]
+    held, whole = (
+        sum(p.numel() for unit in some for p in module.get_submodule(unit).parameters())
+        for some in (repeated, units)
+    )
+    return bool(repeated) and held >= _MOSTLY * whole
+
+
+def _num_weights(module: nn.Module) -> int:
+    """Number of weight matrices and filters; those of norms, biases and embeddings are none."""
+    return sum(
+        p.ndim > 1
+        for part in module.modules()
+        if not isinstance(part, nn.Embedding)
+        for p in part.parameters(recurse=False)
+    )
 
 
 def _inside(name: str, outer: str) -> bool:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ BUILTIN = {
     "tiny-bert": "text: a BERT of two layers with random weights, not pretrained",
 }
 _HALF = 0.5
+_GENERATES = re.compile("(ForCausalLM|GPT2LMHeadModel)$")
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,16 @@ class BaseModel:
         """
         share = getattr(self.config, "classifier_dropout_prob", None) or 0.0
         return share if share > _HALF else None
+
+    @property
+    def finds_end_by_padding(self) -> bool:
+        """Whether its classifier reads the last token before the padding, as a decoder's does.
+
+        It knows padding by the configuration's `pad_token_id`, which language models leave out, or have from
+        another tokenizer than theirs.
+        """
+        generates = any(map(_GENERATES.search, self.config.architectures or []))
+        return generates or self.config.get_text_config().pad_token_id is None
 
     @cached_property
     def sentence(self) -> SentenceModules:

@@ -8,6 +8,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 from transformers import (
+    AutoModel,
     AutoModelForImageClassification,
     AutoModelForSequenceClassification,
     PretrainedConfig,
@@ -107,6 +108,22 @@ def _classifiers(base: BaseModel, settings: RunConfig) -> Iterator[tuple[Any, di
     yield text_classifier(base, settings)
 
 
+def longest_input(base: BaseModel) -> int | None:
+    """Most tokens that a text model's positions can number; None where it has no limit."""
+    positions = getattr(base.config.get_text_config(), "max_position_embeddings", None) or 0
+    if positions < 1:  # XLNet says -1
+        return None
+    try:
+        with quiet(), torch.device("meta"):
+            model = AutoModel.from_config(base.config, trust_remote_code=base.trust_remote_code)
+    except _UNUSABLE:  # not by itself; its classifier tells why
+        return int(positions)
+    tables = (m for name, m in model.named_modules() if name.endswith("position_embeddings"))
+    # RoBERTa and its kin number the places of a text from behind the padding id.
+    skipped = [table.padding_idx + 1 for table in tables if getattr(table, "padding_idx", None) is not None]
+    return int(positions) - max(skipped, default=0)
+
+
 def placed(model: nn.Module, device: torch.device) -> nn.Module:
     """Move a model to a device, in channels-last layout, in which convolutions run fastest."""
     return model.to(device).to(memory_format=torch.channels_last)
@@ -120,6 +137,8 @@ def _with_labels(base: BaseModel, label_names: Sequence[str], **configured: Any)
         label2id={str(name): i for i, name in enumerate(label_names)},
         **configured,
     )
+    if "pad_token_id" in configured:
+        config.get_text_config().pad_token_id = configured["pad_token_id"]
     if share := base.kept_share:
         config.classifier_dropout_prob = round(1 - share, 6)
     if base.is_timm:

@@ -32,11 +32,11 @@ class MeanClassifier(nn.Module):
     def __init__(self, encoder: Any, config: PretrainedConfig) -> None:
         super().__init__()
         self.config = config
-        self.prefix: str = encoder.base_model_prefix or "encoder"
+        self.base_model_prefix: str = encoder.base_model_prefix or "encoder"
         self.apart = _poolers_of(encoder)
         for name in self.apart:
             setattr(encoder, name, None)
-        self.add_module(self.prefix, encoder)
+        self.add_module(self.base_model_prefix, encoder)
         self.output = nn.Linear(config.hidden_size, config.num_labels)
         nn.init.normal_(self.output.weight, std=getattr(config, "initializer_range", 0.02))
         nn.init.zeros_(self.output.bias)
@@ -44,7 +44,7 @@ class MeanClassifier(nn.Module):
     @property
     def encoder(self) -> Any:
         """The encoder, from token ids to features (b, l, d), under the name that transformers gives it."""
-        return self.get_submodule(self.prefix)
+        return self.get_submodule(self.base_model_prefix)
 
     def forward(self, attention_mask: Tensor | None = None, **inputs: Tensor) -> SequenceClassifierOutput:
         """Compute logits, (b, c)."""
@@ -73,7 +73,7 @@ class MeanClassifier(nn.Module):
         if fits:
             model.output.load_state_dict({name.removeprefix("linear."): t for name, t in weights.items()})
         missing = [
-            f"{model.prefix}.{name}"
+            f"{model.base_model_prefix}.{name}"
             for name in (*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"]))
             if name.partition(".")[0] not in model.apart
         ]

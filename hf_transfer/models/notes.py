@@ -1,5 +1,6 @@
 """Notes on how a base model was used: its original head, its dropout."""
 
+import re
 from collections.abc import Sequence
 
 from torch import nn
@@ -7,13 +8,15 @@ from torch import nn
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.models.base_model import BaseModel
 
+# Not a language model's, whose configuration says two labels too.
+_CLASSIFIER = re.compile("For(Sequence|Token|Image)Classification")
 _HIGHEST_DROPOUT = 0.9  # above, a network learns next to nothing
 
 
 def head_note(base: BaseModel, label_names: Sequence[str]) -> str | None:
     """Say what happened to the checkpoint's own head, if it had one."""
-    architectures = " ".join(base.config.architectures or [])
-    if not base.has_weights or not ("For" in architectures or base.is_timm) or base.config.num_labels == 0:
+    classifies = base.is_timm or any(map(_CLASSIFIER.search, base.config.architectures or []))
+    if not base.has_weights or not classifies or base.config.num_labels == 0:
         return None
     return own_head_note(base, label_names)
 

@@ -30,6 +30,7 @@ from hf_transfer.study.defaults import in_common, model_facts, num_repeats, sett
 from hf_transfer.study.disk import check_study_room
 from hf_transfer.study.experiment import Experiment
 from hf_transfer.study.final.final_model import make_final
+from hf_transfer.study.first_batch import check_first_batch, first_batch
 from hf_transfer.study.study import Study
 from hf_transfer.study.summary import build_results
 from hf_transfer.tasks.task import Task
@@ -106,10 +107,11 @@ def check_study(study: Study) -> Study:
     """
     task, config = study.experiment.task, study.experiment.config
     _check_target(study.experiment)
-    task.encode(study.experiment.data.rows[:1], [0])
+    batch = first_batch(task, study.experiment.data.rows)
     for name in config.metrics:
         hub_metric(name)
     model = task.build_model()
+    check_first_batch(task, model, batch, study.runner.accelerator.device)
     study = study.of(with_defaults(study.experiment, model))
     check_study_room(study, model)  # of each configuration, which it freezes
     return study

@@ -78,6 +78,8 @@ class SequenceClassification(CommonTask):
 
         auto_class, configured = self._classifier
         configured["problem_type"] = self.target.problem_type
+        if self.base.finds_end_by_padding:
+            configured["pad_token_id"] = self.tokenizer.tokenizer.pad_token_id
         return build_model(self.base, auto_class, self.label_names, self.settings, **configured)
 
     def encode(self, rows: Mapping[str, list[Any]], positions: Sequence[int]) -> dict[str, list[Any]]:

@@ -105,10 +105,8 @@ class TokenClassification(CommonTask):
 
     def collate(self, encoded: Sequence[Mapping[str, Any]]) -> "dict[str, Tensor]":
         """Pad to the longest of the batch, (b, l), labels too."""
-        from hf_transfer.tasks.inputs.tokenizer import pad_right
-
         batch = self.tokenizer.pad(encoded)
-        batch["labels"] = pad_right([row["labels"] for row in encoded], IGNORE_INDEX)
+        batch["labels"] = self.tokenizer.padded([row["labels"] for row in encoded], IGNORE_INDEX)
         return batch  # type: ignore[no-any-return]
 
     def save_processor(self, folder: Path) -> None:

@@ -200,6 +200,17 @@ def small_model(**changes: Any) -> Make:
     return make
 
 
+def sized_vit(size: int) -> Make:
+    """A vision transformer for pictures of 32 pixels, with a processor that gives other ones."""
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    config = {"model_type": "vit", "image_size": 32, "patch_size": 16} | sizes
+    processor = {"image_processor_type": "ViTImageProcessor", "size": {"height": size, "width": size}}
+    return both(
+        file("vit/config.json", json.dumps(config)),
+        file("vit/preprocessor_config.json", json.dumps(processor)),
+    )
+
+
 class Poison:
     def __reduce__(self) -> Any:
         return exec, (CODE,)
@@ -510,6 +521,9 @@ MODELS = [
         "base_model='builtin:digits-resnet' has no usable Tokenizer: .*or take a model for this task"),
     Bad("a text model for pictures", nothing, READY_PICTURES + " --base_model builtin:tiny-bert", SETTINGS,
         "base_model='builtin:tiny-bert' has no usable ImageProcessor: .*or take a model for this task"),
+    Bad("a picture processor of another size", sized_vit(48), READY_PICTURES + " --base_model ./vit",
+        SETTINGS,
+        r"cannot read a first batch of this data: Input image size .48\*48. .*save matching ones together"),
     Bad("a model called like a command", nothing, f"{MODEL} ;touch${{IFS}}pwned", SETTINGS,
         "base_model=';touch.*' is neither a local folder nor reachable on the Hub"),
     Bad("weights that run code", poisoned, f"{MODEL} ./bert", SETTINGS,

@@ -151,3 +151,22 @@ def test_a_mean_of_weights_is_not_made_of_adapters():
 
     with pytest.raises(ConfigError, match="final='soup' averages weights, and \\+lora"):
         RunConfig(trainable="head+lora", final="soup", sealed=0.1)
+
+
+def test_gpt2_gets_adapters_beside_its_turned_matrices():
+    import transformers as hf
+
+    torch.manual_seed(0)
+    config = hf.GPT2Config(vocab_size=20, n_positions=8, n_embd=16, n_layer=2, n_head=2, pad_token_id=1)
+    model = hf.GPT2ForSequenceClassification(config).eval()
+    ids = torch.tensor([[3, 4, 5]])
+    with torch.no_grad():
+        before = model(ids).logits
+        freezing = freeze(model, "head+lora:2")
+        assert sum("c_attn.lora" in name for name in freezing.trainable) == 4
+        for name, parameter in model.named_parameters():
+            if ".lora_B." in name:
+                parameter.normal_()
+        after = model(ids).logits
+        assert torch.allclose(merged(model)(ids).logits, after, atol=1e-5)
+    assert not torch.allclose(before, after)

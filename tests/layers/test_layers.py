@@ -1,8 +1,11 @@
 import copy
+import io
+import pickle
 
 import pytest
 import timm
 import torch
+import torchvision
 import transformers as hf
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -69,7 +72,7 @@ FAMILIES = {
     "timm resnet": (lambda: timm.create_model("test_resnet"), 4),
     "timm vit": (lambda: timm.create_model("test_vit"), 6),
     "timm convnext": (lambda: timm.create_model("test_convnext"), 9),
-    "timm efficientnet": (lambda: timm.create_model("test_efficientnet"), 5),
+    "timm efficientnet": (lambda: timm.create_model("test_efficientnet"), 6),
     "nobody's": (lambda: Stack(4), 4),
 }
 
@@ -153,8 +156,89 @@ def test_what_follows_the_last_block_is_head():
     bert = layer_groups(FAMILIES["bert"][0]())[-1].parameters
     assert {name.split(".")[0] for name in bert} == {"bert", "classifier"}
     assert all("pooler" in name or "classifier" in name for name in bert)
-    vit = layer_groups(FAMILIES["timm vit"][0]())[-1].parameters
-    assert set(vit) == {"norm.weight", "norm.bias", "head.weight", "head.bias"}
+
+
+def test_the_head_of_timm_is_its_classifier_and_the_pretrained_layers_below_it_are_not():
+    *_, block, head = layer_groups(FAMILIES["timm vit"][0]())
+    assert set(head.parameters) == {"head.weight", "head.bias"}
+    assert {"norm.weight", "norm.bias"} < set(block.parameters)  # a norm alone is no block
+    *_, neck, head = layer_groups(FAMILIES["timm efficientnet"][0]())
+    assert set(head.parameters) == {"classifier.weight", "classifier.bias"}
+    assert set(neck.parameters) == {"conv_head.weight", "bn2.weight", "bn2.bias"}
+
+
+def lstm_model():
+    return nn.ModuleDict({"words": nn.Embedding(9, 8), "rnn": nn.LSTM(8, 8, 2), "out": nn.Linear(8, 2)})
+
+
+def with_own_head():
+    return nn.ModuleDict(
+        {
+            "body": torchvision.models.get_model("efficientnet_b0", weights=None).features,
+            "top": nn.Sequential(nn.Linear(1280, 8), nn.ReLU(), nn.Linear(8, 2)),
+        }
+    )
+
+
+# What people train in a loop of their own: how many blocks, where the first is, and what the head is.
+OTHERS = {
+    "resnet18": (8, "layer1.0", "fc"),
+    "vgg16": (14, "features.2", "classifier.6"),
+    "efficientnet_b0": (17, "features.1.0", "classifier.1"),
+    "mobilenet_v2": (18, "features.1", "classifier.1"),
+    "mobilenet_v3_small": (12, "features.1", "classifier.3"),
+    "densenet121": (58, "features.denseblock1.denselayer1", "classifier"),
+    "regnet_y_400mf": (16, "trunk_output.block1.block1-0", "fc"),
+    "vit_b_16": (12, "encoder.layers.encoder_layer_0", "heads.head"),
+    "swin_t": (12, "features.1.0", "head"),
+    "convnext_tiny": (18, "features.1.0", "classifier.2"),
+    "transformer": (6, "encoder.layers.0", None),
+    "sequential": (1, "2", "4"),
+    "lstm": (1, "rnn", "out"),
+    "own head": (17, "body.1.0", "top"),
+}
+MAKERS = {
+    "transformer": lambda: nn.Transformer(16, 2, 3, 3, 16, batch_first=True),
+    "sequential": lambda: nn.Sequential(
+        nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2)
+    ),
+    "lstm": lstm_model,
+    "own head": with_own_head,
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_blocks_of_any_module_are_what_a_person_calls_so(name):
+    blocks, first, head = OTHERS[name]
+    on = "cpu" if name == "regnet_y_400mf" else "meta"  # which starts from values
+    with torch.device(on):
+        make = MAKERS.get(name)
+        model = make() if make else torchvision.models.get_model(name, weights=None)
+    groups = layer_groups(model)
+    assert len(groups) - 2 == blocks
+    assert f"{groups[1].modules[0]}.".startswith(f"{first}.")
+    assert sorted(p for g in groups for p in g.parameters) == sorted(n for n, _ in model.named_parameters())
+    if head:
+        assert set(groups[-1].parameters) == {
+            n for n, _ in model.named_parameters() if n.startswith(head + ".")
+        }
+
+
+def test_classifiers_aside_are_of_the_head_and_branches_of_a_block_are_no_blocks():
+    with torch.device("meta"):
+        groups = layer_groups(torchvision.models.get_model("inception_v3", weights=None, init_weights=False))
+    assert [g.modules[0].split(".")[0] for g in groups[1:-1]][:3] == ["Mixed_5b", "Mixed_5c", "Mixed_5d"]
+    assert len(groups) == 13
+    assert {name.split(".")[0] for name in groups[-1].parameters} == {"AuxLogits", "fc"}
+
+
+@pytest.mark.parametrize("name", ["cait_xxs24_224", "inception_v3", "inception_resnet_v2"])
+def test_timm_models_that_tell_their_layers_by_a_function(name):
+    with torch.device("meta"):
+        model = timm.create_model(name, num_classes=3)
+    groups = layer_groups(model)
+    assert len(groups) > 10
+    assert {p.shape[0] for p in map(model.get_parameter, groups[-1].parameters)} == {3}
 
 
 @pytest.mark.parametrize(
@@ -331,7 +415,22 @@ def test_a_copy_of_a_frozen_model_holds_too():
     twin = copy.deepcopy(model)
     twin.train()
     assert not twin.layer1[0].bn1.training
-    assert twin.layer1[0].bn1.train.__self__ is twin.layer1[0].bn1
+    assert twin.layer1[0].bn1.train.module is twin.layer1[0].bn1
+
+
+def test_a_frozen_model_can_be_pickled_and_saved_and_holds_still():
+    model = Stack(2)
+    freeze(model, "last:1")
+    stream = io.BytesIO()
+    torch.save(model, stream)
+    stream.seek(0)
+    for twin in (pickle.loads(pickle.dumps(model)), torch.load(stream, weights_only=False)):
+        twin.train()
+        assert [block.training for block in twin.deep] == [False, True]
+        freeze(twin, "all")
+        twin.train()
+        assert twin.deep[0].training
+        assert not model.deep[0].training
 
 
 @pytest.mark.parametrize(("norm", "learns", "moves"), [("auto", False, False), ("train", True, True)])

@@ -103,6 +103,8 @@ def test_a_head_of_other_labels_is_replaced_even_when_its_size_fits(tmp_path):
     base = open_base_model(RunConfig(base_model=str(tmp_path)))
     assert "replaced by a new one for 2 labels" in head_note(base, ("a", "b"))
     assert "kept" in head_note(base, ("x", "y", "z"))
+    base.config.architectures = ["BertForMaskedLM"]  # whose configuration says two labels too
+    assert head_note(base, ("a", "b")) is None
 
 
 def test_a_new_head_of_two_labels_costs_no_second_model(tiny_bert_folder, monkeypatch):

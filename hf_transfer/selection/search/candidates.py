@@ -104,7 +104,7 @@ def propose(task: Task, config: RunConfig, num_rows: int) -> tuple[Candidate, ..
 
 def cost_of(freezing: Freezing) -> float:
     """Cost of an epoch in forward passes; a backward pass counts two for the layers it crosses."""
-    groups = freezing.groups[:-1]  # the head costs next to nothing
+    groups = [group for group in freezing.groups[:-1] if group.parameters]  # the head costs next to nothing
     # An adapter has a gradient pass through its block, and needs none of the block's own weights.
     learning = [len(freezing.trainable & set(group.parameters)) / len(group.parameters) for group in groups]
     if not any(learning):

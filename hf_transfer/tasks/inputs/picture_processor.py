@@ -31,16 +31,21 @@ class PictureProcessor:
         self.name = base.name
         self.processor = _timm_processor(base) if base.is_timm else base.load(AutoImageProcessor)
         self._moved: dict[torch.device, list[Tensor]] = {}
+        self._grey = _channels(base) == 1
         self.shape = tuple(self.resize([_blank()])[0].shape)
 
     def resize(self, pictures: Sequence[Image.Image]) -> list[Tensor]:
-        """Resize and crop RGB pictures as the processor does, each to uint8 (3, h, w)."""
+        """Resize and crop RGB pictures as the processor does, each to uint8 (3, h, w).
+
+        A model of one channel gets them in grey, (1, h, w).
+        """
+        taken = [picture.convert("L") for picture in pictures] if self._grey else list(pictures)
         if hasattr(self.processor, "val_transforms"):
-            return [self._timm_resize(picture) for picture in pictures]
-        pixels = self.processor(list(pictures), do_rescale=False, do_normalize=False, return_tensors="pt")[
-            "pixel_values"
-        ]
-        return list(pixels.to(torch.uint8))
+            return [self._timm_resize(picture) for picture in taken]
+        off = dict.fromkeys(("do_rescale", "do_normalize"), False)
+        if hasattr(self.processor, "include_top"):  # EfficientNet's, which normalises a second time
+            off["include_top"] = False
+        return list(self.processor(taken, return_tensors="pt", **off)["pixel_values"].to(torch.uint8))
 
     def read(self, pictures: Sequence[Picture]) -> list[Tensor]:
         """Decode pictures and `resize` them in parallel, as Pillow releases the lock.
@@ -50,7 +55,7 @@ class PictureProcessor:
         """
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             if hasattr(self.processor, "val_transforms"):
-                return list(pool.map(lambda picture: self._timm_resize(read_picture(picture)), pictures))
+                return list(pool.map(lambda picture: self.resize([read_picture(picture)])[0], pictures))
             return self.resize(list(pool.map(read_picture, pictures)))
 
     def normalise(self, pixels: Tensor) -> Tensor:
@@ -106,7 +111,7 @@ class PictureProcessor:
         for step in self._timm_steps()[0]:
             picture = step(picture)
         # Not by torch, of which each of several threads would start its own threads.
-        return torch.from_numpy(np.ascontiguousarray(np.array(picture).transpose(2, 0, 1)))
+        return torch.from_numpy(np.ascontiguousarray(np.atleast_3d(np.array(picture)).transpose(2, 0, 1)))
 
 
 def augment(pixels: Tensor, how: str, seeds: Sequence[int]) -> Tensor:
@@ -148,6 +153,13 @@ def _timm_processor(base: BaseModel) -> Any:
         return TimmWrapperImageProcessor(
             pretrained_cfg=base.config.pretrained_cfg or {}, architecture=base.config.architecture
         )
+
+
+def _channels(base: BaseModel) -> int | None:
+    """Number of channels that a model reads, where its configuration says so."""
+    if base.is_timm:
+        return (base.config.model_args or {}).get("in_chans")
+    return getattr(base.config, "num_channels", None)
 
 
 def _blank() -> Image.Image:

@@ -11,6 +11,7 @@ from transformers import AutoTokenizer
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ModelError
 from hf_transfer.models.base_model import BaseModel, quiet
+from hf_transfer.models.building import longest_input
 
 _UNLIMITED = 10**6  # tokenizers saved without a limit say 1e30
 
@@ -31,25 +32,35 @@ class Tokenizer:
         # RoBERTa's byte-level BPE marks the start of a word by the space before it.
         options = {"add_prefix_space": True} if words else {}
         self.tokenizer = base.load(AutoTokenizer, **options)
-        if self.tokenizer.pad_token_id is None:
-            raise ModelError(
-                f"The tokenizer of {base.name!r} has no padding token. Use an encoder such as BERT."
-            )
-        if len(self.tokenizer) > base.config.vocab_size:
-            raise ModelError(
-                f"The tokenizer of {base.name!r} has {len(self.tokenizer)} tokens, its model only "
-                f"{base.config.vocab_size}: they belong to different models. Save matching ones together."
-            )
+        self._set_padding(base)
         self.max_length = self._limit(base, max_length)
         self.num_special = self.tokenizer.num_special_tokens_to_add()
 
+    def _set_padding(self, base: BaseModel) -> None:
+        """Choose the side of the padding, and its token where there is none, as decoders have none."""
+        tokenizer, known = self.tokenizer, getattr(base.config.get_text_config(), "vocab_size", None)
+        known = known or len(tokenizer)  # a model of letters, as CANINE is, has no vocabulary
+        unknown_padding = tokenizer.pad_token_id is not None and tokenizer.pad_token_id >= known
+        if len(tokenizer) - unknown_padding > known:
+            raise ModelError(
+                f"The tokenizer of {base.name!r} has {len(tokenizer)} tokens, its model only "
+                f"{known}: they belong to different models. Save matching ones together."
+            )
+        if tokenizer.pad_token_id is None or unknown_padding:
+            token = tokenizer.eos_token or tokenizer.unk_token
+            if token is None:
+                raise ModelError(
+                    f"The tokenizer of {base.name!r} has no padding token, nor an end of text to pad with. "
+                    "Set its pad_token and save it again, or take an encoder such as BERT."
+                )
+            tokenizer.pad_token = token
+        # A model that reads the last place, as XLNet does, needs the text to end there. Elsewhere padding on
+        # the left would move the text to other positions.
+        last = getattr(base.config, "summary_type", None) == "last"
+        tokenizer.padding_side = "left" if last else "right"
+
     def _limit(self, base: BaseModel, wanted: int | None) -> int:
-        positions = getattr(base.config, "max_position_embeddings", None) or _UNLIMITED
-        if base.config.model_type in {"roberta", "xlm-roberta", "camembert", "mpnet", "longformer"}:
-            positions -= (
-                base.config.pad_token_id + 1
-            )  # their positions are counted from behind the padding id
-        limit = min(positions, self.tokenizer.model_max_length)
+        limit = min(longest_input(base) or _UNLIMITED, self.tokenizer.model_max_length)
         limit = 512 if limit >= _UNLIMITED else int(limit)
         if wanted is not None and wanted > limit:
             raise ModelError(
@@ -68,13 +79,32 @@ class Tokenizer:
 
     def words(self, words: Sequence[str]) -> tuple[dict[str, list[int]], list[int | None]]:
         """Token ids of a list of words, truncated, and the word of each token."""
+        if not self.tokenizer.is_fast:
+            return self._word_by_word(words)
         encoded = self.tokenizer(
             list(words), is_split_into_words=True, truncation=True, max_length=self.max_length
         )
         return dict(encoded), encoded.word_ids()
 
+    def _word_by_word(self, words: Sequence[str]) -> tuple[dict[str, list[int]], list[int | None]]:
+        """The same by a tokenizer in Python, which does not say what word a token is of."""
+        parts = [self._ids(word) for word in words]
+        room = self.max_length - self.num_special
+        tokens = [(number, token) for number, ids in enumerate(parts) for token in ids][:room]
+        ids = [token for _, token in tokens]
+        with quiet():
+            encoded = self.tokenizer.prepare_for_model(ids, add_special_tokens=True)
+            special = self.tokenizer.get_special_tokens_mask(ids)
+        numbers = iter(number for number, _ in tokens)
+        return dict(encoded), [None if is_special else next(numbers) for is_special in special]
+
+    def _ids(self, word: str) -> list[int]:
+        return self.tokenizer(word, add_special_tokens=False)["input_ids"]  # type: ignore[no-any-return]
+
     def word_sizes(self, sentences: Sequence[Sequence[str]]) -> list[list[int]]:
         """Number of tokens of each word; 0 for dropped ones, such as control characters."""
+        if not self.tokenizer.is_fast:
+            return [[len(self._ids(word)) for word in words] for words in sentences]
         with quiet():
             encoded = self.tokenizer(
                 [list(words) for words in sentences], is_split_into_words=True, add_special_tokens=False
@@ -89,20 +119,20 @@ class Tokenizer:
         return sizes
 
     def pad(self, encoded: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-        """Stack token ids, padded on the right to the longest, (b, l)."""
+        """Stack token ids, padded to the longest, (b, l)."""
         names = [name for name in self.tokenizer.model_input_names if name in encoded[0]]
         fill = {"input_ids": self.tokenizer.pad_token_id, "token_type_ids": self.tokenizer.pad_token_type_id}
-        return {name: pad_right([row[name] for row in encoded], fill.get(name, 0)) for name in names}
+        return {name: self.padded([row[name] for row in encoded], fill.get(name, 0)) for name in names}
+
+    def padded(self, rows: Sequence[Sequence[int]], value: int) -> Tensor:
+        """Stack lists of unequal length, filled with `value` on the side of the padding."""
+        left = self.tokenizer.padding_side == "left"
+        result = torch.full((len(rows), max(map(len, rows))), value)
+        for row, ids in zip(result, rows, strict=True):
+            row[len(row) - len(ids) if left else 0 :][: len(ids)] = torch.tensor(ids)
+        return result
 
     def save(self, folder: Path) -> None:
         """Write the tokenizer, with the length limit that was used."""
         self.tokenizer.model_max_length = self.max_length
         self.tokenizer.save_pretrained(folder)
-
-
-def pad_right(rows: Sequence[Sequence[int]], value: int) -> Tensor:
-    """Stack lists of unequal length, filled with `value` on the right."""
-    result = torch.full((len(rows), max(map(len, rows))), value)
-    for row, ids in zip(result, rows, strict=True):
-        row[: len(ids)] = torch.tensor(ids)
-    return result
