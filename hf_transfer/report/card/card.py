@@ -36,6 +36,8 @@ __all__ = ["card_header", "merge_card", "write_card"]
 MOST_ROWS = 50  # classes in one table
 SENTENCES = "sentence-transformers"
 
+_COMMIT = re.compile("[0-9a-f]{40}")
+
 _PICTURES = ("folds", "confusion", "learning", "grid", "reliability", "learning_curve", "trials", "depth")
 
 
@@ -155,8 +157,9 @@ def _on_hub(dataset: DatasetFacts) -> bool:
 
 
 def _is_hub_model(results: Results) -> bool:
-    name, known = results.base_model, results.base_model_revision is not None
-    return HUB_ID.fullmatch(name) is not None and (known or not Path(name).exists())
+    """Whether the base model came from the Hub: only then its revision is a commit, and no digest of files."""
+    commit = results.base_model_revision
+    return HUB_ID.fullmatch(results.base_model) is not None and bool(commit and _COMMIT.fullmatch(commit))
 
 
 def _library(results: Results) -> str:
@@ -180,6 +183,7 @@ def _names(results: Results, title: str) -> dict[str, Any]:
         "title": title,
         "config": results.config.to_dict(),
         "base": link(results.base_model, "", _is_hub_model(results)),
+        "hub_model": _is_hub_model(results),
         "data": link(results.dataset.name, "datasets/", _on_hub(results.dataset)),
         "weights": repository or here,
         "repository": repository,
