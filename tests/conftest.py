@@ -5,8 +5,10 @@ import json
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # Libraries read these when they are imported, so they stand above all imports.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -16,11 +18,11 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does
 
 import pytest
-import torch
 from hypothesis import settings
-from small_runs import plain_config
 
-from hf_transfer import RunConfig
+# The kit and PyTorch are imported where they are used: the process that only hands out tests needs neither.
+if TYPE_CHECKING:
+    from hf_transfer import RunConfig
 
 # The same examples each time, so that a change is judged by itself; `make test-all` draws others.
 # No deadline, which a busy machine misses.
@@ -39,21 +41,38 @@ def pytest_unconfigure():
     shutil.rmtree(os.environ["HF_HOME"], ignore_errors=True)
 
 
+def _freeze_libraries(known: int = 0) -> int:
+    """Look no more through the objects there are, where libraries came in; give the number of modules."""
+    if len(sys.modules) > known + 20:
+        gc.collect()
+        gc.freeze()
+        return len(sys.modules)
+    return known
+
+
 @pytest.fixture(autouse=True, scope="module")
-def _only_new_objects_collected():
+def _modules_frozen() -> list[int]:
+    return [_freeze_libraries()]
+
+
+@pytest.fixture(autouse=True)
+def _only_new_objects_collected(_modules_frozen):
     """After each fold all objects are looked through for what can go: half a million are the libraries'."""
-    gc.collect()
-    gc.freeze()
+    _modules_frozen[0] = _freeze_libraries(_modules_frozen[0])
 
 
 @pytest.fixture(autouse=True)
 def _fixed_seed():
+    import torch
+
     torch.manual_seed(0)
 
 
 @pytest.fixture
-def reviews_config(tmp_path) -> RunConfig:
+def reviews_config(tmp_path) -> "RunConfig":
     """Sentiment on a few built-in reviews: trains in a second, and scores are not all 1."""
+    from small_runs import plain_config
+
     return plain_config(
         base_model="builtin:tiny-bert",
         dataset="builtin:reviews",
@@ -91,6 +110,7 @@ def sentence_encoder(tiny_bert_folder, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_bert_folder(tmp_path_factory) -> Path:
     """A headless BERT of four blocks with weights, and its tokenizer."""
+    import torch
     from transformers import AutoConfig, AutoTokenizer, BertModel
 
     import hf_transfer

@@ -74,6 +74,8 @@ class RunConfig(  # from the last group to the first, as dataclasses put the fie
 
     def _secrets(self) -> list[str]:
         """Refuse settings that hold a token, as settings are saved; the message must not repeat it."""
+        if not holds_secret("\n".join(str(getattr(self, f.name)) for f in fields(self))):
+            return []  # one look for all: to ask for the account's token costs more than to look for it
         return [
             f"{f.name} holds what looks like a token or a password, and settings are saved with the run. "
             "Take it out: the kit reads a token from HF_TOKEN or `hf auth login` only."

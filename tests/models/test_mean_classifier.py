@@ -217,7 +217,8 @@ def test_damaged_modules_say_what_to_do(sentence_encoder, tmp_path):
 
 @pytest.fixture
 def config(reviews_config, sentence_encoder):
-    return replace(reviews_config, base_model=str(sentence_encoder), learning_rate=1e-2)
+    small = {"max_rows": 40, "num_folds": 2, "max_length": 16}
+    return replace(reviews_config, base_model=str(sentence_encoder), learning_rate=1e-2, **small)
 
 
 def run(config):

@@ -172,10 +172,14 @@ def test_a_folder_of_something_else_is_left_alone(reviews_config, tmp_path, over
     assert (tmp_path / "mine" / "model" / "thesis.txt").read_text() == "mine"
 
 
-def test_overwrite_replaces_another_run(reviews_config):
-    run(replace(reviews_config, num_folds=2, final="none"))
-    result = run(replace(reviews_config, num_folds=3, final="none", overwrite=True))
-    assert len(result.folds) == 3
+def test_overwrite_replaces_another_run(finished, tmp_path):
+    config, before = finished
+    folder = shutil.copytree(config.output_dir, tmp_path / "run")
+    small = {"trainable": "head", "num_folds": 2, "final": "none", "output_dir": str(folder)}
+    result = run(replace(config, **small, overwrite=True))
+    assert len(result.folds) == 2 < len(before.folds)
+    assert len(CrossValidationResult.load(folder).folds) == 2
+    assert not (folder / "folds" / "r0f2").exists()
 
 
 def test_a_run_whose_settings_are_not_allowed_any_more_can_be_overwritten(reviews_config):
@@ -221,7 +225,7 @@ def test_a_plain_dataset_of_a_user_is_enough(reviews_config):
 
 
 def test_repeats_use_other_folds(reviews_config):
-    result = run(replace(reviews_config, num_repeats=2, num_folds=2, final="none"))
+    result = run(replace(reviews_config, trainable="head", num_repeats=2, num_folds=2, final="none"))
     first, second = (
         {(r["row_id"], r["fold"]) for r in result.predictions.to_pylist() if r["repeat"] == i} for i in (0, 1)
     )
@@ -239,36 +243,38 @@ def test_a_failed_fold_is_reported_and_the_rest_kept(reviews_config, monkeypatch
         return original(self, rows, seed, title, **options)
 
     monkeypatch.setattr(FoldRunner, "fit", fail_in_fold_1)
-    result = run(reviews_config)
+    config = replace(reviews_config, final="none", max_length=8)
+    result = run(config)
     assert [fold.status for fold in result.folds] == ["done", "failed", "done"]
     assert result.scores["accuracy"].num_folds == 2
     assert any("1 of 3 folds failed" in note for note in result.results.notes)
     monkeypatch.setattr(FoldRunner, "fit", original)
-    assert [fold.status for fold in run(reviews_config).folds] == ["done"] * 3
+    assert [fold.status for fold in run(config).folds] == ["done"] * 3
 
 
-@pytest.mark.parametrize(
-    "error", [ValueError("odd"), IndexError("Target 5 is out of bounds."), MemoryError()]
-)
-def test_whatever_goes_wrong_in_one_fold_the_others_go_on(reviews_config, monkeypatch, error, capsys):
+def test_whatever_goes_wrong_in_one_fold_the_others_go_on(reviews_config, monkeypatch, capsys):
     original = FoldRunner.fit
+    errors = [ValueError("odd"), IndexError("Target 5 is out of bounds."), MemoryError()]
 
-    def fail_once(self, rows, seed, title, **options):
-        if "fold 1" in title:
-            raise error
+    def fail_but_in_the_last(self, rows, seed, title, **options):
+        for fold, error in enumerate(errors, 1):
+            if f"fold {fold}" in title:
+                raise error
         return original(self, rows, seed, title, **options)
 
-    monkeypatch.setattr(FoldRunner, "fit", fail_once)
-    config = replace(reviews_config, num_folds=2, max_length=8)
+    monkeypatch.setattr(FoldRunner, "fit", fail_but_in_the_last)
+    config = replace(reviews_config, num_folds=4, max_length=8)
     monkeypatch.setattr("sys.argv", ["recipe"])
     with pytest.raises(SystemExit) as end:
         run_recipe(lambda: run(config))
     assert end.value.code == 4
-    assert f"fold 1: {type(error).__name__}: {error}" in capsys.readouterr().err
+    said = capsys.readouterr().err
     write_card(config.output_dir)
     card = (Path(config.output_dir) / "README.md").read_text()
-    assert "**1 of 2 folds failed**" in card
-    assert f"Fold 1: it failed. {type(error).__name__}" in card
+    assert "**3 of 4 folds failed**" in card
+    for fold, error in enumerate(errors, 1):
+        assert f"fold {fold}: {type(error).__name__}: {error}" in said
+        assert f"Fold {fold}: it failed. {type(error).__name__}" in card
     assert "The final model is one of all rows all the same." in card
     assert not [check for check in verify_run(config.output_dir) if check.differences]
 
@@ -278,10 +284,11 @@ def test_a_full_disk_stops_the_run_and_not_only_a_fold(reviews_config, monkeypat
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(RunFolder, "keep", full)
-    with pytest.raises(DiskFullError, match=rf"disk at {reviews_config.output_dir}: .* free"):
-        run(reviews_config)
+    config = replace(reviews_config, num_folds=2, final="none", max_length=8)
+    with pytest.raises(DiskFullError, match=rf"disk at {config.output_dir}: .* free"):
+        run(config)
     monkeypatch.undo()
-    assert len(run(replace(reviews_config, final="none")).folds) == 3
+    assert len(run(config).folds) == 2
 
 
 def test_a_run_that_will_not_fit_is_refused_before_it_trains(reviews_config, monkeypatch):
@@ -359,7 +366,7 @@ def test_untouched_rows_are_scored_once_by_the_final_model(reviews_config, tmp_p
 
 def test_ner_scores_whole_entities(tmp_path):
     config = plain_config(
-        base_model="builtin:tiny-bert", dataset="builtin:mentions", max_rows=60, num_folds=2, num_epochs=2,
+        base_model="builtin:tiny-bert", dataset="builtin:mentions", max_rows=60, num_folds=2, num_epochs=1,
         learning_rate=2e-3, batch_size=8, final="none", output_dir=str(tmp_path / "ner"),
     )  # fmt: skip
     result = run(config, TokenClassification)
@@ -456,27 +463,31 @@ def test_a_grid_goes_on_with_what_is_missing_and_finds_the_same(reviews_config, 
         assert before.scores == after.scores
 
 
-def heads_config(reviews_config, tiny_bert_folder, **settings):
-    base = str(tiny_bert_folder)
-    return replace(reviews_config, base_model=base, trainable="head", final="none", **settings)
+@pytest.fixture(scope="module")
+def heads(tiny_bert_folder, tmp_path_factory):
+    """Three heads that were trained together."""
+    config = plain_config(
+        base_model=str(tiny_bert_folder), dataset="builtin:reviews", max_rows=60, num_folds=3, num_epochs=1,
+        batch_size=16, learning_rate=1e-3, max_length=32, trainable="head", final="none",
+        report_to="tensorboard", output_dir=str(tmp_path_factory.mktemp("heads") / "run"),
+    )  # fmt: skip
+    return config, run(config)
 
 
-def test_heads_that_fail_together_are_trained_one_by_one(reviews_config, tiny_bert_folder, monkeypatch):
-    config = heads_config(reviews_config, tiny_bert_folder)
-    together = run(config)
+def test_heads_that_fail_together_are_trained_one_by_one(heads, tmp_path, monkeypatch):
+    config, together = heads
 
     def fail(*_):
         raise RuntimeError("no rule for this layer")
 
     monkeypatch.setattr("hf_transfer.study.fold_runner.fit_heads", fail)
-    alone = run(replace(config, output_dir=config.output_dir + "-alone"))
+    alone = run(replace(config, report_to="none", output_dir=str(tmp_path / "alone")))
     assert alone.predictions["prediction"] == together.predictions["prediction"]
     assert any("one by one" in note and "no rule for this layer" in note for note in alone.results.notes)
 
 
-def test_heads_trained_together_are_tracked_and_timed(reviews_config, tiny_bert_folder):
-    config = heads_config(reviews_config, tiny_bert_folder, report_to="tensorboard")
-    result = run(config)
+def test_heads_trained_together_are_tracked_and_timed(heads):
+    config, result = heads
     logs = [path.parent.name for path in Path(config.output_dir).rglob("events.out.tfevents*")]
     assert {"r0f0", "r0f1", "r0f2"} <= set(logs)
     assert all(fold.seconds > 0 for fold in result.folds)
@@ -484,6 +495,11 @@ def test_heads_trained_together_are_tracked_and_timed(reviews_config, tiny_bert_
 
 def test_configurations_that_nearly_agree_have_folders_of_their_own(reviews_config, tiny_bert_folder):
     rates = (1e-3, 1.0000001e-3)
-    run(heads_config(reviews_config, tiny_bert_folder, learning_rates=rates))
+    run(
+        replace(
+            reviews_config, base_model=str(tiny_bert_folder), trainable="head", final="none", num_folds=2,
+            learning_rates=rates,
+        )
+    )  # fmt: skip
     folders = [path for path in (Path(reviews_config.output_dir) / "folds").iterdir() if path.is_dir()]
     assert len(folders) == 2

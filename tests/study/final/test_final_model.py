@@ -206,8 +206,8 @@ def test_the_best_of_a_grid_is_trained_again_for_an_ensemble(tmp_path):
 
 def test_tags_of_an_ensemble_are_those_of_the_mean_probabilities(tmp_path):
     config = plain_config(
-        base_model="builtin:tiny-bert", dataset="builtin:mentions", max_rows=40, num_folds=2, num_epochs=1,
-        learning_rate=2e-3, batch_size=8, final="ensemble", output_dir=str(tmp_path / "ner"),
+        base_model="builtin:tiny-bert", dataset="builtin:mentions", max_rows=24, num_folds=2, num_epochs=1,
+        max_length=16, learning_rate=2e-3, batch_size=8, final="ensemble", output_dir=str(tmp_path / "ner"),
     )  # fmt: skip
     result = run(config, TokenClassification)
     assert result.results.calibration is None
@@ -223,7 +223,7 @@ def test_tags_of_an_ensemble_are_those_of_the_mean_probabilities(tmp_path):
 def reviews(tmp_path_factory):
     config = plain_config(
         base_model="builtin:tiny-bert", dataset="builtin:reviews", max_rows=60, num_folds=2, num_epochs=2,
-        batch_size=8, learning_rate=3e-3, max_length=24,
+        batch_size=16, learning_rate=3e-3, max_length=16,
         output_dir=str(tmp_path_factory.mktemp("final") / "reviews"),
     )  # fmt: skip
     return config.output_dir, run(config, SequenceClassification)

@@ -61,10 +61,12 @@ def learned(model) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for name, p in model.named_parameters() if name in names])
 
 
-def differences(replay: Replay, configs, folds=FOLDS) -> list[float]:
-    """The largest difference of a weight between the two ways, for every head."""
+def differences(replay: Replay, configs, folds=FOLDS, starts=None) -> list[float]:
+    """The largest difference of a weight between the two ways, for every head; their starts go into a set."""
     found = []
     for c, f, batched in fit_heads(heads_together(replay, replay.config), configs, folds):
+        if starts is not None:
+            starts.add(batched.start_hash)
         weights, history, best = learned(batched.model), batched.history, batched.best_epoch
         workers = Workers(replay.accelerator, together=False)
         plain = fit(
@@ -82,28 +84,22 @@ def differences(replay: Replay, configs, folds=FOLDS) -> list[float]:
 @pytest.mark.parametrize("kind", [pytest.param("image", marks=pytest.mark.slow), "text"])
 def test_heads_that_share_their_start_equal_the_plain_loop_too(kind, tiny_bert_folder):
     replay = prepared(kind, tiny_bert_folder, final="soup", sealed=0.1)
-    assert max(differences(replay, [replay.config])) < NEAR
-    starts = {
-        batched.start_hash
-        for _, _, batched in fit_heads(heads_together(replay, replay.config), [replay.config], FOLDS)
-    }
+    starts: set[str | None] = set()
+    assert max(differences(replay, [replay.config], starts=starts)) < NEAR
     assert len(starts) == 1
     assert None not in starts
 
 
-GRID = plain_config(learning_rates=(3e-2, 1e-3), weight_decays=(0.0, 0.5))
+GRID = ((3e-2, 0.0), (1e-3, 0.5))  # rates with a weight decay
 
 
 @pytest.mark.parametrize("kind", [pytest.param("image", marks=pytest.mark.slow), "text", "tokens"])
 def test_heads_of_all_folds_and_settings_equal_the_plain_loop(kind, tiny_bert_folder):
     replay = prepared(kind, tiny_bert_folder)
     assert heads_together(replay, replay.config) is not None
-    configs = [
-        replace(replay.config, learning_rate=c.learning_rate, weight_decay=c.weight_decay)
-        for c in GRID.grid()
-    ]
+    configs = [replace(replay.config, learning_rate=rate, weight_decay=decay) for rate, decay in GRID]
     found = differences(replay, configs)
-    assert len(found) == len(FOLDS) * 4
+    assert len(found) == len(FOLDS) * len(GRID)
     assert max(found) < NEAR
 
 
@@ -118,7 +114,7 @@ def test_heads_of_all_folds_and_settings_equal_the_plain_loop(kind, tiny_bert_fo
 )
 def test_every_setting_of_the_loop_counts(settings, tiny_bert_folder):
     replay = prepared("text", tiny_bert_folder, **settings)
-    assert max(differences(replay, [replay.config])) < NEAR
+    assert max(differences(replay, [replay.config], FOLDS[:2])) < NEAR
 
 
 def test_each_head_stops_for_itself(tiny_bert_folder):
@@ -177,15 +173,15 @@ def test_a_loss_that_is_not_finite_leaves_the_other_heads_alone(tiny_bert_folder
 
 def test_many_heads_are_trained_in_parts_with_the_same_result(tiny_bert_folder, monkeypatch):
     replay = prepared("text", tiny_bert_folder)
-    configs = [replace(replay.config, learning_rate=rate) for rate in (1e-2, 1e-3)]
-    whole = [learned(f.model) for *_, f in fit_heads(heads_together(replay, replay.config), configs, FOLDS)]
+    configs, folds = [replace(replay.config, learning_rate=rate) for rate in (1e-2, 1e-3)], FOLDS[:2]
+    whole = [learned(f.model) for *_, f in fit_heads(heads_together(replay, replay.config), configs, folds)]
     monkeypatch.setattr("hf_transfer.training.heads.fitting._BYTES_AT_ONCE", 1)
     parts = {
         (c, f): learned(fitted.model)
-        for c, f, fitted in fit_heads(heads_together(replay, replay.config), configs, FOLDS)
+        for c, f, fitted in fit_heads(heads_together(replay, replay.config), configs, folds)
     }
-    assert len(parts) == len(whole) == 6
-    assert all(torch.allclose(parts[c, f], whole[c * 3 + f], atol=NEAR) for c, f in parts)
+    assert len(parts) == len(whole) == 4
+    assert all(torch.allclose(parts[c, f], whole[c * 2 + f], atol=NEAR) for c, f in parts)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
@@ -217,7 +213,7 @@ def test_the_optimizer_follows_pytorchs_however_gradients_lie(optimizer, turned,
         assert torch.allclose(state["w"][0, g], weight.detach(), atol=1e-6)
 
 
-PENALTIES = (1e-4, 1e-2, 1.0)
+PENALTIES = (1e-4, 1e-2)
 
 
 @pytest.mark.parametrize(
@@ -248,7 +244,7 @@ def test_a_head_solved_with_others_is_that_solved_alone(kind, solver, tiny_bert_
 def test_what_is_lost_of_a_run_comes_back_the_same(tmp_path):
     config = replace(
         prepared("image", tmp_path).config,
-        **SOLVED, weight_decays=PENALTIES, num_folds=3, output_dir=str(tmp_path / "run"),
+        **SOLVED, weight_decays=PENALTIES, num_folds=2, output_dir=str(tmp_path / "run"),
     )  # fmt: skip
     data = open_dataset(config, "image")
 
