@@ -36,7 +36,7 @@ def command() -> str:
 
 
 def _without_folders(word: str) -> str:
-    """Shorten a path that leads out of the working folder to its last name; `--flag=` and `timm:ARCH@` stay."""
+    """Shorten a path out of the working folder to its last name; `--flag=` and `timm:ARCH@` stay."""
     flag, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
     scheme, at, path = value.rpartition("@") if value.startswith("timm:") else ("", "", value)
     if Path(path).is_relative_to(Path.cwd()):

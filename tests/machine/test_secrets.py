@@ -82,7 +82,7 @@ def test_the_recorded_command_has_no_token(monkeypatch):
         ("{here}/my.py --dataset {here}/data/a.csv", "python my.py --dataset data/a.csv"),
         ("/srv/my.py --base_model timm:resnet18@/srv/a.safetensors",
          "python my.py --base_model timm:resnet18@a.safetensors"),
-        ("my.py --dataset me/films --output_dir ~ann/model", "python my.py --dataset me/films --output_dir '~ann'"),
+        ("my.py --dataset me/films --output_dir ~ann/b", "python my.py --dataset me/films --output_dir b"),
     ],
 )  # fmt: skip
 def test_the_recorded_command_is_the_typed_one_without_folders(typed, recorded, monkeypatch, tmp_path):

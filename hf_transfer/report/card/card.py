@@ -157,7 +157,7 @@ def _on_hub(dataset: DatasetFacts) -> bool:
 
 
 def _is_hub_model(results: Results) -> bool:
-    """Whether the base model came from the Hub: only then its revision is a commit, and no digest of files."""
+    """Whether the base model came from the Hub: only then is its revision a commit."""
     commit = results.base_model_revision
     return HUB_ID.fullmatch(results.base_model) is not None and bool(commit and _COMMIT.fullmatch(commit))
 
