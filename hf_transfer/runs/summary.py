@@ -15,6 +15,7 @@ from hf_transfer.machine.wording import (
     setting,
     visible,
 )
+from hf_transfer.runs.commonest import commonest_line, uneven_line
 from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.learned import learned_words
 from hf_transfer.runs.records import GridEntry, Results, Tried
@@ -153,7 +154,8 @@ def _score_table(results: Results) -> str:
         found = [interval(score.interval), *([interval(score.conservative_interval)] if both else [])]
         row = [metric, plus_minus(score), *found, str(score.num_folds)]
         rows.append(row if test is None else [*row, number(test.get(metric))])
-    return "\n".join([aligned(rows), *_explained(results)])
+    beside = filter(None, [commonest_line(results), uneven_line(results)])
+    return "\n".join([aligned(rows), *_explained(results), *beside])
 
 
 def _explained(results: Results) -> list[str]:

@@ -105,6 +105,7 @@ class CommonTask:
     def __init__(self, settings: RunConfig, label_names: Sequence[str]) -> None:
         self.settings = settings
         self.target: Target = self.targets(label_names)
+        self.target.scorer = self.target.scorer.headed_by(settings.metric_for_best_model)
 
     @property
     def label_names(self) -> tuple[str, ...]:

@@ -64,7 +64,8 @@ class Record:
     @cached_property
     def scorer(self) -> Scorer:
         """What makes scores from predictions."""
-        return target_of_run(self.results.task, self.results.label_names).scorer
+        scorer = target_of_run(self.results.task, self.results.label_names).scorer
+        return scorer.headed_by(self.config.metric_for_best_model)
 
     @cached_property
     def predictions(self) -> pa.Table:

@@ -547,6 +547,8 @@ CONFIGURATION = [
         r"(?s)num_epochs=0 is too small.*seed=-1 must be"),
     Bad("a licence in other letters", nothing, READY + " --license Apache-2.0", SETTINGS,
         "'Apache-2.0' is no licence identifier of the Hub. Did you mean 'apache-2.0'?.*or other"),
+    Bad("an unknown deciding score", nothing, READY + " --metric_for_best_model acuracy", SETTINGS,
+        "'acuracy' is no score of this task. Did you mean 'accuracy'.*Use one of accuracy, balanced_acc"),
     Bad("a solver without a head", nothing, READY + " --head_solver ridge", SETTINGS,
         "head_solver='ridge' needs trainable='head', not 'all'"),
     Bad("a rate for a solver", nothing, READY + " --trainable head --head_solver lbfgs --lr 1e-3", SETTINGS,

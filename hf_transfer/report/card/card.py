@@ -16,6 +16,7 @@ from hf_transfer.report.card.markdown import link
 from hf_transfer.report.card.templates import card_template
 from hf_transfer.report.words.verdicts import verdicts
 from hf_transfer.runs.card_file import KIT, Header, join_card, merge_card, read_card, with_record
+from hf_transfer.runs.commonest import uneven_line
 from hf_transfer.runs.companions import Companions, read_companions
 from hf_transfer.runs.reading import damage_told
 from hf_transfer.runs.records import DatasetFacts, Results
@@ -235,6 +236,7 @@ def _numbers(results: Results) -> dict[str, Any]:
         "tested": any(entry.p_holm is not None for entry in results.grid or []),
         "some_train_rows": max((fold.train_rows_scored for fold in partly), default=0),
         "classes": classes if len(classes) <= MOST_ROWS else worst,
+        "uneven": uneven_line(results),
         "moved": [fold for fold in done if fold.frozen_hash_before != fold.frozen_hash_after],
     }
 
