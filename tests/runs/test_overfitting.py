@@ -62,7 +62,7 @@ def turning(rng: np.random.Generator, rise: float) -> np.ndarray:
 def test_a_gap_alone_is_not_overfitting(results: dict[str, Any]) -> None:
     found = diagnose(with_folds(results, [0.99, 0.98, 1, 0.97, 0.99], [0.8, 0.82, 0.79, 0.81, 0.8]), {})
     assert found.verdict == "gap"
-    gap = found["gaps"]["f1_macro"]
+    gap = found.gaps["f1_macro"]
     assert (gap.train, gap.valid, gap.mean) == pytest.approx((0.986, 0.804, 0.182))
     assert gap.interval[0] > 0
 
@@ -84,7 +84,7 @@ def test_without_scores_of_training_rows_nothing_is_known(results: dict[str, Any
 
 def test_only_folds_with_both_sides_count(results: dict[str, Any]) -> None:
     found = diagnose(with_folds(results, [0.9, None, 1.0, 0.9, 0.8], [0.7, 0.1, 0.9, None, 0.5]), {})
-    gap = found["gaps"]["f1_macro"]
+    gap = found.gaps["f1_macro"]
     assert (gap.train, gap.valid, gap.mean, gap.num_folds) == pytest.approx((0.9, 0.7, 0.2, 3))
 
 
