@@ -144,7 +144,7 @@ def _final(results: Path) -> tuple[str, list[str]]:
     try:
         final = json.loads(results.read_text(encoding="utf-8"))["final"]
         kind = str(final["kind"])
-        return kind, {"none": [], "ensemble": list(final.get("members", ["."]))}.get(kind, ["."])
+        return kind, {"none": [], "ensemble": list(final.get("members") or ["."])}.get(kind, ["."])
     except (ValueError, TypeError, KeyError):  # what is wrong with the file is told by _unreadable
         return "unknown", ["."]
 
