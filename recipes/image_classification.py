@@ -1,10 +1,11 @@
-"""Pictures into classes: timm, ViT or ResNet under 5-fold cross-validation, to a model card.
+"""Pictures into classes, sets of labels or a number: timm, ViT or ResNet under 5-fold cross-validation.
 
     python recipes/image_classification.py --base_model timm/resnet50.a1_in1k --trainable last:4
     python recipes/image_classification.py --base_model builtin:digits-resnet --dataset builtin:digits_5to9
     accelerate launch --config_file accelerate_config.yaml recipes/image_classification.py --num_folds 10
 
-The second line needs no network. All settings: --help.
+The second line needs no network. What is learned follows from the labels: lists are sets of labels, numbers
+with fractions numbers. All settings: --help.
 """
 
 from hf_transfer import (
@@ -31,7 +32,7 @@ def main(argv: list[str] | None = None) -> CrossValidationResult:
     config = RunConfig.from_args(DEFAULTS, argv, description=__doc__)
     preflight(config)  # before hours of training: may we write what we are going to write?
     data = open_dataset(config, ImageClassification)
-    task = ImageClassification(config, data.label_names)
+    task = ImageClassification(config, data.target)
     result = fine_tune(task, data, config)
     publish(config)
     return result

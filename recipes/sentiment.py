@@ -21,6 +21,7 @@ from hf_transfer import (
 DEFAULTS = RunConfig(
     base_model="FacebookAI/roberta-base",
     dataset="cornell-movie-review-data/rotten_tomatoes",
+    target="classes",
     batch_size=32,
     output_dir="runs/sentiment",
 )

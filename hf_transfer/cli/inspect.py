@@ -12,9 +12,6 @@ from hf_transfer.machine.wording import aligned, count, fold_name, some
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from hf_transfer.data.audit import Audit
     from hf_transfer.data.rows import LabelledData
     from hf_transfer.folds import FoldPlan
@@ -42,7 +39,7 @@ def _inspect(options: argparse.Namespace) -> int:
 
     config = RunConfig.from_args(replace(RunConfig(), dataset=options.dataset), options.settings)
     data = open_dataset(config, options.kind or find_task(config))
-    task = data.task(config, data.label_names)
+    task = data.task(config, data.target)
     data = seal_rows(task, data, config)
     plan = plan_folds(
         data.rows["row_id"][:],
@@ -78,21 +75,21 @@ def _schema(data: "LabelledData") -> str:
 
 def _classes(found: "Audit", data: "LabelledData", plan: "FoldPlan") -> str:
     """A line for each class: its rows in all, and in each fold."""
-    num_classes = len(found.class_counts)
-    counts = _class_matrix(data)
+    _, counts = data.target.tabled(data.rows["label"][:])
+    whole = counts.sum() if data.target.per_word else len(counts)
     folds = plan.fold_of_row()
-    head = ["class", data.target.counted, "share"]
+    line_name, several = data.target.called
+    head = [line_name, data.target.counted, "share"]
     head += [fold_name(0, index, 1) for index in plan.scored_folds]
-    table = [
-        [name, f"{rows:,}", f"{rows / max(1, counts.sum()):.1%}"] for name, rows in found.class_counts.items()
-    ]
+    table = [[name, f"{rows:,}", f"{rows / max(1, whole):.1%}"] for name, rows in found.class_counts.items()]
     sizes = ["all rows", f"{found.num_rows:,}", "100.0%"]
     for index in plan.scored_folds:
         held = counts[folds == index]
         sizes.append(f"{len(held):,}")
         for line, number in zip(table, held.sum(axis=0), strict=True):
             line.append(f"{number:,}")
-    title = f"{num_classes} classes in {plan.num_folds} folds, {plan.scheme}; {_rarest(found.class_counts)}"
+    many = f"{len(found.class_counts)} {several} in {plan.num_folds} folds"
+    title = f"{many}, {plan.scheme}; {_rarest(found.class_counts)}"
     return f"{title}\n{aligned([head, *table, sizes])}"
 
 
@@ -112,18 +109,6 @@ def _groups(data: "LabelledData") -> list[str]:
     sizes = sorted(Counter(data.rows["group"]).values())
     said = f"{sizes[0]:,} to {sizes[-1]:,} rows each, the middle one {sizes[len(sizes) // 2]:,}"
     return [f"{count(len(sizes), 'group')} that stay together: {said}"]
-
-
-def _class_matrix(data: "LabelledData") -> "NDArray[np.int64]":
-    """Number of rows or entities of each class in each row, (n, c)."""
-    import numpy as np
-
-    names = list(data.class_counts)
-    counts = np.zeros((len(data.rows), len(names)), np.int64)
-    for row, label in enumerate(data.rows["label"]):
-        for name in data.target.classes_of(label):
-            counts[row, names.index(name)] += 1
-    return counts
 
 
 def _repeats(found: "Audit", data: "LabelledData") -> str:

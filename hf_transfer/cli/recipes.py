@@ -41,7 +41,7 @@ def load_recipe(recipe: str, words: Sequence[str]) -> "tuple[RunConfig, Task, La
     (task,) = tasks
     config = defaults.from_args(defaults, words)
     data = open_dataset(config, task)
-    return config, task(config, data.label_names), data
+    return config, task(config, data.target), data
 
 
 def _is_task(value: Any) -> bool:

@@ -35,6 +35,18 @@ class DataSettings(Group):
     label_column: str | None = setting(
         None, "Column of labels; found by its usual names when not given.", aliases=("label_column_name",)
     )
+    target: str = setting(
+        "auto",
+        "What the labels are: classes (texts, whole numbers), label_sets (lists, any number of labels a row) "
+        "or numbers (an amount); auto reads it from them, and asks where it can't be told.",
+        choices=("auto", "classes", "label_sets", "numbers"),
+    )
+    label_columns: tuple[str, ...] = setting(
+        (), "Columns of 0 and 1, comma-separated, one for each label: the labels are sets."
+    )
+    label_separator: str | None = setting(
+        None, "What stands between the labels of a row in a text, such as '|': the labels are sets."
+    )
     id_column: str | None = setting(None, "Column that identifies a row; its number when not given.")
     max_rows: int | None = setting(
         None, "Number of rows to keep, chosen by a seeded hash.", aliases=("max_train_samples",), at_least=2
@@ -48,7 +60,13 @@ class DataSettings(Group):
     on_bad_image: str = setting("fail", "What to do with unreadable pictures.", choices=("fail", "skip"))
 
     def problems(self) -> list[str]:
-        """Errors in numbers."""
-        if 0 <= self.sealed <= 0.2:
-            return []
-        return [f"sealed={self.sealed!r} must be from 0 to 0.2, e.g. 0.1; the folds need the rest."]
+        """Wrong numbers, and labels that are given in two ways."""
+        problems = []
+        if not 0 <= self.sealed <= 0.2:
+            problems.append(
+                f"sealed={self.sealed!r} must be from 0 to 0.2, e.g. 0.1; the folds need the rest."
+            )
+        ways = [name for name in ("label_column", "label_columns", "label_separator") if getattr(self, name)]
+        if "label_columns" in ways and len(ways) > 1:
+            problems.append(f"Labels are given in two ways, by {' and '.join(ways)}; leave one out.")
+        return problems

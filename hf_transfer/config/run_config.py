@@ -271,6 +271,7 @@ _NOT_SOLVED = {
     "layer_decay": "has no rate to lower",
     "head_start": "has no start",
     "label_smoothing": "minimises the loss without smoothing",
+    "number_loss": "minimises the squared error",
     "early_stopping": "has no epochs to stop",
     "augmentation": "sees each picture once",
 }

@@ -77,7 +77,15 @@ class TrainingSettings(Group):
         0.0, "Share of the target spread over all classes.", aliases=("label_smoothing_factor",), at_least=0
     )
     class_weights: str = setting(
-        "none", "Weights of the classes in the loss, from training rows only.", choices=("none", "balanced")
+        "none",
+        "Weights of the classes in the loss, from training rows only; of sets of labels, of those that are "
+        "there (pos_weight).",
+        choices=("none", "balanced"),
+    )
+    number_loss: str = setting(
+        "mse",
+        "Loss of numbers: the squared error, or Huber's, which far-off rows pull less.",
+        choices=("mse", "huber"),
     )
     early_stopping: bool = setting(False, "Stop by the loss on an inner split of the training rows.")
     patience: int = setting(

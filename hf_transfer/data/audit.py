@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.data.rows import LabelledData
@@ -95,7 +97,7 @@ def audit(data: LabelledData) -> Audit:
         conflicts=_named([group for group in inside if _differ(group, labels)], ids),
         in_test=tuple((ids[row], ids[test]) for row, test in across),
         near_test=tuple((ids[row], ids[test]) for row, test in near_across),
-        sorted_by_label=not data.target.per_word and _is_sorted(labels[:size]),
+        sorted_by_label=not data.target.per_word and _is_sorted(data.target.tabled(labels[:size])[1]),
         lengths=data.input.lengths(data.rows),
     )
 
@@ -126,8 +128,12 @@ def _differ(group: list[int], labels: Sequence[Any]) -> bool:
     return any(labels[row] != labels[group[0]] for row in group)
 
 
-def _is_sorted(labels: Sequence[int]) -> bool:
-    return sum(one != other for one, other in pairwise(labels)) == len(set(labels)) - 1
+def _is_sorted(counts: NDArray[np.int64]) -> bool:
+    """Whether all rows of a class stand together; not where a row has several, or none."""
+    if not (counts.sum(axis=1) == 1).all():
+        return False
+    classes = counts.argmax(axis=1)
+    return int((np.diff(classes) != 0).sum()) == len(np.unique(classes)) - 1
 
 
 def _as_lists(value: Any) -> Any:

@@ -1,7 +1,6 @@
 """Convert labelled rows to the columns that all tasks read."""
 
 import hashlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,17 @@ from datasets import ClassLabel, Dataset, LargeList, List, Value
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.config.run_config import RunConfig
-from hf_transfer.data.columns import Columns, find_columns, folds, groups, row_ids, times
+from hf_transfer.data.columns import (
+    Columns,
+    find_columns,
+    folds,
+    groups,
+    named_labels,
+    row_ids,
+    separated,
+    times,
+    with_sets,
+)
 from hf_transfer.data.origins import Origin
 from hf_transfer.errors import DataError
 from hf_transfer.folds import hash_order
@@ -20,6 +29,7 @@ from hf_transfer.machine.wording import count, some
 from hf_transfer.tasks import check_settings, task_of_kind
 from hf_transfer.tasks.inputs.input import Input
 from hf_transfer.tasks.inputs.pictures import BadPicture
+from hf_transfer.tasks.targets.choice import choose_target
 from hf_transfer.tasks.targets.labels import LabelColumn
 from hf_transfer.tasks.targets.target import Target
 from hf_transfer.tasks.task import Task
@@ -69,8 +79,8 @@ class LabelledData:
     @property
     def class_counts(self) -> dict[str, int]:
         """Number of rows of each label; for words, of entities of each type."""
-        found = Counter(name for label in self.rows["label"][:] for name in self.target.classes_of(label))
-        return {name: found[name] for name in self.target.class_names}
+        names, counts = self.target.tabled(self.rows["label"][:])
+        return dict(zip(names, counts.sum(axis=0).tolist(), strict=True))
 
 
 def label_rows(
@@ -80,15 +90,17 @@ def label_rows(
     *,
     test: Dataset | None = None,
     origin: Origin | None = None,
+    target: type[Target] | None = None,
 ) -> LabelledData:
     """Check rows from memory, and convert them to the standard columns.
 
     Args:
         dataset: Rows to cross-validate.
-        config: Of which the columns, `max_rows`, `on_bad_image`, `strict` and `seed` are used.
+        config: Of which the columns, `target`, `max_rows`, `on_bad_image`, `strict` and `seed` are used.
         task: What they are for, or what `--kind` calls its input.
         test: Rows to keep untouched; with the same columns.
         origin: Where the rows come from.
+        target: What the labels are; read from them where that is not given.
 
     Raises:
         DataError: If rows, columns or labels cannot be used as they are.
@@ -97,12 +109,13 @@ def label_rows(
     origin = origin or Origin()
     task = task_of_kind(task) if isinstance(task, str) else task
     check_settings(config, task)
-    parts = [_plain(part) for part in (dataset, test) if part is not None]
-    columns = find_columns(parts[0], config, task)
+    parts = [with_sets(_plain(part), config) for part in (dataset, test) if part is not None]
+    columns = find_columns(parts[0], named_labels(config), task)
     notes = list(columns.notes)
     inputs = [_inputs(part, columns, task.input, origin, test=i > 0) for i, part in enumerate(parts)]
-    target = task.targets
-    labels = target.read(_label_columns(parts, inputs, columns.label))
+    given = _label_columns(parts, inputs, columns.label, config.label_separator)
+    target = target or choose_target(given[0], task.targets, config.target)
+    labels = target.read(given)
     rows = [
         _standard_rows(part, part_inputs, ids, columns, target.label_type())
         for part, part_inputs, ids in zip(parts, inputs, labels.ids, strict=True)
@@ -121,7 +134,7 @@ def label_rows(
         split=str(dataset.split or "train"),
         fingerprint=fingerprint(rows[0], task.input, labels.names),
         task=task,
-        target=target(labels.names),
+        target=target(labels.names, config),
         notes=(*notes, *labels.notes),
         hub=origin.hub,
         input_column=columns.input,
@@ -153,13 +166,16 @@ def _inputs(part: Dataset, columns: Columns, input: Input, origin: Origin, *, te
     return input.read(part, columns.input, folder=origin.folder)
 
 
-def _label_columns(parts: Sequence[Dataset], inputs: Sequence[Dataset], column: str) -> list[LabelColumn]:
+def _label_columns(
+    parts: Sequence[Dataset], inputs: Sequence[Dataset], column: str, separator: str | None
+) -> list[LabelColumn]:
     return [
         LabelColumn(
-            values=_values(part, column),
+            values=separated(_values(part, column), separator),
             where=f"column {column!r}{' of the test rows' if number else ''}",
             declared=_declared(part.features[column]),
             inputs=of_part["input"],
+            name=column,
         )
         for number, (part, of_part) in enumerate(zip(parts, inputs, strict=True))
     ]

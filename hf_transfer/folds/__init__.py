@@ -28,7 +28,14 @@ from hf_transfer.folds.split import (
     plan_folds,
     plan_repeats,
 )
-from hf_transfer.folds.table import coded_columns, first_repeat, fold_table, read_fold_table, rows_aside
+from hf_transfer.folds.table import (
+    coded_columns,
+    first_repeat,
+    fold_table,
+    read_fold_table,
+    rows_aside,
+    split_arrays,
+)
 
 __all__ = [
     "Fold",
@@ -53,4 +60,5 @@ __all__ = [
     "plan_repeats",
     "read_fold_table",
     "rows_aside",
+    "split_arrays",
 ]

@@ -92,7 +92,7 @@ class RowsToSplit:
         if self.scheme == "entity":
             table = sum_by(columns, self.counts, num_columns).T
             names = [self.columns.name(kind) for kind in range(len(table))]
-            return what_folds_lack(table, scored, names, ("entity type", "mention"))
+            return what_folds_lack(table, scored, names, self.columns.counted)
         if self.columns.labels is None:
             return ()
         table = np.zeros((len(self.labels.values), num_columns), dtype=np.int64)

@@ -34,6 +34,7 @@ class FoldColumns:
         folds: Folds that somebody else decided, as numbers or names.
         counts: Mentions of each entity type in each row, (n, t).
         label_names: For messages: names of the labels by number or, with `counts`, of the t types.
+        counted: For messages: what a column of `counts` is, and what it counts.
         gap: Rows that are not trained on, on each side of a held-out block of time.
     """
 
@@ -43,6 +44,7 @@ class FoldColumns:
     folds: Values | None = None
     counts: Values | None = None
     label_names: Sequence[str] | None = None
+    counted: tuple[str, str] = ("entity type", "mention")
     gap: int = 0
 
     def take(self, rows: Ints) -> "FoldColumns":
@@ -53,7 +55,9 @@ class FoldColumns:
     def given(self) -> dict[str, Values]:
         """The columns that are present, by name."""
         columns = {
-            f.name: getattr(self, f.name) for f in fields(self) if f.name not in {"label_names", "gap"}
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if f.name not in {"label_names", "counted", "gap"}
         }
         return {name: values for name, values in columns.items() if values is not None}
 

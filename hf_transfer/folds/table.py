@@ -49,7 +49,7 @@ def fold_table(plans: Sequence[FoldPlan], uids: RowIds, columns: FoldColumns) ->
     """
     repeats = np.repeat(np.arange(len(plans), dtype=np.int32), len(uids))
     folds = np.concatenate([plan.fold_of_row() for plan in plans]).astype(np.int32)
-    split_by = {name: pa.chunked_array([array] * len(plans)) for name, array in _arrays(columns).items()}
+    split_by = {name: pa.chunked_array([array] * len(plans)) for name, array in split_arrays(columns).items()}
     aside = ~np.isin(np.arange(len(uids)), plans[0].permutation)
     if aside.any():
         split_by["aside"] = pa.chunked_array([pa.array(aside)] * len(plans))
@@ -97,7 +97,8 @@ def first_repeat(table: pa.Table) -> pa.Table:
     return table if pc.all(first).as_py() else table.filter(first)
 
 
-def _arrays(columns: FoldColumns) -> dict[str, pa.Array]:
+def split_arrays(columns: FoldColumns) -> dict[str, pa.Array]:
+    """The columns of the table that say what the rows are split by."""
     given = columns.given()
     arrays = {column: pa.array(given[name]) for name, column in _NAMES.items() if name in given}
     if columns.counts is not None:

@@ -94,7 +94,7 @@ def _key(task: Task, fingerprint: str, num_rows: int) -> str:
     """Cache key: equal for the same rows under the same processor."""
     parts = {
         "rows": [fingerprint, num_rows],
-        "task": task.name,
+        "task": [task.name, task.target.name],
         "model": [task.base.name, task.base.revision, task.base.architecture],
         "settings": [task.settings.max_length],
         "versions": [version(name) for name in ("transformers", "tokenizers", "pillow")],

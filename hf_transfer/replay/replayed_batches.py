@@ -75,7 +75,7 @@ class ReplayedBatches(Batches):
 
 
 class Labels:
-    """All labels in memory, end to end: one a row, or one a token.
+    """All labels in memory, end to end: one a row, or several (of tokens, say).
 
     Args:
         encoded: The encoded rows.
@@ -83,11 +83,11 @@ class Labels:
 
     def __init__(self, encoded: "Dataset") -> None:
         column = encoded.with_format("arrow")["labels"][:]
-        self.by_token = pa.types.is_nested(column.type)
-        sizes = pc.list_value_length(column).to_numpy() if self.by_token else np.ones(len(column), np.int64)
+        self.several = pa.types.is_nested(column.type)
+        sizes = pc.list_value_length(column).to_numpy() if self.several else np.ones(len(column), np.int64)
         self.starts = np.concatenate([[0], np.cumsum(sizes)])
-        values = pc.list_flatten(column) if self.by_token else column
-        self.values = values.to_numpy().astype(np.int32)
+        values = (pc.list_flatten(column) if self.several else column).to_numpy()
+        self.values = values.astype(np.int32 if values.dtype.kind in "iu" else np.float32)  # to take half
 
     def of(self, positions: Positions) -> Tensor:
         """Labels of some rows, (b,), or padded with the ignored index, (b, l)."""
@@ -95,4 +95,5 @@ class Labels:
         places = np.arange(sizes.max())
         inside = places < sizes[:, None]
         found = np.where(inside, self.values[np.where(inside, starts[:, None] + places, 0)], IGNORE_INDEX)
-        return torch.from_numpy(found.astype(np.int64)).reshape((-1, *found.shape[1:] * self.by_token))
+        kind = np.int64 if self.values.dtype.kind == "i" else np.float32
+        return torch.from_numpy(found.astype(kind)).reshape((-1, *found.shape[1:] * self.several))

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from hf_transfer import _guard  # noqa: F401
@@ -36,6 +37,7 @@ from hf_transfer.scores.over_folds import sampling_units
 from hf_transfer.scores.scorer import Floats, Scorer
 from hf_transfer.scores.statistics import bootstrap_interval, mcnemar
 from hf_transfer.tasks import target_of_run
+from hf_transfer.tasks.targets.target import Target
 
 _ENOUGH_REPEATS = 5  # in simulations, these find as much as McNemar's test, and cry wolf less often
 _KEYS = ("repeat", "fold", "row_id")
@@ -60,9 +62,15 @@ class Run:
         return table.sort_by([(name, "ascending") for name in _KEYS])
 
     @property
+    def target(self) -> Target:
+        """What its labels are."""
+        results = self.results
+        return target_of_run(results.task, results.label_names, results.target)
+
+    @property
     def scorer(self) -> Scorer:
         """Scorer of its predictions."""
-        return target_of_run(self.results.task, self.results.label_names).scorer
+        return self.target.scorer
 
 
 @dataclass(frozen=True)
@@ -126,8 +134,8 @@ def compare_pair(first: Run, second: Run) -> Pair:
     if not pair.differences:
         return pair
     tables = _shared_rows(first.predictions, second.predictions)
-    if "prediction" in first.predictions.column_names:
-        return replace(pair, rows=_right_rows(*tables))
+    if first.target.right_or_wrong:
+        return replace(pair, rows=_right_rows(first.target, *tables))
     return replace(pair, bootstrap=_paired_bootstrap(first, pair.metric, tables))
 
 
@@ -193,11 +201,11 @@ def _shared_rows(first: pa.Table, second: pa.Table) -> tuple[pa.Table, pa.Table]
     return first.filter([key in shared for key in keys[0]]), second.filter([key in shared for key in keys[1]])
 
 
-def _right_rows(first: pa.Table, second: pa.Table) -> RightRows:
+def _right_rows(target: Target, first: pa.Table, second: pa.Table) -> RightRows:
     """Count rows that only one run got right, in the first repeat."""
     repeat = min(first["repeat"].to_pylist())
     kept = [table.filter(table["repeat"].to_numpy() == repeat) for table in (first, second)]
-    right = [table["label"].to_numpy() == table["prediction"].to_numpy() for table in kept]
+    right = [np.equal(*compared) for table in kept if (compared := target.compared(table))]
     return RightRows(**mcnemar(*right)._asdict(), repeat=repeat, num_rows=kept[0].num_rows)
 
 

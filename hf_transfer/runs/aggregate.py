@@ -131,9 +131,16 @@ def score_part(
         "higher_is_better": scorer.higher_is_better,
         "per_class": scorer.per_class(predictions),
         "confusion": scorer.confusion(predictions),
+        "scatter": scorer.scatter(predictions),
+        "ranges": {name: finite(scorer.range_of(name)) for name in scorer.higher_is_better},
         "calibration": calibrate(predictions, scorer, seed=best.seed),
         "grid": _grid(fold_results, best, predictions_of, scorer),
     }
+
+
+def finite(ends: Iterable[float]) -> list[float | None]:
+    """The ends of a range as JSON has them: None for no end."""
+    return [end if math.isfinite(end) else None for end in ends]
 
 
 def _grid(

@@ -53,7 +53,8 @@ def curve_part(
         seed=seed,
     )
     failed = sum(fold.status == "failed" for percent in PERCENTS for fold in fold_results[percent])
-    said = verdict(curve, metric)
+    unit = scorer.unit_of(metric, known[-1].mean or 0.0) if known else 1.0
+    said = verdict(curve, metric, higher_is_better=scorer.higher_is_better[metric], unit=unit)
     return LearningCurve(**vars(curve), metric=metric, sizes=sizes, verdict=said, failed=failed)
 
 

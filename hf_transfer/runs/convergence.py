@@ -20,7 +20,7 @@ from hf_transfer.scores.statistics import corrected_error
 
 Answer = Literal["yes", "no", "can't tell"]
 
-_LEAST_BEHIND = 0.01  # of a score: less than that is no reason to train longer
+_LEAST_BEHIND = 0.01  # of a score, or that share of one without bound: less is no reason to train longer
 _LEAST_FALL = 0.01  # of the first epoch's loss, in one epoch
 MOVED = 0.1  # share of the first epoch's loss that training must have taken away to say that it learned
 
@@ -78,6 +78,7 @@ def _behind_probe(results: Results) -> BehindProbe | None:
     mean, error = float(np.mean(behind)), corrected_error(behind, folds_of(results.folds))
     reached = float(np.mean([score for *_, score in known]))
     train = _mean([fold.train_scores.get(metric) for fold, *_ in known])
+    least = _LEAST_BEHIND * (1.0 if None not in results.ranges.get(metric, ()) else abs(reached))
     return BehindProbe(
         probe=reached,
         run=float(np.mean([own for _, own, _ in known])),
@@ -85,7 +86,7 @@ def _behind_probe(results: Results) -> BehindProbe | None:
         behind=mean,
         error=error,
         num_folds=len(known),
-        lacks=mean > max(error, _LEAST_BEHIND) and (train is None or sign * (reached - train) > 0),
+        lacks=mean > max(error, least) and (train is None or sign * (reached - train) > 0),
     )
 
 

@@ -199,6 +199,7 @@ class Results:
     kit_version: str
     created: str
     task: str
+    target: str | None = None  # what the labels are; the usual kind of the task when not said
     base_model: str
     base_model_revision: str | None
     architecture: str
@@ -219,6 +220,10 @@ class Results:
     higher_is_better: Mapping[str, bool]
     per_class: list[ClassScores]
     confusion: list[list[int]] | None
+    scatter: list[list[float]] | None = None  # true and predicted numbers of some rows
+    ranges: Mapping[str, list[float | None]] = field(
+        default_factory=dict
+    )  # what a score can be at least, most
     calibration: Calibration | None = None
     grid: list[GridEntry] | None
     frozen_proof: FrozenProof | None

@@ -35,6 +35,7 @@ class ClassificationScorer(Scorer):
     """Score one class a row, from the columns `label`, `prediction` and `logits`."""
 
     primary_metric = "accuracy"
+    share_right = "accuracy"
     unit = "row"
     calibrates = True
     higher_is_better: Mapping[str, bool] = {
@@ -49,6 +50,7 @@ class ClassificationScorer(Scorer):
         "roc_auc": True,
         "log_loss": False,
     }
+    ranges: Mapping[str, tuple[float, float]] = {"mcc": (-1.0, 1.0), "log_loss": (0.0, np.inf)}
 
     def __init__(self, label_names: Sequence[str]) -> None:
         self.label_names = checked_names(label_names)
@@ -134,6 +136,10 @@ class ClassificationScorer(Scorer):
     def labels_and_probabilities(self, table: pa.Table) -> tuple[Ids, Floats]:
         """Give the true class of each row, (n,), and the probabilities of all classes, (n, c)."""
         return self._ids(table)[0], self._probabilities(table)
+
+    def by_logits(self, table: pa.Table) -> list[Any]:
+        """The class with the highest logit of each row."""
+        return list(self.logits(table).argmax(axis=1).tolist())
 
     def _probabilities(self, table: pa.Table) -> Floats:
         return apply_temperature(self.logits(table), 1)

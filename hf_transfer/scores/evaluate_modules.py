@@ -35,6 +35,22 @@ from hf_transfer.scores.metrics import (
     same_length,
     tag_columns,
 )
+from hf_transfer.scores.number_metrics import (
+    finite_numbers,
+    mean_absolute_error,
+    pearson,
+    r_squared,
+    root_mean_squared_error,
+    spearman,
+)
+from hf_transfer.scores.set_metrics import (
+    average_precision,
+    exact_match,
+    hamming_loss,
+    marked,
+    set_f1,
+    set_roc_auc,
+)
 
 
 def _checked_ids(batch: Scores, labels: Sequence[int] | None) -> Scores:
@@ -52,6 +68,19 @@ def _checked_tags(batch: Scores, labels: Sequence[int] | None) -> Scores:
     return {"predictions": predictions, "references": references}
 
 
+def _checked_numbers(batch: Scores, labels: Sequence[int] | None) -> Scores:
+    return {name: finite_numbers(batch.get(name), name) for name in ("predictions", "references")}
+
+
+def _checked_marks(batch: Scores, labels: Sequence[int] | None) -> Scores:
+    return {name: marked(batch.get(name), name) for name in ("predictions", "references")}
+
+
+def _checked_set_scores(batch: Scores, labels: Sequence[int] | None) -> Scores:
+    scores = class_scores(batch.get("prediction_scores"), "prediction_scores")
+    return {"prediction_scores": scores, "references": marked(batch.get("references"), "references")}
+
+
 # Name of each module, what checks its rows, and the function that its compute() calls.
 _MODULES: dict[str, tuple[Callable[..., Scores], Callable[..., Scores]]] = {
     "Accuracy": (_checked_ids, accuracy),
@@ -64,6 +93,16 @@ _MODULES: dict[str, tuple[Callable[..., Scores], Callable[..., Scores]]] = {
     "LogLoss": (_checked_scores, log_loss),
     "ConfusionMatrix": (_checked_ids, confusion_matrix),
     "SeqEval": (_checked_tags, entity_scores),
+    "MeanAbsoluteError": (_checked_numbers, mean_absolute_error),
+    "RootMeanSquaredError": (_checked_numbers, root_mean_squared_error),
+    "RSquared": (_checked_numbers, r_squared),
+    "Pearson": (_checked_numbers, pearson),
+    "Spearman": (_checked_numbers, spearman),
+    "SetF1": (_checked_marks, set_f1),
+    "HammingLoss": (_checked_marks, hamming_loss),
+    "ExactMatch": (_checked_marks, exact_match),
+    "AveragePrecision": (_checked_set_scores, average_precision),
+    "SetRocAuc": (_checked_set_scores, set_roc_auc),
 }
 
 
@@ -123,10 +162,14 @@ class _KitMetric:
         from datasets import Features, List, Value
         from evaluate import MetricInfo
 
-        number, tags = Value("int64"), List(Value("string"))
+        number, real, tags = Value("int64"), Value("float64"), List(Value("string"))
+        marks = List(Value("bool"))
         inputs = {
+            _checked_numbers: {"predictions": real, "references": real},
+            _checked_marks: {"predictions": marks, "references": marks},
+            _checked_set_scores: {"prediction_scores": List(real), "references": marks},
             _checked_ids: {"predictions": number, "references": number},
-            _checked_scores: {"prediction_scores": List(Value("float64")), "references": number},
+            _checked_scores: {"prediction_scores": List(real), "references": number},
             _checked_tags: {"predictions": tags, "references": tags},
         }
         return MetricInfo(

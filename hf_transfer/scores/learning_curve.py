@@ -23,7 +23,7 @@ PERCENTS = (10, 20, 40, 80)
 
 FEWEST_FOLDS = 3  # of two folds there are three resamples, and no interval
 FEWEST_SIZES = 4  # one more than the curve has parameters
-NO_GAIN = 0.005  # half a point: less than that is called no gain
+NO_GAIN = 0.005  # half a point, or that share of a score without bound: less than that is called no gain
 _DECAYS = np.geomspace(0.02, 4.0, 120)
 _LACK_OF_FIT = 0.01  # p below which the curve is said not to fit
 _RESAMPLES = 2000
@@ -128,16 +128,24 @@ def read_curve(
     )
 
 
-def verdict(curve: CurveReading, metric: str) -> str:
-    """Put `read_curve`'s result into a sentence."""
+def verdict(curve: CurveReading, metric: str, *, higher_is_better: bool = True, unit: float = 1.0) -> str:
+    """Put `read_curve`'s result into a sentence.
+
+    Args:
+        curve: The result.
+        metric: Name of the score.
+        higher_is_better: Whether a higher score is better.
+        unit: What a gain is measured by; 1 for scores of 0 to 1.
+    """
     found = curve.doubling
     if found is None:
         return f"It can't be told what twice the data would give: {curve.reason}."
-    (low, high), gain = found.interval, found.gain
-    within = f"{low:.3f} to {high:.3f}"
-    if high < NO_GAIN:
+    (low, high), sign = found.interval, 1 if higher_is_better else -1
+    within = " to ".join(f"{end:z.3f}" for end in sorted([sign * low, sign * high]))
+    gain = sign * found.gain
+    if high < NO_GAIN * unit:
         return f"No more gain is to be seen: twice the data would give {gain:+.3f} {metric} ({within})."
-    if low < NO_GAIN / 10:
+    if low < NO_GAIN * unit / 10:
         return f"It can't be told with this much data what twice as much would give ({within} {metric})."
     return f"Twice the data would give about {gain:+.3f} {metric} ({within})."
 

@@ -8,23 +8,34 @@ from hf_transfer.errors import ConfigError
 
 _METRIC_NAMES = {
     "accuracy": "accuracy",
+    "average_precision": "mean average precision",
     "balanced_accuracy": "balanced accuracy",
+    "exact_match": "exact match",
     "f1": "F1 (entities)",
     "f1_macro": "F1 (macro)",
     "f1_micro": "F1 (micro)",
     "f1_weighted": "F1 (weighted)",
     "f1_words": "F1 (words)",
+    "hamming_loss": "Hamming loss",
     "log_loss": "log loss",
+    "mae": "mean absolute error",
     "mcc": "Matthews correlation",
+    "pearsonr": "Pearson correlation",
     "precision": "precision (entities)",
     "precision_macro": "precision (macro)",
+    "r_squared": "R²",
     "recall": "recall (entities)",
     "recall_macro": "recall (macro)",
+    "rmse": "root mean squared error",
     "roc_auc": "ROC AUC (one against the rest)",
+    "spearmanr": "Spearman correlation",
 }
 
 # What a reader looks for first, after the primary metric.
-_SHOWN_FIRST = ("f1", "precision", "recall", "accuracy", "f1_macro", "log_loss", "balanced_accuracy")
+_SHOWN_FIRST = (
+    "f1", "precision", "recall", "accuracy", "f1_macro", "log_loss", "balanced_accuracy",
+    "average_precision", "exact_match", "rmse", "r_squared",
+)  # fmt: skip
 
 
 LOSS = "log_loss"  # breaks ties, and stands beside the primary metric in comparisons

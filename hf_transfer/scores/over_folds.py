@@ -18,9 +18,6 @@ Interval = tuple[float, float]
 
 REPEATS_FOR_HEADLINE = 3  # from here on, the spread over folds is known well enough to go by it alone
 
-# What a score can be at most and at least, where it is not 0 to 1.
-_RANGES = {"mcc": (-1.0, 1.0), "log_loss": (0.0, np.inf)}
-
 
 @dataclass(frozen=True, kw_only=True)
 class FoldMean:
@@ -90,8 +87,7 @@ def summarise(
         [*scorer.higher_is_better, *(name for scores in fold_scores for name in scores)]
     ):
         interval, values = intervals.get(name), [scores.get(name) for scores in fold_scores]
-        known = (-np.inf, np.inf) if name not in scorer.higher_is_better else _RANGES.get(name, (0.0, 1.0))
-        conservative = _wider(_conservative(values, num_folds, *known), interval)
+        conservative = _wider(_conservative(values, num_folds, *scorer.range_of(name)), interval)
         summary[name] = Score(
             **vars(over_folds(values)),
             pooled=pooled.get(name),

@@ -1,4 +1,4 @@
-"""Solve linear classifiers exactly on a feature matrix, for many penalties at once."""
+"""Solve linear models exactly on a feature matrix, for many penalties at once."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -93,7 +93,7 @@ class LinearProblem:
         """Loss of a classifier over all items, without the penalty."""
         scores = classifier.scores(self.features)
         if self.solver == "ridge":
-            return float(((scores - self._signs) ** 2).sum())
+            return float(((scores - self._aims) ** 2).sum())
         return float(-log_softmax(scores, axis=1)[np.arange(len(scores)), self.labels].sum())
 
     @cached_property
@@ -122,16 +122,16 @@ class LinearProblem:
         return np.full(len(self.labels), 1 / len(self.labels)) if each is None else each[self.labels]
 
     @property
-    def _signs(self) -> Matrix:
-        signs: Matrix = 2.0 * (self.labels[:, None] == np.arange(self.num_classes)) - 1
-        return signs
+    def _aims(self) -> Matrix:
+        aims: Matrix = 2.0 * (self.labels[:, None] == np.arange(self.num_classes)) - 1
+        return aims
 
     def _ridge(self, strengths: Sequence[float]) -> Iterator[Classifier]:
         root = np.sqrt(self._weights)[:, None]
-        middle, aim = self._weights @ self._standardised, self._weights @ self._signs
+        middle, aim = self._weights @ self._standardised, self._weights @ self._aims
         weighted = root * (self._standardised - middle)
         directions, variances = principal_axes(weighted)
-        along = (root * (self._signs - aim)).T @ (weighted @ directions.T)
+        along = (root * (self._aims - aim)).T @ (weighted @ directions.T)
         for strength in strengths:
             weight = along / (variances + strength) @ directions
             yield Classifier(weight, aim - weight @ middle)
@@ -139,16 +139,29 @@ class LinearProblem:
     def _logistic(self, strengths: Sequence[float], tolerance: float) -> Iterator[Classifier]:
         """Fit logistic regression in principal coordinates, where the curvature is nearly diagonal."""
         present, targets = np.unique(self.labels, return_inverse=True)
-        directions, variances = principal_axes(self._standardised / np.sqrt(len(self.labels)))
-        items = np.column_stack([self._standardised @ directions.T, np.ones(len(targets))])
+        for found in self._minima(np.eye(len(present))[targets], self._weights, strengths, tolerance):
+            yield self._spread_over(present, found.weight, found.bias)
+
+    def _minima(
+        self, targets: Matrix, weights: Matrix, strengths: Sequence[float], tolerance: float
+    ) -> Iterator[Classifier]:
+        """The minimum of the cross-entropy of some classes, (n, k), for each strength of the penalty."""
+        directions, items, variances = self._coordinates
         # Two classes have one weight vector in scikit-learn, the difference of ours: half its squared norm.
-        factor = 2.0 if len(present) == 2 else 1.0
-        loss = _CrossEntropy(items, np.append(variances, 1.0), np.eye(len(present))[targets], self._weights)
-        found = np.zeros((len(present), items.shape[1]))
+        factor = 2.0 if targets.shape[1] == 2 else 1.0
+        loss = _CrossEntropy(items, variances, targets, weights)
+        found = np.zeros((targets.shape[1], items.shape[1]))
         for strength in strengths:
             found = loss.minimum(factor * strength, found, tolerance)
             found = found - found.mean(0)  # changes no probability, and is 0 at the optimum but for rounding
-            yield self._spread_over(present, found[:, :-1] @ directions, found[:, -1])
+            yield Classifier(found[:, :-1] @ directions, found[:, -1])
+
+    @cached_property
+    def _coordinates(self) -> tuple[Matrix, Matrix, Matrix]:
+        """Principal axes, in which the curvature is nearly diagonal; items along them, and a 1; variances."""
+        directions, variances = principal_axes(self._standardised / np.sqrt(len(self.labels)))
+        items = np.column_stack([self._standardised @ directions.T, np.ones(len(self.labels))])
+        return directions, items, np.append(variances, 1.0)
 
     def _spread_over(self, present: Labels, weight: Matrix, bias: Matrix) -> Classifier:
         """Expand weights to all classes; an absent class gets the probability of a single item."""
@@ -156,6 +169,61 @@ class LinearProblem:
         offsets = np.full(self.num_classes, bias.mean() - np.log(len(self.labels)))
         whole[present], offsets[present] = weight, bias
         return Classifier(whole, offsets)
+
+
+@dataclass(frozen=True)
+class NumberProblem(LinearProblem):
+    """The same for numbers, (n,): the squared error of one linear function, by ridge regression."""
+
+    @property
+    def _aims(self) -> Matrix:
+        return self.labels[:, None].astype(np.float64)
+
+    @property
+    def _weights(self) -> Matrix:
+        return np.full(len(self.labels), 1 / len(self.labels))
+
+
+@dataclass(frozen=True)
+class LabelSetProblem(LinearProblem):
+    """The same for sets of labels, (n, c) of 0 and 1: a classifier of two classes for each label.
+
+    With `balanced`, rows that have a label weigh as much as those that lack it, as `pos_weight` does.
+    """
+
+    def loss(self, classifier: Classifier) -> float:
+        """The loss of a classifier over all items and labels, without the penalty."""
+        scores = classifier.scores(self.features)
+        if self.solver == "ridge":
+            return float(((scores - self._aims) ** 2).sum())
+        return float(np.logaddexp(0, -self._aims * scores).sum())
+
+    @property
+    def _aims(self) -> Matrix:
+        return 2 * self.labels.astype(np.float64) - 1
+
+    @property
+    def _weights(self) -> Matrix:
+        return np.full(len(self.labels), 1 / len(self.labels))
+
+    def _logistic(self, strengths: Sequence[float], tolerance: float) -> Iterator[Classifier]:
+        paths = [self._binary(column, strengths, tolerance) for column in self.labels.T]
+        for found in zip(*paths, strict=True):
+            yield Classifier(*(np.stack(parts) for parts in zip(*found, strict=True)))
+
+    def _binary(
+        self, labels: Labels, strengths: Sequence[float], tolerance: float
+    ) -> Iterator[tuple[Matrix, Matrix]]:
+        """Weights and bias of one label for each strength."""
+        num_items, num_positive = len(labels), int(labels.sum())
+        if num_positive in (0, num_items):  # as unlikely as one item in all
+            bias = np.asarray(np.log(num_items) * (1 if num_positive else -1))
+            yield from ((np.zeros(self.features.shape[1]), bias) for _ in strengths)
+            return
+        positive_weight = (num_items - num_positive) / num_positive if self.balanced else 1.0
+        weights = np.where(labels == 1, positive_weight, 1.0) / num_items
+        for found in self._minima(np.eye(2)[labels], weights, strengths, tolerance):
+            yield found.weight[1] - found.weight[0], found.bias[1] - found.bias[0]
 
 
 def principal_axes(matrix: Matrix) -> tuple[Matrix, Matrix]:

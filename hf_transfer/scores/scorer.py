@@ -8,6 +8,7 @@ scale. Several repeats are averaged. Nothing here imports torch.
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -25,6 +26,7 @@ from hf_transfer.scores.statistics.counts import mean_defined
 Floats = NDArray[np.float64]
 Ids = NDArray[np.int64]
 Scores = dict[str, float | None]
+Range = tuple[float, float]
 Resampler = Callable[[Floats], dict[str, Floats]]
 
 CHUNK = 2_000_000  # weights worked on at a time: 16 MB an array
@@ -48,6 +50,28 @@ class Scorer(Protocol):
     higher_is_better: Mapping[str, bool]
     unit: str
     label_names: tuple[str, ...]
+    ranges: Mapping[str, Range] = MappingProxyType({})
+    """What a score can be at least and at most, where that is not 0 to 1."""
+
+    share_right: str | None = None
+    """The score that is the share of right answers; None where an answer is not right or wrong."""
+
+    def scatter(self, table: pa.Table) -> list[list[float]] | None:
+        """True and predicted number of some rows, to be drawn; None where labels are no numbers."""
+        return None
+
+    def by_logits(self, table: pa.Table) -> list[Any] | None:
+        """The predictions that the logits make; None where there are no logits."""
+        return None
+
+    def range_of(self, name: str) -> Range:
+        """What a score can be at least and at most; of one that the scorer does not know, anything."""
+        return self.ranges.get(name, (0.0, 1.0) if name in self.higher_is_better else (-np.inf, np.inf))
+
+    def unit_of(self, name: str, value: float) -> float:
+        """What differences of a score are measured by: 1, or the score itself where it has no bound."""
+        return 1.0 if np.isfinite(self.range_of(name)).all() else abs(value)
+
     calibrates: bool = False
     """Whether predictions are probabilities that a temperature can mend: of one class a row."""
 
@@ -126,8 +150,15 @@ class Scorer(Protocol):
 
     def pooled(self, table: pa.Table) -> Scores:
         """Score the rows of all folds together."""
-        scores = self.resampled(table, np.ones((1, table.num_rows)))
-        return {name: None if np.isnan(values[0]) else float(values[0]) for name, values in scores.items()}
+        return self._plain(self.resampled(table, np.ones((1, table.num_rows))))
+
+    def of_one_repeat(self, table: pa.Table) -> Scores:
+        """Score the rows of one repeat, or of one fold; they need no columns that tell."""
+        resample = self._resampler_of_repeat(table, self.higher_is_better)
+        return self._plain(resample(np.ones((1, table.num_rows))))
+
+    def _plain(self, scores: Mapping[str, Floats]) -> Scores:
+        return {n: None if np.isnan(scores[n][0]) else float(scores[n][0]) for n in self.higher_is_better}
 
 
 def class_ratios(columns: Iterable[tuple[str, Any, Any, Any]], table: pa.Table) -> list[ClassScores]:

@@ -149,7 +149,8 @@ def _units(labels: Sequence[Any], groups: Sequence[Any] | Ints | None) -> Ints:
     if groups is None:
         return rows
     units: Ints = np.unique(np.asarray(groups), return_inverse=True)[1].astype(np.int64)
-    pairs = set(zip(units.tolist(), labels, strict=True))
+    values = (tuple(label) if isinstance(label, list) else label for label in labels)
+    pairs = set(zip(units.tolist(), values, strict=True))
     return units if len(pairs) == units.max() + 1 else rows
 
 
@@ -165,7 +166,8 @@ def labels_again(table: pa.Table, seed: int) -> pa.Table:
     places = _numbered(table, "repeat", "fold")
     groups = _numbered(table, "repeat", "unit") if "unit" in table.column_names else None
     labels = shuffle_labels(table["label"].to_pylist(), places, seed=seed, groups=groups)
-    return table.set_column(table.column_names.index("label"), "label", pa.array(labels))
+    column = pa.array(labels, table["label"].type)
+    return table.set_column(table.column_names.index("label"), "label", column)
 
 
 def _numbered(table: pa.Table, *names: str) -> Ints:

@@ -28,6 +28,7 @@ class TaggingScorer(Scorer):
     """Score entities of tagged words, from the columns `labels` and `predictions`."""
 
     primary_metric = "f1"
+    share_right = "accuracy"
     unit = "sentence"
     higher_is_better: Mapping[str, bool] = {"precision": True, "recall": True, "f1": True, "accuracy": True}
 

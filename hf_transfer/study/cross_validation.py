@@ -15,10 +15,11 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.config.setting import is_auto
 from hf_transfer.data.rows import LabelledData, label_rows
 from hf_transfer.data.sealing import seal_rows
+from hf_transfer.errors import ConfigError
 from hf_transfer.machine.files import write_table
 from hf_transfer.machine.launcher import check_launched
 from hf_transfer.machine.signals import stop_signals
-from hf_transfer.machine.wording import visible
+from hf_transfer.machine.wording import some, visible
 from hf_transfer.runs.aggregate import FoldResults
 from hf_transfer.runs.results import CrossValidationResult
 from hf_transfer.runs.run_folder import RunFolder
@@ -66,7 +67,9 @@ def cross_validate(
         check_launched(config.folds_per_device)
         accelerator = make_accelerator(config)
     began = time.monotonic()
-    data = dataset if isinstance(dataset, LabelledData) else label_rows(dataset, config, type(task))
+    data = dataset
+    if not isinstance(data, LabelledData):
+        data = label_rows(data, config, type(task), target=type(task.target))
     folder = RunFolder(config.output_dir)
     experiment = Experiment(task, seal_rows(task, data, config), config, Decision(tuple(grid)))
     study = check_study(Study(experiment, accelerator, folder))
@@ -95,12 +98,14 @@ def check_study(study: Study) -> Study:
         The study with all chosen that its settings left to the kit.
 
     Raises:
-        ConfigError: If the model cannot be had, or a choice of layers is wrong.
+        ConfigError: If the model cannot be had, a choice of layers is wrong, or a setting does not go with
+            the labels.
         DataError: If the rows cannot be split as asked.
         HubError: If a metric of the Hub cannot be had.
         DiskFullError: If what the run leaves will not fit.
     """
     task, config = study.experiment.task, study.experiment.config
+    _check_target(study.experiment)
     task.encode(study.experiment.data.rows[:1], [0])
     for name in config.metrics:
         hub_metric(name)
@@ -110,10 +115,24 @@ def check_study(study: Study) -> Study:
     return study
 
 
+def _check_target(experiment: Experiment) -> None:
+    """See that the task learns what the rows have, by settings that go with it."""
+    target, of_rows = experiment.task.target, experiment.data.target
+    if (target.name, target.label_names) != (of_rows.name, of_rows.label_names):
+        raise ConfigError(
+            f"The labels of the rows were read as {of_rows.name} ({some(of_rows.label_names, noun='name')}), "
+            f"and {type(experiment.task).__name__} was made for {target.name} "
+            f"({some(target.label_names, noun='name')}). Make it with data.target."
+        )
+    problems = [problem for config in experiment.grid for problem in target.problems(config)]
+    if problems:
+        raise ConfigError("\n".join(dict.fromkeys(problems)))
+
+
 def with_defaults(experiment: Experiment, model: nn.Module) -> Experiment:
     """Replace every `auto` by a value, from the model's kind and the number of rows."""
     pretrained = experiment.task.base.has_weights and not experiment.config.from_scratch
-    facts = model_facts(model, pretrained=pretrained)
+    facts = model_facts(model, pretrained=pretrained, solver=experiment.task.target.solvers[0])
     asked = experiment.config.num_repeats
     repeats = num_repeats(experiment.config, facts, experiment.num_rows)
     experiment = replace(

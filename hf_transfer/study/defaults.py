@@ -56,6 +56,7 @@ class ModelFacts:
         plain_head: Its head is that output layer alone, but for normalisation.
         parameters: Number of its parameters.
         pretrained: It has weights that were learned before.
+        solver: How its head is solved in closed form for the labels at hand.
     """
 
     convolutional: bool
@@ -63,9 +64,10 @@ class ModelFacts:
     plain_head: bool
     parameters: int
     pretrained: bool
+    solver: str = "lbfgs"
 
 
-def model_facts(model: nn.Module, *, pretrained: bool) -> ModelFacts:
+def model_facts(model: nn.Module, *, pretrained: bool, solver: str = "lbfgs") -> ModelFacts:
     """Describe a model for `settle`."""
     width, plain = None, False
     try:
@@ -81,6 +83,7 @@ def model_facts(model: nn.Module, *, pretrained: bool) -> ModelFacts:
         plain_head=plain,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         pretrained=pretrained,
+        solver=solver,
     )
 
 
@@ -105,7 +108,7 @@ def settle(config: RunConfig, model: nn.Module, facts: ModelFacts, num_rows: int
         https://arxiv.org/abs/2205.10287: the rate goes with the square root of the batch.
     """
     if is_auto(config.head_solver):
-        config = replace(config, head_solver="lbfgs" if _solved(config, facts) else "gradient")
+        config = replace(config, head_solver=facts.solver if _solved(config, facts) else "gradient")
     if config.solved:
         return config  # its penalty is chosen within each fold
     learns = what_learns(model, config, facts)
@@ -196,6 +199,7 @@ def _solved(config: RunConfig, facts: ModelFacts) -> bool:
         and not config.from_scratch
         and all(is_auto(getattr(config, name)) for name in _OF_GRADIENTS)
         and not (config.early_stopping or config.label_smoothing or config.reinit_top)
+        and config.number_loss == "mse"
         and config.augmentation == "none"
         and config.optimizer == "adamw"
     )

@@ -143,5 +143,6 @@ class Experiment:
 
     def identity(self, config: RunConfig) -> str:
         """Digest of everything that decides a configuration's results: settings, rows, base model, labels."""
-        parts = [config.scored(), self.data.fingerprint, self.task.base.revision, self.task.label_names]
+        base, target = self.task.base, self.task.target
+        parts = [config.scored(), self.data.fingerprint, base.revision, target.name, target.label_names]
         return json_digest(parts)

@@ -6,6 +6,7 @@ reached. Where frozen layers are replayed it costs seconds; elsewhere it is left
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from hf_transfer.models.building import placed
 from hf_transfer.scores.transferability.ridge import Ridge, rows_of
 from hf_transfer.study.experiment import RowNumbers, Unit
 from hf_transfer.study.fold_runner import FoldRunner
+from hf_transfer.tasks.targets.target import Target
 from hf_transfer.training.predicting import Logits, predict
 from hf_transfer.training.workers import Workers
 
@@ -55,22 +57,23 @@ class _Features:
 
     Attributes:
         values: A line for each row, or for each word of all rows, (m, d).
-        labels: Class number of each line, (m,).
+        labels: Of each line, (m, …).
         row_of: Row number of each line, (m,), from the first row to the last.
-        num_classes: Number of classes, c.
+        target: What they are.
     """
 
     values: NDArray[np.float32]
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
     row_of: NDArray[np.int64]
-    num_classes: int
+    target: Target
 
     def solved(self, train_rows: RowNumbers, valid_rows: RowNumbers) -> tuple[Logits, str]:
         """Fit ridge regression on training rows; return the other rows' decisions, and the model's digest."""
         train, valid = (np.flatnonzero(np.isin(self.row_of, rows)) for rows in (train_rows, valid_rows))
         ridge = Ridge(self.values[train])
-        fits = ridge.fit(rows_of(self.labels[train][None], self.num_classes))
-        decisions = ridge.decisions(fits, self.values[valid], balanced=False)[:, :, 0]
+        fits = ridge.fit(rows_of(self.labels[train][None], len(self.target.label_names)))
+        decided = ridge.decisions(fits, self.values[valid], balanced=False)[:, :, 0]
+        decisions = self.target.as_outputs(decided)
         rows, starts = np.unique(self.row_of[valid], return_index=True)
         lines = dict(zip(rows.tolist(), np.split(decisions, starts[1:]), strict=True))
         return lines, bytes_digest(fits.weights.tobytes())
@@ -79,9 +82,10 @@ class _Features:
 def _features(runner: FoldRunner, config: RunConfig) -> _Features | None:
     """Features of all rows from stored ones; None if nothing is stored."""
     torch.manual_seed(config.seed)
-    model = placed(runner.experiment.task.build_model(), runner.accelerator.device)
-    labels = [np.atleast_1d(np.asarray(label, np.int64)) for label in runner.experiment.data.rows["label"][:]]
-    lengths = np.array([len(label) for label in labels])
+    task = runner.experiment.task
+    model = placed(task.build_model(), runner.accelerator.device)
+    target, labels = task.target, runner.experiment.data.rows["label"][:]
+    lengths = target.num_items(labels)
     batches = runner.replay.stored(model, config)
     try:
         name, layer = output_layer(model)
@@ -96,7 +100,7 @@ def _features(runner: FoldRunner, config: RunConfig) -> _Features | None:
     if not np.isfinite(values).all():
         return None
     row_of = np.repeat(np.arange(len(labels)), lengths)
-    return _Features(values, np.concatenate(labels), row_of, len(runner.experiment.task.label_names))
+    return _Features(values, target.of_items(labels), row_of, target)
 
 
 def _keep(runner: FoldRunner, table: _Features, unit: Unit) -> None:

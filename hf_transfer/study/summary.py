@@ -76,6 +76,7 @@ def build_results(
         kit_version=hf_transfer.__version__,
         created=datetime.now(UTC).date().isoformat(),
         task=experiment.task.name,
+        target=experiment.task.target.name,
         **_model(experiment),
         dataset=_dataset(experiment),
         config=_config(experiment, best),
@@ -134,7 +135,7 @@ def _model(experiment: Experiment) -> dict[str, Any]:
 
 
 def _dataset(experiment: Experiment) -> DatasetFacts:
-    data, names = experiment.data, experiment.task.label_names
+    data, names = experiment.data, experiment.task.target.id_names
     return DatasetFacts(
         name=data.name,
         config=data.config_name,

@@ -71,9 +71,26 @@ def check_settings(config: RunConfig, task: type[Task]) -> None:
         )
 
 
-def target_of_run(task: str, label_names: Sequence[str]) -> Target:
-    """The target of a finished run, by what results.json holds."""
-    return task_class(task).targets(label_names)
+def target_of_run(
+    task: str, label_names: Sequence[str], target: str | None = None, config: RunConfig | None = None
+) -> Target:
+    """The target of a finished run, by what results.json holds.
+
+    Args:
+        task: The Hub's task id.
+        label_names: In the order of their ids.
+        target: What the labels are; the usual kind of the task when not given.
+        config: The run's settings, where they matter.
+
+    Raises:
+        ConfigError: If the task has no such labels.
+    """
+    kinds = task_class(task).targets
+    found = {kind.name: kind for kind in kinds}.get(target or kinds[0].name)
+    if found is None:
+        able = ", ".join(kind.name for kind in kinds)
+        raise ConfigError(f"{task} learns {able}, and the run has target {target!r}. Update the kit.")
+    return found(label_names, config)
 
 
 def metric_name(name: str, task: str = "") -> str:

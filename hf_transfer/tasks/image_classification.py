@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from hf_transfer.tasks.inputs.image import Image
 from hf_transfer.tasks.inputs.input import Input
-from hf_transfer.tasks.targets.classes import Classes, label_column
+from hf_transfer.tasks.targets.classes import Classes
+from hf_transfer.tasks.targets.label_sets import LabelSets
+from hf_transfer.tasks.targets.numbers import Numbers
 from hf_transfer.tasks.task import CommonTask
 
 if TYPE_CHECKING:
@@ -19,14 +21,14 @@ class ImageClassification(CommonTask):
 
     Args:
         settings: Of which the base model, its control arms and `augmentation` are used.
-        label_names: In the order of their ids.
+        labels: What read them, or the names of classes.
     """
 
     name: ClassVar[str] = "image-classification"
     input: ClassVar[Input] = Image()
-    targets = Classes
+    targets = (Classes, LabelSets, Numbers)
     label_columns: ClassVar[tuple[str, ...]] = (
-        "label", "labels", "class", "target", "category", "class_name", "fine_label", "y",
+        "label", "labels", "class", "target", "category", "class_name", "fine_label", "y", "score", "rating",
     )  # fmt: skip
     auto_class: ClassVar[str] = "AutoModelForImageClassification"
 
@@ -48,7 +50,13 @@ class ImageClassification(CommonTask):
 
         from hf_transfer.models.building import build_model
 
-        return build_model(self.base, AutoModelForImageClassification, self.label_names, self.settings)
+        return build_model(
+            self.base,
+            AutoModelForImageClassification,
+            self.label_names,
+            self.settings,
+            problem_type=self.target.problem_type,
+        )
 
     def encode(self, rows: Mapping[str, list[Any]], positions: Sequence[int]) -> dict[str, list[Any]]:
         """Decode and resize; pixels are kept as bytes, (3, h, w) each."""
@@ -57,11 +65,11 @@ class ImageClassification(CommonTask):
             "row": list(positions),
             "size": [0] * len(pixels),
             "pixels": [picture.numpy().tobytes() for picture in pixels],
-            "labels": label_column(rows, 0),
+            "labels": self.labels_of(rows),
         }
 
     def collate(self, encoded: Sequence[Mapping[str, Any]]) -> "dict[str, Tensor]":
-        """Pixels as bytes, uint8 (b, 3, h, w): a quarter of what they are as numbers; labels (b,)."""
+        """Pixels as bytes, uint8 (b, 3, h, w): a quarter of what they are as numbers; labels (b, …)."""
         import torch
 
         return {

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from hf_transfer.config.run_config import RunConfig
+from hf_transfer.errors import ConfigError
 from hf_transfer.tasks.inputs.input import Input
 from hf_transfer.tasks.targets.target import Target
 
@@ -23,8 +24,8 @@ class Task(Protocol):
     """The Hub's task id: also the card template's file name."""
     input: ClassVar[Input]
     """What goes in."""
-    targets: ClassVar[type[Target]]
-    """What its labels are read as."""
+    targets: ClassVar[tuple[type[Target], ...]]
+    """What its labels may be, the usual kind first."""
     label_columns: ClassVar[tuple[str, ...]]
     """Names that people usually give the column of labels, the likeliest first."""
     metric_names: ClassVar[Mapping[str, str]]
@@ -36,7 +37,7 @@ class Task(Protocol):
     target: Target
     """What comes out: labels, loss, scores."""
 
-    def __init__(self, settings: RunConfig, label_names: Sequence[str]) -> None: ...
+    def __init__(self, settings: RunConfig, labels: "Target | Sequence[str]") -> None: ...
 
     @property
     def base(self) -> "BaseModel":
@@ -97,15 +98,31 @@ class Task(Protocol):
 class CommonTask:
     """What the tasks share: one opened base model, and inputs that are used as they were stacked."""
 
-    targets: ClassVar[type[Target]]
+    targets: ClassVar[tuple[type[Target], ...]]
     metric_names: ClassVar[Mapping[str, str]] = MappingProxyType({})
     augments = False
     notes: Sequence[str] = ()
 
-    def __init__(self, settings: RunConfig, label_names: Sequence[str]) -> None:
+    def __init__(self, settings: RunConfig, labels: Target | Sequence[str]) -> None:
+        """Take on a task.
+
+        Args:
+            settings: What it uses is said by the class.
+            labels: What read the labels (`data.target`); or names of labels of the usual kind, in the order
+                of their ids.
+        """
         self.settings = settings
-        self.target: Target = self.targets(label_names)
+        target = self.targets[0](labels) if isinstance(labels, Sequence) else labels
+        if type(target) not in self.targets:
+            able = ", ".join(kind.name for kind in self.targets)
+            raise ConfigError(f"{type(self).__name__} learns {able}, and the labels are {target.name}.")
+        self.target: Target = type(target)(target.label_names, settings)
         self.target.scorer = self.target.scorer.headed_by(settings.metric_for_best_model)
+
+    def labels_of(self, rows: Mapping[str, list[Any]]) -> list[Any]:
+        """Labels of a batch of rows as they are stacked, or stand-ins where there are none to learn from."""
+        given = rows["label"] if "label" in rows else [self.target.unlabelled] * len(rows["input"])
+        return self.target.encoded(given)
 
     @property
     def label_names(self) -> tuple[str, ...]:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from hf_transfer.tasks.inputs.input import Input
 from hf_transfer.tasks.inputs.text import Text
-from hf_transfer.tasks.targets.classes import Classes, label_column
+from hf_transfer.tasks.targets.classes import Classes
+from hf_transfer.tasks.targets.label_sets import LabelSets
+from hf_transfer.tasks.targets.numbers import Numbers
 from hf_transfer.tasks.task import CommonTask
 
 _BY_MEAN = (
@@ -23,14 +25,15 @@ class SequenceClassification(CommonTask):
 
     Args:
         settings: Of which the base model, its control arms, `max_length` and `pooling` are used.
-        label_names: In the order of their ids.
+        labels: What read them, or the names of classes.
     """
 
     name: ClassVar[str] = "text-classification"
     input: ClassVar[Input] = Text()
-    targets = Classes
+    targets = (Classes, LabelSets, Numbers)
     label_columns: ClassVar[tuple[str, ...]] = (
-        "label", "labels", "class", "target", "sentiment", "category", "intent", "emotion", "y",
+        "label", "labels", "class", "target", "sentiment", "category", "intent", "emotion", "y", "score",
+        "rating",
     )  # fmt: skip
     auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
 
@@ -74,6 +77,7 @@ class SequenceClassification(CommonTask):
         from hf_transfer.models.building import build_model
 
         auto_class, configured = self._classifier
+        configured["problem_type"] = self.target.problem_type
         return build_model(self.base, auto_class, self.label_names, self.settings, **configured)
 
     def encode(self, rows: Mapping[str, list[Any]], positions: Sequence[int]) -> dict[str, list[Any]]:
@@ -83,11 +87,11 @@ class SequenceClassification(CommonTask):
             "row": list(positions),
             "size": [len(ids) for ids in encoded["input_ids"]],
             "cut": cut,
-            "labels": label_column(rows, 0),
+            "labels": self.labels_of(rows),
         }
 
     def collate(self, encoded: Sequence[Mapping[str, Any]]) -> "dict[str, Tensor]":
-        """Pad to the longest of the batch, (b, l); labels (b,)."""
+        """Pad to the longest of the batch, (b, l); labels (b, …)."""
         import torch
 
         batch = self.tokenizer.pad(encoded)

@@ -25,12 +25,12 @@ class TokenClassification(CommonTask):
 
     Args:
         settings: Of which the base model, its control arms and `max_length` are used.
-        label_names: Tag of each label id, in IOB2, e.g. ("O", "B-PER", "I-PER").
+        labels: What read them, or the tag of each label id, in IOB2, e.g. ("O", "B-PER", "I-PER").
     """
 
     name: ClassVar[str] = "token-classification"
     input: ClassVar[Input] = Words()
-    targets = Tags
+    targets = (Tags,)
     label_columns: ClassVar[tuple[str, ...]] = ("ner_tags", "tags", "labels", "ner", "ner_labels", "entities")
     metric_names: ClassVar[Mapping[str, str]] = MappingProxyType({"accuracy": "accuracy (tags)"})
     auto_class: ClassVar[str] = "AutoModelForTokenClassification"

@@ -27,8 +27,7 @@ def label_weights(replay: "Replay", config: RunConfig, train: Positions) -> Tens
     """Class weights for the loss, computed on the training rows alone; None without any."""
     if config.class_weights == "none":
         return None
-    labels = np.hstack(replay.encoded.select(train)["labels"][:])
-    weights = replay.task.target.balanced_weights(labels)
+    weights = replay.task.target.balanced_weights(replay.encoded.select(train)["labels"][:])
     return torch.tensor(weights, dtype=torch.float32, device=replay.accelerator.device)
 
 

@@ -17,6 +17,7 @@ from hf_transfer.training.checkpoint import State
 from hf_transfer.training.heads.solvers import solve_output_layer, start_output_layer
 from hf_transfer.training.job import Fitted, Job
 from hf_transfer.training.loop import Loop
+from hf_transfer.training.scale import fold_scale, label_scale, unfold_scale
 from hf_transfer.training.start import fresh_model, start_hash
 from hf_transfer.training.stopping import Stopper
 
@@ -48,6 +49,7 @@ def fit(job: Job, train: Positions, inner: Positions | None = None, splits: Sequ
     if job.config.solved:
         return _solve(job, fitted, train, splits)
     job = _with_own_checkpoints(job, train, inner)
+    fitted.scale = label_scale(job.replay, train)
     stopper = Stopper(fitted, job, inner)
     loop = Loop(job, fitted, train, stopper)
     state = _kept_before(job, fitted)
@@ -57,6 +59,7 @@ def fit(job: Job, train: Positions, inner: Positions | None = None, splits: Sequ
             job.on_epoch(epoch)  # type: ignore[misc]
     loop.run()
     fitted.best_epoch = stopper.finish()
+    fold_scale(model, fitted.scale)
     freeze_for(model, job.config)
     fitted.hash_after = frozen_hash(model, freezing)
     model.eval()
@@ -113,4 +116,5 @@ def _start_from_probe(job: Job, model: nn.Module, train: Positions) -> None:
         layer.load_state_dict(job.replay.starts[key])
         return
     start_output_layer(model, batches, train, job.config)
+    unfold_scale(model, label_scale(job.replay, train))
     job.replay.starts[key] = {name: tensor.clone() for name, tensor in layer.state_dict().items()}

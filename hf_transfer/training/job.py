@@ -54,6 +54,7 @@ class Fitted:
     hash_after: str | None = None
     start_hash: str | None = None
     notes: list[str] = field(default_factory=list)
+    scale: Tensor | None = None  # that numbers are learned at, until it is folded into the output layer
     strength: float | None = None  # of the penalty of a head in closed form
     seconds_before: float = 0.0  # in processes that were stopped
 

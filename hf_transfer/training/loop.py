@@ -29,6 +29,7 @@ from hf_transfer.training.epochs import (
 from hf_transfer.training.job import Fitted, Job
 from hf_transfer.training.optimizer import learning_rate_factor, make_optimizer
 from hf_transfer.training.pausing import Pauses
+from hf_transfer.training.scale import scaled
 from hf_transfer.training.state import (
     optimizer_tensors,
     random_state,
@@ -268,7 +269,8 @@ class Loop:
     def _loss(self, batch: dict[str, Tensor]) -> Tensor:
         outputs = self.prepared(**{name: tensor for name, tensor in batch.items() if name != "labels"})
         smoothing = self.job.config.label_smoothing
-        return self.target.loss(outputs, batch["labels"], self.label_weights, smoothing)
+        labels = scaled(batch["labels"], self.fitted.scale)
+        return self.target.loss(outputs, labels, self.label_weights, smoothing)
 
     def _set_rate(self, phase: Phase, start: int) -> float:
         factor = learning_rate_factor(

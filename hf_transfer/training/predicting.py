@@ -12,6 +12,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import RunError
 from hf_transfer.machine.memory import free_memory, is_out_of_memory
 from hf_transfer.replay.batching import Batch, Batches, Positions
+from hf_transfer.training.scale import scaled
 from hf_transfer.training.workers import Workers
 
 Logits = Mapping[int, NDArray[Any]]
@@ -78,11 +79,13 @@ def predict(learner: nn.Module, batches: Batches, positions: Positions, workers:
     return RowLogits(rows, lengths, lines, np.lexsort((found, rows)))
 
 
-def mean_loss(learner: nn.Module, batches: Batches, positions: Positions, workers: Workers) -> float:
-    """Mean loss over all labels of some encoded rows, in eval mode."""
+def mean_loss(
+    learner: nn.Module, batches: Batches, positions: Positions, workers: Workers, scale: Tensor | None = None
+) -> float:
+    """Mean loss over all labels of some encoded rows, in eval mode, by a model that learns at a scale."""
     total = torch.zeros(2, device=workers.accelerator.device)
     for _, batch, outputs in _forward(learner, batches, positions, workers):
-        target, labels = batches.task.target, batch["labels"]
+        target, labels = batches.task.target, scaled(batch["labels"], scale)
         total += torch.stack([target.loss(outputs, labels), target.weight(labels)])
     loss, weight = workers.total(total).tolist()
     return float(loss / max(1.0, weight))
@@ -96,10 +99,9 @@ def calibrated_loss(learner: nn.Module, batches: Batches, positions: Positions, 
     """
     target = batches.task.target
     mine = [
-        (outputs.float().flatten(0, -2)[kept].cpu().numpy(), labels[kept].cpu().numpy())
+        (outputs.float().flatten(0, -2)[counted].cpu().numpy(), labels[counted].cpu().numpy())
         for _, batch, outputs in _forward(learner, batches, positions, workers)
-        for labels in [batch["labels"].flatten()]
-        for kept in [labels != target.missing]
+        for labels, counted in [target.items(batch["labels"])]
     ]
     outputs, labels = (np.concatenate(parts) for parts in zip(*workers.gather(mine), strict=True))
     return target.calibrated_loss(outputs, labels) if np.isfinite(outputs).all() else float("inf")

@@ -32,7 +32,8 @@ class Stopper:
         """Score the inner split after an epoch; None without one."""
         if self.inner is None:
             return None
-        loss = mean_loss(self.fitted.learner, self.fitted.batches, self.inner, self.job.workers)
+        fitted = self.fitted
+        loss = mean_loss(fitted.learner, fitted.batches, self.inner, self.job.workers, fitted.scale)
         self.smooth = loss if self.smooth is None else smoothed(self.smooth, loss)
         epoch = len(self.fitted.history) + 1
         if self.smooth < self.best:

@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import TransferError
 from hf_transfer.machine.wording import count
 from hf_transfer.runs.reading import BROKEN
 from hf_transfer.runs.schema import to_json
-from hf_transfer.scores.scorer import rows_at
+from hf_transfer.scores.scorer import Scorer, rows_at
 
 OK, WRONG, NOT_CHECKED = "ok", "wrong", "not checked"
 TOLERANCE = 1e-9  # other versions of numpy add up in another order
@@ -172,16 +171,16 @@ def _rows_in_words(rows: list[int], table: pa.Table, written: list[Any], again: 
     return "; ".join(named) + more
 
 
-def not_highest(rows: pa.Table, file: str) -> Iterator[str]:
-    """Yield a sentence for the first predicted classes that do not have the highest logit of their row."""
-    if "logits" not in rows.column_names:
+def not_by_logits(rows: pa.Table, scorer: Scorer, file: str) -> Iterator[str]:
+    """Yield a sentence for the first predictions that do not follow from the logits of their row."""
+    again = scorer.by_logits(rows) if "logits" in rows.column_names else None
+    if again is None:
         return
-    logits = pc.list_flatten(rows["logits"]).to_numpy()
-    highest = logits.reshape(rows.num_rows, -1).argmax(axis=1)
-    wrong = np.flatnonzero(highest != rows["prediction"].to_numpy())
-    for row in wrong[:_NAMED].tolist():
+    written = rows["prediction"].to_pylist()
+    wrong = [row for row, pair in enumerate(zip(written, again, strict=True)) if pair[0] != pair[1]]
+    for row in wrong[:_NAMED]:
         named = f"{file}, row {row} (row_id {rows['row_id'][row]})"
-        yield f"{named}: prediction written {rows['prediction'][row]}, highest logit {highest[row]}"
+        yield f"{named}: prediction written {written[row]}, by its logits {again[row]}"
 
 
 def rows_of(table: pa.Table, repeat: int, fold: int) -> pa.Table:

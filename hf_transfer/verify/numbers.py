@@ -19,7 +19,7 @@ from hf_transfer.runs.convergence import judge_learning
 from hf_transfer.runs.fold_result import Epoch, FoldResult
 from hf_transfer.runs.overfitting import diagnose
 from hf_transfer.runs.run_folder import read_histories
-from hf_transfer.verify.check import Check, differences, judged, left_out, not_highest
+from hf_transfer.verify.check import Check, differences, judged, left_out, not_by_logits
 from hf_transfer.verify.record import Record
 
 
@@ -28,8 +28,8 @@ def number_checks(record: Record) -> Iterator[Check]:
     yield judged("settings", "config.yaml and results.json agree", lambda: _settings(record))
     yield judged(
         "predictions",
-        "each predicted class has the highest logit",
-        lambda: not_highest(record.predictions, "predictions.parquet"),
+        "each follows from the logits of its row",
+        lambda: not_by_logits(record.predictions, record.scorer, "predictions.parquet"),
     )
     yield judged("fold scores", "follow from the predictions of each fold", lambda: _folds(record))
     yield judged("scores", "means, intervals, classes and grid follow from them", lambda: _scores(record))

@@ -25,7 +25,7 @@ from hf_transfer.runs.records import LearningCurve, ShuffledLabels
 from hf_transfer.runs.run_folder import TRAIN_ROWS, fold_place, place_of
 from hf_transfer.runs.search_record import Judged, Search
 from hf_transfer.scores.shuffled import shuffle_labels
-from hf_transfer.verify.check import Check, column_differences, differences, judged, left_out, not_highest
+from hf_transfer.verify.check import Check, column_differences, differences, judged, left_out, not_by_logits
 from hf_transfer.verify.record import Record
 
 _NOT_THERE = "the predictions behind them are not there: they are not published, or an earlier version ran"
@@ -79,7 +79,7 @@ def _train_scores(record: Record, fold: FoldResult, place: str, percent: int = 1
     scores, (uids, _) = record.scorer.score(rows), record.split
     written = {name: fold.train_scores.get(name) for name in scores}
     yield from differences(written, scores, f"{place}.train_scores")
-    yield from not_highest(rows, f"{place}/{TRAIN_ROWS}")
+    yield from not_by_logits(rows, record.scorer, f"{place}/{TRAIN_ROWS}")
     train = _train_rows(record, fold, percent)
     order = hash_order(ids_at(uids, train), fold.seed)
     sample = np.sort(train[order[: fold.num_valid]])
@@ -116,7 +116,7 @@ def _untrained(record: Record, name: str, written: RowScores) -> Check:
         scores = record.scorer.score(rows)
         known = RowScores(written.num_rows, {key: written.scores[key] for key in scores})
         yield from differences(known, RowScores(rows.num_rows, scores), name)
-        yield from not_highest(rows, path.name)
+        yield from not_by_logits(rows, record.scorer, path.name)
 
     return judged(f"{name} scores", f"follow from {path.name}", compare)
 
@@ -268,7 +268,7 @@ class _Runs:
                 continue
             plan, rows = self.record.plans[fold.repeat], self._rows(place)
             seed = derive_seed(fold.seed, "shuffled")
-            labels = np.asarray(columns.labels).tolist()
+            labels = self.record.row_labels()
             shuffled = shuffle_labels(labels, plan.fold_of_row(), seed=seed, groups=columns.groups)
             held_out = plan.valid(fold.fold)
             again = {"row_id": ids_at(uids, held_out), "label": [shuffled[row] for row in held_out.tolist()]}

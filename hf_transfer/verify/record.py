@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -17,6 +18,7 @@ from hf_transfer.folds import (
     FoldPlan,
     RowIds,
     fold_seed,
+    ids_at,
     plan_repeats,
     read_fold_table,
     rows_aside,
@@ -27,6 +29,7 @@ from hf_transfer.runs.records import Results, Tried
 from hf_transfer.runs.run_folder import fold_place, place_of
 from hf_transfer.scores.scorer import Scorer, Scores
 from hf_transfer.tasks import target_of_run
+from hf_transfer.tasks.targets.target import Target
 from hf_transfer.verify.check import rows_of
 
 
@@ -62,10 +65,15 @@ class Record:
         return tuple(self.results.label_names)
 
     @cached_property
+    def target(self) -> Target:
+        """What the labels are."""
+        results = self.results
+        return target_of_run(results.task, results.label_names, results.target, self.config)
+
+    @cached_property
     def scorer(self) -> Scorer:
         """What makes scores from predictions."""
-        scorer = target_of_run(self.results.task, self.results.label_names).scorer
-        return scorer.headed_by(self.config.metric_for_best_model)
+        return self.target.scorer.headed_by(self.config.metric_for_best_model)
 
     @cached_property
     def predictions(self) -> pa.Table:
@@ -94,6 +102,15 @@ class Record:
     def split(self) -> tuple[RowIds, FoldColumns]:
         """The ids of the rows, and what they were split by."""
         return read_fold_table(self.fold_table, self.label_names, self.config.gap)
+
+    def row_labels(self) -> list[Any]:
+        """The label of each row, for rows with one: of the split, or of the predictions if it has bins."""
+        uids, columns = self.split
+        if not self.target.scales:
+            return list(np.asarray(columns.labels).tolist())
+        rows = self.predictions
+        labels = dict(zip(rows["row_id"].to_pylist(), self.target.read_back(rows), strict=True))
+        return [labels.get(uid) for uid in ids_at(uids, np.arange(len(uids)))]
 
     @cached_property
     def plans(self) -> tuple[FoldPlan, ...]:

@@ -1,13 +1,12 @@
 """Rebuild the folds from what the rows were split by."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.folds import first_repeat, fold_table
+from hf_transfer.folds import first_repeat, fold_table, split_arrays
 from hf_transfer.machine.wording import fold_key
 from hf_transfer.runs.aggregate import class_counts, split_part
 from hf_transfer.verify.check import Check, column_differences, differences, judged, places, rows_of
@@ -42,35 +41,37 @@ def _class_counts(record: Record) -> Mapping[str, int]:
     """Of labels, from the split; of tags, from the rows of the first repeat, when none is missing."""
     uids, columns = record.split
     if columns.labels is not None:
-        return class_counts(columns.labels, record.label_names)
+        return class_counts(columns.labels, record.target.id_names)
     rows = first_repeat(record.predictions)
     # Not all rows are there if a fold failed, or if the first block is never held out.
-    if rows.num_rows < len(uids) or "labels" not in rows.column_names:
+    if rows.num_rows < len(uids):
         return record.results.dataset.class_counts
-    ids = {name: i for i, name in enumerate(record.label_names)}
-    return class_counts(
-        [[ids[tag] for tag in tags] for tags in rows["labels"].to_pylist()], record.label_names
-    )
+    return class_counts(record.target.read_back(rows), record.target.id_names)
 
 
 def _labels(record: Record) -> Iterator[str]:
     """Compare labels, mentions and groups of each scored row with those it was split by."""
     split = first_repeat(record.fold_table)
     split = split.rename_columns(["unit" if name == "group" else name for name in split.column_names])
-    for place in places(record.predictions):
-        rows = rows_of(record.predictions, *place)
-        scored = pa.table({"row_id": rows["row_id"]} | dict(_scored(rows, split)))
-        at = pc.index_in(rows["row_id"], value_set=split["row_id"])
-        of_split = split.select(scored.column_names).take(at)
-        yield from column_differences(scored, of_split, f"predictions.parquet, {fold_key(*place)}")
+    repeats = record.predictions["repeat"]
+    for repeat in pc.unique(repeats).to_pylist():
+        scored = _scored(record, record.predictions.filter(pc.equal(repeats, repeat)), split)
+        for place in places(scored):
+            rows = rows_of(scored, *place).drop_columns(["repeat", "fold"])
+            at = pc.index_in(rows["row_id"], value_set=split["row_id"])
+            of_split = split.select(rows.column_names).take(at)
+            yield from column_differences(rows, of_split, f"predictions.parquet, {fold_key(*place)}")
 
 
-def _scored(rows: pa.Table, split: pa.Table) -> Iterator[tuple[str, Any]]:
-    """What of the predictions the split holds too."""
-    for name in ("label", "unit"):
+def _scored(record: Record, rows: pa.Table, split: pa.Table) -> pa.Table:
+    """What of the predictions of one repeat the split holds too."""
+    scored = rows.select(
+        ["row_id", "repeat", "fold", *(name for name in ["unit"] if name in split.column_names)]
+    )
+    if rows.num_rows < split.num_rows and record.target.scales:
+        return scored  # bins are of all rows together
+    columns = record.target.balance({"label": record.target.read_back(rows)})
+    for name, values in split_arrays(columns).items():
         if name in split.column_names:
-            yield name, rows[name]
-    if "mentions" in split.column_names:
-        kinds = [kind.name for kind in split.schema.field("mentions").type]
-        tags = [[tag for tag in sentence if tag.startswith("B-")] for sentence in rows["labels"].to_pylist()]
-        yield "mentions", [{kind: row.count(f"B-{kind}") for kind in kinds} for row in tags]
+            scored = scored.append_column(name, values)
+    return scored

@@ -1,10 +1,14 @@
 """What `inspect` shows of a data set."""
 
+import json
 from dataclasses import replace
 
+import pytest
 from labelled import noise, pictures, texts, words
+from target_rows import texts as rows_of
 
 from hf_transfer.cli.inspect import report
+from hf_transfer.cli.main import main
 from hf_transfer.data.audit import audit
 from hf_transfer.folds import FoldColumns, plan_folds
 
@@ -53,3 +57,20 @@ def test_the_report_counts_entities_of_words_and_names_pictures():
         text = report(audit(data), data, plan)
         assert ("entities" in text) == (data.target.per_word)
         assert ("rows 0, 1: a picture in memory" in text) == (bool(data.input.suffixes))
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("numbers", ("ranges in 3 folds, stratified", "range ")),
+        ("label_sets", ("3 labels in 3 folds, entity", "label ")),
+    ],
+)
+def test_numbers_are_told_by_ranges_and_sets_by_labels(target, words, tmp_path, capsys):
+    columns = rows_of(target)
+    lines = [json.dumps(dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(lines))
+    assert main(["inspect", str(path), "--target", target, "--num_folds", "3"]) == 0
+    out = capsys.readouterr().out
+    assert all(word in out for word in words)

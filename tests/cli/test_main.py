@@ -69,7 +69,12 @@ def test_doctor_finds_nothing_wrong_here(capsys):
 
 def test_run_without_a_name_lists_the_recipes(capsys):
     assert main(["run"]) == 0
-    assert capsys.readouterr().out.split() == ["image_classification", "ner", "sentiment"]
+    assert capsys.readouterr().out.split() == [
+        "image_classification",
+        "ner",
+        "sentiment",
+        "text_classification",
+    ]
 
 
 @pytest.mark.parametrize(

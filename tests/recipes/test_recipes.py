@@ -17,6 +17,7 @@ BUILT_IN = {
     "image_classification": ["--base_model", "builtin:digits-resnet", "--dataset", "builtin:digits_5to9"],
     "ner": ["--base_model", "builtin:tiny-bert", "--dataset", "builtin:mentions"],
     "sentiment": ["--base_model", "builtin:tiny-bert", "--dataset", "builtin:reviews"],
+    "text_classification": ["--base_model", "builtin:tiny-bert", "--dataset", "builtin:reviews"],
 }
 SMALL = ["--max_rows", "40", "--num_folds", "2", "--num_epochs", "1", "--learning_rate", "1e-3"]
 

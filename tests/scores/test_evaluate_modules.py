@@ -133,6 +133,47 @@ def test_a_sure_error_costs_more_than_the_clipped_36():
     assert found == pytest.approx(100 * np.log(10))
 
 
+@pytest.mark.parametrize(
+    ("name", "rows", "expected"),
+    [
+        ("MeanAbsoluteError", {"references": [0.0, 1], "predictions": [1.5, 1]}, {"mae": 0.75}),
+        ("RootMeanSquaredError", {"references": [0.0, 0], "predictions": [1, 7]}, {"rmse": 5.0}),
+        ("RSquared", {"references": [1, 3], "predictions": [1, 2]}, {"r_squared": 0.5}),
+        ("Pearson", {"references": [1, 2, 3], "predictions": [3, 2, 1]}, {"pearsonr": -1.0}),
+        ("Spearman", {"references": [1, 2, 30], "predictions": [1, 2, 3]}, {"spearmanr": 1.0}),
+        ("SetF1", {"references": [[1, 0], [0, 0]], "predictions": [[1, 1], [0, 0]]}, {"f1_micro": 2 / 3}),
+        ("HammingLoss", {"references": [[1, 0]], "predictions": [[1, 1]]}, {"hamming_loss": 0.5}),
+        ("ExactMatch", {"references": [[1], [0]], "predictions": [[1], [1]]}, {"exact_match": 0.5}),
+        (
+            "AveragePrecision",
+            {"references": [[1, 0], [0, 0]], "prediction_scores": [[0.2, 0.1], [0.9, 0.3]]},
+            {"average_precision": 0.5},
+        ),
+        (
+            "SetRocAuc",
+            {"references": [[1, 0], [0, 0]], "prediction_scores": [[0.2, 0.1], [0.9, 0.3]]},
+            {"roc_auc": 0.0},
+        ),
+    ],
+)
+def test_numbers_and_sets_of_labels_have_modules_of_their_own(name, rows, expected):
+    assert make(name).compute(**rows) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "predictions", "message"),
+    [
+        ("RSquared", [0.5, None], "predictions must be numbers, one a row, got object"),
+        ("RSquared", [[0.5], [1]], r"predictions must be numbers, one a row, got float64 of shape \(2, 1\)"),
+        ("SetF1", [[0.5], [1]], "predictions must be 0 or 1 for each row and label, got float64"),
+        ("SetF1", [[1], [1, 0]], "predictions has rows of different length"),
+    ],
+)
+def test_what_is_neither_numbers_nor_sets_is_refused(name, predictions, message):
+    with pytest.raises(DataError, match=message):
+        make(name).compute(references=[[1], [0]] if name == "SetF1" else [1, 0], predictions=predictions)
+
+
 @pytest.mark.parametrize("name", ["Accuracy", "F1", "ConfusionMatrix"])
 @pytest.mark.parametrize(
     ("predictions", "message"),

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import log_softmax
+from scipy.special import expit, log_softmax
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
 
-from hf_transfer.scores.regression import Classifier, LinearProblem
+from hf_transfer.scores.regression import Classifier, LabelSetProblem, LinearProblem, NumberProblem
 
 STRENGTHS = (1e-4, 1e-2, 1.0, 100.0)
 SHAPES = [(60, 5, 2), (60, 5, 4), (20, 40, 3), (30, 30, 2)]  # items, features, classes
@@ -123,3 +123,53 @@ def test_a_closed_form_that_is_not_at_its_optimum_is_refused(monkeypatch):
     problem = LinearProblem(rng.normal(size=(60, 5)), rng.integers(3, size=60), 3)
     with pytest.raises(ArithmeticError, match="not at its optimum after 1 steps; a higher weight_decay"):
         problem.solve([1e-3])
+
+
+def label_sets(items: int, width: int, labels: int, seed: int = 0, **settings) -> LabelSetProblem:
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(items, width)) * 2 + 3.0
+    scores = features @ rng.normal(size=(width, labels)) + rng.normal(size=(items, labels)) * 3
+    marks = (scores > np.quantile(scores, 0.7, axis=0)).astype(np.int64)
+    return LabelSetProblem(features.astype(np.float32), marks, labels, **settings)
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_label_sets_are_a_logistic_regression_for_each_label(shape, balanced):
+    given = label_sets(*shape, balanced=balanced)
+    scaled = StandardScaler().fit_transform(given.features.astype(float))
+    for strength, found in given.solve(STRENGTHS).items():
+        for column, labels in enumerate(given.labels.T):
+            weights = np.where(labels == 1, (1 - labels.mean()) / labels.mean(), 1.0) if balanced else None
+            own = LogisticRegression(C=1 / (strength * len(scaled)), tol=1e-9, max_iter=50_000).fit(
+                scaled, labels, weights
+            )
+            wanted = own.decision_function(scaled)
+            assert np.abs(expit(found.scores(given.features)[:, column]) - expit(wanted)).max() < 2e-5
+
+
+def test_a_label_that_no_item_or_every_item_has_is_left_to_the_bias():
+    given = label_sets(40, 3, 2)
+    given.labels[:, 0], given.labels[:, 1] = 0, 1
+    found = given.solve([0.1])[0.1]
+    assert found.weight.tolist() == [[0.0] * 3] * 2
+    assert found.bias.tolist() == [-np.log(40), np.log(40)]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 99), st.floats(1e-3, 1e3), st.floats(-1e4, 1e4))
+def test_numbers_in_another_unit_have_the_same_solution_in_it(seed, size, start):
+    rng = np.random.default_rng(seed)
+    features, labels = rng.normal(size=(30, 4)), rng.normal(size=30)
+    own = NumberProblem(features, labels, 1, "ridge").solve([0.01])[0.01].scores(features)
+    other = NumberProblem(features, labels * size + start, 1, "ridge").solve([0.01])[0.01].scores(features)
+    assert other == pytest.approx(own * size + start, abs=1e-9 * max(1.0, size, abs(start)))
+
+
+def test_numbers_are_a_ridge_regression_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    features, labels = rng.normal(size=(30, 4)) + 3, rng.normal(size=30)
+    scaled = StandardScaler().fit_transform(features)
+    for strength, found in NumberProblem(features, labels, 1, "ridge").solve(STRENGTHS).items():
+        own = Ridge(alpha=strength * len(scaled)).fit(scaled, labels)
+        assert np.abs(found.scores(features)[:, 0] - own.predict(scaled)).max() < 1e-9

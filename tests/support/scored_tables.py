@@ -58,3 +58,55 @@ def repair(tags):
 
 def scorer_of(num_classes):
     return ClassificationScorer([f"class {i}" for i in range(num_classes)])
+
+
+def floats(scores):
+    """Scores with NaN for what is undefined."""
+    return {name: float("nan") if value is None else value for name, value in scores.items()}
+
+
+def number_predictions(num_rows, *, num_folds=3, num_repeats=1, seed=0, whole=False, noise=1.0):
+    """Draw a table of predicted numbers: the true ones and noise; whole numbers have ties."""
+    rng = np.random.default_rng(seed)
+    labels = rng.normal(size=num_rows).round(0 if whole else 6)
+    parts = []
+    for repeat in range(num_repeats):
+        guessed = (labels + noise * rng.normal(size=num_rows)).round(0 if whole else 6)
+        parts.append(
+            pa.table(
+                {
+                    "row_id": np.arange(num_rows),
+                    "repeat": np.full(num_rows, repeat, np.int32),
+                    "fold": (rng.permutation(num_rows) % num_folds).astype(np.int32),
+                    "label": labels,
+                    "prediction": guessed,
+                }
+            )
+        )
+    return pa.concat_tables(parts)
+
+
+def set_predictions(num_rows, names, *, num_folds=3, num_repeats=1, seed=0, share=0.4):
+    """Draw a table of label sets whose logits favour the true labels; some logits are equal."""
+    rng = np.random.default_rng(seed)
+    marks = rng.random((num_rows, len(names))) < share
+    parts = []
+    for repeat in range(num_repeats):
+        logits = (2.0 * marks - 1 + 1.5 * rng.normal(size=marks.shape)).round(1)
+        parts.append(
+            pa.table(
+                {
+                    "row_id": np.arange(num_rows),
+                    "repeat": np.full(num_rows, repeat, np.int32),
+                    "fold": (rng.permutation(num_rows) % num_folds).astype(np.int32),
+                    "label": id_lists(marks),
+                    "prediction": id_lists(logits > 0),
+                    "logits": pa.array(list(logits), pa.list_(pa.float64())),
+                }
+            )
+        )
+    return pa.concat_tables(parts)
+
+
+def id_lists(marks):
+    return pa.array([np.flatnonzero(row) for row in marks], pa.list_(pa.int64()))

@@ -145,7 +145,7 @@ def doubled(rows):
             "predictions.parquet",
             other_class,
             [
-                r"row 0 .*: prediction written \d, highest logit \d",
+                r"row 0 .*: prediction written \d, by its logits \d",
                 r"folds.r0f0.scores.accuracy: written 0",
             ],
         ),

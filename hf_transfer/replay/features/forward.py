@@ -23,7 +23,6 @@ from hf_transfer.machine.progress import progress_bar
 from hf_transfer.models.building import placed
 from hf_transfer.replay.batching import Batch, Batches, Positions
 from hf_transfer.replay.features.outputs import GroupOutputs, below_output
-from hf_transfer.tasks.targets.target import IGNORE_INDEX
 from hf_transfer.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -43,7 +42,6 @@ class LayerFeatures:
         groups: Names from the input to the output. The last is `head` where the model has pretrained
             layers between its last block and its output layer.
         row_of: The data row of each row of the features, (m,): for words their sentence's.
-        labels: Class number of each, (m,).
         reused: Whether they were found stored.
         seconds: To compute, or to find them.
         num_parameters: Of the model, with a head for the labels.
@@ -51,7 +49,6 @@ class LayerFeatures:
 
     groups: tuple[str, ...]
     row_of: Ints
-    labels: Ints
     reused: bool
     seconds: float
     num_parameters: int
@@ -113,7 +110,6 @@ def layer_features(
     return LayerFeatures(
         groups=forward.names,
         row_of=np.repeat(batches.row_of[chosen], forward.items),
-        labels=_labels(encoded, chosen),
         reused=reused,
         seconds=time.monotonic() - began,
         num_parameters=sum(parameter.numel() for parameter in model.parameters()),
@@ -135,13 +131,6 @@ def _built(task: Task, config: RunConfig, accelerator: Accelerator) -> tuple[nn.
         torch.manual_seed(next(seeds))
         is_head_pretrained = tensor_digest(task.build_model(), before) == tensor_digest(model, before)
     return placed(model, accelerator.device).eval(), is_head_pretrained
-
-
-def _labels(encoded: "Dataset", positions: Positions) -> Ints:
-    """Class of each row, or of each tagged word."""
-    values = encoded.select_columns(["labels"])[positions]["labels"]
-    flat = np.concatenate([np.atleast_1d(np.asarray(value, np.int64)) for value in values])
-    return np.asarray(flat[flat != IGNORE_INDEX])
 
 
 class _Forward:

@@ -39,7 +39,10 @@ SENTENCES = "sentence-transformers"
 
 _COMMIT = re.compile("[0-9a-f]{40}")
 
-_PICTURES = ("folds", "confusion", "learning", "grid", "reliability", "learning_curve", "trials", "depth")
+_PICTURES = (
+    "folds", "confusion", "scatter", "labels", "learning", "grid", "reliability", "learning_curve", "trials",
+    "depth",
+)  # fmt: skip
 
 
 def write_card(run: str | Path, *, redraw: bool = True) -> Path:
@@ -189,6 +192,7 @@ def _names(results: Results, title: str) -> dict[str, Any]:
         "weights": repository or here,
         "repository": repository,
         "sentences": _library(results) == SENTENCES,
+        "target": results.target,
         "timm": results.library == "timm",
         "timm_name": f"hf-hub:{repository}" if repository else f"local-dir:{here}",
         "published": results.final.kind != "none",

@@ -30,7 +30,7 @@ from hf_transfer.runs.overfitting import Rival, diagnose
 from hf_transfer.runs.reading import damage_told, place_inside
 from hf_transfer.runs.run_folder import read_histories
 from hf_transfer.runs.summary import shown_metrics
-from hf_transfer.tasks import metric_name, target_of_run
+from hf_transfer.tasks import metric_name
 from hf_transfer.tasks.targets.hard_rows import HardRows
 
 
@@ -97,7 +97,7 @@ def _hard_rows(run: Run) -> HardRows:
     """The rows to look at, if there are any."""
     if not run.predictions.num_rows:
         return HardRows()
-    return target_of_run(run.results.task, run.results.label_names).hard_rows(run.predictions)
+    return run.target.hard_rows(run.predictions)
 
 
 def _diagnosis(run: Run, others: Sequence[Run], histories: dict[str, list[Epoch]]) -> Overfitting | None:

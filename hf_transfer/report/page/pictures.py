@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.wording import number, setting
 from hf_transfer.report.plots import scores as plots
+from hf_transfer.report.plots.answers import BARS_CAPTION, SCATTER_CAPTION, number_scatter
 from hf_transfer.report.plots.depth import DEPTH_CAPTION, depth_plot
 from hf_transfer.report.plots.heat_map import heat_map
 from hf_transfer.report.plots.palette import plain_texts
@@ -85,6 +86,14 @@ def draw_pictures(
             "Share of right rows against the probability of the predicted class",
             "On the dashed line, probabilities mean what they say. Bars are one standard error. Temperatures "
             "come from the other folds.",
+        ),
+        (
+            lambda: number_scatter(results.scatter), "Predicted against true",
+            "Predicted against true numbers of held-out rows, and their differences", SCATTER_CAPTION,
+        ),
+        (
+            lambda: plots.label_figure(results), "Each label",
+            "F1 of each label, and the share of rows that have it", BARS_CAPTION,
         ),
         (
             lambda: plots.confusion_matrix(confusion, names) if confusion else None, "Confusion matrix",

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.files import write_bytes
 from hf_transfer.machine.wording import setting
+from hf_transfer.report.plots.answers import label_bars, number_scatter
 from hf_transfer.report.plots.depth import depth_plot
 from hf_transfer.report.plots.palette import BLUE, ORANGE, empty_axes, plain_texts
 from hf_transfer.report.plots.search import trial_map
@@ -30,7 +31,7 @@ from hf_transfer.runs.fold_result import Epoch
 from hf_transfer.runs.reading import place_inside
 from hf_transfer.runs.records import GridEntry, Results
 from hf_transfer.runs.run_folder import read_histories
-from hf_transfer.runs.summary import shown_metrics, varying_settings
+from hf_transfer.runs.summary import num_scored, shown_metrics, varying_settings
 from hf_transfer.scores.calibration import Calibration
 from hf_transfer.scores.over_folds import Score
 from hf_transfer.tasks import metric_name
@@ -67,6 +68,8 @@ def save_plots(run: Path, results: Results) -> list[str]:
     figures: dict[str, Figure | None] = {
         "folds": fold_scores(results),
         "confusion": confusion_matrix(results.confusion, results.label_names) if results.confusion else None,
+        "scatter": number_scatter(results.scatter),
+        "labels": label_figure(results),
         "learning": learning_curves(read_histories(place_inside(run, results.folds_path))),
         "grid": grid_scores(results),
         "reliability": reliability_diagram(results.calibration) if results.calibration else None,
@@ -292,6 +295,14 @@ def _apart(ticks: Sequence[float], left: float, right: float) -> list[float]:
         if not kept or places[kept[-1]] - places[tick] > (places[right] - places[left]) / 11:
             kept.append(tick)
     return kept[::-1]
+
+
+def label_figure(results: Results) -> Figure | None:
+    """Draw how well each label of a row is found, where rows have sets of labels."""
+    if "exact_match" not in results.scores:
+        return None
+    labels = [line.label for line in results.per_class]
+    return label_bars(results.per_class, drawn_names(labels), num_scored(results))
 
 
 def most_confused(confusion: Sequence[Sequence[int]]) -> list[int]:

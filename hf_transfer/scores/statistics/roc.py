@@ -1,6 +1,7 @@
 """Areas under ROC curves of weighted rows."""
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,21 @@ class RocCurve:
     below: NDArray[np.int32]
     upto: NDArray[np.int32]
 
+    @classmethod
+    def of(cls, positive: NDArray[np.bool_], scores: Floats, rows: NDArray[np.intp] | None = None) -> Self:
+        """Make the curve of some rows.
+
+        Args:
+            positive: Which rows have the class, (n,).
+            scores: Of each row, (n,).
+            rows: What to call each row; its place when not given.
+        """
+        order = np.argsort(scores, kind="stable")
+        below, upto = (np.searchsorted(scores[order], scores[positive], side) for side in ("left", "right"))
+        names = np.arange(len(scores)) if rows is None else rows
+        found = (names[order], names[positive], below, upto)
+        return cls(*(places.astype(np.int32) for places in found))
+
     def area(self, weights: Floats) -> Floats:
         """Give the area under the curve, (b,), of rows weighted by (b, n)."""
         drawn = np.zeros((len(weights), len(self.order) + 1))
@@ -39,12 +55,7 @@ def roc_curves(rows: NDArray[np.intp], labels: Ints, probabilities: Floats) -> l
     classes = np.unique(labels[rows])
     if len(classes) < 2:
         return []
-    curves = []
-    for column in classes if probabilities.shape[1] > 2 else [1]:
-        scores = probabilities[rows, column]
-        order = np.argsort(scores, kind="stable")
-        positive = labels[rows] == column
-        below, upto = (np.searchsorted(scores[order], scores[positive], side) for side in ("left", "right"))
-        arrays = (rows[order], rows[positive], below, upto)
-        curves.append(RocCurve(*(array.astype(np.int32) for array in arrays)))
-    return curves
+    return [
+        RocCurve.of(labels[rows] == column, probabilities[rows, column], rows)
+        for column in (classes if probabilities.shape[1] > 2 else [1])
+    ]

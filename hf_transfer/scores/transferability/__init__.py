@@ -8,24 +8,27 @@ quick, and say less.
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.scores.transferability.evidence import LogME, log_me
 from hf_transfer.scores.transferability.knn import knn_probe
-from hf_transfer.scores.transferability.measure import Measure, measure_for
+from hf_transfer.scores.transferability.measure import LabelSetMeasure, Measure, NumberMeasure, measure_for
 from hf_transfer.scores.transferability.permutation import (
     Permutation,
     permutation_test,
     shuffled_labels,
 )
-from hf_transfer.scores.transferability.probe import Probe, Split, choose_inside, splits_of
+from hf_transfer.scores.transferability.probe import Probe, Split, choose_inside, is_classes, splits_of
 from hf_transfer.scores.transferability.ridge import ridge_probe
 from hf_transfer.scores.transferability.separation import h_score, weighted_tau
 
 __all__ = [
+    "LabelSetMeasure",
     "LogME",
     "Measure",
+    "NumberMeasure",
     "Permutation",
     "Probe",
     "Split",
     "choose_inside",
     "h_score",
+    "is_classes",
     "knn_probe",
     "log_me",
     "measure_for",

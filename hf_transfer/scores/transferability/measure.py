@@ -1,18 +1,22 @@
 """The metric for ranking: accuracy, balanced accuracy, or F1 of words."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError
+from hf_transfer.scores.number_metrics import Numbers
+from hf_transfer.scores.set_metrics import set_scores
 from hf_transfer.scores.statistics.counts import divide, scores_from_counts
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Name = Literal["accuracy", "balanced_accuracy", "f1_words"]
+Name = Literal["accuracy", "balanced_accuracy", "f1_words", "r_squared", "f1_micro"]
+
+_HALF = 0.5
 
 MOSTLY_ONE = 0.7  # share of the largest class from which on accuracy says little
 
@@ -32,16 +36,26 @@ class Measure:
     num_classes: int
     outside: int = 0
 
+    range: ClassVar[tuple[float, float]] = (0.0, 1.0)
+
     @property
     def balanced(self) -> bool:
         """Whether a probe should weight rare and frequent classes equally."""
         return self.name == "balanced_accuracy"
 
-    def score(self, labels: Ints, predictions: Ints) -> float:
+    def answers(self, decisions: Floats) -> NDArray[Any]:
+        """What is predicted where this speaks for each class, (…, c)."""
+        return np.asarray(decisions.argmax(axis=-1))
+
+    def evident(self, labels: NDArray[Any]) -> NDArray[Any]:
+        """Labels as `log_me` takes them."""
+        return labels
+
+    def score(self, labels: NDArray[Any], predictions: NDArray[Any]) -> float:
         """Score predictions; NaN if undefined."""
         return float(self.weighted(labels, predictions, np.ones((1, len(labels))))[0])
 
-    def weighted(self, labels: Ints, predictions: Ints, weights: Floats) -> Floats:
+    def weighted(self, labels: NDArray[Any], predictions: NDArray[Any], weights: Floats) -> Floats:
         """Score weighted rows.
 
         Args:
@@ -63,11 +77,59 @@ class Measure:
         inside = np.arange(self.num_classes) != self.outside
         return divide(2 * hits[:, inside].sum(axis=1), (support + predicted)[:, inside].sum(axis=1))
 
-    def constant(self, labels: Ints) -> float:
+    def constant(self, labels: NDArray[Any]) -> float:
         """Score of the best constant answer."""
         support = np.bincount(labels, minlength=self.num_classes).astype(np.float64)
         always = np.eye(self.num_classes) * len(labels)
         return float(np.nanmax(self.of_counts(np.diag(support), np.tile(support, (len(support), 1)), always)))
+
+
+@dataclass(frozen=True)
+class NumberMeasure(Measure):
+    """R² of predicted numbers: what is explained of the labels' variance."""
+
+    name: Name = "r_squared"
+    num_classes: int = 1
+    range: ClassVar[tuple[float, float]] = (-np.inf, 1.0)
+
+    def answers(self, decisions: Floats) -> NDArray[Any]:
+        """The number, of (…, 1)."""
+        return np.asarray(decisions[..., 0])
+
+    def evident(self, labels: NDArray[Any]) -> NDArray[Any]:
+        """Around their mean, as the features are not centred."""
+        return np.asarray(labels - labels.mean())
+
+    def weighted(self, labels: NDArray[Any], predictions: NDArray[Any], weights: Floats) -> Floats:
+        """R² of rows that count as often as their weights say."""
+        return Numbers(labels, predictions).r_squared(weights)
+
+    def constant(self, labels: NDArray[Any]) -> float:
+        """That of their mean."""
+        return 0.0
+
+
+@dataclass(frozen=True)
+class LabelSetMeasure(Measure):
+    """Micro-averaged F1 of sets of labels."""
+
+    def answers(self, decisions: Floats) -> NDArray[Any]:
+        """The labels whose share among such rows is a half or more."""
+        return np.asarray(decisions >= _HALF)
+
+    def evident(self, labels: NDArray[Any]) -> NDArray[Any]:
+        """Those that some row has."""
+        return np.asarray(labels[:, labels.any(axis=0)])
+
+    def weighted(self, labels: NDArray[Any], predictions: NDArray[Any], weights: Floats) -> Floats:
+        """F1 of rows that count as often as their weights say."""
+        return set_scores(labels == 1, predictions == 1, weights)["f1_micro"]
+
+    def constant(self, labels: NDArray[Any]) -> float:
+        """That of the best set of labels for all rows: the commonest ones."""
+        counts = np.sort(labels.sum(axis=0))[::-1]
+        given = np.arange(1, len(counts) + 1) * len(labels)
+        return float((2 * np.cumsum(counts) / (given + counts.sum())).max())
 
 
 def measure_for(labels: Ints, num_classes: int, *, outside: int | None = None) -> Measure:

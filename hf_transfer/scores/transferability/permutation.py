@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import DataError
 from hf_transfer.scores.transferability.measure import Measure
-from hf_transfer.scores.transferability.probe import Floats, Ints, Split, checked
+from hf_transfer.scores.transferability.probe import Floats, Split, checked, checked_labels
 from hf_transfer.scores.transferability.ridge import Ridge, rows_of
 
 _AT_ONCE = 20_000_000  # indicators in an array of rows x classes x labellings
@@ -37,14 +38,14 @@ def shuffled_labels(
     folds: ArrayLike,
     units: ArrayLike | None = None,
     seed: int,
-) -> Ints:
-    """Put the labels of each fold in random orders, (b, n).
+) -> NDArray[Any]:
+    """Put the labels of each fold in random orders, (b, n, …).
 
     Each fold keeps its labels, as folds are balanced by them: labels that change folds would unbalance
     them, score lower for that alone, and make the true ones look better than they are.
 
     Args:
-        labels: Class numbers, (n,).
+        labels: Of each row, (n, …).
         num_permutations: How many orders, b.
         folds: The fold that holds each row out, (n,).
         units: Rows whose labels belong together, (n,): a patient's, a sentence's. The labels are then
@@ -55,15 +56,15 @@ def shuffled_labels(
     Raises:
         DataError: If there is not one fold and one unit a row.
     """
-    classes: Ints = np.asarray(labels, np.int64)
+    classes: Any = np.asarray(labels)
     held = np.unique(np.asarray(folds), return_inverse=True)[1]
     own = np.arange(len(classes)) if units is None else np.unique(np.asarray(units), return_inverse=True)[1]
-    if own.shape != classes.shape or held.shape != classes.shape:
+    if len(own) != len(classes) or len(held) != len(classes):
         raise DataError(
             f"Expected a fold and a unit for each of {len(classes)} rows, got {len(held)} and {len(own)}."
         )
     rng = np.random.Generator(np.random.PCG64(seed))
-    shuffled = np.empty((num_permutations, len(classes)), np.int64)
+    shuffled = np.empty((num_permutations, *classes.shape), classes.dtype)
     for fold in range(int(held.max()) + 1):
         inside = np.flatnonzero(held == fold)
         ordered = inside[np.argsort(own[inside], kind="stable")]
@@ -76,7 +77,7 @@ def shuffled_labels(
 def permutation_test(
     layers: Sequence[ArrayLike],
     labels: ArrayLike,
-    shuffled: Ints,
+    shuffled: NDArray[Any],
     splits: Sequence[Split],
     measure: Measure,
 ) -> Permutation:
@@ -87,8 +88,8 @@ def permutation_test(
 
     Args:
         layers: Features of the same rows, (n, d) each; one or more.
-        labels: Class numbers from 0, (n,).
-        shuffled: The same labels in other orders, (b, n), from `shuffled_labels`.
+        labels: Class numbers from 0, (n,); or numbers, (n,), or 0 and 1 for each label, (n, c).
+        shuffled: The same labels in other orders, (b, n, …), from `shuffled_labels`.
         splits: The folds of one repeat.
         measure: The score, over the held-out rows of all folds together.
 
@@ -99,7 +100,7 @@ def permutation_test(
         Ojala and Garriga, "Permutation tests for studying classifier performance", JMLR 11, 2010.
     """
     tables = [checked(features, labels, splits)[0] for features in layers]
-    classes: Ints = np.asarray(labels, np.int64)
+    classes = checked_labels(labels, len(tables[0])) if tables else np.zeros(0)
     held_out = np.concatenate([valid for _, valid in splits])
     if not tables or len(np.unique(held_out)) < len(held_out):
         raise DataError("Expected one or more layers, and folds that hold each row out once.")
@@ -116,7 +117,10 @@ def permutation_test(
 
 
 def _scores(
-    tables: Sequence[NDArray[np.floating]], labellings: Ints, splits: Sequence[Split], measure: Measure
+    tables: Sequence[NDArray[np.floating]],
+    labellings: NDArray[Any],
+    splits: Sequence[Split],
+    measure: Measure,
 ) -> Floats:
     """Score of each labelling, (p,)."""
     predictions = np.zeros_like(labellings)
@@ -126,7 +130,8 @@ def _scores(
         for table in tables:
             ridge = Ridge(table[train])
             fits = ridge.fit(targets)
-            predicted = ridge.decisions(fits, table[valid], balanced=measure.balanced).argmax(axis=1).T
+            decisions = ridge.decisions(fits, table[valid], balanced=measure.balanced)
+            predicted = measure.answers(np.moveaxis(decisions, 2, 0))
             better = fits.errors < least
             least = np.where(better, fits.errors, least)
             predictions[np.ix_(better, valid)] = predicted[better]

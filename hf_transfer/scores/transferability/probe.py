@@ -88,17 +88,52 @@ def choose_inside(probes: Mapping[str, Probe]) -> Probe:
     )
 
 
-def checked(features: ArrayLike, labels: ArrayLike, splits: Sequence[Split]) -> tuple[Any, Ints]:
-    """Features (n, d) and class numbers (n,) as arrays.
+def checked(features: ArrayLike, labels: ArrayLike, splits: Sequence[Split]) -> tuple[Any, Any]:
+    """Features (n, d) and labels as arrays, see `checked_labels`.
 
     Raises:
         DataError: If they do not fit each other, a feature is not finite, or a fold has nothing to
             learn from or to score.
     """
-    table, classes = checked_rows(features, labels)
+    table = checked_features(features)
+    found = checked_labels(labels, len(table))
     if not splits or any(not len(train) or not len(valid) for train, valid in splits):
         raise DataError("Every fold needs rows to learn from and rows to score. Take fewer folds.")
-    return table, classes
+    return table, found
+
+
+def checked_labels(labels: ArrayLike, num_rows: int) -> Any:
+    """Labels as an array: class numbers from 0, (n,), real numbers, (n,), or 0 and 1 for each label, (n, c).
+
+    Raises:
+        DataError: If they are something else, or not as many as there are rows.
+    """
+    found: Any = np.asarray(labels)
+    if found.shape[:1] != (num_rows,) or found.ndim > 2 or found.dtype.kind not in "iufb":
+        raise DataError(
+            f"Expected a class number, a number or a line of 0 and 1 for each of {num_rows} rows, got "
+            f"{found.dtype} of shape {found.shape}."
+        )
+    if is_classes(found) and found.size and found.min() < 0:
+        raise DataError(f"Expected class numbers from 0, got {found.min()}.")
+    return found.astype(np.int64) if is_classes(found) else found
+
+
+def is_classes(labels: NDArray[Any]) -> bool:
+    """Whether labels are class numbers, one a row."""
+    return labels.ndim == 1 and labels.dtype.kind in "iu"
+
+
+def targets_of(labels: NDArray[Any], num_classes: int | None = None) -> Floats:
+    """What a linear model is fitted to, (n, c): indicators of classes; other labels as they are.
+
+    Args:
+        labels: From `checked_labels`.
+        num_classes: Columns for classes; as many as occur when not given.
+    """
+    if is_classes(labels):
+        return np.asarray(np.eye(num_classes or int(labels.max()) + 1)[labels], np.float64)
+    return labels.astype(np.float64).reshape(len(labels), -1)
 
 
 def checked_rows(features: ArrayLike, labels: ArrayLike) -> tuple[Any, Ints]:

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import linalg
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.scores.transferability.probe import Floats, Ints, Probe, Split, checked
+from hf_transfer.scores.transferability.probe import Floats, Probe, Split, checked, targets_of
 
 # Penalties, in units of the mean eigenvalue of the training rows' Gram matrix.
 PENALTIES = 10.0 ** np.arange(-4, 4.01, 0.5)
@@ -26,7 +27,7 @@ def ridge_probe(
 
     Args:
         features: (n, d).
-        labels: Class numbers from 0, (n,).
+        labels: Class numbers from 0, (n,); or numbers, (n,), or 0 and 1 for each label, (n, c).
         splits: The folds, (train, valid) each.
         balanced: Whether to divide what speaks for a class by its share of the training part, as suits
             a score that counts all classes alike.
@@ -38,12 +39,12 @@ def ridge_probe(
         Golub, Heath and Wahba, "Generalized cross-validation as a method for choosing a good ridge
         parameter", Technometrics 21, 1979.
     """
-    table, classes = checked(features, labels, splits)
-    one_hot = np.eye(classes.max() + 1)
+    table, found = checked(features, labels, splits)
+    targets = targets_of(found)
     fitted = []
     for train, valid in splits:
         ridge = Ridge(table[train])
-        fits = ridge.fit(one_hot[classes[train]][:, :, None])
+        fits = ridge.fit(targets[train][:, :, None])
         fitted.append((fits, ridge.decisions(fits, table[valid], balanced=balanced)[:, :, 0]))
     return Probe(
         splits=tuple(splits),
@@ -104,7 +105,7 @@ class Ridge:
         """Fit each labelling with its own best penalty.
 
         Args:
-            targets: 1 where a row has the class and else 0, (n, c, p) for p labellings.
+            targets: 1 where a row has the class and else 0, or numbers, (n, c, p) for p labellings.
         """
         n, c, p = targets.shape
         shares = targets.mean(axis=0)
@@ -140,6 +141,6 @@ class Ridge:
         return values / np.maximum(fits.shares, 1e-12) if balanced else np.asarray(values)
 
 
-def rows_of(labels: Ints, num_classes: int) -> Floats:
-    """Indicators (n, c, p) of p labellings (p, n)."""
-    return np.asarray(np.moveaxis(np.eye(num_classes)[labels], 0, 2))
+def rows_of(labellings: NDArray[Any], num_classes: int) -> Floats:
+    """What linear models are fitted to, (n, c, p), of p labellings (p, n, …)."""
+    return np.stack([targets_of(labels, num_classes) for labels in labellings], axis=2)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from hf_transfer.data.sealing import fold_columns
 from hf_transfer.folds import FoldPlan, derive_seed, plan_folds
 from hf_transfer.machine.wording import count
 from hf_transfer.replay.features.sample import rows_of_words
-from hf_transfer.scores.transferability import Measure, Probe, Split, measure_for, splits_of
+from hf_transfer.scores.transferability import Measure, Probe, Split, splits_of
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -47,7 +48,7 @@ class Benchmark:
     @cached_property
     def plans(self) -> tuple[FoldPlan, ...]:
         """The folds of each repeat: those that a run with these settings has."""
-        task = self.data.task(self.config, self.data.label_names)
+        task = self.data.task(self.config, self.data.target)
         columns = fold_columns(task, self.data, self.config)
         seeds = [self.config.seed] + [
             derive_seed(self.config.seed, "repeat", repeat) for repeat in range(1, self.num_repeats)
@@ -91,10 +92,9 @@ class Benchmark:
         return np.repeat(self.rows, self._items()[self.rows])
 
     @cached_property
-    def labels(self) -> Ints:
-        """Class of each row or word, (m,)."""
-        values = self.data.rows.select(self.rows)["label"]
-        return np.concatenate([np.atleast_1d(np.asarray(value, np.int64)) for value in values])
+    def labels(self) -> NDArray[Any]:
+        """Label of each row or word, (m, …)."""
+        return self.data.target.of_items(self.data.rows.select(self.rows)["label"][:])
 
     @cached_property
     def splits(self) -> tuple[Split, ...]:
@@ -110,7 +110,7 @@ class Benchmark:
     @cached_property
     def measure(self) -> Measure:
         """The score."""
-        return measure_for(self.labels, len(self.data.label_names), outside=self.data.target.outside)
+        return self.data.target.measure(self.labels)
 
     @cached_property
     def units(self) -> Ints:
@@ -121,8 +121,8 @@ class Benchmark:
 
     def fold_scores(self, probe: Probe) -> Floats:
         """The score in each fold of each repeat, (J,)."""
-        pairs = zip(probe.splits, probe.predictions, strict=True)
-        return np.array([self.measure.score(self.labels[valid], found) for (_, valid), found in pairs])
+        measure, pairs = self.measure, zip(probe.splits, probe.decisions, strict=True)
+        return np.array([measure.score(self.labels[valid], measure.answers(d)) for (_, valid), d in pairs])
 
     def to_shuffle(self) -> tuple[Ints, tuple[Split, ...]]:
         """Of the first repeat, labels enough for a permutation test, and its folds in their numbers."""

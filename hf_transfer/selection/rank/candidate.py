@@ -17,6 +17,7 @@ from hf_transfer.scores.transferability import (
     Probe,
     choose_inside,
     h_score,
+    is_classes,
     knn_probe,
     log_me,
     permutation_test,
@@ -65,7 +66,7 @@ class Layer:
         knn: Score of the nearest neighbours' vote; None for a control.
         log_me_gain: Log evidence a row beyond features that say nothing; None for a control.
         log_me: Log evidence a row; None for a control.
-        h_score: See `hf_transfer.scores.transferability.h_score`; None for a control.
+        h_score: See `hf_transfer.scores.transferability.h_score`; None for a control, and without classes.
     """
 
     name: str
@@ -180,13 +181,14 @@ def scored(probe: Probe, benchmark: Benchmark, *, resample: bool = False) -> Sco
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # equal scores in all folds have no p-value
         mean, interval, _ = corrected_resampled_t(folds, benchmark.num_folds)
-    low, high = (min(1.0, max(0.0, end)) for end in interval)
+    lowest, highest = benchmark.measure.range
+    low, high = (min(highest, max(lowest, end)) for end in interval)
     return Scored(folds, mean, (low, high), _resampled(probe, benchmark) if resample else None)
 
 
 def _resampled(probe: Probe, benchmark: Benchmark) -> Interval | None:
     rows = np.concatenate([valid for _, valid in probe.splits])
-    predictions = np.concatenate(probe.predictions)
+    predictions = np.concatenate([benchmark.measure.answers(decisions) for decisions in probe.decisions])
     sizes = [len(valid) for _, valid in probe.splits]
     folds = np.repeat(np.arange(len(sizes)), sizes)
 
@@ -214,7 +216,8 @@ def _layer(
     if control:
         return Layer(*place, table.shape[1], ridge)
     neighbours = knn_probe(table, benchmark.labels, benchmark.splits, balanced=benchmark.measure.balanced)
-    evidence = log_me(table, benchmark.labels)
+    labels = benchmark.labels
+    evidence = log_me(table, benchmark.measure.evident(labels))
     return Layer(
         *place,
         width=table.shape[1],
@@ -222,7 +225,7 @@ def _layer(
         knn=float(np.nanmean(benchmark.fold_scores(neighbours))),
         log_me_gain=evidence.gain,
         log_me=evidence.score,
-        h_score=h_score(table, benchmark.labels),
+        h_score=h_score(table, labels) if is_classes(labels) else None,
     )
 
 

@@ -214,10 +214,10 @@ def _judged(
     name: str, config: RunConfig, benchmark: Benchmark, accelerator: Accelerator
 ) -> Iterator[Candidate]:
     """Yield the candidate, and the same architecture with random weights as its control."""
-    task = benchmark.data.task(config, benchmark.data.label_names)
+    task = benchmark.data.task(config, benchmark.data.target)
     yield judge(name, config.base_model, _features(task, benchmark, accelerator), benchmark, control=False)
     if task.base.has_weights and not config.from_scratch:
-        scratch = type(task)(replace(config, from_scratch=True), benchmark.data.label_names)
+        scratch = type(task)(replace(config, from_scratch=True), benchmark.data.target)
         features = _features(scratch, benchmark, accelerator)
         yield judge(f"{name} from scratch", config.base_model, features, benchmark, control=True)
 

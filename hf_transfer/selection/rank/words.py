@@ -9,6 +9,8 @@ from hf_transfer.selection.rank.verdicts import LEVEL, Comparison
 MEASURES = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy, as one class has over 70 % of the rows",
+    "r_squared": "R², the share of the labels' variance that is explained",
+    "f1_micro": "F1 over all labels together",
     "f1_words": "F1 over the words that are part of a mention or are taken for one",
 }
 
@@ -36,7 +38,7 @@ def _title(ranking: Ranking) -> str:
     words = f"{len(benchmark.labels):,} words of " if benchmark.data.target.per_word else ""
     rows = f"{words}{len(benchmark.rows):,} {benchmark.data.input.nouns}"
     repeats = f" in {len(benchmark.plans)} repeats" if len(benchmark.plans) > 1 else ""
-    labels = f"{len(benchmark.data.label_names)} labels"
+    labels = "numbers" if benchmark.data.target.scales else f"{len(benchmark.data.label_names)} labels"
     return (
         f"{benchmark.data.name}, split {benchmark.data.split}: {rows}, {labels}, "
         f"{plan.num_folds} {plan.scheme} folds{repeats}\n"

@@ -83,7 +83,7 @@ def propose(task: Task, config: RunConfig, num_rows: int) -> tuple[Candidate, ..
             "weights here. Give a base model that has, or leave from_scratch out."
         )
     model = task.build_model()
-    facts = model_facts(model, pretrained=True)
+    facts = model_facts(model, pretrained=True, solver=task.target.solvers[0])
     candidates: dict[frozenset[str], Candidate] = {}
     for name, trainable in _choices(model).items():
         settled = settle(_plain(config, trainable), model, facts, num_rows)

@@ -32,7 +32,7 @@ def agreement(
 
     Returns:
         `share` of the rows (of words, for tasks that tag) with the same prediction, and `expected`,
-        a + t - 1; None where t is not known.
+        a + t - 1; None where t is not known. Both are None where an answer is not right or wrong.
     """
     place = {row: i for i, row in enumerate(final["row_id"].to_pylist())}
     order = [place[row] for row in out_of_fold["row_id"].to_pylist()]
@@ -41,9 +41,9 @@ def agreement(
         return Agreement(None, None)
     own, (others, truth) = of_final[0], of_folds
     learned = [
-        (fold.train_scores["accuracy"], fold.train_rows_scored)
+        (score, fold.train_rows_scored)
         for fold in folds
-        if fold.train_scores.get("accuracy") is not None
+        if (score := fold.train_scores.get(target.scorer.share_right or "")) is not None
     ]
     expected = None
     if learned and len(truth):

@@ -30,7 +30,7 @@ from hf_transfer.runs.schema import to_json
 from hf_transfer.scores.calibration import calibrate
 from hf_transfer.study.experiment import Unit
 from hf_transfer.study.final.agreement import agreement, agreement_note
-from hf_transfer.study.final.ensemble import logits_of, mean_log_probabilities
+from hf_transfer.study.final.ensemble import average_outputs, logits_of
 from hf_transfer.study.final.members import keep_member, member_folder
 from hf_transfer.study.final.model_folder import CALIBRATION_FILE, member_name, save_ensemble, save_trained
 from hf_transfer.study.final.soup import (
@@ -301,7 +301,7 @@ class _FinalModel:
 
     def _ensemble_logits(self, rows: UntrainedRows) -> Logits:
         members = (self._member_logits(rows, folder) for _, folder in self._members)
-        return mean_log_probabilities(members, self._temperature or 1.0)
+        return average_outputs(members, self.experiment.task.target, self._temperature or 1.0)
 
     def _logits_by(self, fitted: Fitted) -> Callable[[UntrainedRows], Logits]:
         return lambda rows: rows.logits(fitted.model, self.runner.workers)

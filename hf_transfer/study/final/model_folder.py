@@ -81,4 +81,4 @@ def member_identity(folder: Path) -> str | None:
 def task_in(task: Task, folder: Path) -> Task:
     """The same task, with a trained model's folder as its base model."""
     settings = replace(task.settings, base_model=str(folder), revision=None, from_scratch=False, reinit_top=0)
-    return type(task)(settings, task.label_names)
+    return type(task)(settings, task.target)

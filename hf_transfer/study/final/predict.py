@@ -18,7 +18,7 @@ from hf_transfer.runs.records import Results
 from hf_transfer.runs.results import read_results
 from hf_transfer.scores.statistics import apply_temperature, best_threshold
 from hf_transfer.study.final.model_folder import CALIBRATION_FILE, task_in
-from hf_transfer.tasks import task_class
+from hf_transfer.tasks import target_of_run, task_class
 from hf_transfer.tasks.targets.reading import Reading
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def predict_inputs(
         raise ConfigError(f"{run} kept no final model (final=none). Run it again with --final refit.")
     folder = _model_folder(run, results)
     settings = replace(results.config, trust_remote_code=trust_remote_code)
-    task = task_class(results.task)(settings, results.label_names)
+    target = target_of_run(results.task, results.label_names, results.target)
+    task = task_class(results.task)(settings, target)
     reading = _reading(run, folder, task.target, raw=raw, threshold=threshold)
     shown, values = read_new_inputs(inputs, task.input, results.dataset.column)
     members = [place_inside(folder, name) for name in results.final.members or ()]
@@ -67,17 +68,16 @@ def predict_inputs(
 
 
 def _logits(task: "Task", folders: list[Path], values: list[Any], temperature: float) -> list[NDArray[Any]]:
-    """Log of the models' mean probabilities for each input, (m, c)."""
+    """What the models answer together for each input, (m, c)."""
     from hf_transfer.replay.batching import Batches
     from hf_transfer.replay.encoding import encode_values
-    from hf_transfer.study.final.ensemble import logits_of, mean_log_probabilities
+    from hf_transfer.study.final.ensemble import average_outputs, logits_of
     from hf_transfer.training.workers import Workers, make_accelerator
 
     workers = Workers(make_accelerator(task.settings), together=False)
     batches = Batches(task, encode_values(task, values), workers.accelerator.device)
-    found = mean_log_probabilities(
-        (logits_of(task, folder, batches, workers) for folder in folders), temperature
-    )
+    members = (logits_of(task, folder, batches, workers) for folder in folders)
+    found = average_outputs(members, task.target, temperature)
     nothing = np.zeros((0, len(task.label_names)), np.float32)  # for a sentence without words
     return [found.get(row, nothing) for row in range(len(values))]
 

@@ -8,18 +8,21 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.scores.transferability import Probe, Split, ridge_probe
+from hf_transfer.scores.transferability import Probe, Split, is_classes, ridge_probe
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 Ints = NDArray[np.int64]
+Labels = NDArray[Any]
 
 _SIDE, _BINS = 8, 16
 _HASHED = 2**18  # columns that spellings are hashed to
 
 
-def picture_probe(rows: "Dataset", labels: Ints, splits: Sequence[Split], *, balanced: bool = False) -> Probe:
+def picture_probe(
+    rows: "Dataset", labels: Labels, splits: Sequence[Split], *, balanced: bool = False
+) -> Probe:
     """Fit a linear model on `picture_features` in every fold; the arguments are those of `simple_probe`."""
     return ridge_probe(picture_features(rows), labels, splits, balanced=balanced)
 
@@ -38,10 +41,10 @@ def _of_picture(picture: Image.Image) -> NDArray[np.float32]:
     return np.concatenate([counts / (colours.width * colours.height), small.ravel() / 255])
 
 
-def text_probe(rows: "Dataset", labels: Ints, splits: Sequence[Split], *, balanced: bool = False) -> Probe:
-    """Fit logistic regression on TF-IDF of words and pairs in every fold."""
+def text_probe(rows: "Dataset", labels: Labels, splits: Sequence[Split], *, balanced: bool = False) -> Probe:
+    """Fit a linear model on TF-IDF of words and pairs in every fold: logistic regression for classes."""
     from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
+    from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.pipeline import make_pipeline
 
     texts, decisions = np.asarray(rows["input"][:], dtype=object), []
@@ -49,9 +52,16 @@ def text_probe(rows: "Dataset", labels: Ints, splits: Sequence[Split], *, balanc
         model = make_pipeline(
             TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b"),
             # Weak shrinkage, as lines of TF-IDF have length 1.
-            LogisticRegression(C=10.0, max_iter=1000, class_weight="balanced" if balanced else None),
+            LogisticRegression(C=10.0, max_iter=1000, class_weight="balanced" if balanced else None)
+            if is_classes(labels)
+            else Ridge(alpha=1.0),
         )
-        decisions.append(_spread(model.fit(texts[train], labels[train]), texts[valid], labels))
+        fitted = model.fit(texts[train], labels[train])
+        decisions.append(
+            _spread(fitted, texts[valid], labels)
+            if is_classes(labels)
+            else np.asarray(fitted.predict(texts[valid]), np.float64).reshape(len(valid), -1)
+        )
     return Probe(tuple(splits), tuple(decisions))
 
 

@@ -28,7 +28,7 @@ class Text(Input):
     )  # fmt: skip
     settings: ClassVar[tuple[str, ...]] = ("max_length", "pooling")
     empty: ClassVar[str] = "with empty text"
-    simple_model: ClassVar[str] = "TF-IDF of words and pairs, logistic regression"
+    simple_model: ClassVar[str] = "TF-IDF of words and pairs, linear"
     poolings: ClassVar[tuple[str, ...]] = ("first token", "mean")
 
     def words(self, value: Any) -> list[str]:

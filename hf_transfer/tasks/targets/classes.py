@@ -1,18 +1,19 @@
 """Classes: one label an item, of those with names; a softmax over all of them."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.folds.columns import FoldColumns, Values
+from hf_transfer.folds.columns import FoldColumns
 from hf_transfer.machine.wording import aligned
 from hf_transfer.scores.class_scorer import ClassificationScorer
+from hf_transfer.scores.regression import LinearProblem
 from hf_transfer.scores.scorer import Scorer
-from hf_transfer.scores.shuffled import exchangeable_unit, shuffle_labels
 from hf_transfer.scores.statistics import apply_temperature, fit_temperature
+from hf_transfer.scores.transferability import Measure, measure_for
 from hf_transfer.tasks.targets.hard_rows import HardRows, hard_rows
 from hf_transfer.tasks.targets.labels import LabelColumn, NamedLabels, name_labels
 from hf_transfer.tasks.targets.reading import Reading
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset
     from torch import Tensor
+
+    from hf_transfer.config.run_config import RunConfig
 
 _LEAST = 1e-12  # probability that a label is given, so that one row cannot make the mean infinite
 
@@ -33,12 +36,14 @@ class Classes(Target):
         label_names: In the order of their ids.
     """
 
+    name = "classes"
+    problem_type: ClassVar[str | None] = "single_label_classification"
+    solvers = ("lbfgs", "ridge")
     missing = IGNORE_INDEX
-    per_word = False
-    counted = "rows"
-    outside: int | None = None
+    unlabelled: Any = 0
+    right_or_wrong = True
 
-    def __init__(self, label_names: Sequence[str]) -> None:
+    def __init__(self, label_names: Sequence[str], settings: "RunConfig | None" = None) -> None:
         self.label_names = tuple(label_names)
         self.scorer = self._scorer()
 
@@ -66,24 +71,21 @@ class Classes(Target):
         """The row's class."""
         return (self.label_names[label],)
 
-    def num_items(self, labels: Sequence[Any]) -> NDArray[Any]:
-        """One."""
-        return np.ones(len(labels), np.int64)
+    def items(self, labels: "Tensor") -> "tuple[Tensor, Tensor]":
+        """The class of each row or word."""
+        return labels.flatten(), labels.flatten() != IGNORE_INDEX
 
-    def shuffled(
-        self,
-        labels: Sequence[Any],
-        folds: NDArray[Any],
-        *,
-        seed: int,
-        groups: Values | None,
-    ) -> list[Any]:
-        """Those of other rows or groups of the fold."""
-        return shuffle_labels(labels, folds, seed=seed, groups=groups)
+    def of_items(self, labels: Sequence[Any]) -> NDArray[Any]:
+        """Class numbers."""
+        return np.concatenate([np.atleast_1d(np.asarray(label, np.int64)) for label in labels])
 
-    def exchanged(self, labels: Sequence[Any], groups: Values | None) -> str:
-        """Rows, or groups where each has one label."""
-        return exchangeable_unit(labels, groups)
+    def measure(self, labels: NDArray[Any]) -> Measure:
+        """Accuracy, or balanced accuracy where one class prevails; of words F1."""
+        return measure_for(labels, len(self.label_names), outside=self.outside)
+
+    def linear_problem(self, features: NDArray[Any], labels: NDArray[Any], **options: Any) -> LinearProblem:
+        """A linear classifier."""
+        return LinearProblem(features, labels, len(self.label_names), **options)
 
     def loss(
         self, outputs: "Tensor", labels: "Tensor", weights: "Tensor | None" = None, smoothing: float = 0.0
@@ -126,9 +128,10 @@ class Classes(Target):
             loss = (1 - smoothing) * loss + smoothing * spread
         return loss.sum(-1), weight.sum(-1)
 
-    def balanced_weights(self, labels: NDArray[Any]) -> NDArray[Any]:
+    def balanced_weights(self, labels: Sequence[Any]) -> NDArray[Any]:
         """Inverse frequency of each class, 1 on average."""
-        counts = np.bincount(labels[labels != IGNORE_INDEX], minlength=len(self.label_names))
+        flat = np.hstack(labels)
+        counts = np.bincount(flat[flat != IGNORE_INDEX], minlength=len(self.label_names))
         found: NDArray[Any] = counts.sum() / (len(counts) * np.maximum(counts, 1))
         return found
 
@@ -141,6 +144,15 @@ class Classes(Target):
     def decode(self, outputs: "Tensor", labels: "Tensor") -> list[NDArray[Any]]:
         """Logits of each row, (1, c) in float32."""
         return list(outputs.float().cpu().numpy()[:, None, :])
+
+    def average(self, outputs: Sequence[NDArray[Any]], temperature: float) -> NDArray[Any]:
+        """The logarithm of the mean of the probabilities, which a softmax gives back."""
+        if not len(outputs[0]):  # a sentence without words
+            return np.asarray(outputs[0])
+        shares = np.mean([apply_temperature(one, temperature) for one in outputs], axis=0)
+        smallest = np.finfo(np.float32).tiny  # a probability of 0 has no logarithm
+        logs: NDArray[Any] = np.log(np.maximum(shares, smallest)).astype(np.float32)
+        return logs
 
     def columns(self, rows: "Dataset", decoded: Sequence[NDArray[Any]]) -> dict[str, Any]:
         """Label, predicted label and logits."""
@@ -171,21 +183,10 @@ class Classes(Target):
         """The classes."""
         return np.asarray(predictions["prediction"]), np.asarray(predictions["label"])
 
-    def relabelled(
-        self, encoded: Sequence[Any], row_of: Sequence[int], labels: Sequence[Any]
-    ) -> Iterator[Any]:
-        """The row's."""
-        return (labels[row] for row in row_of)
-
     def hard_rows(self, predictions: "pa.Table") -> HardRows:
         """The rows that were wrong with the highest loss, and those whose label another class claims."""
         return hard_rows(predictions, self.label_names)
 
-    def balance(self, rows: "Dataset") -> FoldColumns:
+    def balance(self, rows: "Dataset | Mapping[str, Sequence[Any]]") -> FoldColumns:
         """The classes."""
         return FoldColumns(labels=np.asarray(rows["label"][:], np.int64), label_names=self.label_names)
-
-
-def label_column(rows: Mapping[str, list[Any]], missing: Any) -> list[Any]:
-    """Labels of a batch of rows, or stand-ins when there are none to learn from."""
-    return list(rows["label"]) if "label" in rows else [missing] * len(rows["input"])

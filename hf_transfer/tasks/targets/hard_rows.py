@@ -7,35 +7,38 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.scores.class_scorer import ClassificationScorer
 from hf_transfer.scores.metrics import row_losses
+from hf_transfer.scores.set_scorer import LabelSetScorer
 from hf_transfer.scores.tag_scorer import entity_spans
 
 Floats = NDArray[np.float64]
 
+_HALF = 0.5
 MOST_HARD = 12  # rows in one list; how many there are is told
 
 
 @dataclass(frozen=True)
 class HardRow:
-    """A row, its label, what was predicted instead, and the probabilities of both.
+    """A row, its label, what was predicted instead, and for classes the probabilities of both.
 
     Attributes:
         row_id: What identifies it.
         label: Name of its label.
         other: Name of the class that was predicted, or that the label is suspected to hide.
-        label_probability: Out-of-fold, the mean over repeats.
+        label_probability: Out-of-fold, the mean over repeats; None where labels are not one class.
         other_probability: The same of the other class.
-        loss: -ln of `label_probability` in each repeat, the mean.
+        loss: -ln of `label_probability` in each repeat, the mean; of numbers, how far off.
     """
 
     row_id: Any
     label: str
     other: str
-    label_probability: float
-    other_probability: float
+    label_probability: float | None
+    other_probability: float | None
     loss: float
 
 
@@ -59,9 +62,24 @@ class WrongSentence:
 
 @dataclass(frozen=True)
 class HardRows:
-    """What a run finds hard: rows of classes, or sentences of tags."""
+    """What a run finds hard: rows, or sentences of tags.
+
+    Attributes:
+        hardest: The rows to look at.
+        about: How they were chosen, and what is shown of them; without the full stop.
+        measured: What `loss` is called.
+        suspected: Rows whose label is in doubt.
+        num_suspected: How many of them there are.
+        num_wrong: Rows that were wrong.
+        sentences: With wrong mentions.
+    """
 
     hardest: Sequence[HardRow] = ()
+    about: str = (
+        "The rows that were wrong with the highest loss, by models that never saw them. Below each class "
+        "stands its probability"
+    )
+    measured: str = "Loss"
     suspected: Sequence[HardRow] = ()
     num_suspected: int = 0
     num_wrong: int = 0
@@ -88,15 +106,14 @@ class RowProbabilities:
     def of(cls, table: pa.Table, label_names: Sequence[str]) -> "RowProbabilities":
         """Read the predictions of a run on classes."""
         labels, probabilities = ClassificationScorer(label_names).labels_and_probabilities(table)
-        places: dict[Any, int] = {}
-        of_row = np.asarray([places.setdefault(row, len(places)) for row in table["row_id"].to_pylist()])
+        ids, of_row = _numbered(table)
         counts = np.bincount(of_row)
-        values = np.zeros((len(places), len(label_names)))
+        values = np.zeros((len(ids), len(label_names)))
         np.add.at(values, of_row, probabilities)
         losses = np.bincount(of_row, row_losses(labels, probabilities)) / counts
-        of_labels = np.zeros(len(places), np.int64)
+        of_labels = np.zeros(len(ids), np.int64)
         of_labels[of_row] = labels
-        return cls(list(places), of_labels, values / counts[:, None], losses)
+        return cls(ids, of_labels, values / counts[:, None], losses)
 
     def row(self, place: int, other: int, names: Sequence[str]) -> HardRow:
         """Describe one row and the class that contests its label."""
@@ -115,7 +132,12 @@ def hard_rows(predictions: pa.Table, label_names: Sequence[str]) -> HardRows:
     """Find the rows of classes to look at: the first of those that were wrong, and of those suspected."""
     rows = RowProbabilities.of(predictions, label_names)
     suspected, wrong = suspected_labels(rows, label_names), hardest_rows(rows, label_names)
-    return HardRows(wrong[:MOST_HARD], suspected[:MOST_HARD], len(suspected), len(wrong))
+    return HardRows(
+        hardest=wrong[:MOST_HARD],
+        suspected=suspected[:MOST_HARD],
+        num_suspected=len(suspected),
+        num_wrong=len(wrong),
+    )
 
 
 def hardest_rows(rows: RowProbabilities, label_names: Sequence[str]) -> list[HardRow]:
@@ -164,6 +186,52 @@ def wrong_sentences(table: pa.Table) -> list[WrongSentence]:
         if num_wrong := len(true ^ guessed):
             found.append(WrongSentence(row_id, num_wrong, tuple(_pieces(words, true, guessed))))
     return sorted(found, key=lambda one: -one.num_wrong)
+
+
+def farthest_rows(table: pa.Table) -> HardRows:
+    """Find the rows whose number was missed by most, with the mean prediction over repeats."""
+    ids, of_row = _numbered(table)
+    label, prediction = (np.asarray(table[name], np.float64) for name in ("label", "prediction"))
+    mean = np.bincount(of_row, prediction) / np.bincount(of_row)
+    truth = np.zeros(len(ids))
+    truth[of_row] = label
+    missed = np.abs(mean - truth)
+    order = np.argsort(-missed, kind="stable")[:MOST_HARD].tolist()
+    rows = [HardRow(ids[i], f"{truth[i]:.6g}", f"{mean[i]:.6g}", None, None, float(missed[i])) for i in order]
+    about = "The rows whose number was missed by most, with what models predicted that never saw them"
+    return HardRows(hardest=rows, about=about, measured="Off by")
+
+
+def hardest_sets(table: pa.Table, label_names: Sequence[str]) -> HardRows:
+    """Find the rows with the highest out-of-fold loss, of those that were wrong on some label."""
+    scorer = LabelSetScorer(label_names)
+    ids, of_row = _numbered(table)
+    counts = np.bincount(of_row)
+    labels, shares = scorer.marks(table)[0], expit(scorer.logits(table))
+    losses = -np.log(np.maximum(np.where(labels, shares, 1 - shares), np.finfo(np.float64).tiny))
+    mean = np.zeros((len(ids), len(label_names)))
+    np.add.at(mean, of_row, shares)
+    mean /= counts[:, None]
+    truth = np.zeros(mean.shape, bool)
+    truth[of_row] = labels
+    loss = np.bincount(of_row, losses.sum(axis=1)) / counts
+    guessed = mean >= _HALF
+    wrong = np.flatnonzero((guessed != truth).any(axis=1))
+    order = wrong[np.argsort(-loss[wrong], kind="stable")][:MOST_HARD].tolist()
+
+    def named(marks: NDArray[np.bool_]) -> str:
+        return ", ".join(label_names[i] for i in np.flatnonzero(marks).tolist()) or "none"
+
+    rows = [HardRow(ids[i], named(truth[i]), named(guessed[i]), None, None, float(loss[i])) for i in order]
+    about = "The rows with a wrong label and the highest loss over all labels, by models that never saw them"
+    return HardRows(hardest=rows, about=about, num_wrong=len(wrong))
+
+
+def _numbered(table: pa.Table) -> tuple[list[Any], NDArray[np.int64]]:
+    """The ids of the rows, each once, and the place of each prediction's among them."""
+    places: dict[Any, int] = {}
+    of_row = [places.setdefault(row, len(places)) for row in table["row_id"].to_pylist()]
+    return list(places), np.asarray(of_row, np.int64)
 
 
 def _pieces(

@@ -25,12 +25,14 @@ class LabelColumn:
         where: How messages call it, e.g. "column 'label' of split 'test'".
         declared: Names of a `ClassLabel` feature, in the order of its ids; None without one.
         inputs: The standard inputs of the same rows, which are read only where a target needs them.
+        name: Of the column.
     """
 
     values: Sequence[Any]
     where: str
     declared: tuple[str, ...] | None = None
     inputs: Sequence[Any] = ()
+    name: str = "label"
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def name_labels(columns: Sequence[LabelColumn]) -> NamedLabels:
     words = [_as_words(column) for column in columns]
     names = declared_names(columns)
     if names is None:
-        names = _sorted_names({word for part in words for word in part})
+        names = sorted_names({word for part in words for word in part})
         refuse_lookalikes(names, columns[0].where)
     ids = {name: i for i, name in enumerate(names)}
     for column, part in zip(columns, words, strict=True):
@@ -131,7 +133,7 @@ def absence_notes(names: Sequence[str], counts: Sequence[Counter[str]]) -> tuple
 
 def _as_words(column: LabelColumn) -> list[str]:
     """Every label by its name; the one form in which labels of all types can be compared."""
-    missing = [row for row, value in enumerate(column.values) if _is_missing(value)]
+    missing = [row for row, value in enumerate(column.values) if is_missing(value)]
     refuse_rows(missing, f"without a label in {column.where}", "Label them or leave them out.")
     if column.declared is not None:
         return _from_ids(column.values, column.declared, column.where)
@@ -140,7 +142,8 @@ def _as_words(column: LabelColumn) -> list[str]:
     return [seen.setdefault(word, word) for word in words]
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
+    """Whether a value says that there is no label."""
     if isinstance(value, str):
         return not value.strip()
     return value is None or (isinstance(value, float) and math.isnan(value))
@@ -166,21 +169,31 @@ def _as_word(value: Any, row: int, where: str) -> str:
     if isinstance(value, str):
         return _whole(float(value), row, where) if _DECIMAL.fullmatch(value) else value
     raise DataError(
-        f"Labels in {where} are of type {type(value).__name__}, e.g. {value!r}; a label is one text or one "
-        "whole number. Several labels a row are not supported; take another column with --label_column."
+        f"Labels in {where} are of type {type(value).__name__}, e.g. {value!r}; a class is one text or one "
+        "whole number. Take another column with --label_column."
     )
 
 
 def _whole(value: float, row: int, where: str) -> str:
     if not value.is_integer():
         raise DataError(
-            f"Row {row} has the label {value!r} in {where}. The kit classifies: labels must be names or "
-            "whole numbers. Turn amounts into classes first, e.g. 'low' and 'high'."
+            f"Row {row} has the label {value!r} in {where}, and classes are names or whole numbers. Turn "
+            "amounts into classes first, e.g. 'low' and 'high'; or learn the numbers, where a task can: "
+            "--target numbers."
         )
     return str(int(value))
 
 
-def _sorted_names(words: set[str]) -> tuple[str, ...]:
+def as_number(value: Any) -> float | None:
+    """A number, or a text that is one; None for anything else."""
+    if isinstance(value, str):
+        found = re.fullmatch(f"({_INTEGER.pattern})|({_DECIMAL.pattern})", value.strip())
+        return float(value) if found else None
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def sorted_names(words: set[str]) -> tuple[str, ...]:
+    """Label names in order: whole numbers by value, all else as text."""
     if all(_INTEGER.fullmatch(word) for word in words):
         return tuple(sorted(words, key=int))
     return tuple(sorted(words))

@@ -1,7 +1,7 @@
 """Tags: one class a word, in IOB2, scored by whole entities."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,7 +33,10 @@ class Tags(Classes):
         label_names: Tag of each label id, in IOB2, e.g. ("O", "B-PER", "I-PER").
     """
 
+    name = "tags"
+    problem_type = None
     per_word = True
+    right_or_wrong = False
     counted = "entities"
 
     def _scorer(self) -> Scorer:
@@ -134,11 +137,17 @@ class Tags(Classes):
     def _tags(self, ids: Sequence[int] | NDArray[Any]) -> list[str]:
         return [self.label_names[i] for i in ids]
 
-    def balance(self, rows: "Dataset") -> FoldColumns:
+    def balance(self, rows: "Dataset | Mapping[str, Sequence[Any]]") -> FoldColumns:
         """Mentions of each entity type."""
         types = sorted({tag[2:] for tag in self.label_names if tag != "O"})
-        counts = np.zeros((len(rows), len(types)), np.int64)
-        for row, ids in enumerate(rows["label"][:]):
+        labels = rows["label"][:]
+        counts = np.zeros((len(labels), len(types)), np.int64)
+        for row, ids in enumerate(labels):
             starts = Counter(self.label_names[i][2:] for i in ids if self.label_names[i].startswith("B-"))
             counts[row] = [starts[kind] for kind in types]
         return FoldColumns(counts=counts, label_names=tuple(types))
+
+    def read_back(self, predictions: "pa.Table") -> list[Any]:
+        """Tags as numbers."""
+        ids = {name: i for i, name in enumerate(self.label_names)}
+        return [[ids[tag] for tag in tags] for tags in predictions["labels"].to_pylist()]

@@ -1,19 +1,24 @@
 """The interface of a target: labels, loss, and how to decode outputs."""
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.scores.shuffled import exchangeable_unit, shuffle_labels
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset
     from torch import Tensor
 
+    from hf_transfer.config.run_config import RunConfig
     from hf_transfer.folds.columns import FoldColumns, Values
+    from hf_transfer.scores.regression import LinearProblem
     from hf_transfer.scores.scorer import Scorer
+    from hf_transfer.scores.transferability import Measure
     from hf_transfer.tasks.targets.hard_rows import HardRows
     from hf_transfer.tasks.targets.labels import LabelColumn, NamedLabels
     from hf_transfer.tasks.targets.reading import Reading
@@ -24,19 +29,40 @@ IGNORE_INDEX = -100  # a class that the loss and the scores skip; PyTorch's defa
 class Target(Protocol):
     """What differs between kinds of label. Nothing outside of `tasks/` knows which of them it has."""
 
+    name: ClassVar[str]
+    """As the setting `target` calls it."""
+    problem_type: ClassVar[str | None]
+    """What the published configuration says, by which transformers turns outputs into scores."""
+    solvers: ClassVar[tuple[str, ...]]
+    """How a head is solved in closed form, the usual way first."""
+    scales: ClassVar[bool] = False
+    """Whether labels are numbers of any size, which are learned in units of the training rows' spread."""
     label_names: tuple[str, ...]
     """In the order of their ids."""
     scorer: "Scorer"
     missing: float
     """A label that neither the loss nor the scores count."""
-    per_word: bool
+    unlabelled: Any
+    """What stands in for the label of a row that has none to learn from."""
+    right_or_wrong: ClassVar[bool] = False
+    """Whether a row is one decision, so that rows of two models are counted by who was right."""
+    per_word: bool = False
     """Whether a row has a label for each of its words, instead of one."""
-    counted: str
+    counted: str = "rows"
     """What a table of the rows counts."""
-    outside: int | None
+    called: tuple[str, str] = ("class", "classes")
+    """What a line of that table is called, and several."""
+    outside: int | None = None
     """The class of what is part of nothing, by which alone no mention is found; None without one."""
 
-    def __init__(self, label_names: Sequence[str]) -> None: ...
+    def __init__(self, label_names: Sequence[str], settings: "RunConfig | None" = None) -> None: ...
+
+    def problems(self, config: "RunConfig") -> list[str]:
+        """Settings that do not go with such labels, a sentence each."""
+        if not config.solved or config.head_solver in self.solvers:
+            return []
+        solvers = " or ".join(self.solvers)
+        return [f"head_solver={config.head_solver!r} cannot solve for {self.name}; use {solvers}, or auto."]
 
     @classmethod
     def read(cls, columns: "Sequence[LabelColumn]") -> "NamedLabels":
@@ -64,9 +90,55 @@ class Target(Protocol):
         """Which of `class_names` a row with this label counts for, and each as often as it does."""
         ...
 
-    def num_items(self, labels: Sequence[Any]) -> NDArray[Any]:
-        """How many labels each row has, without `missing` ones, (n,)."""
+    def tabled(self, labels: Sequence[Any]) -> tuple[Sequence[str], NDArray[np.int64]]:
+        """What a table of rows counts, (c,), and how often each row has it, (n, c)."""
+        places = {name: i for i, name in enumerate(self.class_names)}
+        counts = np.zeros((len(labels), len(places)), np.int64)
+        for row, label in enumerate(labels):
+            for name in self.classes_of(label):
+                counts[row, places[name]] += 1
+        return tuple(places), counts
+
+    def encoded(self, labels: Sequence[Any]) -> list[Any]:
+        """Labels of rows in the form in which they are stacked."""
+        return list(labels)
+
+    def items(self, labels: "Tensor") -> "tuple[Tensor, Tensor]":
+        """Labels of each item (row or word) of a batch, and which of them count.
+
+        Args:
+            labels: (b, …).
+
+        Returns:
+            The labels, one an item of `outputs.flatten(0, -2)`, and whether they count, (items,).
+        """
         ...
+
+    def of_items(self, labels: Sequence[Any]) -> NDArray[Any]:
+        """The label of each row, or of each word of all rows, as an array (m, …)."""
+        ...
+
+    def measure(self, labels: NDArray[Any]) -> "Measure":
+        """The score of a linear model on frozen features, from labels as `of_items` gives them."""
+        ...
+
+    def as_outputs(self, decisions: NDArray[Any]) -> NDArray[Any]:
+        """What a linear model that was fitted to 0 and 1 decides, (n, c), as outputs that `columns` takes."""
+        return decisions
+
+    def linear_problem(self, features: NDArray[Any], labels: NDArray[Any], **options: Any) -> "LinearProblem":
+        """What a head in closed form solves.
+
+        Args:
+            features: Of each item, (n, d).
+            labels: Of each item, as `items` gives them.
+            options: `solver`, `balanced` and `dropped` of the problem.
+        """
+        ...
+
+    def num_items(self, labels: Sequence[Any]) -> NDArray[Any]:
+        """How many items each row has, without `missing` ones, (n,)."""
+        return np.ones(len(labels), np.int64)
 
     def shuffled(
         self,
@@ -84,11 +156,11 @@ class Target(Protocol):
             seed: Of what is random.
             groups: The group of each row.
         """
-        ...
+        return shuffle_labels(labels, folds, seed=seed, groups=groups)
 
     def exchanged(self, labels: Sequence[Any], groups: "Values | None") -> str:
         """What changes places in `shuffled`: `row`, `group` or `word`."""
-        ...
+        return exchangeable_unit(labels, groups)
 
     @property
     def not_two_classes(self) -> str | None:
@@ -102,14 +174,14 @@ class Target(Protocol):
 
         Args:
             names: What to call each input.
-            columns: What `columns` made of the logarithms of the models' mean probabilities.
+            columns: What `columns` made of what `average` gave.
             reading: How they are turned into labels.
         """
         ...
 
     def compared(self, predictions: "pa.Table") -> tuple[NDArray[Any], NDArray[Any]] | None:
         """Prediction and label of each row or word, by which two models agree; None if none ever do."""
-        ...
+        return None
 
     def relabelled(
         self, encoded: Sequence[Any], row_of: Sequence[int], labels: Sequence[Any]
@@ -121,7 +193,8 @@ class Target(Protocol):
             row_of: The row that each comes from.
             labels: New ones, of each row.
         """
-        ...
+        given = self.encoded(labels)
+        return (given[row] for row in row_of)
 
     def hard_rows(self, predictions: "pa.Table") -> "HardRows":
         """The rows to look at: those that models found hardest, of out-of-fold predictions."""
@@ -160,11 +233,11 @@ class Target(Protocol):
         """
         ...
 
-    def balanced_weights(self, labels: NDArray[Any]) -> NDArray[Any]:
+    def balanced_weights(self, labels: Sequence[Any]) -> NDArray[Any]:
         """Weights in the loss by which rare labels count as much as common ones, (c,).
 
         Args:
-            labels: Of all items of the training rows, with `missing` ones among them.
+            labels: Of the encoded training rows, with `missing` ones among them.
         """
         ...
 
@@ -173,7 +246,7 @@ class Target(Protocol):
 
         Args:
             outputs: (n, c).
-            labels: (n,), none of them `missing`.
+            labels: As `items` gives them, none of them `missing`.
         """
         ...
 
@@ -184,6 +257,15 @@ class Target(Protocol):
         """
         ...
 
+    def average(self, outputs: Sequence[NDArray[Any]], temperature: float) -> NDArray[Any]:
+        """Outputs of several models for one row as those of one model, (m, c).
+
+        Args:
+            outputs: (m, c) of each model.
+            temperature: What each model's logits are divided by first.
+        """
+        ...
+
     def columns(self, rows: "Dataset", decoded: Sequence[NDArray[Any]]) -> dict[str, Any]:
         """The columns of `predictions.parquet` that depend on the target, from the outputs of each row.
 
@@ -191,6 +273,15 @@ class Target(Protocol):
         """
         ...
 
-    def balance(self, rows: "Dataset") -> "FoldColumns":
-        """What folds are balanced by."""
+    def balance(self, rows: "Dataset | Mapping[str, Sequence[Any]]") -> "FoldColumns":
+        """What folds are balanced by, from the column `label` of all rows."""
         ...
+
+    @property
+    def id_names(self) -> Sequence[str]:
+        """Names of the ids that labels are made of; none where they are no ids."""
+        return self.label_names
+
+    def read_back(self, predictions: "pa.Table") -> list[Any]:
+        """The column `label` of the rows that some predictions are for."""
+        return list(predictions["label"].to_pylist())

@@ -20,6 +20,7 @@ from hf_transfer.training.heads.linear import SharedInputs
 from hf_transfer.training.heads.optimizer import StackedOptimizer, State, like
 from hf_transfer.training.heads.template import Head, Rows, Template
 from hf_transfer.training.optimizer import learning_rate_factor
+from hf_transfer.training.scale import label_scale, scaled
 from hf_transfer.training.stopping import smoothed
 
 
@@ -48,7 +49,8 @@ class Program:
         self.steps = [len(effective_batches(fold.train, self.config.batch_size, 1)) for fold in folds]
         self.optimizer = StackedOptimizer(self.state, template.decays, configs, self.steps)
         self.target = template.replay.task.target
-        self.weights = self._label_weights()
+        self.weights = self._of_folds(lambda train: label_weights(template.replay, self.config, train))
+        self.scales = self._of_folds(lambda train: label_scale(template.replay, train))
         self.active = torch.ones(len(folds), len(configs), dtype=torch.bool, device=self.device)
         self.history: list[dict[str, Any]] = []
         self.stopping = self._stopping()
@@ -118,7 +120,7 @@ class Program:
         labels = batch["labels"].reshape(shape + batch["labels"].shape[1:]).clone()
         for fold, r in enumerate(rows):
             labels[fold, len(r) :] = self.target.missing
-        return batch["features"].reshape(shape + batch["features"].shape[1:]), labels
+        return batch["features"].reshape(shape + batch["features"].shape[1:]), scaled(labels, self.scales)
 
     def _forward(self, state: State, features: Tensor) -> Tensor:
         """Compute logits (F, G, b, …, c)."""
@@ -137,9 +139,10 @@ class Program:
         loss, weight = self.target.head_losses(logits, labels, self.weights, self.config.label_smoothing)
         return loss / weight.clamp(min=1e-12)
 
-    def _label_weights(self) -> Tensor | None:
-        found = [label_weights(self.template.replay, self.config, fold.train) for fold in self.folds]
-        known = [weights for weights in found if weights is not None]
+    def _of_folds(self, read: Callable[[Positions], Tensor | None]) -> Tensor | None:
+        """What is read from the training rows of each fold, (F, …); None where there is nothing."""
+        found = [read(fold.train) for fold in self.folds]
+        known = [values for values in found if values is not None]
         return torch.stack(known) if known else None
 
     def _stopping(self) -> Stopping | None:
@@ -181,7 +184,8 @@ class Program:
                 logits = vmap(lambda own, x: functional_call(self.learner, own, (x,)), in_dims=(0, None))(
                     state, batch["features"]
                 )
-                loss, weight = self.target.head_losses(logits[None], batch["labels"][None])
+                labels = scaled(batch["labels"], None if self.scales is None else self.scales[fold])
+                loss, weight = self.target.head_losses(logits[None], labels[None])
                 total += torch.stack([loss[0], weight[0].expand_as(loss[0])])
         return total[0] / total[1].clamp(min=1)
 
@@ -213,7 +217,7 @@ class Program:
             for record in self.history[:last]
         ]
         state = {name: tensor[f, c].clone() for name, tensor in final.items()}
-        return Head(state, history, best, *self.hashes[f])
+        return Head(state, history, best, *self.hashes[f], None if self.scales is None else self.scales[f])
 
     def _stack(self, starts: Sequence[State]) -> State:
         """Stack the starting weights; the heads of a fold start equal."""

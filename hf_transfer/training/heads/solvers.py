@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from hf_transfer.config.setting import is_auto
 from hf_transfer.layers.phases import output_layer
 from hf_transfer.replay.batching import Batches, Positions
 from hf_transfer.scores.regression import Classifier, LinearProblem, Split
-from hf_transfer.tasks.targets.target import IGNORE_INDEX
+from hf_transfer.tasks.targets.target import Target
 
 _DROPPED = 0.1  # variance that the usual dropout of 0.1 adds, as a share of the squared mean
 
@@ -31,23 +32,21 @@ class LayerInputs:
 
     Attributes:
         features: (n, d).
-        labels: (n,).
+        labels: (n, …), as the target's `items` gives them.
         positions: The encoded row of each item, (n,).
-        num_classes: Outputs of the layer.
+        target: Says what is solved.
     """
 
     features: NDArray[np.float32]
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
     positions: Positions
-    num_classes: int
+    target: Target
 
     def problem(self, train: Positions, config: RunConfig) -> LinearProblem:
         """The linear problem of some rows' items."""
         items = np.flatnonzero(np.isin(self.positions, train))
-        balanced = config.class_weights == "balanced"
-        return LinearProblem(
-            self.features[items], self.labels[items], self.num_classes, config.head_solver, balanced
-        )
+        options = {"solver": config.head_solver, "balanced": config.class_weights == "balanced"}
+        return self.target.linear_problem(self.features[items], self.labels[items], **options)
 
     def places(self, train: Positions, some: Positions) -> NDArray[np.int64]:
         """Indices of some rows' items among those of the training rows."""
@@ -57,6 +56,7 @@ class LayerInputs:
 def layer_inputs(model: nn.Module, batches: Batches, positions: Positions) -> LayerInputs:
     """Run a model over encoded rows, and collect the inputs of its output layer."""
     _, layer = output_layer(model)
+    target = batches.task.target
     rows: list[Tensor] = []
     labels: list[Tensor] = []
     owners: list[Positions] = []
@@ -66,16 +66,15 @@ def layer_inputs(model: nn.Module, batches: Batches, positions: Positions) -> La
         with torch.no_grad():
             for part in batches.by_size(positions):
                 batch = batches.collate(part)
-                target = batch.pop("labels")
+                given, counted = target.items(batch.pop("labels"))
                 learner(**batch)
-                counted = target.flatten() != IGNORE_INDEX
                 rows[-1] = rows[-1].flatten(0, -2)[counted].float().cpu()
-                labels.append(target.flatten()[counted].cpu())
-                owners.append(np.repeat(part, target[0].numel())[counted.cpu().numpy()])
+                labels.append(given[counted].cpu())
+                owners.append(np.repeat(part, len(counted) // len(part))[counted.cpu().numpy()])
     finally:
         hook.remove()
     features, found = torch.cat(rows).numpy(), torch.cat(labels).numpy()
-    return LayerInputs(features, found, np.concatenate(owners), layer.out_features)
+    return LayerInputs(features, found, np.concatenate(owners), target)
 
 
 def solve_layers(
@@ -125,8 +124,8 @@ def solve_output_layer(
         model: In which only the output layer learns.
         batches: Of the encoded rows.
         train: Positions to learn from.
-        config: Of which `head_solver` (`lbfgs` minimises the cross-entropy, `ridge` the squared
-            error against 1 and -1), `weight_decay` (strength of the L2 penalty against the mean
+        config: Of which `head_solver` (`lbfgs` minimises the cross-entropy, `ridge` the squared error,
+            of classes against 1 and -1), `weight_decay` (strength of the L2 penalty against the mean
             loss of a row) and `class_weights` are used.
         splits: Parts of `train` to learn from and to choose the strength by, instead of `weight_decay`.
 
@@ -145,13 +144,7 @@ def start_output_layer(model: nn.Module, batches: Batches, train: Positions, con
     The strength of the penalty is chosen by every fifth labelled item.
     """
     inputs = layer_inputs(model, batches, train)
-    problem = LinearProblem(
-        inputs.features,
-        inputs.labels,
-        inputs.num_classes,
-        "lbfgs",
-        config.class_weights == "balanced",
-        _DROPPED,
-    )
+    options = {"solver": inputs.target.solvers[0], "balanced": config.class_weights == "balanced"}
+    problem = inputs.target.linear_problem(inputs.features, inputs.labels, **options, dropped=_DROPPED)
     strength = problem.choose(STRENGTHS, [every_fifth(len(inputs.labels))])
     set_layer(output_layer(model)[1], problem.solve([strength])[strength])

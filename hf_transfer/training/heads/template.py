@@ -20,6 +20,7 @@ from hf_transfer.replay.replayed_batches import ReplayedBatches
 from hf_transfer.scores.regression import Split
 from hf_transfer.training.heads.optimizer import State
 from hf_transfer.training.job import Epoch, Fitted
+from hf_transfer.training.scale import fold_scale
 from hf_transfer.training.start import fresh_model, start_hash
 
 
@@ -42,6 +43,7 @@ class Head:
     best_epoch: int
     hash_before: str | None
     start_hash: str | None
+    scale: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,7 @@ class Template:
         with torch.no_grad():
             for name, tensor in head.state.items():
                 self._own[name].copy_(tensor)
+        fold_scale(self.model, head.scale)
         return self.fitted(
             history=head.history,
             best_epoch=head.best_epoch,

@@ -398,7 +398,7 @@ def test_test_scores_stand_beside_the_cross_validated_ones(copy: Callable[..., P
         {"folds_scheme": "walk-forward", "config__time_by": "date", "config__gap": 2},
         {"dataset__grouped_by": "author", "dataset__hub": False, "dataset__name": "/home/ann/my reviews.csv"},
         {"config__id_column": "key", "dataset__config": "plain", "notes": []},
-        {"folds_scheme": "a scheme of tomorrow", "hardware__num_processes": 4},
+        {"folds_scheme": "a scheme of tomorrow", "hardware__num_threads": 3, "hardware__num_processes": 4},
     ],
     ids=str,
 )

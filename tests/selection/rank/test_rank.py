@@ -42,7 +42,7 @@ def test_texts_are_judged_by_both_poolings_and_the_best_is_named(sentence_encode
     assert candidate.last.ridge.mean == max(layer.ridge.mean for layer in candidate.layers[-2:])
     value = json.loads(json.dumps(found.to_dict()))["candidates"][0]
     assert value["best_pooling"] == candidate.best.pooling
-    lines = depth_plot(found.to_dict()).axes[0].get_legend().get_texts()
+    lines = depth_plot(found.record).axes[0].get_legend().get_texts()
     assert {"sentence-encoder, mean", "sentence-encoder, first token"} <= {one.get_text() for one in lines}
 
 
@@ -129,7 +129,7 @@ def test_the_top_is_over_specialised_where_a_lower_layer_is_clearly_better(ranki
 
 
 def test_the_picture_has_a_line_for_each_and_dashes_for_random_weights(ranking):
-    axes = depth_plot(ranking.to_dict()).axes[0]
+    axes = depth_plot(ranking.record).axes[0]
     labels = axes.get_legend_handles_labels()[1]
     assert {"builtin:digits-resnet", "same network, random weights", "one answer for all rows"} <= set(labels)
     styles = [line.get_linestyle() for line in axes.lines]

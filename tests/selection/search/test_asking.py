@@ -4,11 +4,12 @@ import pytest
 
 from hf_transfer.errors import ConfigError
 from hf_transfer.selection.search.asking import ask_hours, can_ask
+from hf_transfer.selection.search.cost import SearchCost
 
-COST = {
-    "mode": "shared", "candidates": [], "trials": 9, "forward_seconds": 2.0, "selection_seconds": 1800.0,
-    "judging_seconds": 3600.0, "exhaustive_seconds": 9e4,
-}  # fmt: skip
+COST = SearchCost(
+    mode="shared", candidates=[], trials=9, forward_seconds=2.0, selection_seconds=1800.0,
+    judging_seconds=3600.0, exhaustive_seconds=9e4,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(("answer", "hours"), [("", 1.5), ("0.25", 0.25), ("None", None), (" 3 ", 3.0)])

@@ -15,6 +15,7 @@ from hf_transfer.report.card.card import write_card
 from hf_transfer.report.words.search import agreement
 from hf_transfer.runs.hub.files import collect
 from hf_transfer.runs.results import read_results
+from hf_transfer.runs.schema import to_json
 from hf_transfer.selection.search import budget as budgets
 from hf_transfer.selection.search import run as searching
 from hf_transfer.selection.search.candidates import propose
@@ -185,9 +186,11 @@ def test_a_budget_ends_the_search_in_good_order(config, monkeypatch):
     monkeypatch.setattr(budgets.time, "monotonic", lambda: float(next(clock)))
     about = searched(config, mode="design-slice", max_hours=0.1)
     assert about.partial.startswith("The time was up after")
-    assert "judged" not in about
+    assert about.judged is None
     assert about.verdicts["layers"].startswith("Can't tell yet.")
-    assert json.loads((Path(config.output_dir) / "search.json").read_text()) == json.loads(json.dumps(about))
+    assert json.loads((Path(config.output_dir) / "search.json").read_text()) == json.loads(
+        json.dumps(to_json(about))
+    )
 
 
 def test_candidates_differ_and_go_from_few_parameters_to_many(config):
@@ -254,8 +257,8 @@ def test_what_it_would_cost_is_told_without_a_run(config, capsys):
     cost = predict_cost(
         open_study(ImageClassification(config, data.label_names), data, config), SearchOptions()
     )
-    assert 0 < cost["selection_seconds"] < np.inf
-    assert cost["mode"] == "shared"
+    assert 0 < cost.selection_seconds < np.inf
+    assert cost.mode == "shared"
     assert not Path(config.output_dir).exists()
     words = ["--base_model", config.base_model, "--dataset", config.dataset, "--max_rows", "60"]
     words += ["--output_dir", config.output_dir, "--dry_run"]

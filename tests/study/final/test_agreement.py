@@ -8,6 +8,8 @@ from hf_transfer.runs.final_record import Agreement
 from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.study.final.agreement import SLACK, agreement, agreement_note
 from hf_transfer.tasks.targets.classes import Classes
+from hf_transfer.tasks.targets.label_sets import LabelSets
+from hf_transfer.tasks.targets.numbers import Numbers
 from hf_transfer.tasks.targets.tags import Tags
 
 NAMES = ("a", "b", "c")
@@ -68,3 +70,11 @@ def test_without_scores_on_training_rows_nothing_is_expected():
 def test_a_little_less_than_expected_is_not_noted():
     assert agreement_note(Agreement(0.9, 0.9 + SLACK - 0.001)) is None
     assert agreement_note(Agreement(0.9, 0.9 + SLACK + 0.001)) is not None
+
+
+def test_sets_of_labels_agree_as_a_whole_and_numbers_are_not_right_or_wrong():
+    sets = pa.table({"row_id": [0, 1, 2], "prediction": [[0, 1], [], [1]], "label": [[0, 1], [], [0]]})
+    other = sets.set_column(1, "prediction", pa.array([[0], [], [1]]))
+    found = agreement(sets, other, folds((None, 0)), LabelSets(["a", "b"]))
+    assert found == Agreement(pytest.approx(2 / 3), None)
+    assert agreement(sets, other, [], Numbers(["stars"])) == Agreement(None, None)

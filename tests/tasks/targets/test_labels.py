@@ -78,13 +78,13 @@ def test_a_declared_name_without_rows_is_said():
         (["a", None, "b"], "1 row without a label in column 'label': row 1 .the first is row 0."),
         ([1.0, NAN, 2.0, NAN], "2 rows without a label in column 'label': rows 1, 3 "),
         (["a", " ", "b", ""], "2 rows without a label"),
-        ([0.5, 1.0], "Row 0 has the label 0.5 .* The kit classifies.* 'low' and 'high'"),
+        ([0.5, 1.0], "Row 0 has the label 0.5 .* classes are names or whole numbers.*--target numbers"),
         (["1.5", "2.0"], "Row 0 has the label 1.5"),
         ([float("inf"), 1.0], "the label inf"),
         (["Pos", "pos", "neg"], "Labels 'Pos' and 'pos' in column 'label' differ only in case or spaces"),
         (["pos ", "pos", "neg"], "Labels 'pos' and 'pos ' .* differ only"),
         (["a", "a"], "All 2 rows have the label 'a' .* two classes or more"),
-        ([[0, 1], [1]], "Labels in column 'label' are of type list, e.g. .0, 1.; .*Several labels a row"),
+        ([[0, 1], [1]], "Labels in column 'label' are of type list, e.g. .0, 1.; a class is one text"),
     ],
 )
 def test_labels_that_cannot_be_used_are_refused(values, message):

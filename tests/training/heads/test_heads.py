@@ -8,7 +8,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from datasets import Dataset
 from small_runs import SOLVED, plain_config
+from target_rows import texts
 
 from hf_transfer import (
     ImageClassification,
@@ -17,6 +19,7 @@ from hf_transfer import (
     cross_validate,
     open_dataset,
 )
+from hf_transfer.data.rows import label_rows
 from hf_transfer.layers import layer_groups, trained_hash
 from hf_transfer.layers.phases import output_layer
 from hf_transfer.replay.encoding import encode_rows
@@ -50,6 +53,17 @@ def prepared(kind: str, folder, **settings) -> Replay:
     )
     data = open_dataset(config, kind)
     task = TASKS[kind](config, data.label_names)
+    accelerator = make_accelerator(config)
+    replay = Replay(task, encode_rows(task, data.rows, data.fingerprint, accelerator), config, accelerator)
+    replay.prepare()
+    return replay
+
+
+def prepared_for(target: str, folder, **settings) -> Replay:
+    """The same for texts with other labels."""
+    config = replace(CONFIG, base_model=str(folder), max_length=24, **settings)
+    data = label_rows(Dataset.from_dict(texts(target)), config, "text")
+    task = SequenceClassification(config, data.target)
     accelerator = make_accelerator(config)
     replay = Replay(task, encode_rows(task, data.rows, data.fingerprint, accelerator), config, accelerator)
     replay.prepare()
@@ -115,6 +129,33 @@ def test_heads_of_all_folds_and_settings_equal_the_plain_loop(kind, tiny_bert_fo
 def test_every_setting_of_the_loop_counts(settings, tiny_bert_folder):
     replay = prepared("text", tiny_bert_folder, **settings)
     assert max(differences(replay, [replay.config], FOLDS[:2])) < NEAR
+
+
+@pytest.mark.parametrize(
+    ("target", "settings", "near"),
+    [
+        ("numbers", {}, 40 * NEAR),  # their weights are in the unit of the labels
+        ("numbers", {"number_loss": "huber", "head_start": "random"}, 40 * NEAR),
+        ("label_sets", {"class_weights": "balanced", "label_smoothing": 0.1}, NEAR),
+    ],
+)
+def test_heads_of_other_labels_equal_the_plain_loop(target, settings, near, tiny_bert_folder):
+    stops = {"early_stopping": True, "patience": 1}
+    replay = prepared_for(target, tiny_bert_folder, **settings, **stops)
+    folds = [Rows(seed, np.arange(seed, 40), np.arange(40, 60)) for seed in (1, 2)]
+    found = differences(replay, [replay.config], folds)
+    assert len(found) == 2
+    assert max(found) < near
+
+
+@pytest.mark.parametrize("target", ["numbers", "label_sets"])
+def test_heads_of_other_labels_in_closed_form_are_those_of_the_plain_loop(target, tiny_bert_folder):
+    solver = "ridge" if target == "numbers" else "lbfgs"
+    replay = prepared_for(target, tiny_bert_folder, **SOLVED | {"head_solver": solver, "weight_decay": 0.01})
+    for _, f, batched in fit_heads(heads_together(replay, replay.config), [replay.config], FOLDS):
+        workers = Workers(replay.accelerator, together=False)
+        plain = fit(Job(replay.task, replay, replay.config, FOLDS[f].seed, workers), FOLDS[f].train)
+        assert torch.allclose(learned(batched.model), learned(plain.model), rtol=1e-4, atol=1e-4)
 
 
 def test_each_head_stops_for_itself(tiny_bert_folder):

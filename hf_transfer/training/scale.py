@@ -1,0 +1,49 @@
+"""The scale that numbers are learned at: that of the training rows, folded into the output layer at last."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.layers.phases import output_layer
+
+if TYPE_CHECKING:
+    from hf_transfer.replay.batching import Positions
+    from hf_transfer.replay.replayed import Replay
+
+
+def label_scale(replay: "Replay", train: "Positions") -> Tensor | None:
+    """Mean and deviation of the labels of the training rows, (2,); None where labels are no numbers."""
+    if not replay.task.target.scales:
+        return None
+    labels = np.asarray(replay.encoded.select(train)["labels"][:], np.float64)
+    spread = float(labels.std()) or 1.0
+    return torch.tensor([labels.mean(), spread], dtype=torch.float32, device=replay.accelerator.device)
+
+
+def scaled(labels: Tensor, scale: Tensor | None) -> Tensor:
+    """Labels (b,) in units of a scale (2,), or (F, b) in those of (F, 2)."""
+    return labels if scale is None else (labels - scale[..., :1]) / scale[..., 1:]
+
+
+def fold_scale(model: nn.Module, scale: Tensor | None) -> None:
+    """Let a model that has learned at a scale give numbers as they come in the data, by its output layer."""
+    if scale is not None:
+        mean, spread = scale.double()
+        _change(model, spread, mean)
+
+
+def unfold_scale(model: nn.Module, scale: Tensor | None) -> None:
+    """Let a model that gives numbers as they come give them at a scale, to go on learning there."""
+    if scale is not None:
+        mean, spread = scale.double()
+        _change(model, 1 / spread, -mean / spread)
+
+
+def _change(model: nn.Module, factor: Tensor, start: Tensor) -> None:
+    layer = output_layer(model)[1]
+    with torch.no_grad():
+        layer.weight.copy_(layer.weight.double() * factor)
+        layer.bias.copy_(layer.bias.double() * factor + start)

@@ -1,0 +1,167 @@
+"""Numbers and sets of labels, of texts and pictures, the whole way: to a model that plain pipelines load."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from datasets import Dataset
+from small_runs import plain_config
+from target_rows import pictures, texts
+from transformers import pipeline
+
+from hf_transfer import ImageClassification, SequenceClassification, cross_validate
+from hf_transfer.data.rows import label_rows
+from hf_transfer.errors import ConfigError
+from hf_transfer.report.card.card import write_card
+from hf_transfer.report.compare import compare_runs, open_runs
+from hf_transfer.report.page.page import render
+from hf_transfer.runs.results import read_results
+from hf_transfer.study.final.predict import predict_inputs
+from hf_transfer.tasks.inputs.pictures import read_picture
+from hf_transfer.verify.verify_run import verify_run
+
+TASKS = {"text": SequenceClassification, "image": ImageClassification}
+MODELS = {"text": "builtin:tiny-bert", "image": "builtin:digits-resnet"}
+NEAR = 1e-6
+
+
+def make(kind: str, target: str, folder: Path, **settings):
+    rows = Dataset.from_dict(texts(target)) if kind == "text" else pictures(target)
+    config = plain_config(
+        **{
+            "base_model": MODELS[kind],
+            "num_folds": 3,
+            "num_epochs": 2,
+            "trainable": "head",
+            "learning_rate": 1e-2,
+            "output_dir": str(folder),
+            **settings,
+        }
+    )
+    data = label_rows(rows, config, kind)
+    assert data.target.name == target
+    cross_validate(TASKS[kind](config, data.target), data, config)
+    return data
+
+
+ALL = [(kind, target) for kind in MODELS for target in ("numbers", "label_sets")]
+
+
+@pytest.fixture(scope="module", params=ALL, ids="-".join)
+def run(request, tmp_path_factory):
+    kind, target = request.param
+    folder = tmp_path_factory.mktemp(kind) / target
+    return kind, target, folder, make(kind, target, folder)
+
+
+def published(kind: str, folder: Path, inputs, num_labels: int) -> np.ndarray:
+    """What a plain pipeline says of some inputs: a column for each label, in the order of their ids."""
+    classify = pipeline(TASKS[kind].name, model=str(folder / "model"))
+    found = [classify(one, top_k=num_labels) for one in inputs]
+    place = classify.model.config.label2id
+    values = np.zeros((len(inputs), num_labels))
+    for row, answers in enumerate(found):
+        for answer in answers:
+            values[row, place[answer["label"]]] = answer["score"]
+    return values
+
+
+def test_a_plain_pipeline_gives_the_scores_that_the_kit_gives(run, tmp_path):
+    kind, target, folder, data = run
+    rows = data.rows["input"][:6]
+    inputs = rows if kind == "text" else [read_picture(picture) for picture in rows]
+    shown = rows
+    if kind == "image":
+        shown = [str(tmp_path / f"{i}.png") for i in range(len(rows))]
+        for path, picture in zip(shown, inputs, strict=True):
+            picture.save(path)
+    ours, text = predict_inputs(folder, shown)
+    plain = published(kind, folder, inputs, len(data.label_names))
+    if target == "numbers":
+        own = np.array([[one["number"]] for one in ours])
+        assert np.abs(plain - own).max() <= NEAR * np.abs(own).max()
+    else:
+        own = np.array([[one["probabilities"][name] for name in data.label_names] for one in ours])
+        assert np.abs(plain - own).max() <= NEAR
+        given = [{n for n, share in zip(data.label_names, row, strict=True) if share >= 0.5} for row in plain]
+        assert given == [set(one["labels"]) for one in ours]
+    assert len(text.splitlines()) == len(rows)
+
+
+def test_everything_that_is_written_follows_from_the_predictions(run):
+    _, target, folder, _ = run
+    write_card(folder)
+    checks = verify_run(folder)
+    assert [check for check in checks if check.state == "wrong"] == []
+    results = read_results(folder)
+    assert results.target == target
+    assert results.config.target == "auto"
+    card = (folder / "README.md").read_text()
+    assert ("(regression)" in card) == (target == "numbers")
+    assert ("plots/scatter.png" in card) == (target == "numbers")
+    assert ("### Each label" in card) == (target == "label_sets")
+
+
+def test_a_run_is_reported_and_compared_with_another(run):
+    kind, target, folder, _ = run
+    other = folder.with_name(f"other {target}")
+    make(kind, target, other, num_epochs=1, final="none")
+    pair = compare_runs(open_runs([folder, other])).pairs[0]
+    assert pair.rows is None
+    assert pair.bootstrap.difference is not None
+    page = render(open_runs([folder])[0])
+    assert ("Predicted against true" in page) == (target == "numbers")
+    assert "Hardest rows" in page
+
+
+def test_folds_are_balanced(run):
+    _, target, folder, data = run
+    split = pq.read_table(folder / "folds.parquet").to_pylist()
+    if target == "numbers":
+        counts = np.zeros((3, 1 + max(row["label"] for row in split)))
+        for row in split:
+            counts[row["fold"], row["label"]] += 1
+    else:
+        counts = np.zeros((3, len(data.label_names)))
+        for row in split:
+            counts[row["fold"]] += list(row["mentions"].values())
+    spread = counts.max(0) - counts.min(0)
+    assert spread[counts.sum(0).argmin()] <= 1  # the rarest label, which comes first
+    assert target == "label_sets" or spread.max() <= 1
+
+
+def test_a_constant_added_to_all_numbers_changes_no_error(tmp_path):
+    scores = []
+    for start in (0.0, 5e4):
+        rows = texts("numbers")
+        rows["label"] = [number + start for number in rows["label"]]
+        config = plain_config(
+            base_model=MODELS["text"], num_folds=3, num_epochs=2, trainable="head", learning_rate=1e-2,
+            output_dir=str(tmp_path / str(start)), final="none",
+        )  # fmt: skip
+        data = label_rows(Dataset.from_dict(rows), config, "text")
+        result = cross_validate(SequenceClassification(config, data.target), data, config)
+        scores.append(result.scores["mae"].mean)
+    assert scores[0] == pytest.approx(scores[1], rel=1e-3)
+
+
+def test_a_task_is_made_for_the_labels_of_its_rows(tmp_path):
+    config = plain_config(base_model=MODELS["text"], output_dir=str(tmp_path))
+    data = label_rows(Dataset.from_dict(texts("numbers")), config, "text")
+    with pytest.raises(ConfigError, match=r"were read as numbers \(name label\), .* was made for classes"):
+        cross_validate(SequenceClassification(config, ["a", "b"]), data, config)
+    wrong = plain_config(base_model=MODELS["text"], output_dir=str(tmp_path), label_smoothing=0.1)
+    with pytest.raises(ConfigError, match=r"label_smoothing=0\.1 is for classes, and the labels are numbers"):
+        cross_validate(SequenceClassification(wrong, data.target), data, wrong)
+
+
+def test_columns_of_0_and_1_and_texts_with_a_separator_are_sets(tmp_path):
+    rows = {"text": ["a", "b", "c"], "cat": [1, 0, 1], "dog": [0, 0, 1]}
+    config = plain_config(base_model=MODELS["text"], label_columns=("cat", "dog"))
+    data = label_rows(Dataset.from_dict(rows), config, "text")
+    assert (data.target.name, data.label_names) == ("label_sets", ("cat", "dog"))
+    assert data.rows["label"][:] == [[0], [], [0, 1]]
+    rows = {"text": ["a", "b", "c"], "label": ["cat", "", "dog| cat"]}
+    data = label_rows(Dataset.from_dict(rows), plain_config(label_separator="|"), "text")
+    assert (data.label_names, data.rows["label"][:]) == (("cat", "dog"), [[0], [], [0, 1]])
