@@ -23,6 +23,7 @@ _HOMES = {
     "Task": "tasks",
     "TokenClassification": "tasks",
     "TransferError": "errors",
+    "compare": "report.compare",
     "cross_validate": "study.cross_validation",
     "fine_tune": "selection.presets",
     "freeze": "layers",
@@ -30,11 +31,16 @@ _HOMES = {
     "layer_groups": "layers",
     "open_dataset": "data.opening",
     "parameter_groups": "layers",
+    "predict": "study.final.predict",
     "preflight": "runs.hub.push",
     "publish": "report.publish",
     "push": "runs.hub.push",
+    "rank": "selection.rank.writing",
     "rank_models": "selection.rank.ranking",
+    "report": "report",
     "run_recipe": "cli.main",
+    "score": "report.scored",
+    "search": "cli.search",
     "verify_run": "verify.verify_run",
     "write_card": "report.card.card",
 }
@@ -50,7 +56,8 @@ def __getattr__(name: str) -> Any:
         from hf_transfer.machine.collection import no_collection
 
         with no_collection():
-            return getattr(import_module(f"hf_transfer.{_HOMES[name]}"), name)
+            home = import_module(f"hf_transfer.{_HOMES[name]}")
+            return home if name == _HOMES[name] else getattr(home, name)
     if name in {"download", "multipart_upload"}:
         # RuntimeError, as an AttributeError makes old Hub clients say "pip install hf_transfer".
         from hf_transfer._guard import MEND

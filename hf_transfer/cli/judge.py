@@ -1,13 +1,10 @@
 """`hf-transfer compare` and `verify`: find the better run, and check a run's numbers."""
 
 import argparse
-import sys
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.cli.verb import add_verb, show
-from hf_transfer.machine.secrets import without_secrets
-from hf_transfer.machine.wording import visible
 
 
 def add_compare(verbs: Any) -> None:
@@ -24,12 +21,9 @@ def add_verify(verbs: Any) -> None:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from hf_transfer.report.compare import compare_runs, open_runs, save_comparison
+    from hf_transfer.report.compare import compare
 
-    runs = open_runs(options.runs)
-    found = compare_runs(runs)
-    for left in save_comparison(runs):
-        print(visible(without_secrets(left)), file=sys.stderr)
+    found = compare(*options.runs)
     show(options, (found.to_dict(), found.to_text()))
     return 0
 

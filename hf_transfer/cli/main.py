@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from hf_transfer import __version__, _guard  # noqa: F401
 from hf_transfer.cli.cache import add_cache
 from hf_transfer.cli.doctor import add_doctor
+from hf_transfer.cli.export import add_export
 from hf_transfer.cli.inspect import add_inspect
 from hf_transfer.cli.judge import add_compare, add_verify
 from hf_transfer.cli.layers import add_layers
@@ -17,6 +18,7 @@ from hf_transfer.cli.predict import add_predict
 from hf_transfer.cli.publish import add_card, add_push, add_report
 from hf_transfer.cli.rank import add_rank
 from hf_transfer.cli.run import add_run
+from hf_transfer.cli.score import add_score
 from hf_transfer.cli.search import add_search
 from hf_transfer.cli.verb import Handler, Parser, guarded
 from hf_transfer.errors import ConfigError
@@ -31,8 +33,10 @@ _VERBS: tuple[Callable[[Any], None], ...] = (
     add_layers,
     add_inspect,
     add_predict,
+    add_score,
     add_card,
     add_push,
+    add_export,
     add_compare,
     add_verify,
     add_report,

@@ -12,8 +12,20 @@ def add_predict(verbs: Any) -> None:
     parser = add_verb(verbs, "predict", _predict, "label new inputs with a run's final model")
     parser.add_argument("run", metavar="RUN", help="the run's folder, or user/name of one on the Hub")
     parser.add_argument(
-        "inputs", nargs="+", metavar="INPUT", help="texts, pictures, or a file or folder of them"
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="texts, pictures, a file or folder of them, or - for lines of standard input",
     )
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        help="write a .csv, .jsonl or .parquet file with the columns of the inputs' file and the answers",
+    )
+    parser.add_argument(
+        "--top_k", type=int, default=1, metavar="N", help="the N likeliest labels and their probabilities"
+    )
+    parser.add_argument("--all_probabilities", action="store_true", help="the probability of every label")
     parser.add_argument(
         "--raw",
         action="store_true",
@@ -32,12 +44,15 @@ def add_predict(verbs: Any) -> None:
 def _predict(options: argparse.Namespace) -> int:
     from hf_transfer.study.final.predict import predict_inputs
 
-    found = predict_inputs(
+    answers, text = predict_inputs(
         options.run,
         options.inputs,
+        output=options.output,
         raw=options.raw,
         threshold=options.threshold,
+        top_k=options.top_k,
+        all_probabilities=options.all_probabilities,
         trust_remote_code=options.trust_remote_code,
     )
-    show(options, found)
+    show(options, ({"output": options.output, "rows": len(answers)} if options.output else answers, text))
     return 0

@@ -19,6 +19,9 @@ def add_push(verbs: Any) -> None:
     parser.add_argument("run", metavar="RUN", help="the run's folder")
     parser.add_argument("repo", metavar="REPO", help="the repository on the Hub, user/name")
     parser.add_argument("--private", action="store_true", help="make the repository private")
+    parser.add_argument(
+        "--scored", action="store_true", help="publish what `score` found on other rows, predictions too"
+    )
 
 
 def add_report(verbs: Any) -> None:
@@ -44,7 +47,7 @@ def _card(options: argparse.Namespace) -> int:
 def _push(options: argparse.Namespace) -> int:
     from hf_transfer.runs.hub.push import push
 
-    url = push(options.run, options.repo, private=options.private)
+    url = push(options.run, options.repo, private=options.private, scored=options.scored)
     show(options, ({"url": url}, url))
     return 0
 

@@ -2,7 +2,7 @@
 
 import difflib
 import runpy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +16,15 @@ if TYPE_CHECKING:
     from hf_transfer.tasks.task import Task
 
 
-def load_recipe(recipe: str, words: Sequence[str]) -> "tuple[RunConfig, Task, LabelledData]":
+def load_recipe(
+    recipe: str, words: Sequence[str], settings: Mapping[str, Any] | None = None
+) -> "tuple[RunConfig, Task, LabelledData]":
     """Read a recipe's defaults and task, and open the data set that the settings name.
 
     Args:
         recipe: A recipe of the kit by its name, or a recipe's file.
         words: Settings as on its command line.
+        settings: Others, by name.
 
     Raises:
         ConfigError: If it is no recipe: it must define DEFAULTS, a `RunConfig`, and import one task.
@@ -39,7 +42,7 @@ def load_recipe(recipe: str, words: Sequence[str]) -> "tuple[RunConfig, Task, La
             f"such as ImageClassification; it has {len(tasks)}."
         )
     (task,) = tasks
-    config = defaults.from_args(defaults, words)
+    config = defaults.from_args(defaults.changed(settings or {}), words)
     data = open_dataset(config, task)
     return config, task(config, data.target), data
 

@@ -42,7 +42,7 @@ from hf_transfer.machine.secrets import holds_secret
 GRID_SETTINGS = ("trainable", "learning_rate", "weight_decay")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class RunConfig(  # from the last group to the first, as dataclasses put the fields of the last base first
     MachineSettings,
     PublishingSettings,
@@ -60,6 +60,11 @@ class RunConfig(  # from the last group to the first, as dataclasses put the fie
         problems = self._secrets() or [*self._wrong_choices(), *self._too_small(), *self.problems()]
         if problems:
             raise ConfigError("\n".join(problems))
+
+    def __repr__(self) -> str:
+        """What differs from the defaults."""
+        given = (f for f in fields(self) if getattr(self, f.name) != f.default)
+        return f"RunConfig({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in given)})"
 
     def problems(self) -> list[str]:
         """All errors within the groups of settings and between them."""

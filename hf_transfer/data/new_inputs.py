@@ -1,10 +1,13 @@
-"""Read new inputs for a model as training reads its rows: on the command line, in files, in folders."""
+"""Read new inputs for a model as training reads its rows: given in words, in files, in folders."""
 
 import os
+import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from datasets import Dataset
 
 from hf_transfer import _guard  # noqa: F401
@@ -14,76 +17,120 @@ from hf_transfer.errors import DataError
 from hf_transfer.machine.wording import count
 from hf_transfer.tasks.inputs.input import Input
 
+STANDARD_INPUT = "-"
 
-def read_new_inputs(given: Sequence[str], input: Input, column: str) -> tuple[list[str], list[Any]]:
+
+@dataclass(frozen=True)
+class NewInputs:
+    """Inputs without labels, in the order in which they were given.
+
+    Attributes:
+        names: What to call each: the text itself, or where a picture is.
+        values: Each as a task encodes it.
+        tables: The columns of each file; or one of texts or paths, for those that came without a file.
+    """
+
+    names: list[str]
+    values: list[Any]
+    tables: list[pa.Table]
+
+    @property
+    def rows(self) -> pa.Table:
+        """What came with each input; a column that a file lacks is missing in its rows.
+
+        Raises:
+            DataError: If files have columns of the same name and of different types.
+        """
+        try:
+            return pa.concat_tables(self.tables, promote_options="permissive")
+        except pa.ArrowException as error:
+            raise DataError(
+                f"The files have columns of the same name but of different types: {error}. Give one at a "
+                "time."
+            ) from error
+
+
+def read_new_inputs(given: Sequence[str], input: Input, column: str) -> NewInputs:
     """Read the inputs to label.
 
     Args:
-        given: Pictures, folders of them, or texts themselves; or files of any of them: .txt with a text a
-            line, or a format that training reads.
+        given: Pictures, folders of them, or texts themselves; files of any of them: .txt with a text a
+            line, or a format that training reads; or `-` for lines of standard input.
         input: What the model takes.
         column: Where the inputs are in a file of rows.
-
-    Returns:
-        What to call each input, and each as a task encodes it.
 
     Raises:
         DataError: If there is nothing, or something is not usable.
     """
-    if input.suffixes:
-        return _files(given, input, column)
-    found = [one for word in given for one in _texts(word, input, column)]
-    if not found:
-        raise DataError(f"No texts in {', '.join(given)}.")
-    return [name for name, _ in found], [value for _, value in found]
-
-
-def _files(given: Sequence[str], input: Input, column: str) -> tuple[list[str], list[Any]]:
-    """Inputs that lie in a file each, and their paths."""
-    names: list[str] = []
-    values: list[Any] = []
-    for word in given:
-        path = Path(word)
-        if not path.exists():
-            raise DataError(
-                f"No such {input.noun} or folder: {path.absolute()}. Give paths of {input.nouns}, or of "
-                "folders or files of them."
-            )
-        if path.suffix.lower() in SUFFIXES and path.is_file():
-            rows = _rows(path, input, column)
-            values += rows
-            names += [(row or {}).get("path") or f"{path}, row {n}" for n, row in enumerate(rows)]
-            continue
-        paths = [str(one) for one in (pictures_below(path) if path.is_dir() else [path])]
-        values += [{"bytes": None, "path": one} for one in paths]
-        names += paths
+    parts = [part for word in given for part in _parts(word, input, column)]
+    names, values = [name for p in parts for name in p.names], [value for p in parts for value in p.values]
     if not values:
-        raise DataError(f"No {input.nouns} in {', '.join(given)}.")
-    if bad := input.unreadable(Dataset.from_dict({"input": values})):
+        raise DataError(f"No {input.nouns if input.suffixes else 'texts'} in {', '.join(given)}.")
+    if input.suffixes and (bad := input.unreadable(Dataset.from_dict({"input": values}))):
         first = f"{names[bad[0].position]}: {bad[0].reason}"
         raise DataError(f"{count(len(bad), input.noun)} cannot be read. The first: {first}.")
-    return names, values
+    return NewInputs(names, values, [table for part in parts for table in part.tables])
 
 
-def _texts(word: str, input: Input, column: str) -> list[tuple[Any, Any]]:
-    """A text itself, or the texts in a file: lines of .txt, or the model's input column.
-
-    Each is given twice: what to call it, and as an input.
-    """
+def _parts(word: str, input: Input, column: str) -> list[NewInputs]:
+    """What one word of the command stands for."""
     path = Path(word)
-    if path.suffix.lower() not in {".txt", *SUFFIXES}:
-        return [(word, input.from_text(word))]
+    if word == STANDARD_INPUT:
+        lines = _lines(_standard_input())
+        if input.suffixes:
+            return [part for line in lines for part in _parts(line, input, column)]
+        return [_listed(lines, input)]
+    if path.suffix.lower() in SUFFIXES and (path.is_file() or not input.suffixes):
+        return [_in_file(path, input, column)]
+    if input.suffixes:
+        return [_pictures(path, input)]
+    if path.suffix.lower() != ".txt":
+        return [_listed([word], input)]
     if not path.is_file():
         raise DataError(f"No such file: {path.absolute()}.")
-    if path.suffix.lower() == ".txt":
-        return [(line, input.from_text(line)) for line in read_text(path).splitlines() if line.strip()]
-    return [(value, value) for value in _rows(path, input, column)]
+    return [_listed(_lines(read_text(path)), input)]
 
 
-def _rows(path: Path, input: Input, column: str) -> list[Any]:
+def _listed(texts: list[str], input: Input) -> NewInputs:
+    return NewInputs(texts, [input.from_text(text) for text in texts], [_one_column("text", texts)])
+
+
+def _pictures(path: Path, input: Input) -> NewInputs:
+    if not path.exists():
+        raise DataError(
+            f"No such {input.noun} or folder: {path.absolute()}. Give paths of {input.nouns}, or of folders "
+            "or files of them."
+        )
+    paths = [str(one) for one in (pictures_below(path) if path.is_dir() else [path])]
+    return NewInputs(paths, [{"bytes": None, "path": one} for one in paths], [_one_column("file", paths)])
+
+
+def _in_file(path: Path, input: Input, column: str) -> NewInputs:
+    """The rows of a file, with the model's input column."""
     rows = read_file(path)
     if column not in rows.column_names:
         there_are = ", ".join(repr(name) for name in rows.column_names)
         raise DataError(f"No column {column!r} in {path.name}; it has {there_are}. Rename one.")
     folder = Path(os.path.abspath(path)).parent  # noqa: PTH100  (resolve() would follow links)
-    return input.read_new(rows, column, folder=folder)
+    values = input.read_new(rows, column, folder=folder)
+    if input.suffixes:
+        names = [(value or {}).get("path") or f"{path}, row {n}" for n, value in enumerate(values)]
+    else:
+        names = [one if isinstance(one, str) else " ".join(one or ()) for one in rows[column]]
+    return NewInputs(names, values, [rows.with_format("arrow")[:]])
+
+
+def _one_column(name: str, values: list[str]) -> pa.Table:
+    return pa.table({name: pa.array(values, pa.string())})
+
+
+def _lines(text: str) -> list[str]:
+    """Lines that are not blank; texts may hold the other line ends of Unicode."""
+    return [line for line in (line.removesuffix("\r") for line in text.split("\n")) if line.strip()]
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"Standard input is not UTF-8: {error}. Convert it to UTF-8.") from error

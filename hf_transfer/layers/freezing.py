@@ -17,9 +17,10 @@ from hf_transfer.errors import LayerSelectionError
 from hf_transfer.layers.adapters import adapter_rank, add_adapters
 from hf_transfer.layers.groups import LayerGroup, layer_groups
 from hf_transfer.layers.spec import Selection, is_norm, select_parameters
+from hf_transfer.machine.wording import setting, some, table_html
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Freezing:
     """What `freeze` did: layer groups, trainable parameters, and modules that move in training."""
 
@@ -36,6 +37,16 @@ class Freezing:
             for group in self.groups
             if self.trainable.isdisjoint(group.parameters) and self.moving.isdisjoint(group.modules)
         )
+
+    def __repr__(self) -> str:
+        frozen = self.frozen_groups
+        learns = [group.name for group in self.groups if group.name not in frozen]
+        parts = (
+            f"{what} {some(names, noun='group')}"
+            for what, names in (("learns", learns), ("frozen", frozen))
+            if names
+        )
+        return f"Freezing({self.spec!r}: {'; '.join(parts)})"
 
 
 def freeze(
@@ -162,9 +173,18 @@ def _frozen_tensors(model: nn.Module, freezing: Freezing) -> Iterator[str]:
     yield from (name for name, _ in model.named_buffers() if name.rpartition(".")[0] not in freezing.moving)
 
 
+class FreezeTable(list[dict[str, Any]]):
+    """The rows of a freeze table, which a notebook shows as a table."""
+
+    def _repr_html_(self) -> str:
+        names = list(self[0]) if self else []
+        rows = [["-" if row[name] is None else setting(row[name]) for name in names] for row in self]
+        return table_html([[name.replace("_", " ") for name in names], *rows])
+
+
 def freeze_table(
     model: nn.Module, freezing: Freezing, *, learning_rate: float | None = None, layer_decay: float = 1.0
-) -> list[dict[str, Any]]:
+) -> FreezeTable:
     """Describe each layer group after `freeze`: sizes, what learns, learning rate, and modes."""
     parameters = dict(model.named_parameters())
     rows = []
@@ -184,7 +204,7 @@ def freeze_table(
                 "dropout": _dropout_mode(modules, freezing),
             }
         )
-    return rows[::-1]
+    return FreezeTable(rows[::-1])
 
 
 def _norm_mode(modules: dict[str, nn.Module], freezing: Freezing) -> str:

@@ -36,7 +36,7 @@ _STEM: _Key = (-1.0,)
 _HEAD: _Key = (float("inf"),)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LayerGroup:
     """Layers of one depth, by their names in the model."""
 
@@ -44,6 +44,10 @@ class LayerGroup:
     modules: tuple[str, ...]
     parameters: tuple[str, ...]
     buffers: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{len(vars(self)[name])} {name}" for name in ("modules", "parameters", "buffers"))
+        return f"LayerGroup({self.name!r}: {sizes})"
 
 
 def layer_groups(model: nn.Module, example: Mapping[str, Any] | None = None) -> tuple[LayerGroup, ...]:

@@ -1,9 +1,9 @@
-"""Progress bars on standard error: live on a terminal, a line now and then in a log file."""
+"""Progress bars: live on a terminal and in a notebook, a line now and then in a log file."""
 
 import sys
 from typing import Any
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from hf_transfer import _guard  # noqa: F401
 
@@ -14,7 +14,7 @@ def progress_bar(
     title: str, *, total: int, initial: int = 0, unit: str = "step", shown: bool = True, position: int = 0
 ) -> "tqdm[Any]":
     """Make a progress bar that disappears when done."""
-    terminal = sys.stderr.isatty()
+    live = sys.stderr.isatty() or "ipykernel" in sys.modules
     return tqdm(
         desc=title,
         total=total,
@@ -25,6 +25,6 @@ def progress_bar(
         leave=False,
         dynamic_ncols=True,
         file=sys.stderr,
-        mininterval=0.1 if terminal else _SECONDS_IN_A_LOG,
-        delay=0 if terminal else _SECONDS_IN_A_LOG,
+        mininterval=0.1 if live else _SECONDS_IN_A_LOG,
+        delay=0 if live else _SECONDS_IN_A_LOG,
     )

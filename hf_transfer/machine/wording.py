@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
+from html import escape
 from typing import Any, Protocol
 
 from hf_transfer import _guard  # noqa: F401
@@ -107,6 +108,19 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
         numbers = all(_NUMBER.match(cell) for cell in cells[1:] or cells)
         columns.append([cell.rjust(width) if numbers else cell.ljust(width) for cell in cells])
     return "\n".join("  ".join(cells).rstrip() for cells in zip(*columns, strict=True))
+
+
+def table_html(rows: Sequence[Sequence[str]]) -> str:
+    """Write cells as an HTML table, for a notebook; the first row is the header."""
+    head, *body = [[escape(visible(cell)) for cell in row] for row in rows]
+    lines = ["".join(f"<td>{cell}</td>" for cell in row) for row in body]
+    first = "".join(f"<th>{cell}</th>" for cell in head)
+    return f"<table><tr>{first}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+
+
+def paragraphs_html(texts: Sequence[str]) -> str:
+    """Write sentences as HTML paragraphs, for a notebook."""
+    return "".join(f"<p>{escape(visible(text))}</p>" for text in texts)
 
 
 def size_words(num_bytes: float) -> str:

@@ -1,6 +1,7 @@
 """Compare runs on the same folds: a table, and for each pair whether one is better."""
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,6 +14,7 @@ import pyarrow as pa
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError, TransferError
 from hf_transfer.machine.files import write_json
+from hf_transfer.machine.secrets import without_secrets
 from hf_transfer.machine.wording import (
     aligned,
     count,
@@ -20,7 +22,10 @@ from hf_transfer.machine.wording import (
     fold_key,
     fold_name,
     interval,
+    paragraphs_html,
     plus_minus,
+    table_html,
+    visible,
 )
 from hf_transfer.report.card.card import write_card
 from hf_transfer.report.words.others import compared_runs, other_run
@@ -73,7 +78,7 @@ class Run:
         return self.target.scorer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """Several runs: their table, the tested pairs, and notes."""
 
@@ -90,7 +95,31 @@ class Comparison:
     def to_text(self) -> str:
         """The table, a sentence a pair, and the notes."""
         sentences = "\n".join(sentence(pair) for pair in self.pairs)
-        return "\n\n".join(filter(None, [_table(self.runs), sentences, "\n".join(self.notes)]))
+        table = aligned(_rows(self.runs))
+        return "\n\n".join(filter(None, [table, sentences, "\n".join(self.notes)]))
+
+    def __repr__(self) -> str:
+        return f"Comparison({' '.join(sentence(pair) for pair in self.pairs) or self.runs[0].name})"
+
+    def _repr_html_(self) -> str:
+        """What `to_text` says, for a notebook."""
+        return table_html(_rows(self.runs)) + paragraphs_html([*map(sentence, self.pairs), *self.notes])
+
+
+def compare(*runs: str | Path) -> Comparison:
+    """Say which of several runs on the same folds is better; their cards are brought up to date.
+
+    Args:
+        runs: Their folders.
+
+    Raises:
+        ConfigError: If there is no run, or two were scored on other folds or by another metric.
+    """
+    opened = open_runs(runs)
+    found = compare_runs(opened)
+    for left in save_comparison(opened):
+        print(visible(without_secrets(left)), file=sys.stderr)
+    return found
 
 
 def open_runs(folders: Sequence[str | Path]) -> tuple[Run, ...]:
@@ -269,8 +298,8 @@ def _notes(runs: Sequence[Run], pairs: Sequence[Pair]) -> list[str]:
     return notes
 
 
-def _table(runs: Sequence[Run]) -> str:
-    """A table of the runs, one line each, in the given order."""
+def _rows(runs: Sequence[Run]) -> list[list[str]]:
+    """Cells of the table of the runs, one line each, in the given order."""
     metric = runs[0].results.primary_metric
     both = any(two_intervals(run.results) for run in runs)
     bounds = ["95 % optimistic", "95 % conservative"] if both else ["95 % interval"]
@@ -285,4 +314,4 @@ def _table(runs: Sequence[Run]) -> str:
         sizes = [f"{trainable.parameters:,}", f"{trainable.total:,}"]
         losses = [plus_minus(results.scores[name]) for name in loss]
         rows.append([run.name, *found, *losses, folds, *sizes, duration(results.hardware.seconds)])
-    return aligned(rows)
+    return rows

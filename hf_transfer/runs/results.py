@@ -6,7 +6,7 @@ Nothing here needs torch, so a card can be rebuilt years later on a machine with
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 
@@ -14,17 +14,21 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError
 from hf_transfer.machine.files import write_json, write_table
 from hf_transfer.machine.lock import refuse_running
+from hf_transfer.machine.wording import paragraphs_html, table_html
 from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.reading import read_record, read_table
 from hf_transfer.runs.records import Results
 from hf_transfer.runs.schema import to_json
 from hf_transfer.scores.over_folds import Score
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 # What of results.json tells of the process that wrote it.
 _CIRCUMSTANCES = {"command", "created", "hardware", "kit_version", "replay", "versions"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CrossValidationResult:
     """A whole run: `results.json` as an object, with the out-of-fold predictions beside it."""
 
@@ -56,6 +60,23 @@ class CrossValidationResult:
         from hf_transfer.runs.summary import summary_text
 
         return summary_text(self.results)
+
+    def __repr__(self) -> str:
+        from hf_transfer.runs.summary import title_of
+
+        return f"CrossValidationResult({title_of(self.results)})"
+
+    def _repr_html_(self) -> str:
+        """Title, scores and notes, for a notebook."""
+        from hf_transfer.runs.summary import score_rows, title_of
+
+        scores = table_html(score_rows(self.results))
+        failed = [f"Fold {fold.repeat}.{fold.fold} failed: {fold.error}" for fold in self.failed]
+        return paragraphs_html([title_of(self.results)]) + scores + paragraphs_html(failed)
+
+    def to_pandas(self) -> "DataFrame":
+        """The out-of-fold predictions as a data frame, a line for each row and repeat."""
+        return self.predictions.to_pandas()  # type: ignore[no-any-return]
 
     def to_dict(self) -> dict[str, Any]:
         """The content of results.json: plain values, no NaN."""

@@ -146,6 +146,12 @@ def _fold_table(results: Results) -> str:
 
 
 def _score_table(results: Results) -> str:
+    beside = filter(None, [commonest_line(results), uneven_line(results)])
+    return "\n".join([aligned(score_rows(results)), *_explained(results), *beside])
+
+
+def score_rows(results: Results) -> list[list[str]]:
+    """Cells of the table of scores, with its header."""
     test, both = results.test.scores if results.test else None, two_intervals(results)
     bounds = ["95 % optimistic", "95 % conservative"] if both else ["95 % interval"]
     rows = [["", "mean ± std", *bounds, "folds", *(["test"] if test is not None else [])]]
@@ -154,8 +160,14 @@ def _score_table(results: Results) -> str:
         found = [interval(score.interval), *([interval(score.conservative_interval)] if both else [])]
         row = [metric, plus_minus(score), *found, str(score.num_folds)]
         rows.append(row if test is None else [*row, number(test.get(metric))])
-    beside = filter(None, [commonest_line(results), uneven_line(results)])
-    return "\n".join([aligned(rows), *_explained(results), *beside])
+    return rows
+
+
+def title_of(results: Results) -> str:
+    """A run in one line: task, model, data, score."""
+    score = f"{results.primary_metric} {plus_minus(results.headline)}"
+    folds = f"{len(results.done)} of {len(results.folds)} folds, {results.dataset.num_rows:,} rows"
+    return f"{results.task}, {results.base_model} on {results.dataset.name}: {score} ({folds})"
 
 
 def _explained(results: Results) -> list[str]:

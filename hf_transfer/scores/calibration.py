@@ -104,6 +104,16 @@ def calibrate(table: pa.Table, scorer: Scorer, *, seed: int) -> Calibration | No
     return Calibration(temperature=fit_temperature(logits, labels), num_bins=NUM_BINS, bins=bins, **measured)
 
 
+def reliability_bins(table: pa.Table, scorer: Scorer) -> tuple[float, list[Bin]] | None:
+    """Calibration error of the predicted class, and its bins; None where nothing is calibrated."""
+    if not scorer.calibrates:
+        return None
+    shares = apply_temperature(scorer.logits(table), 1)
+    labels = np.asarray(table["label"], dtype=np.int64)
+    error = expected_calibration_error(shares, labels, NUM_BINS)
+    return error, _lines(reliability(shares, labels, NUM_BINS))
+
+
 def _each(repeats: NDArray[Any], folds: NDArray[Any]) -> list[NDArray[np.intp]]:
     """Yield the row numbers of each fold of each repeat."""
     _, fold_of_row = np.unique(np.stack([repeats, folds]), axis=1, return_inverse=True)

@@ -1,6 +1,6 @@
 """Score a fold: its held-out rows once, and as many training rows to show overfitting."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.held_out import HeldOut
 from hf_transfer.runs.run_folder import TRAIN_ROWS, RunFolder
 from hf_transfer.scores.evaluate_modules import hub_metric
-from hf_transfer.scores.scorer import Scores
+from hf_transfer.scores.scorer import Scorer, Scores
 from hf_transfer.study.experiment import Experiment, RowNumbers, Unit
 from hf_transfer.training.job import Fitted
 from hf_transfer.training.predicting import Logits, predict
@@ -111,7 +111,7 @@ class FoldScorer:
         }
         chosen, target = self._rows_at(rows.tobytes()), self.experiment.task.target
         predicted = target.columns(chosen, [logits[row] for row in rows.tolist()])
-        columns |= {name: _listed(values) for name, values in predicted.items()}
+        columns |= {name: listed(values) for name, values in predicted.items()}
         if self.experiment.coded.groups is not None:
             columns["unit"] = np.asarray(self.experiment.coded.groups)[rows]
         return pa.table(columns)
@@ -125,16 +125,21 @@ class FoldScorer:
 
     def scores(self, table: pa.Table) -> Scores:
         """Compute the task's metrics, and metrics of the Hub named in the settings."""
-        scores = self.experiment.task.target.scorer.score(table)
-        for name in self.experiment.config.metrics:
-            found = hub_metric(name).compute(
-                predictions=table["prediction"].to_pylist(), references=table["label"].to_pylist()
-            )
-            scores |= {key: float(value) for key, value in found.items()}
-        return scores
+        return metrics_of(table, self.experiment.task.target.scorer, self.experiment.config.metrics)
 
 
-def _listed(values: Any) -> Any:
+def metrics_of(table: pa.Table, scorer: Scorer, hub_metrics: Sequence[str]) -> Scores:
+    """Compute the scores of a table of predictions, and metrics of the Hub."""
+    scores = scorer.score(table)
+    for name in hub_metrics:
+        found = hub_metric(name).compute(
+            predictions=table["prediction"].to_pylist(), references=table["label"].to_pylist()
+        )
+        scores |= {key: float(value) for key, value in found.items()}
+    return scores
+
+
+def listed(values: Any) -> Any:
     """Convert a matrix to a column of lists in double precision; other columns stay."""
     if not isinstance(values, np.ndarray) or values.ndim != 2:
         return values

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import ConfigError
+from hf_transfer.machine.wording import some
 from hf_transfer.tasks.inputs.input import Input
 from hf_transfer.tasks.targets.target import Target
 
@@ -123,6 +124,10 @@ class CommonTask:
         """Labels of a batch of rows as they are stacked, or stand-ins where there are none to learn from."""
         given = rows["label"] if "label" in rows else [self.target.unlabelled] * len(rows["input"])
         return self.target.encoded(given)
+
+    def __repr__(self) -> str:
+        labels = some([repr(name) for name in self.label_names], noun="label")
+        return f"{type(self).__name__}({self.settings.base_model!r}, {labels})"
 
     @property
     def label_names(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import RunError
 from hf_transfer.machine.memory import free_memory, is_out_of_memory
+from hf_transfer.machine.progress import progress_bar
 from hf_transfer.replay.batching import Batch, Batches, Positions
 from hf_transfer.training.scale import scaled
 from hf_transfer.training.workers import Workers
@@ -52,7 +53,9 @@ class RowLogits(Logits):
         return len(self._rows)
 
 
-def predict(learner: nn.Module, batches: Batches, positions: Positions, workers: Workers) -> Logits:
+def predict(
+    learner: nn.Module, batches: Batches, positions: Positions, workers: Workers, title: str = ""
+) -> Logits:
     """Logits of every row by its number, from all processes.
 
     Args:
@@ -60,6 +63,7 @@ def predict(learner: nn.Module, batches: Batches, positions: Positions, workers:
         batches: Of the encoded rows; several of them may belong to one row.
         positions: Which encoded rows.
         workers: All processes at work together must call this.
+        title: Of a progress bar; none is shown without one.
 
     Raises:
         RunError: If an encoded row was predicted twice or not at all.
@@ -67,9 +71,11 @@ def predict(learner: nn.Module, batches: Batches, positions: Positions, workers:
     if not len(positions):
         return {}
     mine = []
-    for part, batch, logits in _forward(learner, batches, positions, workers):
-        decoded = batches.task.target.decode(logits, batch["labels"])
-        mine.append((part, np.array([len(lines) for lines in decoded]), np.concatenate(decoded)))
+    with progress_bar(title, total=len(positions), unit="row", shown=bool(title)) as bar:
+        for part, batch, logits in _forward(learner, batches, positions, workers):
+            decoded = batches.task.target.decode(logits, batch["labels"])
+            mine.append((part, np.array([len(lines) for lines in decoded]), np.concatenate(decoded)))
+            bar.update(len(part))
     found, lengths, lines = (np.concatenate(parts) for parts in zip(*workers.gather(mine), strict=True))
     if not np.array_equal(np.sort(found), np.sort(positions)):
         raise RunError(

@@ -1,3 +1,4 @@
+import io
 import json
 
 import numpy as np
@@ -28,7 +29,8 @@ def test_a_folder_gives_all_pictures_that_training_takes(tmp_path):
     (tmp_path / "dog" / "notes.txt").write_text("none")
     picture(tmp_path / "dog" / ".thumbs" / "b.png")
     picture(tmp_path / "__MACOSX" / "b.png")
-    names, pictures = read_new_inputs([str(tmp_path)], Image(), "image")
+    found = read_new_inputs([str(tmp_path)], Image(), "image")
+    names, pictures = found.names, found.values
     learned = [one["path"] for one in image_splits(tmp_path)["train"]()[0]["image"]]
     assert sorted(names) == sorted(learned)
     assert len(names) == len(Image.suffixes) + 1
@@ -37,7 +39,8 @@ def test_a_folder_gives_all_pictures_that_training_takes(tmp_path):
 
 def test_pictures_are_taken_one_by_one_and_in_the_order_given(tmp_path):
     names = [str(picture(tmp_path / name)) for name in ("b.png", "a.png", "c.unusual.png")]
-    assert read_new_inputs(names, Image(), "image")[0] == names
+    found = read_new_inputs(names, Image(), "image")
+    assert found.names == found.rows["file"].to_pylist() == names
 
 
 @pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl"])
@@ -45,17 +48,18 @@ def test_a_file_names_pictures_beside_it(tmp_path, name):
     path = picture(tmp_path / "sub" / "a.png")
     text = "photo\nsub/a.png\n" if name == "rows.csv" else json.dumps({"photo": "sub/a.png"})
     (tmp_path / name).write_text(text)
-    names, pictures = read_new_inputs([str(tmp_path / name)], Image(), "photo")
-    assert names == [str(path)]
-    assert read_picture(pictures[0]).size == (2, 2)
+    found = read_new_inputs([str(tmp_path / name)], Image(), "photo")
+    assert found.names == [str(path)]
+    assert read_picture(found.values[0]).size == (2, 2)
+    assert found.rows["photo"].to_pylist() == ["sub/a.png"]
 
 
 def test_a_file_may_hold_pictures(tmp_path):
     pixels = np.zeros((3, 5, 3), np.uint8)
     (tmp_path / "rows.jsonl").write_text(json.dumps({"image": pixels.tolist()}))
-    names, pictures = read_new_inputs([str(tmp_path / "rows.jsonl")], Image(), "image")
-    assert names == [f"{tmp_path / 'rows.jsonl'}, row 0"]
-    assert pictures == [{"bytes": encode_pixels(pixels), "path": None}]
+    found = read_new_inputs([str(tmp_path / "rows.jsonl")], Image(), "image")
+    assert found.names == [f"{tmp_path / 'rows.jsonl'}, row 0"]
+    assert found.values == [{"bytes": encode_pixels(pixels), "path": None}]
 
 
 @pytest.mark.parametrize(
@@ -86,15 +90,35 @@ def test_a_row_without_a_picture_is_named(tmp_path):
 def test_texts_are_words_of_the_command_or_lines_or_rows(tmp_path):
     (tmp_path / "a.txt").write_text("one\n\n two \n")
     (tmp_path / "b.csv").write_text("text,other\nthree,x\n,y\n")
-    names, texts = read_new_inputs(["zero", str(tmp_path / "a.txt"), str(tmp_path / "b.csv")], Text(), "text")
-    assert names == texts == ["zero", "one", " two ", "three", ""]
+    files = [str(tmp_path / name) for name in ("a.txt", "b.csv")]
+    found = read_new_inputs(["zero", *files], Text(), "text")
+    assert found.names == found.values == ["zero", "one", " two ", "three", ""]
+    assert found.rows.to_pydict() == {"text": found.names, "other": [None, None, None, "x", "y"]}
+
+
+def test_standard_input_has_a_text_or_a_path_a_line(tmp_path, monkeypatch):
+    path = picture(tmp_path / "a.png")
+    for input, lines in ((Text(), ["one", "two\u2028lines"]), (Image(), [str(path)])):
+        stream = io.BytesIO("\r\n\n".join(lines).encode("utf-8-sig"))
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(stream, "ascii"))
+        assert read_new_inputs(["-"], input, "text").names == lines
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff")))
+    with pytest.raises(DataError, match=r"Standard input is not UTF-8: .* Convert it"):
+        read_new_inputs(["-"], Text(), "text")
+
+
+def test_files_whose_columns_clash_are_refused(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "a", "more": 1}')
+    (tmp_path / "b.jsonl").write_text('{"text": "b", "more": "x"}')
+    with pytest.raises(DataError, match=r"of different types: .* Give one at a time"):
+        _ = read_new_inputs([str(tmp_path / name) for name in ("a.jsonl", "b.jsonl")], Text(), "text").rows
 
 
 def test_sentences_are_split_at_spaces_unless_they_are_words_already(tmp_path):
     (tmp_path / "a.jsonl").write_text(json.dumps({"tokens": ["New York", "is"]}))
     (tmp_path / "b.csv").write_text("tokens\nNew York is\n")
     files = [str(tmp_path / name) for name in ("a.jsonl", "b.csv")]
-    assert read_new_inputs(["It is", *files], Words(), "tokens")[1] == [
+    assert read_new_inputs(["It is", *files], Words(), "tokens").values == [
         ["It", "is"], ["New York", "is"], ["New", "York", "is"],
     ]  # fmt: skip
 

@@ -1,5 +1,6 @@
 """Numbers and sets of labels, of texts and pictures, the whole way: to a model that plain pipelines load."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from small_runs import plain_config
 from target_rows import pictures, texts
 from transformers import pipeline
 
-from hf_transfer import ImageClassification, SequenceClassification, cross_validate
+from hf_transfer import ImageClassification, SequenceClassification, cross_validate, predict, score
 from hf_transfer.data.rows import label_rows
 from hf_transfer.errors import ConfigError
 from hf_transfer.report.card.card import write_card
@@ -165,3 +166,23 @@ def test_columns_of_0_and_1_and_texts_with_a_separator_are_sets(tmp_path):
     rows = {"text": ["a", "b", "c"], "label": ["cat", "", "dog| cat"]}
     data = label_rows(Dataset.from_dict(rows), plain_config(label_separator="|"), "text")
     assert (data.label_names, data.rows["label"][:]) == (("cat", "dog"), [[0], [], [0, 1]])
+
+
+def test_other_rows_are_scored_and_labelled(run, tmp_path):
+    kind, target, folder, data = run
+    if kind != "text":
+        pytest.skip("the same code")
+    labels = [1041.5, 1000.5] if target == "numbers" else [["good"], []]
+    rows = [{"text": text, "label": label} for text, label in zip(("good dull", "warm"), labels, strict=True)]
+    (tmp_path / "new.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = score(folder, tmp_path / "new.jsonl")
+    assert (found.num_rows, found.num_seen) == (2, None)
+    assert "Not known is whether rows were learned from" in found.notes[-1]
+    assert found.scores.keys() >= data.target.scorer.higher_is_better.keys()
+    answers = predict(folder, tmp_path / "new.jsonl", output=tmp_path / "out.csv")
+    header = (tmp_path / "out.csv").read_text().splitlines()[0]
+    says = {"numbers": "text,label,number", "label_sets": "text,label,labels,probability_bad"}[target]
+    assert header.startswith(says)
+    if target == "numbers":
+        wanted = np.abs([one["number"] - label for one, label in zip(answers, labels, strict=True)]).mean()
+        assert found.scores["mae"].value == pytest.approx(wanted)

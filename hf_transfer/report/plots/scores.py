@@ -32,7 +32,7 @@ from hf_transfer.runs.reading import place_inside
 from hf_transfer.runs.records import GridEntry, Results
 from hf_transfer.runs.run_folder import read_histories
 from hf_transfer.runs.summary import num_scored, shown_metrics, varying_settings
-from hf_transfer.scores.calibration import Calibration
+from hf_transfer.scores.calibration import Bin, Calibration
 from hf_transfer.scores.over_folds import Score
 from hf_transfer.tasks import metric_name
 
@@ -254,22 +254,29 @@ def reliability_diagram(calibration: Calibration) -> Figure:
     Bars are one standard error of a bin's accuracy. On the dashed line, probabilities mean what they say.
     They are drawn by their odds, as those of sure models would crowd near 1.
     """
+    return reliability_curves(
+        [
+            (f"as they come (error {calibration.ece_before:.3f})", calibration.bins["before"]),
+            (f"with a temperature (error {calibration.ece_after:.3f})", calibration.bins["after"]),
+        ]
+    )
+
+
+def reliability_curves(curves: Sequence[tuple[str, Sequence[Bin]]]) -> Figure:
+    """Draw how often rows were right against how sure a model was, a curve for each label and its bins."""
     figure, axes = empty_axes(6.2, 4.4)
     lowest = 1.0
-    for when, found, colour, marker, label in (
-        ("before", calibration.ece_before, ORANGE, "s", "as they come"),
-        ("after", calibration.ece_after, BLUE, "o", "with a temperature"),
-    ):
+    for (label, bins), colour, marker in zip(curves, (ORANGE, BLUE), "so", strict=False):
         confidence, accuracy, count = np.array(
-            [(line.confidence, line.accuracy, line.count) for line in calibration.bins[when]]
+            [(line.confidence, line.accuracy, line.count) for line in bins]
         ).T
         error = np.sqrt(accuracy * (1 - accuracy) / count)
         lowest = min(lowest, float((accuracy - error).min()))
         axes.errorbar(
-            np.minimum(confidence, _SUREST), accuracy, yerr=error, label=f"{label} (error {found:.3f})",
+            np.minimum(confidence, _SUREST), accuracy, yerr=error, label=label,
             color=colour, marker=marker, ms=4.5, lw=1, alpha=0.8, capsize=2,
         )  # fmt: skip
-    confidences = [line.confidence for lines in calibration.bins.values() for line in lines]
+    confidences = [line.confidence for _, bins in curves for line in bins]
     least, most = min(confidences), min(max(confidences), _SUREST)
     left, right = least - 0.2 * least * (1 - least), most + 0.2 * most * (1 - most)
     line = np.concatenate([np.linspace(left, right, 200), 1 - np.geomspace(1 - left, 1 - right, 200)])

@@ -17,6 +17,7 @@ from hf_transfer.errors import HubError
 from hf_transfer.machine.secrets import SECRET, one_line
 from hf_transfer.models.sentence_modules import HEAD_FOLDER, MODULES_FILE
 from hf_transfer.runs.hub.client import say
+from hf_transfer.runs.scored_record import SCORED_FOLDER
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoSibling
@@ -26,6 +27,7 @@ _AT_ROOT = (
     "test_predictions.parquet", "sealed_predictions.parquet", "search.json", "rank.json", "compare.json",
 )  # fmt: skip
 _IN_MODEL = {".safetensors", ".json", ".txt", ".model", ".jinja"}
+_SCORED = {".json", ".parquet", ".png"}
 _TRAINING_STATE = re.compile(
     r"\.|checkpoint|optimizer|scheduler|scaler|rng_state|random_states|training_args|trainer_state"
 )
@@ -97,10 +99,19 @@ def _index_problems(entries: list[dict[str, Any]]) -> Iterator[str]:
                     yield f"model-index: {metric['type']} is {value!r}, not a finite number."
 
 
-def collect(run: Path) -> dict[str, Path]:
-    """Map each path in the repository to its local file, from an explicit list."""
+def collect(run: Path, *, scored: bool = False) -> dict[str, Path]:
+    """Map each path in the repository to its local file, from an explicit list.
+
+    Args:
+        run: The run's folder.
+        scored: Whether what `hf-transfer score` kept goes too.
+    """
     candidates = {name: run / name for name in _AT_ROOT if (run / name).exists()}
     candidates |= {f"plots/{path.name}": path for path in sorted(run.glob("plots/*"))}
+    if scored:
+        candidates |= {
+            path.relative_to(run).as_posix(): path for path in sorted(run.glob(f"{SCORED_FOLDER}/*/*"))
+        }
     for path in sorted(path for path in run.glob("model/**/*") if not path.is_dir()):
         candidates.setdefault(path.relative_to(run / "model").as_posix(), path)
     files = {name: path for name, path in candidates.items() if _may_go(path, run)}
@@ -118,7 +129,7 @@ def _may_go(path: Path, run: Path) -> bool:
     if not (target.is_file() and target.is_relative_to(home)):
         return False
     folders = path.relative_to(run).parts
-    allowed = {"plots": {".png"}, "model": _IN_MODEL}.get(folders[0], {path.suffix})
+    allowed = {"plots": {".png"}, "model": _IN_MODEL, SCORED_FOLDER: _SCORED}.get(folders[0], {path.suffix})
     hidden = any(map(_TRAINING_STATE.match, {*folders, *target.relative_to(home).parts}))
     return path.suffix in allowed and not hidden
 

@@ -69,13 +69,14 @@ def preflight(config: RunConfig) -> None:
         patiently(lambda: _check_place(api, str(config.push_to_hub), config.private), PREFLIGHT_SECONDS)
 
 
-def push(run: str | Path, repo_id: str, *, private: bool = False) -> str:
+def push(run: str | Path, repo_id: str, *, private: bool = False, scored: bool = False) -> str:
     """Push this run's card, results and model; return the repository's address.
 
     Args:
         run: Folder of a finished run. It is only read.
         repo_id: `user/name`; made if it does not exist.
         private: Make it so. A repository that is already public is refused.
+        scored: Publish what `score` kept in the run's folder, too.
 
     Raises:
         ConfigError: If `repo_id` is not a repository's name, or a run is still at work in the folder.
@@ -85,7 +86,7 @@ def push(run: str | Path, repo_id: str, *, private: bool = False) -> str:
     refuse_running(Path(run), "What it holds changes under a push; wait until that run is over.")
     advice = f"Nothing is lost; the run is as it was. Go on with: {_command(run, repo_id, private)}"
     with explained(advice):
-        files = collect(Path(run))
+        files = collect(Path(run), scored=scored)
         with client(ANSWER_SECONDS) as api:
             patiently(lambda: _check_account(api, repo_id), RETRY_SECONDS)
             patiently(lambda: _synchronise(api, repo_id, files, private), RETRY_SECONDS)

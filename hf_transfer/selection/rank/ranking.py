@@ -15,6 +15,7 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.data.opening import find_task, open_dataset
 from hf_transfer.errors import ConfigError, ModelError
 from hf_transfer.machine.environment import versions
+from hf_transfer.machine.wording import number, paragraphs_html, table_html
 from hf_transfer.models.base_model import open_base_model
 from hf_transfer.replay.encoding import encode_rows
 from hf_transfer.replay.features.forward import LayerFeatures, layer_features
@@ -39,7 +40,7 @@ from hf_transfer.training.workers import make_accelerator
 _BY_CHANCE = 0.02  # by how much shuffled labels may beat the best constant answer, beside the noise
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Ranking:
     """Candidates in the order of their scores, and the controls.
 
@@ -61,6 +62,16 @@ class Ranking:
     constant: float
     priors: Mapping[str, float]
     seconds: float
+
+    def __repr__(self) -> str:
+        best = ", ".join(f"{one.name} {number(one.score.mean)}" for one in self.candidates[:5])
+        return f"Ranking({self.benchmark.data.name} by {self.benchmark.measure.name}: {best})"
+
+    def _repr_html_(self) -> str:
+        """The models and their scores, for a notebook."""
+        rows = [["model", self.benchmark.measure.name, "best layer"]]
+        rows += [[one.name, number(one.score.mean), one.best.title] for one in self.candidates]
+        return table_html(rows) + paragraphs_html(self.notes)
 
     @cached_property
     def against_scratch(self) -> dict[str, Comparison]:

@@ -18,7 +18,7 @@ from hf_transfer.training.predicting import Logits, predict
 from hf_transfer.training.workers import Workers
 
 
-def logits_of(task: Task, folder: Path, batches: Batches, workers: Workers) -> Logits:
+def logits_of(task: Task, folder: Path, batches: Batches, workers: Workers, title: str = "") -> Logits:
     """Logits of a saved model for all encoded rows, by row number.
 
     Args:
@@ -26,9 +26,10 @@ def logits_of(task: Task, folder: Path, batches: Batches, workers: Workers) -> L
         folder: Where it is.
         batches: Of the encoded rows, in full.
         workers: All processes at work together must call this.
+        title: Of a progress bar; none is shown without one.
     """
     model = placed(task_in(task, folder).build_model(), workers.accelerator.device)
-    return predict(batches.learner(model), batches, np.arange(len(batches.encoded)), workers)
+    return predict(batches.learner(model), batches, np.arange(len(batches.encoded)), workers, title)
 
 
 def average_outputs(

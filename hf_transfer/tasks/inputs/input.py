@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from hf_transfer import _guard  # noqa: F401
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from datasets import Dataset
     from torch import nn
 
@@ -81,6 +82,14 @@ class Input:
     def read_new(self, dataset: "Dataset", column: str, *, folder: Path | None) -> list[Any]:
         """Read a column of inputs that have no label yet, as `read` does."""
         return list(self.read(dataset, column, folder=folder)["input"])
+
+    def like(self, predicted: "Callable[[str], pa.Table]") -> "Input":
+        """The same input, which reads texts as the rows of a run were read.
+
+        Args:
+            predicted: Gives one column of the run's predictions.
+        """
+        return self
 
     def from_text(self, text: str) -> Any:
         """An input that was written out, on the command line or as a line of a file."""

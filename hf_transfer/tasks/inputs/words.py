@@ -1,5 +1,7 @@
 """Sentences that are cut into words as inputs."""
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -8,6 +10,7 @@ from hf_transfer.tasks.inputs.input import Original, SimpleProbe
 from hf_transfer.tasks.inputs.text import Text, values_of
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from datasets import Dataset
     from torch import nn
 
@@ -25,6 +28,16 @@ class Words(Text):
     empty: ClassVar[str] = "without words"
     simple_model: ClassVar[str] = "spelling of the word and its neighbours, linear"
     poolings: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, split: "Callable[[str], list[str]]" = str.split) -> None:
+        self._split = split
+
+    def like(self, predicted: "Callable[[str], pa.Table]") -> "Words":
+        """Words as the run's sentences have them: with punctuation apart, say."""
+        from hf_transfer.tasks.inputs.splitting import Splitter
+
+        learned = cache(lambda: Splitter.like(predicted("tokens")["tokens"].to_pylist()))
+        return Words(lambda text: learned()(text))  # words that are given need none
 
     def words(self, value: Any) -> list[str]:
         """The input itself."""
@@ -44,8 +57,8 @@ class Words(Text):
         return super().read_new(dataset, column, folder=folder)
 
     def from_text(self, text: str) -> Any:
-        """A text cut at its spaces."""
-        return text.split()
+        """A text cut into words."""
+        return self._split(text)
 
     def empty_rows(self, inputs: "Dataset") -> list[int]:
         """Those without words."""

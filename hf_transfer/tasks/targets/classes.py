@@ -15,7 +15,7 @@ from hf_transfer.scores.scorer import Scorer
 from hf_transfer.scores.statistics import apply_temperature, fit_temperature
 from hf_transfer.scores.transferability import Measure, measure_for
 from hf_transfer.tasks.targets.hard_rows import HardRows, hard_rows
-from hf_transfer.tasks.targets.labels import LabelColumn, NamedLabels, name_labels
+from hf_transfer.tasks.targets.labels import LabelColumn, NamedLabels, name_labels, renumbered
 from hf_transfer.tasks.targets.reading import Reading
 from hf_transfer.tasks.targets.target import IGNORE_INDEX, Target
 
@@ -70,6 +70,10 @@ class Classes(Target):
     def classes_of(self, label: Any) -> Sequence[str]:
         """The row's class."""
         return (self.label_names[label],)
+
+    def renumbered(self, labels: Sequence[Any], names: Sequence[str], where: str) -> list[Any]:
+        """By their names."""
+        return renumbered(labels, names, self.label_names, where)
 
     def items(self, labels: "Tensor") -> "tuple[Tensor, Tensor]":
         """The class of each row or word."""
@@ -168,16 +172,31 @@ class Classes(Target):
     def answers(
         self, names: Sequence[str], columns: dict[str, Any], reading: Reading
     ) -> tuple[list[dict[str, Any]], str]:
-        """The label of each input and its probability."""
-        probabilities = apply_temperature(columns["logits"], 1.0)  # they are logarithms of probabilities
-        found: list[dict[str, Any]] = [
-            {"input": name, "label": self.label_names[best], "probability": float(row[best])}
-            for name, best, row in zip(names, reading.choose(probabilities), probabilities, strict=True)
-        ]
-        text = aligned([[f["label"], f"{f['probability']:.3f}", f["input"]] for f in found])
+        """The label of each input and its probability, and as many others as are wanted."""
+        shares = apply_temperature(columns["logits"], 1.0)  # they are logarithms of probabilities
+        found, lines = [], []
+        for name, best, row in zip(names, reading.choose(shares), shares, strict=True):
+            order = [best, *(i for i in np.argsort(-row, kind="stable").tolist() if i != best)]
+            ranked = [(self.label_names[i], float(row[i])) for i in order[: reading.top_k]]
+            found.append({"input": name} | self._answer(ranked, reading))
+            lines.append([cell for label, share in ranked for cell in (label, f"{share:.3f}")] + [name])
         if reading.threshold is None:
-            return found, text
-        return [one | {"threshold": reading.about} for one in found], f"{text}\n\n{reading.sentence()}"
+            return found, aligned(lines)
+        found = [one | {"threshold": reading.about} for one in found]
+        return found, f"{aligned(lines)}\n\n{reading.sentence()}"
+
+    def _answer(self, ranked: Sequence[tuple[str, float]], reading: Reading) -> dict[str, Any]:
+        """What is said of one input, of labels with their probabilities."""
+        if reading.top_k is None:
+            label, share = ranked[0]
+            shares = dict(ranked)
+            named = {name: shares[name] for name in self.label_names}
+            return {"label": label, "probability": share, "probabilities": named}
+        answer: dict[str, Any] = {}
+        for place, (label, share) in enumerate(ranked, 1):
+            end = f"_{place}" if place > 1 else ""
+            answer |= {f"label{end}": label, f"probability{end}": share}
+        return answer
 
     def compared(self, predictions: "pa.Table") -> tuple[NDArray[Any], NDArray[Any]] | None:
         """The classes."""

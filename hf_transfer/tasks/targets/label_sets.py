@@ -24,6 +24,7 @@ from hf_transfer.tasks.targets.labels import (
     declared_names,
     refuse_lookalikes,
     refuse_rows,
+    renumbered,
     sorted_names,
 )
 from hf_transfer.tasks.targets.reading import Reading
@@ -113,6 +114,10 @@ class LabelSets(Target):
         for row, ids in enumerate(labels):
             marks[row, list(ids)] = 1
         return marks
+
+    def renumbered(self, labels: Sequence[Any], names: Sequence[str], where: str) -> list[Any]:
+        """By their names."""
+        return renumbered(labels, names, self.label_names, where)
 
     def items(self, labels: "Tensor") -> "tuple[Tensor, Tensor]":
         """0 or 1 for each row and label, (b, c)."""

@@ -207,3 +207,26 @@ def _refuse_unknown(words: list[str], names: tuple[str, ...], where: str) -> Non
 
 def _quoted(names: list[str]) -> str:
     return ", ".join(repr(name) for name in names)
+
+
+def renumbered(labels: Sequence[Any], names: Sequence[str], known: Sequence[str], where: str) -> list[Any]:
+    """Labels of other rows, each a number or a list of them, in the numbers of a run.
+
+    Args:
+        labels: Numbers of `names`.
+        names: Of the labels of these rows.
+        known: Of the run's labels, in the order of their ids.
+        where: What to call the rows.
+
+    Raises:
+        DataError: If the run does not have one of the labels.
+    """
+    used = {i for label in labels for i in (label if isinstance(label, list) else [label])}
+    if unknown := [names[i] for i in sorted(used) if names[i] not in known]:
+        raise DataError(
+            f"{where} has labels that the model cannot give: {', '.join(map(repr, unknown[:5]))}"
+            f"{' …' if len(unknown) > 5 else ''}. It knows {', '.join(map(repr, known[:20]))}. Rename "
+            "them, or leave these rows out."
+        )
+    numbers = [known.index(name) if name in known else -1 for name in names]
+    return [[numbers[i] for i in label] if isinstance(label, list) else numbers[label] for label in labels]

@@ -11,17 +11,17 @@ from hf_transfer.scores.statistics import Threshold
 
 @dataclass(frozen=True)
 class Reading:
-    """How logits become labels: temperature and threshold.
+    """How probabilities become labels, and how many are given.
 
     Attributes:
-        temperature: What the model's logits are divided by; 1 leaves them as they are.
         threshold: The probability from which on the second of two classes is chosen; None takes the likelier.
         about: Where the threshold comes from.
+        top_k: How many labels to give with their probabilities, the chosen one first; None gives all.
     """
 
-    temperature: float = 1.0
     threshold: Threshold | None = None
     about: dict[str, Any] = field(default_factory=dict)
+    top_k: int | None = 1
 
     def choose(self, probabilities: NDArray[Any]) -> list[int]:
         """Label of each row, from probabilities (n, c)."""

@@ -12,12 +12,14 @@ from hf_transfer.folds.columns import FoldColumns, Values
 from hf_transfer.machine.wording import aligned
 from hf_transfer.scores.scorer import Scorer
 from hf_transfer.scores.shuffled import shuffle_tags
+from hf_transfer.scores.statistics import apply_temperature
 from hf_transfer.scores.tag_scorer import TaggingScorer
 from hf_transfer.tasks.targets.classes import Classes
 from hf_transfer.tasks.targets.hard_rows import MOST_HARD, HardRows, wrong_sentences
 from hf_transfer.tasks.targets.iob import OUTSIDE, entity_types, name_tags, types_of
 from hf_transfer.tasks.targets.labels import LabelColumn, NamedLabels
 from hf_transfer.tasks.targets.reading import Reading
+from hf_transfer.tasks.targets.spans import entities, legal_tags
 from hf_transfer.tasks.targets.target import IGNORE_INDEX
 
 if TYPE_CHECKING:
@@ -109,12 +111,20 @@ class Tags(Classes):
     def answers(
         self, names: Sequence[str], columns: dict[str, Any], reading: Reading
     ) -> tuple[list[dict[str, Any]], str]:
-        """The tag of each word."""
-        pairs = zip(columns["tokens"], columns["predictions"], strict=True)
-        found = [{"tokens": tokens, "tags": tags} for tokens, tags in pairs]
-        return found, "\n\n".join(
-            aligned([list(p) for p in zip(f["tokens"], f["tags"], strict=True)]) for f in found
-        )
+        """The entities of each text, with their characters, and the tag of each word; all of it legal."""
+        found, blocks = [], []
+        for name, tokens, logs in zip(names, columns["tokens"], columns["outputs"], strict=True):
+            ids = legal_tags(logs, self.label_names)
+            shares = apply_temperature(logs, 1.0)[np.arange(len(ids)), ids] if len(ids) else np.zeros(0)
+            tags = self._tags(ids)
+            mentions = entities(name, tokens, tags, shares)
+            found.append({"input": name, "tokens": tokens, "tags": tags, "entities": mentions})
+            lines = [
+                ["", m["type"], f"{m['probability']:.3f}", f"{m['start']}-{m['end']}", m["text"]]
+                for m in mentions
+            ]
+            blocks.append("\n".join([name, aligned(lines) if lines else "  no entity"]))
+        return found, "\n".join(blocks)
 
     def compared(self, predictions: "pa.Table") -> tuple[NDArray[Any], NDArray[Any]] | None:
         """The tags, word for word."""

@@ -90,6 +90,19 @@ class Target(Protocol):
         """Which of `class_names` a row with this label counts for, and each as often as it does."""
         ...
 
+    def renumbered(self, labels: Sequence[Any], names: Sequence[str], where: str) -> list[Any]:
+        """Labels that were read from other rows, in the numbers of this target.
+
+        Args:
+            labels: As `read` stores them.
+            names: In the order of the ids that `labels` has.
+            where: What to call the rows.
+
+        Raises:
+            DataError: If there is a label that this target does not have.
+        """
+        return list(labels)
+
     def tabled(self, labels: Sequence[Any]) -> tuple[Sequence[str], NDArray[np.int64]]:
         """What a table of rows counts, (c,), and how often each row has it, (n, c)."""
         places = {name: i for i, name in enumerate(self.class_names)}
@@ -174,7 +187,8 @@ class Target(Protocol):
 
         Args:
             names: What to call each input.
-            columns: What `columns` made of what `average` gave.
+            columns: What `columns` made of what `average` gave, and this itself as `outputs`, (m, c) of each
+                input.
             reading: How they are turned into labels.
         """
         ...

@@ -20,12 +20,13 @@ from hf_transfer import (
     open_dataset,
 )
 from hf_transfer.cli.main import main
+from hf_transfer.data.data_files import read_file
 from hf_transfer.errors import ConfigError
 from hf_transfer.report.card.card import write_card
 from hf_transfer.report.plots import scores as plots
 from hf_transfer.runs.hub.files import collect
 from hf_transfer.study.final import final_model
-from hf_transfer.study.final.predict import predict_inputs
+from hf_transfer.study.final.predict import predict, predict_inputs
 from hf_transfer.study.fold_runner import FoldRunner
 
 DIGITS = plain_config(
@@ -212,8 +213,10 @@ def test_tags_of_an_ensemble_are_those_of_the_mean_probabilities(tmp_path):
     result = run(config, TokenClassification)
     assert result.results.calibration is None
     assert not (tmp_path / "ner" / "model" / "calibration.json").exists()
-    found, text = predict_inputs(tmp_path / "ner", ["Ada went to Paris"])
-    assert [len(one["tags"]) for one in found] == [4]
+    found, text = predict_inputs(tmp_path / "ner", ["Ada went to Paris."])
+    assert found[0]["tokens"] == ["Ada", "went", "to", "Paris", "."]  # as the training rows have it
+    assert len(found[0]["tags"]) == 5
+    assert all(one["text"] == "Ada went to Paris."[one["start"] : one["end"]] for one in found[0]["entities"])
     assert "Paris" in text
     with pytest.raises(ConfigError, match=r"two classes, and .* tags words\. Leave --threshold out"):
         predict_inputs(tmp_path / "ner", ["Ada"], threshold="f1")
@@ -251,6 +254,40 @@ def test_plain_libraries_give_calibrated_probabilities_too(reviews):
     for own, other in zip(ours, theirs, strict=True):
         assert own["label"] == other["label"]
         assert own["probability"] == pytest.approx(other["score"], abs=1e-5)
+
+
+def test_a_file_comes_back_with_what_was_said_of_each_row(reviews, tmp_path):
+    folder, _ = reviews
+    (tmp_path / "in.csv").write_text("id,text,label\n7,A wonderful little radio.,?\n8,Fine.,\n")
+    for name in ("out.csv", "out.jsonl", "out.parquet"):
+        assert main(["predict", folder, str(tmp_path / "in.csv"), "--output", str(tmp_path / name)]) == 0
+    (tmp_path / "out.csv").rename(tmp_path / "again.csv")  # which is an input itself
+    tables = [read_file(tmp_path / name).to_dict() for name in ("again.csv", "out.jsonl", "out.parquet")]
+    assert list(tables[0]) == ["id", "text", "label", "predicted_label", "probability"]
+    assert tables[0]["id"] == ["7", "8"]
+    assert tables[0]["label"] == ["?", ""]
+    plain = predict(folder, ["A wonderful little radio.", "Fine."])
+    for table in tables:
+        assert table["predicted_label"] == [one["label"] for one in plain]
+        assert [float(one) for one in table["probability"]] == pytest.approx(
+            [o["probability"] for o in plain]
+        )
+
+
+def test_other_labels_are_given_in_their_order(reviews, tmp_path):
+    folder, _ = reviews
+    ranked = predict(folder, TEXTS, top_k=5)
+    for one in ranked:
+        assert list(one) == ["input", "label", "probability", "label_2", "probability_2"]
+        assert one["probability"] >= one["probability_2"]
+    every = predict(folder, TEXTS, all_probabilities=True, output=tmp_path / "out" / "all.csv")
+    assert [set(one["probabilities"]) for one in every] == [{"negative", "positive"}] * 3
+    names = read_file(tmp_path / "out" / "all.csv").column_names
+    assert names == ["text", "label", "probability", "probability_negative", "probability_positive"]
+    with pytest.raises(ConfigError, match="top_k=0 must be 1 or more"):
+        predict(folder, TEXTS, top_k=0)
+    with pytest.raises(ConfigError, match="both given"):
+        predict(folder, TEXTS, top_k=2, all_probabilities=True)
 
 
 @pytest.mark.slow

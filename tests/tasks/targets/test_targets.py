@@ -55,11 +55,13 @@ def test_answers_are_labels_with_probabilities_or_tags():
     found, text = CLASSES.answers(["a.png"], columns, Reading())
     assert found == [{"input": "a.png", "label": "bee", "probability": pytest.approx(0.7)}]
     assert text.split() == ["bee", "0.700", "a.png"]
-    found, text = TAGS.answers(
-        ["Ann ran"], {"tokens": [["Ann", "ran"]], "predictions": [["B-PER", "O"]]}, Reading()
-    )
-    assert found == [{"tokens": ["Ann", "ran"], "tags": ["B-PER", "O"]}]
-    assert text.split() == ["Ann", "B-PER", "ran", "O"]
+    logs = np.full((2, len(TAGS.label_names)), -9.0)
+    logs[0, TAGS.label_names.index("B-PER")] = logs[1, TAGS.label_names.index("O")] = 0.0
+    found, text = TAGS.answers(["Ann ran"], {"tokens": [["Ann", "ran"]], "outputs": [logs]}, Reading())
+    assert (found[0]["tokens"], found[0]["tags"]) == (["Ann", "ran"], ["B-PER", "O"])
+    (mention,) = found[0]["entities"]
+    assert (mention["type"], mention["start"], mention["end"], mention["text"]) == ("PER", 0, 3, "Ann")
+    assert text.split()[:3] == ["Ann", "ran", "PER"]
 
 
 def test_a_threshold_is_for_two_classes():

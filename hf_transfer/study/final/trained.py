@@ -1,0 +1,104 @@
+"""A run's final model, opened to label rows that it has not seen."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.errors import ConfigError
+from hf_transfer.runs.hub.fetch import fetch_run, is_repository
+from hf_transfer.runs.reading import AGAIN, place_inside, read_json_file
+from hf_transfer.runs.records import Results
+from hf_transfer.runs.results import read_results
+from hf_transfer.study.final.model_folder import CALIBRATION_FILE, task_in
+from hf_transfer.tasks import target_of_run, task_class
+
+if TYPE_CHECKING:
+    from hf_transfer.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """The final model of a run, which may be several that answer together.
+
+    Attributes:
+        run: The run's folder.
+        results: What its results.json holds.
+        task: With the settings and the labels of the run.
+        members: The folder of each model.
+        temperature: What out-of-fold logits are to be divided by.
+        in_weights: Whether the weights are divided already.
+    """
+
+    run: Path
+    results: Results
+    task: "Task"
+    members: tuple[Path, ...]
+    temperature: float
+    in_weights: bool
+
+    @classmethod
+    def open(cls, run: str | Path, *, trust_remote_code: bool = False) -> "TrainedModel":
+        """Open the final model of a run's folder, or of the repository that it was pushed to.
+
+        Raises:
+            ConfigError: If the run kept no final model.
+            HubError: If the repository cannot be fetched.
+        """
+        run = fetch_run(str(run))[0] if is_repository(run) else Path(run)
+        results = read_results(run)
+        if results.final.path is None:
+            raise ConfigError(f"{run} kept no final model (final=none). Run it again with --final refit.")
+        folder = place_inside(run, results.final.path or "model")
+        folder = folder if folder.is_dir() else run  # the top of a repository
+        settings = replace(results.config, trust_remote_code=trust_remote_code)
+        target = target_of_run(results.task, results.label_names, results.target)
+        names = (results.final.members or ()) if results.final.kind == "ensemble" else ()
+        return cls(
+            run,
+            results,
+            task_class(results.task)(settings, target),
+            tuple(place_inside(folder, name) for name in names) or (folder,),
+            *_temperature(folder / CALIBRATION_FILE),
+        )
+
+    def outputs(self, values: Sequence[Any], *, raw: bool = False, title: str = "") -> list[NDArray[Any]]:
+        """What the models answer together for each input, (m, c).
+
+        Args:
+            values: Inputs as the task encodes them.
+            raw: Take the logits as they were learned, without the temperature.
+            title: Of a progress bar; none is shown without one.
+        """
+        from hf_transfer.replay.batching import Batches
+        from hf_transfer.replay.encoding import encode_values
+        from hf_transfer.study.final.ensemble import average_outputs, logits_of
+        from hf_transfer.training.workers import Workers, make_accelerator
+
+        task = task_in(self.task, self.members[0])
+        workers = Workers(make_accelerator(task.settings), together=False)
+        batches = Batches(task, encode_values(task, values), workers.accelerator.device)
+        wanted = 1.0 if raw else self.temperature
+        found = average_outputs(
+            (logits_of(task, folder, batches, workers, title) for folder in self.members),
+            task.target,
+            wanted / self.temperature if self.in_weights else wanted,
+        )
+        nothing = np.zeros((0, len(task.label_names)), np.float32)  # for a sentence without words
+        return [found.get(row, nothing) for row in range(len(values))]
+
+
+def _temperature(file: Path) -> tuple[float, bool]:
+    """What out-of-fold logits are to be divided by, and whether the weights are divided already."""
+    if not file.is_file():
+        return 1.0, False
+    value = read_json_file(file)
+    found = value.get("temperature") if isinstance(value, dict) else None
+    if not isinstance(found, int | float) or isinstance(found, bool) or not 0 < found < math.inf:
+        raise ConfigError(f"{file} must hold a temperature above 0. Remove it to do without one. {AGAIN}")
+    return float(found), value.get("in_weights") is True
