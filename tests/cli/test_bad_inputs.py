@@ -333,7 +333,7 @@ LABELS = [
         "Row 0 has the label 0.5 .*and classes are names or whole numbers. Turn amounts"),
     Bad("several labels a row", lines("a.jsonl", {"text": "a", "label": [1, 0]}, {"text": "b",
         "label": [0, 0]}),
-.*a class is one text or one whole"),
+        TEXT.format("a.jsonl"), DATA, "are of type list, e.g. .*a class is one text or one whole number"),
     Bad("one class", file("a.csv", CSV.replace(",no,", ",yes,")), TEXT.format("a.csv"), DATA,
         "All 12 rows have the label 'yes' in column 'label'; a classifier needs two classes or more"),
     Bad("a class written in two ways", file("a.csv", CSV + "more,Yes,x,2026-01-01,0\n"), TEXT.format("a.csv"),
