@@ -1,6 +1,7 @@
 """`hf-transfer inspect`: show a data set's labels, duplicates and folds before a run."""
 
 import argparse
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,8 @@ from hf_transfer.cli.verb import add_verb, show
 from hf_transfer.machine.wording import aligned, count, fold_name, some
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hf_transfer.data.audit import Audit
     from hf_transfer.data.rows import LabelledData
     from hf_transfer.folds import FoldPlan
@@ -52,7 +55,7 @@ def _inspect(options: argparse.Namespace) -> int:
 
 def report(found: "Audit", data: "LabelledData", plan: "FoldPlan") -> str:
     """Write the findings for a terminal: schema, classes, duplicates, and the content of each fold."""
-    sections = [_schema(data), _classes(found, data, plan), _repeats(found, data)]
+    sections = [_schema(data), _classes(found, data, plan), *_groups(data), _repeats(found, data)]
     notes = [*data.notes, *plan.notes, *found.warnings()]
     if notes:
         sections.append("\n".join(["Notes", *(f"  {note}" for note in notes)]))
@@ -87,8 +90,26 @@ def _classes(found: "Audit", data: "LabelledData", plan: "FoldPlan") -> str:
         for line, number in zip(table, held.sum(axis=0), strict=True):
             line.append(f"{number:,}")
     many = f"{len(found.class_counts)} {several} in {plan.num_folds} folds"
-    title = f"{many}, {plan.scheme}; the rarest is {found.rarest[0]!r}"
+    title = f"{many}, {plan.scheme}; {_rarest(found.class_counts)}"
     return f"{title}\n{aligned([head, *table, sizes])}"
+
+
+def _rarest(class_counts: "Mapping[str, int]") -> str:
+    """Name the class with the fewest rows, or say that several are as rare."""
+    fewest = min(class_counts.values())
+    rarest = [name for name, number in class_counts.items() if number == fewest]
+    if len(rarest) == len(class_counts):
+        return f"each has {fewest:,}"
+    return f"the rarest is {rarest[0]!r}" if len(rarest) == 1 else f"{len(rarest)} are the rarest"
+
+
+def _groups(data: "LabelledData") -> list[str]:
+    """Number and sizes of the groups that stay together, if there are any."""
+    if "group" not in data.rows.column_names:
+        return []
+    sizes = sorted(Counter(data.rows["group"]).values())
+    said = f"{sizes[0]:,} to {sizes[-1]:,} rows each, the middle one {sizes[len(sizes) // 2]:,}"
+    return [f"{count(len(sizes), 'group')} that stay together: {said}"]
 
 
 def _repeats(found: "Audit", data: "LabelledData") -> str:

@@ -17,7 +17,7 @@ def add_push(verbs: Any) -> None:
     """Add `push` to the command line."""
     parser = add_verb(verbs, "push", _push, "publish a run on the Hub; safe to repeat")
     parser.add_argument("run", metavar="RUN", help="the run's folder")
-    parser.add_argument("repo", metavar="REPO", help="user/name")
+    parser.add_argument("repo", metavar="REPO", help="the repository on the Hub, user/name")
     parser.add_argument("--private", action="store_true", help="make the repository private")
     parser.add_argument(
         "--scored", action="store_true", help="publish what `score` found on other rows, predictions too"

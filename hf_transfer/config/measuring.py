@@ -15,6 +15,11 @@ class MeasuringSettings(Group):
     metrics: tuple[str, ...] = setting(
         (), "More `evaluate` metrics of the Hub by name, comma-separated.", scored=False
     )
+    metric_for_best_model: str | None = setting(
+        None,
+        "Score that decides what is best, and is named first; whether more of it is better follows from it.",
+        scored=False,
+    )
     learning_curve: bool = setting(
         False,
         "Also train on 10, 20, 40 and 80 % of the rows, and predict the score with twice as many.",

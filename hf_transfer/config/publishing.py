@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config.licenses import license_problem
 from hf_transfer.config.setting import Group, setting
 
 
@@ -27,4 +28,9 @@ class PublishingSettings(Group):
     private: bool = setting(
         False, "Make the repository private.", aliases=("hub_private_repo",), scored=False
     )
-    license: str | None = setting(None, "Licence identifier for the model card.", scored=False)
+    license: str | None = setting(None, "Licence identifier of the Hub for the model card.", scored=False)
+
+    def problems(self) -> list[str]:
+        """A licence that the Hub does not know."""
+        problem = None if self.license is None else license_problem(self.license)
+        return [problem] if problem else []

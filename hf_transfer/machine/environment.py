@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.machine.secrets import without_secrets
+from hf_transfer.machine.secrets import local_name, without_secrets
 
 PACKAGES = (
     "torch", "transformers", "datasets", "evaluate", "accelerate", "huggingface_hub", "timm", "torchvision",
@@ -29,12 +29,21 @@ def versions() -> dict[str, str]:
 
 
 def command() -> str:
-    """The command line of this process, ready to be typed again; without tokens."""
-    program = Path(sys.argv[0])
-    here = Path.cwd()
-    shown = program.relative_to(here) if program.is_absolute() and program.is_relative_to(here) else program
-    first = [shown.name] if shown.name == "hf-transfer" else ["python", str(shown)]
-    return without_secrets(shlex.join([*first, *sys.argv[1:]]))
+    """The command line of this process as it was typed, without tokens and without anybody's folders."""
+    words = sys.orig_argv[1:]
+    first = ["hf-transfer"] if words and Path(words[0]).stem == "hf-transfer" else ["python", *words[:1]]
+    return without_secrets(shlex.join(map(_without_folders, [*first, *words[1:]])))
+
+
+def _without_folders(word: str) -> str:
+    """Shorten a path out of the working folder to its last name; `--flag=` and `timm:ARCH@` stay."""
+    flag, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    scheme, at, path = value.rpartition("@") if value.startswith("timm:") else ("", "", value)
+    if Path(path).is_relative_to(Path.cwd()):
+        path = str(Path(path).relative_to(Path.cwd()))
+    elif Path(path).is_absolute() or path.startswith("~") or ".." in Path(path).parts:
+        path = local_name(path) or path
+    return f"{flag}{equals}{scheme}{at}{path}"
 
 
 def usable_cores() -> int:

@@ -58,9 +58,15 @@ def one_line(value: Any) -> str:
 
 
 def local_name(name: str) -> str:
-    """Strip the folders of a path, which reveal where somebody keeps their files."""
+    """Strip the folders of a path, which reveal where somebody keeps their files.
+
+    A folder called `model` has its name from the one that it is in: each run leaves such a folder.
+    """
     scheme = re.match(r"timm:[^@]*@", name)
-    return (scheme[0] if scheme else "") + re.split(r"[\\/@]", name.rstrip("\\/"))[-1]
+    *folders, last = re.split(r"[\\/@]", name.rstrip("\\/"))
+    if last == "model" and folders and folders[-1].strip("."):
+        last = folders[-1]
+    return (scheme[0] if scheme else "") + last
 
 
 def _tokens() -> list[str]:

@@ -1,6 +1,7 @@
 """Encode rows once for all folds, epochs and repeats, in a file that later runs reuse."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from accelerate import Accelerator
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.cache import cache_folder, remove_unfinished
 from hf_transfer.machine.digests import json_digest
+from hf_transfer.machine.progress import progress_bar
 from hf_transfer.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -35,18 +37,33 @@ def encode_rows(task: Task, rows: "Dataset", fingerprint: str, accelerator: Acce
         folder.mkdir(parents=True, exist_ok=True)
         if accelerator.is_local_main_process:
             remove_unfinished(folder)
-        return rows.map(
-            _encode,
-            batched=True,
-            with_indices=True,
-            batch_size=size,
-            writer_batch_size=size,
-            remove_columns=rows.column_names,
-            fn_kwargs={"task": task},
-            cache_file_name=str(folder / f"{key}.arrow"),
-            new_fingerprint=key,
-            desc="Encoding",
-        )
+        first = accelerator.is_local_main_process
+        with _own_bars(), progress_bar("encoding", total=len(rows), unit="row", shown=first) as bar:
+            return rows.map(
+                _encode,
+                batched=True,
+                with_indices=True,
+                batch_size=size,
+                writer_batch_size=size,
+                remove_columns=rows.column_names,
+                fn_kwargs={"task": task, "bar": bar},
+                cache_file_name=str(folder / f"{key}.arrow"),
+                new_fingerprint=key,
+            )
+
+
+@contextmanager
+def _own_bars() -> Iterator[None]:
+    """Silence the bars of `datasets`, which look otherwise and fill log files."""
+    import datasets
+
+    shown = not datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            datasets.enable_progress_bars()
 
 
 def encode_values(task: Task, values: Sequence[Any]) -> "Dataset":
@@ -69,8 +86,10 @@ def _encoded_parts(task: Task, values: Sequence[Any]) -> Iterator[pa.Table]:
         yield Dataset.from_dict(dict(encoded)).with_format("arrow")[:]
 
 
-def _encode(rows: dict[str, list[Any]], positions: list[int], task: Task) -> dict[str, list[Any]]:
-    return task.encode(rows, positions)
+def _encode(rows: dict[str, list[Any]], positions: list[int], task: Task, bar: Any) -> dict[str, list[Any]]:
+    encoded = task.encode(rows, positions)
+    bar.update(len(positions))
+    return encoded
 
 
 def _key(task: Task, fingerprint: str, num_rows: int) -> str:

@@ -37,6 +37,7 @@ from hf_transfer.runs.records import Results
 from hf_transfer.runs.results import read_results
 from hf_transfer.runs.schema import to_json
 from hf_transfer.runs.summary import two_intervals
+from hf_transfer.scores.names import LOSS
 from hf_transfer.scores.over_folds import sampling_units
 from hf_transfer.scores.scorer import Floats, Scorer
 from hf_transfer.scores.statistics import bootstrap_interval, mcnemar
@@ -302,7 +303,8 @@ def _rows(runs: Sequence[Run]) -> list[list[str]]:
     metric = runs[0].results.primary_metric
     both = any(two_intervals(run.results) for run in runs)
     bounds = ["95 % optimistic", "95 % conservative"] if both else ["95 % interval"]
-    rows = [["run", metric, *bounds, "folds", "trained", "of parameters", "time"]]
+    loss = [LOSS] if metric != LOSS and all(LOSS in run.results.scores for run in runs) else []
+    rows = [["run", metric, *bounds, *loss, "folds", "trained", "of parameters", "time"]]
     for run in runs:
         results = run.results
         score, trainable = results.scores.get(metric), results.trainable
@@ -310,5 +312,6 @@ def _rows(runs: Sequence[Run]) -> list[list[str]]:
         found = [plus_minus(score), *map(interval, ends[: 1 + both])]
         folds = f"{score.num_folds if score else 0} of {len(results.folds)}"
         sizes = [f"{trainable.parameters:,}", f"{trainable.total:,}"]
-        rows.append([run.name, *found, folds, *sizes, duration(results.hardware.seconds)])
+        losses = [plus_minus(results.scores[name]) for name in loss]
+        rows.append([run.name, *found, *losses, folds, *sizes, duration(results.hardware.seconds)])
     return rows

@@ -21,6 +21,7 @@ from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.grid import against_best, corrected_best
 from hf_transfer.runs.records import FrozenProof, GridEntry
 from hf_transfer.scores.calibration import calibrate
+from hf_transfer.scores.names import LOSS
 from hf_transfer.scores.over_folds import over_folds, summarise
 from hf_transfer.scores.scorer import Scorer
 from hf_transfer.scores.statistics import effective_folds, one_standard_error
@@ -32,16 +33,17 @@ FoldResults = Mapping[RunConfig, Sequence[FoldResult]]
 
 
 def best_of(fold_results: FoldResults, scorer: Scorer) -> RunConfig:
-    """The configuration with the best mean primary metric; complete ones come before incomplete ones."""
-    name = scorer.primary_metric
-    sign = 1 if scorer.higher_is_better[name] else -1
+    """The configuration with the best mean primary metric; complete ones come before incomplete ones.
 
-    def merit(config: RunConfig) -> tuple[int, float]:
-        done = finished(fold_results[config])
-        values = [value for r in done if (value := r.scores.get(name)) is not None]
-        return len(done), sign * fmean(values) if values else -math.inf
-
-    return max(fold_results, key=merit)
+    Of those within one standard error of it, the one with the lowest loss.
+    """
+    best, loss = _highest(fold_results, scorer), "" if scorer.primary_metric == LOSS else LOSS
+    losses = {
+        config: fmean(values)
+        for config, folds in fold_results.items()
+        if (values := _known(folds, loss)) and len(values) == len(folds)
+    }
+    return _cheapest(fold_results, best, losses, scorer)
 
 
 def frugal_of(fold_results: FoldResults, scorer: Scorer, costs: Sequence[float]) -> RunConfig:
@@ -52,15 +54,42 @@ def frugal_of(fold_results: FoldResults, scorer: Scorer, costs: Sequence[float])
         scorer: The task's.
         costs: Of each configuration, in order; trained parameters, for one.
     """
-    name, best = scorer.primary_metric, best_of(fold_results, scorer)
+    best = _highest(fold_results, scorer)
+    return _cheapest(fold_results, best, dict(zip(fold_results, costs, strict=True)), scorer)
+
+
+def _highest(fold_results: FoldResults, scorer: Scorer) -> RunConfig:
+    """The best mean primary metric; complete ones come before incomplete ones."""
+    name = scorer.primary_metric
     sign = 1 if scorer.higher_is_better[name] else -1
-    scores = [[fold.scores.get(name) for fold in folds] for folds in fold_results.values()]
-    if any(value is None for line in scores for value in line) or len(scores[0]) < 2:
+
+    def merit(config: RunConfig) -> tuple[int, float]:
+        values = _known(fold_results[config], name)
+        return len(finished(fold_results[config])), sign * fmean(values) if values else -math.inf
+
+    return max(fold_results, key=merit)
+
+
+def _cheapest(
+    fold_results: FoldResults, best: RunConfig, costs: Mapping[RunConfig, float], scorer: Scorer
+) -> RunConfig:
+    """The cheapest within one standard error of the best; the best where that cannot be tested."""
+    name = scorer.primary_metric
+    sign = 1 if scorer.higher_is_better[name] else -1
+    scores = {config: _known(fold_results[config], name) for config in costs}
+    num_folds = len(fold_results[best])
+    if best not in costs or num_folds < 2 or any(len(line) < num_folds for line in scores.values()):
         return best
-    lines = sign * np.array(scores, dtype=np.float64)
-    configs = list(fold_results)
+    lines = sign * np.array(list(scores.values()), dtype=np.float64)
+    configs = list(costs)
     folds = effective_folds([(fold.num_train, fold.num_valid) for fold in fold_results[best]])
-    return configs[one_standard_error(lines[configs.index(best)] - lines, costs, folds)]
+    behind = lines[configs.index(best)] - lines
+    return configs[one_standard_error(behind, list(costs.values()), folds)]
+
+
+def _known(folds: Iterable[FoldResult], metric: str) -> list[float]:
+    """Scores of the finished folds that have one."""
+    return [value for fold in finished(folds) if (value := fold.scores.get(metric)) is not None]
 
 
 def finished(folds: Iterable[FoldResult]) -> list[FoldResult]:
@@ -127,7 +156,8 @@ def _grid(
     # The best one's predictions first, and one table at a time: they may be large.
     order = [best, *(config for config in configs if config != best and finished(fold_results[config]))]
     tables = (table for config in order if (table := predictions_of(config)) is not None)
-    corrected = corrected_best(tables, scorer, seed=best.seed)
+    means = over_folds([fold.scores.get(scorer.primary_metric) for fold in finished(fold_results[best])])
+    corrected = corrected_best(tables, scorer, means.mean, seed=best.seed)
     tests = against_best(list(fold_results.values()), configs.index(best), scorer)
     names = dict.fromkeys([*GRID_SETTINGS, *differing(configs)])
     return [
@@ -181,6 +211,11 @@ def choice_notes(fold_results: FoldResults, best: RunConfig, scorer: Scorer) -> 
             f"({', '.join(f'{name}={getattr(best, name)}' for name in differing(list(fold_results)))}): its "
             "score is somewhat too good for having been chosen by it."
         )
+        if best != _highest(fold_results, scorer) and best == best_of(fold_results, scorer):
+            notes.append(
+                f"Another one has a better mean {scorer.primary_metric}, by less than a standard error. Of "
+                f"those that close, the reported one has the lowest {LOSS}."
+            )
     if best.early_stopping and not all(fold.num_train >= FEWEST_TO_STOP_EARLY for fold in folds):
         notes.append("Early stopping was left out where a fold has fewer than 300 training rows.")
     failed = len(folds) - len(finished(folds))

@@ -64,17 +64,23 @@ def _behind(one: FoldResults, best: FoldResults, scorer: Scorer) -> tuple[float 
     return mean, corrected_resampled_t(differences, num_folds).p
 
 
-def corrected_best(tables: Iterable[pa.Table], scorer: Scorer, *, seed: int) -> float | None:
-    """Primary metric of the best configuration, corrected for having been chosen by it.
+def corrected_best(
+    tables: Iterable[pa.Table], scorer: Scorer, mean: float | None, *, seed: int
+) -> float | None:
+    """Primary metric of the best configuration, corrected for having been chosen by it; never above `mean`.
+
+    By how much choosing flatters is found on pooled rows, where the highest score is held against what the
+    chosen ones reach on rows that did not choose; that is taken off the mean over folds.
 
     Args:
         tables: Out-of-fold predictions of each configuration, the best one's first. Those of other
             rows, as where other folds failed, are left out.
         scorer: The task's scorer.
+        mean: Of the best one, over folds.
         seed: Seed of the draws.
 
     Returns:
-        The corrected score, see `statistics.best_of`; None where fewer than two are left.
+        The corrected score, see `statistics.best_of`; None where fewer than two are left or it is undefined.
     """
     metric, rest = scorer.primary_metric, map(_ordered, tables)
     first = next(rest)
@@ -89,7 +95,10 @@ def corrected_best(tables: Iterable[pa.Table], scorer: Scorer, *, seed: int) -> 
         return sign * np.stack([resample(weights)[metric] for resample in resamplers])
 
     found = best_of(merits, first["fold"], units=sampling_units(first, scorer)[1], seed=seed)
-    return None if found is None else sign * found
+    if found is None or mean is None:
+        return None
+    highest = float(np.nanmax(merits(np.ones((1, first.num_rows)))))
+    return mean - sign * max(0.0, highest - found)
 
 
 def _ordered(table: pa.Table) -> pa.Table:

@@ -15,6 +15,7 @@ from hf_transfer.machine.wording import (
     setting,
     visible,
 )
+from hf_transfer.runs.commonest import commonest_line, uneven_line
 from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.learned import learned_words
 from hf_transfer.runs.records import GridEntry, Results, Tried
@@ -145,7 +146,8 @@ def _fold_table(results: Results) -> str:
 
 
 def _score_table(results: Results) -> str:
-    return "\n".join([aligned(score_rows(results)), *_explained(results)])
+    beside = filter(None, [commonest_line(results), uneven_line(results)])
+    return "\n".join([aligned(score_rows(results)), *_explained(results), *beside])
 
 
 def score_rows(results: Results) -> list[list[str]]:

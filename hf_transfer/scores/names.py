@@ -1,8 +1,10 @@
 """Readable names of metrics, and their order."""
 
+import difflib
 from collections.abc import Collection
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.errors import ConfigError
 
 _METRIC_NAMES = {
     "accuracy": "accuracy",
@@ -34,6 +36,32 @@ _SHOWN_FIRST = (
     "f1", "precision", "recall", "accuracy", "f1_macro", "log_loss", "balanced_accuracy",
     "average_precision", "exact_match", "rmse", "r_squared",
 )  # fmt: skip
+
+
+LOSS = "log_loss"  # breaks ties, and stands beside the primary metric in comparisons
+
+_ALIASES = {"loss": LOSS, "f1": "f1_macro", "precision": "precision_macro", "recall": "recall_macro"}
+
+
+def decisive(asked: str, names: Collection[str]) -> str:
+    """The score that `--metric_for_best_model` names: `eval_loss` is `log_loss`, `f1` of classes their mean.
+
+    Args:
+        asked: As it was given.
+        names: Of the scores there are.
+
+    Raises:
+        ConfigError: If there is none of that name (with the nearest).
+    """
+    name = asked.removeprefix("eval_")
+    found = name if name in names else _ALIASES.get(name, name)
+    if found in names:
+        return found
+    near = difflib.get_close_matches(found, names, n=1)
+    meant = f" Did you mean {near[0]!r}?" if near else ""
+    raise ConfigError(
+        f"metric_for_best_model={asked!r} is no score of this task.{meant} Use one of {', '.join(names)}."
+    )
 
 
 def metric_name(name: str) -> str:

@@ -61,7 +61,8 @@ def summarise(
 
     `interval` is the optimistic one: a bootstrap over rows, of the pooled score, with the models as
     they are. `conservative_interval` is of the mean over folds and repeats, and allows for other
-    training sets too: a corrected resampled t, cut to what the score can be. `headline` says what to
+    training sets too: a corrected resampled t, cut to what the score can be, and stretched over the
+    optimistic one where that is wider. `headline` says what to
     go by: "conservative" from three repeats on, else "both".
 
     Folds whose score is undefined are left out; `num_folds` says how many counted. Scores that the
@@ -86,7 +87,7 @@ def summarise(
         [*scorer.higher_is_better, *(name for scores in fold_scores for name in scores)]
     ):
         interval, values = intervals.get(name), [scores.get(name) for scores in fold_scores]
-        conservative = _conservative(values, num_folds, *scorer.range_of(name))
+        conservative = _wider(_conservative(values, num_folds, *scorer.range_of(name)), interval)
         summary[name] = Score(
             **vars(over_folds(values)),
             pooled=pooled.get(name),
@@ -114,6 +115,16 @@ def _conservative(
         return None  # an interval of no width would be a lie
     low, high = corrected_resampled_t(values, num_folds).interval
     return max(low, lowest), min(high, highest)
+
+
+def _wider(conservative: Interval | None, optimistic: Interval | None) -> Interval | None:
+    """Stretch the conservative interval over the optimistic one where chance made it the narrower one.
+
+    Few folds that happen to agree make a small error. What the rows alone leave open is open all the same.
+    """
+    if not conservative or not optimistic or np.ptp(conservative) >= np.ptp(optimistic):
+        return conservative
+    return min(conservative[0], optimistic[0]), max(conservative[1], optimistic[1])
 
 
 def over_folds(scores: Sequence[float | None]) -> FoldMean:

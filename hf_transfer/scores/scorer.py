@@ -6,9 +6,10 @@ scale. Several repeats are averaged. Nothing here imports torch.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError, DataError
 from hf_transfer.scores import metrics
+from hf_transfer.scores.names import decisive
 from hf_transfer.scores.shuffled import labels_again
 from hf_transfer.scores.statistics.counts import mean_defined
 
@@ -72,6 +74,18 @@ class Scorer(Protocol):
 
     calibrates: bool = False
     """Whether predictions are probabilities that a temperature can mend: of one class a row."""
+
+    def headed_by(self, metric: str | None) -> Self:
+        """Itself with another primary metric; with its own for None.
+
+        Raises:
+            ConfigError: If it has no such score.
+        """
+        if metric is None:
+            return self
+        other = copy(self)
+        other.primary_metric = decisive(metric, self.higher_is_better)
+        return other
 
     def score(self, table: pa.Table) -> Scores:
         """Score the rows of one fold."""

@@ -160,6 +160,7 @@ class CommonTask:
             able = ", ".join(kind.name for kind in self.targets)
             raise ConfigError(f"{type(self).__name__} learns {able}, and the labels are {target.name}.")
         self.target: Target = type(target)(target.label_names, settings)
+        self.target.scorer = self.target.scorer.headed_by(settings.metric_for_best_model)
 
     def labels_of(self, rows: Mapping[str, list[Any]]) -> list[Any]:
         """Labels of a batch of rows as they are stacked, or stand-ins where there are none to learn from."""

@@ -73,7 +73,7 @@ class Record:
     @cached_property
     def scorer(self) -> Scorer:
         """What makes scores from predictions."""
-        return self.target.scorer
+        return self.target.scorer.headed_by(self.config.metric_for_best_model)
 
     @cached_property
     def predictions(self) -> pa.Table:

@@ -1,6 +1,7 @@
 """What `inspect` shows of a data set."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from labelled import noise, pictures, texts, words
@@ -23,6 +24,21 @@ def test_the_report_shows_what_each_fold_will_hold():
     held = {line[0]: [int(n) for n in line[3:]] for line in lines if line[:1] in (["x"], ["y"])}
     assert {name: sum(counts) for name, counts in held.items()} == {"x": 8, "y": 4}
     assert all(max(counts) - min(counts) <= 1 for counts in held.values())
+
+
+def test_classes_of_one_size_have_no_rarest_one():
+    for labels, said in (("xxyy", "each has 2"), ("xxyz", "2 are the rarest"), ("xxy", "the rarest is 'y'")):
+        data = texts([(f"text number {i}", label) for i, label in enumerate(labels)])
+        plan = plan_folds(data.rows["row_id"][:], 2, seed=0, columns=FoldColumns())
+        assert f"classes in 2 folds, random; {said}\n" in report(audit(data), data, plan)
+
+
+def test_groups_are_counted():
+    data = texts([(f"text number {i}", "xy"[i % 2]) for i in range(6)])
+    data = replace(data, rows=data.rows.add_column("group", list("aaabbc")))
+    plan = plan_folds(data.rows["row_id"][:], 2, seed=0, columns=FoldColumns())
+    said = report(audit(data), data, plan)
+    assert "3 groups that stay together: 1 to 3 rows each, the middle one 2" in said
 
 
 def test_the_report_shows_examples_and_notes():

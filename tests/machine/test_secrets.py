@@ -70,5 +70,23 @@ def test_a_setting_with_a_token_is_refused_and_not_repeated(name, value):
 
 
 def test_the_recorded_command_has_no_token(monkeypatch):
-    monkeypatch.setattr("sys.argv", ["recipes/ner.py", "--push_to_hub", TOKEN])
+    monkeypatch.setattr("sys.orig_argv", ["/usr/bin/python3", "recipes/ner.py", "--push_to_hub", TOKEN])
     assert command() == "python recipes/ner.py --push_to_hub ***"
+
+
+@pytest.mark.parametrize(
+    ("typed", "recorded"),
+    [
+        ("/opt/bin/hf-transfer run ner --base_model ../mine/bert", "hf-transfer run ner --base_model bert"),
+        ("-m hf_transfer run ner --dataset=/srv/ann/a.csv", "python -m hf_transfer run ner --dataset=a.csv"),
+        ("{here}/my.py --dataset {here}/data/a.csv", "python my.py --dataset data/a.csv"),
+        ("/srv/my.py --base_model timm:resnet18@/srv/a.safetensors",
+         "python my.py --base_model timm:resnet18@a.safetensors"),
+        ("my.py --dataset me/films --output_dir ~ann/b", "python my.py --dataset me/films --output_dir b"),
+    ],
+)  # fmt: skip
+def test_the_recorded_command_is_the_typed_one_without_folders(typed, recorded, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    words = typed.replace("{here}", str(tmp_path)).split()
+    monkeypatch.setattr("sys.orig_argv", ["/opt/venv/bin/python", *words])
+    assert command() == recorded

@@ -11,6 +11,7 @@ from fake_run import Shape, entity_scores, make_run, save
 from sketches import changed
 
 from hf_transfer.errors import ConfigError
+from hf_transfer.machine.wording import plus_minus
 from hf_transfer.report.compare import Run, compare_runs, open_runs
 from hf_transfer.report.words.pairs import sentence
 from hf_transfer.runs.paired import Pair, PairedBootstrap, RightRows
@@ -52,6 +53,13 @@ def test_two_runs_are_compared_in_the_order_given(runs: tuple[Run, ...]) -> None
     assert (pair.first, pair.second, pair.verdict) == ("poor", "good", "second is better")
     scores = [[fold.scores["f1_macro"] for fold in run.results.folds] for run in runs[:2]]
     assert list(pair.differences.values()) == pytest.approx((np.array(scores[1]) - scores[0]).tolist())
+
+
+def test_the_loss_stands_beside_the_score(runs: tuple[Run, ...]) -> None:
+    head, *lines = compare_runs(runs[:2]).to_text().splitlines()
+    assert head.index("95 %") < head.index("log_loss") < head.index("folds")
+    for run, line in zip(runs[:2], lines, strict=False):
+        assert plus_minus(run.results.scores["log_loss"]) in line
 
 
 def test_the_rows_that_one_was_right_on_are_counted_row_by_row(runs: tuple[Run, ...]) -> None:
@@ -130,6 +138,11 @@ DECIDED = RightRows(num_rows=100, only_first=4, only_second=45, p=1e-9, repeat=0
             {"interval": None, "p": None, "times_the_rows": None, "differences": {"r0f0": 0.15}},
             "a test needs two or more folds that both finished",
         ),
+        (
+            {"mean": 0.0004, "interval": (-0.1, 0.1)},
+            "A tie: a and b differ by less than 0.001 accuracy (-0.100 to 0.100, corrected p 0.3).",
+        ),
+        ({"mean": 0.0004, "p_adjusted": 0.01}, "b is better than a by less than 0.001 accuracy ("),
         ({"mean": None, "differences": {}}, "Can't tell a and b apart: no fold was finished by both."),
         (
             {"differences": {"r0f0": 0.0, "r0f1": 0.0}, "mean": 0.0, "interval": None},

@@ -35,6 +35,22 @@ def test_the_best_has_all_folds_first_and_then_the_best_mean(first, second, best
     assert best_of({FIRST: first, SECOND: second}, SCORER) == best
 
 
+def with_losses(accuracies, loss):
+    return [fold(value, scores={"accuracy": value, "log_loss": loss}) for value in accuracies]
+
+
+def test_ties_within_one_standard_error_go_to_the_lower_loss():
+    first, second = with_losses([0.9, 0.8, 0.95], 2.5), with_losses([0.88, 0.82, 0.94], 0.4)
+    results = {FIRST: first, SECOND: second}
+    assert best_of(results, SCORER) == SECOND
+    (_, tie) = choice_notes(results, SECOND, SCORER)
+    assert "a better mean accuracy, by less than a standard error. Of those that close, the reported" in tie
+    clear = {FIRST: first, SECOND: with_losses([0.8, 0.7, 0.84], 0.4)}
+    assert best_of(clear, SCORER) == FIRST
+    assert best_of(results, SCORER.headed_by("log_loss")) == SECOND
+    assert best_of({FIRST: first, SECOND: [*second[:2], LOST]}, SCORER) == FIRST
+
+
 def test_a_proof_needs_every_fold_unmoved():
     moved = fold(frozen_hash_after="b")
     assert frozen_proof(["stem"], [fold(), LOST]) == FrozenProof(["stem"], "a", "a", True)

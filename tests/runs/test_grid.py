@@ -66,15 +66,28 @@ def test_the_best_of_lucky_ones_is_corrected():
     rng = np.random.default_rng(0)
     right = rng.random((12, 150)) < 0.5
     right = right[np.argsort(-right.mean(axis=1))]
-    found = corrected_best([table(line) for line in right], SCORER, seed=0)
+    best = right.mean(axis=1).max()
+    found = corrected_best([table(line) for line in right], SCORER, best, seed=0)
     assert found == pytest.approx(best_of(right, np.arange(150) % 5, seed=0))
-    assert found < right.mean(axis=1).max() - 0.03
+    assert found < best - 0.03
+    # What choosing flatters is taken off whatever the folds' mean is.
+    assert corrected_best([table(line) for line in right], SCORER, 0.7, seed=0) == pytest.approx(
+        0.7 - (best - found)
+    )
+
+
+def test_a_corrected_score_is_never_above_the_uncorrected_one():
+    right = np.zeros((2, 100), bool)
+    right[:, ::3] = True
+    right[0, 0] = False
+    assert corrected_best([table(line) for line in right], SCORER, 0.3, seed=0) <= 0.3
+    assert corrected_best([table(line) for line in right], SCORER, None, seed=0) is None
 
 
 def test_repeats_of_a_row_are_drawn_together():
     right = np.random.default_rng(1).random((4, 100)) < 0.7
-    once = corrected_best([table(line) for line in right], SCORER, seed=0)
-    twice = corrected_best([table(np.tile(line, 2), num_repeats=2) for line in right], SCORER, seed=0)
+    once = corrected_best([table(line) for line in right], SCORER, 0.7, seed=0)
+    twice = corrected_best([table(np.tile(line, 2), num_repeats=2) for line in right], SCORER, 0.7, seed=0)
     assert twice == pytest.approx(once)
 
 
@@ -82,15 +95,17 @@ def test_configurations_of_other_rows_are_left_out():
     right = np.random.default_rng(1).random((3, 100)) < 0.7
     whole = [table(line) for line in right[:2]]
     with_less = [*whole, table(right[2][:50])]
-    assert corrected_best(with_less, SCORER, seed=0) == corrected_best(whole, SCORER, seed=0)
-    assert corrected_best([whole[0], table(right[1], shift=7)], SCORER, seed=0) is None
+    assert corrected_best(with_less, SCORER, 0.7, seed=0) == corrected_best(whole, SCORER, 0.7, seed=0)
+    assert corrected_best([whole[0], table(right[1], shift=7)], SCORER, 0.7, seed=0) is None
 
 
 def test_the_order_of_the_rows_of_a_table_does_not_matter():
     right = np.random.default_rng(1).random((2, 100)) < 0.7
     first, second = (table(line) for line in right)
     mixed = second.take(np.random.default_rng(2).permutation(100))
-    assert corrected_best([first, mixed], SCORER, seed=0) == corrected_best([first, second], SCORER, seed=0)
+    assert corrected_best([first, mixed], SCORER, 0.7, seed=0) == corrected_best(
+        [first, second], SCORER, 0.7, seed=0
+    )
 
 
 def test_scores_that_are_no_mean_over_rows_are_corrected_too():
@@ -108,4 +123,4 @@ def test_scores_that_are_no_mean_over_rows_are_corrected_too():
     tables, scorer = [tags() for _ in range(6)], TaggingScorer(["O", "B-X", "I-X"])
     best = max(scorer.pooled(one)["f1"] for one in tables)
     tables.sort(key=lambda one: -scorer.pooled(one)["f1"])
-    assert 0.4 < corrected_best(tables, scorer, seed=0) < best
+    assert 0.4 < corrected_best(tables, scorer, best, seed=0) < best

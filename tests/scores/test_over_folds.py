@@ -11,6 +11,7 @@ import yaml
 from scored_tables import TAGS, predictions, scorer_of, tagged
 
 from hf_transfer.runs.schema import to_json
+from hf_transfer.scores.class_scorer import ClassificationScorer
 from hf_transfer.scores.over_folds import score_folds, summarise
 from hf_transfer.scores.statistics import corrected_resampled_t, effective_folds
 from hf_transfer.scores.tag_scorer import TaggingScorer
@@ -130,6 +131,20 @@ def test_ranges_other_than_from_0_to_1_are_kept():
     low, high = found["log_loss"].conservative_interval
     assert low == 0
     assert high == pytest.approx(corrected_resampled_t([0.2, 3.0], 2).interval[1])
+
+
+def test_a_conservative_interval_is_not_the_narrower_one():
+    table = pa.table(
+        {
+            "row_id": np.arange(20), "repeat": np.zeros(20, np.int32), "fold": np.arange(20) % 2,
+            "label": np.tile([0, 0, 1, 1, 1], 4), "prediction": np.tile([0, 1, 1, 0, 1], 4),
+            "logits": [[0.0, 0.1]] * 20,
+        }
+    )  # fmt: skip
+    scorer = ClassificationScorer(["a", "b"])
+    found = summarise([{"accuracy": 0.6}, {"accuracy": 0.601}], table, scorer, seed=0)["accuracy"]
+    (low, high), (lower, higher) = found.interval, found.conservative_interval
+    assert lower <= low < high <= higher
 
 
 def test_grouped_rows_are_resampled_by_group():

@@ -25,17 +25,25 @@ def tiny_vit(tmp_path_factory):
         ("pictures", {"base_model": "vit", "trainable": "head"}, "transformers", 1),
         ("text", {"final": "refit"}, "transformers", 1),
         ("words", {"final": "refit"}, "transformers", 1),
+        ("text", {"final": "ensemble"}, "transformers", 1),
+        ("words", {"final": "ensemble", "num_folds": 2}, "transformers", 1),
     ],
 )
 def test_the_blocks_of_code_run(kind, changes, library, blocks, tiny_vit, tmp_path, monkeypatch):
     if "base_model" in changes:
         changes = changes | {"base_model": str(tiny_vit)}
-    text = (make_run(kind, tmp_path, card=True, **changes) / "README.md").read_text(encoding="utf-8")
+    run = make_run(kind, tmp_path, card=True, **changes)
+    text = (run / "README.md").read_text(encoding="utf-8")
     assert ("timm" in yaml.safe_load(text.split("---\n")[1])["tags"]) is (library == "timm")
     Image.new("RGB", (8, 8)).save(tmp_path / "picture.jpg")
     monkeypatch.chdir(tmp_path)
-    use = text.split("<!-- hf-transfer:begin use -->")[1].split("<!-- hf-transfer:end use -->")[0]
+    use, files = text.split("<!-- hf-transfer:end use -->")
     codes = re.findall(r"```python\n(.*?)```", use, re.S)
     assert len(codes) == blocks
     for code in codes:
         exec(code, {})
+    monkeypatch.chdir(run)  # the other blocks read its files, and follow from one another
+    known = {}
+    for code in re.findall(r"```python\n(.*?)```", files, re.S):
+        exec(code, known)
+    assert {"plan", "rows"} <= set(known)

@@ -70,7 +70,7 @@ def test_no_torch_is_needed(runs):
 
 
 # A configuration of the grid that another beats.
-OTHER = "folds/lr0.001-wd0.1/r0f0/predictions.parquet"
+OTHER = "folds/lr0.1-wd0.1/r0f0/predictions.parquet"
 
 
 def first_repeat(rows):
@@ -174,7 +174,7 @@ def doubled(rows):
             "grid",
             OTHER,
             other_class,
-            [r"grid\[1\].folds.r0f0.readings\[0\]", r"grid\[1\].scores.accuracy.mean: wri"],
+            [r"grid\[3\].folds.r0f0.readings\[0\]", r"grid\[3\].scores.accuracy.mean: wri"],
         ),
         (
             "groups",

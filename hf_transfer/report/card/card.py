@@ -16,6 +16,7 @@ from hf_transfer.report.card.markdown import link
 from hf_transfer.report.card.templates import card_template
 from hf_transfer.report.words.verdicts import verdicts
 from hf_transfer.runs.card_file import KIT, Header, join_card, merge_card, read_card, with_record
+from hf_transfer.runs.commonest import uneven_line
 from hf_transfer.runs.companions import Companions, read_companions
 from hf_transfer.runs.reading import damage_told
 from hf_transfer.runs.records import DatasetFacts, Results
@@ -35,6 +36,8 @@ __all__ = ["card_header", "merge_card", "write_card"]
 
 MOST_ROWS = 50  # classes in one table
 SENTENCES = "sentence-transformers"
+
+_COMMIT = re.compile("[0-9a-f]{40}")
 
 _PICTURES = (
     "folds", "confusion", "scatter", "labels", "learning", "grid", "reliability", "learning_curve", "trials",
@@ -158,8 +161,9 @@ def _on_hub(dataset: DatasetFacts) -> bool:
 
 
 def _is_hub_model(results: Results) -> bool:
-    name, known = results.base_model, results.base_model_revision is not None
-    return HUB_ID.fullmatch(name) is not None and (known or not Path(name).exists())
+    """Whether the base model came from the Hub: only then is its revision a commit."""
+    commit = results.base_model_revision
+    return HUB_ID.fullmatch(results.base_model) is not None and bool(commit and _COMMIT.fullmatch(commit))
 
 
 def _library(results: Results) -> str:
@@ -183,6 +187,7 @@ def _names(results: Results, title: str) -> dict[str, Any]:
         "title": title,
         "config": results.config.to_dict(),
         "base": link(results.base_model, "", _is_hub_model(results)),
+        "hub_model": _is_hub_model(results),
         "data": link(results.dataset.name, "datasets/", _on_hub(results.dataset)),
         "weights": repository or here,
         "repository": repository,
@@ -235,6 +240,7 @@ def _numbers(results: Results) -> dict[str, Any]:
         "tested": any(entry.p_holm is not None for entry in results.grid or []),
         "some_train_rows": max((fold.train_rows_scored for fold in partly), default=0),
         "classes": classes if len(classes) <= MOST_ROWS else worst,
+        "uneven": uneven_line(results),
         "moved": [fold for fold in done if fold.frozen_hash_before != fold.frozen_hash_after],
     }
 

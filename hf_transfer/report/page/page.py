@@ -84,6 +84,8 @@ def render(run: Run, others: Sequence[Run] = (), *, with_data: bool = True) -> s
         "hard": hard,
         "originals": find_originals(results, shown) if with_data else Originals(),
         "metrics": shown_metrics(results, None),
+        "beside": shown_metrics(results),
+        "others": [(one.name, one.results) for one in (run, *others)] if others else [],
         "headline": results.headline,
         "solved": results.config.solved,
         "done": results.done,

@@ -17,7 +17,8 @@ def sentence(pair: Pair) -> str:
         return f"{first} and {second} have the same {metric} on every fold{_evidence(pair)}."
     ahead = (pair.mean > 0) == pair.higher_is_better
     better, worse = (second, first) if ahead else (first, second)
-    by = f"{number(abs(pair.mean))} {metric}{_evidence(pair)}"
+    none = float(number(abs(pair.mean))) == 0  # as far as it is shown
+    by = f"{'less than 0.001' if none else number(abs(pair.mean))} {metric}{_evidence(pair)}"
     if "likely" in pair.verdict:
         return (
             f"On these rows {better} is better than {worse}, and with other training rows likely: by {by}; "
@@ -25,6 +26,8 @@ def sentence(pair: Pair) -> str:
         )
     if pair.verdict != "can't tell":
         return f"{better} is better than {worse} by {by}."
+    if none and not pair.differs_on_rows:
+        return f"A tie: {first} and {second} differ by {by}."
     models = "; on these rows the models differ, but other training rows may order them otherwise"
     return (
         f"Can't tell with this much data: {better} is ahead of {worse} by {by}"

@@ -24,6 +24,7 @@ from hf_transfer.runs.rank_record import RankRecord
 from hf_transfer.runs.records import Results, Tried
 from hf_transfer.runs.search_record import Search
 from hf_transfer.runs.summary import configuration_name
+from hf_transfer.scores.names import LOSS
 from hf_transfer.tasks import metric_name
 
 # What a question is called whatever its words, each with a page of that name in docs/verdicts/.
@@ -156,6 +157,11 @@ def settings(results: Results) -> Verdict:
     words = [
         f"{configuration_name(best, grid)} has the best mean of {len(grid)}, {score}, chosen on these folds."
     ]
+    if any((entry.behind or 0.0) < 0 for entry in others):
+        words = [
+            f"{configuration_name(best, grid)} has the lowest {metric_name(LOSS)} of those of {len(grid)} "
+            f"that are not more than one standard error behind the best mean: {score}, chosen on these folds."
+        ]
     if results.choice.rule != "best":
         words = [
             f"{configuration_name(best, grid)} has the fewest trained parameters of those of {len(grid)} "

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hf_transfer.tasks.inputs.pictures import BadPicture
     from hf_transfer.tasks.inputs.pooling import Pooling
 
-_THUMBNAIL = 176  # pixels of the longer side: twice what it is shown at, for dense screens
+_THUMBNAIL = 320  # pixels of the longer side: twice what it is shown at, for dense screens
 
 
 class Image(Input):
@@ -95,7 +95,7 @@ class Image(Input):
         return "/".join(Path(value["path"]).parts[-2:]) if value["path"] else "a picture in memory"
 
     def original(self, value: Any) -> Original:
-        """A thumbnail; none of a picture that can't be read."""
+        """A thumbnail, with the name of the file; none of a picture that can't be read."""
         from hf_transfer.tasks.inputs.pictures import read_picture
 
         try:
@@ -105,7 +105,10 @@ class Image(Input):
         image.thumbnail((_THUMBNAIL, _THUMBNAIL))
         stream = io.BytesIO()
         image.save(stream, format="JPEG", quality=82)
-        return Original(picture=f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}")
+        return Original(
+            picture=f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}",
+            name=Path(value["path"]).name if value.get("path") else None,
+        )
 
     def pooling(self, model: "nn.Module") -> "Pooling":
         """The mean over places, or the class token and the mean of the patches."""

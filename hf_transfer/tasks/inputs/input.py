@@ -22,10 +22,11 @@ SimpleProbe = Callable[..., "Probe"]
 
 @dataclass(frozen=True)
 class Original:
-    """What stood in one row: a text, or a picture as a data: URI."""
+    """What stood in one row: a text, or a picture as a data: URI with the name of its file."""
 
     text: str | None = None
     picture: str | None = None
+    name: str | None = None
 
 
 class Input:

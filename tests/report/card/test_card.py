@@ -442,6 +442,19 @@ def test_a_base_model_that_is_not_on_the_hub_is_not_linked(
     assert "(https://huggingface.co/" not in section(path.read_text(), "summary").split("fine-tuned")[0]
 
 
+def test_a_local_folder_is_no_repository_of_the_same_name(copy: Callable[..., Path]) -> None:
+    path = card.write_card(copy(base_model="models/bert", base_model_revision="blake2b:7ea80123"))
+    assert header_of(path).keys().isdisjoint({"base_model", "base_model_relation"})
+    said = section(path.read_text(), "summary")
+    assert "It is `bert` (digest of its files `7ea80123`), fine-tuned" in said
+    assert "huggingface.co/models" not in said
+
+
+def test_a_folder_called_model_is_named_by_the_one_that_it_is_in(copy: Callable[..., Path]) -> None:
+    path = card.write_card(copy(base_model="runs/reviews/model", base_model_revision="blake2b:7ea80123"))
+    assert "It is `reviews` (" in section(path.read_text(), "summary")
+
+
 def test_random_weights_are_no_fine_tuning(copy: Callable[..., Path]) -> None:
     path = card.write_card(copy(from_scratch=True))
     assert "base_model" not in header_of(path)

@@ -49,7 +49,8 @@ def test_pictures_become_small_data_uris(pictures: RunConfig) -> None:
     found = find_originals(results(pictures, "image-classification"), [2])
     head, _, data = found.rows[2].picture.partition(",")
     assert head == "data:image/jpeg;base64"
-    assert Image.open(io.BytesIO(base64.b64decode(data))).size == (176, 88)
+    assert Image.open(io.BytesIO(base64.b64decode(data))).size == (320, 160)
+    assert found.rows[2].name == "1.png"
 
 
 def test_a_data_set_that_is_gone_is_told(texts: RunConfig) -> None:

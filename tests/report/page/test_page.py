@@ -13,10 +13,12 @@ from fake_run import TASKS, Shape, make_run, save
 
 from hf_transfer.cli.main import main
 from hf_transfer.errors import ConfigError
+from hf_transfer.machine.wording import number, plus_minus
 from hf_transfer.report.compare import open_runs
 from hf_transfer.report.page import pictures as drawing
 from hf_transfer.report.page.originals import Original, Originals
 from hf_transfer.report.page.page import render, write_report
+from hf_transfer.runs.results import read_results
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=http://x/y onerror=a()>{{ 7*7 }}"
 VOID = {"meta", "img", "br"}
@@ -215,6 +217,16 @@ def test_another_run_is_set_beside(a_copy: Callable[..., Path], tmp_path: Path) 
     make_run(tmp_path / "scratch", shape=Shape(num_rows=60, skill=0.1), from_scratch=True)
     page = page_of(a_copy(), against=[tmp_path / "scratch"])
     assert "scratch started from random weights." in page.text
+    scratch = read_results(tmp_path / "scratch")
+    assert page.text.count(plus_minus(scratch.scores["log_loss"])) == 1
+
+
+def test_each_class_has_its_line(a_copy: Callable[..., Path]) -> None:
+    run = a_copy()
+    text = " ".join(page_of(run).text.split())
+    for line in read_results(run).per_class:
+        numbers = [line.label, number(line.precision), number(line.recall), number(line.f1)]
+        assert re.search(r"\s*".join(map(re.escape, numbers)), text)
 
 
 def test_a_ranking_in_the_folder_is_read(a_copy: Callable[..., Path]) -> None:
