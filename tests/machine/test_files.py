@@ -35,7 +35,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch,
         raise FULL
 
     monkeypatch.setattr(*{"fsync": (os, "fsync"), "replace": ("pathlib.Path.replace",)}[step], full)
-    with pytest.raises(DiskFullError, match=rf"disk at {tmp_path}: 3 bytes needed, .* free\. What was"):
+    with pytest.raises(DiskFullError, match=rf"disk at {tmp_path}: 3 bytes needed, .* free\. Finished work"):
         write_bytes(tmp_path / "a", b"new")
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a", b"old")]
 
@@ -68,7 +68,7 @@ def test_all_words_for_a_full_disk_become_one(tmp_path, error):
     behind = RuntimeError("could not write")
     behind.__cause__ = error
     for one in (error, behind):
-        with pytest.raises(DiskFullError, match="start the same command again"), enough_disk(tmp_path):
+        with pytest.raises(DiskFullError, match="run the same command again"), enough_disk(tmp_path):
             raise one
 
 

@@ -59,10 +59,3 @@ def test_texts_of_one_length_are_stored_too(prepared):
     replay = prepared(["a long text of many words"] * 20 + ["another text of so many words"] * 20)
     features = batches_of(replay).collate(np.arange(5))["features"]
     assert features.shape[:2] == (5, 8)
-
-
-def test_views_are_only_for_pictures(prepared):
-    texts = [f"{'good' if i % 2 else 'not so bad'} {i}" for i in range(30)]
-    batches = batches_of(prepared(texts, augmentation="crop", cached_views=2))
-    plain = batches.collate(np.arange(4))["features"]
-    assert batches.collate(np.arange(4), [4, 5, 6, 7])["features"].equal(plain)

@@ -21,7 +21,7 @@ GLOO = (
 
 def test_a_process_that_lost_another_says_so():
     with (
-        pytest.raises(RunError, match=r"Another process of this launch has ended.*goes on") as caught,
+        pytest.raises(RunError, match=r"Another process of this launch has ended.*to resume") as caught,
         others_needed(),
     ):
         raise RuntimeError(GLOO)
