@@ -59,7 +59,7 @@ def test_card_and_compare_read_a_run(finished, capsys):
     assert main(["card", finished]) == 0
     assert "README.md" in capsys.readouterr().out
     assert main(["compare", finished, finished]) == 0
-    assert capsys.readouterr().out.count("±") == 2
+    assert capsys.readouterr().out.count("±") == 4  # the score and the loss of each
 
 
 def test_doctor_finds_nothing_wrong_here(capsys):

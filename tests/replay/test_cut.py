@@ -102,7 +102,6 @@ FIRST_TOKEN = {
     "electra",
     "modernbert",
     "vit",
-    "timm vit",
 }  # of these, the head gets all tokens and reads one
 
 
