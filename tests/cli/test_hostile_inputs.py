@@ -172,11 +172,11 @@ def test_a_run_cannot_have_its_own_code_run_by_predict(tmp_path, monkeypatch, ca
     save_results(tmp_path / "run", results)
     trusted = []
 
-    def logits(task, *_):
-        trusted.append(task.settings.trust_remote_code)
+    def outputs(model, *_, **__):
+        trusted.append(model.task.settings.trust_remote_code)
         return [np.zeros((1, 2), np.float32)]
 
-    monkeypatch.setattr("hf_transfer.study.final.predict._logits", logits)
+    monkeypatch.setattr("hf_transfer.study.final.trained.TrainedModel.outputs", outputs)
     assert main(["predict", str(tmp_path / "run"), "a text"]) == 0
     assert main(["predict", str(tmp_path / "run"), "a text", "--trust_remote_code"]) == 0
     assert trusted == [False, True]

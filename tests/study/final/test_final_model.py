@@ -262,7 +262,7 @@ def test_a_file_comes_back_with_what_was_said_of_each_row(reviews, tmp_path):
     for name in ("out.csv", "out.jsonl", "out.parquet"):
         assert main(["predict", folder, str(tmp_path / "in.csv"), "--output", str(tmp_path / name)]) == 0
     (tmp_path / "out.csv").rename(tmp_path / "again.csv")  # which is an input itself
-    tables = [read_file(tmp_path / name).to_dict() for name in ("again.csv", "out.jsonl", "out.parquet")]
+    tables = [read_file(tmp_path / name)[0].to_dict() for name in ("again.csv", "out.jsonl", "out.parquet")]
     assert list(tables[0]) == ["id", "text", "label", "predicted_label", "probability"]
     assert tables[0]["id"] == ["7", "8"]
     assert tables[0]["label"] == ["?", ""]
@@ -282,7 +282,7 @@ def test_other_labels_are_given_in_their_order(reviews, tmp_path):
         assert one["probability"] >= one["probability_2"]
     every = predict(folder, TEXTS, all_probabilities=True, output=tmp_path / "out" / "all.csv")
     assert [set(one["probabilities"]) for one in every] == [{"negative", "positive"}] * 3
-    names = read_file(tmp_path / "out" / "all.csv").column_names
+    names = read_file(tmp_path / "out" / "all.csv")[0].column_names
     assert names == ["text", "label", "probability", "probability_negative", "probability_positive"]
     with pytest.raises(ConfigError, match="top_k=0 must be 1 or more"):
         predict(folder, TEXTS, top_k=0)
