@@ -41,7 +41,7 @@ class Calibration:
     """A temperature, and what probabilities are worth as they come (before) and divided by one (after).
 
     Attributes:
-        temperature: Of all rows, for the published weights.
+        temperature: Of all rows, for the published weights; 1 where those of other folds lower no log loss.
         num_bins: That errors are taken over.
         log_loss_before: Of the labels.
         ece_before: Calibration error of the predicted class.
@@ -72,7 +72,8 @@ def calibrate(table: pa.Table, scorer: Scorer, *, seed: int) -> Calibration | No
 
     `temperature` is of all rows, for the published weights. Its effect is measured with others:
     each fold's rows are divided by the temperature of the other folds of its repeat, so that no row
-    is scored by a number it took part in. Errors are averaged over repeats.
+    is scored by a number it took part in. Errors are averaged over repeats. Where that makes the log
+    loss no lower, the temperature is 1: the probabilities are better as they come.
 
     Args:
         table: Out-of-fold predictions.
@@ -101,7 +102,9 @@ def calibrate(table: pa.Table, scorer: Scorer, *, seed: int) -> Calibration | No
         for name, value in _measure(shares, labels, repeats, seed).items()
     }
     bins = {when: _lines(reliability(shares, labels, NUM_BINS)) for when, shares in probabilities.items()}
-    return Calibration(temperature=fit_temperature(logits, labels), num_bins=NUM_BINS, bins=bins, **measured)
+    helps = measured["log_loss_after"] < measured["log_loss_before"]
+    temperature = fit_temperature(logits, labels) if helps else 1.0
+    return Calibration(temperature=temperature, num_bins=NUM_BINS, bins=bins, **measured)
 
 
 def reliability_bins(table: pa.Table, scorer: Scorer) -> tuple[float, list[Bin]] | None:

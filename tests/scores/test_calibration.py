@@ -38,6 +38,7 @@ def test_models_that_are_too_sure_are_found_and_mended():
     assert found.ece_before > 5 * found.floor_before
     assert found.ece_after < 1.5 * found.floor_after
     assert found.classwise_after < found.classwise_before / 3
+    assert found.log_loss_after < found.log_loss_before
 
 
 def test_models_that_are_right_about_themselves_stay_as_they_are():
@@ -45,6 +46,17 @@ def test_models_that_are_right_about_themselves_stay_as_they_are():
     assert found.temperature == pytest.approx(1, rel=0.05)
     assert found.ece_before == pytest.approx(found.ece_after, abs=0.01)
     assert found.ece_before < 1.5 * found.floor_before
+
+
+def test_what_helps_no_other_fold_is_not_published():
+    # Each fold alone asks for a temperature that harms the other.
+    table = drawn(2000, num_folds=2)
+    factor = np.where(np.asarray(table["fold"]) == 1, 4.0, 0.25)
+    logits = np.stack(table["logits"].to_pylist()) * factor[:, None]
+    table = table.set_column(5, "logits", pa.array(list(logits.astype(np.float32))))
+    found = calibrate(table, SCORER, seed=0)
+    assert found.log_loss_after > found.log_loss_before
+    assert found.temperature == 1.0 != fit_temperature(SCORER.logits(table), np.asarray(table["label"]))
 
 
 def test_each_fold_takes_its_temperature_from_the_others():

@@ -125,20 +125,20 @@ def calibration_floor(
     return float(np.abs(gaps).sum(axis=1).mean() / len(bins))
 
 
-def fit_temperature(logits: ArrayLike, labels: ArrayLike, *, imagined: int = 1) -> float:
+def fit_temperature(logits: ArrayLike, labels: ArrayLike, *, imagined: float = 1.0) -> float:
     """Find the temperature that maximises the likelihood of the labels.
 
     Above 1 the model is too sure, below 1 not sure enough. The predicted classes stay the same.
     The mean log loss is convex in 1 / T, so the place where its slope is 0 is found by halving the
     range of log T.
 
-    As in Platt's scaling, each row's label is shared with imagined rows of every class, so that a few rows
-    that are all right do not make the model sure beyond all doubt.
+    One imagined row, whose label is every class alike, is shared out among the rows' labels, so that a few
+    rows that are all right do not make the model sure beyond all doubt.
 
     Args:
         logits: One for each row and class, (n, c).
         labels: Class of each row, (n,), 0 to c - 1.
-        imagined: Number of imagined rows of each class; 0 gives the plain maximum likelihood.
+        imagined: Number of imagined rows; 0 gives the plain maximum likelihood.
 
     Returns:
         The temperature, from 0.05 to 20: one of these where the loss falls beyond it, as for rows
@@ -149,7 +149,8 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike, *, imagined: int = 1) 
 
     References:
         Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks", ICML 2017.
-        Platt, "Probabilistic outputs for support vector machines", 1999: the targets.
+        Platt, "Probabilistic outputs for support vector machines", 1999: imagined rows; his are one of each
+        class, which is too many of few rows with many classes.
     """
     scores, classes = _checked_logits(logits), np.asarray(labels)
     _check_labels(classes, *scores.shape)
@@ -160,9 +161,9 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike, *, imagined: int = 1) 
     scores = scores - scores.max(axis=1, keepdims=True)
     if not scores.any():
         return 1.0
-    n, c = scores.shape
-    own, all_classes = scores[np.arange(n), classes], scores.sum(axis=1)
-    given = float((n * own + imagined * all_classes).mean() / (n + imagined * c))
+    n = len(scores)
+    own, any_class = scores[np.arange(n), classes], scores.mean(axis=1)
+    given = float((n * own + imagined * any_class).mean() / (n + imagined))
     low, high = np.log(LOWEST), np.log(HIGHEST)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2

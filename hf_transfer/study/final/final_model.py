@@ -255,7 +255,7 @@ class _FinalModel:
 
     def _calibrate(self, fitted: Fitted) -> None:
         """Divide the weights by the temperature: all who load them get calibrated probabilities."""
-        if self._temperature is not None:
+        if self._temperature not in (None, 1.0):
             self._in_weights = divide_logits(fitted.model, self._temperature)
 
     @property

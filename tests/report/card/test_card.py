@@ -346,6 +346,10 @@ def test_calibration_stands_in_the_card(copy: Callable[..., Path]) -> None:
     assert "The output layer is divided by 1.625" in whole
     change(run, calibration__floor_before=0.2)
     assert "these rows show nothing to correct" in card.write_card(run).read_text()
+    change(run, calibration__temperature=1.0, final__temperature_in_weights=False)
+    whole = card.write_card(run).read_text()
+    assert "**the probabilities are published as they come**" in whole
+    assert "divides the logits by" not in whole
     assert "calibration" not in sections(card.write_card(copy(calibration=None)).read_text())
 
 
