@@ -1,7 +1,7 @@
 """Calibration of a run's out-of-fold probabilities, for results.json and the card. No torch."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -102,9 +102,10 @@ def calibrate(table: pa.Table, scorer: Scorer, *, seed: int) -> Calibration | No
         for name, value in _measure(shares, labels, repeats, seed).items()
     }
     bins = {when: _lines(reliability(shares, labels, NUM_BINS)) for when, shares in probabilities.items()}
-    helps = measured["log_loss_after"] < measured["log_loss_before"]
-    temperature = fit_temperature(logits, labels) if helps else 1.0
-    return Calibration(temperature=temperature, num_bins=NUM_BINS, bins=bins, **measured)
+    found = Calibration(temperature=1.0, num_bins=NUM_BINS, bins=bins, **measured)
+    if found.log_loss_after >= found.log_loss_before:
+        return found
+    return replace(found, temperature=fit_temperature(logits, labels))
 
 
 def reliability_bins(table: pa.Table, scorer: Scorer) -> tuple[float, list[Bin]] | None:
