@@ -20,6 +20,7 @@ from hf_transfer.errors import ModelError
 from hf_transfer.layers.groups import LayerGroup, layer_groups
 from hf_transfer.machine.collection import no_collection
 from hf_transfer.models.base_model import BaseModel, first_line, open_base_model, quiet, require_timm, why
+from hf_transfer.models.image_size import resized, sized_config
 from hf_transfer.models.mean_classifier import MeanClassifier
 
 # What configurations and weights make libraries raise that are damaged or of another model.
@@ -71,10 +72,14 @@ def build_model(
     """
     try:
         with quiet(), no_collection():  # the first model of a kind imports what makes it
-            config = _with_labels(base, label_names, **configured)
+            made_for = _with_labels(base, label_names, **configured)
+            config = sized_config(base, made_for)
             if settings.from_scratch or not base.has_weights:
                 return _random_model(base, auto_class, config)
-            model = _pretrained_model(base, auto_class, config)
+            model = _pretrained_model(base, auto_class, made_for)
+            model = resized(model, base, config, auto_class.from_config)
+    except ModelError:
+        raise
     except _UNUSABLE as error:
         what = auto_class.__name__
         raise ModelError(f"base_model={base.name!r} cannot be built as {what}: {why(error)}") from error
