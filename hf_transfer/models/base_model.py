@@ -72,6 +72,14 @@ class BaseModel:
         return share if share > _HALF else None
 
     @property
+    def language(self) -> str | None:
+        """The language whose adapters read texts, where X-MOD names none: English, or the first."""
+        languages = getattr(self.config, "languages", None)
+        if not languages or getattr(self.config, "default_language", "") is not None:
+            return None
+        return "en_XX" if "en_XX" in languages else str(languages[0])
+
+    @property
     def finds_end_by_padding(self) -> bool:
         """Whether its classifier reads the last token before the padding, as a decoder's does.
 

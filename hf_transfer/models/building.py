@@ -144,6 +144,8 @@ def _with_labels(base: BaseModel, label_names: Sequence[str], **configured: Any)
     )
     if "pad_token_id" in configured:
         config.get_text_config().pad_token_id = configured["pad_token_id"]
+    if language := base.language:
+        config.default_language = language
     if share := base.kept_share:
         config.classifier_dropout_prob = round(1 - share, 6)
     if base.is_timm:

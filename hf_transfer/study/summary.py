@@ -16,7 +16,7 @@ from hf_transfer.config.run_config import GRID_SETTINGS, RunConfig
 from hf_transfer.layers import Freezing, freeze_table
 from hf_transfer.layers.phases import freeze_for
 from hf_transfer.machine.environment import command, device_name, versions
-from hf_transfer.models.notes import dropout_note, head_note, kept_share_note
+from hf_transfer.models.notes import dropout_note, head_note, kept_share_note, language_note
 from hf_transfer.runs.aggregate import (
     FoldResults,
     choice_notes,
@@ -189,7 +189,8 @@ def _notes(study: Study) -> list[str]:
     base = task.base
     notes += task.notes
     model = task.build_model()
-    notes += filter(None, [head_note(base, task.label_names), kept_share_note(base), dropout_note(model)])
+    own = [head_note(base, task.label_names), kept_share_note(base), language_note(base), dropout_note(model)]
+    notes += filter(None, own)
     if not base.has_weights and not experiment.config.from_scratch:
         notes.append(f"{base.name} has no pretrained weights: this is training from scratch.")
     if any("+lora" in config.trainable for config in experiment.grid) and experiment.config.final != "none":
