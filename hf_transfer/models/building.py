@@ -76,8 +76,8 @@ def build_model(
             config = sized_config(base, made_for)
             if settings.from_scratch or not base.has_weights:
                 return _random_model(base, auto_class, config)
-            model = _pretrained_model(base, auto_class, made_for)
-            model = resized(model, base, config, auto_class.from_config)
+            original = _pretrained_model(base, auto_class, made_for)
+            model: nn.Module = resized(original, base, config, auto_class.from_config)
     except ModelError:
         raise
     except _UNUSABLE as error:
