@@ -13,8 +13,8 @@ import torch
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import RunError
+from hf_transfer.machine.devices import placed
 from hf_transfer.machine.wording import duration
-from hf_transfer.models.building import placed
 from hf_transfer.study.experiment import Unit
 from hf_transfer.training.fitting import fit
 from hf_transfer.training.job import Job

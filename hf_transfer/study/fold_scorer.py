@@ -17,13 +17,14 @@ from hf_transfer.runs.held_out import HeldOut
 from hf_transfer.runs.run_folder import TRAIN_ROWS, RunFolder
 from hf_transfer.scores.evaluate_modules import hub_metric
 from hf_transfer.scores.scorer import Scorer, Scores
-from hf_transfer.study.experiment import Experiment, RowNumbers, Unit
 from hf_transfer.training.job import Fitted
 from hf_transfer.training.predicting import Logits, predict
 from hf_transfer.training.workers import Workers
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+    from hf_transfer.study.experiment import Experiment, RowNumbers, Unit
 
 
 class FoldScorer:
@@ -34,12 +35,12 @@ class FoldScorer:
         folder: Where the predictions for training rows go.
     """
 
-    def __init__(self, experiment: Experiment, folder: RunFolder) -> None:
+    def __init__(self, experiment: "Experiment", folder: RunFolder) -> None:
         self.experiment, self.folder = experiment, folder
         self._held_out: dict[str, HeldOut] = {}
         self._samples: dict[tuple[int, int, int], RowNumbers] = {}
 
-    def score(self, unit: Unit, fitted: Fitted, workers: Workers) -> tuple[FoldResult, pa.Table]:
+    def score(self, unit: "Unit", fitted: Fitted, workers: Workers) -> tuple[FoldResult, pa.Table]:
         """Score held-out rows and as many training rows; gives the held-out predictions too.
 
         Raises:
@@ -57,7 +58,7 @@ class FoldScorer:
             self.folder.keep_rows(f"folds/{unit.place}/{TRAIN_ROWS}", seen)
         return self._result(unit, fitted, table, seen), table
 
-    def _result(self, unit: Unit, fitted: Fitted, table: pa.Table, seen: pa.Table) -> FoldResult:
+    def _result(self, unit: "Unit", fitted: Fitted, table: pa.Table, seen: pa.Table) -> FoldResult:
         return replace(
             self.unscored(unit),
             scores=self.scores(table),
@@ -73,17 +74,17 @@ class FoldScorer:
             notes=fitted.notes,
         )
 
-    def unscored(self, unit: Unit) -> FoldResult:
+    def unscored(self, unit: "Unit") -> FoldResult:
         """Result of a fold with its sizes only, before it is scored."""
         train, valid = self.experiment.train_rows(unit), self.experiment.valid_rows(unit)
         return FoldResult(unit.repeat, unit.fold, len(train), len(valid), unit.seed)
 
-    def held_out(self, unit: Unit) -> HeldOut:
+    def held_out(self, unit: "Unit") -> HeldOut:
         """Held-out rows of a fold; the same object each time, so that they are read once."""
         rows = self.experiment.valid_rows(unit)
         return self._held_out.setdefault(unit.place, HeldOut(rows, unit.place, unit.purpose))
 
-    def _sample(self, unit: Unit) -> RowNumbers:
+    def _sample(self, unit: "Unit") -> "RowNumbers":
         """Draw as many training rows as there are held-out rows: enough to see overfitting.
 
         They are the same for every configuration, and drawn once.
@@ -96,13 +97,13 @@ class FoldScorer:
         return self._samples[key]
 
     def predicted(
-        self, fitted: Fitted, rows: RowNumbers, workers: Workers, repeat: int = 0, fold: int = 0
+        self, fitted: Fitted, rows: "RowNumbers", workers: Workers, repeat: int = 0, fold: int = 0
     ) -> pa.Table:
         """Predict some rows, as a table with the columns of predictions.parquet."""
         logits = predict(fitted.learner, fitted.batches, fitted.batches.positions_of(rows), workers)
         return self.table(logits, rows, repeat, fold)
 
-    def table(self, logits: Logits, rows: RowNumbers, repeat: int = 0, fold: int = 0) -> pa.Table:
+    def table(self, logits: Logits, rows: "RowNumbers", repeat: int = 0, fold: int = 0) -> pa.Table:
         """Decode the logits of some rows into a table with the columns of predictions.parquet."""
         columns = {
             "row_id": ids_at(self.experiment.uids, rows),

@@ -7,7 +7,7 @@ import numpy as np
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.layers.freezing import frozen_hash
-from hf_transfer.layers.phases import output_layer
+from hf_transfer.layers.output import output_layer
 from hf_transfer.training.heads.solvers import layer_inputs, set_layer, solve_layers
 from hf_transfer.training.heads.template import Rows, Template
 from hf_transfer.training.job import Fitted
