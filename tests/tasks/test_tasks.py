@@ -1,4 +1,5 @@
 import re
+from dataclasses import fields
 
 import pytest
 from datasets import Dataset
@@ -12,6 +13,7 @@ from hf_transfer.tasks import (
     check_settings,
     kinds,
     metric_name,
+    own_headings,
     target_of_run,
     task_class,
     task_of_kind,
@@ -93,3 +95,13 @@ def test_a_metric_may_have_another_name_in_a_task():
 def test_an_unknown_kind_is_refused_with_those_there_are(verb, capsys):
     assert main([*verb, "--kind", "sound"]) == 2
     assert "There is no task for 'sound'. Use one of tokens, image, text." in capsys.readouterr().err
+
+
+def test_each_setting_of_some_inputs_or_targets_is_one_and_names_them_all():
+    known, headings = {f.name for f in fields(RunConfig)}, own_headings()
+    users = [user for task in all_tasks() for user in (task.input, *task.targets)]
+    assert headings.keys() == {name for user in users for name in user.settings} <= known
+    for task in all_tasks():
+        for name in task.input.settings:
+            assert task.input.nouns in headings[name]
+    assert headings["number_loss"] == "For numbers only"
