@@ -209,17 +209,17 @@ def check_comparable(first: Run, other: Run) -> None:
     Raises:
         ConfigError: If they were scored on different folds or have different primary metrics.
     """
-    a, b = first.results, other.results
-    if a.folds_fingerprint != b.folds_fingerprint:
+    ours, theirs = first.results, other.results
+    if ours.folds_fingerprint != theirs.folds_fingerprint:
         raise ConfigError(
             f"Runs {first.name!r} and {other.name!r} were scored on different folds (fingerprints "
-            f"{a.folds_fingerprint!r} and {b.folds_fingerprint!r}), so their scores cannot be set "
+            f"{ours.folds_fingerprint!r} and {theirs.folds_fingerprint!r}), so their scores cannot be set "
             "side by side. Run one again with the other's rows, scheme, seed, num_folds and num_repeats."
         )
-    if a.primary_metric != b.primary_metric:
+    if ours.primary_metric != theirs.primary_metric:
         raise ConfigError(
             f"Runs {first.name!r} and {other.name!r} have different primary metrics, "
-            f"{a.primary_metric!r} and {b.primary_metric!r}. Compare runs of one task."
+            f"{ours.primary_metric!r} and {theirs.primary_metric!r}. Compare runs of one task."
         )
 
 

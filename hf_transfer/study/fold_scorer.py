@@ -51,9 +51,11 @@ class FoldScorer:
                 f"Frozen layers changed in training: {fitted.hash_before} before, {fitted.hash_after} after."
             )
         held_out, weights = self.held_out(unit), trained_hash(fitted.model, fitted.freezing)
-        at = (unit.repeat, unit.fold)
-        table = held_out.read(lambda rows: self.predicted(fitted, rows, workers, *at), weights=weights)
-        seen = self.predicted(fitted, self._sample(unit), workers, *at)
+        repeat_and_fold = (unit.repeat, unit.fold)
+        table = held_out.read(
+            lambda rows: self.predicted(fitted, rows, workers, *repeat_and_fold), weights=weights
+        )
+        seen = self.predicted(fitted, self._sample(unit), workers, *repeat_and_fold)
         if workers.rank == 0:
             self.folder.keep_rows(f"folds/{unit.place}/{TRAIN_ROWS}", seen)
         return self._result(unit, fitted, table, seen), table

@@ -184,10 +184,9 @@ def _probe(record: Record) -> Iterator[str]:
 def _comparison(compare: ComparedRuns) -> Iterator[str]:
     """Test the differences of the folds again, of all runs that this one was compared with."""
     written = [other.pair for other in compare.others]
-    for i, (pair, again) in enumerate(
-        zip(written, adjusted([retested(one) for one in written]), strict=True)
-    ):
-        yield from differences(pair, again, f"compare.others[{i}].pair")
+    again = adjusted([retested(pair) for pair in written])
+    for position, pairs in enumerate(zip(written, again, strict=True)):
+        yield from differences(*pairs, f"compare.others[{position}].pair")
 
 
 @dataclass(frozen=True)

@@ -58,9 +58,9 @@ def _labels(record: Record) -> Iterator[str]:
         scored = _scored(record, record.predictions.filter(pc.equal(repeats, repeat)), split)
         for place in places(scored):
             rows = rows_of(scored, *place).drop_columns(["repeat", "fold"])
-            at = pc.index_in(rows["row_id"], value_set=split["row_id"])
-            of_split = split.select(rows.column_names).take(at)
-            yield from column_differences(rows, of_split, f"predictions.parquet, {fold_key(*place)}")
+            positions = pc.index_in(rows["row_id"], value_set=split["row_id"])
+            split_by = split.select(rows.column_names).take(positions)
+            yield from column_differences(rows, split_by, f"predictions.parquet, {fold_key(*place)}")
 
 
 def _scored(record: Record, rows: pa.Table, split: pa.Table) -> pa.Table:
