@@ -50,7 +50,7 @@ def _is_label_studio(row: Row) -> bool:
 
 
 def _label_studio(rows: Sequence[Row], name: str) -> tuple[list[Row], tuple[str, ...]]:
-    """Of each task its data, and the first annotation that was not cancelled."""
+    """The data of each task, with its first annotation that was not cancelled."""
     found, skipped, several = [], [], 0
     spans: set[str] = set()
     for number, task in enumerate(rows):

@@ -116,10 +116,10 @@ def compare(*runs: str | Path) -> Comparison:
         ConfigError: If there is no run, or two were scored on other folds or by another metric.
     """
     opened = open_runs(runs)
-    found = compare_runs(opened)
+    comparison = compare_runs(opened)
     for left in save_comparison(opened):
         print(visible(without_secrets(left)), file=sys.stderr)
-    return found
+    return comparison
 
 
 def open_runs(folders: Sequence[str | Path]) -> tuple[Run, ...]:
@@ -309,9 +309,9 @@ def _rows(runs: Sequence[Run]) -> list[list[str]]:
         results = run.results
         score, trainable = results.scores.get(metric), results.trainable
         ends = (score.interval, score.conservative_interval) if score else (None, None)
-        found = [plus_minus(score), *map(interval, ends[: 1 + both])]
+        cells = [plus_minus(score), *map(interval, ends[: 1 + both])]
         folds = f"{score.num_folds if score else 0} of {len(results.folds)}"
         sizes = [f"{trainable.parameters:,}", f"{trainable.total:,}"]
         losses = [plus_minus(results.scores[name]) for name in loss]
-        rows.append([run.name, *found, *losses, folds, *sizes, duration(results.hardware.seconds)])
+        rows.append([run.name, *cells, *losses, folds, *sizes, duration(results.hardware.seconds)])
     return rows

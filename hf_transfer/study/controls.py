@@ -56,14 +56,14 @@ def run_controls(study: "Study", config: RunConfig, results: Sequence[FoldResult
 def _learning_curve(study: "Study", config: RunConfig, results: Sequence[FoldResult]) -> LearningCurve:
     by_percent = {percent: _part_units(study, config, percent) for percent in PERCENTS}
     study.train([unit for units in by_percent.values() for unit in units])
-    found = {percent: study.results_of(units) for percent, units in by_percent.items()}
-    by_percent[100], found[100] = study.experiment.units_of(config), list(results)
+    results_of = {percent: study.results_of(units) for percent, units in by_percent.items()}
+    by_percent[100], results_of[100] = study.experiment.units_of(config), list(results)
 
     def predictions_of(percent: int) -> pa.Table:
-        return study.predictions_of(by_percent[percent], found[percent])
+        return study.predictions_of(by_percent[percent], results_of[percent])
 
     num_folds, scorer = study.experiment.plans[0].num_folds, study.experiment.task.target.scorer
-    return curve_part(found, predictions_of, scorer, num_folds=num_folds, seed=config.seed)
+    return curve_part(results_of, predictions_of, scorer, num_folds=num_folds, seed=config.seed)
 
 
 def _part_units(study: "Study", config: RunConfig, percent: int) -> list[Unit]:

@@ -135,10 +135,10 @@ def metrics_of(table: pa.Table, scorer: Scorer, hub_metrics: Sequence[str]) -> S
     """Compute the scores of a table of predictions, and metrics of the Hub."""
     scores = scorer.score(table)
     for name in hub_metrics:
-        found = hub_metric(name).compute(
+        computed = hub_metric(name).compute(
             predictions=table["prediction"].to_pylist(), references=table["label"].to_pylist()
         )
-        scores |= {key: float(value) for key, value in found.items()}
+        scores |= {key: float(value) for key, value in computed.items()}
     return scores
 
 

@@ -97,8 +97,8 @@ def _features(runner: "FoldRunner", config: RunConfig) -> _Features | None:
         return None
     model.set_submodule(name, nn.Identity())
     alone = Workers(runner.accelerator, together=False)
-    found = predict(batches.learner(model), batches, np.arange(len(batches.encoded)), alone)
-    values = np.concatenate([found[row] for row in range(len(labels))])
+    features = predict(batches.learner(model), batches, np.arange(len(batches.encoded)), alone)
+    values = np.concatenate([features[row] for row in range(len(labels))])
     if not np.isfinite(values).all():
         return None
     row_of = np.repeat(np.arange(len(labels)), lengths)

@@ -53,8 +53,8 @@ def judged(name: str, holds: str, differences: Callable[[], Iterable[str]]) -> C
     except TransferError as error:
         found.append(f"{name}: {error}")
     except BROKEN as error:
-        what = f"no {error}" if isinstance(error, KeyError) else str(error)
-        found.append(f"{name}: cannot be recomputed from what is there: {what} ({type(error).__name__})")
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+        found.append(f"{name}: cannot be recomputed from what is there: {reason} ({type(error).__name__})")
     return Check(name, WRONG, count(len(found), "difference"), tuple(found)) if found else passed(name, holds)
 
 

@@ -38,7 +38,7 @@ def _said(record: Record) -> Iterator[str]:
 
 
 def _class_counts(record: Record) -> Mapping[str, int]:
-    """Of labels, from the split; of tags, from the rows of the first repeat, when none is missing."""
+    """Number of rows of each class: by the split, or for tags by all predictions of the first repeat."""
     uids, columns = record.split
     if columns.labels is not None:
         return class_counts(columns.labels, record.target.id_names)
@@ -64,7 +64,7 @@ def _labels(record: Record) -> Iterator[str]:
 
 
 def _scored(record: Record, rows: pa.Table, split: pa.Table) -> pa.Table:
-    """What of the predictions of one repeat the split holds too."""
+    """The columns of one repeat's predictions that the split has too."""
     scored = rows.select(
         ["row_id", "repeat", "fold", *(name for name in ["unit"] if name in split.column_names)]
     )

@@ -125,9 +125,9 @@ def _drawn(draw: Callable[[T], Figure | None], about: T | None) -> Figure | None
 
 def _confusion_caption(confusion: Sequence[Sequence[int]] | None, names: Sequence[str]) -> str:
     drawn = len(plots.most_confused(confusion or []))
-    some = f" Of {len(names)} classes, the {drawn} that are most often confused are drawn."
+    of_many = f" Of {len(names)} classes, the {drawn} that are most often confused are drawn."
     said = "All held-out rows: true classes down, predicted classes across."
-    return said + some if drawn < len(names) else said
+    return said + of_many if drawn < len(names) else said
 
 
 def svg_uri(figure: Figure) -> str:
@@ -160,17 +160,17 @@ def grid_map(results: Results) -> Figure | None:
     means = np.full((len(rows), len(columns)), np.nan)
     for entry in grid:
         if (mean := entry.scores[metric].mean) is not None:
-            place = rows.index(setting(entry.settings[down])), columns.index(setting(entry.settings[across]))
-            means[place] = mean if np.isnan(means[place]) else better(mean, means[place])
+            cell = rows.index(setting(entry.settings[down])), columns.index(setting(entry.settings[across]))
+            means[cell] = mean if np.isnan(means[cell]) else better(mean, means[cell])
     best = next(entry for entry in grid if entry.best)
-    place = rows.index(setting(best.settings[down])), columns.index(setting(best.settings[across]))
+    cell = rows.index(setting(best.settings[down])), columns.index(setting(best.settings[across]))
     return heat_map(
         means,
         rows,
         columns,
         names=(across, down),
         what=metric_name(metric, results.task),
-        marked=[place],
+        marked=[cell],
     )
 
 
@@ -188,7 +188,7 @@ def _curve_caption(results: Results) -> str:
 
 
 def _folds_alt(results: Results, metric: str) -> str:
-    """Say the primary metric of each fold."""
+    """List the primary metric of each fold, for readers who do not see the picture."""
     scores = [fold.scores.get(results.primary_metric) for fold in results.folds]
     return f"{metric} of the folds: {', '.join(map(number, scores))}"
 

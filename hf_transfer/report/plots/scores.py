@@ -59,7 +59,7 @@ def save_plots(run: Path, results: Results) -> list[str]:
         run: The run's folder, for the histories of its folds, and what a search or a ranking left.
         results: What results.json holds.
     """
-    found = read_companions(run, results)
+    companions = read_companions(run, results)
     figures: dict[str, Figure | None] = {
         "folds": fold_scores(results),
         "confusion": confusion_matrix(results.confusion, results.label_names) if results.confusion else None,
@@ -69,8 +69,8 @@ def save_plots(run: Path, results: Results) -> list[str]:
         "grid": grid_scores(results),
         "reliability": reliability_diagram(results.calibration) if results.calibration else None,
         "learning_curve": size_curve(results),
-        "trials": trial_map(found.search) if found.search else None,
-        "depth": depth_plot(found.rank) if found.rank else None,
+        "trials": trial_map(companions.search) if companions.search else None,
+        "depth": depth_plot(companions.rank) if companions.rank else None,
     }
     folder = run / "plots"
     folder.mkdir(exist_ok=True)

@@ -29,7 +29,7 @@ def keep_member(experiment: "Experiment", folder: RunFolder, unit: "Unit", model
 def member_folder(experiment: "Experiment", folder: RunFolder, unit: "Unit") -> Path | None:
     """Find a fold's stored model, from this run or an earlier one with the same settings and rows."""
     published = folder.path / "model" / member_name(unit.repeat, unit.fold)
-    for place in (folder.unit(unit.place) / "model", published):
-        if member_identity(place) == experiment.identity(unit.config):
-            return place
+    for model_folder in (folder.unit(unit.place) / "model", published):
+        if member_identity(model_folder) == experiment.identity(unit.config):
+            return model_folder
     return None

@@ -141,8 +141,8 @@ class Program:
 
     def _of_folds(self, read: Callable[[Positions], Tensor | None]) -> Tensor | None:
         """What is read from the training rows of each fold, (F, …); None where there is nothing."""
-        found = [read(fold.train) for fold in self.folds]
-        known = [values for values in found if values is not None]
+        read_values = [read(fold.train) for fold in self.folds]
+        known = [values for values in read_values if values is not None]
         return torch.stack(known) if known else None
 
     def _stopping(self) -> Stopping | None:

@@ -95,8 +95,8 @@ def solve_layers(
         parts = [(inputs.places(train, learn), inputs.places(train, check)) for learn, check in splits]
         parts = parts or [every_fifth(len(problem.labels))]
         strengths = [problem.choose([1 / (c * len(problem.labels)) for c in INVERSES], parts)] * len(configs)
-    found = problem.solve(list(dict.fromkeys(strengths)))
-    return [(strength, found[strength]) for strength in strengths]
+    solutions = problem.solve(list(dict.fromkeys(strengths)))
+    return [(strength, solutions[strength]) for strength in strengths]
 
 
 def every_fifth(num_items: int) -> Split:
