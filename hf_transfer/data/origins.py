@@ -79,9 +79,6 @@ class Origin:
         raise DataError(f"{self.name} has no split 'train'; pass --split with one of {_listed(self.splits)}.")
 
 
-IN_MEMORY = Origin()
-
-
 def find_origin(config: RunConfig, input: Input) -> Origin:
     """Find what `config.dataset` means. A local path wins over a Hub id of the same name.
 

@@ -20,7 +20,7 @@ from hf_transfer.data.columns import (
     with_sets,
 )
 from hf_transfer.data.labelled import LabelledData, fingerprint
-from hf_transfer.data.origins import IN_MEMORY, Origin
+from hf_transfer.data.origins import Origin
 from hf_transfer.errors import DataError
 from hf_transfer.folds import hash_order
 from hf_transfer.machine.mapped import ROWS_AT_ONCE
@@ -33,6 +33,8 @@ from hf_transfer.tasks.targets.labels import LabelColumn
 from hf_transfer.tasks.targets.target import Target
 from hf_transfer.tasks.task import Task, Written
 
+_IN_MEMORY = Origin()
+
 
 def label_rows(
     dataset: Dataset,
@@ -40,7 +42,7 @@ def label_rows(
     task: type[Task] | str,
     *,
     test: Dataset | None = None,
-    origin: Origin = IN_MEMORY,
+    origin: Origin = _IN_MEMORY,
     target: type[Target] | None = None,
 ) -> LabelledData:
     """Check rows from memory, and convert them to the standard columns.

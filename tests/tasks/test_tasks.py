@@ -63,6 +63,16 @@ def test_settings_of_other_inputs_are_refused_by_name(kind, settings, message):
         check_settings(RunConfig(**settings), task_of_kind(kind))
 
 
+def test_each_setting_of_some_inputs_or_targets_is_one_and_names_them_all():
+    known, headings = {f.name for f in fields(RunConfig)}, own_headings()
+    users = [user for task in all_tasks() for user in (task.input, *task.targets)]
+    assert headings.keys() == {name for user in users for name in user.settings} <= known
+    for task in all_tasks():
+        for name in task.input.settings:
+            assert task.input.nouns in headings[name]
+    assert headings["number_loss"] == "For numbers only"
+
+
 def test_they_are_refused_before_rows_are_read():
     config = RunConfig(dataset="gone/away", pooling="mean")
     message = re.escape("pooling='mean': pictures have no such setting")
@@ -95,13 +105,3 @@ def test_a_metric_may_have_another_name_in_a_task():
 def test_an_unknown_kind_is_refused_with_those_there_are(verb, capsys):
     assert main([*verb, "--kind", "sound"]) == 2
     assert "There is no task for 'sound'. Use one of tokens, image, text." in capsys.readouterr().err
-
-
-def test_each_setting_of_some_inputs_or_targets_is_one_and_names_them_all():
-    known, headings = {f.name for f in fields(RunConfig)}, own_headings()
-    users = [user for task in all_tasks() for user in (task.input, *task.targets)]
-    assert headings.keys() == {name for user in users for name in user.settings} <= known
-    for task in all_tasks():
-        for name in task.input.settings:
-            assert task.input.nouns in headings[name]
-    assert headings["number_loss"] == "For numbers only"

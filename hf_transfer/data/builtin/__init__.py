@@ -36,10 +36,10 @@ def load(name: str, kind: str) -> "Dataset":
         near = difflib.get_close_matches(name, _DATASETS, n=1)
         advice = f"Did you mean {PREFIX}{near[0]}? " if near else ""
         raise DataError(f"No dataset {PREFIX}{name}. {advice}There are {', '.join(names())}.")
-    own_kind, make = _DATASETS[name]
-    if own_kind != kind:
+    of, make = _DATASETS[name]
+    if of != kind:
         raise DataError(
-            f"{PREFIX}{name} holds {own_kind} rows, not {kind}; for {kind} take {', '.join(names(kind))}."
+            f"{PREFIX}{name} holds {of} rows, not {kind}; for {kind} take {', '.join(names(kind))}."
         )
     return make()
 
