@@ -126,8 +126,8 @@ def _is_comment(line: str, values: list[str], width: int) -> bool:
     return line.startswith("#") and (len(values) != width or not _TAG.fullmatch(values[-1]))
 
 
-def _are_tags(rows: list[list[str]], at: int) -> bool:
-    return all(_TAG.fullmatch(row[at]) for row in rows)
+def _are_tags(rows: list[list[str]], column: int) -> bool:
+    return all(_TAG.fullmatch(row[column]) for row in rows)
 
 
 def _names(rows: list[list[str]], width: int) -> list[str]:

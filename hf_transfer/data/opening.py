@@ -9,7 +9,7 @@ from hf_transfer.errors import ConfigError, DataError
 from hf_transfer.machine.collection import no_collection
 
 if TYPE_CHECKING:
-    from hf_transfer.data.rows import LabelledData
+    from hf_transfer.data.labelled import LabelledData
     from hf_transfer.tasks.task import Task
 
 

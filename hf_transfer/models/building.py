@@ -124,11 +124,6 @@ def longest_input(base: BaseModel) -> int | None:
     return int(positions) - max(skipped, default=0)
 
 
-def placed(model: nn.Module, device: torch.device) -> nn.Module:
-    """Move a model to a device, in channels-last layout, in which convolutions run fastest."""
-    return model.to(device).to(memory_format=torch.channels_last)
-
-
 def _with_labels(base: BaseModel, label_names: Sequence[str], **configured: Any) -> PretrainedConfig:
     config = type(base.config).from_dict(
         base.config.to_dict(),

@@ -122,8 +122,8 @@ def _check(network: "nn.Module", batches: "list[dict[str, Tensor]]", path: Path)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     known = {one.name for one in session.get_inputs()}
     for batch in batches:
-        given = {name: tensor.numpy() for name, tensor in batch.items() if name in known}
-        (found,) = session.run(["logits"], given)
+        inputs = {name: tensor.numpy() for name, tensor in batch.items() if name in known}
+        (found,) = session.run(["logits"], inputs)
         with torch.inference_mode():
             wanted = network(**batch).logits.numpy()
         difference = float(np.abs(found - wanted).max())
