@@ -60,6 +60,11 @@ class DataSettings(Group):
     allow_outside: bool = setting(
         False, "Read pictures outside of the data's folder, where its files name them or link to them."
     )
+    window: str = setting(
+        "auto",
+        "Values of black and white in DICOM, NIfTI and 16-bit pictures, such as -160,240; percentiles of the "
+        "file; auto takes the file's own window, else those.",
+    )
     on_bad_image: str = setting("fail", "What to do with unreadable pictures.", choices=("fail", "skip"))
 
     def problems(self) -> list[str]:

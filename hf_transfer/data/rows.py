@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.data.columns import (
     Columns,
     find_columns,
+    find_input,
     folds,
     groups,
     named_labels,
@@ -27,7 +28,7 @@ from hf_transfer.folds import hash_order
 from hf_transfer.machine.mapped import ROWS_AT_ONCE
 from hf_transfer.machine.wording import count, some
 from hf_transfer.tasks import check_settings, task_of_kind
-from hf_transfer.tasks.inputs.input import Input
+from hf_transfer.tasks.inputs.input import Input, Opened
 from hf_transfer.tasks.inputs.pictures import BadPicture
 from hf_transfer.tasks.targets.choice import choose_target
 from hf_transfer.tasks.targets.labels import LabelColumn
@@ -40,7 +41,7 @@ class LabelledData:
     """Rows to cross-validate, with labels fixed once for all folds.
 
     Attributes:
-        rows: Columns `row_id`, `input`, `label`, and `group`, `time`, `fold` where they are set.
+        rows: Columns `row_id`, `input`, `label`, and `group`, `time`, `fold`, `site` where they are set.
         test: Rows of the same columns that are scored once, by the final model.
         label_names: In the order of the ids in `label`.
         name: Hub id, builtin:NAME, or the name of a file or folder.
@@ -55,6 +56,7 @@ class LabelledData:
         label_column: Where `label` was.
         sealed: Rows set aside from `rows`, in no fold; see `seal_rows`.
         scheme: How the labels were written, where there are several ways.
+        grouped_by: Column that `group` was read from.
     """
 
     rows: Dataset
@@ -72,6 +74,7 @@ class LabelledData:
     label_column: str
     sealed: Dataset | None = None
     scheme: str = ""
+    grouped_by: str | None = None
 
     @property
     def input(self) -> Input:
@@ -112,10 +115,19 @@ def label_rows(
     task = task_of_kind(task) if isinstance(task, str) else task
     check_settings(config, task)
     parts = [with_sets(_plain(part), config) for part in (dataset, test) if part is not None]
-    columns = find_columns(parts[0], named_labels(config), task)
+    opened = _opened(parts, config, task, origin)
+    parts, found = [one.rows for one in opened], opened[0]
+    named = replace(
+        named_labels(config),
+        id_column=found.id_column,
+        group_by=found.group_by,
+        site_column=found.site_column,
+    )
+    columns = find_columns(parts[0], named, task)
     written = _as_written(parts, columns, task)
     parts = [one.rows for one in written]
-    notes = [*columns.notes, *(note for one in written for note in one.notes)]
+    notes = [*(note for one in opened for note in one.notes), *columns.notes]
+    notes += [*(note for one in written for note in one.notes)]
     inputs = [_inputs(part, columns, task.input, origin) for part in parts]
     given = _label_columns(parts, inputs, columns.label, config.label_separator)
     target = target or choose_target(given[0], task.targets, config.target)
@@ -145,7 +157,19 @@ def label_rows(
         input_column=columns.input,
         label_column=columns.label,
         scheme=written[0].scheme or labels.scheme,
+        grouped_by=columns.group,
     )
+
+
+def _opened(parts: Sequence[Dataset], config: RunConfig, task: type[Task], origin: Origin) -> list[Opened]:
+    """Rows of one input each; see `Input.opened`."""
+    column, _ = find_input(parts[0], named_labels(config), task)
+    there = [part for part in parts if column in part.column_names]  # of others is told where all columns are
+    for part in there:
+        _refuse_paths(part, column, task.input, origin)
+    place: dict[str, Any] = {"folder": origin.folder, "outside": origin.outside}
+    opened = [task.input.opened(part, column, config=config, **place) for part in there]
+    return [*opened, *(Opened(part) for part in parts[len(there) :])]
 
 
 def _plain(dataset: Any) -> Dataset:
@@ -174,9 +198,12 @@ def _as_written(parts: Sequence[Dataset], columns: Columns, task: type[Task]) ->
     return [task.as_written(part, columns.input, columns.label) for part in parts]
 
 
+def _refuse_paths(part: Dataset, column: str, input: Input, origin: Origin) -> None:
+    if origin.hub and input.leads_away(part.features[column]):
+        raise DataError(f"Column {column!r} of {origin.name} holds paths, which lead nowhere here.")
+
+
 def _inputs(part: Dataset, columns: Columns, input: Input, origin: Origin) -> Dataset:
-    if origin.hub and input.leads_away(part.features[columns.input]):
-        raise DataError(f"Column {columns.input!r} of {origin.name} holds paths, which lead nowhere here.")
     return input.read(part, columns.input, folder=origin.folder, outside=origin.outside)
 
 
@@ -220,7 +247,9 @@ def _standard_rows(
         rows = rows.add_column("time", times(part, columns.time))
     if columns.fold and columns.fold in part.column_names:
         rows = rows.add_column("fold", folds(part, columns.fold))
-    order = ["row_id", "input", "label", "group", "time", "fold"]
+    if columns.site and columns.site in part.column_names:
+        rows = rows.add_column("site", groups(part, columns.site), feature=Value("string"))
+    order = ["row_id", "input", "label", "group", "time", "fold", "site"]
     return rows.select_columns([name for name in order if name in rows.column_names])
 
 
@@ -257,7 +286,7 @@ def _without_bad(rows: Dataset, config: RunConfig, input: Input, notes: list[str
             "\n".join([f"{many} cannot be read:", *lines, *more])
             + "\nMend or remove them, or pass --on_bad_image skip to leave them out."
         )
-    names = [_short_name(one.path) if one.path else _row_name(rows, one) for one in bad]
+    names = [_short_name(one.path) if one.path and not one.private else _row_name(rows, one) for one in bad]
     notes.append(f"{many} cannot be read, so left out: {', '.join(names)}.")
     positions = {one.position for one in bad}
     return rows.select([row for row in range(len(rows)) if row not in positions])
