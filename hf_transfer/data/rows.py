@@ -57,6 +57,7 @@ class LabelledData:
         sealed: Rows set aside from `rows`, in no fold; see `seal_rows`.
         scheme: How the labels were written, where there are several ways.
         grouped_by: Column that `group` was read from.
+        site_column: Column that `site` was read from.
     """
 
     rows: Dataset
@@ -75,6 +76,7 @@ class LabelledData:
     sealed: Dataset | None = None
     scheme: str = ""
     grouped_by: str | None = None
+    site_column: str | None = None
 
     @property
     def input(self) -> Input:
@@ -158,6 +160,7 @@ def label_rows(
         label_column=columns.label,
         scheme=written[0].scheme or labels.scheme,
         grouped_by=columns.group,
+        site_column=columns.site,
     )
 
 
