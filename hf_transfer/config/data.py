@@ -47,6 +47,11 @@ class DataSettings(Group):
     label_separator: str | None = setting(
         None, "What stands between the labels of a row in a text, such as '|': the labels are sets."
     )
+    uncertain: str | None = setting(
+        None,
+        "What -1 counts as among labels of 0 and 1: ignore leaves the row out, zero and one take it for that.",
+        choices=("ignore", "zero", "one"),
+    )
     id_column: str | None = setting(None, "Column that identifies a row; its number when not given.")
     max_rows: int | None = setting(
         None, "Number of rows to keep, chosen by a seeded hash.", aliases=("max_train_samples",), at_least=2

@@ -10,6 +10,7 @@ from datasets import ClassLabel, Dataset, LargeList, List, Value
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.config.run_config import RunConfig
+from hf_transfer.config.setting import is_auto
 from hf_transfer.data.columns import (
     Columns,
     find_columns,
@@ -23,6 +24,7 @@ from hf_transfer.data.columns import (
     with_sets,
 )
 from hf_transfer.data.origins import Origin
+from hf_transfer.data.uncertain import settle_uncertain, without_uncertain
 from hf_transfer.errors import DataError
 from hf_transfer.folds import hash_order
 from hf_transfer.machine.mapped import ROWS_AT_ONCE
@@ -116,7 +118,9 @@ def label_rows(
     origin = origin or Origin()
     task = task_of_kind(task) if isinstance(task, str) else task
     check_settings(config, task)
-    parts = [with_sets(_plain(part), config) for part in (dataset, test) if part is not None]
+    parts = [_plain(part) for part in (dataset, test) if part is not None]
+    parts, doubts = _settled(parts, config.label_columns, config)
+    parts = [with_sets(part, config) for part in parts]
     opened = _opened(parts, config, task, origin)
     parts, found = [one.rows for one in opened], opened[0]
     named = replace(
@@ -126,9 +130,12 @@ def label_rows(
         site_column=found.site_column,
     )
     columns = find_columns(parts[0], named, task)
+    if not config.label_columns:
+        asks = task.input.marks_uncertain and is_auto(config.target)
+        parts, doubts = _settled(parts, [columns.label], config, asks=asks)
     written = _as_written(parts, columns, task)
     parts = [one.rows for one in written]
-    notes = [*(note for one in opened for note in one.notes), *columns.notes]
+    notes = [*(note for one in opened for note in one.notes), *columns.notes, *doubts]
     notes += [*(note for one in written for note in one.notes)]
     inputs = [_inputs(part, columns, task.input, origin) for part in parts]
     given = _label_columns(parts, inputs, columns.label, config.label_separator)
@@ -138,6 +145,7 @@ def label_rows(
         _standard_rows(part, part_inputs, ids, columns, target.label_type())
         for part, part_inputs, ids in zip(parts, inputs, labels.ids, strict=True)
     ]
+    rows = [without_uncertain(*both) for both in zip(rows, parts, strict=True)]
     notes += [note for part in rows for note in task.input.doubts(part)]
     rows = [_without_empty(part, config, task.input, notes) for part in rows]
     rows[0] = _first_rows(rows[0], config)
@@ -162,6 +170,14 @@ def label_rows(
         grouped_by=columns.group,
         site_column=columns.site,
     )
+
+
+def _settled(
+    parts: Sequence[Dataset], names: Sequence[str], config: RunConfig, *, asks: bool = True
+) -> tuple[list[Dataset], list[str]]:
+    """Each part with its uncertain labels decided; see `settle_uncertain`."""
+    settled = [settle_uncertain(part, names, config, asks=asks) for part in parts]
+    return [part for part, _ in settled], [note for _, notes in settled for note in notes]
 
 
 def _opened(parts: Sequence[Dataset], config: RunConfig, task: type[Task], origin: Origin) -> list[Opened]:

@@ -35,6 +35,7 @@ class Image(Input):
     )  # fmt: skip
     settings: ClassVar[tuple[str, ...]] = ("augmentation", "cached_views", "on_bad_image", "window")
     suffixes: ClassVar[frozenset[str]] = PLAIN_PICTURES | {".dcm", ".dicom", ".nii"}
+    marks_uncertain: ClassVar[bool] = True
     rows_at_once: ClassVar[int] = 32  # as pictures are large
     sample_model: ClassVar[str] = "digits-resnet"
     simple_model: ClassVar[str] = "colour histogram and 8 x 8 pixels, linear"

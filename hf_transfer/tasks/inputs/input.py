@@ -73,6 +73,8 @@ class Input:
     """Ends of the names of files that hold one each; none where they are written out."""
     empty: ClassVar[str] = ""
     """What messages say of a row that `empty_rows` gives."""
+    marks_uncertain: ClassVar[bool] = False
+    """Whether a column of -1, 0 and 1 is likelier to hold uncertain labels than three classes."""
     rows_at_once: ClassVar[int] = 1000
     """How many to encode together."""
     sample_model: ClassVar[str] = "tiny-bert"
