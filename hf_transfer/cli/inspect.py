@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hf_transfer.data.audit import Audit
-    from hf_transfer.data.rows import LabelledData
+    from hf_transfer.data.labelled import LabelledData
     from hf_transfer.folds import FoldPlan
 
 _EXAMPLES = 3  # groups shown of each kind

@@ -49,7 +49,7 @@ class DataSettings(Group):
     )
     uncertain: str | None = setting(
         None,
-        "What -1 counts as among labels of 0 and 1: ignore leaves the row out, zero and one take it for that.",
+        "What -1 counts as among labels of 0 and 1; ignore leaves such rows out.",
         choices=("ignore", "zero", "one"),
     )
     id_column: str | None = setting(None, "Column that identifies a row; its number when not given.")

@@ -1,8 +1,7 @@
 """Convert labelled rows to the columns that all tasks read."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from hf_transfer.data.columns import (
     times,
     with_sets,
 )
+from hf_transfer.data.labelled import LabelledData, fingerprint
 from hf_transfer.data.origins import Origin
 from hf_transfer.data.uncertain import settle_uncertain, without_uncertain
 from hf_transfer.errors import DataError
@@ -37,59 +37,7 @@ from hf_transfer.tasks.targets.labels import LabelColumn
 from hf_transfer.tasks.targets.target import Target
 from hf_transfer.tasks.task import Task, Written
 
-
-@dataclass(frozen=True)
-class LabelledData:
-    """Rows to cross-validate, with labels fixed once for all folds.
-
-    Attributes:
-        rows: Columns `row_id`, `input`, `label`, and `group`, `time`, `fold`, `site` where they are set.
-        test: Rows of the same columns that are scored once, by the final model.
-        label_names: In the order of the ids in `label`.
-        name: Hub id, builtin:NAME, or the name of a file or folder.
-        config_name: Configuration of a Hub dataset.
-        split: Split that `rows` come from.
-        fingerprint: Hash of ids, contents and labels in order; the same on every machine.
-        task: What they are for: its input says what `input` holds.
-        target: What kind of labels they are.
-        notes: What was left out or chosen, a sentence each.
-        hub: Whether `name` is a Hub id.
-        input_column: Where `input` was.
-        label_column: Where `label` was.
-        sealed: Rows set aside from `rows`, in no fold; see `seal_rows`.
-        scheme: How the labels were written, where there are several ways.
-        grouped_by: Column that `group` was read from.
-        site_column: Column that `site` was read from.
-    """
-
-    rows: Dataset
-    test: Dataset | None
-    label_names: tuple[str, ...]
-    name: str
-    config_name: str | None
-    split: str
-    fingerprint: str
-    task: type[Task]
-    target: Target
-    notes: tuple[str, ...]
-    hub: bool
-    input_column: str
-    label_column: str
-    sealed: Dataset | None = None
-    scheme: str = ""
-    grouped_by: str | None = None
-    site_column: str | None = None
-
-    @property
-    def input(self) -> Input:
-        """What `input` holds."""
-        return self.task.input
-
-    @property
-    def class_counts(self) -> dict[str, int]:
-        """Number of rows of each label; for words, of entities of each type."""
-        names, counts = self.target.tabled(self.rows["label"][:])
-        return dict(zip(names, counts.sum(axis=0).tolist(), strict=True))
+_IN_MEMORY = Origin()
 
 
 def label_rows(
@@ -98,7 +46,7 @@ def label_rows(
     task: type[Task] | str,
     *,
     test: Dataset | None = None,
-    origin: Origin | None = None,
+    origin: Origin = _IN_MEMORY,
     target: type[Target] | None = None,
 ) -> LabelledData:
     """Check rows from memory, and convert them to the standard columns.
@@ -112,46 +60,21 @@ def label_rows(
         target: What the labels are; read from them where that is not given.
 
     Raises:
-        DataError: If rows, columns or labels cannot be used as they are.
-        ConfigError: If a setting is given that such inputs have no use for.
+        TransferError: If rows, columns or labels cannot be used as they are, or a setting by such inputs.
     """
-    origin = origin or Origin()
     task = task_of_kind(task) if isinstance(task, str) else task
     check_settings(config, task)
-    parts = [_plain(part) for part in (dataset, test) if part is not None]
-    parts, doubts = _settled(parts, config.label_columns, config)
-    parts = [with_sets(part, config) for part in parts]
-    opened = _opened(parts, config, task, origin)
-    parts, found = [one.rows for one in opened], opened[0]
-    named = replace(
-        named_labels(config),
-        id_column=found.id_column,
-        group_by=found.group_by,
-        site_column=found.site_column,
-    )
-    columns = find_columns(parts[0], named, task)
-    if not config.label_columns:
-        asks = task.input.marks_uncertain and is_auto(config.target)
-        parts, doubts = _settled(parts, [columns.label], config, asks=asks)
-    written = _as_written(parts, columns, task)
-    parts = [one.rows for one in written]
-    notes = [*(note for one in opened for note in one.notes), *columns.notes, *doubts]
-    notes += [*(note for one in written for note in one.notes)]
+    given = [_plain(part) for part in (dataset, test) if part is not None]
+    opened = _opened(given, config, task, origin)
+    columns, written = _as_written(opened, config, task)
+    parts = [part.rows for part in written]
+    notes = [*_notes_of(opened), *columns.notes, *_notes_of(written)]
     inputs = [_inputs(part, columns, task.input, origin) for part in parts]
-    given = _label_columns(parts, inputs, columns.label, config.label_separator)
-    target = target or choose_target(given[0], task.targets, config.target)
-    labels = target.read(given)
-    rows = [
-        _standard_rows(part, part_inputs, ids, columns, target.label_type())
-        for part, part_inputs, ids in zip(parts, inputs, labels.ids, strict=True)
-    ]
-    rows = [without_uncertain(*both) for both in zip(rows, parts, strict=True)]
-    notes += [note for part in rows for note in task.input.doubts(part)]
-    rows = [_without_empty(part, config, task.input, notes) for part in rows]
-    rows[0] = _first_rows(rows[0], config)
-    rows = [_without_bad(part, config, task.input, notes) for part in rows]
-    if not len(rows[0]):
-        raise DataError(f"No row of {origin.name} is left. {' '.join(notes)}")
+    label_columns = _label_columns(parts, inputs, columns.label, config.label_separator)
+    target = target or choose_target(label_columns[0], task.targets, config.target)
+    labels = target.read(label_columns)
+    rows = _standard_rows(parts, inputs, labels.ids, columns, target.label_type())
+    rows = _usable(rows, config, task.input, notes, origin.name)
     return LabelledData(
         rows=rows[0],
         test=rows[1] if test is not None else None,
@@ -164,31 +87,19 @@ def label_rows(
         target=target(labels.names, config),
         notes=(*notes, *labels.notes),
         hub=origin.hub,
-        input_column=columns.input,
-        label_column=columns.label,
         scheme=written[0].scheme or labels.scheme,
-        grouped_by=columns.group,
-        site_column=columns.site,
+        **_read_from(columns),
     )
 
 
-def _settled(
-    parts: Sequence[Dataset], names: Sequence[str], config: RunConfig, *, asks: bool = True
-) -> tuple[list[Dataset], list[str]]:
-    """Each part with its uncertain labels decided; see `settle_uncertain`."""
-    settled = [settle_uncertain(part, names, config, asks=asks) for part in parts]
-    return [part for part, _ in settled], [note for _, notes in settled for note in notes]
-
-
-def _opened(parts: Sequence[Dataset], config: RunConfig, task: type[Task], origin: Origin) -> list[Opened]:
-    """Rows of one input each; see `Input.opened`."""
-    column, _ = find_input(parts[0], named_labels(config), task)
-    there = [part for part in parts if column in part.column_names]  # of others is told where all columns are
-    for part in there:
-        _refuse_paths(part, column, task.input, origin)
-    place: dict[str, Any] = {"folder": origin.folder, "outside": origin.outside}
-    opened = [task.input.opened(part, column, config=config, **place) for part in there]
-    return [*opened, *(Opened(part) for part in parts[len(there) :])]
+def _read_from(columns: Columns) -> dict[str, Any]:
+    """Where inputs, labels, groups and sites were, as `LabelledData` calls it."""
+    return {
+        "input_column": columns.input,
+        "label_column": columns.label,
+        "grouped_by": columns.group,
+        "site_column": columns.site,
+    }
 
 
 def _plain(dataset: Any) -> Dataset:
@@ -205,8 +116,47 @@ def _plain(dataset: Any) -> Dataset:
     return dataset.with_format(None)
 
 
-def _as_written(parts: Sequence[Dataset], columns: Columns, task: type[Task]) -> list[Written]:
-    """Each part in columns that the task reads, however it was written."""
+def _notes_of(parts: Sequence[Opened] | Sequence[Written]) -> list[str]:
+    return [note for part in parts for note in part.notes]
+
+
+def _settled(
+    parts: Sequence[Dataset], config: RunConfig, task: type[Task]
+) -> list[tuple[Dataset, tuple[str, ...]]]:
+    """Each part with its uncertain labels decided; see `settle_uncertain`."""
+    names, asks = config.label_columns, True
+    if not names:
+        # What else is named may be said by the files alone, which are not open yet.
+        plain = replace(config, id_column=None, group_by=None, site_column=None, scheme="auto")
+        names = (find_columns(parts[0], plain, task).label,)
+        asks = task.input.marks_uncertain and is_auto(config.target)
+    return [settle_uncertain(part, names, config, asks=asks) for part in parts]
+
+
+def _opened(parts: Sequence[Dataset], config: RunConfig, task: type[Task], origin: Origin) -> list[Opened]:
+    """Rows of one input each, with the columns that are needed to read their labels."""
+    settled = _settled(parts, config, task)
+    parts = [with_sets(part, config) for part, _ in settled]
+    column, _ = find_input(parts[0], named_labels(config), task)
+    there = [part for part in parts if column in part.column_names]  # of others is told where all columns are
+    for part in there:
+        if origin.hub and task.input.leads_away(part.features[column]):
+            raise DataError(f"Column {column!r} of {origin.name} holds paths, which lead nowhere here.")
+    place: dict[str, Any] = {"folder": origin.folder, "outside": origin.outside}
+    opened = [task.input.opened(part, column, config=config, **place) for part in there]
+    opened += [Opened(part) for part in parts[len(there) :]]
+    return [
+        replace(one, notes=(*doubts, *one.notes)) for one, (_, doubts) in zip(opened, settled, strict=True)
+    ]
+
+
+def _as_written(
+    opened: Sequence[Opened], config: RunConfig, task: type[Task]
+) -> tuple[Columns, list[Written]]:
+    """Where the inputs and labels are, and each part as the task reads it, however it was written."""
+    parts, found = [part.rows for part in opened], opened[0]
+    named = replace(config, id_column=found.id_column, group_by=found.group_by, site_column=found.site_column)
+    columns = find_columns(parts[0], named_labels(named), task)
     for part in parts:
         for name in (columns.input, columns.label, columns.id):
             if name is not None and name not in part.column_names:
@@ -214,12 +164,7 @@ def _as_written(parts: Sequence[Dataset], columns: Columns, task: type[Task]) ->
                 raise DataError(
                     f"The {which} no column {name!r}; their columns are {sorted(part.column_names)}."
                 )
-    return [task.as_written(part, columns.input, columns.label) for part in parts]
-
-
-def _refuse_paths(part: Dataset, column: str, input: Input, origin: Origin) -> None:
-    if origin.hub and input.leads_away(part.features[column]):
-        raise DataError(f"Column {column!r} of {origin.name} holds paths, which lead nowhere here.")
+    return columns, [task.as_written(part, columns.input, columns.label) for part in parts]
 
 
 def _inputs(part: Dataset, columns: Columns, input: Input, origin: Origin) -> Dataset:
@@ -254,6 +199,17 @@ def _declared(feature: Any) -> tuple[str, ...] | None:
 
 
 def _standard_rows(
+    parts: Sequence[Dataset],
+    inputs: Sequence[Dataset],
+    labels: Sequence[Sequence[Any]],
+    columns: Columns,
+    label_type: Any,
+) -> list[Dataset]:
+    each = zip(parts, inputs, labels, strict=True)
+    return [_standard_part(*part, columns, label_type) for part in each]
+
+
+def _standard_part(
     part: Dataset, inputs: Dataset, labels: Sequence[Any], columns: Columns, label_type: Any
 ) -> Dataset:
     ids = row_ids(part, columns.id)
@@ -269,7 +225,21 @@ def _standard_rows(
     if columns.site and columns.site in part.column_names:
         rows = rows.add_column("site", groups(part, columns.site), feature=Value("string"))
     order = ["row_id", "input", "label", "group", "time", "fold", "site"]
-    return rows.select_columns([name for name in order if name in rows.column_names])
+    rows = rows.select_columns([name for name in order if name in rows.column_names])
+    return without_uncertain(rows, part)
+
+
+def _usable(
+    parts: Sequence[Dataset], config: RunConfig, input: Input, notes: list[str], name: str
+) -> list[Dataset]:
+    """Leave out rows without an input, those beyond `max_rows`, and unreadable pictures; note each."""
+    notes += [note for part in parts for note in input.doubts(part)]
+    filled = [_without_empty(part, config, input, notes) for part in parts]
+    filled[0] = _first_rows(filled[0], config)
+    usable = [_without_bad(part, config, input, notes) for part in filled]
+    if not len(usable[0]):
+        raise DataError(f"No row of {name} is left. {' '.join(notes)}")
+    return usable
 
 
 def _without_empty(rows: Dataset, config: RunConfig, input: Input, notes: list[str]) -> Dataset:
@@ -318,28 +288,3 @@ def _row_name(rows: Dataset, bad: BadPicture) -> str:
 def _short_name(path: str) -> str:
     """The last folder and the name, as notes are published on the card."""
     return "/".join(Path(path).parts[-2:])
-
-
-def fingerprint(rows: Dataset, input: Input, label_names: Sequence[str]) -> str:
-    """Hash the contents: `datasets`' own fingerprint changes with paths and versions."""
-    digest = hashlib.sha256()
-    _feed(digest, input.name, *label_names)
-    for start in range(0, len(rows), 256):
-        batch = rows[start : start + 256]
-        for row_id, content, label in zip(batch["row_id"], batch["input"], batch["label"], strict=True):
-            _feed(digest, str(row_id))
-            _feed(digest, *input.content(content))
-            _feed(digest, *(str(one) for one in _as_list(label)))
-    return digest.hexdigest()
-
-
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
-def _feed(digest: "hashlib._Hash", *parts: str | bytes) -> None:
-    """Hash parts with their number and lengths, so that different lists never collide."""
-    digest.update(len(parts).to_bytes(8, "big"))
-    for part in parts:
-        data = part.encode() if isinstance(part, str) else part
-        digest.update(len(data).to_bytes(8, "big") + data)

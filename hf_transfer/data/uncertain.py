@@ -1,4 +1,4 @@
-"""Labels of 0, 1 and -1, where -1 says that nobody was sure: it counts as one of the others, or not at all."""
+"""Labels of 0, 1 and -1, where -1 says that nobody was sure: it counts as one of them, or not at all."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -73,8 +73,8 @@ def _question(marked: dict[str, list[int]], *, single: bool) -> str:
     classes = "; if -1 is a class of its own, pass --target classes" if single else ""
     return (
         f"{count(len(rows), 'row')} with -1 among 0 and 1 in column {name!r}: {some(rows)}. If it says that "
-        "a label is uncertain, decide what it counts as: --uncertain ignore leaves such rows out, --uncertain "
-        f"zero and --uncertain one take it for 0 or 1{classes}."
+        "a label is uncertain, decide what it counts as: --uncertain ignore leaves such rows out, "
+        f"--uncertain zero and --uncertain one take it for 0 or 1{classes}."
     )
 
 

@@ -13,7 +13,7 @@ from hf_transfer.scores.learning_curve import PERCENTS, read_curve, verdict
 from hf_transfer.scores.over_folds import over_folds
 from hf_transfer.scores.scorer import Scorer
 from hf_transfer.scores.shuffled import judge_shuffled, shuffled_words
-from hf_transfer.scores.site import SiteReading
+from hf_transfer.scores.site_reading import SiteReading
 from hf_transfer.scores.statistics import bootstrap_interval
 
 

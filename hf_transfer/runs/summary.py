@@ -19,7 +19,7 @@ from hf_transfer.runs.commonest import commonest_line, uneven_line
 from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.learned import learned_words
 from hf_transfer.runs.records import GridEntry, Results, Tried
-from hf_transfer.scores.detection import Detections
+from hf_transfer.scores.findings import Detections
 from hf_transfer.scores.names import shown_first
 
 _SETTINGS = frozenset(field.name for field in fields(RunConfig))

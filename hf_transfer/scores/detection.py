@@ -1,7 +1,6 @@
 """How well each class or label is found: area under the ROC curve, a stated operating point, Brier score."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,49 +8,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.scores.over_folds import Interval, by_fold, sampling_units
+from hf_transfer.scores.findings import Detection, Detections
+from hf_transfer.scores.over_folds import by_fold, sampling_units
 from hf_transfer.scores.scorer import Scorer, array_of
 from hf_transfer.scores.statistics import bootstrap_interval, divide, mean_defined
 from hf_transfer.scores.statistics.roc import RocCurve
 
 Floats = NDArray[np.float64]
 Marks = NDArray[np.bool_]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Detection:
-    """One class or label against the rest.
-
-    Attributes:
-        label: Its name.
-        positives: Rows that have it, counted once a row.
-        auc: Area under the ROC curve within a fold, averaged.
-        sensitivity: Share of its rows that are found, at thresholds of other folds.
-        specificity: Share of the other rows that are not taken for it, at the same thresholds.
-        brier: Mean squared distance of the probability from 0 or 1.
-        threshold: Probability from which on a new row is called positive: of all out-of-fold rows.
-    """
-
-    label: str
-    positives: int
-    auc: float | None
-    auc_interval: Interval | None
-    sensitivity: float | None
-    sensitivity_interval: Interval | None
-    specificity: float | None
-    specificity_interval: Interval | None
-    brier: float | None
-    brier_interval: Interval | None
-    threshold: float | None
-
-
-@dataclass(frozen=True)
-class Detections:
-    """Every class or label, and the specificity that was asked for; `unit` is what intervals draw."""
-
-    at_specificity: float
-    unit: str
-    findings: list[Detection]
 
 
 def detect(table: pa.Table, scorer: Scorer, at_specificity: float | None, *, seed: int) -> Detections | None:

@@ -35,7 +35,7 @@ def test_a_label_of_minus_1_is_asked_about_and_then_what_was_said(values):
     kept = read(rows, uncertain="ignore")
     assert kept.rows["label"][:] == [0, 1, 0, 1]
     assert kept.rows["row_id"][:] == [0, 1, 3, 4]
-    assert "1 row with an uncertain label (-1) left out: 2." in kept.notes
+    assert "1 row with an uncertain label (-1) left out: row 2." in kept.notes
 
 
 def test_columns_of_labels_are_decided_alike():

@@ -8,8 +8,8 @@ import pyarrow as pa
 
 from hf_transfer import __version__, _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
+from hf_transfer.data.labelled import LabelledData
 from hf_transfer.data.opening import open_dataset
-from hf_transfer.data.rows import LabelledData
 from hf_transfer.data.sealing import seal_rows
 from hf_transfer.errors import DataError, TransferError
 from hf_transfer.folds.columns import read_ranks

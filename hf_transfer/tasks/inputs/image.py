@@ -33,7 +33,9 @@ class Image(Input):
         "image", "img", "picture", "photo", "pixel_values", "pixels", "image_path", "file_name", "filename",
         "filepath", "path", "file",
     )  # fmt: skip
-    settings: ClassVar[tuple[str, ...]] = ("augmentation", "cached_views", "on_bad_image", "window")
+    settings: ClassVar[tuple[str, ...]] = (
+        "augmentation", "cached_views", "image_size", "on_bad_image", "window",
+    )  # fmt: skip
     suffixes: ClassVar[frozenset[str]] = PLAIN_PICTURES | {".dcm", ".dicom", ".nii"}
     marks_uncertain: ClassVar[bool] = True
     rows_at_once: ClassVar[int] = 32  # as pictures are large

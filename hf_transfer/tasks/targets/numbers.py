@@ -41,6 +41,7 @@ class Numbers(Target):
 
     name = "numbers"
     problem_type = "regression"
+    settings = ("number_loss",)
     solvers = ("ridge",)
     scales = True
     missing = math.nan
