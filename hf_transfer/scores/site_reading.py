@@ -39,7 +39,12 @@ class SiteReading:
     @property
     def alarm(self) -> bool:
         """Whether a model may have learned the site instead of the label."""
-        return self.told and self.goes_with >= _GOES_WITH
+        return self.goes_with >= _GOES_WITH and (self.told or self.inseparable)
+
+    @property
+    def inseparable(self) -> bool:
+        """Whether the rows of each label are of one site, in every fold: then nothing tells the two apart."""
+        return self.auc is not None and self.within is None
 
     @property
     def words(self) -> str:
@@ -53,11 +58,16 @@ class SiteReading:
             )
         inside = "" if self.within is None else f", {self.within:.2f} among rows of one label"
         found = f"(AUC {self.auc:.2f}{inside}, p {self.p:.2g}; {self.num_sites} sites, column {self.column})"
-        if not self.told:
+        if not self.told and not self.alarm:
             return f"The site can't be told from the features by more than the labels say {found}."
         if not self.alarm:
             return (
                 f"The site can be told from the features {found}, but labels hardly go with it ({together})."
+            )
+        if self.inseparable:
+            return (
+                f"The rows of each label are of one site {found}, so that nothing tells whether a model learns "
+                "the label or the site. Add rows of each label from each site."
             )
         return (
             f"The site can be told from the features {found}, and labels go with it ({together}): is the "

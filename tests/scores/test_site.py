@@ -37,7 +37,7 @@ def test_a_label_that_is_always_of_one_site_raises_the_alarm_too():
     found = read(*rows(shifted=1, together=1))
     assert found.within is None
     assert found.alarm
-    assert "among rows of one label" not in found.words
+    assert "Add rows of each label from each site" in found.words
 
 
 def test_a_site_that_labels_do_not_go_with_is_told_of_calmly():

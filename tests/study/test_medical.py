@@ -65,7 +65,7 @@ def test_a_run_keeps_patients_together_and_publishes_nobody(tmp_path, monkeypatc
     assert len(files) > 10
     assert not [(path.name, secret) for path in files for secret in SECRETS if secret in path.read_bytes()]
     card = (tmp_path / "run" / "README.md").read_text()
-    assert "is the label a site in disguise?" in card
+    assert "Add rows of each label from each site" in card
     assert "How well each is found, at a specificity of 0.800" in card
 
 
