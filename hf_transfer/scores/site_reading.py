@@ -66,8 +66,8 @@ class SiteReading:
             )
         if self.inseparable:
             return (
-                f"The rows of each label are of one site {found}, so that nothing tells whether a model learns "
-                "the label or the site. Add rows of each label from each site."
+                f"The rows of each label are of one site {found}, so that nothing tells whether a model "
+                "learns the label or the site. Add rows of each label from each site."
             )
         return (
             f"The site can be told from the features {found}, and labels go with it ({together}): is the "
