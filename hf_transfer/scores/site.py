@@ -57,13 +57,13 @@ def read_site(
         for one in np.unique(classes)
         if len(chosen := np.flatnonzero(classes[valid] == one))
     ]
-    areas = {"auc": _mean_area(ids, held_out), "within": _mean_area(ids, inside)}
+    within = _mean_area(ids, inside)
     alike = plan.fold_of_row()
-    if areas["within"] is not None:  # else each label is of one site, and nothing tells the two apart
+    if within is not None:  # else each label is of one site, and nothing tells the two apart
         alike = alike * (int(classes.max()) + 1) + classes
     shuffled = shuffled_labels(ids, folds=alike, units=units, seed=seed)
     test = permutation_test([values], ids, shuffled, splits, measure_for(ids, len(names)))
-    return SiteReading(p=test.p, **areas, **found)  # type: ignore[arg-type]
+    return SiteReading(auc=_mean_area(ids, held_out), within=within, p=test.p, **found)  # type: ignore[arg-type]
 
 
 def _mean_area(ids: NDArray[Any], parts: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> float | None:
