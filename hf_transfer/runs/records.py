@@ -199,6 +199,7 @@ class Results:
     kit_version: str
     created: str
     task: str
+    input: str | None = None  # what goes in, as --kind calls it; the usual one of the task when not said
     target: str | None = None  # what the labels are; the usual kind of the task when not said
     base_model: str
     base_model_revision: str | None

@@ -70,7 +70,7 @@ def _told(task: Task) -> Iterator[None]:
 
 def _longest(rows: "Dataset") -> int:
     """Position of the longest text or sentence; 0 for pictures."""
-    inputs = rows.select_columns(["input"]).with_format("arrow")[:]["input"]
+    inputs = rows.select_columns(["input"]).with_format("arrow")[:].column("input")
     if pa.types.is_string(inputs.type) or pa.types.is_large_string(inputs.type):
         lengths = pc.utf8_length(inputs)
     elif pa.types.is_list(inputs.type):

@@ -76,6 +76,7 @@ def build_results(
         kit_version=hf_transfer.__version__,
         created=datetime.now(UTC).date().isoformat(),
         task=experiment.task.name,
+        input=experiment.task.input.name,
         target=experiment.task.target.name,
         **_model(experiment),
         dataset=_dataset(experiment),
