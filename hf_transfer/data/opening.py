@@ -31,7 +31,7 @@ def open_dataset(config: RunConfig, task: "type[Task] | str") -> "LabelledData":
         from hf_transfer.tasks import check_settings, kin, task_of_kind
     tasks = [task_of_kind(task)] if isinstance(task, str) else kin(task)
     check_settings(config, *tasks)
-    origin = find_origin(config, tasks[-1].input)
+    origin = find_origin(config, *(one.input for one in reversed(tasks)))
     split = origin.find_split(config.split)
     test_split = origin.find_split(config.test_split) if config.test_split else None
     if test_split == split:
@@ -49,14 +49,14 @@ def find_task(config: RunConfig) -> "type[Task]":
     Raises:
         DataError: If they open for none of them, with each one's reason.
     """
-    from hf_transfer.tasks import all_tasks
+    from hf_transfer.tasks import all_tasks, task_class
 
     problems = []
     for task in all_tasks():
+        if task is not task_class(task.name):
+            continue  # it is tried with the usual one of its Hub task id
         try:
-            open_dataset(replace(config, max_rows=20), task.input.name)
+            return open_dataset(replace(config, max_rows=20), task).task
         except (ConfigError, DataError) as error:
             problems.append(f"as {task.input.name}: {error}")
-        else:
-            return task
     raise DataError("The data set opens as no kind of input.\n" + "\n".join(problems))

@@ -32,6 +32,9 @@ class DatasetFacts:
     label_column: str
     class_counts: Mapping[str, int]
     grouped_by: str | None = None
+    kept_by: str | None = None  # what rows that stay together have in common, where they hold it
+    num_groups: int | None = None  # of rows that stay together, and the rows of the largest
+    largest_group: int | None = None
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from hf_transfer.runs.aggregate import (
     class_counts,
     fold_notes,
     frozen_proof,
+    group_part,
     score_part,
     split_part,
 )
@@ -148,6 +149,8 @@ def _dataset(experiment: Experiment) -> DatasetFacts:
         label_column=data.label_column,
         class_counts=class_counts(data.rows["label"][:], names),
         grouped_by=experiment.config.group_by,
+        kept_by=data.kept_by,
+        **group_part(experiment.columns),
     )
 
 
@@ -202,6 +205,7 @@ def _notes(study: Study) -> list[str]:
         cut = np.asarray(replay.encoded["cut"][:])
         if cut.any():
             notes.append(
-                f"{int((cut > 0).sum())} of {len(cut)} texts were longer than the model reads and were cut."
+                f"{int((cut > 0).sum())} of {len(cut)} {task.input.nouns} were longer than the model reads "
+                "and were cut."
             )
     return list(dict.fromkeys(notes))

@@ -15,6 +15,7 @@ from hf_transfer.tasks.task import Task
 if TYPE_CHECKING:
     from hf_transfer.tasks.image_classification import ImageClassification
     from hf_transfer.tasks.text_classification import SequenceClassification
+    from hf_transfer.tasks.text_pair_classification import TextPairClassification
     from hf_transfer.tasks.token_classification import TokenClassification
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "ImageClassification",
     "SequenceClassification",
     "Task",
+    "TextPairClassification",
     "TokenClassification",
     "all_tasks",
     "check_settings",
@@ -39,6 +41,7 @@ __all__ = [
 _TASKS = (
     "token_classification.TokenClassification",
     "image_classification.ImageClassification",
+    "text_pair_classification.TextPairClassification",
     "text_classification.SequenceClassification",
 )
 

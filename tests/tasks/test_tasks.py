@@ -95,4 +95,4 @@ def test_a_metric_may_have_another_name_in_a_task():
 )
 def test_an_unknown_kind_is_refused_with_those_there_are(verb, capsys):
     assert main([*verb, "--kind", "sound"]) == 2
-    assert "There is no task for 'sound'. Use one of tokens, image, text." in capsys.readouterr().err
+    assert f"There is no task for 'sound'. Use one of {', '.join(kinds())}." in capsys.readouterr().err

@@ -1,6 +1,6 @@
 """A simple baseline: hand-made features without a pretrained model, fitted inside the folds."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,25 +43,75 @@ def _of_picture(picture: Image.Image) -> NDArray[np.float32]:
 
 def text_probe(rows: "Dataset", labels: Labels, splits: Sequence[Split], *, balanced: bool = False) -> Probe:
     """Fit a linear model on TF-IDF of words and pairs in every fold: logistic regression for classes."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression, Ridge
-    from sklearn.pipeline import make_pipeline
+    texts = np.asarray(rows["input"][:], dtype=object)
 
-    texts, decisions = np.asarray(rows["input"][:], dtype=object), []
+    def columns(train: Ints, valid: Ints) -> tuple[Any, Any]:
+        words = _tfidf().fit(texts[train])
+        return words.transform(texts[train]), words.transform(texts[valid])
+
+    return _linear(columns, labels, splits, balanced=balanced)
+
+
+def pair_probe(rows: "Dataset", labels: Labels, splits: Sequence[Split], *, balanced: bool = False) -> Probe:
+    """Fit a linear model on TF-IDF of both texts of a pair, and on what they share, in every fold."""
+    from scipy.sparse import csr_array, hstack
+
+    pairs = [np.asarray([pair[key] for pair in rows["input"]], object) for key in ("text", "text_pair")]
+
+    def columns(train: Ints, valid: Ints) -> tuple[Any, Any]:
+        words = _tfidf().fit(np.concatenate([texts[train] for texts in pairs]))
+
+        def of(some: Ints) -> Any:
+            first, second = (words.transform(texts[some]) for texts in pairs)
+            return hstack([first, second, csr_array(overlaps(first, second))]).tocsr()
+
+        return of(train), of(valid)
+
+    return _linear(columns, labels, splits, balanced=balanced)
+
+
+def overlaps(first: Any, second: Any) -> NDArray[np.float64]:
+    """How alike two texts are, and how much of each stands in the other, (n, 4), from 0 to 1.
+
+    Args:
+        first: TF-IDF of the first texts, lines of length 1.
+        second: Of the second ones.
+    """
+    there, other = (first > 0).astype(np.float64), (second > 0).astype(np.float64)
+    common = np.asarray(there.multiply(other).sum(axis=1)).ravel()
+    of_first, of_second = (np.maximum(1, np.asarray(one.sum(axis=1)).ravel()) for one in (there, other))
+    cosine = np.asarray(first.multiply(second).sum(axis=1)).ravel()
+    shorter = np.minimum(of_first, of_second) / np.maximum(of_first, of_second)
+    return np.stack([cosine, common / of_first, common / of_second, shorter], axis=1)
+
+
+def _tfidf() -> Any:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")
+
+
+def _linear(
+    columns: Callable[[Ints, Ints], tuple[Any, Any]],
+    labels: Labels,
+    splits: Sequence[Split],
+    *,
+    balanced: bool,
+) -> Probe:
+    """Fit logistic regression, or ridge regression for numbers, on what each fold makes of its rows."""
+    from sklearn.linear_model import LogisticRegression, Ridge
+
+    decisions = []
     for train, valid in splits:
-        model = make_pipeline(
-            TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b"),
+        learned, held_out = columns(train, valid)
+        if is_classes(labels):
             # Weak shrinkage, as lines of TF-IDF have length 1.
-            LogisticRegression(C=10.0, max_iter=1000, class_weight="balanced" if balanced else None)
-            if is_classes(labels)
-            else Ridge(alpha=1.0),
-        )
-        fitted = model.fit(texts[train], labels[train])
-        decisions.append(
-            _spread(fitted, texts[valid], labels)
-            if is_classes(labels)
-            else np.asarray(fitted.predict(texts[valid]), np.float64).reshape(len(valid), -1)
-        )
+            weights = "balanced" if balanced else None
+            model = LogisticRegression(C=10.0, max_iter=1000, class_weight=weights)
+            decisions.append(_spread(model.fit(learned, labels[train]), held_out, labels))
+        else:
+            numbers = Ridge(alpha=1.0).fit(learned, labels[train]).predict(held_out)
+            decisions.append(np.asarray(numbers, np.float64).reshape(len(valid), -1))
     return Probe(tuple(splits), tuple(decisions))
 
 
