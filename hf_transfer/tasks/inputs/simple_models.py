@@ -17,7 +17,8 @@ Ints = NDArray[np.int64]
 Labels = NDArray[Any]
 
 _SIDE, _BINS = 8, 16
-_HASHED = 2**18  # columns that spellings are hashed to
+_HASHED = 2**18  # columns that words and spellings are hashed to
+_WORD = r"(?u)\b\w+\b"
 
 
 def picture_probe(
@@ -57,38 +58,44 @@ def pair_probe(rows: "Dataset", labels: Labels, splits: Sequence[Split], *, bala
     from scipy.sparse import csr_array, hstack
 
     pairs = [np.asarray([pair[key] for pair in rows["input"]], object) for key in ("text", "text_pair")]
+    shared = csr_array(overlaps(*pairs))
 
     def columns(train: Ints, valid: Ints) -> tuple[Any, Any]:
         words = _tfidf().fit(np.concatenate([texts[train] for texts in pairs]))
 
         def of(some: Ints) -> Any:
-            first, second = (words.transform(texts[some]) for texts in pairs)
-            return hstack([first, second, csr_array(overlaps(first, second))]).tocsr()
+            return hstack([*(words.transform(texts[some]) for texts in pairs), shared[some]]).tocsr()
 
         return of(train), of(valid)
 
     return _linear(columns, labels, splits, balanced=balanced)
 
 
-def overlaps(first: Any, second: Any) -> NDArray[np.float64]:
-    """How alike two texts are, and how much of each stands in the other, (n, 4), from 0 to 1.
+def overlaps(firsts: Sequence[str], seconds: Sequence[str]) -> NDArray[np.float64]:
+    """How alike two texts of a pair are, how much of each stands in the other, and their sizes, (n, 4).
 
-    Args:
-        first: TF-IDF of the first texts, lines of length 1.
-        second: Of the second ones.
+    All are shares from 0 to 1, of words whether or not training rows have them.
+
+    Example:
+        >>> overlaps(["a red car"], ["a car that is red"]).round(2).tolist()
+        [[0.77, 1.0, 0.6, 0.6]]
     """
-    there, other = (first > 0).astype(np.float64), (second > 0).astype(np.float64)
-    common = np.asarray(there.multiply(other).sum(axis=1)).ravel()
-    of_first, of_second = (np.maximum(1, np.asarray(one.sum(axis=1)).ravel()) for one in (there, other))
-    cosine = np.asarray(first.multiply(second).sum(axis=1)).ravel()
-    shorter = np.minimum(of_first, of_second) / np.maximum(of_first, of_second)
-    return np.stack([cosine, common / of_first, common / of_second, shorter], axis=1)
+    from sklearn.feature_extraction.text import HashingVectorizer
+
+    words = HashingVectorizer(
+        n_features=_HASHED, token_pattern=_WORD, binary=True, norm=None, alternate_sign=False
+    )
+    first, second = (words.transform(texts) for texts in (firsts, seconds))
+    common = np.asarray(first.multiply(second).sum(axis=1), np.float64).ravel()
+    sizes = [np.maximum(1, np.asarray(one.sum(axis=1), np.float64).ravel()) for one in (first, second)]
+    low, high = np.minimum(*sizes), np.maximum(*sizes)
+    return np.stack([common / np.sqrt(low * high), common / sizes[0], common / sizes[1], low / high], axis=1)
 
 
 def _tfidf() -> Any:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")
+    return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=_WORD)
 
 
 def _linear(
