@@ -4,11 +4,11 @@ import datetime
 import difflib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from datasets import ClassLabel, Dataset, List
+from datasets import ClassLabel, Dataset
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.config.run_config import RunConfig
@@ -19,7 +19,6 @@ from hf_transfer.tasks.task import Task
 
 _LOOKED_AT = 100  # rows by which a name is known as a value
 _WORDS_OF_A_SENTENCE = 4
-_SETS = "labels of several columns"
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def find_columns(dataset: Dataset, config: RunConfig, task: type[Task]) -> Colum
     others = {name: getattr(config, name) for name in ("id_column", "group_by", "time_by", "fold_column")}
     for setting, name in others.items():
         if name is not None:
-            _require(dataset, name, setting)
+            require(dataset, name, setting)
     taken = {
         name for name in (config.input_column, config.label_column, *others.values()) if name is not None
     }
@@ -125,31 +124,6 @@ def folds(dataset: Dataset, column: str) -> list[int] | list[str]:
     return [int(float(value)) for value in values] if whole else [str(value) for value in values]
 
 
-def named_labels(config: RunConfig) -> RunConfig:
-    """The settings with the column of labels that `with_sets` makes, if it makes one."""
-    return replace(config, label_columns=(), label_column=_SETS) if config.label_columns else config
-
-
-def with_sets(part: Dataset, config: RunConfig) -> Dataset:
-    """Add a column of lists to rows whose labels are columns of 0 and 1, named after these.
-
-    Raises:
-        DataError: If a column is absent, or holds something else.
-    """
-    if not config.label_columns:
-        return part
-    marks = [_marks(part, name) for name in config.label_columns]
-    sets = [[i for i, mark in enumerate(row) if mark] for row in zip(*marks, strict=True)]
-    return part.add_column(_SETS, sets, feature=List(ClassLabel(names=list(config.label_columns))))
-
-
-def separated(values: list[Any], separator: str | None) -> list[Any]:
-    """Cut each text into its labels; one without any has none."""
-    if separator is None:
-        return values
-    return [_cut(value, separator) if isinstance(value, str) else value for value in values]
-
-
 @dataclass(frozen=True)
 class _Search:
     """What one of the columns is known by: its setting, its usual names, and its type."""
@@ -162,7 +136,7 @@ class _Search:
     def find(self, given: str | None, taken: set[str]) -> tuple[str, tuple[str, ...]]:
         """The column, and what to know of the choice; those that are `taken` have another use."""
         if given is not None:
-            return _require(self.dataset, given, self.setting), ()
+            return require(self.dataset, given, self.setting), ()
         free = {name: feature for name, feature in self.dataset.features.items() if name not in taken}
         by_lower = {name.lower(): name for name in reversed(free)}
         found = [by_lower[name] for name in self.usual if name in by_lower]
@@ -183,7 +157,12 @@ def _is_declared(feature: Any) -> bool:
     return isinstance(feature, ClassLabel)
 
 
-def _require(dataset: Dataset, name: str, setting: str) -> str:
+def require(dataset: Dataset, name: str, setting: str) -> str:
+    """The name of a column that a setting names.
+
+    Raises:
+        DataError: If there is none of that name.
+    """
     if name not in dataset.column_names:
         raise _absent(dataset, name, setting)
     return name
@@ -258,20 +237,3 @@ def _is_whole(value: Any) -> bool:
         return float(value).is_integer()
     except (TypeError, ValueError):
         return False
-
-
-def _cut(text: str, separator: str) -> list[str]:
-    return [label for part in text.split(separator) if (label := part.strip())]
-
-
-def _marks(part: Dataset, column: str) -> Sequence[Any]:
-    values: list[Any] = part[_require(part, column, "label_columns")][:]
-    wrong = [row for row, value in enumerate(values) if value not in (0, 1)]
-    refuse_rows(
-        wrong,
-        f"with neither 0 nor 1 in column {column!r}",
-        f"The first has {values[wrong[0]]!r}. Each of label_columns says whether a row has that label."
-        if wrong
-        else "",
-    )
-    return values

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,9 @@ from hf_transfer.data.columns import (
     find_columns,
     folds,
     groups,
-    named_labels,
+    require,
     row_ids,
-    separated,
     times,
-    with_sets,
 )
 from hf_transfer.data.origins import Origin
 from hf_transfer.errors import DataError
@@ -31,6 +30,7 @@ from hf_transfer.tasks.inputs.input import Input
 from hf_transfer.tasks.inputs.pictures import BadPicture
 from hf_transfer.tasks.targets.choice import choose_target
 from hf_transfer.tasks.targets.labels import LabelColumn
+from hf_transfer.tasks.targets.several_columns import LabelColumns, separated
 from hf_transfer.tasks.targets.target import Target
 from hf_transfer.tasks.task import Task, Written
 
@@ -111,17 +111,21 @@ def label_rows(
     origin = origin or Origin()
     task = task_of_kind(task) if isinstance(task, str) else task
     check_settings(config, task)
-    parts = [with_sets(_plain(part), config) for part in (dataset, test) if part is not None]
-    columns = find_columns(parts[0], named_labels(config), task)
+    parts = [_plain(part) for part in (dataset, test) if part is not None]
+    for part, name in product(parts, config.label_columns):
+        require(part, name, "label_columns")
+    several = LabelColumns.of(parts[0], config)
+    parts = [several.joined(part) for part in parts]
+    columns = find_columns(parts[0], several.named(config), task)
     written = _as_written(parts, columns, task)
     parts = [one.rows for one in written]
     notes = [*columns.notes, *(note for one in written for note in one.notes)]
     inputs = [_inputs(part, columns, task.input, origin) for part in parts]
-    given = _label_columns(parts, inputs, columns.label, config.label_separator)
-    target = target or choose_target(given[0], task.targets, config.target)
+    given = _label_columns(parts, inputs, columns.label, config)
+    target = target or choose_target(given[0], task.targets, config.wanted_target)
     labels = target.read(given)
     rows = [
-        _standard_rows(part, part_inputs, ids, columns, target.label_type())
+        _standard_rows(part, part_inputs, ids, columns, target.label_type(labels.names))
         for part, part_inputs, ids in zip(parts, inputs, labels.ids, strict=True)
     ]
     notes += [note for part in rows for note in task.input.doubts(part)]
@@ -181,15 +185,16 @@ def _inputs(part: Dataset, columns: Columns, input: Input, origin: Origin) -> Da
 
 
 def _label_columns(
-    parts: Sequence[Dataset], inputs: Sequence[Dataset], column: str, separator: str | None
+    parts: Sequence[Dataset], inputs: Sequence[Dataset], column: str, config: RunConfig
 ) -> list[LabelColumn]:
     return [
         LabelColumn(
-            values=separated(_values(part, column), separator),
+            values=separated(_values(part, column), config.label_separator),
             where=f"column {column!r}{' of the test rows' if number else ''}",
             declared=_declared(part.features[column]),
             inputs=of_part["input"],
             name=column,
+            names=config.label_columns,
         )
         for number, (part, of_part) in enumerate(zip(parts, inputs, strict=True))
     ]

@@ -12,6 +12,7 @@ from hf_transfer.runs.findings import Interval, Learned, Overfitting
 from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.schema import FORMAT_VERSION, REST
 from hf_transfer.scores.calibration import Calibration
+from hf_transfer.scores.cut_points import Cuts
 from hf_transfer.scores.learning_curve import CurveReading
 from hf_transfer.scores.over_folds import FoldMean, Score
 from hf_transfer.scores.scorer import ClassScores
@@ -225,6 +226,7 @@ class Results:
         default_factory=dict
     )  # what a score can be at least, most
     calibration: Calibration | None = None
+    cuts: Cuts | None = None  # from which value on a label is given, or a grade
     grid: list[GridEntry] | None
     frozen_proof: FrozenProof | None
     trainable: Trainable

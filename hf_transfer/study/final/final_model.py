@@ -28,11 +28,18 @@ from hf_transfer.runs.reading import read_record
 from hf_transfer.runs.run_folder import CHECKPOINT, weight_digests
 from hf_transfer.runs.schema import to_json
 from hf_transfer.scores.calibration import calibrate
+from hf_transfer.scores.cut_points import find_cuts
 from hf_transfer.study.experiment import Unit
 from hf_transfer.study.final.agreement import agreement, agreement_note
 from hf_transfer.study.final.ensemble import average_outputs, logits_of
 from hf_transfer.study.final.members import keep_member, member_folder
-from hf_transfer.study.final.model_folder import CALIBRATION_FILE, member_name, save_ensemble, save_trained
+from hf_transfer.study.final.model_folder import (
+    CALIBRATION_FILE,
+    CUTS_FILE,
+    member_name,
+    save_ensemble,
+    save_trained,
+)
 from hf_transfer.study.final.soup import (
     average_weights,
     check_start,
@@ -176,7 +183,7 @@ class _FinalModel:
         sealed, test = self._scores(self._ensemble_logits)
         folders = {member_name(unit.repeat, unit.fold): folder for unit, folder in self._members}
         if self.saves:
-            save_ensemble(folders, self.folder, self._calibration)
+            save_ensemble(folders, self.folder, self._records)
         return replace(self._record("ensemble", sealed), members=list(folders)), test
 
     def soup(self) -> tuple[Final, RowScores | None]:
@@ -259,8 +266,15 @@ class _FinalModel:
             self._in_weights = divide_logits(fitted.model, self._temperature)
 
     @property
+    def _records(self) -> dict[str, dict[str, Any]]:
+        """Files for the model folder that say how its outputs are read: calibration, and cut points."""
+        cuts = find_cuts(self._out_of_fold, self.experiment.task.target.scorer)
+        found = {} if cuts is None else {CUTS_FILE: {"points": to_json(cuts.points)}}
+        return found | self._calibration
+
+    @property
     def _calibration(self) -> dict[str, dict[str, Any]]:
-        """Calibration file for the model folder: the temperature, and whether the weights have it."""
+        """The temperature, and whether the weights have it."""
         if self._temperature is None:
             return {}
         how = "probabilities are softmax(logits / temperature), of the pooled out-of-fold logits"
@@ -270,7 +284,7 @@ class _FinalModel:
 
     def _save(self, fitted: Fitted) -> None:
         if self.saves:
-            save_trained(self.experiment.task, fitted.model, self.folder, records=self._calibration)
+            save_trained(self.experiment.task, fitted.model, self.folder, records=self._records)
 
     def _record(self, kind: Literal["refit", "ensemble", "soup"], sealed: RowScores | None) -> Final:
         return Final(

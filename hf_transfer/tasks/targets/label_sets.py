@@ -13,7 +13,7 @@ from hf_transfer.errors import DataError
 from hf_transfer.folds.columns import FoldColumns
 from hf_transfer.machine.wording import aligned
 from hf_transfer.scores.regression import LabelSetProblem, LinearProblem
-from hf_transfer.scores.set_scorer import LabelSetScorer
+from hf_transfer.scores.set_scorer import LabelSetScorer, reached
 from hf_transfer.scores.statistics import apply_temperature, fit_temperature
 from hf_transfer.scores.transferability import LabelSetMeasure, Measure
 from hf_transfer.tasks.targets.hard_rows import HardRows, hardest_sets
@@ -52,6 +52,7 @@ class LabelSets(Target):
     problem_type = "multi_label_classification"
     solvers = ("lbfgs", "ridge")
     missing = IGNORE_INDEX
+    in_columns = True
     called = ("label", "labels")
     unlabelled: Any = ()
 
@@ -89,7 +90,7 @@ class LabelSets(Target):
         return NamedLabels(names, numbered, absence_notes(names, counts))
 
     @classmethod
-    def label_type(cls) -> Any:
+    def label_type(cls, names: Sequence[str]) -> Any:
         """A list of whole numbers."""
         from datasets import List, Value
 
@@ -195,7 +196,8 @@ class LabelSets(Target):
         """Labels, predicted labels and logits."""
         logits = np.concatenate([*decoded, np.zeros((0, len(self.label_names)), np.float32)])
         columns: dict[str, Any] = {"label": _lists(rows["label"][:])} if "label" in rows.column_names else {}
-        return columns | {"prediction": _lists(map(np.flatnonzero, logits >= 0)), "logits": logits}
+        given = reached(logits, self.points) if self.points else logits >= 0
+        return columns | {"prediction": _lists(map(np.flatnonzero, given)), "logits": logits}
 
     @property
     def not_two_classes(self) -> str | None:

@@ -1,7 +1,8 @@
 """The interface of a target: labels, loss, and how to decode outputs."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from copy import copy
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from hf_transfer.config.run_config import RunConfig
     from hf_transfer.folds.columns import FoldColumns, Values
+    from hf_transfer.scores.cutting import Cut
     from hf_transfer.scores.regression import LinearProblem
     from hf_transfer.scores.scorer import Scorer
     from hf_transfer.scores.transferability import Measure
@@ -44,6 +46,8 @@ class Target(Protocol):
     """A label that neither the loss nor the scores count."""
     unlabelled: Any
     """What stands in for the label of a row that has none to learn from."""
+    in_columns: ClassVar[bool] = False
+    """Whether the labels of a row may be in several columns."""
     right_or_wrong: ClassVar[bool] = False
     """Whether a row is one decision, so that rows of two models are counted by who was right."""
     per_word: bool = False
@@ -52,10 +56,18 @@ class Target(Protocol):
     """What a table of the rows counts."""
     called: tuple[str, str] = ("class", "classes")
     """What a line of that table is called, and several."""
+    points: "Sequence[Cut]" = ()
+    """The cut points of a finished run, by which `columns` decides; none to take outputs as they come."""
     outside: int | None = None
     """The class of what is part of nothing, by which alone no mention is found; None without one."""
 
     def __init__(self, label_names: Sequence[str], settings: "RunConfig | None" = None) -> None: ...
+
+    def deciding(self, points: "Sequence[Cut]") -> Self:
+        """Itself with the cut points of a finished run."""
+        other = copy(self)
+        other.points = tuple(points)
+        return other
 
     def problems(self, config: "RunConfig") -> list[str]:
         """Settings that do not go with such labels, a sentence each."""
@@ -77,8 +89,12 @@ class Target(Protocol):
         ...
 
     @classmethod
-    def label_type(cls) -> Any:
-        """The type of the column `label`, as `datasets` has it."""
+    def label_type(cls, names: Sequence[str]) -> Any:
+        """The type of the column `label`, as `datasets` has it.
+
+        Args:
+            names: Of the labels, in the order of their ids.
+        """
         ...
 
     @property
