@@ -1,6 +1,7 @@
 """Numbers and sets of labels, of texts and pictures, the whole way: to a model that plain pipelines load."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,11 @@ from transformers import pipeline
 
 from hf_transfer import ImageClassification, SequenceClassification, cross_validate, predict, score
 from hf_transfer.data.rows import label_rows
-from hf_transfer.errors import ConfigError
+from hf_transfer.errors import ConfigError, HubError
 from hf_transfer.report.card.card import write_card
 from hf_transfer.report.compare import compare_runs, open_runs
 from hf_transfer.report.page.page import render
+from hf_transfer.runs.hub.files import collect
 from hf_transfer.runs.results import read_results
 from hf_transfer.study.final.predict import predict_inputs
 from hf_transfer.tasks.inputs.pictures import read_picture
@@ -98,6 +100,24 @@ def test_a_plain_pipeline_gives_the_scores_that_the_kit_gives(run, tmp_path):
         given = [{n for n, share in zip(data.label_names, row, strict=True) if share >= 0.5} for row in plain]
         assert given == [set(one["labels"]) for one in ours]
     assert len(text.splitlines()) == len(rows) + (target == "several")  # a line of names
+
+
+def test_a_model_goes_to_the_hub_only_as_plain_libraries_loaded_it(run, tmp_path):
+    _, _, folder, _ = run
+    write_card(folder)
+    reload = read_results(folder).final.reload
+    assert reload.error is None
+    assert reload.difference <= NEAR
+    assert "config.json" in collect(folder)
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    settings = json.loads((copy / "model" / "config.json").read_text())
+    settings["problem_type"] = "single_label_classification"
+    (copy / "model" / "config.json").write_text(json.dumps(settings))
+    with pytest.raises(
+        HubError, match=r"not the model that was loaded and compared: file config\.json changed"
+    ):
+        collect(copy)
 
 
 def test_everything_that_is_written_follows_from_the_predictions(run):

@@ -25,7 +25,7 @@ from hf_transfer.runs.aggregate import final_epochs
 from hf_transfer.runs.final_record import Final, KeptFinal, RowScores, SharedStart, SoupTest
 from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.reading import read_record
-from hf_transfer.runs.run_folder import CHECKPOINT, weight_digests
+from hf_transfer.runs.run_folder import CHECKPOINT, reader_digests, weight_digests
 from hf_transfer.runs.schema import to_json
 from hf_transfer.scores.calibration import calibrate
 from hf_transfer.scores.cut_points import find_cuts
@@ -40,6 +40,7 @@ from hf_transfer.study.final.model_folder import (
     save_ensemble,
     save_trained,
 )
+from hf_transfer.study.final.reload import NUM_RELOADED, reload_check
 from hf_transfer.study.final.soup import (
     average_weights,
     check_start,
@@ -98,7 +99,7 @@ def make_final(
             raise  # the other processes know nothing of it
         return _failed(error), None
     if final.saves:
-        record = replace(record, sha256=weight_digests(final.folder))
+        record = final.checked(record)
         final.keep(record, test)
     return record, test
 
@@ -124,6 +125,7 @@ class _FinalModel:
         self.record_folder = study.runner.folder.path / "final"
         self.saves = study.runner.accelerator.is_main_process
         self._in_weights = False
+        self._saved: Any = None
 
     def made_before(self) -> tuple[Final, RowScores | None] | None:
         """Records of the same model from an earlier run, if its weights are still there."""
@@ -131,9 +133,24 @@ class _FinalModel:
         if not path.is_file():
             return None
         kept = read_record(KeptFinal, path)
-        if kept.identity != self._identity or kept.final.sha256 != weight_digests(self.folder):
+        there = kept.final.sha256 == weight_digests(self.folder)
+        if kept.identity != self._identity or not there or not self._read_alike(kept.final):
             return None
         return kept.final, kept.test
+
+    def _read_alike(self, final: Final) -> bool:
+        """Whether the files beside the weights are as they were when the model was loaded again."""
+        return final.reload is None or final.reload.sha256 == reader_digests(self.folder)
+
+    def checked(self, record: Final) -> Final:
+        """Add the digests of the weights, and how plain libraries answer with them."""
+        folders = [self.folder / name for name in record.members or ()] if record.kind == "ensemble" else []
+        values = self.experiment.data.rows["input"][:NUM_RELOADED]
+        found = reload_check(self.experiment.task, self._saved, folders or [self.folder], values)
+        notes = [f"The final model cannot be pushed: {found.problem}."] if found.problem else []
+        print(*notes, sep="\n", end="\n" * len(notes), file=sys.stderr)
+        digests = weight_digests(self.folder)
+        return replace(record, sha256=digests, reload=found, notes=[*record.notes, *notes])
 
     def encode_untrained(self) -> None:
         """Encode sealed and test rows; all processes must call this."""
@@ -283,6 +300,7 @@ class _FinalModel:
         }
 
     def _save(self, fitted: Fitted) -> None:
+        self._saved = fitted.model
         if self.saves:
             save_trained(self.experiment.task, fitted.model, self.folder, records=self._records)
 
