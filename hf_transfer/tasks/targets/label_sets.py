@@ -1,7 +1,7 @@
 """Label sets: any number of labels a row, none included; a sigmoid for each (multi-label classification)."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -87,7 +87,8 @@ class LabelSets(Target):
             )
         ids = {name: i for i, name in enumerate(names)}
         numbered = tuple([sorted(ids[name] for name in row) for row in part] for part in sets)
-        return NamedLabels(names, numbered, absence_notes(names, counts))
+        notes = [*absence_notes(names, counts), *_everywhere(names, counts[0], len(sets[0]))]
+        return NamedLabels(names, numbered, tuple(notes))
 
     @classmethod
     def label_type(cls, names: Sequence[str]) -> Any:
@@ -235,6 +236,12 @@ class LabelSets(Target):
         return FoldColumns(
             counts=self.marks(rows["label"][:]), label_names=self.label_names, counted=("label", "row")
         )
+
+
+def _everywhere(names: Sequence[str], counts: Counter[str], num_rows: int) -> Iterator[str]:
+    """Say which labels all rows have."""
+    if always := [repr(name) for name in names if counts[name] == num_rows]:
+        yield f"All {num_rows} rows have the label {', '.join(always)}: it has no ROC AUC."
 
 
 def _lists(rows: Iterable[Any]) -> Any:

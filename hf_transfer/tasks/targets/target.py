@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.scores.shuffled import exchangeable_unit, shuffle_labels
+from hf_transfer.tasks.targets.learning import Learning
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from hf_transfer.config.run_config import RunConfig
     from hf_transfer.folds.columns import FoldColumns, Values
     from hf_transfer.scores.cutting import Cut
-    from hf_transfer.scores.regression import LinearProblem
     from hf_transfer.scores.scorer import Scorer
     from hf_transfer.scores.transferability import Measure
     from hf_transfer.tasks.targets.hard_rows import HardRows
@@ -28,22 +28,14 @@ if TYPE_CHECKING:
 IGNORE_INDEX = -100  # a class that the loss and the scores skip; PyTorch's default
 
 
-class Target(Protocol):
+class Target(Learning, Protocol):
     """What differs between kinds of label. Nothing outside of `tasks/` knows which of them it has."""
 
     name: ClassVar[str]
     """As the setting `target` calls it."""
-    problem_type: ClassVar[str | None]
-    """What the published configuration says, by which transformers turns outputs into scores."""
-    solvers: ClassVar[tuple[str, ...]]
-    """How a head is solved in closed form, the usual way first."""
-    scales: ClassVar[bool] = False
-    """Whether labels are numbers of any size, which are learned in units of the training rows' spread."""
     label_names: tuple[str, ...]
     """In the order of their ids."""
     scorer: "Scorer"
-    missing: float
-    """A label that neither the loss nor the scores count."""
     unlabelled: Any
     """What stands in for the label of a row that has none to learn from."""
     in_columns: ClassVar[bool] = False
@@ -132,17 +124,6 @@ class Target(Protocol):
         """Labels of rows in the form in which they are stacked."""
         return list(labels)
 
-    def items(self, labels: "Tensor") -> "tuple[Tensor, Tensor]":
-        """Labels of each item (row or word) of a batch, and which of them count.
-
-        Args:
-            labels: (b, …).
-
-        Returns:
-            The labels, one an item of `outputs.flatten(0, -2)`, and whether they count, (items,).
-        """
-        ...
-
     def of_items(self, labels: Sequence[Any]) -> NDArray[Any]:
         """The label of each row, or of each word of all rows, as an array (m, …)."""
         ...
@@ -154,16 +135,6 @@ class Target(Protocol):
     def as_outputs(self, decisions: NDArray[Any]) -> NDArray[Any]:
         """What a linear model that was fitted to 0 and 1 decides, (n, c), as outputs that `columns` takes."""
         return decisions
-
-    def linear_problem(self, features: NDArray[Any], labels: NDArray[Any], **options: Any) -> "LinearProblem":
-        """What a head in closed form solves.
-
-        Args:
-            features: Of each item, (n, d).
-            labels: Of each item, as `items` gives them.
-            options: `solver`, `balanced` and `dropped` of the problem.
-        """
-        ...
 
     def num_items(self, labels: Sequence[Any]) -> NDArray[Any]:
         """How many items each row has, without `missing` ones, (n,)."""
@@ -228,56 +199,6 @@ class Target(Protocol):
 
     def hard_rows(self, predictions: "pa.Table") -> "HardRows":
         """The rows to look at: those that models found hardest, of out-of-fold predictions."""
-        ...
-
-    def loss(
-        self, outputs: "Tensor", labels: "Tensor", weights: "Tensor | None" = None, smoothing: float = 0.0
-    ) -> "Tensor":
-        """The summed loss of a batch.
-
-        Args:
-            outputs: (b, …, c).
-            labels: (b, …).
-            weights: What `balanced_weights` made of the training labels.
-            smoothing: Share of the target that is spread.
-        """
-        ...
-
-    def weight(self, labels: "Tensor", weights: "Tensor | None" = None) -> "Tensor":
-        """What the summed loss of these labels is divided by."""
-        ...
-
-    def head_losses(
-        self, outputs: "Tensor", labels: "Tensor", weights: "Tensor | None" = None, smoothing: float = 0.0
-    ) -> "tuple[Tensor, Tensor]":
-        """The summed loss and the weight of many heads that learn at once.
-
-        Args:
-            outputs: (F, G, b, …, c), of G heads for each of F batches.
-            labels: (F, b, …).
-            weights: (F, c).
-            smoothing: As in `loss`.
-
-        Returns:
-            The loss (F, G), and the weight (F, 1).
-        """
-        ...
-
-    def balanced_weights(self, labels: Sequence[Any]) -> NDArray[Any]:
-        """Weights in the loss by which rare labels count as much as common ones, (c,).
-
-        Args:
-            labels: Of the encoded training rows, with `missing` ones among them.
-        """
-        ...
-
-    def calibrated_loss(self, outputs: NDArray[Any], labels: NDArray[Any]) -> float:
-        """The mean loss of an answer that is as sure of itself as suits these labels.
-
-        Args:
-            outputs: (n, c).
-            labels: As `items` gives them, none of them `missing`.
-        """
         ...
 
     def decode(self, outputs: "Tensor", labels: "Tensor") -> list[NDArray[Any]]:
