@@ -4,12 +4,14 @@ import json
 import shutil
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset
 from small_runs import plain_config
 from target_rows import pictures, texts
+from torch import nn
 from transformers import pipeline
 
 from hf_transfer import ImageClassification, SequenceClassification, cross_validate, predict, score
@@ -220,3 +222,22 @@ def test_other_rows_are_scored_and_labelled(run, tmp_path):
     if target in MEASURED:
         wanted = np.abs([one["number"] - label for one, label in zip(answers, labels, strict=True)]).mean()
         assert found.scores["mae"].value == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(("kind", "target"), [("image", "numbers"), ("image", "label_sets")])
+def test_heads_of_all_folds_and_rates_cost_one_pass(kind, target, tmp_path, monkeypatch):
+    """5 folds at 8 rates: what is frozen runs once over the rows, and over some of them for its proof."""
+    seen = []
+    convolve = nn.Conv2d.forward
+
+    def counted(self, x):
+        seen.append(len(x))
+        return convolve(self, x)
+
+    monkeypatch.setattr(nn.Conv2d, "forward", counted)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")  # nothing is stored yet
+    rates = tuple(1e-3 * 2**i for i in range(8))
+    data = make(kind, target, tmp_path, num_folds=5, learning_rates=rates, final="none")
+    model = ImageClassification(plain_config(base_model=MODELS[kind]), data.target).build_model()
+    num_layers = sum(isinstance(module, nn.Conv2d) for module in model.modules())
+    assert 1 <= sum(seen) / (num_layers * len(data.rows)) <= 1.5
