@@ -12,9 +12,8 @@ from hf_transfer.runs.findings import Interval, Learned, Overfitting
 from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.schema import FORMAT_VERSION, REST
 from hf_transfer.scores.calibration import Calibration
-from hf_transfer.scores.cut_points import Cuts
 from hf_transfer.scores.learning_curve import CurveReading
-from hf_transfer.scores.over_folds import FoldMean, Score
+from hf_transfer.scores.over_folds import Cuts, FoldMean, Score
 from hf_transfer.scores.scorer import ClassScores
 from hf_transfer.scores.shuffled import ShuffleReading
 

@@ -1,40 +1,16 @@
 """Fit cut points to out-of-fold predictions, and score them on rows they were not fitted to. No torch."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.scores.cutting import Cut, Cutting
-from hf_transfer.scores.over_folds import FoldMean, over_folds, score_folds
+from hf_transfer.scores.over_folds import Cuts, CutScore, over_folds, score_folds
 from hf_transfer.scores.scorer import Scorer, array_of
 
 FEWEST_FOLDS = 3  # so that the folds other than one can be cut by each other
-
-
-@dataclass(frozen=True)
-class CutScore:
-    """A score over folds: of predictions as they come, and with cut points of the other folds."""
-
-    plain: FoldMean
-    cut: FoldMean
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cuts:
-    """Cut points for the published model, and what they are worth.
-
-    Attributes:
-        points: Of all out-of-fold rows; plain ones where those of other folds were no better.
-        moved: How many are not plain.
-        scores: By name; each fold was cut by what the other folds said.
-    """
-
-    points: list[Cut]
-    moved: int
-    scores: Mapping[str, CutScore]
 
 
 def find_cuts(table: pa.Table, scorer: Scorer) -> Cuts | None:

@@ -32,6 +32,7 @@ class Grades(Numbers):
     """
 
     name = "grades"
+    settings = ("number_loss", "ordinal")
     in_columns = False
 
     def _scorer(self) -> Scorer:

@@ -42,6 +42,7 @@ class Numbers(Target):
 
     name = "numbers"
     problem_type = "regression"
+    settings = ("label_columns", "number_loss")
     solvers = ("ridge",)
     scales = True
     missing = math.nan

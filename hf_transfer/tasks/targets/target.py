@@ -33,6 +33,8 @@ class Target(Learning, Protocol):
 
     name: ClassVar[str]
     """As the setting `target` calls it."""
+    settings: ClassVar[tuple[str, ...]] = ()
+    """Settings that it uses and that no other target does, or only some."""
     label_names: tuple[str, ...]
     """In the order of their ids."""
     scorer: "Scorer"
