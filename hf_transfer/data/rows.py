@@ -106,8 +106,8 @@ def _as_written(
     parts: Sequence[Dataset], config: RunConfig, task: type[Task]
 ) -> tuple[Columns, list[Written]]:
     """Where the inputs and labels are, and each part as the task reads it, however it was written."""
-    for part, name in product(parts, config.label_columns):
-        require(part, column, "label_columns")
+    for part, marked in product(parts, config.label_columns):
+        require(part, marked, "label_columns")
     several = LabelColumns.of(parts[0], config)
     parts = [several.joined(part) for part in parts]
     columns = find_columns(parts[0], several.named(config), task)
