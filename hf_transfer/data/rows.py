@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,9 @@ from hf_transfer.data.columns import (
     find_input,
     folds,
     groups,
-    named_labels,
+    require,
     row_ids,
-    separated,
     times,
-    with_sets,
 )
 from hf_transfer.data.labelled import LabelledData, fingerprint
 from hf_transfer.data.origins import Origin
@@ -35,6 +34,7 @@ from hf_transfer.tasks.inputs.input import Input, Opened
 from hf_transfer.tasks.inputs.pictures import BadPicture
 from hf_transfer.tasks.targets.choice import choose_target
 from hf_transfer.tasks.targets.labels import LabelColumn
+from hf_transfer.tasks.targets.several_columns import LabelColumns, separated
 from hf_transfer.tasks.targets.target import Target
 from hf_transfer.tasks.task import Task, Written
 
@@ -70,10 +70,10 @@ def label_rows(
     parts = [part.rows for part in written]
     notes = [*_notes_of(opened), *columns.notes, *_notes_of(written)]
     inputs = [_inputs(part, columns, task.input, origin) for part in parts]
-    label_columns = _label_columns(parts, inputs, columns.label, config.label_separator)
-    target = target or choose_target(label_columns[0], task.targets, config.target)
+    label_columns = _label_columns(parts, inputs, columns.label, config)
+    target = target or choose_target(label_columns[0], task.targets, config.wanted_target)
     labels = target.read(label_columns)
-    rows = _standard_rows(parts, inputs, labels.ids, columns, target.label_type())
+    rows = _standard_rows(parts, inputs, labels.ids, columns, target.label_type(labels.names))
     rows, kept_by = _usable(rows, config, task.input, notes, origin.name)
     return LabelledData(
         rows=rows[0],
@@ -137,8 +137,12 @@ def _settled(
 def _opened(parts: Sequence[Dataset], config: RunConfig, task: type[Task], origin: Origin) -> list[Opened]:
     """Rows of one input each, with the columns that are needed to read their labels."""
     settled = _settled([_plain(part) for part in parts], config, task)
-    parts = [with_sets(part, config) for part, _ in settled]
-    column, _ = find_input(parts[0], named_labels(config), task)
+    parts = [part for part, _ in settled]
+    for part, marked in product(parts, config.label_columns):
+        require(part, marked, "label_columns")
+    several = LabelColumns.of(parts[0], config)
+    parts = [several.joined(part) for part in parts]
+    column, _ = find_input(parts[0], several.named(config), task)
     names = task.input.columns_of(column)
     there = [part for part in parts if {*names} <= {*part.column_names}]  # the others are told of later
     for part in there:
@@ -158,7 +162,7 @@ def _as_written(
     """Where the inputs and labels are, and each part as the task reads it, however it was written."""
     parts, found = [part.rows for part in opened], opened[0]
     named = replace(config, id_column=found.id_column, group_by=found.group_by, site_column=found.site_column)
-    columns = find_columns(parts[0], named_labels(named), task)
+    columns = find_columns(parts[0], LabelColumns(config.label_columns).named(named), task)
     for part in parts:
         for name in (*task.input.columns_of(columns.input), columns.label, columns.id):
             if name is not None and name not in part.column_names:
@@ -174,15 +178,16 @@ def _inputs(part: Dataset, columns: Columns, input: Input, origin: Origin) -> Da
 
 
 def _label_columns(
-    parts: Sequence[Dataset], inputs: Sequence[Dataset], column: str, separator: str | None
+    parts: Sequence[Dataset], inputs: Sequence[Dataset], column: str, config: RunConfig
 ) -> list[LabelColumn]:
     return [
         LabelColumn(
-            values=separated(_values(part, column), separator),
+            values=separated(_values(part, column), config.label_separator),
             where=f"column {column!r}{' of the test rows' if number else ''}",
             declared=_declared(part.features[column]),
             inputs=of_part["input"],
             name=column,
+            names=config.label_columns,
         )
         for number, (part, of_part) in enumerate(zip(parts, inputs, strict=True))
     ]

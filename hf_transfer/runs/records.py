@@ -14,7 +14,7 @@ from hf_transfer.runs.schema import FORMAT_VERSION, REST
 from hf_transfer.scores.calibration import Calibration
 from hf_transfer.scores.findings import Detections
 from hf_transfer.scores.learning_curve import CurveReading
-from hf_transfer.scores.over_folds import FoldMean, Score
+from hf_transfer.scores.over_folds import Cuts, FoldMean, Score
 from hf_transfer.scores.scorer import ClassScores
 from hf_transfer.scores.shuffled import ShuffleReading
 from hf_transfer.scores.site_reading import SiteReading
@@ -232,6 +232,7 @@ class Results:
     )  # what a score can be at least, most
     calibration: Calibration | None = None
     detections: Detections | None = None
+    cuts: Cuts | None = None  # from which value on a label is given, or a grade
     grid: list[GridEntry] | None
     frozen_proof: FrozenProof | None
     trainable: Trainable

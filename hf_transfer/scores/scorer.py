@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError, DataError
 from hf_transfer.scores import metrics
+from hf_transfer.scores.cutting import Cutting
 from hf_transfer.scores.names import decisive
 from hf_transfer.scores.shuffled import labels_again
 from hf_transfer.scores.statistics.counts import mean_defined
@@ -75,6 +76,11 @@ class Scorer(Protocol):
     def unit_of(self, name: str, value: float) -> float:
         """What differences of a score are measured by: 1, or the score itself where it has no bound."""
         return 1.0 if np.isfinite(self.range_of(name)).all() else abs(value)
+
+    @property
+    def cutting(self) -> Cutting | None:
+        """How cut points are fitted to such predictions; None where nothing is cut."""
+        return None
 
     calibrates: bool = False
     """Whether predictions are probabilities that a temperature can mend: of one class a row."""

@@ -52,7 +52,7 @@ def score_rows(model: TrainedModel, config: RunConfig) -> tuple[ScoredRows, pa.T
     data = open_dataset(config, task.input.name)
     labels = task.target.renumbered(data.rows["label"][:], data.label_names, data.name)
     numbered = data.rows.remove_columns("label").add_column(
-        "label", labels, feature=type(task.target).label_type()
+        "label", labels, feature=type(task.target).label_type(task.label_names)
     )
     unseen, num_seen, note = _unseen(results, replace(data, rows=numbered, target=task.target))
     rows = numbered.select(unseen)
