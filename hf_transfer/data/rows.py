@@ -22,6 +22,7 @@ from hf_transfer.data.columns import (
     with_sets,
 )
 from hf_transfer.data.origins import Origin
+from hf_transfer.data.sources import with_sources
 from hf_transfer.errors import DataError
 from hf_transfer.folds import hash_order
 from hf_transfer.machine.mapped import ROWS_AT_ONCE
@@ -40,7 +41,8 @@ class LabelledData:
     """Rows to cross-validate, with labels fixed once for all folds.
 
     Attributes:
-        rows: Columns `row_id`, `input`, `label`, and `group`, `time`, `fold` where they are set.
+        rows: Columns `row_id`, `input`, `label`, and `group`, `time`, `fold` where they are set, and
+            `sources` where anything may say which rows belong together.
         test: Rows of the same columns that are scored once, by the final model.
         label_names: In the order of the ids in `label`.
         name: Hub id, builtin:NAME, or the name of a file or folder.
@@ -124,6 +126,7 @@ def label_rows(
         _standard_rows(part, part_inputs, ids, columns, target.label_type())
         for part, part_inputs, ids in zip(parts, inputs, labels.ids, strict=True)
     ]
+    rows[0] = with_sources(rows[0], parts[0], (columns.input, columns.label, *config.label_columns))
     notes += [note for part in rows for note in task.input.doubts(part)]
     rows = [_without_empty(part, config, task.input, notes) for part in rows]
     rows[0] = _first_rows(rows[0], config)

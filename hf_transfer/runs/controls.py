@@ -8,6 +8,8 @@ import pyarrow as pa
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.runs.fold_result import FoldResult
+from hf_transfer.runs.leak_record import Leak
+from hf_transfer.runs.leak_words import related_words
 from hf_transfer.runs.records import CurveSize, LearningCurve, Probe, ShuffledLabels
 from hf_transfer.scores.learning_curve import PERCENTS, read_curve, verdict
 from hf_transfer.scores.over_folds import over_folds
@@ -23,6 +25,7 @@ class Controls:
     learning_curve: LearningCurve | None
     shuffled: ShuffledLabels | None
     probe: Probe | None
+    leak: Leak | None = None
 
 
 def curve_part(
@@ -142,4 +145,6 @@ def control_notes(controls: Controls) -> list[str]:
             notes.append(f"{part.failed} trainings of the {title} failed and are left out of it.")
     if controls.shuffled and controls.shuffled.leak:
         notes.append(controls.shuffled.verdict)
+    if controls.leak and controls.leak.found:
+        notes.append(related_words(controls.leak))
     return notes

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from hf_transfer.config.run_config import RunConfig
 
 _MOST_BINS, _FEWEST_ROWS, _USUAL_FOLDS = 10, 20, 5  # by which folds are balanced
+_ALIKE = 10  # rows whose numbers are as good as equal
 
 
 class Numbers(Target):
@@ -90,6 +91,11 @@ class Numbers(Target):
         found = self.balance({"label": labels})
         names = tuple(found.label_names or ())
         return names, np.eye(len(names), dtype=np.int64)[np.asarray(found.labels)]
+
+    def strata(self, labels: Sequence[Any]) -> NDArray[np.int64]:
+        """Runs of ten rows whose numbers follow each other."""
+        ranks = np.argsort(np.argsort(labels, kind="stable"))
+        return np.asarray(ranks // _ALIKE, np.int64)
 
     @property
     def id_names(self) -> Sequence[str]:
