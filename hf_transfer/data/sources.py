@@ -26,6 +26,7 @@ Keys = NDArray[np.int64]
 Found = Iterator[tuple[str, Keys]]
 
 _FEWEST = 4  # groups: with fewer, hardly any fold could leave one out
+_FEWEST_ROWS = 20  # to test anything
 _ROWS_EACH = 1.5  # on average, at least
 _LARGEST = 0.5  # share of the rows that one group has at most
 _MOST = 12  # candidates: each takes a part of what can be found
@@ -86,7 +87,7 @@ def with_sources(rows: Dataset, part: Dataset, used: Sequence[str | None]) -> Da
 
     found: dict[str, Keys] = {}
     seen = {np.arange(len(part)).tobytes()}  # the order of the rows is tested anyway
-    for name, keys in _candidates(rows, part, used):
+    for name, keys in _candidates(rows, part, used) if len(part) >= _FEWEST_ROWS else ():
         same = keys.tobytes()
         if len(found) < _MOST and same not in seen:
             seen.add(same)
@@ -171,7 +172,7 @@ def _are_groups(sizes: Keys, num_rows: int) -> bool:
 def _codes(values: pa.Array) -> Keys:
     """Numbers of equal values by first appearance; what is missing or empty shares nothing."""
     codes = values.dictionary_encode()
-    found = codes.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    found: Keys = codes.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     empty = found < 0
     for blank in (i for i, value in enumerate(codes.dictionary.to_pylist()) if not str(value).strip()):
         empty |= found == blank

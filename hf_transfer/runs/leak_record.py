@@ -5,18 +5,23 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.runs.findings import Interval
 from hf_transfer.runs.fold_result import FoldResult
-from hf_transfer.runs.paired import LEVEL, folds_of
+from hf_transfer.runs.paired import LEVEL, corrected, folds_of
 from hf_transfer.runs.schema import FORMAT_VERSION
 from hf_transfer.scores.over_folds import over_folds
 from hf_transfer.scores.scorer import Scorer
-from hf_transfer.scores.statistics import corrected_difference
 
 RANDOM, APART = "random-folds", "apart"
 """Folders of the folds that stand beside those of the run: they keep nothing together, or what is related."""
+
+FoldsScored = tuple[Sequence[FoldResult], pa.Table]
+
+_LITTLE = 0.05  # of the score
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,14 +41,17 @@ class Price:
         metric: What is scored.
         random: Under folds that keep nothing together.
         apart: Under folds that keep related rows together, and so apart from the others.
-        difference: By how much the former is better, whichever way the metric goes.
-        interval: Of that, allowing for other training sets.
+        differences: By how much the former is better, whichever way the metric goes, on the rows that each
+            fold of the latter holds out.
+        difference: Their mean.
+        interval: Of that, corrected for shared training rows.
         p: That there is no difference.
     """
 
     metric: str
     random: Arm
     apart: Arm
+    differences: list[float | None]
     difference: float | None
     interval: Interval | None
     p: float | None
@@ -53,9 +61,16 @@ class Price:
         """Whether random folds are better by more than noise."""
         return self.interval is not None and self.interval[0] > 0
 
+    @property
+    def is_small(self) -> bool:
+        """Whether they can only be better by little, if by anything."""
+        if self.interval is None or self.random.mean is None:
+            return False
+        return self.interval[1] <= _LITTLE * abs(self.random.mean)
+
 
 @dataclass(frozen=True, kw_only=True)
-class Tested:
+class Candidate:
     """A candidate for what relates rows, and how much more alike such rows are than chance allows.
 
     Attributes:
@@ -83,10 +98,10 @@ class Tested:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TestedRows:
+class CandidateTests:
     """A file of its own, from which a run goes on: what was tested."""
 
-    tested: list[Tested]
+    tested: list[Candidate]
     format_version: int = FORMAT_VERSION
 
 
@@ -103,35 +118,40 @@ class Leak:
 
     kept: Literal["groups", "times", "folds"] | None
     column: str | None
-    tested: list[Tested]
+    tested: list[Candidate]
     price: Price | None
 
     @property
-    def found(self) -> Tested | None:
+    def found(self) -> Candidate | None:
         """The candidate that speaks, of several a group before an order, and the strongest."""
         speaking = [one for one in self.tested if one.speaks]
         return min(speaking, key=lambda one: (one.is_order, -one.strength), default=None)
 
 
-def price_part(random: Sequence[FoldResult], apart: Sequence[FoldResult], scorer: Scorer) -> Price:
-    """Set two splits of the same rows side by side.
+def price_part(random: FoldsScored, apart: FoldsScored, scorer: Scorer) -> Price:
+    """Set two splits of the same rows side by side, on the rows that each fold of the second holds out.
 
     Args:
-        random: Folds that keep nothing together.
-        apart: Folds that keep related rows together.
+        random: Folds that keep nothing together, and their predictions.
+        apart: Folds that keep related rows together, and theirs.
         scorer: The task's.
     """
     metric = scorer.primary_metric
-    arms, sign = [_arm(folds, metric) for folds in (random, apart)], scorer.higher_is_better[metric] or -1
-    known = [[sign * score for score in arm.scores if score is not None] for arm in arms]
-    test = None
-    if min(map(len, known)) > 1 and max(map(np.ptp, known)) > 0:
-        test = corrected_difference((known[0], folds_of(random)), (known[1], folds_of(apart)))
+    sign = 1 if scorer.higher_is_better[metric] else -1
+    differences: list[float | None] = []
+    for fold in apart[0]:
+        own = apart[1].filter(pc.equal(apart[1]["fold"], fold.fold))
+        same = random[1].filter(pc.is_in(random[1]["row_id"], value_set=own["row_id"].combine_chunks()))
+        scores = [scorer.score(table).get(metric) if table.num_rows else None for table in (same, own)]
+        differences.append(None if None in scores else sign * (scores[0] - scores[1]))  # type: ignore[operator]
+    known = [one for one in differences if one is not None]
+    test = corrected(known, folds_of(apart[0]))
     return Price(
         metric=metric,
-        random=arms[0],
-        apart=arms[1],
-        difference=float(np.mean(known[0]) - np.mean(known[1])) if all(known) else None,
+        random=_arm(random[0], metric),
+        apart=_arm(apart[0], metric),
+        differences=differences,
+        difference=float(np.mean(known)) if known else None,
         interval=test.interval if test else None,
         p=test.p if test else None,
     )

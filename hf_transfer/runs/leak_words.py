@@ -2,7 +2,7 @@
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.wording import interval, number, probability
-from hf_transfer.runs.leak_record import Leak, Price, Tested
+from hf_transfer.runs.leak_record import Leak, Price, Candidate
 
 
 def kept_words(leak: Leak) -> str:
@@ -30,11 +30,13 @@ def price_words(leak: Leak, price: Price) -> str:
         return f"{said} The folds are too few or too alike to say how sure that is."
     ends = f"{number(price.difference)} ({interval(price.interval)}, p {probability(price.p)})"
     if price.is_paid:
-        said += f" Random folds flatter by {ends}."
-    elif price.interval[1] < 0:
-        said += f" Random folds are worse, by {number(-(price.difference or 0.0))}: nothing leaks."
+        said += f" On the same rows random folds flatter by {ends}."
+    elif price.is_small:
+        said += (
+            f" On the same rows that is {ends}, within noise: keeping rows apart costs nothing measurable."
+        )
     else:
-        said += f" The difference, {ends}, is within noise: it costs nothing measurable."
+        said += f" On the same rows that is {ends}: with these few folds it can't be told from noise."
     rows = (price.random.num_train, price.apart.num_train)
     if max(rows) > 1.1 * min(rows):
         said += f" They learn from {rows[0]:,.0f} and from {rows[1]:,.0f} rows."
@@ -57,7 +59,7 @@ def related_words(leak: Leak) -> str:
     return f"{said} {_advice(found)}"
 
 
-def _advice(found: Tested) -> str:
+def _advice(found: Candidate) -> str:
     if found.is_order:
         how = "name the column that says which: --group_by NAME"
         return f"If they come from one source (a film, an author, a patient), {how}."

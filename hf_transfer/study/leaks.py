@@ -15,7 +15,7 @@ from hf_transfer.data.sources import column_of, in_words, sources_of
 from hf_transfer.errors import FoldError
 from hf_transfer.folds import FoldPlan, kept_apart, plan_at_random
 from hf_transfer.machine.files import write_json
-from hf_transfer.runs.leak_record import APART, RANDOM, Leak, Price, Tested, TestedRows, price_part
+from hf_transfer.runs.leak_record import APART, RANDOM, Leak, Price, Candidate, CandidateTests, price_part
 from hf_transfer.runs.reading import read_record
 from hf_transfer.runs.schema import to_json
 from hf_transfer.scores.neighbours import Floats, Ints, Labelled, alike, blocks
@@ -65,8 +65,9 @@ def _price(study: Study, probing: Probing, beside: tuple[FoldRunner, list[Unit]]
     if not (probing.score(study.runner, probe) and probing.score(runner, units)):
         return None
     own, others = study.results_of(probe), [runner.result(unit) for unit in units]
-    pair = (others, own) if units[0].purpose == RANDOM else (own, others)
-    return price_part(*pair, study.experiment.task.target.scorer)
+    pair = [(own, study.predictions_of(probe, own)), (others, study.predictions_of(units, others))]
+    random, apart = reversed(pair) if units[0].purpose == RANDOM else pair
+    return price_part(random, apart, study.experiment.task.target.scorer)
 
 
 def _beside(
@@ -117,7 +118,7 @@ def _among_candidates(study: Study, probing: Probing) -> Leak | None:
     return replace(leak, column=found.column, price=_price(study, probing, beside))
 
 
-def _tested(study: Study, probing: Probing) -> list[Tested] | None:
+def _tested(study: Study, probing: Probing) -> list[Candidate] | None:
     """What the candidates showed, from the run's folder where they were tested before."""
     folder, accelerator = study.runner.folder, study.runner.accelerator
     unit = study.control_unit(Unit(probing.config, 0, 0, ""), APART, purpose=APART)
@@ -127,14 +128,14 @@ def _tested(study: Study, probing: Probing) -> list[Tested] | None:
     if not done and not probing.config.reinit_top:
         study.runner.replay.prepare()
         if accelerator.is_main_process and probing.features is not None:
-            found = TestedRows(tested=_test(study.experiment, probing.features))
+            found = CandidateTests(tested=_test(study.experiment, probing.features))
             path.parent.mkdir(parents=True, exist_ok=True)
             write_json(path, to_json(found))
     accelerator.wait_for_everyone()
-    return read_record(TestedRows, path).tested if path.is_file() else None
+    return read_record(CandidateTests, path).tested if path.is_file() else None
 
 
-def _test(experiment: Experiment, features: Features) -> list[Tested]:
+def _test(experiment: Experiment, features: Features) -> list[Candidate]:
     """Test each candidate among the rows that are in a fold."""
     rows = np.flatnonzero(experiment.plans[0].fold_of_row() >= 0)
     labels = experiment.data.rows["label"][:]
@@ -152,7 +153,9 @@ def _test(experiment: Experiment, features: Features) -> list[Tested]:
         {name: keys[rows] for name, keys in _candidates(experiment).items()},
         seed=experiment.config.seed,
     )
-    return [Tested(name=in_words(name), column=column_of(name), **vars(one)) for name, one in found.items()]
+    return [
+        Candidate(name=in_words(name), column=column_of(name), **vars(one)) for name, one in found.items()
+    ]
 
 
 def _candidates(experiment: Experiment) -> dict[str, Ints]:

@@ -206,8 +206,8 @@ def _leak(record: Record, leak: Leak, folder: str) -> Iterator[str]:
     beside = _Runs(record, folder, [(0, fold) for fold in plan.scored_folds], given=(plan,))
     yield from own.problems()
     yield from beside.problems()
-    pair = (beside, own) if leak.kept else (own, beside)
-    again = price_part(pair[0].folds, pair[1].folds, record.scorer)
+    random, apart = (beside, own) if leak.kept else (own, beside)
+    again = price_part((random.folds, random.predictions), (apart.folds, apart.predictions), record.scorer)
     yield from differences(leak.price, again, "leak.price")
 
 

@@ -206,11 +206,13 @@ def leaks(results: Results) -> list[Verdict]:
         price, question = leak.price, "What would random folds have said?"
         if price is None:
             return []
-        noise = "can't tell" if price.interval is None else "nothing else, within noise"
-        answer = "too much" if price.is_paid else noise
+        answer = "too much" if price.is_paid else "the same, within noise" if price.is_small else "can't tell"
         return [Verdict("random-folds", question, answer, price_words(leak, price))]
     paid = leak.price is not None and leak.price.is_paid
-    answer = ("yes" if paid else "yes, at no measurable cost") if leak.found else "no sign of it"
+    small = leak.price is not None and leak.price.is_small
+    answer = "yes" if paid else "yes, at no measurable cost" if small else "yes, at a cost that can't be told"
+    if leak.found is None:
+        answer = "no sign of it"
     question = "Do the folds part rows that belong together?"
     return [Verdict("related-rows", question, answer, related_words(leak))]
 

@@ -14,7 +14,6 @@ from hf_transfer.scores.statistics.calibration import (
 from hf_transfer.scores.statistics.comparison import (
     CorrectedT,
     McNemar,
-    corrected_difference,
     corrected_error,
     corrected_resampled_t,
     effective_folds,
@@ -39,7 +38,6 @@ __all__ = [
     "bootstrap_interval",
     "calibration_floor",
     "classwise_calibration_error",
-    "corrected_difference",
     "corrected_error",
     "corrected_resampled_t",
     "divide",

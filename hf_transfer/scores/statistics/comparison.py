@@ -76,44 +76,6 @@ def corrected_resampled_t(
     return CorrectedT(mean, (mean - margin, mean + margin), 2 * tail if alternative == "two-sided" else tail)
 
 
-def corrected_difference(
-    first: tuple[ArrayLike, float], second: tuple[ArrayLike, float], *, level: float = 0.95
-) -> CorrectedT:
-    """Test whether scores on two different splits of the same rows have one mean.
-
-    Folds of different splits are no pairs, so that the errors of both means add up (Welch's test); each
-    allows for shared training rows.
-
-    Args:
-        first: The scores of the folds, (J,), and the folds of one repeat; see `corrected_error`.
-        second: Those of the other split.
-        level: Coverage of the interval.
-
-    Returns:
-        The first mean minus the second, its interval, and p. Where neither split has any spread, the
-        interval is that point, and p as in `corrected_resampled_t`.
-
-    Raises:
-        ConfigError: If a number of folds is not above 1.
-        DataError: If a split has fewer than two scores, or one is not finite.
-
-    References:
-        Welch, "The generalization of Student's problem when several different population variances are
-        involved", Biometrika 34, 1947. Nadeau and Bengio 2003: the errors.
-    """
-    values = [_checked_differences(*one) for one in (first, second)]
-    squares = [_corrected_error(*pair) ** 2 for pair in zip(values, (first[1], second[1]), strict=True)]
-    mean, error = float(values[0].mean() - values[1].mean()), float(np.sqrt(sum(squares)))
-    if not error:
-        return CorrectedT(mean, (mean, mean), _p_without_spread(mean))
-    weights = [square**2 / (len(one) - 1) for square, one in zip(squares, values, strict=True)]
-    freedom = error**4 / sum(weights)
-    margin = float(special.stdtrit(freedom, (1 + level) / 2)) * error
-    return CorrectedT(
-        mean, (mean - margin, mean + margin), 2 * float(special.stdtr(freedom, -abs(mean) / error))
-    )
-
-
 def corrected_error(differences: ArrayLike, num_folds: float) -> float:
     """Estimate the standard error of a mean over folds, allowing for shared training rows.
 
