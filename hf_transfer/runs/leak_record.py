@@ -139,9 +139,10 @@ def price_part(random: FoldsScored, apart: FoldsScored, scorer: Scorer) -> Price
     metric = scorer.primary_metric
     sign = 1 if scorer.higher_is_better[metric] else -1
     differences: list[float | None] = []
+    at_random = random[1].drop_columns(["repeat", "fold"])  # several score the rows of one
     for fold in apart[0]:
         own = apart[1].filter(pc.equal(apart[1]["fold"], fold.fold))
-        same = random[1].filter(pc.is_in(random[1]["row_id"], value_set=own["row_id"].combine_chunks()))
+        same = at_random.filter(pc.is_in(at_random["row_id"], value_set=own["row_id"].combine_chunks()))
         scores = [scorer.score(table).get(metric) if table.num_rows else None for table in (same, own)]
         differences.append(None if None in scores else sign * (scores[0] - scores[1]))  # type: ignore[operator]
     known = [one for one in differences if one is not None]

@@ -2,7 +2,7 @@
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.wording import interval, number, probability
-from hf_transfer.runs.leak_record import Leak, Price, Candidate
+from hf_transfer.runs.leak_record import Candidate, Leak, Price
 
 
 def kept_words(leak: Leak) -> str:

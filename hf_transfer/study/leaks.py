@@ -15,7 +15,7 @@ from hf_transfer.data.sources import column_of, in_words, sources_of
 from hf_transfer.errors import FoldError
 from hf_transfer.folds import FoldPlan, kept_apart, plan_at_random
 from hf_transfer.machine.files import write_json
-from hf_transfer.runs.leak_record import APART, RANDOM, Leak, Price, Candidate, CandidateTests, price_part
+from hf_transfer.runs.leak_record import APART, RANDOM, Candidate, CandidateTests, Leak, Price, price_part
 from hf_transfer.runs.reading import read_record
 from hf_transfer.runs.schema import to_json
 from hf_transfer.scores.neighbours import Floats, Ints, Labelled, alike, blocks

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from hf_transfer.runs.fold_result import FoldResult
-from hf_transfer.runs.leak_record import Arm, Leak, Price, Candidate, price_part
+from hf_transfer.runs.leak_record import Arm, Candidate, Leak, Price, price_part
 from hf_transfer.runs.leak_words import kept_words, leak_lines, price_words, related_words
 from hf_transfer.scores.class_scorer import ClassificationScorer
 
@@ -17,9 +17,10 @@ SCORER = ClassificationScorer(("no", "yes"))
 def scored(right: np.ndarray, folds: np.ndarray):
     """Folds and predictions of rows of one class, of which some are right."""
     n = len(right)
+    predicted = np.where(right, np.arange(n) % 2, 1 - np.arange(n) % 2)
     table = pa.table({
         "row_id": np.arange(n), "repeat": np.zeros(n, int), "fold": folds, "label": np.arange(n) % 2,
-        "prediction": np.where(right, np.arange(n) % 2, 1 - np.arange(n) % 2),
+        "prediction": predicted, "logits": np.eye(2)[predicted].tolist(),
     })  # fmt: skip
     results = []
     for fold in range(folds.max() + 1):
