@@ -118,23 +118,30 @@ def listed_sources(rows: Dataset) -> tuple[Source, ...]:
 
 
 def _candidates(rows: Dataset, part: Dataset, used: Sequence[str | None]) -> Found:
-    for column in part.column_names:
-        if column not in used:
-            values = part.select_columns([column]).with_format("arrow")[:][column].combine_chunks()
-            yield from _of_column(column, values)
+    for field in part.features.arrow_schema:
+        if field.name not in used and (_has_order(field.type) or _holds_texts(field.type)):
+            values = part.select_columns([field.name]).with_format("arrow")[:][field.name]
+            yield from _of_column(field.name, pa.chunked_array(values).combine_chunks())
     stored = rows.features.arrow_schema.field("input").type
     if pa.types.is_struct(stored) and stored.get_field_index("path") >= 0:
         yield from _of_names("files", _paths(rows))
 
 
 def _of_column(column: str, values: pa.Array) -> Found:
-    kinds = pa.types
-    if kinds.is_integer(values.type) or kinds.is_temporal(values.type):
+    if _has_order(values.type):
         yield from _usable(f"={column}", _ranks(values))
-    elif kinds.is_string(values.type) or kinds.is_large_string(values.type):
+    else:
         yield from _usable(f"={column}", _codes(values), order=False)
         texts = values.to_pylist() if _are_names(values) else []
         yield from _of_names(f"column {column!r}", texts)
+
+
+def _has_order(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_temporal(kind))
+
+
+def _holds_texts(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _are_names(values: pa.Array) -> bool:

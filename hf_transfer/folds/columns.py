@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +14,14 @@ from hf_transfer.folds.order import Ints
 from hf_transfer.machine.wording import count
 
 Values = Sequence[Any] | NDArray[Any]
+Kept = Literal["groups", "times", "folds"]
 
 _NEEDS = {
     "random": (), "stratified": ("labels",), "group": ("groups",), "stratified-group": ("groups", "labels"),
     "time": ("times",), "walk-forward": ("times",), "predefined": ("folds",), "entity": ("counts",),
 }  # fmt: skip
 # What each scheme keeps apart, where it is given.
-_KEEPS = {
+_KEEPS: dict[str, Kept] = {
     "predefined": "folds", "time": "times", "walk-forward": "times", "group": "groups",
     "stratified-group": "groups", "entity": "groups",
 }  # fmt: skip
@@ -135,7 +136,7 @@ def choose_scheme(columns: FoldColumns, wanted: str = "auto") -> str:
     return wanted
 
 
-def kept_apart(columns: FoldColumns, scheme: str) -> str | None:
+def kept_apart(columns: FoldColumns, scheme: str) -> Kept | None:
     """Name of the column whose rows a scheme never parts between training and scoring; None without one.
 
     Example:

@@ -56,7 +56,7 @@ def find_leak(study: Study, probing: Probing) -> Leak | None:
     alone = [name for name in experiment.data.rows.column_names if name not in ("group", "time", "fold")]
     rows = experiment.data.rows.select_columns(alone)
     price = _price(study, probing, _beside(study, probing, rows, (plan,), RANDOM))
-    return Leak(kept=kept, column=column, tested=[], price=price) if price else None  # type: ignore[arg-type]
+    return Leak(kept=kept, column=column, tested=[], price=price) if price else None
 
 
 def _price(study: Study, probing: Probing, beside: tuple[FoldRunner, list[Unit]]) -> Price | None:
