@@ -5,6 +5,7 @@ keep nothing, rows that may be related are tested first; if they are, blocks of 
 """
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from datasets import Dataset
@@ -15,19 +16,22 @@ from hf_transfer.data.sources import column_of, in_words, sources_of
 from hf_transfer.errors import FoldError
 from hf_transfer.folds import FoldPlan, kept_apart, plan_at_random
 from hf_transfer.machine.files import write_json
-from hf_transfer.runs.leak_record import APART, RANDOM, Candidate, CandidateTests, Leak, Price, price_part
+from hf_transfer.runs.controls import price_part
+from hf_transfer.runs.leak_record import APART, RANDOM, Candidate, CandidateTests, Leak, Price
 from hf_transfer.runs.reading import read_record
 from hf_transfer.runs.schema import to_json
 from hf_transfer.scores.neighbours import Floats, Ints, Labelled, alike, blocks
 from hf_transfer.study.experiment import Experiment, Unit
 from hf_transfer.study.fold_runner import FoldRunner
 from hf_transfer.study.probing import Features, Probing
-from hf_transfer.study.study import Study
+
+if TYPE_CHECKING:
+    from hf_transfer.study.study import Study
 
 STORED_ORDER = "order of the rows"
 
 
-def find_leak(study: Study, probing: Probing) -> Leak | None:
+def find_leak(study: "Study", probing: Probing) -> Leak | None:
     """Score the probe under two splits, if related rows are known or found; all processes must call this.
 
     Args:
@@ -59,7 +63,7 @@ def find_leak(study: Study, probing: Probing) -> Leak | None:
     return Leak(kept=kept, column=column, tested=[], price=price) if price else None
 
 
-def _price(study: Study, probing: Probing, beside: tuple[FoldRunner, list[Unit]]) -> Price | None:
+def _price(study: "Study", probing: Probing, beside: tuple[FoldRunner, list[Unit]]) -> Price | None:
     """Score both splits; the run's folds are the random ones unless random ones stand beside."""
     (runner, units), probe = beside, study.probe_units(probing.config)
     if not (probing.score(study.runner, probe) and probing.score(runner, units)):
@@ -71,7 +75,7 @@ def _price(study: Study, probing: Probing, beside: tuple[FoldRunner, list[Unit]]
 
 
 def _beside(
-    study: Study, probing: Probing, rows: Dataset, plans: tuple[FoldPlan, ...], name: str
+    study: "Study", probing: Probing, rows: Dataset, plans: tuple[FoldPlan, ...], name: str
 ) -> tuple[FoldRunner, list[Unit]]:
     """A runner of the same rows with other columns to split by, and the folds as units of the probe.
 
@@ -95,7 +99,7 @@ def _beside(
     return FoldRunner(other, study.runner.accelerator, study.runner.folder), units
 
 
-def _among_candidates(study: Study, probing: Probing) -> Leak | None:
+def _among_candidates(study: "Study", probing: Probing) -> Leak | None:
     """Test what may relate rows, and score blocks of what does."""
     tested = _tested(study, probing)
     if tested is None:
@@ -118,7 +122,7 @@ def _among_candidates(study: Study, probing: Probing) -> Leak | None:
     return replace(leak, column=found.column, price=_price(study, probing, beside))
 
 
-def _tested(study: Study, probing: Probing) -> list[Candidate] | None:
+def _tested(study: "Study", probing: Probing) -> list[Candidate] | None:
     """What the candidates showed, from the run's folder where they were tested before."""
     folder, accelerator = study.runner.folder, study.runner.accelerator
     unit = study.control_unit(Unit(probing.config, 0, 0, ""), APART, purpose=APART)
@@ -154,7 +158,8 @@ def _test(experiment: Experiment, features: Features) -> list[Candidate]:
         seed=experiment.config.seed,
     )
     return [
-        Candidate(name=in_words(name), column=column_of(name), **vars(one)) for name, one in found.items()
+        Candidate(name=in_words(name), column=column_of(name), **vars(one), speaks=one.speaks)
+        for name, one in found.items()
     ]
 
 

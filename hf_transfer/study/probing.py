@@ -8,7 +8,7 @@ layers are replayed it costs seconds; elsewhere it is left out.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,16 +18,18 @@ from torch import nn
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import LayerSelectionError
-from hf_transfer.layers.phases import output_layer
+from hf_transfer.layers.output import output_layer
+from hf_transfer.machine.devices import placed
 from hf_transfer.machine.digests import bytes_digest
-from hf_transfer.models.building import placed
 from hf_transfer.scores.transferability.probe import Floats
 from hf_transfer.scores.transferability.ridge import Ridge, rows_of
 from hf_transfer.study.experiment import RowNumbers, Unit
-from hf_transfer.study.fold_runner import FoldRunner
 from hf_transfer.tasks.targets.target import Target
 from hf_transfer.training.predicting import Logits, predict
 from hf_transfer.training.workers import Workers
+
+if TYPE_CHECKING:
+    from hf_transfer.study.fold_runner import FoldRunner
 
 _MOST_NUMBERS = 5e7  # in the table of features; in double precision, twice, it takes 0.8 GB
 
@@ -96,10 +98,10 @@ class Probing:
         config: Whose stored features.
     """
 
-    def __init__(self, runner: FoldRunner, config: RunConfig) -> None:
+    def __init__(self, runner: "FoldRunner", config: RunConfig) -> None:
         self.runner, self.config = runner, config
 
-    def score(self, runner: FoldRunner, units: Sequence[Unit]) -> bool:
+    def score(self, runner: "FoldRunner", units: Sequence[Unit]) -> bool:
         """Solve and score the probe of some folds, in their folders; all processes must call this.
 
         Args:
@@ -129,7 +131,7 @@ class Probing:
         return _features(self.runner, self.config)
 
 
-def _features(runner: FoldRunner, config: RunConfig) -> Features | None:
+def _features(runner: "FoldRunner", config: RunConfig) -> Features | None:
     torch.manual_seed(config.seed)
     task = runner.experiment.task
     model = placed(task.build_model(), runner.accelerator.device)
@@ -144,15 +146,15 @@ def _features(runner: FoldRunner, config: RunConfig) -> Features | None:
         return None
     model.set_submodule(name, nn.Identity())
     alone = Workers(runner.accelerator, together=False)
-    found = predict(batches.learner(model), batches, np.arange(len(batches.encoded)), alone)
-    values = np.concatenate([found[row] for row in range(len(labels))])
+    features = predict(batches.learner(model), batches, np.arange(len(batches.encoded)), alone)
+    values = np.concatenate([features[row] for row in range(len(labels))])
     if not np.isfinite(values).all():
         return None
     row_of = np.repeat(np.arange(len(labels)), lengths)
     return Features(values, target.of_items(labels), row_of, len(labels), target)
 
 
-def _keep(runner: FoldRunner, table: Features, unit: Unit) -> None:
+def _keep(runner: "FoldRunner", table: Features, unit: Unit) -> None:
     """Solve one fold, score its held-out rows, and write its folder."""
     experiment, scorer = runner.experiment, runner.scorer
     held_out, valid_rows = scorer.held_out(unit), experiment.valid_rows(unit)

@@ -27,11 +27,11 @@ from hf_transfer.folds import (
 )
 from hf_transfer.report.words.search import search_answers
 from hf_transfer.runs.companions import ComparedRuns, read_companions
-from hf_transfer.runs.controls import curve_part, probe_part, shuffled_part
+from hf_transfer.runs.controls import curve_part, price_part, probe_part, shuffled_part
 from hf_transfer.runs.final_record import RowScores
 from hf_transfer.runs.fold_result import FoldResult, KeptFold
 from hf_transfer.runs.held_out import table_digest
-from hf_transfer.runs.leak_record import APART, RANDOM, Leak, price_part
+from hf_transfer.runs.leak_record import APART, RANDOM, Leak
 from hf_transfer.runs.paired import adjusted, retested
 from hf_transfer.runs.reading import read_record
 from hf_transfer.runs.records import LearningCurve, ShuffledLabels
@@ -65,14 +65,14 @@ def other_score_checks(record: Record) -> Iterator[Check]:
     if (leak := record.results.leak) and leak.price:
         name, folder = "leak's price", RANDOM if leak.kept else APART
         yield _control(record, name, folder, partial(_leak, record, leak, folder))
-    found = read_companions(record.folder, record.results)
-    if (compare := found.compare) is not None:
+    companions = read_companions(record.folder, record.results)
+    if (compare := companions.compare) is not None:
         yield judged(
             "comparison",
             "tests follow from the differences of the folds; the other runs are not here",
             lambda: _comparison(compare),
         )
-    if (search := found.search) is not None and (there := search.judged) is not None:
+    if (search := companions.search) is not None and (there := search.judged) is not None:
         yield judged(
             "search",
             "judged what results.json holds; its trials need training",
@@ -235,10 +235,9 @@ def _plan_there(record: Record, folder: str) -> FoldPlan:
 def _comparison(compare: ComparedRuns) -> Iterator[str]:
     """Test the differences of the folds again, of all runs that this one was compared with."""
     written = [other.pair for other in compare.others]
-    for i, (pair, again) in enumerate(
-        zip(written, adjusted([retested(one) for one in written]), strict=True)
-    ):
-        yield from differences(pair, again, f"compare.others[{i}].pair")
+    again = adjusted([retested(pair) for pair in written])
+    for position, pairs in enumerate(zip(written, again, strict=True)):
+        yield from differences(*pairs, f"compare.others[{position}].pair")
 
 
 @dataclass(frozen=True)

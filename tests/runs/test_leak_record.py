@@ -6,8 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from hf_transfer.runs.controls import price_part
 from hf_transfer.runs.fold_result import FoldResult
-from hf_transfer.runs.leak_record import Arm, Candidate, Leak, Price, price_part
+from hf_transfer.runs.leak_record import Arm, Candidate, Leak, Price
 from hf_transfer.runs.leak_words import kept_words, leak_lines, price_words, related_words
 from hf_transfer.scores.class_scorer import ClassificationScorer
 
@@ -62,6 +63,7 @@ ORDER = Candidate(
     p_errors=0.001,
     p=0.002,
     strength=9.0,
+    speaks=True,
 )
 COLUMN = replace(ORDER, name="column 'who'", column="who", is_order=False, strength=4.0)
 
@@ -105,7 +107,12 @@ def test_of_several_a_group_is_named_before_an_order():
 
 
 def test_silence_names_what_was_tested():
-    leak = Leak(kept=None, column=None, tested=[replace(ORDER, p=0.6), replace(COLUMN, p=0.05)], price=None)
+    leak = Leak(
+        kept=None,
+        column=None,
+        tested=[replace(ORDER, speaks=False), replace(COLUMN, speaks=False)],
+        price=None,
+    )
     assert leak.found is None
     assert "order of the rows, column 'who'" in related_words(leak)
     assert leak_lines(leak) == leak_lines(None) == []
