@@ -165,7 +165,7 @@ def _dataset(experiment: Experiment) -> DatasetFacts:
         column=data.input_column,
         label_column=data.label_column,
         class_counts=class_counts(data.rows["label"][:], names),
-        grouped_by=experiment.config.group_by,
+        grouped_by=data.grouped_by,
     )
 
 
