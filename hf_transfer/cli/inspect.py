@@ -55,7 +55,8 @@ def _inspect(options: argparse.Namespace) -> int:
 
 def report(found: "Audit", data: "LabelledData", plan: "FoldPlan") -> str:
     """Write the findings for a terminal: schema, classes, duplicates, and the content of each fold."""
-    sections = [_schema(data), _classes(found, data, plan), *_groups(data), _repeats(found, data)]
+    sections = [_schema(data), _classes(found, data, plan), *_groups(data), *_sources(found)]
+    sections.append(_repeats(found, data))
     notes = [*data.notes, *plan.notes, *found.warnings()]
     if notes:
         sections.append("\n".join(["Notes", *(f"  {note}" for note in notes)]))
@@ -70,7 +71,8 @@ def _schema(data: "LabelledData") -> str:
         f"  input from column {data.input_column!r}, labels from {data.label_column!r}{scheme}",
         f"  fingerprint {data.fingerprint}",
     ]
-    others = [name for name in data.rows.column_names if name not in ("row_id", "input", "label")]
+    own = ("row_id", "input", "label", "sources")
+    others = [name for name in data.rows.column_names if name not in own]
     return "\n".join([*lines, f"  folds also go by {', '.join(others)}"] if others else lines)
 
 
@@ -114,6 +116,14 @@ def _groups(data: "LabelledData") -> list[str]:
     sizes = sorted(Counter(data.rows["group"]).values())
     said = f"{sizes[0]:,} to {sizes[-1]:,} rows each, the middle one {sizes[len(sizes) // 2]:,}"
     return [f"{count(len(sizes), 'group')} that stay together: {said}"]
+
+
+def _sources(found: "Audit") -> list[str]:
+    """Columns and parts of names by which rows may belong together."""
+    if not found.sources:
+        return []
+    lines = [f"  {source.words}" for source in found.sources]
+    return ["\n".join(["Equal values, by which rows may belong together (--group_by keeps them so)", *lines])]
 
 
 def _repeats(found: "Audit", data: "LabelledData") -> str:

@@ -27,6 +27,7 @@ class Columns:
     """The names of the columns that are used, and what was taken where several would do."""
 
     input: str
+    inputs: Sequence[str]  # those that `input` names
     label: str
     id: str | None
     group: str | None
@@ -52,6 +53,7 @@ def find_columns(dataset: Dataset, config: RunConfig, task: type[Task]) -> Colum
     label, label_notes = search.find(config.label_column, taken)
     return Columns(
         input=inputs,
+        inputs=task.input.columns_of(inputs),
         label=label,
         id=config.id_column,
         group=config.group_by,
