@@ -12,6 +12,7 @@ __kit__ = "hf-transfer-kit"  # what _guard.py looks for
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AudioClassification": "tasks",
     "CrossValidationResult": "runs.results",
     "Fold": "folds",
     "FoldResult": "runs.fold_result",

@@ -12,7 +12,7 @@ from datasets import Dataset
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.data.data_files import SUFFIXES, read_file
-from hf_transfer.data.image_folder import pictures_below
+from hf_transfer.data.input_folder import inputs_below
 from hf_transfer.data.text_files import read_text
 from hf_transfer.errors import DataError
 from hf_transfer.machine.wording import count
@@ -26,7 +26,7 @@ class NewInputs:
     """Inputs without labels, in the order in which they were given.
 
     Attributes:
-        names: What to call each: the text itself, or where a picture is.
+        names: What to call each: the text itself, or where a picture or a sound is.
         values: Each as a task encodes it.
         tables: The columns of each file; or one of texts or paths, for those that came without a file.
     """
@@ -55,8 +55,8 @@ def read_new_inputs(given: Sequence[str], input: Input, column: str) -> NewInput
     """Read the inputs to label.
 
     Args:
-        given: Pictures, folders of them, or texts themselves; files of any of them: .txt with a text a
-            line, or a format that training reads; or `-` for lines of standard input.
+        given: Pictures or sounds, folders of them, or texts themselves; files of any of them: .txt with a
+            text a line, or a format that training reads; or `-` for lines of standard input.
         input: What the model takes.
         column: Where the inputs are in a file of rows.
 
@@ -84,7 +84,7 @@ def _parts(word: str, input: Input, column: str) -> list[NewInputs]:
     if path.suffix.lower() in SUFFIXES and (path.is_file() or not input.suffixes):
         return [_in_file(path, input, column)]
     if input.suffixes:
-        return [_pictures(path, input)]
+        return [_on_disk(path, input)]
     if path.suffix.lower() != ".txt":
         return [_listed([word], input)]
     if not path.is_file():
@@ -96,13 +96,13 @@ def _listed(texts: list[str], input: Input) -> NewInputs:
     return NewInputs(texts, [input.from_text(text) for text in texts], [_one_column("text", texts)])
 
 
-def _pictures(path: Path, input: Input) -> NewInputs:
+def _on_disk(path: Path, input: Input) -> NewInputs:
     if not path.exists():
         raise DataError(
             f"No such {input.noun} or folder: {path.absolute()}. Give paths of {input.nouns}, or of folders "
             "or files of them."
         )
-    paths = [str(one) for one in (pictures_below(path) if path.is_dir() else [path])]
+    paths = [str(one) for one in (inputs_below(path, input) if path.is_dir() else [path])]
     return NewInputs(paths, [{"bytes": None, "path": one} for one in paths], [_one_column("file", paths)])
 
 

@@ -27,8 +27,7 @@ from hf_transfer.folds import hash_order
 from hf_transfer.machine.mapped import ROWS_AT_ONCE
 from hf_transfer.machine.wording import count, some
 from hf_transfer.tasks import check_settings, task_of_kind
-from hf_transfer.tasks.inputs.input import Input
-from hf_transfer.tasks.inputs.pictures import BadPicture
+from hf_transfer.tasks.inputs.input import BadInput, Input
 from hf_transfer.tasks.targets.choice import choose_target
 from hf_transfer.tasks.targets.labels import LabelColumn
 from hf_transfer.tasks.targets.target import Target
@@ -55,6 +54,7 @@ class LabelledData:
         label_column: Where `label` was.
         sealed: Rows set aside from `rows`, in no fold; see `seal_rows`.
         scheme: How the labels were written, where there are several ways.
+        group_column: Where `group` was.
     """
 
     rows: Dataset
@@ -72,6 +72,7 @@ class LabelledData:
     label_column: str
     sealed: Dataset | None = None
     scheme: str = ""
+    group_column: str | None = None
 
     @property
     def input(self) -> Input:
@@ -145,6 +146,7 @@ def label_rows(
         input_column=columns.input,
         label_column=columns.label,
         scheme=written[0].scheme or labels.scheme,
+        group_column=columns.group,
     )
 
 
@@ -263,7 +265,7 @@ def _without_bad(rows: Dataset, config: RunConfig, input: Input, notes: list[str
     return rows.select([row for row in range(len(rows)) if row not in positions])
 
 
-def _row_name(rows: Dataset, bad: BadPicture) -> str:
+def _row_name(rows: Dataset, bad: BadInput) -> str:
     return f"row {rows[bad.position]['row_id']}"
 
 

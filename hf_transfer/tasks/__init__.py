@@ -13,12 +13,14 @@ from hf_transfer.tasks.targets.target import IGNORE_INDEX, Target
 from hf_transfer.tasks.task import Task
 
 if TYPE_CHECKING:
+    from hf_transfer.tasks.audio_classification import AudioClassification
     from hf_transfer.tasks.image_classification import ImageClassification
     from hf_transfer.tasks.text_classification import SequenceClassification
     from hf_transfer.tasks.token_classification import TokenClassification
 
 __all__ = [
     "IGNORE_INDEX",
+    "AudioClassification",
     "ImageClassification",
     "SequenceClassification",
     "Task",
@@ -36,6 +38,7 @@ __all__ = [
 # particular before the less: rows are tried in this order.
 _CLASSES = {
     "token-classification": "TokenClassification",
+    "audio-classification": "AudioClassification",
     "image-classification": "ImageClassification",
     "text-classification": "SequenceClassification",
 }

@@ -51,4 +51,5 @@ def test_another_kind_is_refused_with_what_there_is():
 
 def test_names_are_listed_by_kind():
     assert builtin.names("tokens") == ["builtin:mentions"]
-    assert len(builtin.names()) == 5
+    assert builtin.names("audio") == ["builtin:tones"]
+    assert len(builtin.names()) == 6

@@ -27,7 +27,7 @@ def test_a_task_is_found_by_its_id_and_by_what_its_input_is_called():
 def test_what_is_no_task_is_refused():
     with pytest.raises(ConfigError, match=r"no task 'chess'\. Use one of token-classification"):
         task_class("chess")
-    with pytest.raises(ConfigError, match=r"no task for 'sound'\. Use one of tokens, image, text"):
+    with pytest.raises(ConfigError, match=r"no task for 'sound'\. Use one of tokens, audio, image, text"):
         task_of_kind("sound")
 
 
@@ -92,4 +92,4 @@ def test_a_metric_may_have_another_name_in_a_task():
 )
 def test_an_unknown_kind_is_refused_with_those_there_are(verb, capsys):
     assert main([*verb, "--kind", "sound"]) == 2
-    assert "There is no task for 'sound'. Use one of tokens, image, text." in capsys.readouterr().err
+    assert "There is no task for 'sound'. Use one of tokens, audio, image, text." in capsys.readouterr().err

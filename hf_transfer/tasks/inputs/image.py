@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import DataError
-from hf_transfer.tasks.inputs.input import Input, Likeness, Original, SimpleProbe
+from hf_transfer.tasks.inputs.input import BadInput, Input, Likeness, Original, SimpleProbe
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from torch import nn
 
-    from hf_transfer.tasks.inputs.pictures import BadPicture
     from hf_transfer.tasks.inputs.pooling import Pooling
 
 _THUMBNAIL = 320  # pixels of the longer side: twice what it is shown at, for dense screens
@@ -58,7 +57,7 @@ class Image(Input):
 
         return read_pictures(dataset, column, folder, outside=outside)
 
-    def unreadable(self, rows: "Dataset") -> "list[BadPicture]":
+    def unreadable(self, rows: "Dataset") -> list[BadInput]:
         """Those that can't be decoded."""
         from hf_transfer.tasks.inputs.pictures import scan_pictures
 

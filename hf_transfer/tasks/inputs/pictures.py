@@ -6,7 +6,6 @@ import warnings
 import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from hf_transfer import _guard  # noqa: F401  (says what is wrong when another p
 from hf_transfer.errors import DataError
 from hf_transfer.machine.paths import special_file
 from hf_transfer.machine.progress import progress_bar
+from hf_transfer.tasks.inputs.input import BadInput
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 MAX_PIXELS = 89_478_485  # where Pillow begins to warn of a decompression bomb; 256 MiB of RGB
@@ -33,15 +33,6 @@ _BROKEN = (
 )  # fmt: skip
 
 Picture = bytes | str | Path | Mapping[str, Any]  # encoded bytes, a path, or a row's {"bytes", "path"}
-
-
-@dataclass(frozen=True)
-class BadPicture:
-    """A picture that cannot be read: its position among the rows scanned, its path if any, and why."""
-
-    position: int
-    path: str | None
-    reason: str
 
 
 def read_picture(picture: Picture) -> Image.Image:
@@ -120,7 +111,7 @@ def _unknown(data: bytes) -> str:
 
 def scan_pictures(
     rows: Dataset, *, visit: Callable[[int, Image.Image], None] | None = None
-) -> list[BadPicture]:
+) -> list[BadInput]:
     """Decode every picture of the `input` column once; give those that cannot be read.
 
     Args:
@@ -137,7 +128,7 @@ def scan_pictures(
             batch = [picture or {} for picture in rows[start : start + _BATCH]["input"]]
             for position, outcome in enumerate(pool.map(_attempt, batch), start):
                 if isinstance(outcome, str):
-                    bad.append(BadPicture(position, batch[position - start].get("path"), outcome))
+                    bad.append(BadInput(position, batch[position - start].get("path"), outcome))
                 elif visit is not None:
                     visit(position, outcome)
             bar.update(len(batch))
