@@ -1,4 +1,4 @@
-"""Fine-tune image and text models under cross-validation, and publish numbers that can be recomputed.
+"""Fine-tune image, sound and text models under cross-validation, and publish numbers that can be recomputed.
 
 The names in `__all__` are resolved on first use, so that importing the package is cheap: other
 libraries import `hf_transfer` only to see whether the download accelerator of that name is there.

@@ -12,6 +12,7 @@ TASKS = {
     "sequence": auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     "token": auto.MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
     "image": auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
+    "audio": auto.MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING,
 }
 # Each way in which families differ: where head, pooler and last norm are defined, and how blocks are found.
 SOME = {
@@ -25,6 +26,7 @@ SOME = {
         "clip", "convnext", "cvt", "dinov2", "levit", "mobilenet_v2", "poolformer",
         "resnet", "segformer", "siglip", "swin", "vit",
     ],
+    "audio": ["audio-spectrogram-transformer", "hubert", "wav2vec2", "wavlm"],
 }  # fmt: skip
 SIZES = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "encoder_layers", "decoder_layers")
 # What a configuration without values raises that is for no model by itself, or needs another library.

@@ -140,7 +140,7 @@ def test_new_sounds_come_as_files_folders_and_arrays(run, tmp_path):
         {"array": (read_sound(path).mono * 32768).astype(int).tolist(), "sampling_rate": 8000}
         for path in paths
     ]
-    (tmp_path / "rows.json").write_text(json.dumps([one for one in whole]))
+    (tmp_path / "rows.json").write_text(json.dumps(whole))
     from_file = predict(folder, [paths[0], str(tmp_path / "0.npz")])
     assert from_file[0] | {"input": ""} == from_file[1] | {"input": ""}
     from_json = predict(folder, str(tmp_path / "rows.json"))

@@ -23,6 +23,7 @@ MOST = 16_000  # samples a second that are looked at
 BANDS = 20
 _WINDOW, _HOP = 0.025, 0.010  # seconds, as is usual for speech
 _PARTS = 3  # of a sound, whose bands are averaged each by itself
+_HEARD = 8.0  # of logarithms below the loudest: 35 dB
 _DRAWN = 64  # bands of a picture
 _LEAST = 1e-10  # of a band's energy, whose logarithm is taken
 
@@ -66,13 +67,15 @@ def sound_probe(
 
 
 def sound_thumbnail(sound: Sound) -> Floats:
-    """Reduce a sound to 16 times and 16 bands of mean 0 and length 1, so that products are correlations.
+    """Reduce a sound to 16 times and 16 bands of length 1, so that products are correlations.
 
-    Silence gives zeros, which resemble nothing.
+    Of each band only how it moves in time counts, as the rest is alike in all sounds of a microphone, and only
+    what is loud. What does not move gives zeros, which resemble nothing.
     """
     mel = Image.fromarray(log_mel(sound, bands=SIDE)).resize((SIDE, SIDE), Image.Resampling.BOX)
-    values = np.asarray(mel, np.float32).ravel()
-    values = values - values.mean()
+    values = np.asarray(mel, np.float32)
+    values = np.maximum(values, values.max() - _HEARD)
+    values = (values - values.mean(axis=0)).ravel()
     length = float(np.linalg.norm(values))
     return values / length if length > 1 else np.zeros_like(values)
 
