@@ -69,8 +69,8 @@ def sound_probe(
 def sound_thumbnail(sound: Sound) -> Floats:
     """Reduce a sound to 16 times and 16 bands of length 1, so that products are correlations.
 
-    Of each band only how it moves in time counts, as the rest is alike in all sounds of a microphone, and only
-    what is loud. What does not move gives zeros, which resemble nothing.
+    Only what is loud counts, and of each band how it moves in time: the rest is alike in all sounds of one
+    microphone. What does not move gives zeros, which resemble nothing.
     """
     mel = Image.fromarray(log_mel(sound, bands=SIDE)).resize((SIDE, SIDE), Image.Resampling.BOX)
     values = np.asarray(mel, np.float32)
