@@ -36,7 +36,7 @@ from transformers import (
 from workload import Workload
 
 from hf_transfer import RunConfig
-from hf_transfer.layers.phases import output_layer
+from hf_transfer.layers.output import output_layer
 from hf_transfer.models.base_model import quiet
 from hf_transfer.models.mean_classifier import mean_of_tokens
 from hf_transfer.scores.metrics import log_loss

@@ -17,6 +17,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from hf_transfer.cli.main import main
 from hf_transfer.config.run_config import PRESETS, RunConfig
+from hf_transfer.tasks import own_headings
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -52,6 +53,8 @@ def _setting(f: "Field[Any]", kind: Any) -> str:
         lines[1] += ", or `auto`"
     if aliases := f.metadata["aliases"]:
         lines.append("- Also: " + ", ".join(f"`--{name}`" for name in aliases))
+    if heading := own_headings().get(f.name):
+        lines.append(f"- {heading}.")
     if not f.metadata["scored"]:
         lines.append("- May differ when a run is resumed.")
     return f"### {f.name} {{: #{f.name} }}\n\n{f.metadata['help']}\n\n" + "\n".join(lines)

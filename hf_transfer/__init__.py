@@ -17,7 +17,7 @@ _HOMES = {
     "Fold": "folds",
     "FoldResult": "runs.fold_result",
     "ImageClassification": "tasks",
-    "LabelledData": "data.rows",
+    "LabelledData": "data.labelled",
     "LayerGroup": "layers",
     "RunConfig": "config.run_config",
     "SequenceClassification": "tasks",

@@ -101,3 +101,30 @@ def test_such_a_question_is_found(code):
 )
 def test_what_is_no_question_is_not(code):
     assert not set().union(*map(asked, ast.walk(ast.parse(code))))
+
+
+MOST_LINES = {"a function": 50, "a file": 400}
+
+
+def long_parts(path: Path) -> Iterator[str]:
+    """What is longer in a file than it may be: its functions, or the file itself."""
+    text = path.read_text(encoding="utf-8")
+    functions = (
+        n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+    for function in functions:
+        lines = (function.end_lineno or 0) - function.lineno + 1
+        if lines > MOST_LINES["a function"]:
+            yield f"{path.name}: {function.name} has {lines} lines"
+    if len(text.splitlines()) > MOST_LINES["a file"]:
+        yield f"{path.name} has {len(text.splitlines())} lines"
+
+
+def test_functions_and_files_are_short():
+    assert [line for path in sorted(PACKAGE.rglob("*.py")) for line in long_parts(path)] == []
+
+
+def test_what_is_too_long_is_found(tmp_path):
+    path = tmp_path / "long.py"
+    path.write_text("def short():\n" + 49 * "    x = 1\n" + "def long():\n" + 350 * "    x = 1\n")
+    assert list(long_parts(path)) == ["long.py: long has 351 lines", "long.py has 401 lines"]

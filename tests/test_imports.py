@@ -37,7 +37,7 @@ ROOMS = (
     "machine",
 )
 LIGHT = {"cli", "config", "folds", "report", "runs", "scores", "verify"}
-MOST_FLOORS = 16
+MOST_FLOORS = 12
 
 
 @cache

@@ -12,7 +12,7 @@ from hf_transfer.machine.resources import recipes_folder
 
 if TYPE_CHECKING:
     from hf_transfer.config.run_config import RunConfig
-    from hf_transfer.data.rows import LabelledData
+    from hf_transfer.data.labelled import LabelledData
     from hf_transfer.tasks.task import Task
 
 

@@ -10,7 +10,7 @@ from hf_transfer.cli.verb import add_verb, show
 
 if TYPE_CHECKING:
     from hf_transfer.config.run_config import RunConfig
-    from hf_transfer.data.rows import LabelledData
+    from hf_transfer.data.labelled import LabelledData
     from hf_transfer.runs.search_record import Search
     from hf_transfer.selection.search.cost import SearchCost
     from hf_transfer.selection.search.run import SearchOptions

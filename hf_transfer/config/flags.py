@@ -3,7 +3,7 @@
 import argparse
 import datetime
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, fields
 from pathlib import Path
 from reprlib import Repr
@@ -17,6 +17,17 @@ from hf_transfer.machine.parsing import parse_yaml
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+_headings: list[Callable[[], Mapping[str, str]]] = []
+
+
+def show_apart(headings: Callable[[], Mapping[str, str]]) -> None:
+    """Let `--help` show some settings apart: those that only some inputs or targets use say so themselves.
+
+    Args:
+        headings: Gives the heading of each, by its name; called where help is asked for.
+    """
+    _headings.append(headings)
 
 
 def read_flags(
@@ -32,7 +43,10 @@ def read_flags(
     Raises:
         ConfigError: If a flag is unknown, with the nearest name.
     """
-    given = vars(_parser(defaults, description).parse_args(_flag_words(words)))
+    flags = _flag_words(words)
+    helped = not {"-h", "--help"}.isdisjoint(flags)
+    apart = {name: heading for give in _headings if helped for name, heading in give().items()}
+    given = vars(_parser(defaults, description, apart).parse_args(flags))
     return given, given.pop("config_file", None)
 
 
@@ -55,7 +69,7 @@ class _Parser(argparse.ArgumentParser):
         raise ConfigError(message)
 
 
-def _parser(defaults: Group, description: str | None) -> _Parser:
+def _parser(defaults: Group, description: str | None, apart: Mapping[str, str]) -> _Parser:
     config = type(defaults)
     parser = _Parser(
         usage="%(prog)s [FILE.yaml] [--setting value …]",
@@ -67,10 +81,12 @@ def _parser(defaults: Group, description: str | None) -> _Parser:
     parser.names = setting_names(config)
     parser.add_argument("config_file", nargs="?", metavar="FILE.yaml", help="Settings; flags win over them.")
     types = get_type_hints(config)
-    for group in groups_of(config):
-        section = parser.add_argument_group(group.heading)
-        for f in fields(group):
-            _add_flag(section, f, types[f.name], getattr(defaults, f.name))
+    headings = {f.name: group.heading for group in groups_of(config) for f in fields(group)}
+    shown = dict.fromkeys([*headings.values(), *apart.values()])
+    sections = {heading: parser.add_argument_group(heading) for heading in shown}
+    for f in fields(config):
+        heading = apart.get(f.name, headings[f.name])
+        _add_flag(sections[heading], f, types[f.name], getattr(defaults, f.name))
     return parser
 
 

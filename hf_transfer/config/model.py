@@ -26,3 +26,9 @@ class ModelSettings(Group):
         "of all, or as the checkpoint was made for (auto).",
         choices=("auto", "first", "mean"),
     )
+    image_size: int | None = setting(
+        None,
+        "Side of the pictures in pixels, for models that can take another than they were made for.",
+        aliases=("img_size",),
+        at_least=8,
+    )

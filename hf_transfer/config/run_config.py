@@ -192,6 +192,12 @@ class RunConfig(  # from the last group to the first, as dataclasses put the fie
         """Read settings from a YAML file, written by `save` or by hand."""
         return cls().changed(read_settings_file(Path(path)), source=str(path))
 
+    @classmethod
+    def from_record(cls, values: Mapping[str, Any], where: str) -> Self:
+        """Read the settings that a run's record holds; those of other versions are passed over."""
+        known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
+        return cls().changed(known, source=where)
+
     def changed(self, values: Mapping[str, Any], *, source: str = "the settings") -> Self:
         """Return a copy with some settings replaced; aliases, and `-` for `_`, are understood.
 

@@ -50,7 +50,7 @@ def _is_label_studio(row: Row) -> bool:
 
 
 def _label_studio(rows: Sequence[Row], name: str) -> tuple[list[Row], tuple[str, ...]]:
-    """Of each task its data, and the first annotation that was not cancelled."""
+    """The data of each task, with its first annotation that was not cancelled."""
     found, skipped, several = [], [], 0
     spans: set[str] = set()
     for number, task in enumerate(rows):
@@ -88,8 +88,8 @@ def _add_result(row: Row, result: Any, spans: set[str]) -> None:
     place = value.get("globalOffsets", value)  # of a text in HTML
     if isinstance(labels, list) and isinstance(place, dict) and "start" in place and "end" in place:
         spans.add(column)
-        at = {"start": place["start"], "end": place["end"], "text": value.get("text")}
-        row[column] = [*row.get(column, []), *(at | {"label": label} for label in labels)]
+        span = {"start": place["start"], "end": place["end"], "text": value.get("text")}
+        row[column] = [*row.get(column, []), *(span | {"label": label} for label in labels)]
     elif isinstance(labels, list) and result.get("type") == "choices":
         row[column] = labels[0] if len(labels) == 1 else labels
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
-from hf_transfer.data.rows import LabelledData
+from hf_transfer.data.labelled import LabelledData
 from hf_transfer.machine.wording import count
 from hf_transfer.tasks.inputs.similarity import Groups, equal_groups
 

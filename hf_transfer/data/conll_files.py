@@ -9,12 +9,15 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
+from hf_transfer.data.conll_layouts import known_layout
 from hf_transfer.data.text_files import END_OF_FILE, read_text
 from hf_transfer.errors import DataError
 from hf_transfer.machine.wording import count
 from hf_transfer.tasks.targets.schemes import OUTSIDE
 
-SUFFIXES = frozenset({".bio", ".bioes", ".bilou", ".conll", ".iob", ".iob2"})
+SUFFIXES = frozenset({
+    ".bio", ".bioes", ".bilou", ".conll", ".conllu", ".gold_conll", ".iob", ".iob2", ".v4_gold_conll",
+})  # fmt: skip
 
 _DOCUMENT = "-DOCSTART-"
 _TAG = re.compile(r"O|[BIESLUM](-\S+)?")
@@ -60,7 +63,8 @@ def read_conll(path: Path) -> tuple[pa.Table, tuple[str, ...]]:
 
     The tags are the last column, or the first where only that has tags. Four columns are those of
     CoNLL-2003. Where words are counted from 1 in a first column, the second has the words. Lines of
-    comments are passed over; -DOCSTART- opens a document, whose number is in the column `document`.
+    comments are passed over; -DOCSTART- opens a document, whose number is in the column `document`. Files
+    of CoNLL-U and CoNLL-2012 are read as those layouts say.
 
     Returns:
         The rows, and what to know of how they were read.
@@ -68,6 +72,9 @@ def read_conll(path: Path) -> tuple[pa.Table, tuple[str, ...]]:
     Raises:
         DataError: If a line has more or fewer values than those before it, with its number.
     """
+    read_layout = known_layout(path)
+    if read_layout:
+        return read_layout(path)
     sentences, documents = _sentences(path)
     width = len(sentences[0][0].values) if sentences else 2
     for line in (line for sentence in sentences for line in sentence):
@@ -126,8 +133,8 @@ def _is_comment(line: str, values: list[str], width: int) -> bool:
     return line.startswith("#") and (len(values) != width or not _TAG.fullmatch(values[-1]))
 
 
-def _are_tags(rows: list[list[str]], at: int) -> bool:
-    return all(_TAG.fullmatch(row[at]) for row in rows)
+def _are_tags(rows: list[list[str]], column: int) -> bool:
+    return all(_TAG.fullmatch(row[column]) for row in rows)
 
 
 def _names(rows: list[list[str]], width: int) -> list[str]:

@@ -14,6 +14,7 @@ from hf_transfer.data.conll_files import is_conll, read_conll
 from hf_transfer.data.csv_files import CsvFile
 from hf_transfer.data.json_files import read_json, read_json_lines
 from hf_transfer.data.text_files import refuse_names
+from hf_transfer.data.word_rows import joined_sentences
 from hf_transfer.errors import DataError
 from hf_transfer.machine.mapped import as_dataset, mapped_table
 from hf_transfer.machine.paths import refuse_special
@@ -116,7 +117,8 @@ def split_files(paths: Sequence[Path]) -> dict[str, list[Path]]:
 
 def _read_csv(path: Path) -> tuple[pa.Table, tuple[str, ...]]:
     file = CsvFile(path)
-    return mapped_table(file.batches(), file.schema), file.notes()
+    table, notes = joined_sentences(mapped_table(file.batches(), file.schema), path.name)
+    return table, (*file.notes(), *notes)
 
 
 def _read_parquet(path: Path) -> tuple[pa.Table, tuple[str, ...]]:

@@ -1,6 +1,8 @@
 """Open a labelled dataset from any storage; imports a reader only if it is needed."""
 
 from dataclasses import replace
+from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hf_transfer import _guard  # noqa: F401
@@ -9,8 +11,10 @@ from hf_transfer.errors import ConfigError, DataError
 from hf_transfer.machine.collection import no_collection
 
 if TYPE_CHECKING:
-    from hf_transfer.data.rows import LabelledData
+    from hf_transfer.data.labelled import LabelledData
     from hf_transfer.tasks.task import Task
+
+_LOOKED_AT = 1000  # files by whose names a kind is told
 
 
 def open_dataset(config: RunConfig, task: "type[Task] | str") -> "LabelledData":
@@ -45,16 +49,31 @@ def find_task(config: RunConfig) -> "type[Task]":
     """Find the kind of input of `config.dataset`, trying the most specific kind first.
 
     Raises:
-        DataError: If they open for none of them, with each one's reason.
+        DataError: If they open for none of them, with each one's reason: first of the kind that the names of
+            the files tell.
     """
     from hf_transfer.tasks import all_tasks
 
-    problems = []
+    problems = {}
     for task in all_tasks():
         try:
             open_dataset(replace(config, max_rows=20), task)
         except (ConfigError, DataError) as error:
-            problems.append(f"as {task.input.name}: {error}")
+            problems[task] = f"as {task.input.name}: {error}"
         else:
             return task
-    raise DataError("The data set opens as no kind of input.\n" + "\n".join(problems))
+    told = sorted(problems, key=lambda task: _unlikeliness(task, Path(config.dataset)))
+    raise DataError("\n".join(["The data set opens as no kind of input.", *(problems[one] for one in told)]))
+
+
+def _unlikeliness(task: "type[Task]", path: Path) -> int:
+    """How little the names of files speak for a task, from 0."""
+    from hf_transfer.data.conll_files import is_conll
+
+    if path.is_file() and is_conll(path):
+        return 0 if task.targets[0].per_word else 1
+    files = islice(path.rglob("*"), _LOOKED_AT) if path.is_dir() else [path]
+    ends = {file.suffix.lower() for file in files} - {""}
+    if not ends or not task.input.suffixes:
+        return 1
+    return 0 if ends & task.input.suffixes else 2

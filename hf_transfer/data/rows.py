@@ -1,8 +1,6 @@
 """Convert labelled rows to the columns that all tasks read."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from hf_transfer.data.columns import (
     times,
     with_sets,
 )
+from hf_transfer.data.labelled import LabelledData, fingerprint
 from hf_transfer.data.origins import Origin
 from hf_transfer.errors import DataError
 from hf_transfer.folds import hash_order
@@ -33,57 +32,7 @@ from hf_transfer.tasks.targets.labels import LabelColumn
 from hf_transfer.tasks.targets.target import Target
 from hf_transfer.tasks.task import Task, Written
 
-
-@dataclass(frozen=True)
-class LabelledData:
-    """Rows to cross-validate, with labels fixed once for all folds.
-
-    Attributes:
-        rows: Columns `row_id`, `input`, `label`, and `group`, `time`, `fold` where they are set.
-        test: Rows of the same columns that are scored once, by the final model.
-        label_names: In the order of the ids in `label`.
-        name: Hub id, builtin:NAME, or the name of a file or folder.
-        config_name: Configuration of a Hub dataset.
-        split: Split that `rows` come from.
-        fingerprint: Hash of ids, contents and labels in order; the same on every machine.
-        task: What they are for: its input says what `input` holds.
-        target: What kind of labels they are.
-        notes: What was left out or chosen, a sentence each.
-        hub: Whether `name` is a Hub id.
-        input_column: Where `input` was.
-        label_column: Where `label` was.
-        sealed: Rows set aside from `rows`, in no fold; see `seal_rows`.
-        scheme: How the labels were written, where there are several ways.
-        group_column: Where `group` was.
-    """
-
-    rows: Dataset
-    test: Dataset | None
-    label_names: tuple[str, ...]
-    name: str
-    config_name: str | None
-    split: str
-    fingerprint: str
-    task: type[Task]
-    target: Target
-    notes: tuple[str, ...]
-    hub: bool
-    input_column: str
-    label_column: str
-    sealed: Dataset | None = None
-    scheme: str = ""
-    group_column: str | None = None
-
-    @property
-    def input(self) -> Input:
-        """What `input` holds."""
-        return self.task.input
-
-    @property
-    def class_counts(self) -> dict[str, int]:
-        """Number of rows of each label; for words, of entities of each type."""
-        names, counts = self.target.tabled(self.rows["label"][:])
-        return dict(zip(names, counts.sum(axis=0).tolist(), strict=True))
+_IN_MEMORY = Origin()
 
 
 def label_rows(
@@ -92,7 +41,7 @@ def label_rows(
     task: type[Task] | str,
     *,
     test: Dataset | None = None,
-    origin: Origin | None = None,
+    origin: Origin = _IN_MEMORY,
     target: type[Target] | None = None,
 ) -> LabelledData:
     """Check rows from memory, and convert them to the standard columns.
@@ -106,31 +55,20 @@ def label_rows(
         target: What the labels are; read from them where that is not given.
 
     Raises:
-        DataError: If rows, columns or labels cannot be used as they are.
-        ConfigError: If a setting is given that such inputs have no use for.
+        TransferError: If rows, columns or labels cannot be used as they are, or a setting by such inputs.
     """
-    origin = origin or Origin()
     task = task_of_kind(task) if isinstance(task, str) else task
     check_settings(config, task)
-    parts = [with_sets(_plain(part), config) for part in (dataset, test) if part is not None]
-    columns = find_columns(parts[0], named_labels(config), task)
-    written = _as_written(parts, columns, task)
-    parts = [one.rows for one in written]
-    notes = [*columns.notes, *(note for one in written for note in one.notes)]
+    given = [with_sets(_plain(part), config) for part in (dataset, test) if part is not None]
+    columns, written = _as_written(given, config, task)
+    parts = [part.rows for part in written]
+    notes = [*columns.notes, *(note for part in written for note in part.notes)]
     inputs = [_inputs(part, columns, task.input, origin) for part in parts]
-    given = _label_columns(parts, inputs, columns.label, config.label_separator)
-    target = target or choose_target(given[0], task.targets, config.target)
-    labels = target.read(given)
-    rows = [
-        _standard_rows(part, part_inputs, ids, columns, target.label_type())
-        for part, part_inputs, ids in zip(parts, inputs, labels.ids, strict=True)
-    ]
-    notes += [note for part in rows for note in task.input.doubts(part)]
-    rows = [_without_empty(part, config, task.input, notes) for part in rows]
-    rows[0] = _first_rows(rows[0], config)
-    rows = [_without_bad(part, config, task.input, notes) for part in rows]
-    if not len(rows[0]):
-        raise DataError(f"No row of {origin.name} is left. {' '.join(notes)}")
+    label_columns = _label_columns(parts, inputs, columns.label, config.label_separator)
+    target = target or choose_target(label_columns[0], task.targets, config.target)
+    labels = target.read(label_columns)
+    rows = _standard_rows(parts, inputs, labels.ids, columns, target.label_type())
+    rows = _usable(rows, config, task.input, notes, origin.name)
     return LabelledData(
         rows=rows[0],
         test=rows[1] if test is not None else None,
@@ -164,8 +102,11 @@ def _plain(dataset: Any) -> Dataset:
     return dataset.with_format(None)
 
 
-def _as_written(parts: Sequence[Dataset], columns: Columns, task: type[Task]) -> list[Written]:
-    """Each part in columns that the task reads, however it was written."""
+def _as_written(
+    parts: Sequence[Dataset], config: RunConfig, task: type[Task]
+) -> tuple[Columns, list[Written]]:
+    """Where the inputs and labels are, and each part as the task reads it, however it was written."""
+    columns = find_columns(parts[0], named_labels(config), task)
     for part in parts:
         for name in (columns.input, columns.label, columns.id):
             if name is not None and name not in part.column_names:
@@ -173,7 +114,7 @@ def _as_written(parts: Sequence[Dataset], columns: Columns, task: type[Task]) ->
                 raise DataError(
                     f"The {which} no column {name!r}; their columns are {sorted(part.column_names)}."
                 )
-    return [task.as_written(part, columns.input, columns.label) for part in parts]
+    return columns, [task.as_written(part, columns.input, columns.label) for part in parts]
 
 
 def _inputs(part: Dataset, columns: Columns, input: Input, origin: Origin) -> Dataset:
@@ -210,6 +151,17 @@ def _declared(feature: Any) -> tuple[str, ...] | None:
 
 
 def _standard_rows(
+    parts: Sequence[Dataset],
+    inputs: Sequence[Dataset],
+    labels: Sequence[Sequence[Any]],
+    columns: Columns,
+    label_type: Any,
+) -> list[Dataset]:
+    each = zip(parts, inputs, labels, strict=True)
+    return [_standard_part(*part, columns, label_type) for part in each]
+
+
+def _standard_part(
     part: Dataset, inputs: Dataset, labels: Sequence[Any], columns: Columns, label_type: Any
 ) -> Dataset:
     ids = row_ids(part, columns.id)
@@ -224,6 +176,19 @@ def _standard_rows(
         rows = rows.add_column("fold", folds(part, columns.fold))
     order = ["row_id", "input", "label", "group", "time", "fold"]
     return rows.select_columns([name for name in order if name in rows.column_names])
+
+
+def _usable(
+    parts: Sequence[Dataset], config: RunConfig, input: Input, notes: list[str], name: str
+) -> list[Dataset]:
+    """Leave out rows without an input, those beyond `max_rows`, and unreadable pictures; note each."""
+    notes += [note for part in parts for note in input.doubts(part)]
+    filled = [_without_empty(part, config, input, notes) for part in parts]
+    filled[0] = _first_rows(filled[0], config)
+    usable = [_without_bad(part, config, input, notes) for part in filled]
+    if not len(usable[0]):
+        raise DataError(f"No row of {name} is left. {' '.join(notes)}")
+    return usable
 
 
 def _without_empty(rows: Dataset, config: RunConfig, input: Input, notes: list[str]) -> Dataset:
@@ -272,28 +237,3 @@ def _row_name(rows: Dataset, bad: BadInput) -> str:
 def _short_name(path: str) -> str:
     """The last folder and the name, as notes are published on the card."""
     return "/".join(Path(path).parts[-2:])
-
-
-def fingerprint(rows: Dataset, input: Input, label_names: Sequence[str]) -> str:
-    """Hash the contents: `datasets`' own fingerprint changes with paths and versions."""
-    digest = hashlib.sha256()
-    _feed(digest, input.name, *label_names)
-    for start in range(0, len(rows), 256):
-        batch = rows[start : start + 256]
-        for row_id, content, label in zip(batch["row_id"], batch["input"], batch["label"], strict=True):
-            _feed(digest, str(row_id))
-            _feed(digest, *input.content(content))
-            _feed(digest, *(str(one) for one in _as_list(label)))
-    return digest.hexdigest()
-
-
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
-def _feed(digest: "hashlib._Hash", *parts: str | bytes) -> None:
-    """Hash parts with their number and lengths, so that different lists never collide."""
-    digest.update(len(parts).to_bytes(8, "big"))
-    for part in parts:
-        data = part.encode() if isinstance(part, str) else part
-        digest.update(len(data).to_bytes(8, "big") + data)

@@ -6,7 +6,7 @@ import numpy as np
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
-from hf_transfer.data.rows import LabelledData, fingerprint
+from hf_transfer.data.labelled import LabelledData, fingerprint
 from hf_transfer.errors import DataError, FoldError
 from hf_transfer.folds import (
     FoldColumns,

@@ -3,10 +3,10 @@
 import math
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain, takewhile
+from itertools import chain, pairwise, takewhile
 from typing import Any
 
 import torch
@@ -80,6 +80,7 @@ def layer_groups(model: nn.Module, example: Mapping[str, Any] | None = None) -> 
     above = dict.fromkeys([*_above_blocks(model, names), *classifier])
     names = [*(name for name in names if name not in above), *above]
     filled = _fill(names, keys | dict.fromkeys(above, _HEAD))
+    classifier = classifier or _beside_base(model, filled)
     return _build(model, names, _neck_apart(model, filled, classifier) if classifier else filled)
 
 
@@ -107,6 +108,15 @@ def _classifier(model: nn.Module, names: Sequence[str], keys: Mapping[str, _Key 
     return dict.fromkeys(
         name for name in names if _inside(name, top if whole else last) or _ASIDE.search(name)
     )
+
+
+def _beside_base(model: nn.Module, keys: Mapping[str, _Key]) -> dict[str, None]:
+    """What a transformers model has beside its base, if convolutions of that lie above the last block."""
+    base = getattr(model, "base_model_prefix", "")
+    top = [name for name, key in keys.items() if key == _HEAD]
+    neck = [name for name in top if base and _inside(name, base)]
+    convolves = any(p.ndim > 2 for name in neck for p in model.get_submodule(name).parameters())
+    return dict.fromkeys(name for name in top if name not in neck) if convolves else {}
 
 
 def _neck_apart(
@@ -142,9 +152,13 @@ def _leaves(model: nn.Module) -> list[str]:
     return [
         name
         for name, module in model.named_modules()
-        if any(True for _ in chain(module.parameters(recurse=False), module.buffers(recurse=False)))
-        or not any(True for _ in module.children())
+        if any(True for _ in _tensors(model, name)) or not any(True for _ in module.children())
     ]
+
+
+def _tensors(model: nn.Module, name: str) -> Iterator[Tensor]:
+    module = model.get_submodule(name)
+    return chain(module.parameters(recurse=False), module.buffers(recurse=False))
 
 
 def _block_keys(model: nn.Module, names: Sequence[str]) -> dict[str, _Key | None]:
@@ -289,7 +303,8 @@ def _order_of_use(model: nn.Module, names: list[str]) -> list[str]:
 def _execution_order(model: nn.Module, names: Sequence[str], example: Mapping[str, Any]) -> list[str]:
     """Modules in the order in which a forward pass first calls them; uncalled ones go last.
 
-    Those that are defined before all others stay there: what they hold is used under another name (T5).
+    Those that are defined before all others stay there: what they hold is used under another name (T5). So
+    do those without a tensor, such as a padding that one block of several needs.
     """
     reached: dict[str, None] = {}
     hooks = [
@@ -305,7 +320,11 @@ def _execution_order(model: nn.Module, names: Sequence[str], example: Mapping[st
         for hook in hooks:
             hook.remove()
     before = list(takewhile(lambda name: name not in reached, names))
-    return list(dict.fromkeys([*before, *reached, *names]))
+    order = list(dict.fromkeys([*before, *reached]))
+    for previous, name in pairwise(names):
+        if name not in reached and name not in before and not any(True for _ in _tensors(model, name)):
+            order.insert(order.index(previous) + 1 if previous in order else len(order), name)
+    return list(dict.fromkeys([*order, *names]))
 
 
 def _fill(names: Sequence[str], keys: Mapping[str, _Key | None]) -> dict[str, _Key]:

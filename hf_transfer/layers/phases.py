@@ -3,16 +3,13 @@
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import torch
 from torch import nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
-from hf_transfer.errors import LayerSelectionError
 from hf_transfer.layers.freezing import Freezing, freeze
-from hf_transfer.layers.groups import layer_groups
+from hf_transfer.layers.output import output_layer
 
 
 @dataclass(frozen=True)
@@ -66,43 +63,6 @@ def freeze_for(model: nn.Module, config: RunConfig, *, only: Collection[str] | N
 def freeze_but_output(model: nn.Module, config: RunConfig) -> Freezing:
     """Freeze all but the output layer, as only that can be solved in closed form."""
     return freeze(model, f"-*,{output_layer(model)[0]}.*", norm=config.norm)
-
-
-def output_layer(model: nn.Module) -> tuple[str, nn.Linear]:
-    """The linear layer that computes the logits, and its name.
-
-    Raises:
-        LayerSelectionError: If there is none.
-    """
-    config: Any = model.config
-    for name in reversed(layer_groups(model)[-1].modules):
-        layer = model.get_submodule(name)
-        if (
-            isinstance(layer, nn.Linear)
-            and layer.out_features == config.num_labels
-            and layer.bias is not None
-        ):
-            return name, layer
-    raise LayerSelectionError(
-        "head_solver and head_start=probe need a model whose output is a linear layer with a bias; this one "
-        "has none. Use head_solver=gradient and head_start=random."
-    )
-
-
-def divide_logits(model: nn.Module, temperature: float) -> bool:
-    """Divide the output layer's weights, so that plain libraries give logits / temperature.
-
-    Returns:
-        Whether there is a layer that can be divided; else the model stays as it is.
-    """
-    try:
-        layer = output_layer(model)[1]
-    except LayerSelectionError:
-        return False
-    with torch.no_grad():
-        layer.weight.div_(temperature)
-        layer.bias.div_(temperature)
-    return True
 
 
 def phases_of(config: RunConfig, freezing: Freezing) -> tuple[Phase, ...]:

@@ -16,6 +16,8 @@ from hf_transfer.layers.groups import LayerGroup
 
 _ADDED = re.compile(r"\+(norm|bias|lora)(?::\d+)?$")
 
+_FEW, _MOST = 4, 20  # modules that a message shows
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -78,7 +80,7 @@ def _core(model: nn.Module, groups: Sequence[LayerGroup], spec: str, given: str)
     if spec == "head":
         return _names(groups[-1:])
     if spec.startswith("last:"):
-        return _names(groups[-1 - _num_blocks(groups, spec, given) :])
+        return _names(groups[-1 - _num_blocks(model, groups, spec, given) :])
     if spec.startswith("from:"):
         return _from(groups, spec.removeprefix("from:"), given)
     return _patterns(model, groups, [part.strip() for part in spec.split(",")], given)
@@ -88,7 +90,7 @@ def _names(groups: Sequence[LayerGroup]) -> set[str]:
     return {name for group in groups for name in group.parameters}
 
 
-def _num_blocks(groups: Sequence[LayerGroup], spec: str, given: str) -> int:
+def _num_blocks(model: nn.Module, groups: Sequence[LayerGroup], spec: str, given: str) -> int:
     blocks = len(groups) - 2
     number = re.fullmatch(r"last:(\d+)(%?)", spec)
     if number is None:
@@ -97,13 +99,25 @@ def _num_blocks(groups: Sequence[LayerGroup], spec: str, given: str) -> int:
     if wanted and not blocks:
         raise LayerSelectionError(
             f"trainable={given!r} asks for blocks, and none of this model's can learn without the others: it "
-            "has no layers that repeat, or they share their weights (as ALBERT's do). Use 'head' or 'all'."
+            "has no layers that repeat, or they share their weights (as ALBERT's do). Use 'head', 'all', or "
+            f"'from:NAME' with a module of its: {_modules(model)}."
         )
     if wanted > blocks:
         raise LayerSelectionError(
             f"trainable={given!r} asks for more blocks than there are. {_allowed(groups)}"
         )
     return wanted
+
+
+def _modules(model: nn.Module) -> str:
+    """The modules that learn, from the outermost down to where there are several to choose from."""
+    names = [name for name, part in model.named_modules() if name and any(True for _ in part.parameters())]
+    deepest = max((name.count(".") for name in names), default=0)
+    for depth in range(deepest + 1):
+        shown = [name for name in names if name.count(".") <= depth]
+        if len(shown) >= _FEW:
+            break
+    return ", ".join([*shown[:_MOST], *["…"] * (len(shown) > _MOST)])
 
 
 def _from(groups: Sequence[LayerGroup], name: str, given: str) -> set[str]:

@@ -6,7 +6,7 @@ import re
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from pickle import UnpicklingError
@@ -42,6 +42,7 @@ class BaseModel:
     trust_remote_code: bool
     has_weights: bool = True
     weights_file: str | None = None
+    image_size: int | None = None
 
     @property
     def is_timm(self) -> bool:
@@ -70,6 +71,14 @@ class BaseModel:
         """
         share = getattr(self.config, "classifier_dropout_prob", None) or 0.0
         return share if share > _HALF else None
+
+    @property
+    def language(self) -> str | None:
+        """The language whose adapters read texts, where X-MOD names none: English, or the first."""
+        languages = getattr(self.config, "languages", None)
+        if not languages or getattr(self.config, "default_language", "") is not None:
+            return None
+        return "en_XX" if "en_XX" in languages else str(languages[0])
 
     @property
     def finds_end_by_padding(self) -> bool:
@@ -124,7 +133,7 @@ def open_base_model(settings: RunConfig) -> BaseModel:
     if not name:
         raise ModelError(f"No base_model is given. {_advice()}")
     if name.startswith("timm:"):
-        return _open_timm(name)
+        return replace(_open_timm(name), image_size=settings.image_size)
     location = _builtin_folder(name) if name.startswith("builtin:") else os.path.expanduser(name)  # noqa: PTH111
     _check_path(name, location)
     local = Path(location).is_dir()
@@ -149,6 +158,7 @@ def open_base_model(settings: RunConfig) -> BaseModel:
         revision=content_digest(folder) if local else getattr(config, "_commit_hash", None),
         trust_remote_code=settings.trust_remote_code,
         has_weights=not local or any(folder.glob("*.safetensors")) or any(folder.glob("pytorch_model*.bin")),
+        image_size=settings.image_size,
     )
 
 

@@ -20,6 +20,7 @@ from hf_transfer.errors import ModelError
 from hf_transfer.layers.groups import LayerGroup, layer_groups
 from hf_transfer.machine.collection import no_collection
 from hf_transfer.models.base_model import BaseModel, first_line, open_base_model, quiet, require_timm, why
+from hf_transfer.models.image_size import resized, sized_config
 from hf_transfer.models.mean_classifier import MeanClassifier
 from hf_transfer.models.sound_classifier import SoundClassifier
 
@@ -72,10 +73,14 @@ def build_model(
     """
     try:
         with quiet(), no_collection():  # the first model of a kind imports what makes it
-            config = _with_labels(base, label_names, **configured)
+            made_for = _with_labels(base, label_names, **configured)
+            config = sized_config(base, made_for)
             if settings.from_scratch or not base.has_weights:
                 return _random_model(base, auto_class, config)
-            model = _pretrained_model(base, auto_class, config)
+            original = _pretrained_model(base, auto_class, made_for)
+            model: nn.Module = resized(original, base, config, auto_class.from_config)
+    except ModelError:
+        raise
     except _UNUSABLE as error:
         what = auto_class.__name__
         raise ModelError(f"base_model={base.name!r} cannot be built as {what}: {why(error)}") from error
@@ -126,11 +131,6 @@ def longest_input(base: BaseModel) -> int | None:
     return int(positions) - max(skipped, default=0)
 
 
-def placed(model: nn.Module, device: torch.device) -> nn.Module:
-    """Move a model to a device, in channels-last layout, in which convolutions run fastest."""
-    return model.to(device).to(memory_format=torch.channels_last)
-
-
 def _with_labels(base: BaseModel, label_names: Sequence[str], **configured: Any) -> PretrainedConfig:
     config = type(base.config).from_dict(
         base.config.to_dict(),
@@ -141,6 +141,8 @@ def _with_labels(base: BaseModel, label_names: Sequence[str], **configured: Any)
     )
     if "pad_token_id" in configured:
         config.get_text_config().pad_token_id = configured["pad_token_id"]
+    if language := base.language:
+        config.default_language = language
     if share := base.kept_share:
         config.classifier_dropout_prob = round(1 - share, 6)
     if base.is_timm:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.machine.wording import count, some
 from hf_transfer.models.base_model import BaseModel
 
 # Not a language model's, whose configuration says two labels too.
@@ -29,8 +30,8 @@ def own_head_note(base: BaseModel, label_names: Sequence[str]) -> str:
             f"The checkpoint's own head for the same {len(names)} labels was kept: if it learned from these "
             "rows, the scores are too good."
         )
-    new = f"a new one for {len(label_names)} labels"
-    return f"The checkpoint's own head ({len(names)} labels) was replaced by {new}."
+    new = f"a new one for {count(len(label_names), 'label')}"
+    return f"The checkpoint's own head ({count(len(names), 'label')}) was replaced by {new}."
 
 
 def kept_share_note(base: BaseModel) -> str | None:
@@ -41,6 +42,18 @@ def kept_share_note(base: BaseModel) -> str | None:
     return (
         f"classifier_dropout_prob={share:g} of the model's configuration was read as the share that is kept, "
         f"as in the original code: dropout {1 - share:g}."
+    )
+
+
+def language_note(base: BaseModel) -> str | None:
+    """Say which language's adapters are used, where the model names none."""
+    language = base.language
+    if language is None:
+        return None
+    others = some(base.config.languages, noun="language")
+    return (
+        f"Texts are read by the model's adapters of {language}, as its configuration names no language. For "
+        f"another of its languages ({others}), set default_language in its config.json."
     )
 
 

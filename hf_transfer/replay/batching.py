@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.memory import fits_on_device, is_out_of_memory
-from hf_transfer.tasks.task import Task
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+    from hf_transfer.tasks.task import Task
 
 Positions = NDArray[np.int64]
 Batch = dict[str, Tensor]
@@ -56,7 +57,7 @@ class Batches:
     """
 
     def __init__(
-        self, task: Task, encoded: "Dataset", device: torch.device, device_copy: "DeviceCopy | None" = None
+        self, task: "Task", encoded: "Dataset", device: torch.device, device_copy: "DeviceCopy | None" = None
     ) -> None:
         self.task = task
         self.encoded = encoded

@@ -16,8 +16,8 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.layers.adapters import has_adapters
 from hf_transfer.layers.freezing import Freezing, tensor_digest
 from hf_transfer.layers.phases import freeze_but_output, freeze_for, phases_of
+from hf_transfer.machine.devices import placed
 from hf_transfer.machine.memory import fits_on_device
-from hf_transfer.models.building import placed
 from hf_transfer.replay.batching import Batch, Batches, DeviceCopy
 from hf_transfer.replay.cut import Cut, features_at
 from hf_transfer.replay.proof import find_cut

@@ -116,10 +116,10 @@ def compare(*runs: str | Path) -> Comparison:
         ConfigError: If there is no run, or two were scored on other folds or by another metric.
     """
     opened = open_runs(runs)
-    found = compare_runs(opened)
+    comparison = compare_runs(opened)
     for left in save_comparison(opened):
         print(visible(without_secrets(left)), file=sys.stderr)
-    return found
+    return comparison
 
 
 def open_runs(folders: Sequence[str | Path]) -> tuple[Run, ...]:
@@ -209,17 +209,17 @@ def check_comparable(first: Run, other: Run) -> None:
     Raises:
         ConfigError: If they were scored on different folds or have different primary metrics.
     """
-    a, b = first.results, other.results
-    if a.folds_fingerprint != b.folds_fingerprint:
+    ours, theirs = first.results, other.results
+    if ours.folds_fingerprint != theirs.folds_fingerprint:
         raise ConfigError(
             f"Runs {first.name!r} and {other.name!r} were scored on different folds (fingerprints "
-            f"{a.folds_fingerprint!r} and {b.folds_fingerprint!r}), so their scores cannot be set "
+            f"{ours.folds_fingerprint!r} and {theirs.folds_fingerprint!r}), so their scores cannot be set "
             "side by side. Run one again with the other's rows, scheme, seed, num_folds and num_repeats."
         )
-    if a.primary_metric != b.primary_metric:
+    if ours.primary_metric != theirs.primary_metric:
         raise ConfigError(
             f"Runs {first.name!r} and {other.name!r} have different primary metrics, "
-            f"{a.primary_metric!r} and {b.primary_metric!r}. Compare runs of one task."
+            f"{ours.primary_metric!r} and {theirs.primary_metric!r}. Compare runs of one task."
         )
 
 
@@ -309,9 +309,9 @@ def _rows(runs: Sequence[Run]) -> list[list[str]]:
         results = run.results
         score, trainable = results.scores.get(metric), results.trainable
         ends = (score.interval, score.conservative_interval) if score else (None, None)
-        found = [plus_minus(score), *map(interval, ends[: 1 + both])]
+        cells = [plus_minus(score), *map(interval, ends[: 1 + both])]
         folds = f"{score.num_folds if score else 0} of {len(results.folds)}"
         sizes = [f"{trainable.parameters:,}", f"{trainable.total:,}"]
         losses = [plus_minus(results.scores[name]) for name in loss]
-        rows.append([run.name, *found, *losses, folds, *sizes, duration(results.hardware.seconds)])
+        rows.append([run.name, *cells, *losses, folds, *sizes, duration(results.hardware.seconds)])
     return rows

@@ -55,7 +55,8 @@ def score_with(run: str | Path, config: RunConfig) -> tuple[ScoredRows, Path]:
 
 def _draw(record: ScoredRows, table: pa.Table, scorer: Scorer, folder: Path) -> None:
     """Confusion matrix and reliability diagram, where the task has them."""
-    from hf_transfer.report.plots.scores import confusion_matrix, reliability_curves, save
+    from hf_transfer.report.plots.reliability import reliability_curves
+    from hf_transfer.report.plots.scores import confusion_matrix, save
 
     if record.confusion:
         save(confusion_matrix(record.confusion, scorer.label_names), folder / "confusion.png")

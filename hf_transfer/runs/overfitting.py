@@ -6,7 +6,7 @@ or has made them worse than no model, or when freezing more makes them better.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,10 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.runs.findings import AboveChance, Gap, Interval, MoreFrozen, Overfitting, Turn
 from hf_transfer.runs.fold_result import Epoch, FoldResult
 from hf_transfer.runs.paired import corrected, folds_of, paired_scores
-from hf_transfer.runs.records import Results
 from hf_transfer.scores.statistics import corrected_error
+
+if TYPE_CHECKING:
+    from hf_transfer.runs.records import Results
 
 Floats = NDArray[np.float64]
 History = Sequence[Epoch]
@@ -31,7 +33,9 @@ class Rival(NamedTuple):
     folds: Sequence[FoldResult]
 
 
-def diagnose(results: Results, histories: Mapping[str, History], rivals: Sequence[Rival] = ()) -> Overfitting:
+def diagnose(
+    results: "Results", histories: Mapping[str, History], rivals: Sequence[Rival] = ()
+) -> Overfitting:
     """Look for overfitting in a run.
 
     Args:
@@ -92,7 +96,7 @@ def inner_turn(histories: Mapping[str, History], num_folds: float) -> Turn | Non
     )
 
 
-def _verdict(results: Results, gaps: Mapping[str, Gap], turn: Turn | None) -> Finding:
+def _verdict(results: "Results", gaps: Mapping[str, Gap], turn: Turn | None) -> Finding:
     if turn and turn.turned:
         # Early stopping put back the weights of each fold's best epoch.
         return "stopped in time" if results.config.early_stopping else "overfits"
@@ -102,16 +106,16 @@ def _verdict(results: Results, gaps: Mapping[str, Gap], turn: Turn | None) -> Fi
     return "no sign" if known else "unknown"
 
 
-def _nearer(interval: Interval, results: Results, name: str) -> float:
+def _nearer(interval: Interval, results: "Results", name: str) -> float:
     """The end of an interval that is nearer to no gap."""
     return interval[0] if _sign(results, name) > 0 else interval[1]
 
 
-def _sign(results: Results, name: str) -> int:
+def _sign(results: "Results", name: str) -> int:
     return 1 if results.higher_is_better.get(name, True) else -1
 
 
-def _gap(results: Results, metric: str) -> Gap | None:
+def _gap(results: "Results", metric: str) -> Gap | None:
     """Difference of a score between training and held-out rows; None if one is unknown."""
     pairs = [(fold.train_scores.get(metric), fold.scores.get(metric)) for fold in results.done]
     known = [(train, valid) for train, valid in pairs if train is not None and valid is not None]
@@ -130,7 +134,7 @@ def _gap(results: Results, metric: str) -> Gap | None:
     )
 
 
-def _above_chance(results: Results) -> AboveChance | None:
+def _above_chance(results: "Results") -> AboveChance | None:
     """Whether the held-out log loss exceeds that of a constant answer, while the training loss does not.
 
     Training starts near that constant answer, so the loss on held-out rows has risen since.
@@ -162,7 +166,7 @@ def _lowest(curves: Sequence[Floats]) -> int:
     return int(np.argmin(means))
 
 
-def _grid_rivals(results: Results) -> list[Rival]:
+def _grid_rivals(results: "Results") -> list[Rival]:
     """Configurations of the grid that report how many parameters they trained."""
     return [
         Rival(f"trainable={entry.settings['trainable']}", entry.parameters, entry.folds)
@@ -171,7 +175,7 @@ def _grid_rivals(results: Results) -> list[Rival]:
     ]
 
 
-def _more_frozen(results: Results, rivals: Sequence[Rival]) -> MoreFrozen | None:
+def _more_frozen(results: "Results", rivals: Sequence[Rival]) -> MoreFrozen | None:
     """The rival with fewer trained parameters that is ahead by most, and by over one corrected error."""
     metric = results.primary_metric
     found: list[MoreFrozen] = []
@@ -186,7 +190,7 @@ def _more_frozen(results: Results, rivals: Sequence[Rival]) -> MoreFrozen | None
     return max(found, key=lambda one: one.ahead, default=None)
 
 
-def commonest_share(results: Results) -> float | None:
+def commonest_share(results: "Results") -> float | None:
     """Accuracy of always predicting the most common class; None if rows have no single class."""
     counts = results.dataset.class_counts.values()
     total = sum(counts)

@@ -6,14 +6,13 @@ No torch; what is said about it in words is in `pair_words`.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from scipy import special
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.wording import fold_key
-from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.scores.statistics import (
     CorrectedT,
     corrected_error,
@@ -21,6 +20,9 @@ from hf_transfer.scores.statistics import (
     effective_folds,
     holm,
 )
+
+if TYPE_CHECKING:
+    from hf_transfer.runs.fold_result import FoldResult
 
 LEVEL = 0.05  # of an adjusted p, below which a difference is called one
 LIKELY = 0.2  # the same, below which it is called likely where the models differ on these very rows
@@ -117,8 +119,8 @@ class Pair:
 
 
 def pair_folds(
-    first: tuple[str, Sequence[FoldResult]],
-    second: tuple[str, Sequence[FoldResult]],
+    first: "tuple[str, Sequence[FoldResult]]",
+    second: "tuple[str, Sequence[FoldResult]]",
     metric: str,
     *,
     higher_is_better: bool,
@@ -177,7 +179,7 @@ def adjusted(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
 
 
 def paired_scores(
-    first: Sequence[FoldResult], second: Sequence[FoldResult], metric: str
+    first: "Sequence[FoldResult]", second: "Sequence[FoldResult]", metric: str
 ) -> dict[str, tuple[float, float]]:
     """Both scores of each fold that both configurations finished, by the fold's name."""
     of_first, of_second = (_finished(folds, metric) for folds in (first, second))
@@ -196,7 +198,7 @@ def corrected(values: Sequence[float], num_folds: float) -> CorrectedT | None:
     return corrected_resampled_t(values, num_folds)
 
 
-def folds_of(folds: Sequence[FoldResult]) -> float:
+def folds_of(folds: "Sequence[FoldResult]") -> float:
     """Effective k for the correction for shared training rows, from the sizes of finished folds."""
     sizes = [(fold.num_train, fold.num_valid) for fold in folds if fold.status == "done"]
     return effective_folds(sizes) if sizes else math.nan
@@ -218,7 +220,7 @@ def _times_the_rows(pair: Pair, num_pairs: int) -> float | None:
     return float((reach * error / pair.mean) ** 2)
 
 
-def _finished(folds: Sequence[FoldResult], metric: str) -> dict[str, float]:
+def _finished(folds: "Sequence[FoldResult]", metric: str) -> dict[str, float]:
     return {
         fold_key(fold.repeat, fold.fold): score
         for fold in folds

@@ -7,7 +7,6 @@ from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import ConfigError
 from hf_transfer.machine.files import plain
 
@@ -41,10 +40,9 @@ def from_json(kind: Any, value: Any, where: str = "") -> Any:
     found = next((one for one in _choices(kind) if _looks_like(value, one)), MISSING)
     if found is MISSING:
         raise ShapeError(f"{where or 'it'} is {_shown(value)}, not {_in_words(kind)}")
-    if found is RunConfig:
-        known = {f.name: value[f.name] for f in fields(RunConfig) if f.name in value}
+    if hasattr(found, "from_record"):
         try:
-            return RunConfig().changed(known, source=where)
+            return found.from_record(value, where)
         except ConfigError as error:
             raise ShapeError(f"{where} holds no settings: {error}") from error
     if is_dataclass(found):
@@ -61,8 +59,6 @@ def from_json(kind: Any, value: Any, where: str = "") -> Any:
 
 def to_json(value: Any) -> Any:
     """Give records, and what holds them, as plain values: no NaN, no tuples, no numpy."""
-    if isinstance(value, RunConfig):
-        return to_json(value.to_dict())
     if is_dataclass(value):
         parts = {f.name: getattr(value, f.name) for f in fields(value)}
         rest: Mapping[str, Any] = next((parts.pop(f.name) for f in fields(value) if f.metadata == REST), {})

@@ -11,7 +11,7 @@ from hf_transfer.runs.results import CrossValidationResult
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from hf_transfer.data.rows import LabelledData
+    from hf_transfer.data.labelled import LabelledData
     from hf_transfer.tasks.task import Task
 
 

@@ -7,13 +7,13 @@ under a purpose of its own.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
-from hf_transfer.data.rows import LabelledData
+from hf_transfer.data.labelled import LabelledData
 from hf_transfer.errors import RunError
 from hf_transfer.folds import FoldPlan, derive_seed
 from hf_transfer.replay.replayed import Replay
@@ -25,12 +25,14 @@ from hf_transfer.scores.learning_curve import PERCENTS
 from hf_transfer.study.experiment import Experiment, Unit
 from hf_transfer.study.fold_runner import FoldRunner
 from hf_transfer.study.probing import run_probe
-from hf_transfer.study.study import Study
+
+if TYPE_CHECKING:
+    from hf_transfer.study.study import Study
 
 _ROWS_TO_COMPARE = 16  # of which the inputs are made under both labels
 
 
-def run_controls(study: Study, config: RunConfig, results: Sequence[FoldResult]) -> Controls:
+def run_controls(study: "Study", config: RunConfig, results: Sequence[FoldResult]) -> Controls:
     """Run the requested controls and the probe; all processes must call this.
 
     Args:
@@ -51,33 +53,33 @@ def run_controls(study: Study, config: RunConfig, results: Sequence[FoldResult])
     )
 
 
-def _learning_curve(study: Study, config: RunConfig, results: Sequence[FoldResult]) -> LearningCurve:
+def _learning_curve(study: "Study", config: RunConfig, results: Sequence[FoldResult]) -> LearningCurve:
     by_percent = {percent: _part_units(study, config, percent) for percent in PERCENTS}
     study.train([unit for units in by_percent.values() for unit in units])
-    found = {percent: study.results_of(units) for percent, units in by_percent.items()}
-    by_percent[100], found[100] = study.experiment.units_of(config), list(results)
+    results_of = {percent: study.results_of(units) for percent, units in by_percent.items()}
+    by_percent[100], results_of[100] = study.experiment.units_of(config), list(results)
 
     def predictions_of(percent: int) -> pa.Table:
-        return study.predictions_of(by_percent[percent], found[percent])
+        return study.predictions_of(by_percent[percent], results_of[percent])
 
     num_folds, scorer = study.experiment.plans[0].num_folds, study.experiment.task.target.scorer
-    return curve_part(found, predictions_of, scorer, num_folds=num_folds, seed=config.seed)
+    return curve_part(results_of, predictions_of, scorer, num_folds=num_folds, seed=config.seed)
 
 
-def _part_units(study: Study, config: RunConfig, percent: int) -> list[Unit]:
+def _part_units(study: "Study", config: RunConfig, percent: int) -> list[Unit]:
     """Folds of a configuration on a percentage of their training rows."""
     units = [replace(unit, percent=percent) for unit in study.experiment.units_of(config)]
     purpose = f"learning curve, {percent} %"
     return [_control_unit(study, unit, f"curve-{percent}", purpose=purpose) for unit in units]
 
 
-def _control_unit(study: Study, unit: Unit, name: str, *, purpose: str) -> Unit:
+def _control_unit(study: "Study", unit: Unit, name: str, *, purpose: str) -> Unit:
     """Copy a fold for a control run, with a folder of its own."""
     inside = f"{place_of(unit.config, study.experiment.grid)}/{name}".lstrip("/")
     return replace(unit, place=fold_place(inside, unit.repeat, unit.fold), purpose=purpose)
 
 
-def _probe(study: Study, config: RunConfig) -> Probe | None:
+def _probe(study: "Study", config: RunConfig) -> Probe | None:
     """Solve the head of each fold of the first repeat in closed form."""
     units = [
         _control_unit(study, unit, "probe", purpose="closed-form probe")
@@ -89,7 +91,7 @@ def _probe(study: Study, config: RunConfig) -> Probe | None:
     return probe_part(study.results_of(units), study.experiment.task.target.scorer)
 
 
-def _shuffled(study: Study, config: RunConfig, true: Sequence[FoldResult]) -> ShuffledLabels:
+def _shuffled(study: "Study", config: RunConfig, true: Sequence[FoldResult]) -> ShuffledLabels:
     """Train some folds on shuffled labels, and judge their scores."""
     chosen = study.experiment.units_of(config)[: study.experiment.config.shuffled_labels]
     units = [_control_unit(study, unit, "shuffled", purpose="shuffled labels") for unit in chosen]
@@ -105,7 +107,7 @@ def _shuffled(study: Study, config: RunConfig, true: Sequence[FoldResult]) -> Sh
 
 
 def _judged(
-    study: Study, units: Sequence[Unit], results: Sequence[FoldResult], true: Sequence[FoldResult]
+    study: "Study", units: Sequence[Unit], results: Sequence[FoldResult], true: Sequence[FoldResult]
 ) -> ShuffledLabels:
     """Compare the scores on shuffled labels with those on true labels."""
     if all(result.status == "failed" for result in results):

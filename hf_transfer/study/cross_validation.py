@@ -13,7 +13,8 @@ from torch import nn
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.config.setting import is_auto
-from hf_transfer.data.rows import LabelledData, label_rows
+from hf_transfer.data.labelled import LabelledData
+from hf_transfer.data.rows import label_rows
 from hf_transfer.data.sealing import seal_rows
 from hf_transfer.errors import ConfigError
 from hf_transfer.machine.files import write_table
@@ -168,13 +169,13 @@ def run_study(study: Study, began: float) -> CrossValidationResult:
             print(visible(words), file=sys.stderr)
     study.run()
     accelerator.wait_for_everyone()
-    found = study.results()
-    best = study.choose(found)
-    controls = run_controls(study, best, found[best])
-    made = make_final(study, best, found[best])
+    fold_results = study.results()
+    best = study.choose(fold_results)
+    controls = run_controls(study, best, fold_results[best])
+    made = make_final(study, best, fold_results[best])
     if accelerator.is_main_process:
-        seconds = _seconds(study, found, time.monotonic() - began)
-        result = build_results(study, found, best, made=made, controls=controls, seconds=seconds)
+        seconds = _seconds(study, fold_results, time.monotonic() - began)
+        result = build_results(study, fold_results, best, made=made, controls=controls, seconds=seconds)
         result.save(folder.path)
     accelerator.wait_for_everyone()
     return CrossValidationResult.load(folder.path)

@@ -17,7 +17,8 @@ from hf_transfer.config.setting import is_auto
 from hf_transfer.errors import LayerSelectionError
 from hf_transfer.layers import layer_groups
 from hf_transfer.layers.adapters import adapter_rank
-from hf_transfer.layers.phases import freeze_for, output_layer
+from hf_transfer.layers.output import output_layer
+from hf_transfer.layers.phases import freeze_for
 from hf_transfer.layers.spec import is_norm
 
 _USUAL_BATCH = 32  # rows, for which the rates below hold

@@ -1,6 +1,7 @@
 """Estimate the disk space of a run before hours of training."""
 
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
@@ -8,7 +9,9 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.layers.phases import freeze_for
 from hf_transfer.machine.files import check_room
-from hf_transfer.study.study import Study
+
+if TYPE_CHECKING:
+    from hf_transfer.study.study import Study
 
 _STATES = 4  # a trained tensor, its two moments, and the best epoch's
 _AT_ONCE = 2  # a checkpoint is removed when the next is whole
@@ -16,7 +19,7 @@ _SPARE = 1.1
 _BYTES_A_NUMBER = 16  # of a prediction, in its fold's folder and among all rows
 
 
-def check_study_room(study: Study, model: nn.Module) -> None:
+def check_study_room(study: "Study", model: nn.Module) -> None:
     """Stop before training if checkpoints, predictions and final model would not fit on the disk.
 
     Args:
@@ -29,7 +32,7 @@ def check_study_room(study: Study, model: nn.Module) -> None:
     check_room(study.runner.folder.path, needed_bytes(study, model))
 
 
-def needed_bytes(study: Study, model: nn.Module) -> int:
+def needed_bytes(study: "Study", model: nn.Module) -> int:
     """Peak disk use of a study in bytes."""
     experiment, runner = study.experiment, study.runner
     config = experiment.config

@@ -13,8 +13,8 @@ import torch
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import RunError
+from hf_transfer.machine.devices import placed
 from hf_transfer.machine.wording import duration
-from hf_transfer.models.building import placed
 from hf_transfer.study.experiment import Unit
 from hf_transfer.training.fitting import fit
 from hf_transfer.training.job import Job
@@ -74,12 +74,14 @@ def _seconds_an_update(runner: "FoldRunner", config: RunConfig) -> float:
     experiment = runner.experiment
     unit = experiment.units_of(config)[0] if config in experiment.grid else experiment.units[0]
     rows = experiment.train_rows(unit)
-    some = rows[np.linspace(0, len(rows) - 1, min(len(rows), _TIMED_UPDATES * config.batch_size)).astype(int)]
+    timed_rows = rows[
+        np.linspace(0, len(rows) - 1, min(len(rows), _TIMED_UPDATES * config.batch_size)).astype(int)
+    ]
     short = replace(config, num_epochs=1, early_stopping=False, schedule="constant")
     workers = Workers(runner.accelerator, together=False)
     job = Job(experiment.task, runner.replay, short, unit.seed, workers, "timing")
-    fitted = fit(job, runner.replay.plain.positions_of(some))
-    return float(fitted.history[0]["seconds"]) / math.ceil(len(some) / config.batch_size)
+    fitted = fit(job, runner.replay.plain.positions_of(timed_rows))
+    return float(fitted.history[0]["seconds"]) / math.ceil(len(timed_rows) / config.batch_size)
 
 
 def forward_seconds(runner: "FoldRunner") -> float:

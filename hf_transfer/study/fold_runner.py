@@ -232,10 +232,10 @@ class FoldRunner:
     def _say(self, unit: Unit, result: FoldResult) -> None:
         metric = self.experiment.task.target.scorer.primary_metric
         value = result.scores.get(metric)
-        found = f"{metric} {value:.3f}" if value is not None else result.error or f"{metric} undefined"
+        outcome = f"{metric} {value:.3f}" if value is not None else result.error or f"{metric} undefined"
         inside, _, _ = unit.place.rpartition("/")  # of a grid or a control run
         among = f"{inside}, " if inside else ""
-        said = f"{among}{self._name(unit)}: {found} ({result.seconds:.1f} s)"
+        said = f"{among}{self._name(unit)}: {outcome} ({result.seconds:.1f} s)"
         print(visible(said), file=sys.stderr)
 
 

@@ -17,13 +17,14 @@ from hf_transfer.runs.held_out import HeldOut
 from hf_transfer.runs.run_folder import TRAIN_ROWS, RunFolder
 from hf_transfer.scores.evaluate_modules import hub_metric
 from hf_transfer.scores.scorer import Scorer, Scores
-from hf_transfer.study.experiment import Experiment, RowNumbers, Unit
 from hf_transfer.training.job import Fitted
 from hf_transfer.training.predicting import Logits, predict
 from hf_transfer.training.workers import Workers
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+    from hf_transfer.study.experiment import Experiment, RowNumbers, Unit
 
 
 class FoldScorer:
@@ -34,12 +35,12 @@ class FoldScorer:
         folder: Where the predictions for training rows go.
     """
 
-    def __init__(self, experiment: Experiment, folder: RunFolder) -> None:
+    def __init__(self, experiment: "Experiment", folder: RunFolder) -> None:
         self.experiment, self.folder = experiment, folder
         self._held_out: dict[str, HeldOut] = {}
         self._samples: dict[tuple[int, int, int], RowNumbers] = {}
 
-    def score(self, unit: Unit, fitted: Fitted, workers: Workers) -> tuple[FoldResult, pa.Table]:
+    def score(self, unit: "Unit", fitted: Fitted, workers: Workers) -> tuple[FoldResult, pa.Table]:
         """Score held-out rows and as many training rows; gives the held-out predictions too.
 
         Raises:
@@ -50,14 +51,16 @@ class FoldScorer:
                 f"Frozen layers changed in training: {fitted.hash_before} before, {fitted.hash_after} after."
             )
         held_out, weights = self.held_out(unit), trained_hash(fitted.model, fitted.freezing)
-        at = (unit.repeat, unit.fold)
-        table = held_out.read(lambda rows: self.predicted(fitted, rows, workers, *at), weights=weights)
-        seen = self.predicted(fitted, self._sample(unit), workers, *at)
+        repeat_and_fold = (unit.repeat, unit.fold)
+        table = held_out.read(
+            lambda rows: self.predicted(fitted, rows, workers, *repeat_and_fold), weights=weights
+        )
+        seen = self.predicted(fitted, self._sample(unit), workers, *repeat_and_fold)
         if workers.rank == 0:
             self.folder.keep_rows(f"folds/{unit.place}/{TRAIN_ROWS}", seen)
         return self._result(unit, fitted, table, seen), table
 
-    def _result(self, unit: Unit, fitted: Fitted, table: pa.Table, seen: pa.Table) -> FoldResult:
+    def _result(self, unit: "Unit", fitted: Fitted, table: pa.Table, seen: pa.Table) -> FoldResult:
         return replace(
             self.unscored(unit),
             scores=self.scores(table),
@@ -73,17 +76,17 @@ class FoldScorer:
             notes=fitted.notes,
         )
 
-    def unscored(self, unit: Unit) -> FoldResult:
+    def unscored(self, unit: "Unit") -> FoldResult:
         """Result of a fold with its sizes only, before it is scored."""
         train, valid = self.experiment.train_rows(unit), self.experiment.valid_rows(unit)
         return FoldResult(unit.repeat, unit.fold, len(train), len(valid), unit.seed)
 
-    def held_out(self, unit: Unit) -> HeldOut:
+    def held_out(self, unit: "Unit") -> HeldOut:
         """Held-out rows of a fold; the same object each time, so that they are read once."""
         rows = self.experiment.valid_rows(unit)
         return self._held_out.setdefault(unit.place, HeldOut(rows, unit.place, unit.purpose))
 
-    def _sample(self, unit: Unit) -> RowNumbers:
+    def _sample(self, unit: "Unit") -> "RowNumbers":
         """Draw as many training rows as there are held-out rows: enough to see overfitting.
 
         They are the same for every configuration, and drawn once.
@@ -96,13 +99,13 @@ class FoldScorer:
         return self._samples[key]
 
     def predicted(
-        self, fitted: Fitted, rows: RowNumbers, workers: Workers, repeat: int = 0, fold: int = 0
+        self, fitted: Fitted, rows: "RowNumbers", workers: Workers, repeat: int = 0, fold: int = 0
     ) -> pa.Table:
         """Predict some rows, as a table with the columns of predictions.parquet."""
         logits = predict(fitted.learner, fitted.batches, fitted.batches.positions_of(rows), workers)
         return self.table(logits, rows, repeat, fold)
 
-    def table(self, logits: Logits, rows: RowNumbers, repeat: int = 0, fold: int = 0) -> pa.Table:
+    def table(self, logits: Logits, rows: "RowNumbers", repeat: int = 0, fold: int = 0) -> pa.Table:
         """Decode the logits of some rows into a table with the columns of predictions.parquet."""
         columns = {
             "row_id": ids_at(self.experiment.uids, rows),
@@ -132,10 +135,10 @@ def metrics_of(table: pa.Table, scorer: Scorer, hub_metrics: Sequence[str]) -> S
     """Compute the scores of a table of predictions, and metrics of the Hub."""
     scores = scorer.score(table)
     for name in hub_metrics:
-        found = hub_metric(name).compute(
+        computed = hub_metric(name).compute(
             predictions=table["prediction"].to_pylist(), references=table["label"].to_pylist()
         )
-        scores |= {key: float(value) for key, value in found.items()}
+        scores |= {key: float(value) for key, value in computed.items()}
     return scores
 
 

@@ -6,7 +6,7 @@ reached. Where frozen layers are replayed it costs seconds; elsewhere it is left
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,20 +16,22 @@ from torch import nn
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import LayerSelectionError
-from hf_transfer.layers.phases import output_layer
+from hf_transfer.layers.output import output_layer
+from hf_transfer.machine.devices import placed
 from hf_transfer.machine.digests import bytes_digest
-from hf_transfer.models.building import placed
 from hf_transfer.scores.transferability.ridge import Ridge, rows_of
 from hf_transfer.study.experiment import RowNumbers, Unit
-from hf_transfer.study.fold_runner import FoldRunner
 from hf_transfer.tasks.targets.target import Target
 from hf_transfer.training.predicting import Logits, predict
 from hf_transfer.training.workers import Workers
 
+if TYPE_CHECKING:
+    from hf_transfer.study.fold_runner import FoldRunner
+
 _MOST_NUMBERS = 5e7  # in the table of features; in double precision, twice, it takes 0.8 GB
 
 
-def run_probe(runner: FoldRunner, config: RunConfig, units: Sequence[Unit]) -> bool:
+def run_probe(runner: "FoldRunner", config: RunConfig, units: Sequence[Unit]) -> bool:
     """Solve and score the probe of some folds, in their folders; all processes must call this.
 
     Returns:
@@ -79,7 +81,7 @@ class _Features:
         return lines, bytes_digest(fits.weights.tobytes())
 
 
-def _features(runner: FoldRunner, config: RunConfig) -> _Features | None:
+def _features(runner: "FoldRunner", config: RunConfig) -> _Features | None:
     """Features of all rows from stored ones; None if nothing is stored."""
     torch.manual_seed(config.seed)
     task = runner.experiment.task
@@ -95,15 +97,15 @@ def _features(runner: FoldRunner, config: RunConfig) -> _Features | None:
         return None
     model.set_submodule(name, nn.Identity())
     alone = Workers(runner.accelerator, together=False)
-    found = predict(batches.learner(model), batches, np.arange(len(batches.encoded)), alone)
-    values = np.concatenate([found[row] for row in range(len(labels))])
+    features = predict(batches.learner(model), batches, np.arange(len(batches.encoded)), alone)
+    values = np.concatenate([features[row] for row in range(len(labels))])
     if not np.isfinite(values).all():
         return None
     row_of = np.repeat(np.arange(len(labels)), lengths)
     return _Features(values, target.of_items(labels), row_of, target)
 
 
-def _keep(runner: FoldRunner, table: _Features, unit: Unit) -> None:
+def _keep(runner: "FoldRunner", table: _Features, unit: Unit) -> None:
     """Solve one fold, score its held-out rows, and write its folder."""
     experiment, scorer = runner.experiment, runner.scorer
     held_out, valid_rows = scorer.held_out(unit), experiment.valid_rows(unit)

@@ -1,9 +1,9 @@
 """Build results.json, the contract between computing and publishing, from a study's folds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import torch
@@ -15,7 +15,7 @@ from hf_transfer.config.run_config import GRID_SETTINGS, RunConfig
 from hf_transfer.layers import Freezing, freeze_table
 from hf_transfer.layers.phases import freeze_for
 from hf_transfer.machine.environment import command, device_name, versions
-from hf_transfer.models.notes import dropout_note, head_note, kept_share_note
+from hf_transfer.models.notes import dropout_note, head_note, kept_share_note, language_note
 from hf_transfer.runs.aggregate import (
     FoldResults,
     choice_notes,
@@ -29,7 +29,7 @@ from hf_transfer.runs.controls import Controls, control_notes
 from hf_transfer.runs.convergence import judge_learning
 from hf_transfer.runs.final_record import Final, RowScores
 from hf_transfer.runs.fold_result import FoldResult
-from hf_transfer.runs.overfitting import diagnose
+from hf_transfer.runs.overfitting import History, diagnose
 from hf_transfer.runs.records import (
     Choice,
     DatasetFacts,
@@ -43,11 +43,13 @@ from hf_transfer.runs.results import CrossValidationResult
 from hf_transfer.runs.run_folder import place_of, read_histories
 from hf_transfer.study.experiment import Experiment
 from hf_transfer.study.fold_runner import FoldRunner
-from hf_transfer.study.study import Study
+
+if TYPE_CHECKING:
+    from hf_transfer.study.study import Study
 
 
 def build_results(
-    study: Study,
+    study: "Study",
     fold_results: FoldResults,
     best: RunConfig,
     *,
@@ -63,7 +65,7 @@ def build_results(
         best: The configuration to report.
         made: How the model to publish was made, and its scores on the untouched test rows.
         controls: What was trained beside the folds.
-        seconds: The whole run took.
+        seconds: What the whole run took.
     """
     experiment, runner, results = study.experiment, study.runner, fold_results[best]
     scorer = experiment.task.target.scorer
@@ -72,20 +74,12 @@ def build_results(
         return study.predictions(config, fold_results[config])
 
     built = Results(
-        kit_version=hf_transfer.__version__,
-        created=datetime.now(UTC).date().isoformat(),
-        task=experiment.task.name,
-        target=experiment.task.target.name,
-        **_model(experiment),
+        **_process(),
+        **_learned(experiment),
         dataset=_dataset(experiment),
         config=_config(experiment, best),
-        choice=Choice(
-            rule="one standard error" if experiment.decision.costs else "best",
-            costs=list(experiment.decision.costs) or None,
-            found=list(experiment.decision.settled),
-        ),
+        choice=_choice(experiment),
         replay=[StoredLayers(**about) for about in runner.replay.describe()],
-        label_names=list(experiment.task.label_names),
         folds_path=f"folds/{place_of(best, list(fold_results))}".rstrip("/"),
         **split_part(experiment.plans, experiment.uids),
         **score_part(fold_results, best, predictions_of, scorer),
@@ -100,15 +94,36 @@ def build_results(
             *control_notes(controls),
         ],
         hardware=_hardware(runner, seconds),
-        versions=versions(),
-        command=command(),
         folds=list(results),
     )
     histories = read_histories(runner.folder.path / built.folds_path)
-    overfitting = diagnose(built, histories)
-    learned = judge_learning(built, histories, overfitting)
-    built = replace(built, overfitting=overfitting, learned=learned)
-    return CrossValidationResult(built, predictions_of(best))
+    return CrossValidationResult(_judged(built, histories), predictions_of(best))
+
+
+def _judged(results: Results, histories: Mapping[str, History]) -> Results:
+    """Add what follows from all the rest: whether the models overfit, and whether they learned."""
+    overfitting = diagnose(results, histories)
+    learned = judge_learning(results, histories, overfitting)
+    return replace(results, overfitting=overfitting, learned=learned)
+
+
+def _choice(experiment: Experiment) -> Choice:
+    costs = list(experiment.decision.costs)
+    return Choice(
+        rule="one standard error" if costs else "best",
+        costs=costs or None,
+        found=list(experiment.decision.settled),
+    )
+
+
+def _process() -> dict[str, Any]:
+    """Which code ran, when, and by what command."""
+    return {
+        "kit_version": hf_transfer.__version__,
+        "created": datetime.now(UTC).date().isoformat(),
+        "versions": versions(),
+        "command": command(),
+    }
 
 
 def _hardware(runner: FoldRunner, seconds: float) -> Hardware:
@@ -122,13 +137,17 @@ def _hardware(runner: FoldRunner, seconds: float) -> Hardware:
     )
 
 
-def _model(experiment: Experiment) -> dict[str, Any]:
-    base = experiment.task.base
+def _learned(experiment: Experiment) -> dict[str, Any]:
+    """What was learned, by which model."""
+    task, base = experiment.task, experiment.task.base
     return {
+        "task": task.name,
+        "target": task.target.name,
+        "label_names": list(task.label_names),
         "base_model": experiment.config.base_model,
         "base_model_revision": base.revision,
         "architecture": base.architecture,
-        "library": experiment.task.library,
+        "library": task.library,
         "from_scratch": experiment.config.from_scratch or not base.has_weights,
     }
 
@@ -176,7 +195,7 @@ def _layers(model: nn.Module, freezing: Freezing, config: RunConfig) -> list[Lay
     return [LayerRow(**row) for row in freeze_table(model, freezing, **rates)]
 
 
-def _notes(study: Study) -> list[str]:
+def _notes(study: "Study") -> list[str]:
     """Notes on automatic choices about data, folds and model, each once."""
     experiment, task, replay = study.experiment, study.experiment.task, study.runner.replay
     notes = [
@@ -188,7 +207,8 @@ def _notes(study: Study) -> list[str]:
     base = task.base
     notes += task.notes
     model = task.build_model()
-    notes += filter(None, [head_note(base, task.label_names), kept_share_note(base), dropout_note(model)])
+    own = [head_note(base, task.label_names), kept_share_note(base), language_note(base), dropout_note(model)]
+    notes += filter(None, own)
     if not base.has_weights and not experiment.config.from_scratch:
         notes.append(f"{base.name} has no pretrained weights: this is training from scratch.")
     if any("+lora" in config.trainable for config in experiment.grid) and experiment.config.final != "none":

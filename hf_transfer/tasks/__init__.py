@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config.flags import show_apart
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import ConfigError
 from hf_transfer.scores.names import metric_name as _metric_name
@@ -29,6 +30,7 @@ __all__ = [
     "check_settings",
     "kinds",
     "metric_name",
+    "own_headings",
     "target_of_run",
     "task_class",
     "task_of_kind",
@@ -72,6 +74,26 @@ def check_settings(config: RunConfig, task: type[Task]) -> None:
             f"{' and '.join(unused)}: {task.input.nouns} have no such setting. Leave it out; they have "
             f"{', '.join(sorted(own))}."
         )
+
+
+def own_headings() -> dict[str, str]:
+    """What `--help` shows above the settings that only some inputs or targets use, by the setting's name."""
+    users: dict[str, dict[str, None]] = {}  # by setting, what it is for, each once and in order
+    for task in all_tasks():
+        called = [(task.input.nouns, task.input.settings)]
+        called += [(target.name.replace("_", " "), target.settings) for target in task.targets]
+        for nouns, names in called:
+            for name in names:
+                users.setdefault(name, {})[nouns] = None
+    return {name: f"For {_listed(list(nouns))} only" for name, nouns in users.items()}
+
+
+def _listed(words: Sequence[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+show_apart(own_headings)
 
 
 def target_of_run(

@@ -9,7 +9,8 @@ from torch import nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.layers.freezing import frozen_hash
-from hf_transfer.layers.phases import freeze_but_output, freeze_for, output_layer
+from hf_transfer.layers.output import output_layer
+from hf_transfer.layers.phases import freeze_but_output, freeze_for
 from hf_transfer.machine.digests import json_digest
 from hf_transfer.replay.batching import Positions
 from hf_transfer.scores.regression import Split

@@ -39,11 +39,11 @@ class RowLogits(Logits):
         self._starts = (ends - ordered)[first]
 
     def __getitem__(self, row: int) -> NDArray[Any]:
-        place = int(np.searchsorted(self._rows, row))
-        if place == len(self._rows) or self._rows[place] != row:
+        position = int(np.searchsorted(self._rows, row))
+        if position == len(self._rows) or self._rows[position] != row:
             raise KeyError(row)
-        stop = self._starts[place + 1] if place + 1 < len(self._rows) else len(self._lines)
-        lines: NDArray[Any] = self._lines[self._starts[place] : stop]
+        stop = self._starts[position + 1] if position + 1 < len(self._rows) else len(self._lines)
+        lines: NDArray[Any] = self._lines[self._starts[position] : stop]
         return lines
 
     def __iter__(self) -> Iterator[int]:

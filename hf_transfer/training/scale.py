@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.layers.phases import output_layer
+from hf_transfer.layers.output import output_layer
 
 if TYPE_CHECKING:
     from hf_transfer.replay.batching import Positions

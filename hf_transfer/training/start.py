@@ -9,7 +9,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.folds.order import derive_seed
 from hf_transfer.layers.freezing import tensor_digest
-from hf_transfer.models.building import placed
+from hf_transfer.machine.devices import placed
 from hf_transfer.tasks.task import Task
 
 

@@ -53,8 +53,8 @@ def judged(name: str, holds: str, differences: Callable[[], Iterable[str]]) -> C
     except TransferError as error:
         found.append(f"{name}: {error}")
     except BROKEN as error:
-        what = f"no {error}" if isinstance(error, KeyError) else str(error)
-        found.append(f"{name}: cannot be recomputed from what is there: {what} ({type(error).__name__})")
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+        found.append(f"{name}: cannot be recomputed from what is there: {reason} ({type(error).__name__})")
     return Check(name, WRONG, count(len(found), "difference"), tuple(found)) if found else passed(name, holds)
 
 
@@ -91,8 +91,8 @@ def _differences(written: Any, again: Any, where: str, words: str) -> Iterator[s
             inside = f"{where}.{key}".lstrip(".")
             yield from _differences(written.get(key, NOTHING), again.get(key, NOTHING), inside, words)
     elif isinstance(written, list) and isinstance(again, list) and len(written) == len(again):
-        for i, (one, other) in enumerate(zip(written, again, strict=True)):
-            yield from _differences(one, other, f"{where}[{i}]", words)
+        for position, items in enumerate(zip(written, again, strict=True)):
+            yield from _differences(*items, f"{where}[{position}]", words)
     elif not same_value(written, again):
         yield f"{where}: {words.format(*_around_difference(repr(written), repr(again)))}"
 

@@ -49,14 +49,14 @@ def other_score_checks(record: Record) -> Iterator[Check]:
         yield _control(record, "shuffled labels", "shuffled", partial(_shuffled, record, shuffled))
     if record.results.probe:
         yield _control(record, "closed-form probe", "probe", partial(_probe, record))
-    found = read_companions(record.folder, record.results)
-    if (compare := found.compare) is not None:
+    companions = read_companions(record.folder, record.results)
+    if (compare := companions.compare) is not None:
         yield judged(
             "comparison",
             "tests follow from the differences of the folds; the other runs are not here",
             lambda: _comparison(compare),
         )
-    if (search := found.search) is not None and (there := search.judged) is not None:
+    if (search := companions.search) is not None and (there := search.judged) is not None:
         yield judged(
             "search",
             "judged what results.json holds; its trials need training",
@@ -184,10 +184,9 @@ def _probe(record: Record) -> Iterator[str]:
 def _comparison(compare: ComparedRuns) -> Iterator[str]:
     """Test the differences of the folds again, of all runs that this one was compared with."""
     written = [other.pair for other in compare.others]
-    for i, (pair, again) in enumerate(
-        zip(written, adjusted([retested(one) for one in written]), strict=True)
-    ):
-        yield from differences(pair, again, f"compare.others[{i}].pair")
+    again = adjusted([retested(pair) for pair in written])
+    for position, pairs in enumerate(zip(written, again, strict=True)):
+        yield from differences(*pairs, f"compare.others[{position}].pair")
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ class Record:
     remote: Mapping[str, str] = field(default_factory=dict)
 
     def problems(self) -> Iterator[str]:
-        """Open what nothing can be made again without: what cannot be read is raised, what is empty told."""
+        """Name the tables that are empty; opening what cannot be read raises an error."""
         _ = self.scorer, self.best, self.entries
         for name, table in (("predictions.parquet", self.predictions), ("folds.parquet", self.fold_table)):
             if not table.num_rows:
@@ -104,7 +104,7 @@ class Record:
         return read_fold_table(self.fold_table, self.label_names, self.config.gap)
 
     def row_labels(self) -> list[Any]:
-        """The label of each row, for rows with one: of the split, or of the predictions if it has bins."""
+        """The label of each row, from the split; where that has bins of numbers, from the predictions."""
         uids, columns = self.split
         if not self.target.scales:
             return list(np.asarray(columns.labels).tolist())
@@ -130,20 +130,20 @@ class Record:
             return {self.config: self.results.folds}
         # The lists say what was tried, and belong to none of the configurations.
         alone = self.config.changed({f"{name}s": () for name in GRID_SETTINGS})
-        found = {alone.changed(self._settings(entry)): entry.folds for entry in grid}
-        if len(found) != len(grid):
-            raise VerificationError(f"grid: written {len(grid)} configurations, {len(found)} differ")
+        written = {alone.changed(self._settings(entry)): entry.folds for entry in grid}
+        if len(written) != len(grid):
+            raise VerificationError(f"grid: written {len(grid)} configurations, {len(written)} differ")
         # What was left to the kit may differ with what learns, so that only what is listed is compared.
         listed = [name for name in GRID_SETTINGS if getattr(self.config, f"{name}s")]
         made, lists = (
             {tuple(getattr(config, name) for name in listed) for config in configs}
-            for configs in (found, self.config.grid())
+            for configs in (written, self.config.grid())
         )
-        if listed and (made != lists or len(found) != len(lists)):
+        if listed and (made != lists or len(written) != len(lists)):
             raise VerificationError(
                 f"grid: written {len(grid)} configurations, the settings make {len(lists)} others"
             )
-        return found
+        return written
 
     @staticmethod
     def _settings(entry: Tried) -> dict[str, Any]:

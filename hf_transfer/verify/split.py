@@ -38,7 +38,7 @@ def _said(record: Record) -> Iterator[str]:
 
 
 def _class_counts(record: Record) -> Mapping[str, int]:
-    """Of labels, from the split; of tags, from the rows of the first repeat, when none is missing."""
+    """Number of rows of each class: by the split, or for tags by all predictions of the first repeat."""
     uids, columns = record.split
     if columns.labels is not None:
         return class_counts(columns.labels, record.target.id_names)
@@ -58,13 +58,13 @@ def _labels(record: Record) -> Iterator[str]:
         scored = _scored(record, record.predictions.filter(pc.equal(repeats, repeat)), split)
         for place in places(scored):
             rows = rows_of(scored, *place).drop_columns(["repeat", "fold"])
-            at = pc.index_in(rows["row_id"], value_set=split["row_id"])
-            of_split = split.select(rows.column_names).take(at)
-            yield from column_differences(rows, of_split, f"predictions.parquet, {fold_key(*place)}")
+            positions = pc.index_in(rows["row_id"], value_set=split["row_id"])
+            split_by = split.select(rows.column_names).take(positions)
+            yield from column_differences(rows, split_by, f"predictions.parquet, {fold_key(*place)}")
 
 
 def _scored(record: Record, rows: pa.Table, split: pa.Table) -> pa.Table:
-    """What of the predictions of one repeat the split holds too."""
+    """The columns of one repeat's predictions that the split has too."""
     scored = rows.select(
         ["row_id", "repeat", "fold", *(name for name in ["unit"] if name in split.column_names)]
     )

@@ -58,10 +58,10 @@ def refuse_wrong(checks: Sequence[Check], run: str | Path) -> None:
     Raises:
         VerificationError: Listing each difference in words.
     """
-    found = [difference for check in checks if check.state == WRONG for difference in check.differences]
-    if found:
-        lines = "\n".join(f"  {difference}" for difference in found)
+    differences = [difference for check in checks if check.state == WRONG for difference in check.differences]
+    if differences:
+        lines = "\n".join(f"  {difference}" for difference in differences)
         raise VerificationError(
-            f"{run} does not hold together: {count(len(found), 'difference')}.\n{lines}\n"
+            f"{run} does not hold together: {count(len(differences), 'difference')}.\n{lines}\n"
             "Run the recipe again into another folder, or get the files again from where they come."
         )

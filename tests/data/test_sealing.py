@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_transfer import RunConfig, SequenceClassification
-from hf_transfer.data.rows import LabelledData, label_rows
+from hf_transfer.data.labelled import LabelledData
+from hf_transfer.data.rows import label_rows
 from hf_transfer.data.sealing import seal_rows
 from hf_transfer.errors import DataError
 

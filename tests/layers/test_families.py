@@ -23,8 +23,8 @@ SOME = {
     ],
     "token": ["albert", "bert", "camembert", "jina_embeddings_v3", "qwen3_5", "roberta", "xlm-roberta"],
     "image": [
-        "clip", "convnext", "cvt", "dinov2", "levit", "mobilenet_v2", "poolformer",
-        "resnet", "segformer", "siglip", "swin", "vit",
+        "clip", "convnext", "cvt", "dinov2", "efficientnet", "levit", "mobilenet_v1", "mobilenet_v2",
+        "mobilevit", "poolformer", "resnet", "segformer", "siglip", "swin", "vit",
     ],
     "audio": ["audio-spectrogram-transformer", "hubert", "wav2vec2", "wavlm"],
 }  # fmt: skip
@@ -116,9 +116,21 @@ def test_a_head_that_is_defined_first_learns_with_the_last_block(name):
     assert {n for n, _ in model.named_parameters() if n.startswith("classifier.") or ".3." in n} == learns
 
 
+@pytest.mark.parametrize(
+    ("name", "neck"),
+    [("mobilenet_v2", "conv_1x1."), ("efficientnet", "encoder.top_conv"), ("mobilevit", "conv_1x1_exp.")],
+)
+def test_pretrained_convolutions_above_the_last_block_are_a_block_and_not_the_head(name, neck):
+    model = built("image", name, 3)
+    *_, below, last, head = layer_groups(model)
+    assert any(neck in parameter for parameter in last.parameters)
+    assert not any(neck in parameter for parameter in below.parameters)
+    assert set(head.parameters) == {"classifier.weight", "classifier.bias"}
+
+
 def test_layers_that_share_their_weights_are_no_blocks():
     model = built("sequence", "albert", 3)
-    words = "'last:1' asks for blocks, and none of this model's can learn without the others.*ALBERT"
+    words = "'last:1' asks for blocks, and none of this model's can learn without the others.*albert.encoder"
     with pytest.raises(LayerSelectionError, match=words):
         freeze(model, "last:1")
     assert {name.split(".")[0] for name in freeze(model, "last:0").trainable} == {"albert", "classifier"}

@@ -506,3 +506,18 @@ def test_statistics_that_move_are_part_of_what_learned():
     before = trained_hash(model, freezing)
     next(buffer for name, buffer in model.named_buffers() if name.endswith("running_mean")).add_(1)
     assert trained_hash(model, freezing) != before
+
+
+def test_a_model_without_blocks_lists_its_modules():
+    class Reader(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed = nn.Embedding(5, 4)
+            self.read = nn.Linear(4, 4)
+            self.answer = nn.Linear(4, 2)
+
+    with pytest.raises(LayerSelectionError, match=r"'from:NAME' with a module of its: embed, read, answer\."):
+        freeze(Reader(), "last:1")
+    assert freeze(Reader(), "from:read").trainable == {
+        "read.weight", "read.bias", "answer.weight", "answer.bias"
+    }  # fmt: skip

@@ -10,6 +10,7 @@ from PIL import Image
 
 from hf_transfer import RunConfig
 from hf_transfer.errors import ModelError
+from hf_transfer.models.notes import language_note
 from hf_transfer.study.first_batch import check_first_batch, first_batch
 from hf_transfer.tasks import ImageClassification, SequenceClassification
 
@@ -72,16 +73,41 @@ def test_efficientnets_processor_normalises_once_more_where_it_would(tmp_path):
     assert torch.allclose(batch["pixel_values"], published["pixel_values"], atol=0.05)
 
 
-def test_a_model_that_lacks_what_a_batch_does_not_say_is_told(tiny_bert_folder, tmp_path):
-    hf.AutoTokenizer.from_pretrained(tiny_bert_folder).save_pretrained(tmp_path)
+def task_of_xmod(folder, tokenizer, **values):
+    hf.AutoTokenizer.from_pretrained(tokenizer).save_pretrained(folder)
     config = hf.XmodConfig(
-        vocab_size=30_522, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
-        intermediate_size=16, languages=["en_XX"],
+        vocab_size=30_522, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        **values,
     )  # fmt: skip
-    hf.XmodModel(config).save_pretrained(tmp_path)
-    task = SequenceClassification(RunConfig(base_model=str(tmp_path), from_scratch=True), ("a", "b"))
-    rows = Dataset.from_dict({"input": ["short", "a much longer one"], "label": [0, 1]})
-    batch = first_batch(task, rows)
+    hf.XmodModel(config).save_pretrained(folder)
+    return SequenceClassification(RunConfig(base_model=str(folder)), ("a", "b"))
+
+
+ROWS = Dataset.from_dict({"input": ["short", "a much longer one"], "label": [0, 1]})
+
+
+def test_a_model_that_cannot_read_a_batch_is_told(tiny_bert_folder, tmp_path):
+    task = task_of_xmod(tmp_path, tiny_bert_folder, languages=["en_XX"], default_language="de_DE")
+    batch = first_batch(task, ROWS)
     assert len(batch["input_ids"]) == 2
-    with pytest.raises(ModelError, match=r"cannot read a first batch of this data: .*language.*for texts"):
+    with pytest.raises(ModelError, match=r"cannot read a first batch of this data: .*for texts"):
         check_first_batch(task, task.build_model(), batch, CPU)
+
+
+@pytest.mark.parametrize(
+    ("languages", "taken"), [(["de_DE", "en_XX"], "en_XX"), (["de_DE", "fr_XX"], "de_DE")]
+)
+def test_a_model_of_several_languages_gets_one_and_is_published_with_it(
+    languages, taken, tiny_bert_folder, tmp_path
+):
+    task = task_of_xmod(tmp_path, tiny_bert_folder, languages=languages)
+    model = task.build_model()
+    check_first_batch(task, model, first_batch(task, ROWS), CPU)
+    assert model.config.default_language == taken
+    assert f"adapters of {taken}" in language_note(task.base)
+
+
+def test_the_language_that_a_model_names_stays(tiny_bert_folder, tmp_path):
+    task = task_of_xmod(tmp_path, tiny_bert_folder, languages=["en_XX", "de_DE"], default_language="de_DE")
+    assert task.build_model().config.default_language == "de_DE"
+    assert language_note(task.base) is None

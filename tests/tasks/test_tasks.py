@@ -1,4 +1,5 @@
 import re
+from dataclasses import fields
 
 import pytest
 from datasets import Dataset
@@ -12,6 +13,7 @@ from hf_transfer.tasks import (
     check_settings,
     kinds,
     metric_name,
+    own_headings,
     target_of_run,
     task_class,
     task_of_kind,
@@ -59,6 +61,16 @@ def test_what_is_no_task_is_refused():
 def test_settings_of_other_inputs_are_refused_by_name(kind, settings, message):
     with pytest.raises(ConfigError, match=message):
         check_settings(RunConfig(**settings), task_of_kind(kind))
+
+
+def test_each_setting_of_some_inputs_or_targets_is_one_and_names_them_all():
+    known, headings = {f.name for f in fields(RunConfig)}, own_headings()
+    users = [user for task in all_tasks() for user in (task.input, *task.targets)]
+    assert headings.keys() == {name for user in users for name in user.settings} <= known
+    for task in all_tasks():
+        for name in task.input.settings:
+            assert task.input.nouns in headings[name]
+    assert headings["number_loss"] == "For numbers only"
 
 
 def test_they_are_refused_before_rows_are_read():

@@ -41,11 +41,18 @@ def read_file(path, *, dtype, always_2d):
         ("words", {"final": "refit"}, "transformers", 1),
         ("text", {"final": "ensemble"}, "transformers", 1),
         ("words", {"final": "ensemble", "num_folds": 2}, "transformers", 1),
+        ("text", {"final": "soup", "sealed": 0.2, "num_folds": 2}, "transformers", 1),
+        ("text", {"base_model": "sentences", "pooling": "mean", "final": "refit"}, "sentences", 1),
     ],
 )
-def test_the_blocks_of_code_run(kind, changes, library, blocks, tiny_vit, tmp_path, monkeypatch):
+def test_the_blocks_of_code_run(
+    kind, changes, library, blocks, tiny_vit, sentence_encoder, tmp_path, monkeypatch
+):
+    if library == "sentences":
+        pytest.importorskip("sentence_transformers")
     if "base_model" in changes:
-        changes = changes | {"base_model": str(tiny_vit)}
+        folder = sentence_encoder if library == "sentences" else tiny_vit
+        changes = changes | {"base_model": str(folder)}
     run = make_run(kind, tmp_path, card=True, **changes)
     text = (run / "README.md").read_text(encoding="utf-8")
     assert ("timm" in yaml.safe_load(text.split("---\n")[1])["tags"]) is (library == "timm")

@@ -17,10 +17,10 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.folds.order import derive_seed
 from hf_transfer.layers.freezing import tensor_digest
 from hf_transfer.machine.cache import StoreFolder, stores_folder
+from hf_transfer.machine.devices import placed
 from hf_transfer.machine.digests import bytes_digest, json_digest
 from hf_transfer.machine.files import reserve
 from hf_transfer.machine.progress import progress_bar
-from hf_transfer.models.building import placed
 from hf_transfer.replay.batching import Batch, Batches, Positions
 from hf_transfer.replay.features.outputs import GroupOutputs, below_output
 from hf_transfer.tasks.task import Task

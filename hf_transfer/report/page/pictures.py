@@ -18,6 +18,7 @@ from hf_transfer.report.plots.answers import BARS_CAPTION, SCATTER_CAPTION, numb
 from hf_transfer.report.plots.depth import DEPTH_CAPTION, depth_plot
 from hf_transfer.report.plots.heat_map import heat_map
 from hf_transfer.report.plots.palette import plain_texts
+from hf_transfer.report.plots.reliability import reliability_diagram
 from hf_transfer.report.plots.scores import History
 from hf_transfer.report.plots.search import TRIALS_CAPTION, trial_map
 from hf_transfer.report.plots.sizes import size_curve
@@ -27,6 +28,8 @@ from hf_transfer.runs.summary import varying_settings
 from hf_transfer.tasks import metric_name
 
 T = TypeVar("T")
+Drawing = tuple[Callable[[], Figure | None], str, str, str]
+"""What draws a picture if there is something to draw, with the picture's title, alt text and caption."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,17 @@ def draw_pictures(
         histories: Epochs of each fold, by the fold's name.
         found: What a search or a ranking left beside them, if anything.
     """
-    found = found or Companions()
+    drawings = [*_of_trainings(results, histories, found or Companions()), *_of_answers(results)]
+    return [
+        Picture(title, alt, svg_uri(figure), caption)
+        for draw, title, alt, caption in drawings
+        if (figure := draw()) is not None
+    ]
+
+
+def _of_trainings(results: Results, histories: Mapping[str, History], found: Companions) -> list[Drawing]:
     metric = metric_name(results.primary_metric, results.task)
-    confusion, names, calibration = results.confusion, results.label_names, results.calibration
-    drawings: list[tuple[Callable[[], Figure | None], str, str, str]] = [
+    return [
         (
             lambda: plots.fold_scores(results), "Each fold",
             _folds_alt(results, metric),
@@ -81,8 +91,14 @@ def draw_pictures(
             lambda: size_curve(results), "More rows",
             f"{metric} against the number of training rows", _curve_caption(results),
         ),
+    ]  # fmt: skip
+
+
+def _of_answers(results: Results) -> list[Drawing]:
+    confusion, names, calibration = results.confusion, results.label_names, results.calibration
+    return [
         (
-            lambda: plots.reliability_diagram(calibration) if calibration else None, "Reliability",
+            lambda: reliability_diagram(calibration) if calibration else None, "Reliability",
             "Share of right rows against the probability of the predicted class",
             "On the dashed line, probabilities mean what they say. Bars are one standard error. Temperatures "
             "come from the other folds.",
@@ -101,11 +117,6 @@ def draw_pictures(
             _confusion_caption(confusion, names),
         ),
     ]  # fmt: skip
-    return [
-        Picture(title, alt, svg_uri(figure), caption)
-        for draw, title, alt, caption in drawings
-        if (figure := draw()) is not None
-    ]
 
 
 def _drawn(draw: Callable[[T], Figure | None], about: T | None) -> Figure | None:
@@ -114,9 +125,9 @@ def _drawn(draw: Callable[[T], Figure | None], about: T | None) -> Figure | None
 
 def _confusion_caption(confusion: Sequence[Sequence[int]] | None, names: Sequence[str]) -> str:
     drawn = len(plots.most_confused(confusion or []))
-    some = f" Of {len(names)} classes, the {drawn} that are most often confused are drawn."
+    of_many = f" Of {len(names)} classes, the {drawn} that are most often confused are drawn."
     said = "All held-out rows: true classes down, predicted classes across."
-    return said + some if drawn < len(names) else said
+    return said + of_many if drawn < len(names) else said
 
 
 def svg_uri(figure: Figure) -> str:
@@ -149,17 +160,17 @@ def grid_map(results: Results) -> Figure | None:
     means = np.full((len(rows), len(columns)), np.nan)
     for entry in grid:
         if (mean := entry.scores[metric].mean) is not None:
-            place = rows.index(setting(entry.settings[down])), columns.index(setting(entry.settings[across]))
-            means[place] = mean if np.isnan(means[place]) else better(mean, means[place])
+            cell = rows.index(setting(entry.settings[down])), columns.index(setting(entry.settings[across]))
+            means[cell] = mean if np.isnan(means[cell]) else better(mean, means[cell])
     best = next(entry for entry in grid if entry.best)
-    place = rows.index(setting(best.settings[down])), columns.index(setting(best.settings[across]))
+    cell = rows.index(setting(best.settings[down])), columns.index(setting(best.settings[across]))
     return heat_map(
         means,
         rows,
         columns,
         names=(across, down),
         what=metric_name(metric, results.task),
-        marked=[place],
+        marked=[cell],
     )
 
 
@@ -177,7 +188,7 @@ def _curve_caption(results: Results) -> str:
 
 
 def _folds_alt(results: Results, metric: str) -> str:
-    """Say the primary metric of each fold."""
+    """List the primary metric of each fold, for readers who do not see the picture."""
     scores = [fold.scores.get(results.primary_metric) for fold in results.folds]
     return f"{metric} of the folds: {', '.join(map(number, scores))}"
 

@@ -20,7 +20,7 @@ BARS_CAPTION = "F1 of each label over all held-out rows, with the share of rows 
 
 
 def number_scatter(pairs: Sequence[Sequence[float]] | None) -> Figure | None:
-    """Draw predicted against true numbers, and what is left; None without any.
+    """Draw predicted against true numbers, and their differences; None without any.
 
     Args:
         pairs: True and predicted number of each row.

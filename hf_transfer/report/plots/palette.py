@@ -24,3 +24,18 @@ def plain_texts(figure: Figure) -> None:
     """Have names drawn as they are: between two dollars they would be read as mathematics."""
     for text in figure.findobj(Text):
         text.set_parse_math(False)
+
+
+def legend_above(axes: Axes) -> None:
+    """Explain each kind of mark once, however many rows have it."""
+    handles, labels = axes.get_legend_handles_labels()
+    once = dict(zip(labels, handles, strict=True))
+    axes.legend(
+        once.values(),
+        once.keys(),
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        ncols=3,
+        frameon=False,
+        fontsize=8,
+    )

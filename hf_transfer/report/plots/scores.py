@@ -23,7 +23,8 @@ from hf_transfer.machine.files import write_bytes
 from hf_transfer.machine.wording import setting
 from hf_transfer.report.plots.answers import label_bars, number_scatter
 from hf_transfer.report.plots.depth import depth_plot
-from hf_transfer.report.plots.palette import BLUE, ORANGE, empty_axes, plain_texts
+from hf_transfer.report.plots.palette import BLUE, ORANGE, empty_axes, legend_above, plain_texts
+from hf_transfer.report.plots.reliability import reliability_diagram
 from hf_transfer.report.plots.search import trial_map
 from hf_transfer.report.plots.sizes import size_curve
 from hf_transfer.runs.companions import read_companions
@@ -32,7 +33,6 @@ from hf_transfer.runs.reading import place_inside
 from hf_transfer.runs.records import GridEntry, Results
 from hf_transfer.runs.run_folder import read_histories
 from hf_transfer.runs.summary import num_scored, shown_metrics, varying_settings
-from hf_transfer.scores.calibration import Bin, Calibration
 from hf_transfer.scores.over_folds import Score
 from hf_transfer.tasks import metric_name
 
@@ -51,11 +51,6 @@ _ON_TRAINING_ROWS = {
 
 History = Sequence[Epoch]
 
-_SUREST = 1 - 1e-6  # probability that is drawn; odds of 1 have no place
-_PROBABILITIES = (
-    0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.997, 0.999, 0.9999, 0.99999,
-)  # fmt: skip
-
 
 def save_plots(run: Path, results: Results) -> list[str]:
     """Draw what the run has data for into `plots/`; give the names drawn, without `.png`.
@@ -64,7 +59,7 @@ def save_plots(run: Path, results: Results) -> list[str]:
         run: The run's folder, for the histories of its folds, and what a search or a ranking left.
         results: What results.json holds.
     """
-    found = read_companions(run, results)
+    companions = read_companions(run, results)
     figures: dict[str, Figure | None] = {
         "folds": fold_scores(results),
         "confusion": confusion_matrix(results.confusion, results.label_names) if results.confusion else None,
@@ -74,8 +69,8 @@ def save_plots(run: Path, results: Results) -> list[str]:
         "grid": grid_scores(results),
         "reliability": reliability_diagram(results.calibration) if results.calibration else None,
         "learning_curve": size_curve(results),
-        "trials": trial_map(found.search) if found.search else None,
-        "depth": depth_plot(found.rank) if found.rank else None,
+        "trials": trial_map(companions.search) if companions.search else None,
+        "depth": depth_plot(companions.rank) if companions.rank else None,
     }
     folder = run / "plots"
     folder.mkdir(exist_ok=True)
@@ -116,7 +111,7 @@ def fold_scores(results: Results) -> Figure | None:
     axes.set_ylim(len(metrics) - 0.5, -0.4)
     axes.set_xlabel("score")
     axes.grid(axis="x", color="0.9")
-    _legend_above(axes)
+    legend_above(axes)
     return figure
 
 
@@ -165,7 +160,7 @@ def grid_scores(results: Results) -> Figure | None:
     axes.set_xlabel(across.replace("_", " "))
     axes.set_ylabel(metric_name(metric, results.task))
     axes.grid(color="0.9")
-    _legend_above(axes)
+    legend_above(axes)
     return figure
 
 
@@ -248,62 +243,6 @@ def confusion_matrix(confusion: Sequence[Sequence[int]], label_names: Sequence[s
     return figure
 
 
-def reliability_diagram(calibration: Calibration) -> Figure:
-    """Draw how often rows were right against how sure the models were, as they come and with a temperature.
-
-    Bars are one standard error of a bin's accuracy. On the dashed line, probabilities mean what they say.
-    They are drawn by their odds, as those of sure models would crowd near 1.
-    """
-    return reliability_curves(
-        [
-            (f"as they come (error {calibration.ece_before:.3f})", calibration.bins["before"]),
-            (f"with a temperature (error {calibration.ece_after:.3f})", calibration.bins["after"]),
-        ]
-    )
-
-
-def reliability_curves(curves: Sequence[tuple[str, Sequence[Bin]]]) -> Figure:
-    """Draw how often rows were right against how sure a model was, a curve for each label and its bins."""
-    figure, axes = empty_axes(6.2, 4.4)
-    lowest = 1.0
-    for (label, bins), colour, marker in zip(curves, (ORANGE, BLUE), "so", strict=False):
-        confidence, accuracy, count = np.array(
-            [(line.confidence, line.accuracy, line.count) for line in bins]
-        ).T
-        error = np.sqrt(accuracy * (1 - accuracy) / count)
-        lowest = min(lowest, float((accuracy - error).min()))
-        axes.errorbar(
-            np.minimum(confidence, _SUREST), accuracy, yerr=error, label=label,
-            color=colour, marker=marker, ms=4.5, lw=1, alpha=0.8, capsize=2,
-        )  # fmt: skip
-    confidences = [line.confidence for _, bins in curves for line in bins]
-    least, most = min(confidences), min(max(confidences), _SUREST)
-    left, right = least - 0.2 * least * (1 - least), most + 0.2 * most * (1 - most)
-    line = np.concatenate([np.linspace(left, right, 200), 1 - np.geomspace(1 - left, 1 - right, 200)])
-    axes.plot(np.sort(line), np.sort(line), color="0.6", lw=1, ls="--", label="perfect", zorder=0)
-    axes.set_xscale("logit")
-    axes.set_xlim(left, right)
-    ticks = _apart([tick for tick in _PROBABILITIES if left <= tick <= right], left, right)
-    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_ylim(max(-0.02, min(lowest, left) - 0.05), 1.02)
-    axes.set_xlabel("probability of the predicted class")
-    axes.set_ylabel("share of rows that were right")
-    axes.grid(color="0.9")
-    _legend_above(axes)
-    return figure
-
-
-def _apart(ticks: Sequence[float], left: float, right: float) -> list[float]:
-    """Leave out probabilities whose names would touch where odds are drawn; those near 1 stay."""
-    kept: list[float] = []
-    places = {tick: float(np.log(tick / (1 - tick))) for tick in (*ticks, left, right)}
-    for tick in reversed(ticks):
-        if not kept or places[kept[-1]] - places[tick] > (places[right] - places[left]) / 11:
-            kept.append(tick)
-    return kept[::-1]
-
-
 def label_figure(results: Results) -> Figure | None:
     """Draw how well each label of a row is found, where rows have sets of labels."""
     if "exact_match" not in results.scores:
@@ -375,21 +314,6 @@ def _draw_folds(axes: Axes, row: int, values: Sequence[float | None], style: dic
     heights = row + np.linspace(-0.12, 0.12, len(known)) if len(known) > 1 else [row] * len(known)
     if known:
         axes.plot(known, heights, linestyle="none", marker="o", **style)
-
-
-def _legend_above(axes: Axes) -> None:
-    """Explain each kind of mark once, however many rows have it."""
-    handles, labels = axes.get_legend_handles_labels()
-    once = dict(zip(labels, handles, strict=True))
-    axes.legend(
-        once.values(),
-        once.keys(),
-        loc="lower center",
-        bbox_to_anchor=(0.5, 1.0),
-        ncols=3,
-        frameon=False,
-        fontsize=8,
-    )
 
 
 def _curve(epochs: History, *, inner: bool) -> NDArray[np.float64]:

@@ -28,13 +28,13 @@ def trial_map(search: Search) -> Figure | None:
     for trial in search.trials:
         # Each choice is tried on one half of the rows; only the best of them on the other too.
         if trial.half == 0 and trial.loss is not None and np.isfinite(trial.loss):
-            place = layers.index(trial.candidate), rates.index(trial.learning_rate)
-            losses.setdefault(place, []).append(trial.loss)
+            cell = layers.index(trial.candidate), rates.index(trial.learning_rate)
+            losses.setdefault(cell, []).append(trial.loss)
     if not losses:
         return None
     values = np.full((len(layers), len(rates)), np.nan)
-    for place, some in losses.items():
-        values[place] = np.mean(some)
+    for cell, some in losses.items():
+        values[cell] = np.mean(some)
     tried = np.flatnonzero(~np.isnan(values).all(axis=1))
     framed = {(layers.index(name), rates.index(rate)) for name, rate in chosen(search)}
     return heat_map(

@@ -16,7 +16,7 @@ SAME_BUDGET = (
 
 
 def other_run(results: Results, pair: Pair) -> Other:
-    """Take from another run's results what a card tells."""
+    """Reduce another run's results to what a card shows of them."""
     settings = {name: getattr(results.config, name) for name in SAME_BUDGET}
     return Other(pair.first, results.from_scratch, settings, pair)
 

@@ -37,7 +37,7 @@ class Agreement(NamedTuple):
 
 
 def search_answers(search: Search) -> Answers:
-    """Answer both; "can't tell" where nothing was judged, or the folds chose differently.
+    """Say which layers should learn and at which rate; "can't tell" if the folds chose differently.
 
     Args:
         search: What search.json holds.

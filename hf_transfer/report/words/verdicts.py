@@ -117,13 +117,13 @@ def _ranked(results: Results, rank: RankRecord | None) -> tuple[str, str] | None
     if not rank or rank.dataset.fingerprint != results.dataset.fingerprint:
         return None
     candidates = (one for one in rank.candidates if one.base_model == results.base_model)
-    found = next(candidates, None)
-    if found is None or not found.against.scratch:
+    ranked = next(candidates, None)
+    if ranked is None or not ranked.against.scratch:
         return None
-    if found.shuffled and found.shuffled.leak:
+    if ranked.shuffled and ranked.shuffled.leak:
         return "can't tell", "In the ranking, shuffled labels score above chance: something leaks."
-    scratch, parts = found.against.scratch, []
-    for one in filter(None, (scratch, found.against.baseline)):
+    scratch, parts = ranked.against.scratch, []
+    for one in filter(None, (scratch, ranked.against.baseline)):
         p = min((p for p in (one.p_better, one.p_worse) if p is not None), default=None)
         low, high = map(number, one.interval)
         parts.append(f"against {one.other} {one.difference:+.3f} ({low} to {high}, p {probability(p)})")
@@ -134,10 +134,10 @@ def _ranked(results: Results, rank: RankRecord | None) -> tuple[str, str] | None
 
 def searched(search: Search) -> list[Verdict]:
     """Which layers and which learning rate a search chose."""
-    found = search_answers(search)
+    answers = search_answers(search)
     return [
-        Verdict("which-layers", "Which layers should learn?", found.layers.answer, found.layers.words),
-        Verdict("which-rate", "At which learning rate?", found.rate.answer, found.rate.words),
+        Verdict("which-layers", "Which layers should learn?", answers.layers.answer, answers.layers.words),
+        Verdict("which-rate", "At which learning rate?", answers.rate.answer, answers.rate.words),
     ]
 
 
@@ -181,8 +181,8 @@ def settings(results: Results) -> Verdict:
 
 def learned(results: Results, overfitting: Overfitting) -> Verdict:
     """Say whether the run was trained for long enough, and if not, which setting to raise."""
-    found = results.learned or judge_learning(results, {}, overfitting)
-    return Verdict("learned-enough", "Has it learned enough?", found.answer, learned_words(results, found))
+    judged = results.learned or judge_learning(results, {}, overfitting)
+    return Verdict("learned-enough", "Has it learned enough?", judged.answer, learned_words(results, judged))
 
 
 def overfits(results: Results, found: Overfitting) -> Verdict:

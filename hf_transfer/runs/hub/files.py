@@ -27,11 +27,13 @@ _AT_ROOT = (
     "test_predictions.parquet", "sealed_predictions.parquet", "search.json", "rank.json", "compare.json",
 )  # fmt: skip
 _IN_MODEL = {".safetensors", ".json", ".txt", ".model", ".jinja"}
+ONNX_FOLDER = "onnx"
+_IN_ONNX = _IN_MODEL - {".safetensors"} | {".onnx"}
 _SCORED = {".json", ".parquet", ".png"}
 _TRAINING_STATE = re.compile(
     r"\.|checkpoint|optimizer|scheduler|scaler|rng_state|random_states|training_args|trainer_state"
 )
-_BINARY = {".safetensors", ".parquet", ".png"}
+_BINARY = {".onnx", ".safetensors", ".parquet", ".png"}
 # Left from an earlier push they would be loaded in place of the new weights.
 WEIGHTS = re.compile(r"(fold-r\d+f\d+/)?model(-\d+-of-\d+)?\.safetensors(\.index\.json)?")
 # Nor may a model seem to be one of sentence-transformers, because an earlier one was.
@@ -102,6 +104,8 @@ def _index_problems(entries: list[dict[str, Any]]) -> Iterator[str]:
 def collect(run: Path, *, scored: bool = False) -> dict[str, Path]:
     """Map each path in the repository to its local file, from an explicit list.
 
+    An export goes too, unless it is older than the weights, and so may be of others.
+
     Args:
         run: The run's folder.
         scored: Whether what `hf-transfer score` kept goes too.
@@ -112,6 +116,8 @@ def collect(run: Path, *, scored: bool = False) -> dict[str, Path]:
         candidates |= {
             path.relative_to(run).as_posix(): path for path in sorted(run.glob(f"{SCORED_FOLDER}/*/*"))
         }
+    if _is_of_these_weights(run / ONNX_FOLDER / "model.onnx", run):
+        candidates |= {f"{ONNX_FOLDER}/{path.name}": path for path in sorted(run.glob(f"{ONNX_FOLDER}/*"))}
     for path in sorted(path for path in run.glob("model/**/*") if not path.is_dir()):
         candidates.setdefault(path.relative_to(run / "model").as_posix(), path)
     files = {name: path for name, path in candidates.items() if _may_go(path, run)}
@@ -129,9 +135,15 @@ def _may_go(path: Path, run: Path) -> bool:
     if not (target.is_file() and target.is_relative_to(home)):
         return False
     folders = path.relative_to(run).parts
-    allowed = {"plots": {".png"}, "model": _IN_MODEL, SCORED_FOLDER: _SCORED}.get(folders[0], {path.suffix})
+    of_folder = {"plots": {".png"}, "model": _IN_MODEL, SCORED_FOLDER: _SCORED, ONNX_FOLDER: _IN_ONNX}
+    allowed = of_folder.get(folders[0], {path.suffix})
     hidden = any(map(_TRAINING_STATE.match, {*folders, *target.relative_to(home).parts}))
     return path.suffix in allowed and not hidden
+
+
+def _is_of_these_weights(export: Path, run: Path) -> bool:
+    weights = [path.stat().st_mtime for path in run.glob("model/*.safetensors")]
+    return export.is_file() and bool(weights) and export.stat().st_mtime >= max(weights)
 
 
 def _missing(run: Path, files: Mapping[str, Path]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Bootstrap intervals."""
+"""Bootstrap intervals (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13)."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -27,40 +27,31 @@ def bootstrap_interval(
 ) -> dict[str, Interval | None]:
     """Estimate a percentile interval for each score by resampling units within their fold.
 
-    It measures what another draw of rows would change, with the models as they are. What another
-    training set would change is not in it, so it is the optimistic one of the two intervals.
+    It measures what another draw of rows would change, with the models as they are, and not what another
+    training set would: it is the optimistic one of the two intervals.
 
     Args:
         statistic: Takes weights (b, n), how often each row was drawn, and gives scores (b,) by name.
         folds: Fold of each row, (n,).
-        units: What is drawn together, (n,): the group, or the row's id where rows occur once a
-            repeat. A unit belongs to the fold of its first row. Each row by itself when not given.
+        units: What is drawn together, (n,): the group, or the row's id where rows occur once a repeat.
         num_resamples: Number of resamples.
         level: Share of the resamples inside the interval.
-        seed: Seed of the draws. The size of a chunk does not change them.
+        seed: Of the draws; the size of a chunk does not change them.
 
     Returns:
-        Low and high for each score. None where more than half of the resamples leave the score
-        undefined (NaN), and for every score when no fold has two units to exchange.
+        Low and high by name; None where half of the resamples are NaN, or no fold has units to exchange.
 
     Raises:
-        ConfigError: If `num_resamples`, `level` or `seed` is out of range.
-        DataError: If there are no rows, or `units` does not have one entry a row.
-
-    References:
-        Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
+        TransferError: If a number is out of range, or `units` does not have one entry for each of some rows.
 
     Example:
-        The difference of two configurations, both scored by the rows of the same draw. Its interval
-        is narrower than those of the two scores would suggest, as most rows are easy for both or
-        hard for both:
+        The difference of two scores on the rows of the same draw:
 
         >>> import numpy as np
-        >>> first, second = np.ones(100), np.ones(100)
-        >>> first[:20], second[:30] = 0, 0
+        >>> first, second = np.arange(100) >= 20, np.arange(100) >= 30
         >>> def scores(weights):
-        ...     a, b = (weights @ right / weights.sum(axis=1) for right in (first, second))
-        ...     return {"first": a, "difference": a - b}
+        ...     first_share, second_share = (weights @ right / 100 for right in (first, second))
+        ...     return {"first": first_share, "difference": first_share - second_share}
         >>> found = bootstrap_interval(scores, np.arange(100) % 5, seed=0)
         >>> found["difference"][0] > 0, found["first"][0] < 0.8 < found["first"][1]
         (True, True)

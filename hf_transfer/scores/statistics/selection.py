@@ -24,34 +24,27 @@ def best_of(
 ) -> float | None:
     """Estimate the merit of choosing the best configuration: chosen on some rows, scored on others.
 
-    The best of m scores on the same rows is partly the luckiest. So rows are drawn again; the
-    configuration that is best on the drawn ones is scored on those that were not drawn; and these
-    scores are averaged. No model is trained. The choice is made on fewer different rows (63 %) than
-    the real one, so where configurations really differ, the estimate is slightly too low.
-
-    It is a point: the spread of the averaged scores is no interval, as each comes from a third of
-    the rows, and its percentiles held the truth in 99 % of simulated cases instead of 95 %.
+    The best of m scores on the same rows is partly the luckiest. So rows are drawn again; the configuration
+    that is best on the drawn ones is scored on those that were not drawn; and these scores are averaged. No
+    model is trained. The choice is made on fewer different rows (63 %) than the real one, so the estimate is
+    slightly too low. Percentiles of these scores are no 95 % interval: they held the truth in 99 % of trials.
 
     Args:
-        merits: Merit of each row under each configuration, (m, n), the higher the better: 1 for
-            right and 0 for wrong, or minus the loss. Or, for scores that are no mean over rows, a
-            function from weights (b, n) to the merits (m, b) of rows that count so often.
+        merits: Merit of each row under each configuration, (m, n), the higher the better, such as minus the
+            loss. Or, for scores that are no mean over rows, a function from weights (b, n) to merits (m, b).
         folds: Fold of each row, (n,). Rows are drawn within folds.
         units: What is drawn together, (n,); see `bootstrap_interval`.
         num_resamples: Number of resamples.
         seed: Seed of the draws.
 
     Returns:
-        The corrected merit of the best; None where more than half of the resamples leave it
-        undefined, as when each fold has one unit and nothing is left out.
+        The corrected merit of the best; None where more than half of the resamples leave it undefined.
 
     Raises:
-        ConfigError: If `num_resamples` or `seed` is out of range.
-        DataError: If merits are not (m, n) and finite, or there is not one unit a row.
+        TransferError: If a number is out of range, merits are not (m, n) and finite, or units not (n,).
 
     References:
-        Tsamardinos, Greasidou and Borboudakis, "Bootstrapping the out-of-sample predictions for
-        efficient and accurate cross-validation", Machine Learning 107, 2018.
+        Tsamardinos et al., "Bootstrapping the out-of-sample predictions …", Machine Learning 107, 2018.
 
     Example:
         Two configurations that only guess, and one of them was lucky:
@@ -62,8 +55,7 @@ def best_of(
         >>> bool(lucky.mean() == 0.55), round(found, 2)
         (True, 0.51)
     """
-    folds = np.asarray(folds)
-    merit = merits if callable(merits) else _row_means(merits, len(folds))
+    merit = merits if callable(merits) else _row_means(merits, len(np.asarray(folds)))
     chosen_scores = []
     for weights in Strata.of(folds, units).resamples(num_resamples, seed):
         drawn, left = merit(weights), merit((weights == 0).astype(np.float64))

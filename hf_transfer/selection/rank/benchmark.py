@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.data.audit import Audit, audit
-from hf_transfer.data.rows import LabelledData
+from hf_transfer.data.labelled import LabelledData
 from hf_transfer.data.sealing import fold_columns
 from hf_transfer.folds import FoldPlan, derive_seed, plan_folds
 from hf_transfer.machine.wording import count

@@ -1,10 +1,14 @@
 """A ranking in words, for a terminal."""
 
+from typing import TYPE_CHECKING
+
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.wording import aligned, number
 from hf_transfer.selection.rank.candidate import Candidate, Layer, Scored
-from hf_transfer.selection.rank.ranking import Ranking
 from hf_transfer.selection.rank.verdicts import LEVEL, Comparison
+
+if TYPE_CHECKING:
+    from hf_transfer.selection.rank.ranking import Ranking
 
 MEASURES = {
     "accuracy": "accuracy",
@@ -24,7 +28,7 @@ _COLUMNS = ("model", "score", "95 % interval", "k-NN", "LogME gain", "H-score", 
 _REST = ("best layer", "p", "parameters")
 
 
-def ranking_text(ranking: Ranking) -> str:
+def ranking_text(ranking: "Ranking") -> str:
     """Write the table, the controls, a verdict for each candidate, and what the order is worth."""
     parts = [_title(ranking), _table(ranking), _controls(ranking)]
     parts += [f"{place}. {verdict(ranking, c)}" for place, c in enumerate(ranking.candidates, 1)]
@@ -33,7 +37,7 @@ def ranking_text(ranking: Ranking) -> str:
     return "\n\n".join([*parts, TRUST])
 
 
-def _title(ranking: Ranking) -> str:
+def _title(ranking: "Ranking") -> str:
     benchmark, plan = ranking.benchmark, ranking.benchmark.plans[0]
     words = f"{len(benchmark.labels):,} words of " if benchmark.data.target.per_word else ""
     rows = f"{words}{len(benchmark.rows):,} {benchmark.data.input.nouns}"
@@ -50,7 +54,7 @@ def _title(ranking: Ranking) -> str:
     )
 
 
-def _table(ranking: Ranking) -> str:
+def _table(ranking: "Ranking") -> str:
     poolings = ranking.benchmark.data.input.poolings
     pooled = [f"last by {name}" for name in poolings]
     columns = [*_COLUMNS, *pooled, *_REST, *["prior"] * bool(ranking.priors)]
@@ -69,7 +73,7 @@ def _table(ranking: Ranking) -> str:
     return aligned([columns, *rows])
 
 
-def _controls(ranking: Ranking) -> str:
+def _controls(ranking: "Ranking") -> str:
     rows = [[f"simple model: {ranking.benchmark.data.input.simple_model}", *_both(ranking.baseline)]]
     rows += [[arm.name, *_both(arm.score)] for arm in ranking.scratch.values()]
     shuffled = [c.shuffled.shuffled.mean() for c in ranking.candidates if c.shuffled is not None]
@@ -86,7 +90,7 @@ def _controls(ranking: Ranking) -> str:
     return text
 
 
-def verdict(ranking: Ranking, candidate: Candidate) -> str:
+def verdict(ranking: "Ranking", candidate: Candidate) -> str:
     """Write what was found for one candidate, the comparison behind each sentence with it."""
     scratch = ranking.against_scratch.get(candidate.name)
     baseline = ranking.against_baseline[candidate.name]
@@ -120,7 +124,7 @@ _NEXT = {
 }
 
 
-def conclusion(ranking: Ranking, candidate: Candidate) -> str:
+def conclusion(ranking: "Ranking", candidate: Candidate) -> str:
     """Answer in a few words: is this model a good start?"""
     scratch = ranking.against_scratch.get(candidate.name)
     baseline = ranking.against_baseline[candidate.name].verdict
@@ -154,7 +158,7 @@ def _difference(found: Comparison) -> str:
     return f"{found.difference:+.3f} ({low:+.3f} to {high:+.3f}, {shown})"
 
 
-def _depth(ranking: Ranking, candidate: Candidate) -> str:
+def _depth(ranking: "Ranking", candidate: Candidate) -> str:
     best, last = candidate.best, candidate.last
     if _is_nothing(candidate):
         return f"So no layer is better than another; its last is {last.title} ({number(last.ridge.mean)})."

@@ -9,7 +9,8 @@ from accelerate import Accelerator
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
-from hf_transfer.data.rows import LabelledData, label_rows
+from hf_transfer.data.labelled import LabelledData
+from hf_transfer.data.rows import label_rows
 from hf_transfer.data.sealing import seal_rows
 from hf_transfer.errors import ConfigError
 from hf_transfer.machine.files import write_json

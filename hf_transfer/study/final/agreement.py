@@ -34,8 +34,8 @@ def agreement(
         `share` of the rows (of words, for tasks that tag) with the same prediction, and `expected`,
         a + t - 1; None where t is not known. Both are None where an answer is not right or wrong.
     """
-    place = {row: i for i, row in enumerate(final["row_id"].to_pylist())}
-    order = [place[row] for row in out_of_fold["row_id"].to_pylist()]
+    position_of = {row: i for i, row in enumerate(final["row_id"].to_pylist())}
+    order = [position_of[row] for row in out_of_fold["row_id"].to_pylist()]
     of_final, of_folds = target.compared(final.take(order)), target.compared(out_of_fold)
     if of_final is None or of_folds is None:
         return Agreement(None, None)

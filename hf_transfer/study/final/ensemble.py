@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import RunError
-from hf_transfer.models.building import placed
+from hf_transfer.machine.devices import placed
 from hf_transfer.replay.batching import Batches
 from hf_transfer.study.final.model_folder import task_in
 from hf_transfer.tasks.targets.target import Target

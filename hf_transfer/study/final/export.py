@@ -9,6 +9,7 @@ import numpy as np
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError, RunError
 from hf_transfer.machine.files import new_folder
+from hf_transfer.runs.hub.files import ONNX_FOLDER
 from hf_transfer.study.final.model_folder import task_in
 from hf_transfer.study.final.trained import TrainedModel
 
@@ -35,8 +36,8 @@ def export_onnx(run: str | Path, *, trust_remote_code: bool = False) -> Path:
         ConfigError: If the extra `export` is not installed, or the final model is an ensemble.
         RunError: If the model cannot be exported, or its logits differ by more than 1e-4.
     """
-    _require()
     model = TrainedModel.open(run, trust_remote_code=trust_remote_code)
+    _require()
     if len(model.members) > 1:
         raise ConfigError(
             f"{run} published an ensemble, which is several models. Export one of --final refit."
@@ -44,7 +45,7 @@ def export_onnx(run: str | Path, *, trust_remote_code: bool = False) -> Path:
     task = task_in(model.task, model.members[0])
     network = _eager(task.build_model()).eval()
     batches = [_batch(task, number) for number in _ROWS]
-    folder = model.run / "onnx"
+    folder = model.run / ONNX_FOLDER
     with new_folder(folder) as beside, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own, of its age and of what it cannot see
         _trace(network, batches[0], beside / "model.onnx")
@@ -122,8 +123,8 @@ def _check(network: "nn.Module", batches: "list[dict[str, Tensor]]", path: Path)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     known = {one.name for one in session.get_inputs()}
     for batch in batches:
-        given = {name: tensor.numpy() for name, tensor in batch.items() if name in known}
-        (found,) = session.run(["logits"], given)
+        inputs = {name: tensor.numpy() for name, tensor in batch.items() if name in known}
+        (found,) = session.run(["logits"], inputs)
         with torch.inference_mode():
             wanted = network(**batch).logits.numpy()
         difference = float(np.abs(found - wanted).max())

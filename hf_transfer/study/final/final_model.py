@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from shutil import rmtree
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -15,11 +15,12 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import RunError
 from hf_transfer.folds import derive_seed
-from hf_transfer.layers.phases import divide_logits, freeze_for
+from hf_transfer.layers.output import divide_logits
+from hf_transfer.layers.phases import freeze_for
+from hf_transfer.machine.devices import placed
 from hf_transfer.machine.digests import json_digest
 from hf_transfer.machine.files import write_json
 from hf_transfer.machine.wording import fold_name
-from hf_transfer.models.building import placed
 from hf_transfer.replay.batching import Positions
 from hf_transfer.runs.aggregate import final_epochs
 from hf_transfer.runs.final_record import Final, KeptFinal, RowScores, SharedStart, SoupTest
@@ -41,16 +42,18 @@ from hf_transfer.study.final.soup import (
     renew_statistics,
 )
 from hf_transfer.study.final.untrained import UntrainedRows
-from hf_transfer.study.study import Study
 from hf_transfer.training.epochs import effective_batches, epoch_order
 from hf_transfer.training.job import Fitted
 from hf_transfer.training.predicting import Logits
 from hf_transfer.training.start import shared_seed
 from hf_transfer.training.workers import use_cores
 
+if TYPE_CHECKING:
+    from hf_transfer.study.study import Study
+
 
 def make_final(
-    study: Study, config: RunConfig, results: Sequence[FoldResult]
+    study: "Study", config: RunConfig, results: Sequence[FoldResult]
 ) -> tuple[Final, RowScores | None]:
     """Make the model to publish, and score it on sealed and test rows, if there are any.
 
@@ -107,7 +110,7 @@ def _failed(error: Exception) -> Final:
 class _FinalModel:
     """The final model of a configuration: refit, ensemble or soup."""
 
-    def __init__(self, study: Study, config: RunConfig, results: Sequence[FoldResult]) -> None:
+    def __init__(self, study: "Study", config: RunConfig, results: Sequence[FoldResult]) -> None:
         self.study, self.config = study, config
         self.experiment, self.runner = study.experiment, study.runner
         self.sealed, self.test = self._untrained("sealed"), self._untrained("test")

@@ -8,8 +8,8 @@ import pyarrow as pa
 
 from hf_transfer import __version__, _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
+from hf_transfer.data.labelled import LabelledData
 from hf_transfer.data.opening import open_dataset
-from hf_transfer.data.rows import LabelledData
 from hf_transfer.data.sealing import seal_rows
 from hf_transfer.errors import DataError, TransferError
 from hf_transfer.machine.wording import count
@@ -26,6 +26,7 @@ from hf_transfer.tasks import task_class
 _OF_THE_RUN: dict[str, Any] = {
     "dataset_config": None, "split": None, "test_split": None, "sealed": 0.0, "max_rows": None,
     "scheme": "auto", "group_by": None, "time_by": None, "fold_column": None, "gap": 0,
+    "final": "refit",  # what is published stands in the record; a soup would ask for sealed rows
 }  # fmt: skip
 
 

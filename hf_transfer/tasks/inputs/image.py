@@ -30,7 +30,7 @@ class Image(Input):
         "image", "img", "picture", "photo", "pixel_values", "pixels", "image_path", "file_name", "filename",
         "filepath", "path", "file",
     )  # fmt: skip
-    settings: ClassVar[tuple[str, ...]] = ("augmentation", "cached_views", "on_bad_image")
+    settings: ClassVar[tuple[str, ...]] = ("augmentation", "cached_views", "image_size", "on_bad_image")
     suffixes: ClassVar[frozenset[str]] = frozenset({
         ".avif", ".bmp", ".gif", ".heic", ".heif", ".hif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jxl",
         ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",

@@ -14,6 +14,7 @@ from transformers import AutoImageProcessor
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ModelError
 from hf_transfer.models.base_model import BaseModel, quiet
+from hf_transfer.models.image_size import size_processor, sized_config
 from hf_transfer.tasks.inputs.pictures import Picture, read_picture
 
 
@@ -24,15 +25,23 @@ class PictureProcessor:
         base: The base model.
 
     Raises:
-        ModelError: If the model has no image processor.
+        ModelError: If the model has no image processor, or it does not give the size asked for.
     """
 
     def __init__(self, base: BaseModel) -> None:
         self.name = base.name
         self.processor = _timm_processor(base) if base.is_timm else base.load(AutoImageProcessor)
+        if base.image_size and not base.is_timm:
+            size_processor(self.processor, base.image_size)
         self._moved: dict[torch.device, list[Tensor]] = {}
         self._grey = _channels(base) == 1
         self.shape = tuple(self.resize([_blank()])[0].shape)
+        if base.image_size and set(self.shape[1:]) != {base.image_size}:
+            raise ModelError(
+                f"image_size={base.image_size}: the image processor of {self.name!r} gives pictures of "
+                f"{self.shape[2]} x {self.shape[1]} all the same. Save one with a 'size' into "
+                "the model's folder."
+            )
 
     def resize(self, pictures: Sequence[Image.Image]) -> list[Tensor]:
         """Resize and crop RGB pictures as the processor does, each to uint8 (3, h, w).
@@ -149,9 +158,10 @@ def _timm_processor(base: BaseModel) -> Any:
     """Processor from the model's pretrained_cfg, which for `timm:ARCH` is in no file."""
     from transformers import TimmWrapperImageProcessor
 
+    config: Any = sized_config(base, base.config)
     with quiet():
         return TimmWrapperImageProcessor(
-            pretrained_cfg=base.config.pretrained_cfg or {}, architecture=base.config.architecture
+            pretrained_cfg=config.pretrained_cfg or {}, architecture=config.architecture
         )
 
 

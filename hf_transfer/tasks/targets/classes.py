@@ -38,6 +38,7 @@ class Classes(Target):
 
     name = "classes"
     problem_type: ClassVar[str | None] = "single_label_classification"
+    settings = ("class_weights", "label_smoothing")
     solvers = ("lbfgs", "ridge")
     missing = IGNORE_INDEX
     unlabelled: Any = 0

@@ -50,6 +50,7 @@ class LabelSets(Target):
 
     name = "label_sets"
     problem_type = "multi_label_classification"
+    settings = ("class_weights", "label_columns", "label_separator", "label_smoothing")
     solvers = ("lbfgs", "ridge")
     missing = IGNORE_INDEX
     called = ("label", "labels")

@@ -41,6 +41,7 @@ class Numbers(Target):
 
     name = "numbers"
     problem_type = "regression"
+    settings = ("number_loss",)
     solvers = ("ridge",)
     scales = True
     missing = math.nan
@@ -221,6 +222,6 @@ def _read(column: LabelColumn) -> list[float]:
     refuse_rows(
         wrong,
         f"whose label in {column.where} is no finite number",
-        f"The first is {column.values[wrong[0]]!r}. " if wrong else "",
+        f"The first is {column.values[wrong[0]]!r}. Correct them or leave them out." if wrong else "",
     )
     return [number for number in numbers if number is not None]

@@ -35,6 +35,8 @@ class Target(Protocol):
     """What the published configuration says, by which transformers turns outputs into scores."""
     solvers: ClassVar[tuple[str, ...]]
     """How a head is solved in closed form, the usual way first."""
+    settings: ClassVar[tuple[str, ...]] = ()
+    """Settings that it uses and that no other target does, or only some."""
     scales: ClassVar[bool] = False
     """Whether labels are numbers of any size, which are learned in units of the training rows' spread."""
     label_names: tuple[str, ...]

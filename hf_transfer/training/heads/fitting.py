@@ -55,14 +55,17 @@ def fit_heads(
     num_folds = min(len(folds), room)
     num_configs = max(1, room // num_folds)
     parts = [
-        (range(f, min(f + num_folds, len(folds))), range(c, min(c + num_configs, len(configs))))
-        for f in range(0, len(folds), num_folds)
-        for c in range(0, len(configs), num_configs)
+        (
+            range(fold, min(fold + num_folds, len(folds))),
+            range(config, min(config + num_configs, len(configs))),
+        )
+        for fold in range(0, len(folds), num_folds)
+        for config in range(0, len(configs), num_configs)
     ]
     with progress_bar(title, total=len(parts) * configs[0].num_epochs, unit="epoch") as bar:
         for some_folds, some_configs in parts:
             program = Program(template, [configs[c] for c in some_configs], [folds[f] for f in some_folds])
             program.train(bar.update)
             hash_after = frozen_hash(template.model, template.freezing)
-            for f, c, head in program.heads():
-                yield some_configs[c], some_folds[f], template.with_head(head, hash_after)
+            for fold, config, head in program.heads():
+                yield some_configs[config], some_folds[fold], template.with_head(head, hash_after)

@@ -53,11 +53,11 @@ class StackedOptimizer:
             _clip(gradients, longest)
         moves = moving.tolist()
         for group in self.optimizer.param_groups:
-            g = group["config"]
-            group["lr"] = self.configs[g].learning_rate * factors[group["owners"][0][1]]
-            for parameter, (name, f) in zip(group["params"], group["owners"], strict=True):
+            config = group["config"]
+            group["lr"] = self.configs[config].learning_rate * factors[group["owners"][0][1]]
+            for parameter, (name, fold) in zip(group["params"], group["owners"], strict=True):
                 # A parameter without gradient is left alone, its moments too.
-                parameter.grad = gradients[name][f, g] if moves[f][g] else None
+                parameter.grad = gradients[name][fold, config] if moves[fold][config] else None
         self.optimizer.step()
 
     def _lay_out(self, gradients: State) -> None:
@@ -75,16 +75,17 @@ class StackedOptimizer:
 
     def _groups(self) -> list[dict[str, Any]]:
         groups = []
-        for g, config in enumerate(self.configs):
+        for position, config in enumerate(self.configs):
             for decayed in sorted(set(self.decays.values())):
                 names = [name for name in self.decays if self.decays[name] == decayed]
                 for count in sorted(set(self.steps)):  # folds of equal length share the rate of every step
-                    owners = [(name, f) for f, own in enumerate(self.steps) if own == count for name in names]
+                    folds = [fold for fold, steps in enumerate(self.steps) if steps == count]
+                    owners = [(name, fold) for fold in folds for name in names]
                     groups.append(
                         {
-                            "params": [self.state[name][f, g].detach() for name, f in owners],
+                            "params": [self.state[name][fold, position].detach() for name, fold in owners],
                             "owners": owners,
-                            "config": g,
+                            "config": position,
                             "lr": config.learning_rate,
                             "weight_decay": config.weight_decay if decayed else 0.0,
                         }

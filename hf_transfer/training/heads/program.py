@@ -78,23 +78,23 @@ class Program:
         self.learner.train()
         total = self.steps
         orders = [
-            effective_batches(epoch_order(fold.train, fold.seed, epoch), self.config.batch_size, 1)
-            for fold in self.folds
+            effective_batches(epoch_order(rows.train, rows.seed, epoch), self.config.batch_size, 1)
+            for rows in self.folds
         ]
         losses = torch.zeros(len(self.folds), len(self.configs), device=self.device)
         factors = [0.0] * len(self.folds)
         for step in range(max(total)):
             present = [step < count for count in total]
-            for f, here in enumerate(present):
+            for fold, here in enumerate(present):
                 if here:
-                    done, whole = (epoch - 1) * total[f] + step, total[f] * self.config.num_epochs
-                    factors[f] = learning_rate_factor(
+                    done, whole = (epoch - 1) * total[fold] + step, total[fold] * self.config.num_epochs
+                    factors[fold] = learning_rate_factor(
                         self.config, step=done, total=whole, phase_step=done, phase_total=whole
                     )
-            rows = [
+            batches = [
                 order[step] if here else order[0][:1] for order, here in zip(orders, present, strict=True)
             ]
-            losses += self._update(rows, torch.tensor(present, device=self.device), factors)
+            losses += self._update(batches, torch.tensor(present, device=self.device), factors)
         return losses / torch.tensor(total, device=self.device)[:, None], factors
 
     def _update(self, rows: Sequence[Positions], present: Tensor, factors: Sequence[float]) -> Tensor:
@@ -118,8 +118,8 @@ class Program:
         filled = np.concatenate([np.pad(r, (0, longest - len(r)), mode="edge") for r in rows])
         batch, shape = self.batches.collate(filled), (len(rows), longest)
         labels = batch["labels"].reshape(shape + batch["labels"].shape[1:]).clone()
-        for fold, r in enumerate(rows):
-            labels[fold, len(r) :] = self.target.missing
+        for fold, own in enumerate(rows):
+            labels[fold, len(own) :] = self.target.missing
         return batch["features"].reshape(shape + batch["features"].shape[1:]), scaled(labels, self.scales)
 
     def _forward(self, state: State, features: Tensor) -> Tensor:
@@ -141,8 +141,8 @@ class Program:
 
     def _of_folds(self, read: Callable[[Positions], Tensor | None]) -> Tensor | None:
         """What is read from the training rows of each fold, (F, …); None where there is nothing."""
-        found = [read(fold.train) for fold in self.folds]
-        known = [values for values in found if values is not None]
+        read_values = [read(fold.train) for fold in self.folds]
+        known = [values for values in read_values if values is not None]
         return torch.stack(known) if known else None
 
     def _stopping(self) -> Stopping | None:
@@ -193,31 +193,34 @@ class Program:
         """Yield every head with finite losses, with its fold and configuration."""
         losses = torch.stack([record["train_loss"] for record in self.history])
         finite = torch.isfinite(losses).all(0)
-        for c in range(len(self.configs)):
-            for f in range(len(self.folds)):
-                if finite[f, c]:
-                    yield f, c, self._head(f, c)
+        for config in range(len(self.configs)):
+            for fold in range(len(self.folds)):
+                if finite[fold, config]:
+                    yield fold, config, self._head(fold, config)
 
-    def _head(self, f: int, c: int) -> Head:
+    def _head(self, fold: int, config: int) -> Head:
         last = len(self.history)
         final = self.state
         best = last
         if self.stopping is not None:
-            best, final = int(self.stopping.best_epoch[f, c]), self.state | self.stopping.kept
+            best, final = int(self.stopping.best_epoch[fold, config]), self.state | self.stopping.kept
             last = min(last, best + self.config.patience)
         history = [
             {
                 "epoch": record["epoch"],
                 "phase": record["phase"],
-                "train_loss": float(record["train_loss"][f, c]),
-                "learning_rate": self.configs[c].learning_rate * record["factors"][f],
+                "train_loss": float(record["train_loss"][fold, config]),
+                "learning_rate": self.configs[config].learning_rate * record["factors"][fold],
                 "seconds": record["seconds"],
-                "inner_loss": None if record["inner_loss"] is None else float(record["inner_loss"][f, c]),
+                "inner_loss": None
+                if record["inner_loss"] is None
+                else float(record["inner_loss"][fold, config]),
             }
             for record in self.history[:last]
         ]
-        state = {name: tensor[f, c].clone() for name, tensor in final.items()}
-        return Head(state, history, best, *self.hashes[f], None if self.scales is None else self.scales[f])
+        state = {name: tensor[fold, config].clone() for name, tensor in final.items()}
+        scale = None if self.scales is None else self.scales[fold]
+        return Head(state, history, best, *self.hashes[fold], scale)
 
     def _stack(self, starts: Sequence[State]) -> State:
         """Stack the starting weights; the heads of a fold start equal."""

@@ -7,7 +7,7 @@ import numpy as np
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.layers.freezing import frozen_hash
-from hf_transfer.layers.phases import output_layer
+from hf_transfer.layers.output import output_layer
 from hf_transfer.training.heads.solvers import layer_inputs, set_layer, solve_layers
 from hf_transfer.training.heads.template import Rows, Template
 from hf_transfer.training.job import Fitted
@@ -36,9 +36,10 @@ def solve_heads(
     inputs = layer_inputs(model, template.batches, rows)
     hashes = {"hash_before": template.frozen_hash, "start_hash": start_hash(model, configs[0])}
     _, layer = output_layer(model)
-    for f, fold in enumerate(folds):
-        for c, (strength, solved) in enumerate(solve_layers(inputs, fold.train, configs, fold.splits)):
+    for fold, fold_rows in enumerate(folds):
+        solutions = solve_layers(inputs, fold_rows.train, configs, fold_rows.splits)
+        for config, (strength, solved) in enumerate(solutions):
             set_layer(layer, solved)
             if "hash_after" not in hashes:
                 hashes["hash_after"] = frozen_hash(model, template.freezing)
-            yield c, f, template.fitted(best_epoch=1, strength=strength, **hashes)
+            yield config, fold, template.fitted(best_epoch=1, strength=strength, **hashes)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.config.setting import is_auto
-from hf_transfer.layers.phases import output_layer
+from hf_transfer.layers.output import output_layer
 from hf_transfer.replay.batching import Batches, Positions
 from hf_transfer.scores.regression import Classifier, LinearProblem, Split
 from hf_transfer.tasks.targets.target import Target
@@ -95,8 +95,8 @@ def solve_layers(
         parts = [(inputs.places(train, learn), inputs.places(train, check)) for learn, check in splits]
         parts = parts or [every_fifth(len(problem.labels))]
         strengths = [problem.choose([1 / (c * len(problem.labels)) for c in INVERSES], parts)] * len(configs)
-    found = problem.solve(list(dict.fromkeys(strengths)))
-    return [(strength, found[strength]) for strength in strengths]
+    solutions = problem.solve(list(dict.fromkeys(strengths)))
+    return [(strength, solutions[strength]) for strength in strengths]
 
 
 def every_fifth(num_items: int) -> Split:

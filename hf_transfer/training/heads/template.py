@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,13 +15,15 @@ from hf_transfer.folds.order import derive_seed
 from hf_transfer.layers.freezing import Freezing, frozen_hash, parameter_groups
 from hf_transfer.layers.phases import freeze_for
 from hf_transfer.replay.batching import Positions
-from hf_transfer.replay.replayed import Replay
 from hf_transfer.replay.replayed_batches import ReplayedBatches
 from hf_transfer.scores.regression import Split
 from hf_transfer.training.heads.optimizer import State
 from hf_transfer.training.job import Epoch, Fitted
 from hf_transfer.training.scale import fold_scale
 from hf_transfer.training.start import fresh_model, start_hash
+
+if TYPE_CHECKING:
+    from hf_transfer.replay.replayed import Replay
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Start:
 class Template:
     """One model that takes on the weights of each head in turn."""
 
-    def __init__(self, replay: Replay, config: RunConfig) -> None:
+    def __init__(self, replay: "Replay", config: RunConfig) -> None:
         self.replay, self.config = replay, config
         self.device = replay.accelerator.device
         self.model, self.freezing, _ = self.fresh(derive_seed(config.seed, "template"))

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from sketches import epochs_of, results_of
 
 from hf_transfer.report.plots import scores as plots
+from hf_transfer.report.plots.reliability import reliability_diagram
 from hf_transfer.runs.records import Results
 from hf_transfer.runs.run_folder import read_histories
 
@@ -194,7 +195,7 @@ def test_a_picture_that_is_no_longer_true_is_removed(run: tuple[Path, Results]) 
 
 def test_reliability_has_a_point_for_each_bin_before_and_after(run: tuple[Path, Results]) -> None:
     calibration = run[1].calibration
-    axes = axes_of(plots.reliability_diagram(calibration))
+    axes = axes_of(reliability_diagram(calibration))
     lines = {str(box.get_label()): np.asarray(box[0].get_xydata()) for box in axes.containers}
     for when, label in (("before", "as they come"), ("after", "with a temperature")):
         (drawn,) = [points for name, points in lines.items() if name.startswith(label)]

@@ -21,7 +21,7 @@ from hf_transfer import (
 )
 from hf_transfer.data.rows import label_rows
 from hf_transfer.layers import layer_groups, trained_hash
-from hf_transfer.layers.phases import output_layer
+from hf_transfer.layers.output import output_layer
 from hf_transfer.replay.encoding import encode_rows
 from hf_transfer.replay.replayed import Replay
 from hf_transfer.training.fitting import fit
