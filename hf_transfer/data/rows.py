@@ -57,8 +57,7 @@ def label_rows(
     Raises:
         TransferError: If rows, columns or labels cannot be used as they are, or a setting by such inputs.
     """
-    task = task_of_kind(task) if isinstance(task, str) else task
-    check_settings(config, task)
+    task = _task_for(task, config)
     given = [with_sets(_plain(part), config) for part in (dataset, test) if part is not None]
     columns, written = _as_written(given, config, task)
     parts = [part.rows for part in written]
@@ -86,6 +85,13 @@ def label_rows(
         scheme=written[0].scheme or labels.scheme,
         group_column=columns.group,
     )
+
+
+def _task_for(task: type[Task] | str, config: RunConfig) -> type[Task]:
+    """The task itself, which has a use for every setting that is given."""
+    found = task_of_kind(task) if isinstance(task, str) else task
+    check_settings(config, found)
+    return found
 
 
 def _plain(dataset: Any) -> Dataset:

@@ -31,6 +31,7 @@ class Image(Input):
         "filepath", "path", "file",
     )  # fmt: skip
     settings: ClassVar[tuple[str, ...]] = ("augmentation", "cached_views", "image_size", "on_bad_image")
+    encoded_by: ClassVar[tuple[str, ...]] = ("image_size",)
     suffixes: ClassVar[frozenset[str]] = frozenset({
         ".avif", ".bmp", ".gif", ".heic", ".heif", ".hif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jxl",
         ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
