@@ -55,6 +55,11 @@ class DataSettings(Group):
     label_separator: str | None = setting(
         None, "What stands between the labels of a row in a text, such as '|': the labels are sets."
     )
+    uncertain: str | None = setting(
+        None,
+        "What -1 counts as among labels of 0 and 1; ignore leaves such rows out.",
+        choices=("ignore", "zero", "one"),
+    )
     id_column: str | None = setting(None, "Column that identifies a row; its number when not given.")
     max_rows: int | None = setting(
         None, "Number of rows to keep, chosen by a seeded hash.", aliases=("max_train_samples",), at_least=2
@@ -74,6 +79,11 @@ class DataSettings(Group):
     )
     on_bad_image: str = setting(
         "fail", "What to do with unreadable pictures and sounds.", choices=("fail", "skip")
+    )
+    window: str = setting(
+        "auto",
+        "Values of black and white in DICOM, NIfTI and 16-bit pictures, such as -160,240; percentiles of the "
+        "file; auto takes the file's own window, else those.",
     )
 
     def problems(self) -> list[str]:

@@ -33,6 +33,11 @@ class FoldSettings(Group):
         "Column whose equal values stay in one fold (patient, author).",
         aliases=("group_on", "group_column"),
     )
+    site_column: str | None = setting(
+        None,
+        "Column of where each row was made (hospital, scanner): whether the features tell it is tested.",
+        scored=False,
+    )
     time_by: str | None = setting(None, "Column to order rows by, for blocks of time.", aliases=("time_on",))
     fold_column: str | None = setting(None, "Column that holds each row's fold number.")
     gap: int = setting(0, "Rows dropped from training on each side of a held-out block of time.", at_least=0)

@@ -19,6 +19,7 @@ from hf_transfer.tasks.task import Task
 
 _LOOKED_AT = 100  # rows by which a name is known as a value
 _WORDS_OF_A_SENTENCE = 4
+_NAMED = ("id_column", "group_by", "time_by", "fold_column", "site_column")
 _SETS = "labels of several columns"
 _MARKS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}  # as a CSV file has them
 
@@ -33,6 +34,7 @@ class Columns:
     group: str | None
     time: str | None
     fold: str | None
+    site: str | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -42,19 +44,15 @@ def find_columns(dataset: Dataset, config: RunConfig, task: type[Task]) -> Colum
     Raises:
         DataError: If a column is absent, naming those that are there.
     """
-    others = {name: getattr(config, name) for name in ("id_column", "group_by", "time_by", "fold_column")}
-    for setting, name in others.items():
-        if name is not None:
+    for setting in _NAMED:
+        if (name := getattr(config, setting)) is not None:
             _require(dataset, name, setting)
-    taken = {
-        name for name in (config.input_column, config.label_column, *others.values()) if name is not None
-    }
-    usual_inputs, usual_labels = task.usual_columns(dataset.features)
-    search = _Search(dataset, "input_column", usual_inputs, task.input.is_typed, type_decides=True)
-    inputs, input_notes = search.find(config.input_column, taken)
+    inputs, input_notes = find_input(dataset, config, task)
+    _, usual_labels = task.usual_columns(dataset.features)
     search = _Search(dataset, "label_column", usual_labels, _is_declared)
-    label, label_notes = search.find(config.label_column, {*taken, inputs})
-    group, group_notes = _group(dataset, config, task.input.groups, {*taken, inputs, label})
+    taken = {*_taken(config), inputs}
+    label, label_notes = search.find(config.label_column, taken)
+    group, group_notes = _group(dataset, config, task.input.groups, {*taken, label})
     return Columns(
         input=inputs,
         label=label,
@@ -62,8 +60,26 @@ def find_columns(dataset: Dataset, config: RunConfig, task: type[Task]) -> Colum
         group=group,
         time=config.time_by,
         fold=config.fold_column,
+        site=config.site_column,
         notes=(*input_notes, *label_notes, *group_notes),
     )
+
+
+def find_input(dataset: Dataset, config: RunConfig, task: type[Task]) -> tuple[str, tuple[str, ...]]:
+    """Find the column of inputs, and what to know of the choice.
+
+    Raises:
+        DataError: If there is none, naming those that are there.
+    """
+    usual, _ = task.usual_columns(dataset.features)
+    search = _Search(dataset, "input_column", usual, task.input.is_typed, type_decides=True)
+    return search.find(config.input_column, _taken(config))
+
+
+def _taken(config: RunConfig) -> set[str]:
+    """Columns that were named for a use."""
+    named = (getattr(config, setting) for setting in ("input_column", "label_column", *_NAMED))
+    return {name for name in named if name is not None}
 
 
 def _group(

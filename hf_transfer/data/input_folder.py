@@ -13,6 +13,7 @@ from hf_transfer.errors import DataError
 from hf_transfer.machine.paths import local_path, refuse_links
 from hf_transfer.machine.wording import count
 from hf_transfer.tasks.inputs.input import Input
+from hf_transfer.tasks.inputs.scans import file_format
 
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 
@@ -38,7 +39,7 @@ def inputs_below(folder: Path, input: Input) -> list[Path]:
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in input.suffixes and not path.is_dir() and not _hidden(path, folder)
+        if not path.is_dir() and not _hidden(path, folder) and input.is_file(path)
     )
 
 
@@ -102,7 +103,7 @@ def _read_classes(folder: Path, root: Path, input: Input, *, outside: bool) -> L
             )
         paths += found
         labels += [place.name] * len(found)
-        ignored += [path for path in _files(place) if path.suffix.lower() not in input.suffixes]
+        ignored += [path for path in _files(place) if not input.is_file(path)]
     refuse_links(paths, root, outside=outside)
     return input_rows(paths, input, {"label": labels}), _left_out(
         ignored, f"that are no {input.nouns} of a class"
@@ -157,8 +158,10 @@ def _read_metadata(file: Path, root: Path, input: Input, *, outside: bool) -> Lo
 def _left_out(paths: list[Path], why: str) -> tuple[str, ...]:
     if not paths:
         return ()
-    names = ", ".join(repr(path.name) for path in paths[:3]) + (" …" if len(paths) > 3 else "")
-    return (f"{count(len(paths), 'file')} {why} left out: {names}.",)
+    named = [path for path in paths if file_format(path) != "DICOM"]  # whose names may be those of patients
+    names = ", ".join(repr(path.name) for path in named[:3])
+    more = " …" if named[3:] else ""
+    return (f"{count(len(paths), 'file')} {why} left out{f': {names}{more}' if named else ''}.",)
 
 
 def _class_folders(folder: Path, input: Input) -> list[Path]:
@@ -183,8 +186,8 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _inputs(folder: Path, input: Input) -> Iterator[Path]:
-    """Files of inputs by suffix; broken links count, so that they are reported."""
-    return (path for path in _files(folder) if path.suffix.lower() in input.suffixes)
+    """Files of inputs, by suffix or first bytes; broken links count, so that they are reported."""
+    return (path for path in _files(folder) if input.is_file(path))
 
 
 def _sorted(folder: Path) -> list[Path]:

@@ -1,6 +1,7 @@
 """Convert labelled rows to the columns that all tasks read."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,11 @@ from datasets import ClassLabel, Dataset, LargeList, List, Value
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.config.run_config import RunConfig
+from hf_transfer.config.setting import is_auto
 from hf_transfer.data.columns import (
     Columns,
     find_columns,
+    find_input,
     folds,
     groups,
     named_labels,
@@ -21,12 +24,13 @@ from hf_transfer.data.columns import (
 )
 from hf_transfer.data.labelled import LabelledData, fingerprint
 from hf_transfer.data.origins import Origin
+from hf_transfer.data.uncertain import settle_uncertain, without_uncertain
 from hf_transfer.errors import DataError
 from hf_transfer.folds import hash_order
 from hf_transfer.machine.mapped import ROWS_AT_ONCE
 from hf_transfer.machine.wording import count, some
 from hf_transfer.tasks import check_settings, task_of_kind
-from hf_transfer.tasks.inputs.input import BadInput, Input
+from hf_transfer.tasks.inputs.input import BadInput, Input, Opened
 from hf_transfer.tasks.targets.choice import choose_target
 from hf_transfer.tasks.targets.labels import LabelColumn
 from hf_transfer.tasks.targets.target import Target
@@ -57,11 +61,13 @@ def label_rows(
     Raises:
         TransferError: If rows, columns or labels cannot be used as they are, or a setting by such inputs.
     """
-    task = _task_for(task, config)
-    given = [with_sets(_plain(part), config) for part in (dataset, test) if part is not None]
-    columns, written = _as_written(given, config, task)
+    task = task_of_kind(task) if isinstance(task, str) else task
+    check_settings(config, task)
+    given = [_plain(part) for part in (dataset, test) if part is not None]
+    opened = _opened(given, config, task, origin)
+    columns, written = _as_written(opened, config, task)
     parts = [part.rows for part in written]
-    notes = [*columns.notes, *(note for part in written for note in part.notes)]
+    notes = [*_notes_of(opened), *columns.notes, *_notes_of(written)]
     inputs = [_inputs(part, columns, task.input, origin) for part in parts]
     label_columns = _label_columns(parts, inputs, columns.label, config.label_separator)
     target = target or choose_target(label_columns[0], task.targets, config.target)
@@ -80,18 +86,19 @@ def label_rows(
         target=target(labels.names, config),
         notes=(*notes, *labels.notes),
         hub=origin.hub,
-        input_column=columns.input,
-        label_column=columns.label,
         scheme=written[0].scheme or labels.scheme,
-        group_column=columns.group,
+        **_read_from(columns),
     )
 
 
-def _task_for(task: type[Task] | str, config: RunConfig) -> type[Task]:
-    """The task itself, which has a use for every setting that is given."""
-    found = task_of_kind(task) if isinstance(task, str) else task
-    check_settings(config, found)
-    return found
+def _read_from(columns: Columns) -> dict[str, Any]:
+    """Where inputs, labels, groups and sites were, as `LabelledData` calls it."""
+    return {
+        "input_column": columns.input,
+        "label_column": columns.label,
+        "grouped_by": columns.group,
+        "site_column": columns.site,
+    }
 
 
 def _plain(dataset: Any) -> Dataset:
@@ -108,11 +115,47 @@ def _plain(dataset: Any) -> Dataset:
     return dataset.with_format(None)
 
 
-def _as_written(
+def _notes_of(parts: Sequence[Opened] | Sequence[Written]) -> list[str]:
+    return [note for part in parts for note in part.notes]
+
+
+def _settled(
     parts: Sequence[Dataset], config: RunConfig, task: type[Task]
+) -> list[tuple[Dataset, tuple[str, ...]]]:
+    """Each part with its uncertain labels decided; see `settle_uncertain`."""
+    names, asks = config.label_columns, True
+    if not names:
+        # What else is named may be said by the files alone, which are not open yet.
+        plain = replace(config, id_column=None, group_by=None, site_column=None, scheme="auto")
+        names = (find_columns(parts[0], plain, task).label,)
+        asks = task.input.marks_uncertain and is_auto(config.target)
+    return [settle_uncertain(part, names, config, asks=asks) for part in parts]
+
+
+def _opened(parts: Sequence[Dataset], config: RunConfig, task: type[Task], origin: Origin) -> list[Opened]:
+    """Rows of one input each, with the columns that are needed to read their labels."""
+    settled = _settled(parts, config, task)
+    parts = [with_sets(part, config) for part, _ in settled]
+    column, _ = find_input(parts[0], named_labels(config), task)
+    there = [part for part in parts if column in part.column_names]  # of others is told where all columns are
+    for part in there:
+        if origin.hub and task.input.leads_away(part.features[column]):
+            raise DataError(f"Column {column!r} of {origin.name} holds paths, which lead nowhere here.")
+    place: dict[str, Any] = {"folder": origin.folder, "outside": origin.outside}
+    opened = [task.input.opened(part, column, config=config, **place) for part in there]
+    opened += [Opened(part) for part in parts[len(there) :]]
+    return [
+        replace(one, notes=(*doubts, *one.notes)) for one, (_, doubts) in zip(opened, settled, strict=True)
+    ]
+
+
+def _as_written(
+    opened: Sequence[Opened], config: RunConfig, task: type[Task]
 ) -> tuple[Columns, list[Written]]:
     """Where the inputs and labels are, and each part as the task reads it, however it was written."""
-    columns = find_columns(parts[0], named_labels(config), task)
+    parts, found = [part.rows for part in opened], opened[0]
+    named = replace(config, id_column=found.id_column, group_by=found.group_by, site_column=found.site_column)
+    columns = find_columns(parts[0], named_labels(named), task)
     for part in parts:
         for name in (columns.input, columns.label, columns.id):
             if name is not None and name not in part.column_names:
@@ -124,8 +167,6 @@ def _as_written(
 
 
 def _inputs(part: Dataset, columns: Columns, input: Input, origin: Origin) -> Dataset:
-    if origin.hub and input.leads_away(part.features[columns.input]):
-        raise DataError(f"Column {columns.input!r} of {origin.name} holds paths, which lead nowhere here.")
     return input.read(part, columns.input, folder=origin.folder, outside=origin.outside)
 
 
@@ -180,8 +221,11 @@ def _standard_part(
         rows = rows.add_column("time", times(part, columns.time))
     if columns.fold and columns.fold in part.column_names:
         rows = rows.add_column("fold", folds(part, columns.fold))
-    order = ["row_id", "input", "label", "group", "time", "fold"]
-    return rows.select_columns([name for name in order if name in rows.column_names])
+    if columns.site and columns.site in part.column_names:
+        rows = rows.add_column("site", groups(part, columns.site), feature=Value("string"))
+    order = ["row_id", "input", "label", "group", "time", "fold", "site"]
+    rows = rows.select_columns([name for name in order if name in rows.column_names])
+    return without_uncertain(rows, part)
 
 
 def _usable(
@@ -230,7 +274,7 @@ def _without_bad(rows: Dataset, config: RunConfig, input: Input, notes: list[str
             "\n".join([f"{many} cannot be read:", *lines, *more])
             + "\nMend or remove them, or pass --on_bad_image skip to leave them out."
         )
-    names = [_short_name(one.path) if one.path else _row_name(rows, one) for one in bad]
+    names = [_short_name(one.path) if one.path and not one.private else _row_name(rows, one) for one in bad]
     notes.append(f"{many} cannot be read, so left out: {', '.join(names)}.")
     positions = {one.position for one in bad}
     return rows.select([row for row in range(len(rows)) if row not in positions])

@@ -12,10 +12,12 @@ from hf_transfer.runs.findings import Interval, Learned, Overfitting
 from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.schema import FORMAT_VERSION, REST
 from hf_transfer.scores.calibration import Calibration
+from hf_transfer.scores.findings import Detections
 from hf_transfer.scores.learning_curve import CurveReading
 from hf_transfer.scores.over_folds import FoldMean, Score
 from hf_transfer.scores.scorer import ClassScores
 from hf_transfer.scores.shuffled import ShuffleReading
+from hf_transfer.scores.site_reading import SiteReading
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,6 +227,7 @@ class Results:
         default_factory=dict
     )  # what a score can be at least, most
     calibration: Calibration | None = None
+    detections: Detections | None = None
     grid: list[GridEntry] | None
     frozen_proof: FrozenProof | None
     trainable: Trainable
@@ -234,6 +237,7 @@ class Results:
     learning_curve: LearningCurve | None = None
     shuffled: ShuffledLabels | None = None
     probe: Probe | None = None
+    site: SiteReading | None = None
     notes: list[str]
     hardware: Hardware
     versions: Mapping[str, str]

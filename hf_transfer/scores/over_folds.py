@@ -76,7 +76,7 @@ def summarise(
         num_folds: Folds of a repeat, see `effective_folds`; counted in the table if not given.
     """
     # In this order a unit's first row lies in the first repeat, whose folds the bootstrap keeps.
-    table = _by_fold(table)
+    table = by_fold(table)
     unit, units = sampling_units(table, scorer)
     intervals = bootstrap_interval(scorer.resampler(table), array_of(table, "fold"), units=units, seed=seed)
     pooled = scorer.pooled(table)
@@ -137,7 +137,7 @@ def over_folds(scores: Sequence[float | None]) -> FoldMean:
     )
 
 
-def _by_fold(table: pa.Table) -> pa.Table:
+def by_fold(table: pa.Table) -> pa.Table:
     """Sort the rows by repeat and fold, without a copy if they are sorted."""
     repeats, folds = array_of(table, "repeat"), array_of(table, "fold")
     if (np.lexsort((folds, repeats)) == np.arange(len(folds))).all():

@@ -60,6 +60,10 @@ class Scorer(Protocol):
         """True and predicted number of some rows, to be drawn; None where labels are no numbers."""
         return None
 
+    def detected(self, table: pa.Table) -> "list[tuple[str, NDArray[np.bool_], Floats]] | None":
+        """Each class or label with the rows that have it, (n,), and its probability, (n,); None without."""
+        return None
+
     def by_logits(self, table: pa.Table) -> list[Any] | None:
         """The predictions that the logits make; None where there are no logits."""
         return None

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError, DataError
@@ -71,6 +72,11 @@ class LabelSetScorer(Scorer):
             marks_of(column_of(table, name), self.label_names, name) for name in ("label", "prediction")
         )
         return label, prediction
+
+    def detected(self, table: pa.Table) -> list[tuple[str, NDArray[np.bool_], Floats]]:
+        """Each label."""
+        marks, shares = self.marks(table)[0], expit(self.logits(table))
+        return [(name, marks[:, i], shares[:, i]) for i, name in enumerate(self.label_names)]
 
     def by_logits(self, table: pa.Table) -> list[Any]:
         """The labels whose logit is 0 or more, of each row."""

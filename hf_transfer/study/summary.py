@@ -164,7 +164,7 @@ def _dataset(experiment: Experiment) -> DatasetFacts:
         column=data.input_column,
         label_column=data.label_column,
         class_counts=class_counts(data.rows["label"][:], names),
-        grouped_by=experiment.data.group_column,
+        grouped_by=data.grouped_by,
     )
 
 

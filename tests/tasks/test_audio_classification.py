@@ -145,13 +145,13 @@ def test_a_model_of_pictures_is_refused():
 
 def test_speakers_stay_together_unless_something_else_is_asked():
     data = label_rows(tones(), RunConfig(), "audio")
-    assert data.group_column == "speaker"
+    assert data.grouped_by == "speaker"
     assert set(data.rows["group"]) == {f"voice {number}" for number in range(6)}
     assert any(note.startswith("Rows of one 'speaker' stay together in a fold.") for note in data.notes)
     for settings in ({"scheme": "stratified"}, {"scheme": "random"}, {"fold_column": "sampling_rate"}):
         assert "group" not in label_rows(tones(), RunConfig(**settings), "audio").rows.column_names
     other = label_rows(tones(), RunConfig(group_by="label", label_column="label"), "audio")
-    assert other.group_column == "label"
+    assert other.grouped_by == "label"
 
 
 def test_unreadable_sounds_stop_a_run_or_are_left_out():

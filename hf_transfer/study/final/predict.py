@@ -81,9 +81,11 @@ def predict_inputs(
     path = check_output(output, inputs) if output else None
     model = TrainedModel.open(run, trust_remote_code=wanted.trust_remote_code)
     reading = _reading(model, wanted)
-    found = read_new_inputs(inputs, _input(model), model.results.dataset.column)
+    slices = read_new_inputs(inputs, _input(model), model.results.dataset.column, model.results.config)
     target = model.task.target
-    outputs = model.outputs(found.values, raw=wanted.raw, title="Predicting")
+    outputs = model.outputs(slices.values, raw=wanted.raw, title="Predicting")
+    outputs += [target.average([outputs[i] for i in volume], 1.0) for volume in slices.volumes]
+    found = slices.with_volumes
     columns = target.columns(Dataset.from_dict({"input": found.values}), outputs)
     answers, text = target.answers(found.names, columns | {"outputs": outputs}, reading)
     if path is not None:

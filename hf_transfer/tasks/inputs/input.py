@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from torch import nn
 
+    from hf_transfer.config.run_config import RunConfig
     from hf_transfer.scores.transferability import Probe
     from hf_transfer.tasks.inputs.pooling import Pooling
 
@@ -31,11 +32,39 @@ class Original:
 
 @dataclass(frozen=True)
 class BadInput:
-    """An input that cannot be read: its position among the rows scanned, its path if any, and why."""
+    """An input that cannot be read: its position among the rows scanned, its path if any, and why.
+
+    Attributes:
+        private: Whether the name of its file may be that of a patient, and stays out of what is published.
+    """
 
     position: int
     path: str | None
     reason: str
+    private: bool = False
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Rows of one input each, where a file may have held several.
+
+    Attributes:
+        rows: With all of their columns, and what the files say of each.
+        id_column: That identifies a row.
+        group_by: Whose equal values stay in one fold.
+        site_column: That says where a row was made.
+        notes: What was found in the files, a sentence each.
+        sources: Number of the given row that each row came from; None where they are the given ones.
+        numbers: Of each row in its file; None where a file held one alone.
+    """
+
+    rows: "Dataset"
+    id_column: str | None = None
+    group_by: str | None = None
+    site_column: str | None = None
+    notes: tuple[str, ...] = ()
+    sources: Sequence[int] | None = None
+    numbers: Sequence[int | None] = ()
 
 
 class Input:
@@ -64,6 +93,8 @@ class Input:
     """Ends of the names of files that hold one each; none where they are written out."""
     empty: ClassVar[str] = ""
     """What messages say of a row that `empty_rows` gives."""
+    marks_uncertain: ClassVar[bool] = False
+    """Whether a column of -1, 0 and 1 is likelier to hold uncertain labels than three classes."""
     rows_at_once: ClassVar[int] = 1000
     """How many to encode together."""
     sample_model: ClassVar[str] = "tiny-bert"
@@ -80,6 +111,28 @@ class Input:
     def leads_away(self, feature: Any) -> bool:
         """Whether a column holds paths, which lead to nothing when the rows come from the Hub."""
         return False
+
+    def is_file(self, path: Path) -> bool:
+        """Whether a file holds such inputs, by its name or its first bytes."""
+        return path.suffix.lower() in self.suffixes
+
+    def opened(
+        self, rows: "Dataset", column: str, *, folder: Path | None, outside: bool, config: "RunConfig"
+    ) -> Opened:
+        """Rows of one input each, of files of which one may hold several.
+
+        Args:
+            rows: A file each, or an input.
+            column: Where they are.
+            folder: Folder that paths are relative to, and must stay in; None takes them as they are.
+            outside: Whether they may leave it.
+            config: How to read them, and the columns that were named.
+
+        Raises:
+            DataError: If the column holds something else.
+            ConfigError: If a package is needed that is not installed.
+        """
+        return Opened(rows, config.id_column, config.group_by, config.site_column)
 
     def read(
         self, dataset: "Dataset", column: str, *, folder: Path | None, outside: bool = False
