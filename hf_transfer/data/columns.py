@@ -50,7 +50,7 @@ def find_columns(dataset: Dataset, config: RunConfig, task: type[Task]) -> Colum
     inputs, input_notes = find_input(dataset, config, task)
     _, usual_labels = task.usual_columns(dataset.features)
     search = _Search(dataset, "label_column", usual_labels, _is_declared)
-    taken = {*_taken(config), inputs}
+    taken = {*_taken(config), *task.input.columns_of(inputs)}
     label, label_notes = search.find(config.label_column, taken)
     group, group_notes = _group(dataset, config, task.input.groups, {*taken, label})
     return Columns(
@@ -61,7 +61,7 @@ def find_columns(dataset: Dataset, config: RunConfig, task: type[Task]) -> Colum
         time=config.time_by,
         fold=config.fold_column,
         site=config.site_column,
-        notes=(*input_notes, *label_notes, *group_notes),
+        notes=(*task.input.notes(inputs), *input_notes, *label_notes, *group_notes),
     )
 
 
@@ -72,7 +72,8 @@ def find_input(dataset: Dataset, config: RunConfig, task: type[Task]) -> tuple[s
         DataError: If there is none, naming those that are there.
     """
     usual, _ = task.usual_columns(dataset.features)
-    search = _Search(dataset, "input_column", usual, task.input.is_typed, type_decides=True)
+    parts, typed = task.input.columns_of, task.input.is_typed
+    search = _Search(dataset, "input_column", usual, typed, type_decides=True, parts=parts)
     return search.find(config.input_column, _taken(config))
 
 
@@ -194,14 +195,19 @@ class _Search:
     usual: Sequence[str]
     is_typed: Callable[[Any], bool]
     type_decides: bool = False  # between usual names: pictures before paths, which may name the same
+    parts: Callable[[str], list[str]] = lambda name: [name]
 
     def find(self, given: str | None, taken: set[str]) -> tuple[str, tuple[str, ...]]:
         """The column, and what to know of the choice; those that are `taken` have another use."""
         if given is not None:
-            return _require(self.dataset, given, self.setting), ()
+            return ",".join(_require(self.dataset, name, self.setting) for name in self.parts(given)), ()
         free = {name: feature for name, feature in self.dataset.features.items() if name not in taken}
         by_lower = {name.lower(): name for name in reversed(free)}
-        found = [by_lower[name] for name in self.usual if name in by_lower]
+        found = [
+            ",".join(by_lower[part] for part in self.parts(name))
+            for name in self.usual
+            if by_lower.keys() >= set(self.parts(name))
+        ]
         if rivals := self._rivals(found, free):
             others = ", ".join(map(repr, rivals))
             return found[0], (
@@ -216,9 +222,9 @@ class _Search:
 
     def _rivals(self, found: Sequence[str], free: Mapping[str, Any]) -> list[str]:
         """The other columns that would do as well as the first."""
-        if not self.type_decides or not found or not self.is_typed(free[found[0]]):
+        if not self.type_decides or not found or not self.is_typed(free.get(found[0])):
             return list(found[1:])
-        return [name for name in found[1:] if self.is_typed(free[name])]
+        return [name for name in found[1:] if self.is_typed(free.get(name))]
 
 
 def _is_declared(feature: Any) -> bool:

@@ -35,6 +35,7 @@ class LabelledData:
         scheme: How the labels were written, where there are several ways.
         grouped_by: Column that `group` was read from.
         site_column: Column that `site` was read from.
+        kept_by: What rows of one `group` have in common, where that is something that they hold.
     """
 
     rows: Dataset
@@ -54,6 +55,7 @@ class LabelledData:
     scheme: str = ""
     grouped_by: str | None = None
     site_column: str | None = None
+    kept_by: str | None = None
 
     @property
     def input(self) -> Input:

@@ -28,6 +28,7 @@ from hf_transfer.data.uncertain import settle_uncertain, without_uncertain
 from hf_transfer.errors import DataError
 from hf_transfer.folds import hash_order
 from hf_transfer.machine.mapped import ROWS_AT_ONCE
+from hf_transfer.machine.progress import own_bars
 from hf_transfer.machine.wording import count, some
 from hf_transfer.tasks import check_settings, task_of_kind
 from hf_transfer.tasks.inputs.input import BadInput, Input, Opened
@@ -63,8 +64,7 @@ def label_rows(
     """
     task = task_of_kind(task) if isinstance(task, str) else task
     check_settings(config, task)
-    given = [_plain(part) for part in (dataset, test) if part is not None]
-    opened = _opened(given, config, task, origin)
+    opened = _opened([part for part in (dataset, test) if part is not None], config, task, origin)
     columns, written = _as_written(opened, config, task)
     parts = [part.rows for part in written]
     notes = [*_notes_of(opened), *columns.notes, *_notes_of(written)]
@@ -73,7 +73,7 @@ def label_rows(
     target = target or choose_target(label_columns[0], task.targets, config.target)
     labels = target.read(label_columns)
     rows = _standard_rows(parts, inputs, labels.ids, columns, target.label_type())
-    rows = _usable(rows, config, task.input, notes, origin.name)
+    rows, kept_by = _usable(rows, config, task.input, notes, origin.name)
     return LabelledData(
         rows=rows[0],
         test=rows[1] if test is not None else None,
@@ -88,6 +88,7 @@ def label_rows(
         hub=origin.hub,
         scheme=written[0].scheme or labels.scheme,
         **_read_from(columns),
+        kept_by=kept_by,
     )
 
 
@@ -134,12 +135,13 @@ def _settled(
 
 def _opened(parts: Sequence[Dataset], config: RunConfig, task: type[Task], origin: Origin) -> list[Opened]:
     """Rows of one input each, with the columns that are needed to read their labels."""
-    settled = _settled(parts, config, task)
+    settled = _settled([_plain(part) for part in parts], config, task)
     parts = [with_sets(part, config) for part, _ in settled]
     column, _ = find_input(parts[0], named_labels(config), task)
-    there = [part for part in parts if column in part.column_names]  # of others is told where all columns are
+    names = task.input.columns_of(column)
+    there = [part for part in parts if {*names} <= {*part.column_names}]  # the others are told of later
     for part in there:
-        if origin.hub and task.input.leads_away(part.features[column]):
+        if origin.hub and any(task.input.leads_away(part.features[name]) for name in names):
             raise DataError(f"Column {column!r} of {origin.name} holds paths, which lead nowhere here.")
     place: dict[str, Any] = {"folder": origin.folder, "outside": origin.outside}
     opened = [task.input.opened(part, column, config=config, **place) for part in there]
@@ -157,7 +159,7 @@ def _as_written(
     named = replace(config, id_column=found.id_column, group_by=found.group_by, site_column=found.site_column)
     columns = find_columns(parts[0], named_labels(named), task)
     for part in parts:
-        for name in (columns.input, columns.label, columns.id):
+        for name in (*task.input.columns_of(columns.input), columns.label, columns.id):
             if name is not None and name not in part.column_names:
                 which = "dataset has" if part is parts[0] else "test rows have"
                 raise DataError(
@@ -230,15 +232,20 @@ def _standard_part(
 
 def _usable(
     parts: Sequence[Dataset], config: RunConfig, input: Input, notes: list[str], name: str
-) -> list[Dataset]:
-    """Leave out rows without an input, those beyond `max_rows`, and unreadable pictures; note each."""
+) -> tuple[list[Dataset], str | None]:
+    """Leave out rows without an input, those beyond `max_rows`, and unreadable pictures; note each.
+
+    Returns:
+        The rows, grouped by what they hold where they must share a fold for it, and what that is.
+    """
     notes += [note for part in parts for note in input.doubts(part)]
     filled = [_without_empty(part, config, input, notes) for part in parts]
     filled[0] = _first_rows(filled[0], config)
     usable = [_without_bad(part, config, input, notes) for part in filled]
     if not len(usable[0]):
         raise DataError(f"No row of {name} is left. {' '.join(notes)}")
-    return usable
+    usable[0], kept_by = _kept_together(usable[0], config, input, notes)
+    return usable, kept_by
 
 
 def _without_empty(rows: Dataset, config: RunConfig, input: Input, notes: list[str]) -> Dataset:
@@ -278,6 +285,21 @@ def _without_bad(rows: Dataset, config: RunConfig, input: Input, notes: list[str
     notes.append(f"{many} cannot be read, so left out: {', '.join(names)}.")
     positions = {one.position for one in bad}
     return rows.select([row for row in range(len(rows)) if row not in positions])
+
+
+def _kept_together(
+    rows: Dataset, config: RunConfig, input: Input, notes: list[str]
+) -> tuple[Dataset, str | None]:
+    """Add a group for rows that must share a fold for what they hold; give what they have in common."""
+    found = input.kept_together(rows, config)
+    if found is None:
+        return rows, None
+    notes.extend(found.notes)
+    if found.groups is None:
+        return rows, None
+    others = rows.remove_columns([name for name in ("group",) if name in rows.column_names])
+    with own_bars():
+        return others.add_column("group", list(found.groups), feature=Value("string")), found.by
 
 
 def _row_name(rows: Dataset, bad: BadInput) -> str:

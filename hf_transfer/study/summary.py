@@ -22,6 +22,7 @@ from hf_transfer.runs.aggregate import (
     class_counts,
     fold_notes,
     frozen_proof,
+    group_part,
     score_part,
     split_part,
 )
@@ -142,6 +143,7 @@ def _learned(experiment: Experiment) -> dict[str, Any]:
     task, base = experiment.task, experiment.task.base
     return {
         "task": task.name,
+        "input": task.input.name,
         "target": task.target.name,
         "label_names": list(task.label_names),
         "base_model": experiment.config.base_model,
@@ -165,6 +167,8 @@ def _dataset(experiment: Experiment) -> DatasetFacts:
         label_column=data.label_column,
         class_counts=class_counts(data.rows["label"][:], names),
         grouped_by=data.grouped_by,
+        kept_by=data.kept_by,
+        **group_part(experiment.columns),
     )
 
 

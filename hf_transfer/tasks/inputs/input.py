@@ -67,6 +67,21 @@ class Opened:
     numbers: Sequence[int | None] = ()
 
 
+@dataclass(frozen=True)
+class KeptTogether:
+    """Which rows must share a fold for what they hold.
+
+    Attributes:
+        groups: Of each row, its group; None where they are not kept together after all.
+        notes: What was found and done, a sentence each.
+        by: What rows of one group have in common, in a word.
+    """
+
+    groups: Sequence[str] | None
+    notes: tuple[str, ...]
+    by: str | None = None
+
+
 class Input:
     """What differs between kinds of input. Nothing outside of `tasks/` knows which of them it has.
 
@@ -103,6 +118,18 @@ class Input:
     """What `simple_probe` is called."""
     poolings: ClassVar[tuple[str, ...]] = ()
     """Vectors of a layer that stand side by side among its features, by which layers are also compared."""
+
+    def columns_of(self, column: str) -> list[str]:
+        """The columns that a name stands for; several have commas between them.
+
+        Raises:
+            DataError: If they are too few or too many.
+        """
+        return [column]
+
+    def notes(self, column: str) -> tuple[str, ...]:
+        """What to know of how a column, or several, is read."""
+        return ()
 
     def is_typed(self, feature: Any) -> bool:
         """Whether the type of a column alone says that it holds such inputs."""
@@ -165,6 +192,18 @@ class Input:
     def from_text(self, text: str) -> Any:
         """An input that was written out, on the command line or as a line of a file."""
         return text
+
+    def from_words(self, words: Sequence[str]) -> list[str]:
+        """Words of the command line that are no files, as texts that hold an input each."""
+        return list(words)
+
+    def names(self, rows: "Dataset", column: str) -> list[str]:
+        """What to call the input of each row of a file."""
+        return [one if isinstance(one, str) else " ".join(one or ()) for one in rows[column]]
+
+    def kept_together(self, rows: "Dataset", config: "RunConfig") -> KeptTogether | None:
+        """Rows that must share a fold for what they hold, and those of one `group`; None where none must."""
+        return None
 
     def empty_rows(self, inputs: "Dataset") -> list[int]:
         """Positions of rows that hold nothing to learn from."""
