@@ -146,6 +146,7 @@ def _repeats(found: "Audit", data: "LabelledData") -> str:
         )
     if found.lengths is not None:
         lines.append(
-            "Words a row: " + ", ".join(f"{name} {value:g}" for name, value in found.lengths.items())
+            f"{data.input.measured_in}: "
+            + ", ".join(f"{name} {value:g}" for name, value in found.lengths.items())
         )
     return "\n".join(lines)

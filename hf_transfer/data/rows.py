@@ -31,8 +31,7 @@ from hf_transfer.machine.mapped import ROWS_AT_ONCE
 from hf_transfer.machine.progress import own_bars
 from hf_transfer.machine.wording import count, some
 from hf_transfer.tasks import check_settings, task_of_kind
-from hf_transfer.tasks.inputs.input import Input, Opened
-from hf_transfer.tasks.inputs.pictures import BadPicture
+from hf_transfer.tasks.inputs.input import BadInput, Input, Opened
 from hf_transfer.tasks.targets.choice import choose_target
 from hf_transfer.tasks.targets.labels import LabelColumn, NamedLabels
 from hf_transfer.tasks.targets.several_columns import LabelColumns, separated
@@ -312,7 +311,7 @@ def _kept_together(
         return others.add_column("group", list(found.groups), feature=Value("string")), found.by
 
 
-def _row_name(rows: Dataset, bad: BadPicture) -> str:
+def _row_name(rows: Dataset, bad: BadInput) -> str:
     return f"row {rows[bad.position]['row_id']}"
 
 
