@@ -254,7 +254,21 @@ def _usable(
     if not len(usable[0]):
         raise DataError(f"No row of {name} is left. {' '.join(notes)}")
     usable[0], kept_by = _kept_together(usable[0], config, input, notes)
+    notes += _shared_groups(usable)
     return usable, kept_by
+
+
+def _shared_groups(parts: Sequence[Dataset]) -> list[str]:
+    """Warn of groups that are among the test rows and among those to train on."""
+    of_parts = [set(part["group"][:]) for part in parts if "group" in part.column_names]
+    shared = set.intersection(*of_parts) if len(of_parts) > 1 else set()
+    if not shared:
+        return []
+    num_rows = sum(group in shared for group in parts[1]["group"][:])
+    return [
+        f"{count(len(shared), 'group')} of the {len(of_parts[1]):,} in the test rows "
+        f"({count(num_rows, 'row')}) is also in the rows to train on, so that the test score is too good."
+    ]
 
 
 def _without_empty(rows: Dataset, config: RunConfig, input: Input, notes: list[str]) -> Dataset:

@@ -22,6 +22,9 @@ SENTENCES = [["Ann", "left"], ["New", "York"], ["Bob"]]
 TAGS = [["B-PER", "O"], ["B-LOC", "I-LOC"], ["B-PER"]]
 
 
+TOO_GOOD = "that the test score is too good."
+
+
 def shade(value):
     return encode_pixels(np.full((2, 2), value, np.uint8))
 
@@ -165,6 +168,14 @@ def test_pictures_named_by_metadata_have_groups(tmp_path):
     write_csv(tmp_path / "metadata.csv", columns)
     data = opened(tmp_path, "image", group_by="patient")
     assert data.rows["group"][:] == ["7", "8"]
+
+
+def test_groups_that_are_in_the_test_rows_too_are_told(tmp_path):
+    write_csv(tmp_path / "train.csv", {"text": ["a", "b"], "label": ["x", "z"], "who": ["ann", "bob"]})
+    write_csv(tmp_path / "test.csv", {"text": ["c", "d"], "label": ["x", "z"], "who": ["bob", "cid"]})
+    told = [f"1 group of the 2 in the test rows (1 row) is also in the rows to train on, so {TOO_GOOD}"]
+    assert list(opened(tmp_path, test_split="test", group_by="who").notes) == told
+    assert opened(tmp_path, test_split="test").notes == ()
 
 
 def test_settings_add_columns_and_ids():

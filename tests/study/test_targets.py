@@ -229,6 +229,8 @@ def test_other_rows_are_scored_and_labelled(run, tmp_path):
     }[target]
     assert header.startswith(says)
     if target in MEASURED:
+        with pytest.raises(ConfigError, match=r"gives .*, which have no probabilities\. Leave --top_k"):
+            predict(folder, ["warm"], top_k=2)
         wanted = np.abs([one["number"] - label for one, label in zip(answers, labels, strict=True)]).mean()
         assert found.scores["mae"].value == pytest.approx(wanted)
 

@@ -102,10 +102,14 @@ def _input(model: TrainedModel) -> Any:
 
 
 def _reading(model: TrainedModel, wanted: PredictOptions) -> Reading:
-    top_k = None if wanted.all_probabilities else wanted.top_k
+    target, top_k = model.task.target, None if wanted.all_probabilities else wanted.top_k
+    if target.scales and top_k != 1:
+        raise ConfigError(
+            f"{model.run} gives {target.name}, which have no probabilities. Leave --top_k and "
+            "--all_probabilities out."
+        )
     if wanted.threshold is None:
         return Reading(top_k=top_k)
-    target = model.task.target
     if target.not_two_classes:
         raise ConfigError(
             f"A threshold decides between two classes, and {model.run} {target.not_two_classes}. Leave "

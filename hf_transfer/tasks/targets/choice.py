@@ -1,5 +1,6 @@
 """What kind of labels a task learns: read from the labels themselves, or as the setting `target` says."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -8,6 +9,8 @@ from hf_transfer.config.setting import is_auto
 from hf_transfer.errors import ConfigError, DataError
 from hf_transfer.tasks.targets.labels import WRITTEN_MISSING, LabelColumn, as_number, is_missing
 from hf_transfer.tasks.targets.target import Target
+
+_DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*$")
 
 
 def choose_target(column: LabelColumn, targets: Sequence[type[Target]], wanted: str = "auto") -> type[Target]:
@@ -47,6 +50,11 @@ def _by_values(column: LabelColumn) -> str:
     if _lists(given):
         inside = {type(one) for value in given if isinstance(value, list | tuple) for one in value}
         return "numbers" if inside and inside <= {int, float} and float in inside else "label_sets"
+    if given and all(isinstance(value, str) and _DECIMAL_COMMA.match(value) for value in given):
+        raise DataError(
+            f"The labels in {column.where} are written with a comma, such as {given[0]!r}. If they are "
+            "numbers, write a point instead; if they are names of classes, pass --target classes."
+        )
     if not given or any(as_number(value) is None for value in given):
         return "classes"
     if any(not float(value).is_integer() for value in given):

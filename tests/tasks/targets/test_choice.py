@@ -42,6 +42,16 @@ def test_whole_numbers_with_a_point_are_asked_about(values):
     assert choose_target(column, TARGETS, "classes").name == "classes"
 
 
+def test_numbers_with_a_comma_are_asked_about():
+    column = LabelColumn(["1,5", "-2,25"], "column 'x'")
+    with pytest.raises(
+        DataError, match=r"with a comma, such as '1,5'\. .* write a point .* --target classes"
+    ):
+        choose_target(column, TARGETS)
+    assert choose_target(column, TARGETS, "classes").name == "classes"
+    assert choose_target(LabelColumn(["1,5", "a"], "x"), TARGETS).name == "classes"
+
+
 def test_a_task_learns_its_own_targets_only():
     column = LabelColumn([["O"]], "x")
     assert choose_target(column, TokenClassification.targets).name == "tags"
