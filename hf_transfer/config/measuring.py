@@ -31,3 +31,24 @@ class MeasuringSettings(Group):
         scored=False,
         at_least=0,
     )
+    zero_shot: str | None = setting(
+        None,
+        "Model that judges each row without training too, by the names of the classes: CLIP or SigLIP for "
+        "pictures, an NLI model for texts; auto is the base model itself.",
+        scored=False,
+    )
+    zero_shot_template: str | None = setting(
+        None,
+        "Sentence that zero_shot puts a class's name into, at {}; when not given, 'a photo of a {}.' or "
+        "'This example is {}.'",
+        scored=False,
+    )
+
+    def problems(self) -> list[str]:
+        """A template without a place for the name, or without a model."""
+        template = self.zero_shot_template
+        if template is None:
+            return []
+        if template.count("{}") != 1:
+            return [f"zero_shot_template={template!r} must hold {{}} once, where the class's name goes."]
+        return [] if self.zero_shot else ["zero_shot_template is of no use without zero_shot; name a model."]

@@ -1,8 +1,8 @@
-"""Control runs of the reported configuration: fewer rows, shuffled labels, a probe.
+"""Control runs of the reported configuration: fewer rows, shuffled labels, a probe, no training at all.
 
 They answer what more rows would give, whether the model can learn rows by heart, whether labels leak,
-and what a head in closed form reaches. Nothing is chosen by them: each reads its held-out rows once,
-under a purpose of its own.
+what a head in closed form reaches, and what the names of the classes alone do. Nothing is chosen by them:
+each reads its held-out rows once, under a purpose of its own.
 """
 
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ from hf_transfer.replay.replayed import Replay
 from hf_transfer.runs.controls import Controls, curve_part, probe_part, shuffled_part
 from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.records import LearningCurve, Probe, ShuffledLabels
-from hf_transfer.runs.run_folder import fold_place, place_of
 from hf_transfer.scores.learning_curve import PERCENTS
 from hf_transfer.study.experiment import Experiment, Unit
 from hf_transfer.study.fold_runner import FoldRunner
 from hf_transfer.study.probing import run_probe
+from hf_transfer.study.zero_shot import zero_shot
 
 if TYPE_CHECKING:
     from hf_transfer.study.study import Study
@@ -50,6 +50,7 @@ def run_controls(study: "Study", config: RunConfig, results: Sequence[FoldResult
         _learning_curve(study, config, results) if asked.learning_curve else None,
         _shuffled(study, config, results) if asked.shuffled_labels else None,
         _probe(study, config),
+        zero_shot(study, config, results) if asked.zero_shot else None,
     )
 
 
@@ -70,19 +71,13 @@ def _part_units(study: "Study", config: RunConfig, percent: int) -> list[Unit]:
     """Folds of a configuration on a percentage of their training rows."""
     units = [replace(unit, percent=percent) for unit in study.experiment.units_of(config)]
     purpose = f"learning curve, {percent} %"
-    return [_control_unit(study, unit, f"curve-{percent}", purpose=purpose) for unit in units]
-
-
-def _control_unit(study: "Study", unit: Unit, name: str, *, purpose: str) -> Unit:
-    """Copy a fold for a control run, with a folder of its own."""
-    inside = f"{place_of(unit.config, study.experiment.grid)}/{name}".lstrip("/")
-    return replace(unit, place=fold_place(inside, unit.repeat, unit.fold), purpose=purpose)
+    return [study.experiment.control(unit, f"curve-{percent}", purpose=purpose) for unit in units]
 
 
 def _probe(study: "Study", config: RunConfig) -> Probe | None:
     """Solve the head of each fold of the first repeat in closed form."""
     units = [
-        _control_unit(study, unit, "probe", purpose="closed-form probe")
+        study.experiment.control(unit, "probe", purpose="closed-form probe")
         for unit in study.experiment.units_of(config)
         if unit.repeat == 0
     ]
@@ -94,7 +89,7 @@ def _probe(study: "Study", config: RunConfig) -> Probe | None:
 def _shuffled(study: "Study", config: RunConfig, true: Sequence[FoldResult]) -> ShuffledLabels:
     """Train some folds on shuffled labels, and judge their scores."""
     chosen = study.experiment.units_of(config)[: study.experiment.config.shuffled_labels]
-    units = [_control_unit(study, unit, "shuffled", purpose="shuffled labels") for unit in chosen]
+    units = [study.experiment.control(unit, "shuffled", purpose="shuffled labels") for unit in chosen]
     # Flat, as rows that were chosen from others are written again with each new column.
     data = replace(study.experiment.data, rows=study.experiment.data.rows.flatten_indices())
     runners = [shuffled_runner(study.runner, data, unit) for unit in units]

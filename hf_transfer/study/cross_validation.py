@@ -34,6 +34,7 @@ from hf_transfer.study.final.final_model import make_final
 from hf_transfer.study.first_batch import check_first_batch, first_batch
 from hf_transfer.study.study import Study
 from hf_transfer.study.summary import build_results
+from hf_transfer.study.zero_shot import judge_of
 from hf_transfer.tasks.task import Task
 from hf_transfer.training.workers import make_accelerator, others_needed
 
@@ -108,6 +109,8 @@ def check_study(study: Study) -> Study:
     """
     task, config = study.experiment.task, study.experiment.config
     _check_target(study.experiment)
+    if config.zero_shot:
+        judge_of(study.experiment)
     batch = first_batch(task, study.experiment.data.rows)
     for name in config.metrics:
         hub_metric(name)

@@ -5,7 +5,7 @@ reached. Where frozen layers are replayed it costs seconds; elsewhere it is left
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,7 +48,8 @@ def run_probe(runner: "FoldRunner", config: RunConfig, units: Sequence[Unit]) ->
     if runner.accelerator.is_main_process:  # so quick that sharing it gains nothing
         table = _features(runner, config)
         for unit in units if table else ():
-            _keep(runner, table, unit)  # type: ignore[arg-type]
+            rows = runner.experiment.train_rows(unit), runner.experiment.valid_rows(unit)
+            runner.keep_outputs(unit, *table.solved(*rows))  # type: ignore[union-attr]
     runner.accelerator.wait_for_everyone()
     return all(runner.finished(unit) for unit in units)
 
@@ -103,14 +104,3 @@ def _features(runner: "FoldRunner", config: RunConfig) -> _Features | None:
         return None
     row_of = np.repeat(np.arange(len(labels)), lengths)
     return _Features(values, target.of_items(labels), row_of, target)
-
-
-def _keep(runner: "FoldRunner", table: _Features, unit: Unit) -> None:
-    """Solve one fold, score its held-out rows, and write its folder."""
-    experiment, scorer = runner.experiment, runner.scorer
-    held_out, valid_rows = scorer.held_out(unit), experiment.valid_rows(unit)
-    logits, weights = table.solved(experiment.train_rows(unit), valid_rows)
-    rows = held_out.read(lambda rows: scorer.table(logits, rows, unit.repeat, unit.fold), weights)
-    scores = experiment.task.target.scorer.score(rows)
-    result = replace(scorer.unscored(unit), scores=scores, readings=held_out.readings)
-    runner.folder.keep(unit.place, result, runner.experiment.identity(unit.config), [], rows)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from torch import nn
 
+    from hf_transfer.models.base_model import BaseModel
+    from hf_transfer.tasks.inputs.judges import Judge
     from hf_transfer.tasks.inputs.pictures import BadPicture
     from hf_transfer.tasks.inputs.pooling import Pooling
 
@@ -31,7 +33,9 @@ class Image(Input):
         "image", "img", "picture", "photo", "pixel_values", "pixels", "image_path", "file_name", "filename",
         "filepath", "path", "file",
     )  # fmt: skip
-    settings: ClassVar[tuple[str, ...]] = ("augmentation", "cached_views", "image_size", "on_bad_image")
+    settings: ClassVar[tuple[str, ...]] = (
+        "augmentation", "cached_views", "image_size", "on_bad_image", "zero_shot", "zero_shot_template",
+    )  # fmt: skip
     suffixes: ClassVar[frozenset[str]] = frozenset({
         ".avif", ".bmp", ".gif", ".heic", ".heif", ".hif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jxl",
         ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
@@ -109,6 +113,12 @@ class Image(Input):
             picture=f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}",
             name=Path(value["path"]).name if value.get("path") else None,
         )
+
+    def judge(self, base: "BaseModel", names: Sequence[str], template: str | None, *, each: bool) -> "Judge":
+        """CLIP, SigLIP and their kin."""
+        from hf_transfer.tasks.inputs.judges import PictureJudge
+
+        return PictureJudge(base, names, template, each=each)
 
     def pooling(self, model: "nn.Module") -> "Pooling":
         """The mean over places, or the class token and the mean of the patches."""

@@ -54,6 +54,7 @@ class LabelSets(Target):
     solvers = ("lbfgs", "ridge")
     missing = IGNORE_INDEX
     called = ("label", "labels")
+    answers_by_name = "each"
     unlabelled: Any = ()
 
     scorer: LabelSetScorer
