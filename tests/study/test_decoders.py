@@ -8,6 +8,7 @@ import torch
 import transformers as hf
 from datasets import Dataset
 from safetensors import safe_open
+from scipy.special import expit, softmax
 from small_runs import plain_config
 from target_rows import WORDS, texts
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
@@ -15,7 +16,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from hf_transfer import SequenceClassification, cross_validate
 from hf_transfer.data.rows import label_rows
 from hf_transfer.runs.results import read_results
-from hf_transfer.study.final.trained import TrainedModel
+from hf_transfer.study.final.predict import predict_inputs
 from hf_transfer.verify.verify_run import verify_run
 
 SMALL = {
@@ -27,6 +28,7 @@ MODELS = {
     "llama": lambda **sizes: hf.LlamaForCausalLM(hf.LlamaConfig(**sizes)),
     "smollm": lambda **sizes: hf.LlamaForCausalLM(hf.LlamaConfig(tie_word_embeddings=True, **sizes)),
 }
+END = "<|endoftext|>"
 CASES = [
     ("qwen2", "classes", "head"),
     ("qwen2", "numbers", "head+lora"),
@@ -37,12 +39,13 @@ CASES = [
 
 def decoder(name, folder):
     """Write a decoder with random weights, and a tokenizer that has an end of text and no padding."""
-    words = Tokenizer(models.WordLevel(unk_token="[UNK]"))
-    words.pre_tokenizer = pre_tokenizers.Whitespace()
-    words.train_from_iterator([list(WORDS)], trainers.WordLevelTrainer(special_tokens=["[UNK]", "</s>"]))
-    tokenizer = hf.PreTrainedTokenizerFast(
-        tokenizer_object=words, unk_token="[UNK]", eos_token="</s>", model_max_length=24
+    pieces = Tokenizer(models.BPE())
+    pieces.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=300, special_tokens=[END], initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
     )
+    pieces.train_from_iterator([" ".join(WORDS)], trainer)
+    tokenizer = hf.PreTrainedTokenizerFast(tokenizer_object=pieces, eos_token=END, model_max_length=24)
     torch.manual_seed(0)
     MODELS[name](vocab_size=len(tokenizer), initializer_range=0.3, **SMALL).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -83,13 +86,23 @@ def plain_logits(folder, inputs, *, together):
     return torch.cat(found).numpy()
 
 
-def test_plain_code_gives_the_logits_of_the_kit_alone_and_in_a_batch(run):
+def test_plain_code_gives_the_answers_of_the_kit_alone_and_in_a_batch(run):
     folder, data, _ = run
     inputs = data.rows["input"][:8]
-    own = np.concatenate(TrainedModel.open(folder).outputs(inputs, title="test"))
-    for together in (True, False):
-        plain = plain_logits(folder, inputs, together=together)
-        assert np.abs(plain - own).max() <= 1e-5 * max(1, np.abs(own).max())
+    answers, _ = predict_inputs(folder, inputs, all_probabilities=True)
+    if data.target.name == "numbers":
+        own = np.array([[answer["number"]] for answer in answers])
+    else:
+        own = np.array([[answer["probabilities"][name] for name in data.label_names] for answer in answers])
+    turned = {
+        "classes": lambda logits: softmax(logits, 1),
+        "label_sets": expit,
+        "numbers": lambda logits: logits,
+    }
+    alone, together = (plain_logits(folder, inputs, together=how) for how in (False, True))
+    assert np.abs(alone - together).max() <= 1e-5 * max(1, np.abs(alone).max())
+    plain = turned[data.target.name](together)
+    assert np.abs(plain - own).max() <= 1e-6 * max(1, np.abs(own).max())
 
 
 def test_published_are_plain_weights_without_adapters(run):

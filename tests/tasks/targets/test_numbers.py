@@ -57,7 +57,9 @@ def test_the_scale_is_folded_into_the_output_layer(seed, mean, spread):
     before = model(x).detach()
     scale = torch.tensor([mean, spread])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hf_transfer.training.scale.output_layer", lambda one: ("classifier", one.classifier))
+        patch.setattr(
+            "hf_transfer.training.scale.output_layer", lambda one, **_: ("classifier", one.classifier)
+        )
         fold_scale(model, scale)
         near = 1e-5 * max(1.0, abs(mean), spread)
         assert torch.allclose(model(x), before * scale[1] + scale[0], atol=near)
