@@ -227,3 +227,12 @@ def test_the_base_model_may_be_one_of_pictures_and_texts(kind, trainable, tmp_pa
     for ours, picture in zip(own, pictures, strict=True):
         found = {answer["label"]: answer["score"] for answer in plain(picture, top_k=5)}
         assert ours["probabilities"] == pytest.approx(found, abs=1e-6)
+
+
+def test_the_classifier_of_clip_reads_the_mean_of_the_patches(clip):
+    """So its head can't start from texts: these are set beside another vector, projected and of length 1."""
+    task = ImageClassification(RunConfig(base_model=clip), NAMES)
+    model, pixels = task.build_model().eval(), torch.randn(2, 3, 16, 16)
+    with torch.no_grad():
+        patches = model.vision_model(pixels).last_hidden_state[:, 1:]
+        assert torch.allclose(model(pixels).logits, model.classifier(patches.mean(1)), atol=1e-6)
