@@ -1,12 +1,12 @@
-"""Texts into classes, sets of labels or a number, whichever the labels are, under 5-fold cross-validation.
+"""Texts, or pairs of them, into classes, sets of labels or a number, under 5-fold cross-validation.
 
     python recipes/text_classification.py --dataset reviews.csv --label_column stars --target numbers
     python recipes/text_classification.py --dataset questions.jsonl --trainable last:4
     python recipes/text_classification.py --base_model builtin:tiny-bert --dataset builtin:reviews
     accelerate launch --config_file accelerate_config.yaml recipes/text_classification.py --num_folds 10
 
-Lists of labels are sets (any number a row), numbers with fractions are learned as numbers. The third line
-needs no network. All settings: --help.
+Lists of labels are sets (any number a row), numbers with fractions are learned as numbers; two columns such
+as premise and hypothesis are pairs. The third line needs no network. All settings: --help.
 """
 
 from hf_transfer import (
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> CrossValidationResult:
     config = RunConfig.from_args(DEFAULTS, argv, description=__doc__)
     preflight(config)  # before hours of training: may we write what we are going to write?
     data = open_dataset(config, SequenceClassification)
-    task = SequenceClassification(config, data.target)
+    task = data.task(config, data.target)
     result = fine_tune(task, data, config)
     publish(config)
     return result

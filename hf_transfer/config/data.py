@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.setting import Group, setting
 
+GRADES = "grades"  # what `ordinal` says that the labels are
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings(Group):
@@ -37,15 +39,28 @@ class DataSettings(Group):
     )
     target: str = setting(
         "auto",
-        "What the labels are: classes (texts, whole numbers), label_sets (lists, any number of labels a row) "
-        "or numbers (an amount); auto reads it from them, and asks where it can't be told.",
-        choices=("auto", "classes", "label_sets", "numbers"),
+        "What the labels are: classes (texts, whole numbers), label_sets (lists, any number of labels a "
+        "row), numbers (amounts) or grades (whole numbers in order, see ordinal); auto reads it from them, "
+        "and asks where it can't be told.",
+        choices=("auto", "classes", "label_sets", "numbers", GRADES),
+    )
+    ordinal: bool = setting(
+        False,
+        "The labels are grades such as 1 to 5: learned as a number, which is cut into grades where that fits "
+        "best; the same as target=grades.",
     )
     label_columns: tuple[str, ...] = setting(
-        (), "Columns of 0 and 1, comma-separated, one for each label: the labels are sets."
+        (),
+        "Columns, comma-separated, that hold the labels of a row: of 0 and 1 (true, false; yes, no), one for "
+        "each label of a set; or of several numbers.",
     )
     label_separator: str | None = setting(
         None, "What stands between the labels of a row in a text, such as '|': the labels are sets."
+    )
+    uncertain: str | None = setting(
+        None,
+        "What -1 counts as among labels of 0 and 1; ignore leaves such rows out.",
+        choices=("ignore", "zero", "one"),
     )
     id_column: str | None = setting(None, "Column that identifies a row; its number when not given.")
     max_rows: int | None = setting(
@@ -60,6 +75,11 @@ class DataSettings(Group):
     allow_outside: bool = setting(
         False, "Read pictures outside of the data's folder, where its files name them or link to them."
     )
+    window: str = setting(
+        "auto",
+        "Values of black and white in DICOM, NIfTI and 16-bit pictures, such as -160,240; percentiles of the "
+        "file; auto takes the file's own window, else those.",
+    )
     on_bad_image: str = setting("fail", "What to do with unreadable pictures.", choices=("fail", "skip"))
 
     def problems(self) -> list[str]:
@@ -72,4 +92,13 @@ class DataSettings(Group):
         ways = [name for name in ("label_column", "label_columns", "label_separator") if getattr(self, name)]
         if "label_columns" in ways and len(ways) > 1:
             problems.append(f"Labels are given in two ways, by {' and '.join(ways)}; leave one out.")
+        if self.ordinal and self.target not in ("auto", GRADES):
+            problems.append(
+                f"ordinal means target=grades, and target={self.target!r} is given; leave one out."
+            )
         return problems
+
+    @property
+    def wanted_target(self) -> str:
+        """What the labels are said to be, or auto."""
+        return GRADES if self.ordinal else self.target

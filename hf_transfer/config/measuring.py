@@ -20,6 +20,12 @@ class MeasuringSettings(Group):
         "Score that decides what is best, and is named first; whether more of it is better follows from it.",
         scored=False,
     )
+    at_specificity: float | None = setting(
+        None,
+        "Specificity at which each class or label is to be found, such as 0.9: sensitivity there, area under "
+        "the ROC curve and Brier score, each with an interval.",
+        scored=False,
+    )
     learning_curve: bool = setting(
         False,
         "Also train on 10, 20, 40 and 80 % of the rows, and predict the score with twice as many.",
@@ -45,10 +51,14 @@ class MeasuringSettings(Group):
     )
 
     def problems(self) -> list[str]:
-        """A template without a place for the name, or without a model."""
-        template = self.zero_shot_template
-        if template is None:
-            return []
-        if template.count("{}") != 1:
-            return [f"zero_shot_template={template!r} must hold {{}} once, where the class's name goes."]
-        return [] if self.zero_shot else ["zero_shot_template is of no use without zero_shot; name a model."]
+        """A share that is none; a template without a place for the name, or without a model."""
+        problems, template = [], self.zero_shot_template
+        if self.at_specificity is not None and not 0 < self.at_specificity < 1:
+            problems.append(f"at_specificity={self.at_specificity!r} must be above 0 and below 1, e.g. 0.9.")
+        if template is not None and template.count("{}") != 1:
+            problems.append(
+                f"zero_shot_template={template!r} must hold {{}} once, where the class's name goes."
+            )
+        elif template is not None and not self.zero_shot:
+            problems.append("zero_shot_template is of no use without zero_shot; name a model.")
+        return problems

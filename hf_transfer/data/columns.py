@@ -3,12 +3,12 @@
 import datetime
 import difflib
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from datasets import ClassLabel, Dataset, List
+from datasets import ClassLabel, Dataset
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.config.run_config import RunConfig
@@ -19,7 +19,7 @@ from hf_transfer.tasks.task import Task
 
 _LOOKED_AT = 100  # rows by which a name is known as a value
 _WORDS_OF_A_SENTENCE = 4
-_SETS = "labels of several columns"
+_NAMED = ("id_column", "group_by", "time_by", "fold_column", "site_column")
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Columns:
     group: str | None
     time: str | None
     fold: str | None
+    site: str | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -41,18 +42,14 @@ def find_columns(dataset: Dataset, config: RunConfig, task: type[Task]) -> Colum
     Raises:
         DataError: If a column is absent, naming those that are there.
     """
-    others = {name: getattr(config, name) for name in ("id_column", "group_by", "time_by", "fold_column")}
-    for setting, name in others.items():
-        if name is not None:
-            _require(dataset, name, setting)
-    taken = {
-        name for name in (config.input_column, config.label_column, *others.values()) if name is not None
-    }
-    usual_inputs, usual_labels = task.usual_columns(dataset.features)
-    search = _Search(dataset, "input_column", usual_inputs, task.input.is_typed)
-    inputs, input_notes = search.find(config.input_column, taken)
+    for setting in _NAMED:
+        if (name := getattr(config, setting)) is not None:
+            require(dataset, name, setting)
+    inputs, input_notes = find_input(dataset, config, task)
+    _, usual_labels = task.usual_columns(dataset.features)
     search = _Search(dataset, "label_column", usual_labels, _is_declared)
-    label, label_notes = search.find(config.label_column, {*taken, inputs})
+    taken = {*_taken(config), *task.input.columns_of(inputs)}
+    label, label_notes = search.find(config.label_column, taken)
     return Columns(
         input=inputs,
         label=label,
@@ -60,8 +57,27 @@ def find_columns(dataset: Dataset, config: RunConfig, task: type[Task]) -> Colum
         group=config.group_by,
         time=config.time_by,
         fold=config.fold_column,
-        notes=(*input_notes, *label_notes),
+        site=config.site_column,
+        notes=(*task.input.notes(inputs), *input_notes, *label_notes),
     )
+
+
+def find_input(dataset: Dataset, config: RunConfig, task: type[Task]) -> tuple[str, tuple[str, ...]]:
+    """Find the column of inputs, and what to know of the choice.
+
+    Raises:
+        DataError: If there is none, naming those that are there.
+    """
+    usual, _ = task.usual_columns(dataset.features)
+    parts, typed = task.input.columns_of, task.input.is_typed
+    search = _Search(dataset, "input_column", usual, typed, type_decides=True, parts=parts)
+    return search.find(config.input_column, _taken(config))
+
+
+def _taken(config: RunConfig) -> set[str]:
+    """Columns that were named for a use."""
+    named = (getattr(config, setting) for setting in ("input_column", "label_column", *_NAMED))
+    return {name for name in named if name is not None}
 
 
 def row_ids(dataset: Dataset, column: str | None) -> Sequence[int | str]:
@@ -125,31 +141,6 @@ def folds(dataset: Dataset, column: str) -> list[int] | list[str]:
     return [int(float(value)) for value in values] if whole else [str(value) for value in values]
 
 
-def named_labels(config: RunConfig) -> RunConfig:
-    """The settings with the column of labels that `with_sets` makes, if it makes one."""
-    return replace(config, label_columns=(), label_column=_SETS) if config.label_columns else config
-
-
-def with_sets(part: Dataset, config: RunConfig) -> Dataset:
-    """Add a column of lists to rows whose labels are columns of 0 and 1, named after these.
-
-    Raises:
-        DataError: If a column is absent, or holds something else.
-    """
-    if not config.label_columns:
-        return part
-    marks = [_marks(part, name) for name in config.label_columns]
-    sets = [[i for i, mark in enumerate(row) if mark] for row in zip(*marks, strict=True)]
-    return part.add_column(_SETS, sets, feature=List(ClassLabel(names=list(config.label_columns))))
-
-
-def separated(values: list[Any], separator: str | None) -> list[Any]:
-    """Cut each text into its labels; one without any has none."""
-    if separator is None:
-        return values
-    return [_cut(value, separator) if isinstance(value, str) else value for value in values]
-
-
 @dataclass(frozen=True)
 class _Search:
     """What one of the columns is known by: its setting, its usual names, and its type."""
@@ -158,16 +149,22 @@ class _Search:
     setting: str
     usual: Sequence[str]
     is_typed: Callable[[Any], bool]
+    type_decides: bool = False  # between usual names: pictures before paths, which may name the same
+    parts: Callable[[str], list[str]] = lambda name: [name]
 
     def find(self, given: str | None, taken: set[str]) -> tuple[str, tuple[str, ...]]:
         """The column, and what to know of the choice; those that are `taken` have another use."""
         if given is not None:
-            return _require(self.dataset, given, self.setting), ()
+            return ",".join(require(self.dataset, name, self.setting) for name in self.parts(given)), ()
         free = {name: feature for name, feature in self.dataset.features.items() if name not in taken}
         by_lower = {name.lower(): name for name in reversed(free)}
-        found = [by_lower[name] for name in self.usual if name in by_lower]
-        if len(found) > 1:
-            others = ", ".join(repr(name) for name in found[1:])
+        found = [
+            ",".join(by_lower[part] for part in self.parts(name))
+            for name in self.usual
+            if by_lower.keys() >= set(self.parts(name))
+        ]
+        if rivals := self._rivals(found, free):
+            others = ", ".join(map(repr, rivals))
             return found[0], (
                 f"Column {found[0]!r} is taken where {others} would also do; --{self.setting} takes another.",
             )
@@ -178,12 +175,23 @@ class _Search:
             return typed[0], (f"Column {typed[0]!r} is taken for its type; --{self.setting} takes another.",)
         raise _absent(self.dataset, self.usual[0], self.setting)
 
+    def _rivals(self, found: Sequence[str], free: Mapping[str, Any]) -> list[str]:
+        """The other columns that would do as well as the first."""
+        if not self.type_decides or not found or not self.is_typed(free.get(found[0])):
+            return list(found[1:])
+        return [name for name in found[1:] if self.is_typed(free.get(name))]
+
 
 def _is_declared(feature: Any) -> bool:
     return isinstance(feature, ClassLabel)
 
 
-def _require(dataset: Dataset, name: str, setting: str) -> str:
+def require(dataset: Dataset, name: str, setting: str) -> str:
+    """The name of a column that a setting names.
+
+    Raises:
+        DataError: If there is none of that name.
+    """
     if name not in dataset.column_names:
         raise _absent(dataset, name, setting)
     return name
@@ -258,20 +266,3 @@ def _is_whole(value: Any) -> bool:
         return float(value).is_integer()
     except (TypeError, ValueError):
         return False
-
-
-def _cut(text: str, separator: str) -> list[str]:
-    return [label for part in text.split(separator) if (label := part.strip())]
-
-
-def _marks(part: Dataset, column: str) -> Sequence[Any]:
-    values: list[Any] = part[_require(part, column, "label_columns")][:]
-    wrong = [row for row, value in enumerate(values) if value not in (0, 1)]
-    refuse_rows(
-        wrong,
-        f"with neither 0 nor 1 in column {column!r}",
-        f"The first has {values[wrong[0]]!r}. Each of label_columns says whether a row has that label."
-        if wrong
-        else "",
-    )
-    return values

@@ -13,6 +13,7 @@ from hf_transfer.errors import DataError
 from hf_transfer.machine.paths import local_path, refuse_links
 from hf_transfer.machine.wording import count
 from hf_transfer.tasks.inputs.image import Image as Pictures
+from hf_transfer.tasks.inputs.scans import file_format
 
 SUFFIXES = Pictures.suffixes
 COLUMN = Pictures.columns[0]
@@ -41,7 +42,7 @@ def pictures_below(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.is_dir() and not _hidden(path, folder)
+        if not path.is_dir() and not _hidden(path, folder) and _is_picture(path)
     )
 
 
@@ -102,7 +103,7 @@ def _read_classes(folder: Path, root: Path, *, outside: bool) -> Loaded:
             )
         paths += found
         labels += [place.name] * len(found)
-        ignored += [path for path in _files(place) if path.suffix.lower() not in SUFFIXES]
+        ignored += [path for path in _files(place) if not _is_picture(path)]
     refuse_links(paths, root, outside=outside)
     return picture_rows(paths, {"label": labels}), _left_out(ignored)
 
@@ -155,8 +156,10 @@ def _read_metadata(file: Path, root: Path, *, outside: bool) -> Loaded:
 def _left_out(paths: list[Path], why: str = "that are no pictures of a class") -> tuple[str, ...]:
     if not paths:
         return ()
-    names = ", ".join(repr(path.name) for path in paths[:3]) + (" …" if len(paths) > 3 else "")
-    return (f"{count(len(paths), 'file')} {why} left out: {names}.",)
+    named = [path for path in paths if file_format(path) != "DICOM"]  # whose names may be those of patients
+    names = ", ".join(repr(path.name) for path in named[:3])
+    more = " …" if named[3:] else ""
+    return (f"{count(len(paths), 'file')} {why} left out{f': {names}{more}' if named else ''}.",)
 
 
 def _class_folders(folder: Path) -> list[Path]:
@@ -181,8 +184,12 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _pictures(folder: Path) -> Iterator[Path]:
-    """Picture files by suffix; broken links count, so that they are reported."""
-    return (path for path in _files(folder) if path.suffix.lower() in SUFFIXES)
+    """Picture files by suffix, scans by their first bytes; broken links count, so that they are reported."""
+    return (path for path in _files(folder) if _is_picture(path))
+
+
+def _is_picture(path: Path) -> bool:
+    return Pictures().is_file(path)
 
 
 def _sorted(folder: Path) -> list[Path]:

@@ -19,8 +19,9 @@ _NEEDS = {
     "random": (), "stratified": ("labels",), "group": ("groups",), "stratified-group": ("groups", "labels"),
     "time": ("times",), "walk-forward": ("times",), "predefined": ("folds",), "entity": ("counts",),
 }  # fmt: skip
-# What auto tries, in this order: what must not be broken comes before what is good to balance.
-_AUTO = ("predefined", "time", "stratified-group", "group", "entity", "stratified", "random")
+# What auto tries, in this order: what must not be broken comes before what is good to balance. Entity
+# keeps groups together too, where there are any.
+_AUTO = ("predefined", "time", "stratified-group", "entity", "group", "stratified", "random")
 
 
 @dataclass(frozen=True, eq=False)

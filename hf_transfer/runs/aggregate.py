@@ -15,12 +15,14 @@ import pyarrow as pa
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import GRID_SETTINGS, RunConfig, differing
-from hf_transfer.folds import FoldPlan, RowIds
+from hf_transfer.folds import FoldColumns, FoldPlan, RowIds
 from hf_transfer.machine.wording import fold_name
 from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.grid import against_best, corrected_best
 from hf_transfer.runs.records import FrozenProof, GridEntry
 from hf_transfer.scores.calibration import calibrate
+from hf_transfer.scores.cut_points import find_cuts
+from hf_transfer.scores.detection import detect
 from hf_transfer.scores.names import LOSS
 from hf_transfer.scores.over_folds import over_folds, summarise
 from hf_transfer.scores.scorer import Scorer
@@ -107,6 +109,14 @@ def split_part(plans: Sequence[FoldPlan], uids: RowIds) -> dict[str, Any]:
     }
 
 
+def group_part(columns: FoldColumns) -> dict[str, int]:
+    """Part of the facts about the rows: how many groups stay together, and the largest one's rows."""
+    if columns.groups is None:
+        return {}
+    sizes = Counter(columns.groups)
+    return {"num_groups": len(sizes), "largest_group": max(sizes.values())}
+
+
 def score_part(
     fold_results: FoldResults,
     best: RunConfig,
@@ -134,6 +144,8 @@ def score_part(
         "scatter": scorer.scatter(predictions),
         "ranges": {name: finite(scorer.range_of(name)) for name in scorer.higher_is_better},
         "calibration": calibrate(predictions, scorer, seed=best.seed),
+        "detections": detect(predictions, scorer, best.at_specificity, seed=best.seed),
+        "cuts": find_cuts(predictions, scorer),
         "grid": _grid(fold_results, best, predictions_of, scorer),
     }
 

@@ -13,6 +13,7 @@ from hf_transfer.scores.learning_curve import PERCENTS, read_curve, verdict
 from hf_transfer.scores.over_folds import over_folds
 from hf_transfer.scores.scorer import Scorer
 from hf_transfer.scores.shuffled import judge_shuffled, shuffled_words
+from hf_transfer.scores.site_reading import SiteReading
 from hf_transfer.scores.statistics import bootstrap_interval
 
 
@@ -23,7 +24,8 @@ class Controls:
     learning_curve: LearningCurve | None
     shuffled: ShuffledLabels | None
     probe: Probe | None
-    zero_shot: ZeroShot | None
+    zero_shot: ZeroShot | None = None
+    site: SiteReading | None = None
 
 
 def curve_part(
@@ -143,4 +145,6 @@ def control_notes(controls: Controls) -> list[str]:
             notes.append(f"{part.failed} trainings of the {title} failed and are left out of it.")
     if controls.shuffled and controls.shuffled.leak:
         notes.append(controls.shuffled.verdict)
+    if controls.site and (controls.site.alarm or controls.site.auc is None):
+        notes.append(controls.site.words)
     return notes

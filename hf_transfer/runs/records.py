@@ -13,10 +13,12 @@ from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.paired import Pair
 from hf_transfer.runs.schema import FORMAT_VERSION, REST
 from hf_transfer.scores.calibration import Calibration
+from hf_transfer.scores.findings import Detections
 from hf_transfer.scores.learning_curve import CurveReading
-from hf_transfer.scores.over_folds import FoldMean, Score
+from hf_transfer.scores.over_folds import Cuts, FoldMean, Score
 from hf_transfer.scores.scorer import ClassScores
 from hf_transfer.scores.shuffled import ShuffleReading
+from hf_transfer.scores.site_reading import SiteReading
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,9 @@ class DatasetFacts:
     label_column: str
     class_counts: Mapping[str, int]
     grouped_by: str | None = None
+    kept_by: str | None = None  # what rows that stay together have in common, where they hold it
+    num_groups: int | None = None  # of rows that stay together, and the rows of the largest
+    largest_group: int | None = None
 
 
 @dataclass(frozen=True)
@@ -227,6 +232,7 @@ class Results:
     kit_version: str
     created: str
     task: str
+    input: str | None = None  # what goes in, as --kind calls it; the usual one of the task when not said
     target: str | None = None  # what the labels are; the usual kind of the task when not said
     base_model: str
     base_model_revision: str | None
@@ -253,6 +259,8 @@ class Results:
         default_factory=dict
     )  # what a score can be at least, most
     calibration: Calibration | None = None
+    detections: Detections | None = None
+    cuts: Cuts | None = None  # from which value on a label is given, or a grade
     grid: list[GridEntry] | None
     frozen_proof: FrozenProof | None
     trainable: Trainable
@@ -263,6 +271,7 @@ class Results:
     shuffled: ShuffledLabels | None = None
     probe: Probe | None = None
     zero_shot: ZeroShot | None = None
+    site: SiteReading | None = None
     notes: list[str]
     hardware: Hardware
     versions: Mapping[str, str]

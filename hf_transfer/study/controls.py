@@ -21,9 +21,11 @@ from hf_transfer.runs.controls import Controls, curve_part, probe_part, shuffled
 from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.records import LearningCurve, Probe, ShuffledLabels
 from hf_transfer.scores.learning_curve import PERCENTS
+from hf_transfer.scores.site import read_site
+from hf_transfer.scores.site_reading import SiteReading
 from hf_transfer.study.experiment import Experiment, Unit
 from hf_transfer.study.fold_runner import FoldRunner
-from hf_transfer.study.probing import run_probe
+from hf_transfer.study.probing import features_of, run_probe
 from hf_transfer.study.zero_shot import zero_shot
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ def run_controls(study: "Study", config: RunConfig, results: Sequence[FoldResult
         _shuffled(study, config, results) if asked.shuffled_labels else None,
         _probe(study, config),
         zero_shot(study, config, results) if asked.zero_shot else None,
+        _site(study, config),
     )
 
 
@@ -84,6 +87,26 @@ def _probe(study: "Study", config: RunConfig) -> Probe | None:
     if not run_probe(study.runner, config, units):
         return None
     return probe_part(study.results_of(units), study.experiment.task.target.scorer)
+
+
+def _site(study: "Study", config: RunConfig) -> SiteReading | None:
+    """Test whether the stored features tell where rows were made, under the folds of the first repeat."""
+    experiment = study.experiment
+    rows, target = experiment.data.rows, experiment.task.target
+    if "site" not in rows.column_names or target.per_word:
+        return None
+    study.runner.replay.prepare()
+    if not study.runner.accelerator.is_main_process:  # so quick that sharing it gains nothing
+        return None
+    table = features_of(study.runner, config)
+    return read_site(
+        table.values if table else None,
+        (experiment.data.site_column or "site", rows["site"][:]),
+        target.tabled(rows["label"][:]),
+        experiment.plans[0],
+        units=experiment.coded.groups,
+        seed=config.seed,
+    )
 
 
 def _shuffled(study: "Study", config: RunConfig, true: Sequence[FoldResult]) -> ShuffledLabels:

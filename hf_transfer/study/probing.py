@@ -46,7 +46,7 @@ def run_probe(runner: "FoldRunner", config: RunConfig, units: Sequence[Unit]) ->
         return True
     runner.replay.prepare()
     if runner.accelerator.is_main_process:  # so quick that sharing it gains nothing
-        table = _features(runner, config)
+        table = features_of(runner, config)
         for unit in units if table else ():
             rows = runner.experiment.train_rows(unit), runner.experiment.valid_rows(unit)
             runner.keep_outputs(unit, *table.solved(*rows))  # type: ignore[union-attr]
@@ -82,7 +82,7 @@ class _Features:
         return lines, bytes_digest(fits.weights.tobytes())
 
 
-def _features(runner: "FoldRunner", config: RunConfig) -> _Features | None:
+def features_of(runner: "FoldRunner", config: RunConfig) -> _Features | None:
     """Features of all rows from stored ones; None if nothing is stored."""
     torch.manual_seed(config.seed)
     task = runner.experiment.task

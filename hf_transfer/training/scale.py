@@ -15,21 +15,23 @@ if TYPE_CHECKING:
 
 
 def label_scale(model: nn.Module, replay: "Replay", train: "Positions") -> Tensor | None:
-    """Mean and deviation of the labels of the training rows, (2,); None where labels are no numbers.
+    """Mean and deviation of the labels of the training rows, (2, t); None where labels are no numbers.
 
     An output layer without a bias, as a decoder's, has no place for a mean: they are taken from 0.
     """
     if not replay.task.target.scales:
         return None
     labels = np.asarray(replay.encoded.select(train)["labels"][:], np.float64)
-    start = 0.0 if output_layer(model, biased=False)[1].bias is None else labels.mean()
-    spread = float(np.sqrt(np.mean((labels - start) ** 2))) or 1.0
-    return torch.tensor([start, spread], dtype=torch.float32, device=replay.accelerator.device)
+    biased = output_layer(model, biased=False)[1].bias is not None
+    start = labels.mean(axis=0) * biased
+    spread = np.sqrt(np.mean((labels - start) ** 2, axis=0))
+    found = np.stack([start, np.where(spread > 0, spread, 1.0)])
+    return torch.tensor(found, dtype=torch.float32, device=replay.accelerator.device)
 
 
 def scaled(labels: Tensor, scale: Tensor | None) -> Tensor:
-    """Labels (b,) in units of a scale (2,), or (F, b) in those of (F, 2)."""
-    return labels if scale is None else (labels - scale[..., :1]) / scale[..., 1:]
+    """Labels (b, t) in units of a scale (2, t), or (F, b, t) in those of (F, 2, t)."""
+    return labels if scale is None else (labels - scale[..., :1, :]) / scale[..., 1:, :]
 
 
 def fold_scale(model: nn.Module, scale: Tensor | None) -> None:
@@ -49,6 +51,6 @@ def unfold_scale(model: nn.Module, scale: Tensor | None) -> None:
 def _change(model: nn.Module, factor: Tensor, start: Tensor) -> None:
     layer = output_layer(model, biased=False)[1]
     with torch.no_grad():
-        layer.weight.copy_(layer.weight.double() * factor)
+        layer.weight.copy_(layer.weight.double() * factor[:, None])
         if layer.bias is not None:
             layer.bias.copy_(layer.bias.double() * factor + start)

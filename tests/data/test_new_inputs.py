@@ -10,6 +10,7 @@ from hf_transfer.data.new_inputs import read_new_inputs
 from hf_transfer.errors import DataError
 from hf_transfer.tasks.inputs.image import Image
 from hf_transfer.tasks.inputs.pictures import encode_pixels, read_picture
+from hf_transfer.tasks.inputs.scans import PLAIN_PICTURES
 from hf_transfer.tasks.inputs.text import Text
 from hf_transfer.tasks.inputs.words import Words
 
@@ -26,7 +27,7 @@ def picture(path):
 
 
 def test_a_folder_gives_all_pictures_that_training_takes(tmp_path):
-    for suffix in Image.suffixes:
+    for suffix in PLAIN_PICTURES:
         picture(tmp_path / "cat" / f"a{suffix}")
     picture(tmp_path / "dog" / "b.png").rename(tmp_path / "dog" / "b.PNG")
     (tmp_path / "dog" / "notes.txt").write_text("none")
@@ -36,7 +37,7 @@ def test_a_folder_gives_all_pictures_that_training_takes(tmp_path):
     names, pictures = found.names, found.values
     learned = [one["path"] for one in image_splits(tmp_path)["train"]()[0]["image"]]
     assert sorted(names) == sorted(learned)
-    assert len(names) == len(Image.suffixes) + 1
+    assert len(names) == len(PLAIN_PICTURES) + 1
     assert [one["path"] for one in pictures] == names
 
 

@@ -153,7 +153,8 @@ def _index_entry(results: Results, scores: Mapping[str, float | None], split: st
 
 def _metric_type(name: str) -> str:
     """The Hub's id of a metric; the entry's name says how it is averaged."""
-    return "matthews_correlation" if name == "mcc" else re.sub(r"_(macro|micro|weighted)$", "", name)
+    base = name.partition(" of ")[0]  # that of one of several numbers
+    return "matthews_correlation" if base == "mcc" else re.sub(r"_(macro|micro|weighted)$", "", base)
 
 
 def _on_hub(dataset: DatasetFacts) -> bool:

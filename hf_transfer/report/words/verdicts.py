@@ -14,12 +14,13 @@ from hf_transfer.report.words.others import SAME_BUDGET
 from hf_transfer.report.words.pairs import graded, sentence
 from hf_transfer.report.words.search import search_answers
 from hf_transfer.report.words.zero_shot import zero_shot_answer
+from hf_transfer.runs.commonest import commonest_share, without_skill
 from hf_transfer.runs.companions import Other
 from hf_transfer.runs.convergence import judge_learning
 from hf_transfer.runs.final_record import Final
 from hf_transfer.runs.findings import Overfitting
 from hf_transfer.runs.learned import learned_words
-from hf_transfer.runs.overfitting import commonest_share, diagnose
+from hf_transfer.runs.overfitting import diagnose
 from hf_transfer.runs.paired import LEVEL
 from hf_transfer.runs.rank_record import RankRecord
 from hf_transfer.runs.records import Results, Tried
@@ -272,10 +273,11 @@ def _other_settings(results: Results, control: Other) -> str:
 
 
 def _chance(results: Results) -> str:
-    """Compare the accuracy with that of always predicting the most common class."""
+    """Compare the score with that of an answer that never looks at the input."""
     share, score = commonest_share(results), results.scores.get("accuracy")
     if share is None or not score or score.mean is None:
-        return ""
+        blind = without_skill(results)
+        return f"The run's {blind}." if blind else ""
     within = f" (95 % interval {interval(score.interval)})" if score.interval else ""
     return (
         f"Always giving the commonest class would reach {number(share)} accuracy; the run reaches "

@@ -12,6 +12,7 @@ from hf_transfer.data.labelled import LabelledData
 from hf_transfer.data.opening import open_dataset
 from hf_transfer.data.sealing import seal_rows
 from hf_transfer.errors import DataError, TransferError
+from hf_transfer.folds.columns import read_ranks
 from hf_transfer.machine.wording import count
 from hf_transfer.runs.records import Results
 from hf_transfer.runs.scored_record import RowScore, ScoredRows
@@ -26,12 +27,13 @@ from hf_transfer.tasks import task_class
 _OF_THE_RUN: dict[str, Any] = {
     "dataset_config": None, "split": None, "test_split": None, "sealed": 0.0, "max_rows": None,
     "scheme": "auto", "group_by": None, "time_by": None, "fold_column": None, "gap": 0,
+    "final": "refit",  # what is published stands in the record; a soup would ask for sealed rows
 }  # fmt: skip
 
 
 def scoring_config(results: Results, dataset: str) -> RunConfig:
     """The run's settings for rows of another data set; its columns are looked for there too."""
-    several = len(task_class(results.task).targets) > 1
+    several = len(task_class(results.task, results.input).targets) > 1
     target = results.target if results.target and several else "auto"  # read as the run's labels were
     return replace(results.config, dataset=dataset, target=target, **_OF_THE_RUN)
 
@@ -47,10 +49,10 @@ def score_rows(model: TrainedModel, config: RunConfig) -> tuple[ScoredRows, pa.T
         DataError: If the rows cannot be used, have a label that the run has not, or were all learned from.
     """
     results, task = model.results, model.task
-    data = open_dataset(config, type(task))
+    data = open_dataset(config, task.input.name)
     labels = task.target.renumbered(data.rows["label"][:], data.label_names, data.name)
     numbered = data.rows.remove_columns("label").add_column(
-        "label", labels, feature=type(task.target).label_type()
+        "label", labels, feature=type(task.target).label_type(task.label_names)
     )
     unseen, num_seen, note = _unseen(results, replace(data, rows=numbered, target=task.target))
     rows = numbered.select(unseen)
@@ -67,7 +69,7 @@ def score_rows(model: TrainedModel, config: RunConfig) -> tuple[ScoredRows, pa.T
     }
     columns |= {name: listed(values) for name, values in task.target.columns(rows, outputs).items()}
     if "group" in rows.column_names:
-        columns["unit"] = rows["group"][:]
+        columns["unit"] = read_ranks(rows["group"][:], "groups")  # as published: nobody's name
     table = pa.table(columns)
     return _record(model, replace(data, rows=rows), table, num_seen, [*data.notes, *note]), table
 
@@ -111,7 +113,7 @@ def _unseen(results: Results, data: LabelledData) -> tuple[list[int], int | None
         return [], len(everything), []
     try:
         task = data.task(results.config, data.target)
-        learned = seal_rows(task, open_dataset(results.config, data.task), results.config)
+        learned = seal_rows(task, open_dataset(results.config, data.input.name), results.config)
     except (TransferError, OSError) as error:
         why = str(error).split(". ")[0]
         return everything, None, [f"Not known is whether rows were learned from: {why}."]

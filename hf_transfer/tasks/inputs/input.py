@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from torch import nn
 
+    from hf_transfer.config.run_config import RunConfig
     from hf_transfer.models.base_model import BaseModel
     from hf_transfer.scores.transferability import Probe
     from hf_transfer.tasks.inputs.judges import Judge
@@ -29,6 +30,44 @@ class Original:
     text: str | None = None
     picture: str | None = None
     name: str | None = None
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Rows of one input each, where a file may have held several.
+
+    Attributes:
+        rows: With all of their columns, and what the files say of each.
+        id_column: That identifies a row.
+        group_by: Whose equal values stay in one fold.
+        site_column: That says where a row was made.
+        notes: What was found in the files, a sentence each.
+        sources: Number of the given row that each row came from; None where they are the given ones.
+        numbers: Of each row in its file; None where a file held one alone.
+    """
+
+    rows: "Dataset"
+    id_column: str | None = None
+    group_by: str | None = None
+    site_column: str | None = None
+    notes: tuple[str, ...] = ()
+    sources: Sequence[int] | None = None
+    numbers: Sequence[int | None] = ()
+
+
+@dataclass(frozen=True)
+class KeptTogether:
+    """Which rows must share a fold for what they hold.
+
+    Attributes:
+        groups: Of each row, its group; None where they are not kept together after all.
+        notes: What was found and done, a sentence each.
+        by: What rows of one group have in common, in a word.
+    """
+
+    groups: Sequence[str] | None
+    notes: tuple[str, ...]
+    by: str | None = None
 
 
 class Input:
@@ -51,6 +90,8 @@ class Input:
     """Ends of the names of files that hold one each; none where they are written out."""
     empty: ClassVar[str] = ""
     """What messages say of a row that `empty_rows` gives."""
+    marks_uncertain: ClassVar[bool] = False
+    """Whether a column of -1, 0 and 1 is likelier to hold uncertain labels than three classes."""
     rows_at_once: ClassVar[int] = 1000
     """How many to encode together."""
     sample_model: ClassVar[str] = "tiny-bert"
@@ -60,6 +101,18 @@ class Input:
     poolings: ClassVar[tuple[str, ...]] = ()
     """Vectors of a layer that stand side by side among its features, by which layers are also compared."""
 
+    def columns_of(self, column: str) -> list[str]:
+        """The columns that a name stands for; several have commas between them.
+
+        Raises:
+            DataError: If they are too few or too many.
+        """
+        return [column]
+
+    def notes(self, column: str) -> tuple[str, ...]:
+        """What to know of how a column, or several, is read."""
+        return ()
+
     def is_typed(self, feature: Any) -> bool:
         """Whether the type of a column alone says that it holds such inputs."""
         return False
@@ -67,6 +120,28 @@ class Input:
     def leads_away(self, feature: Any) -> bool:
         """Whether a column holds paths, which lead to nothing when the rows come from the Hub."""
         return False
+
+    def is_file(self, path: Path) -> bool:
+        """Whether a file holds such inputs, by its name or its first bytes."""
+        return path.suffix.lower() in self.suffixes
+
+    def opened(
+        self, rows: "Dataset", column: str, *, folder: Path | None, outside: bool, config: "RunConfig"
+    ) -> Opened:
+        """Rows of one input each, of files of which one may hold several.
+
+        Args:
+            rows: A file each, or an input.
+            column: Where they are.
+            folder: Folder that paths are relative to, and must stay in; None takes them as they are.
+            outside: Whether they may leave it.
+            config: How to read them, and the columns that were named.
+
+        Raises:
+            DataError: If the column holds something else.
+            ConfigError: If a package is needed that is not installed.
+        """
+        return Opened(rows, config.id_column, config.group_by, config.site_column)
 
     def read(
         self, dataset: "Dataset", column: str, *, folder: Path | None, outside: bool = False
@@ -99,6 +174,18 @@ class Input:
     def from_text(self, text: str) -> Any:
         """An input that was written out, on the command line or as a line of a file."""
         return text
+
+    def from_words(self, words: Sequence[str]) -> list[str]:
+        """Words of the command line that are no files, as texts that hold an input each."""
+        return list(words)
+
+    def names(self, rows: "Dataset", column: str) -> list[str]:
+        """What to call the input of each row of a file."""
+        return [one if isinstance(one, str) else " ".join(one or ()) for one in rows[column]]
+
+    def kept_together(self, rows: "Dataset", config: "RunConfig") -> KeptTogether | None:
+        """Rows that must share a fold for what they hold, and those of one `group`; None where none must."""
+        return None
 
     def empty_rows(self, inputs: "Dataset") -> list[int]:
         """Positions of rows that hold nothing to learn from."""

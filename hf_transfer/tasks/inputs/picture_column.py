@@ -33,12 +33,12 @@ def read_pictures(dataset: Dataset, column: str, folder: Path | None, *, outside
         DataError: If the column holds something else.
     """
     at = partial(_at, folder=folder, outside=outside)
-    inputs = dataset.select_columns([column]).rename_column(column, "input")
+    inputs = dataset.select_columns([column]).rename_columns({column: "input"})
     feature = inputs.features["input"]
     if isinstance(feature, (Array2D, Array3D, *LIST_TYPES)):
-        return _as_pictures(_encode(row["input"], number) for number, row in enumerate(inputs))
+        return as_pictures(_encode(row["input"], number) for number, row in enumerate(inputs))
     if getattr(feature, "dtype", None) in TEXT_TYPES:
-        return _as_pictures(at(path, row=number) for number, path in enumerate(inputs["input"]))
+        return as_pictures(at(path, row=number) for number, path in enumerate(inputs["input"]))
     if not (isinstance(feature, Image) or _holds_pictures(feature)):
         raise DataError(
             f"Column {column!r} holds {type_name(feature)}, not pictures. Allowed are pictures, their "
@@ -61,7 +61,7 @@ def _confined(inputs: Dataset, at: Callable[..., Any]) -> Dataset:
         pa.chunked_array(batch["input"]).combine_chunks().field("bytes").null_count == 0 for batch in batches
     ):
         return inputs
-    return _as_pictures(_follow(picture, at, row) for row, picture in enumerate(inputs["input"]))
+    return as_pictures(_follow(picture, at, row) for row, picture in enumerate(inputs["input"]))
 
 
 def _follow(picture: dict[str, Any] | None, at: Callable[..., Any], row: int) -> Any:
@@ -89,7 +89,8 @@ def _encode(pixels: Any, row: int) -> dict[str, Any]:
         raise DataError(f"Row {row}: {error}.") from error
 
 
-def _as_pictures(values: Iterable[dict[str, Any] | None]) -> Dataset:
+def as_pictures(values: Iterable[dict[str, Any] | None]) -> Dataset:
+    """Make a dataset of the one column `input` from pictures as {"bytes", "path"}, one at a time."""
     schema = Features({"input": Image(decode=False)}).arrow_schema
     return mapped_rows(_picture_batches(iter(values), schema), schema)
 
