@@ -31,8 +31,16 @@ class DataSettings(Group):
     )
     input_column: str | None = setting(
         None,
-        "Column of pictures, texts or word lists; found by its usual names when not given.",
-        aliases=("text_column", "image_column", "tokens_column", "text_column_name", "image_column_name"),
+        "Column of pictures, sounds, texts or word lists; found by its usual names when not given.",
+        aliases=(
+            "text_column",
+            "image_column",
+            "audio_column",
+            "tokens_column",
+            "text_column_name",
+            "image_column_name",
+            "audio_column_name",
+        ),
     )
     label_column: str | None = setting(
         None, "Column of labels; found by its usual names when not given.", aliases=("label_column_name",)
@@ -72,15 +80,21 @@ class DataSettings(Group):
         aliases=("max_seq_length",),
         at_least=3,
     )
+    max_length_seconds: float | None = setting(
+        None, "Most seconds of a sound, the rest is cut; whole sounds when not given.", at_least=0.05
+    )
     allow_outside: bool = setting(
-        False, "Read pictures outside of the data's folder, where its files name them or link to them."
+        False,
+        "Read pictures and sounds outside of the data's folder, where its files name them or link to them.",
+    )
+    on_bad_image: str = setting(
+        "fail", "What to do with unreadable pictures and sounds.", choices=("fail", "skip")
     )
     window: str = setting(
         "auto",
         "Values of black and white in DICOM, NIfTI and 16-bit pictures, such as -160,240; percentiles of the "
         "file; auto takes the file's own window, else those.",
     )
-    on_bad_image: str = setting("fail", "What to do with unreadable pictures.", choices=("fail", "skip"))
 
     def problems(self) -> list[str]:
         """Wrong numbers, and labels that are given in two ways."""

@@ -27,6 +27,7 @@ class Columns:
     """The names of the columns that are used, and what was taken where several would do."""
 
     input: str
+    inputs: Sequence[str]  # those that `input` names
     label: str
     id: str | None
     group: str | None
@@ -50,15 +51,17 @@ def find_columns(dataset: Dataset, config: RunConfig, task: type[Task]) -> Colum
     search = _Search(dataset, "label_column", usual_labels, _is_declared)
     taken = {*_taken(config), *task.input.columns_of(inputs)}
     label, label_notes = search.find(config.label_column, taken)
+    group, group_notes = _group(dataset, config, task.input.groups, {*taken, label})
     return Columns(
         input=inputs,
+        inputs=task.input.columns_of(inputs),
         label=label,
         id=config.id_column,
-        group=config.group_by,
+        group=group,
         time=config.time_by,
         fold=config.fold_column,
         site=config.site_column,
-        notes=(*task.input.notes(inputs), *input_notes, *label_notes),
+        notes=(*task.input.notes(inputs), *input_notes, *label_notes, *group_notes),
     )
 
 
@@ -78,6 +81,23 @@ def _taken(config: RunConfig) -> set[str]:
     """Columns that were named for a use."""
     named = (getattr(config, setting) for setting in ("input_column", "label_column", *_NAMED))
     return {name for name in named if name is not None}
+
+
+def _group(
+    dataset: Dataset, config: RunConfig, usual: Sequence[str], taken: set[str]
+) -> tuple[str | None, tuple[str, ...]]:
+    """The column that groups rows: the given one, or a usual one where no setting says how to split."""
+    if config.group_by or config.time_by or config.fold_column or config.scheme != "auto":
+        return config.group_by, ()
+    by_lower = {name.lower(): name for name in reversed(dataset.column_names) if name not in taken}
+    found = next((by_lower[name] for name in usual if name in by_lower), None)
+    if found is None:
+        return None, ()
+    note = (
+        f"Rows of one {found!r} stay together in a fold. --group_by takes another column, and --scheme "
+        "stratified none."
+    )
+    return found, (note,)
 
 
 def row_ids(dataset: Dataset, column: str | None) -> Sequence[int | str]:

@@ -18,7 +18,8 @@ class LabelledData:
     """Rows to cross-validate, with labels fixed once for all folds.
 
     Attributes:
-        rows: Columns `row_id`, `input`, `label`, and `group`, `time`, `fold`, `site` where they are set.
+        rows: Columns `row_id`, `input`, `label`, and `group`, `time`, `fold`, `site` where they are set, and
+            `sources` where anything may say which rows belong together.
         test: Rows of the same columns that are scored once, by the final model.
         label_names: In the order of the ids in `label`.
         name: Hub id, builtin:NAME, or the name of a file or folder.

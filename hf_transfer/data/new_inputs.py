@@ -14,7 +14,7 @@ from datasets import Dataset
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.data.data_files import SUFFIXES, read_file
-from hf_transfer.data.image_folder import pictures_below
+from hf_transfer.data.input_folder import inputs_below
 from hf_transfer.data.text_files import read_text
 from hf_transfer.errors import DataError
 from hf_transfer.machine.wording import count
@@ -29,7 +29,7 @@ class NewInputs:
     """Inputs without labels, in the order in which they were given.
 
     Attributes:
-        names: What to call each: the text itself, or where a picture is.
+        names: What to call each: the text itself, or where a picture or a sound is.
         values: Each as a task encodes it.
         tables: The columns of each file; or one of texts or paths, for those that came without a file.
         volumes: Positions of the slices of each file that held several.
@@ -83,8 +83,8 @@ def read_new_inputs(
     """Read the inputs to label.
 
     Args:
-        given: Pictures, folders of them, or texts themselves; files of any of them: .txt with a text a
-            line, or a format that training reads; or `-` for lines of standard input.
+        given: Pictures or sounds, folders of them, or texts themselves; files of any of them: .txt with a
+            text a line, or a format that training reads; or `-` for lines of standard input.
         input: What the model takes.
         column: Where the inputs are in a file of rows.
         config: How files are read; the defaults where it is not given.
@@ -131,7 +131,7 @@ def _parts(word: str, input: Input, column: str, config: RunConfig) -> list[NewI
     if path.suffix.lower() in SUFFIXES and (path.is_file() or not input.suffixes):
         return [_in_file(path, input, column, config)]
     if input.suffixes:
-        return [_pictures(path, input, config)]
+        return [_on_disk(path, input, config)]
     if not path.is_file():
         raise DataError(f"No such file: {path.absolute()}.")
     return [_listed(_lines(read_text(path)), input)]
@@ -141,13 +141,13 @@ def _listed(texts: list[str], input: Input) -> NewInputs:
     return NewInputs(texts, [input.from_text(text) for text in texts], [_one_column("text", texts)])
 
 
-def _pictures(path: Path, input: Input, config: RunConfig) -> NewInputs:
+def _on_disk(path: Path, input: Input, config: RunConfig) -> NewInputs:
     if not path.exists():
         raise DataError(
             f"No such {input.noun} or folder: {path.absolute()}. Give paths of {input.nouns}, or of folders "
             "or files of them."
         )
-    paths = [str(one) for one in (pictures_below(path) if path.is_dir() else [path])]
+    paths = [str(one) for one in (inputs_below(path, input) if path.is_dir() else [path])]
     if not paths:
         return NewInputs([], [], [])
     given = NewInputs(paths, [], [_one_column("file", paths)])

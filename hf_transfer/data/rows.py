@@ -23,6 +23,7 @@ from hf_transfer.data.columns import (
 )
 from hf_transfer.data.labelled import LabelledData, fingerprint
 from hf_transfer.data.origins import Origin
+from hf_transfer.data.sources import with_sources
 from hf_transfer.data.uncertain import settle_uncertain, without_uncertain
 from hf_transfer.errors import DataError
 from hf_transfer.folds import hash_order
@@ -30,10 +31,9 @@ from hf_transfer.machine.mapped import ROWS_AT_ONCE
 from hf_transfer.machine.progress import own_bars
 from hf_transfer.machine.wording import count, some
 from hf_transfer.tasks import check_settings, task_of_kind
-from hf_transfer.tasks.inputs.input import Input, Opened
-from hf_transfer.tasks.inputs.pictures import BadPicture
+from hf_transfer.tasks.inputs.input import BadInput, Input, Opened
 from hf_transfer.tasks.targets.choice import choose_target
-from hf_transfer.tasks.targets.labels import LabelColumn
+from hf_transfer.tasks.targets.labels import LabelColumn, NamedLabels
 from hf_transfer.tasks.targets.several_columns import LabelColumns, separated
 from hf_transfer.tasks.targets.target import Target
 from hf_transfer.tasks.task import Task, Written
@@ -73,7 +73,7 @@ def label_rows(
     label_columns = _label_columns(parts, inputs, columns.label, config)
     target = target or choose_target(label_columns[0], task.targets, config.wanted_target)
     labels = target.read(label_columns)
-    rows = _standard_rows(parts, inputs, labels.ids, columns, target.label_type(labels.names))
+    rows = _standard_rows(parts, inputs, labels, columns, target, config)
     rows, kept_by = _usable(rows, config, task.input, notes, origin.name)
     return LabelledData(
         rows=rows[0],
@@ -208,12 +208,16 @@ def _declared(feature: Any) -> tuple[str, ...] | None:
 def _standard_rows(
     parts: Sequence[Dataset],
     inputs: Sequence[Dataset],
-    labels: Sequence[Sequence[Any]],
+    labels: NamedLabels,
     columns: Columns,
-    label_type: Any,
+    target: type[Target],
+    config: RunConfig,
 ) -> list[Dataset]:
-    each = zip(parts, inputs, labels, strict=True)
-    return [_standard_part(*part, columns, label_type) for part in each]
+    label_type, used = target.label_type(labels.names), (columns.label, *config.label_columns)
+    each = zip(parts, inputs, labels.ids, strict=True)
+    rows = [_standard_part(*part, columns, label_type) for part in each]
+    rows[0] = with_sources(rows[0], parts[0], (*columns.inputs, *used))
+    return [without_uncertain(*pair) for pair in zip(rows, parts, strict=True)]
 
 
 def _standard_part(
@@ -232,8 +236,7 @@ def _standard_part(
     if columns.site and columns.site in part.column_names:
         rows = rows.add_column("site", groups(part, columns.site), feature=Value("string"))
     order = ["row_id", "input", "label", "group", "time", "fold", "site"]
-    rows = rows.select_columns([name for name in order if name in rows.column_names])
-    return without_uncertain(rows, part)
+    return rows.select_columns([name for name in order if name in rows.column_names])
 
 
 def _usable(
@@ -308,7 +311,7 @@ def _kept_together(
         return others.add_column("group", list(found.groups), feature=Value("string")), found.by
 
 
-def _row_name(rows: Dataset, bad: BadPicture) -> str:
+def _row_name(rows: Dataset, bad: BadInput) -> str:
     return f"row {rows[bad.position]['row_id']}"
 
 

@@ -10,6 +10,7 @@ from hf_transfer.config.training import is_solved
 from hf_transfer.runs.final_record import Final, RowScores
 from hf_transfer.runs.findings import Interval, Learned, Overfitting
 from hf_transfer.runs.fold_result import FoldResult
+from hf_transfer.runs.leak_record import Leak
 from hf_transfer.runs.paired import Pair
 from hf_transfer.runs.schema import FORMAT_VERSION, REST
 from hf_transfer.scores.calibration import Calibration
@@ -272,6 +273,7 @@ class Results:
     probe: Probe | None = None
     zero_shot: ZeroShot | None = None
     site: SiteReading | None = None
+    leak: Leak | None = None
     notes: list[str]
     hardware: Hardware
     versions: Mapping[str, str]

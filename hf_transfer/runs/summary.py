@@ -17,6 +17,7 @@ from hf_transfer.machine.wording import (
 )
 from hf_transfer.runs.commonest import commonest_line, uneven_line
 from hf_transfer.runs.fold_result import FoldResult
+from hf_transfer.runs.leak_words import leak_lines
 from hf_transfer.runs.learned import learned_words
 from hf_transfer.runs.records import GridEntry, Results, Tried
 from hf_transfer.scores.findings import Detections
@@ -99,6 +100,7 @@ def summary_text(results: Results) -> str:
         if control
     ]
     controls += [f"site: {results.site.words}"] if results.site else []
+    controls += leak_lines(results.leak)
     said = ["\n".join(controls)] if controls else []
     lines = [*_sealed_line(results), *_pooling_line(results), cost, *_unlearned_line(results)]
     return visible("\n\n".join([*tables, *said, *lines]))

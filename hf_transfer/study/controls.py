@@ -25,7 +25,7 @@ from hf_transfer.scores.site import read_site
 from hf_transfer.scores.site_reading import SiteReading
 from hf_transfer.study.experiment import Experiment, Unit
 from hf_transfer.study.fold_runner import FoldRunner
-from hf_transfer.study.probing import features_of, run_probe
+from hf_transfer.study.probing import Probing
 from hf_transfer.study.zero_shot import zero_shot
 
 if TYPE_CHECKING:
@@ -34,26 +34,26 @@ if TYPE_CHECKING:
 _ROWS_TO_COMPARE = 16  # of which the inputs are made under both labels
 
 
-def run_controls(study: "Study", config: RunConfig, results: Sequence[FoldResult]) -> Controls:
+def run_controls(study: "Study", probing: Probing, results: Sequence[FoldResult]) -> Controls:
     """Run the requested controls and the probe; all processes must call this.
 
     Args:
         study: The finished study.
-        config: The configuration that is reported; of a grid, the best.
+        probing: The probe of the configuration that is reported; of a grid, the best.
         results: Of its folds.
 
     Returns:
         What they found; no probe where it would cost more than seconds.
     """
-    asked = study.experiment.config
+    asked, config = study.experiment.config, probing.config
     if asked.learning_curve or asked.shuffled_labels:
         study.runner.replay.prepare()
     return Controls(
         _learning_curve(study, config, results) if asked.learning_curve else None,
         _shuffled(study, config, results) if asked.shuffled_labels else None,
-        _probe(study, config),
+        _probe(study, probing),
         zero_shot(study, config, results) if asked.zero_shot else None,
-        _site(study, config),
+        _site(study, probing),
     )
 
 
@@ -74,22 +74,18 @@ def _part_units(study: "Study", config: RunConfig, percent: int) -> list[Unit]:
     """Folds of a configuration on a percentage of their training rows."""
     units = [replace(unit, percent=percent) for unit in study.experiment.units_of(config)]
     purpose = f"learning curve, {percent} %"
-    return [study.experiment.control(unit, f"curve-{percent}", purpose=purpose) for unit in units]
+    return [study.control_unit(unit, f"curve-{percent}", purpose=purpose) for unit in units]
 
 
-def _probe(study: "Study", config: RunConfig) -> Probe | None:
-    """Solve the head of each fold of the first repeat in closed form."""
-    units = [
-        study.experiment.control(unit, "probe", purpose="closed-form probe")
-        for unit in study.experiment.units_of(config)
-        if unit.repeat == 0
-    ]
-    if not run_probe(study.runner, config, units):
+def _probe(study: "Study", probing: Probing) -> Probe | None:
+    """Solve the head of each fold of the first repeat in closed form, unless the run's own is solved."""
+    units = study.probe_units(probing.config)
+    if probing.config.solved or not probing.score(study.runner, units):
         return None
     return probe_part(study.results_of(units), study.experiment.task.target.scorer)
 
 
-def _site(study: "Study", config: RunConfig) -> SiteReading | None:
+def _site(study: "Study", probing: Probing) -> SiteReading | None:
     """Test whether the stored features tell where rows were made, under the folds of the first repeat."""
     experiment = study.experiment
     rows, target = experiment.data.rows, experiment.task.target
@@ -98,21 +94,21 @@ def _site(study: "Study", config: RunConfig) -> SiteReading | None:
     study.runner.replay.prepare()
     if not study.runner.accelerator.is_main_process:  # so quick that sharing it gains nothing
         return None
-    table = features_of(study.runner, config)
+    table = probing.features
     return read_site(
         table.values if table else None,
         (experiment.data.site_column or "site", rows["site"][:]),
         target.tabled(rows["label"][:]),
         experiment.plans[0],
         units=experiment.coded.groups,
-        seed=config.seed,
+        seed=probing.config.seed,
     )
 
 
 def _shuffled(study: "Study", config: RunConfig, true: Sequence[FoldResult]) -> ShuffledLabels:
     """Train some folds on shuffled labels, and judge their scores."""
     chosen = study.experiment.units_of(config)[: study.experiment.config.shuffled_labels]
-    units = [study.experiment.control(unit, "shuffled", purpose="shuffled labels") for unit in chosen]
+    units = [study.control_unit(unit, "shuffled", purpose="shuffled labels") for unit in chosen]
     # Flat, as rows that were chosen from others are written again with each new column.
     data = replace(study.experiment.data, rows=study.experiment.data.rows.flatten_indices())
     runners = [shuffled_runner(study.runner, data, unit) for unit in units]

@@ -129,17 +129,6 @@ class Experiment:
             for fold in plan.scored_folds
         ]
 
-    def control(self, unit: Unit, name: str, *, purpose: str) -> Unit:
-        """Copy a fold for a control run, with a folder of its own.
-
-        Args:
-            unit: The fold.
-            name: Of the folder that holds those of the folds.
-            purpose: What its held-out rows are read for.
-        """
-        inside = f"{place_of(unit.config, self.grid)}/{name}".lstrip("/")
-        return replace(unit, place=fold_place(inside, unit.repeat, unit.fold), purpose=purpose)
-
     def valid_rows(self, unit: Unit) -> RowNumbers:
         """Numbers of the held-out rows of a fold."""
         return self.plans[unit.repeat].valid(unit.fold)

@@ -55,7 +55,7 @@ def zero_shot(study: "Study", config: RunConfig, results: Sequence[FoldResult]) 
     judge = judge_of(experiment)
     asked = _asked(judge)
     units = [
-        experiment.control(unit, asked.folder, purpose="zero-shot") for unit in experiment.units_of(config)
+        study.control_unit(unit, asked.folder, purpose="zero-shot") for unit in experiment.units_of(config)
     ]
     done = all(runner.finished(unit) for unit in units)
     runner.accelerator.wait_for_everyone()  # all have looked before anyone writes

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from hf_transfer.data.image_folder import image_splits
+from hf_transfer.data.input_folder import folder_splits
 from hf_transfer.data.new_inputs import read_new_inputs
 from hf_transfer.errors import DataError
 from hf_transfer.tasks.inputs.image import Image
@@ -35,7 +35,7 @@ def test_a_folder_gives_all_pictures_that_training_takes(tmp_path):
     picture(tmp_path / "__MACOSX" / "b.png")
     found = read_new_inputs([str(tmp_path)], Image(), "image")
     names, pictures = found.names, found.values
-    learned = [one["path"] for one in image_splits(tmp_path)["train"]()[0]["image"]]
+    learned = [one["path"] for one in folder_splits(tmp_path, Image())["train"]()[0]["image"]]
     assert sorted(names) == sorted(learned)
     assert len(names) == len(PLAIN_PICTURES) + 1
     assert [one["path"] for one in pictures] == names

@@ -18,6 +18,7 @@ from hf_transfer.report.words.verdicts import verdicts
 from hf_transfer.runs.card_file import KIT, Header, join_card, merge_card, read_card, with_record
 from hf_transfer.runs.commonest import uneven_line
 from hf_transfer.runs.companions import Companions, read_companions
+from hf_transfer.runs.leak_words import kept_words
 from hf_transfer.runs.reading import damage_told
 from hf_transfer.runs.records import DatasetFacts, Results
 from hf_transfer.runs.results import read_results
@@ -242,6 +243,7 @@ def _numbers(results: Results) -> dict[str, Any]:
         "some_train_rows": max((fold.train_rows_scored for fold in partly), default=0),
         "classes": classes if len(classes) <= MOST_ROWS else worst,
         "uneven": uneven_line(results),
+        "kept": kept_words(results.leak) if results.leak and results.leak.price else None,
         "moved": [fold for fold in done if fold.frozen_hash_before != fold.frozen_hash_after],
     }
 

@@ -19,6 +19,7 @@ from hf_transfer.runs.companions import Other
 from hf_transfer.runs.convergence import judge_learning
 from hf_transfer.runs.final_record import Final
 from hf_transfer.runs.findings import Overfitting
+from hf_transfer.runs.leak_words import price_words, related_words
 from hf_transfer.runs.learned import learned_words
 from hf_transfer.runs.overfitting import diagnose
 from hf_transfer.runs.paired import LEVEL
@@ -32,7 +33,7 @@ from hf_transfer.tasks import metric_name
 # What a question is called whatever its words, each with a page of that name in docs/verdicts/.
 Code = Literal[
     "good-start", "worth-it", "better-than-another", "which-layers", "which-rate", "which-settings",
-    "learned-enough", "overfits", "published",
+    "learned-enough", "overfits", "random-folds", "related-rows", "published",
 ]  # fmt: skip
 
 _MOST_NAMED = 6  # configurations in one sentence
@@ -77,6 +78,7 @@ def verdicts(
         *(searched(search) if search else [settings(results)]),
         learned(results, found),
         overfits(results, found),
+        *leaks(results),
         published(results),
     ]
 
@@ -204,6 +206,26 @@ def overfits(results: Results, found: Overfitting) -> Verdict:
     only_odds = found.above_chance and not (turned or found.more_frozen)
     answer = "yes, in its probabilities" if only_odds else _ANSWERS[found.verdict]
     return Verdict("overfits", "Does it overfit?", answer, " ".join(filter(None, words)))
+
+
+def leaks(results: Results) -> list[Verdict]:
+    """Say what random folds would have said, or whether the folds part rows that belong together."""
+    leak = results.leak
+    if leak is None:
+        return []
+    if leak.kept is not None:
+        price, question = leak.price, "What would random folds have said?"
+        if price is None:
+            return []
+        answer = "too much" if price.is_paid else "the same, within noise" if price.is_small else "can't tell"
+        return [Verdict("random-folds", question, answer, price_words(leak, price))]
+    paid = leak.price is not None and leak.price.is_paid
+    small = leak.price is not None and leak.price.is_small
+    answer = "yes" if paid else "yes, at no measurable cost" if small else "yes, at a cost that can't be told"
+    if leak.found is None:
+        answer = "no sign of it"
+    question = "Do the folds part rows that belong together?"
+    return [Verdict("related-rows", question, answer, related_words(leak))]
 
 
 def published(results: Results) -> Verdict:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import DataError
-from hf_transfer.tasks.inputs.input import Input, Likeness, Opened, Original, SimpleProbe
+from hf_transfer.tasks.inputs.input import BadInput, Input, Likeness, Opened, Original, SimpleProbe
 from hf_transfer.tasks.inputs.scans import PLAIN_PICTURES, file_format
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from hf_transfer.config.run_config import RunConfig
     from hf_transfer.models.base_model import BaseModel
     from hf_transfer.tasks.inputs.judges import Judge
-    from hf_transfer.tasks.inputs.pictures import BadPicture
     from hf_transfer.tasks.inputs.pooling import Pooling
 
 _THUMBNAIL = 320  # pixels of the longer side: twice what it is shown at, for dense screens
@@ -39,6 +38,7 @@ class Image(Input):
         "augmentation", "cached_views", "image_size", "on_bad_image", "window", "zero_shot",
         "zero_shot_template",
     )  # fmt: skip
+    encoded_by: ClassVar[tuple[str, ...]] = ("image_size", "window")
     suffixes: ClassVar[frozenset[str]] = PLAIN_PICTURES | {".dcm", ".dicom", ".nii"}
     marks_uncertain: ClassVar[bool] = True
     rows_at_once: ClassVar[int] = 32  # as pictures are large
@@ -75,7 +75,7 @@ class Image(Input):
 
         return read_pictures(dataset, column, folder, outside=outside)
 
-    def unreadable(self, rows: "Dataset") -> "list[BadPicture]":
+    def unreadable(self, rows: "Dataset") -> list[BadInput]:
         """Those that can't be decoded."""
         from hf_transfer.tasks.inputs.pictures import scan_pictures
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from hf_transfer.models.base_model import BaseModel
     from hf_transfer.scores.transferability import Probe
     from hf_transfer.tasks.inputs.judges import Judge
-    from hf_transfer.tasks.inputs.pictures import BadPicture
     from hf_transfer.tasks.inputs.pooling import Pooling
 
 Likeness = tuple[Sequence[Any], Callable[[list[int]], list[list[int]]]]
@@ -25,11 +24,26 @@ SimpleProbe = Callable[..., "Probe"]
 
 @dataclass(frozen=True)
 class Original:
-    """What stood in one row: a text, or a picture as a data: URI with the name of its file."""
+    """What stood in one row: a text, or a picture or a sound as data: URIs with the name of its file."""
 
     text: str | None = None
     picture: str | None = None
     name: str | None = None
+    sound: str | None = None
+
+
+@dataclass(frozen=True)
+class BadInput:
+    """An input that cannot be read: its position among the rows scanned, its path if any, and why.
+
+    Attributes:
+        private: Whether the name of its file may be that of a patient, and stays out of what is published.
+    """
+
+    position: int
+    path: str | None
+    reason: str
+    private: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,8 +98,14 @@ class Input:
     """What several are called."""
     columns: ClassVar[tuple[str, ...]]
     """Names that people usually give the column, the likeliest first."""
+    groups: ClassVar[tuple[str, ...]] = ()
+    """Names of columns whose equal values stay in one fold, unless the settings say how to split."""
     settings: ClassVar[tuple[str, ...]] = ()
     """Settings that it uses and that not every input does."""
+    encoded_by: ClassVar[tuple[str, ...]] = ()
+    """Those of them that decide what model inputs a row becomes."""
+    measured_in: ClassVar[str] = "Words a row"
+    """What `lengths` counts."""
     suffixes: ClassVar[frozenset[str]] = frozenset()
     """Ends of the names of files that hold one each; none where they are written out."""
     empty: ClassVar[str] = ""
@@ -195,7 +215,7 @@ class Input:
         """What to know of inputs that were kept though they may be none, a sentence each."""
         return ()
 
-    def unreadable(self, rows: "Dataset") -> "list[BadPicture]":
+    def unreadable(self, rows: "Dataset") -> list[BadInput]:
         """Inputs that can't be read, of the column `input`."""
         return []
 
@@ -208,7 +228,7 @@ class Input:
         raise NotImplementedError
 
     def lengths(self, rows: "Dataset") -> dict[str, float] | None:
-        """Words of the texts: least, median, 95th percentile and most; None for what has no words."""
+        """How long the inputs are: least, median, 95th percentile and most; None for what has no length."""
         return None
 
     def excerpt(self, value: Any, length: int) -> str:

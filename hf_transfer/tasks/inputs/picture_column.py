@@ -32,7 +32,7 @@ def read_pictures(dataset: Dataset, column: str, folder: Path | None, *, outside
     Raises:
         DataError: If the column holds something else.
     """
-    at = partial(_at, folder=folder, outside=outside)
+    at = partial(path_of, folder=folder, outside=outside)
     inputs = dataset.select_columns([column]).rename_columns({column: "input"})
     feature = inputs.features["input"]
     if isinstance(feature, (Array2D, Array3D, *LIST_TYPES)):
@@ -70,7 +70,12 @@ def _follow(picture: dict[str, Any] | None, at: Callable[..., Any], row: int) ->
     return at(picture["path"], row=row)
 
 
-def _at(path: str | None, *, folder: Path | None, outside: bool, row: int) -> dict[str, Any] | None:
+def path_of(path: str | None, *, folder: Path | None, outside: bool, row: int) -> dict[str, Any] | None:
+    """An input on disk, which its column names by a path; None of a missing one.
+
+    Raises:
+        DataError: If the path leads elsewhere.
+    """
     if path is None:
         return None  # the scan tells of it, as of all pictures that cannot be read
     if folder is not None:
@@ -78,7 +83,7 @@ def _at(path: str | None, *, folder: Path | None, outside: bool, row: int) -> di
         refuse_links([place], folder, outside=outside)
         path = str(place)
     elif "://" in path:
-        raise DataError(f"Row {row} holds the web address {path!r}; download the pictures first.")
+        raise DataError(f"Row {row} holds the web address {path!r}; download the files first.")
     return {"bytes": None, "path": path}
 
 

@@ -6,7 +6,6 @@ import warnings
 import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from hf_transfer import _guard  # noqa: F401  (says what is wrong when another p
 from hf_transfer.errors import DataError
 from hf_transfer.machine.paths import special_file
 from hf_transfer.machine.progress import progress_bar
+from hf_transfer.tasks.inputs.input import BadInput
 from hf_transfer.tasks.inputs.scans import HEAD, file_format, read_scan, scan_format
 from hf_transfer.tasks.inputs.windows import PERCENTILES, SIXTEEN_BITS, Window, eight_bits, own_window
 
@@ -35,20 +35,6 @@ _BROKEN = (
 )  # fmt: skip
 
 Picture = bytes | str | Path | Mapping[str, Any]  # encoded bytes, a path, or a row's {"bytes", "path"}
-
-
-@dataclass(frozen=True)
-class BadPicture:
-    """A picture that cannot be read: its position among the rows scanned, its path if any, and why.
-
-    Attributes:
-        private: Whether the name of its file may be that of a patient, and stays out of what is published.
-    """
-
-    position: int
-    path: str | None
-    reason: str
-    private: bool = False
 
 
 def read_picture(picture: Picture) -> Image.Image:
@@ -149,7 +135,7 @@ def _unknown(data: bytes) -> str:
 
 def scan_pictures(
     rows: Dataset, *, visit: Callable[[int, Image.Image], None] | None = None
-) -> list[BadPicture]:
+) -> list[BadInput]:
     """Decode every picture of the `input` column once; give those that cannot be read.
 
     Args:
@@ -168,7 +154,7 @@ def scan_pictures(
                 if isinstance(outcome, str):
                     path = batch[position - start].get("path")
                     private = path is not None and file_format(Path(path)) == "DICOM"
-                    bad.append(BadPicture(position, path, outcome, private))
+                    bad.append(BadInput(position, path, outcome, private))
                 elif visit is not None:
                     visit(position, outcome)
             bar.update(len(batch))

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from hf_transfer.config.run_config import RunConfig
 
 _FEWEST_ROWS, _USUAL_FOLDS = 20, 5  # by which folds are balanced
+_ALIKE = 10  # rows whose numbers are as good as equal
 
 
 class Numbers(Target):
@@ -116,6 +117,11 @@ class Numbers(Target):
     def encoded(self, labels: Sequence[Any]) -> list[Any]:
         """A list of numbers a row."""
         return list(self._table(labels).tolist())
+
+    def strata(self, labels: Sequence[Any]) -> NDArray[np.int64]:
+        """Runs of ten rows whose numbers follow each other: of several numbers, their mean ranks."""
+        ranks = _ranks(_ranks(self._table(labels)).mean(axis=1))
+        return ranks // _ALIKE
 
     @property
     def id_names(self) -> Sequence[str]:
@@ -226,3 +232,9 @@ class Numbers(Target):
             return FoldColumns(counts=counts, label_names=names, counted=("range", "row"))
         bins, names = self._bins(np.asarray(rows["label"][:], np.float64))
         return FoldColumns(labels=bins, label_names=names)
+
+
+def _ranks(values: NDArray[Any]) -> NDArray[np.int64]:
+    """Place of each value in its column, from 0."""
+    order = np.argsort(values, axis=0, kind="stable")
+    return np.argsort(order, axis=0, kind="stable")

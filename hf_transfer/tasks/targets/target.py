@@ -150,6 +150,10 @@ class Target(Learning, Protocol):
         """How many items each row has, without `missing` ones, (n,)."""
         return np.ones(len(labels), np.int64)
 
+    def strata(self, labels: Sequence[Any]) -> NDArray[np.int64]:
+        """A number for each row, (n,): rows of one have labels that are as good as equal."""
+        return np.unique(self.tabled(labels)[1] > 0, axis=0, return_inverse=True)[1].reshape(-1)
+
     def shuffled(
         self,
         labels: Sequence[Any],
