@@ -122,5 +122,6 @@ def test_frozen_layers_are_replayed_and_all_is_verified(run):
     results = read_results(folder)
     assert [check for check in verify_run(folder) if check.state == "wrong"] == []
     assert results.frozen_proof.equal
+    assert results.final.reload.problem is None
     assert bool(results.replay) == (trainable == "head")
     assert results.trainable.parameters < results.trainable.total / 2
