@@ -58,7 +58,7 @@ def _row(file: "CacheFile") -> dict[str, Any]:
     about = file.about if isinstance(file, StoreEntry) else {}
     state = "finished" if file.finished else "being written" if file.being_written else "unfinished"
     return {
-        "kind": "frozen layers" if isinstance(file, StoreEntry) else "encoded rows",
+        "kind": about.get("kind", "frozen layers") if isinstance(file, StoreEntry) else "encoded rows",
         **{name: about.get(name) for name in ("base_model", "dataset", "cut", "rows")},
         "bytes": file.num_bytes,
         "last_used": datetime.fromtimestamp(file.last_used, UTC).isoformat(timespec="seconds"),

@@ -37,9 +37,28 @@ class MeasuringSettings(Group):
         scored=False,
         at_least=0,
     )
+    zero_shot: str | None = setting(
+        None,
+        "Model that judges each row without training too, by the names of the classes: CLIP or SigLIP for "
+        "pictures, an NLI model for texts; auto is the base model itself.",
+        scored=False,
+    )
+    zero_shot_template: str | None = setting(
+        None,
+        "Sentence that zero_shot puts a class's name into, at {}; when not given, 'a photo of a {}.' or "
+        "'This example is {}.'",
+        scored=False,
+    )
 
     def problems(self) -> list[str]:
-        """A share that is none."""
-        if self.at_specificity is None or 0 < self.at_specificity < 1:
-            return []
-        return [f"at_specificity={self.at_specificity!r} must be above 0 and below 1, e.g. 0.9."]
+        """A share that is none; a template without a place for the name, or without a model."""
+        problems, template = [], self.zero_shot_template
+        if self.at_specificity is not None and not 0 < self.at_specificity < 1:
+            problems.append(f"at_specificity={self.at_specificity!r} must be above 0 and below 1, e.g. 0.9.")
+        if template is not None and template.count("{}") != 1:
+            problems.append(
+                f"zero_shot_template={template!r} must hold {{}} once, where the class's name goes."
+            )
+        elif template is not None and not self.zero_shot:
+            problems.append("zero_shot_template is of no use without zero_shot; name a model.")
+        return problems

@@ -35,6 +35,9 @@ _CANNOT_RUN = (RuntimeError, ValueError, TypeError, AttributeError, LookupError)
 # Classifiers of the middle of a network, which only help to train it from scratch.
 _ASIDE = re.compile(r"(^|\.)(aux|Aux)\w*")
 
+# The pooling of SigLIP, which its classifier of pictures passes by: it reads the mean of the patches.
+_PASSED_BY = re.compile(r"vision_model\.head(\.|$)")
+
 _FEWEST_WEIGHTS = 2  # of a block; one with a norm and an activation is a part of one
 _MOSTLY = 0.8
 
@@ -128,7 +131,7 @@ def _neck_apart(
     if not blocks:
         return dict(keys)
     top = max(blocks)
-    apart = any(_num_weights(model.get_submodule(name)) for name in neck)
+    apart = any(_num_weights(model.get_submodule(name)) for name in neck if not _PASSED_BY.match(name))
     return dict(keys) | dict.fromkeys(neck, (top[0] + 1,) if apart else top)
 
 

@@ -10,8 +10,12 @@ from hf_transfer.errors import LayerSelectionError
 from hf_transfer.layers.groups import layer_groups
 
 
-def output_layer(model: nn.Module) -> tuple[str, nn.Linear]:
+def output_layer(model: nn.Module, *, biased: bool = True) -> tuple[str, nn.Linear]:
     """The linear layer that computes the logits, and its name.
+
+    Args:
+        model: With its head.
+        biased: Whether it must have a bias, which that of a decoder has not.
 
     Raises:
         LayerSelectionError: If there is none.
@@ -22,7 +26,7 @@ def output_layer(model: nn.Module) -> tuple[str, nn.Linear]:
         if (
             isinstance(layer, nn.Linear)
             and layer.out_features == config.num_labels
-            and layer.bias is not None
+            and (layer.bias is not None or not biased)
         ):
             return name, layer
     raise LayerSelectionError(
@@ -38,10 +42,10 @@ def divide_logits(model: nn.Module, temperature: float) -> bool:
         Whether there is a layer that can be divided; else the model stays as it is.
     """
     try:
-        layer = output_layer(model)[1]
+        layer = output_layer(model, biased=False)[1]
     except LayerSelectionError:
         return False
     with torch.no_grad():
-        layer.weight.div_(temperature)
-        layer.bias.div_(temperature)
+        for parameter in layer.parameters():
+            parameter.div_(temperature)
     return True

@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from hf_transfer import _guard  # noqa: F401
@@ -31,21 +30,18 @@ from hf_transfer.report.card.card import write_card
 from hf_transfer.report.words.others import compared_runs, other_run
 from hf_transfer.report.words.pairs import sentence
 from hf_transfer.runs.companions import COMPARE_FILE, Other
-from hf_transfer.runs.paired import Pair, PairedBootstrap, RightRows, adjusted, pair_folds
+from hf_transfer.runs.paired import Pair, adjusted, pair_folds
 from hf_transfer.runs.reading import damage_told, read_table
 from hf_transfer.runs.records import Results
 from hf_transfer.runs.results import read_results
+from hf_transfer.runs.same_rows import KEYS, in_order, with_rows
 from hf_transfer.runs.schema import to_json
 from hf_transfer.runs.summary import two_intervals
 from hf_transfer.scores.names import LOSS
-from hf_transfer.scores.over_folds import sampling_units
-from hf_transfer.scores.scorer import Floats, Scorer
-from hf_transfer.scores.statistics import bootstrap_interval, mcnemar
 from hf_transfer.tasks import target_of_run
 from hf_transfer.tasks.targets.target import Target
 
 _ENOUGH_REPEATS = 5  # in simulations, these find as much as McNemar's test, and cry wolf less often
-_KEYS = ("repeat", "fold", "row_id")
 
 
 @dataclass(frozen=True)
@@ -63,19 +59,13 @@ class Run:
         Raises:
             ConfigError: If the folder has none.
         """
-        table = read_table(self.folder / "predictions.parquet", _KEYS)
-        return table.sort_by([(name, "ascending") for name in _KEYS])
+        return in_order(read_table(self.folder / "predictions.parquet", KEYS))
 
     @property
     def target(self) -> Target:
         """What its labels are."""
         results = self.results
         return target_of_run(results.task, results.label_names, results.target, input=results.input)
-
-    @property
-    def scorer(self) -> Scorer:
-        """Scorer of its predictions."""
-        return self.target.scorer
 
 
 @dataclass(frozen=True, repr=False)
@@ -160,12 +150,8 @@ def compare_pair(first: Run, second: Run) -> Pair:
         first.results.primary_metric,
         higher_is_better=first.results.sign > 0,
     )
-    if not pair.differences:
-        return pair
-    tables = _shared_rows(first.predictions, second.predictions)
-    if first.target.right_or_wrong:
-        return replace(pair, rows=_right_rows(first.target, *tables))
-    return replace(pair, bootstrap=_paired_bootstrap(first, pair.metric, tables))
+    seed = first.results.config.seed
+    return with_rows(pair, first.predictions, second.predictions, first.target, seed=seed)
 
 
 def save_comparison(runs: Sequence[Run]) -> list[str]:
@@ -221,36 +207,6 @@ def check_comparable(first: Run, other: Run) -> None:
             f"Runs {first.name!r} and {other.name!r} have different primary metrics, "
             f"{ours.primary_metric!r} and {theirs.primary_metric!r}. Compare runs of one task."
         )
-
-
-def _shared_rows(first: pa.Table, second: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """Rows that both runs predicted: those of the folds that both finished."""
-    keys = [list(zip(*(table[name].to_pylist() for name in _KEYS), strict=True)) for table in (first, second)]
-    shared = set(keys[0]).intersection(keys[1])
-    return first.filter([key in shared for key in keys[0]]), second.filter([key in shared for key in keys[1]])
-
-
-def _right_rows(target: Target, first: pa.Table, second: pa.Table) -> RightRows:
-    """Count rows that only one run got right, in the first repeat."""
-    repeat = min(first["repeat"].to_pylist())
-    kept = [table.filter(table["repeat"].to_numpy() == repeat) for table in (first, second)]
-    right = [np.equal(*compared) for table in kept if (compared := target.compared(table))]
-    return RightRows(**mcnemar(*right)._asdict(), repeat=repeat, num_rows=kept[0].num_rows)
-
-
-def _paired_bootstrap(run: Run, metric: str, tables: Sequence[pa.Table]) -> PairedBootstrap:
-    """Bootstrap interval of the difference of pooled scores, from the same resamples for both."""
-    score_first, score_second = (run.scorer.resampler(table, [metric]) for table in tables)
-
-    def difference(weights: Floats) -> dict[str, Floats]:
-        return {metric: score_second(weights)[metric] - score_first(weights)[metric]}
-
-    unit, units = sampling_units(tables[0], run.scorer)
-    folds, seed = tables[0]["fold"].to_numpy(), run.results.config.seed
-    intervals = bootstrap_interval(difference, folds, units=units, seed=seed)
-    pooled = [run.scorer.pooled(table)[metric] for table in tables]
-    known = None if None in pooled else pooled[1] - pooled[0]  # type: ignore[operator]
-    return PairedBootstrap(known, intervals[metric], unit)
 
 
 def _merit(run: Run) -> float:

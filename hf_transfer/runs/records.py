@@ -11,6 +11,7 @@ from hf_transfer.runs.final_record import Final, RowScores
 from hf_transfer.runs.findings import Interval, Learned, Overfitting
 from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.leak_record import Leak
+from hf_transfer.runs.paired import Pair
 from hf_transfer.runs.schema import FORMAT_VERSION, REST
 from hf_transfer.scores.calibration import Calibration
 from hf_transfer.scores.findings import Detections
@@ -186,6 +187,33 @@ class Probe:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ZeroShot:
+    """What a pretrained model reaches in each fold without training, by the names of the labels.
+
+    Attributes:
+        model: Hub id or folder.
+        revision: Commit, or a digest of the files.
+        template: Sentence that the names were put into.
+        prompts: The sentences, in the order of the labels' ids.
+        folder: Name of the folders of its predictions, within `folds/`.
+        metric: That both were compared by.
+        scores: Over folds, by the metric's name.
+        pair: Itself first, the run second.
+        verdict: Both in a line.
+    """
+
+    model: str
+    revision: str | None
+    template: str
+    prompts: list[str]
+    folder: str
+    metric: str
+    scores: Mapping[str, FoldMean]
+    pair: Pair
+    verdict: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Hardware:
     """What a run was made on, and how long it took."""
 
@@ -243,6 +271,7 @@ class Results:
     learning_curve: LearningCurve | None = None
     shuffled: ShuffledLabels | None = None
     probe: Probe | None = None
+    zero_shot: ZeroShot | None = None
     site: SiteReading | None = None
     leak: Leak | None = None
     notes: list[str]

@@ -92,7 +92,11 @@ def summary_text(results: Results) -> str:
     ]
     controls = [
         f"{title}: {control.verdict}"
-        for control, title in ((results.learning_curve, "more data"), (results.shuffled, "shuffled labels"))
+        for control, title in (
+            (results.learning_curve, "more data"),
+            (results.shuffled, "shuffled labels"),
+            (results.zero_shot, "zero-shot"),
+        )
         if control
     ]
     controls += [f"site: {results.site.words}"] if results.site else []

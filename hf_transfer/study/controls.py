@@ -1,8 +1,8 @@
-"""Control runs of the reported configuration: fewer rows, shuffled labels, a probe.
+"""Control runs of the reported configuration: fewer rows, shuffled labels, a probe, no training at all.
 
 They answer what more rows would give, whether the model can learn rows by heart, whether labels leak,
-and what a head in closed form reaches. Nothing is chosen by them: each reads its held-out rows once,
-under a purpose of its own.
+what a head in closed form reaches, and what the names of the classes alone do. Nothing is chosen by them:
+each reads its held-out rows once, under a purpose of its own.
 """
 
 from collections.abc import Sequence
@@ -26,6 +26,7 @@ from hf_transfer.scores.site_reading import SiteReading
 from hf_transfer.study.experiment import Experiment, Unit
 from hf_transfer.study.fold_runner import FoldRunner
 from hf_transfer.study.probing import Probing
+from hf_transfer.study.zero_shot import zero_shot
 
 if TYPE_CHECKING:
     from hf_transfer.study.study import Study
@@ -51,6 +52,7 @@ def run_controls(study: "Study", probing: Probing, results: Sequence[FoldResult]
         _learning_curve(study, config, results) if asked.learning_curve else None,
         _shuffled(study, config, results) if asked.shuffled_labels else None,
         _probe(study, probing),
+        zero_shot(study, config, results) if asked.zero_shot else None,
         _site(study, probing),
     )
 

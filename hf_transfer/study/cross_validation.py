@@ -36,6 +36,7 @@ from hf_transfer.study.leaks import find_leak
 from hf_transfer.study.probing import Probing
 from hf_transfer.study.study import Study
 from hf_transfer.study.summary import build_results
+from hf_transfer.study.zero_shot import judge_of
 from hf_transfer.tasks.task import Task
 from hf_transfer.training.workers import make_accelerator, others_needed
 
@@ -111,6 +112,8 @@ def check_study(study: Study) -> Study:
     task, config = study.experiment.task, study.experiment.config
     _check_input(study.experiment)
     _check_target(study.experiment)
+    if config.zero_shot:
+        judge_of(study.experiment)
     batch = first_batch(task, study.experiment.data.rows)
     for name in config.metrics:
         hub_metric(name)

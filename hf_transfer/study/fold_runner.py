@@ -30,6 +30,7 @@ from hf_transfer.training.fitting import fit
 from hf_transfer.training.heads.fitting import fit_heads, heads_together
 from hf_transfer.training.heads.template import Rows
 from hf_transfer.training.job import Fitted, Job
+from hf_transfer.training.predicting import Logits
 from hf_transfer.training.workers import Workers, fold_parallel
 
 # What fails a fold, and not the run.
@@ -102,6 +103,22 @@ class FoldRunner:
             if tracker:
                 tracker.finish(result.scores)
         return result
+
+    def keep_outputs(self, unit: Unit, outputs: Logits, weights: str) -> None:
+        """Score outputs that no training made, once, and write the fold's folder.
+
+        Args:
+            unit: The fold.
+            outputs: For each of its held-out rows.
+            weights: Digest of what made them.
+        """
+        held_out = self.scorer.held_out(unit)
+        rows = held_out.read(
+            lambda rows: self.scorer.table(outputs, rows, unit.repeat, unit.fold), weights=weights
+        )
+        scores = self.experiment.task.target.scorer.score(rows)
+        result = replace(self.scorer.unscored(unit), scores=scores, readings=held_out.readings)
+        self.folder.keep(unit.place, result, self.experiment.identity(unit.config), [], rows)
 
     def _fails_a_fold(self, error: Exception) -> bool:
         """Whether an error fails this fold only, so that the other folds can go on.

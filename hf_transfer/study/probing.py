@@ -6,7 +6,7 @@ layers are replayed it costs seconds; elsewhere it is left out.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -121,7 +121,8 @@ class Probing:
         self.runner.replay.prepare()
         if runner.accelerator.is_main_process:  # so quick that sharing it gains nothing
             for unit in units if self.features else ():
-                _keep(runner, self.features, unit)  # type: ignore[arg-type]
+                rows = runner.experiment.train_rows(unit), runner.experiment.valid_rows(unit)
+                runner.keep_outputs(unit, *self.features.solved(*rows))  # type: ignore[union-attr]
         runner.accelerator.wait_for_everyone()
         return all(runner.finished(unit) for unit in units)
 
@@ -152,14 +153,3 @@ def _features(runner: "FoldRunner", config: RunConfig) -> Features | None:
         return None
     row_of = np.repeat(np.arange(len(labels)), lengths)
     return Features(values, target.of_items(labels), row_of, len(labels), target)
-
-
-def _keep(runner: "FoldRunner", table: Features, unit: Unit) -> None:
-    """Solve one fold, score its held-out rows, and write its folder."""
-    experiment, scorer = runner.experiment, runner.scorer
-    held_out, valid_rows = scorer.held_out(unit), experiment.valid_rows(unit)
-    logits, weights = table.solved(experiment.train_rows(unit), valid_rows)
-    rows = held_out.read(lambda rows: scorer.table(logits, rows, unit.repeat, unit.fold), weights)
-    scores = experiment.task.target.scorer.score(rows)
-    result = replace(scorer.unscored(unit), scores=scores, readings=held_out.readings)
-    runner.folder.keep(unit.place, result, runner.experiment.identity(unit.config), [], rows)

@@ -50,7 +50,7 @@ def fit(job: Job, train: Positions, inner: Positions | None = None, splits: Sequ
     if job.config.solved:
         return _solve(job, fitted, train, splits)
     job = _with_own_checkpoints(job, train, inner)
-    fitted.scale = label_scale(job.replay, train)
+    fitted.scale = label_scale(model, job.replay, train)
     stopper = Stopper(fitted, job, inner)
     loop = Loop(job, fitted, train, stopper)
     state = _kept_before(job, fitted)
@@ -117,5 +117,5 @@ def _start_from_probe(job: Job, model: nn.Module, train: Positions) -> None:
         layer.load_state_dict(job.replay.starts[key])
         return
     start_output_layer(model, batches, train, job.config)
-    unfold_scale(model, label_scale(job.replay, train))
+    unfold_scale(model, label_scale(model, job.replay, train))
     job.replay.starts[key] = {name: tensor.clone() for name, tensor in layer.state_dict().items()}

@@ -14,13 +14,18 @@ if TYPE_CHECKING:
     from hf_transfer.replay.replayed import Replay
 
 
-def label_scale(replay: "Replay", train: "Positions") -> Tensor | None:
-    """Mean and deviation of the labels of the training rows, (2, t); None where labels are no numbers."""
+def label_scale(model: nn.Module, replay: "Replay", train: "Positions") -> Tensor | None:
+    """Mean and deviation of the labels of the training rows, (2, t); None where labels are no numbers.
+
+    An output layer without a bias, as a decoder's, has no place for a mean: they are taken from 0.
+    """
     if not replay.task.target.scales:
         return None
     labels = np.asarray(replay.encoded.select(train)["labels"][:], np.float64)
-    spread = labels.std(axis=0)
-    found = np.stack([labels.mean(axis=0), np.where(spread > 0, spread, 1.0)])
+    biased = output_layer(model, biased=False)[1].bias is not None
+    start = labels.mean(axis=0) * biased
+    spread = np.sqrt(np.mean((labels - start) ** 2, axis=0))
+    found = np.stack([start, np.where(spread > 0, spread, 1.0)])
     return torch.tensor(found, dtype=torch.float32, device=replay.accelerator.device)
 
 
@@ -44,7 +49,8 @@ def unfold_scale(model: nn.Module, scale: Tensor | None) -> None:
 
 
 def _change(model: nn.Module, factor: Tensor, start: Tensor) -> None:
-    layer = output_layer(model)[1]
+    layer = output_layer(model, biased=False)[1]
     with torch.no_grad():
         layer.weight.copy_(layer.weight.double() * factor[:, None])
-        layer.bias.copy_(layer.bias.double() * factor + start)
+        if layer.bias is not None:
+            layer.bias.copy_(layer.bias.double() * factor + start)

@@ -1,7 +1,7 @@
 """Verify scores other than those of the folds: training rows, sealed and test rows, control runs."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -34,9 +34,10 @@ from hf_transfer.runs.held_out import table_digest
 from hf_transfer.runs.leak_record import APART, RANDOM, Leak
 from hf_transfer.runs.paired import adjusted, retested
 from hf_transfer.runs.reading import read_record
-from hf_transfer.runs.records import LearningCurve, ShuffledLabels
+from hf_transfer.runs.records import LearningCurve, ShuffledLabels, ZeroShot
 from hf_transfer.runs.run_folder import TRAIN_ROWS, fold_place, place_of
 from hf_transfer.runs.search_record import Judged, Search
+from hf_transfer.runs.zero_shot import Asked, zero_shot_part
 from hf_transfer.scores.shuffled import shuffle_labels
 from hf_transfer.verify.check import Check, column_differences, differences, judged, left_out, not_by_logits
 from hf_transfer.verify.record import Record
@@ -56,15 +57,7 @@ def other_score_checks(record: Record) -> Iterator[Check]:
     ):
         if written:
             yield _untrained(record, name, written)
-    if curve := record.results.learning_curve:
-        yield _control(record, "learning curve", "curve-*", partial(_curve, record, curve))
-    if shuffled := record.results.shuffled:
-        yield _control(record, "shuffled labels", "shuffled", partial(_shuffled, record, shuffled))
-    if record.results.probe:
-        yield _control(record, "closed-form probe", "probe", partial(_probe, record))
-    if (leak := record.results.leak) and leak.price:
-        name, folder = "leak's price", RANDOM if leak.kept else APART
-        yield _control(record, name, folder, partial(_leak, record, leak, folder))
+    yield from _controls(record)
     companions = read_companions(record.folder, record.results)
     if (compare := companions.compare) is not None:
         yield judged(
@@ -78,6 +71,21 @@ def other_score_checks(record: Record) -> Iterator[Check]:
             "judged what results.json holds; its trials need training",
             lambda: _search(record, search, there),
         )
+
+
+def _controls(record: Record) -> Iterator[Check]:
+    """Recompute what control runs reached."""
+    if curve := record.results.learning_curve:
+        yield _control(record, "learning curve", "curve-*", partial(_curve, record, curve))
+    if shuffled := record.results.shuffled:
+        yield _control(record, "shuffled labels", "shuffled", partial(_shuffled, record, shuffled))
+    if record.results.probe:
+        yield _control(record, "closed-form probe", "probe", partial(_probe, record))
+    if zero_shot := record.results.zero_shot:
+        yield _control(record, "zero-shot", zero_shot.folder, partial(_zero_shot, record, zero_shot))
+    if (leak := record.results.leak) and leak.price:
+        name, folder = "leak's price", RANDOM if leak.kept else APART
+        yield _control(record, name, folder, partial(_leak, record, leak, folder))
 
 
 def _train(record: Record) -> Iterator[str]:
@@ -197,6 +205,21 @@ def _probe(record: Record) -> Iterator[str]:
     runs = _Runs(record, "probe", [name for name in record.names if name[0] == 0])
     yield from runs.problems()
     yield from differences(record.results.probe, probe_part(runs.folds, record.scorer), "probe")
+
+
+def _zero_shot(record: Record, written: ZeroShot) -> Iterator[str]:
+    runs = _Runs(record, written.folder, record.names)
+    yield from runs.problems()
+    true = list(record.fold_results[record.best])
+    again = zero_shot_part(
+        Asked(**{f.name: getattr(written, f.name) for f in fields(Asked)}),
+        (runs.folds, true),
+        (runs.predictions, record.predictions),
+        record.target,
+        record.scorer,
+        seed=record.config.seed,
+    )
+    yield from differences(written, again, "zero_shot")
 
 
 def _leak(record: Record, leak: Leak, folder: str) -> Iterator[str]:

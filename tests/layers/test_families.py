@@ -128,6 +128,14 @@ def test_pretrained_convolutions_above_the_last_block_are_a_block_and_not_the_he
     assert set(head.parameters) == {"classifier.weight", "classifier.bias"}
 
 
+@pytest.mark.parametrize("name", ["siglip", "siglip2"])
+def test_a_pooling_that_the_classifier_passes_by_is_no_block(name):
+    *_, last, head = layer_groups(built("image", name, 3))
+    assert last.name == "block.3"
+    assert any(".layers.3." in parameter for parameter in last.parameters)
+    assert set(head.parameters) == {"classifier.weight", "classifier.bias"}
+
+
 def test_layers_that_share_their_weights_are_no_blocks():
     model = built("sequence", "albert", 3)
     words = "'last:1' asks for blocks, and none of this model's can learn without the others.*albert.encoder"

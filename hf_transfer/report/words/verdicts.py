@@ -13,6 +13,7 @@ from hf_transfer.machine.wording import count, interval, number, probability, se
 from hf_transfer.report.words.others import SAME_BUDGET
 from hf_transfer.report.words.pairs import graded, sentence
 from hf_transfer.report.words.search import search_answers
+from hf_transfer.report.words.zero_shot import zero_shot_answer
 from hf_transfer.runs.commonest import commonest_share, without_skill
 from hf_transfer.runs.companions import Other
 from hf_transfer.runs.convergence import judge_learning
@@ -31,8 +32,8 @@ from hf_transfer.tasks import metric_name
 
 # What a question is called whatever its words, each with a page of that name in docs/verdicts/.
 Code = Literal[
-    "good-start", "better-than-another", "which-layers", "which-rate", "which-settings", "learned-enough",
-    "overfits", "random-folds", "related-rows", "published",
+    "good-start", "worth-it", "better-than-another", "which-layers", "which-rate", "which-settings",
+    "learned-enough", "overfits", "random-folds", "related-rows", "published",
 ]  # fmt: skip
 
 _MOST_NAMED = 6  # configurations in one sentence
@@ -72,6 +73,7 @@ def verdicts(
     found = overfitting or results.overfitting or diagnose(results, {})
     return [
         good_start(results, against, rank),
+        *worth_it(results),
         *_others(results, against),
         *(searched(search) if search else [settings(results)]),
         learned(results, found),
@@ -113,6 +115,14 @@ def good_start(results: Results, against: Sequence[Other] = (), rank: RankRecord
         "and see hf-transfer compare RUN OTHER."
     )
     return Verdict("good-start", question, "not measured", f"{_chance(results)} {how}".strip())
+
+
+def worth_it(results: Results) -> list[Verdict]:
+    """Say whether training was better than the names of the classes alone, if a model judged by these."""
+    if results.zero_shot is None:
+        return []
+    answer, words = zero_shot_answer(results, results.zero_shot)
+    return [Verdict("worth-it", "Is fine-tuning worth it?", answer, words)]
 
 
 def _ranked(results: Results, rank: RankRecord | None) -> tuple[str, str] | None:

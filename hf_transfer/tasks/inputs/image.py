@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from hf_transfer.config.run_config import RunConfig
+    from hf_transfer.models.base_model import BaseModel
+    from hf_transfer.tasks.inputs.judges import Judge
     from hf_transfer.tasks.inputs.pooling import Pooling
 
 _THUMBNAIL = 320  # pixels of the longer side: twice what it is shown at, for dense screens
@@ -33,7 +35,8 @@ class Image(Input):
         "filepath", "path", "file",
     )  # fmt: skip
     settings: ClassVar[tuple[str, ...]] = (
-        "augmentation", "cached_views", "image_size", "on_bad_image", "window",
+        "augmentation", "cached_views", "image_size", "on_bad_image", "window", "zero_shot",
+        "zero_shot_template",
     )  # fmt: skip
     encoded_by: ClassVar[tuple[str, ...]] = ("image_size", "window")
     suffixes: ClassVar[frozenset[str]] = PLAIN_PICTURES | {".dcm", ".dicom", ".nii"}
@@ -123,6 +126,12 @@ class Image(Input):
             picture=f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}",
             name=Path(value["path"]).name if value.get("path") else None,
         )
+
+    def judge(self, base: "BaseModel", names: Sequence[str], template: str | None, *, each: bool) -> "Judge":
+        """CLIP, SigLIP and their kin."""
+        from hf_transfer.tasks.inputs.judges import PictureJudge
+
+        return PictureJudge(base, names, template, each=each)
 
     def pooling(self, model: "nn.Module") -> "Pooling":
         """The mean over places, or the class token and the mean of the patches."""

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from hf_transfer.config.run_config import RunConfig
+    from hf_transfer.models.base_model import BaseModel
     from hf_transfer.scores.transferability import Probe
+    from hf_transfer.tasks.inputs.judges import Judge
     from hf_transfer.tasks.inputs.pooling import Pooling
 
 Likeness = tuple[Sequence[Any], Callable[[list[int]], list[list[int]]]]
@@ -235,6 +237,20 @@ class Input:
 
     def original(self, value: Any) -> Original:
         """An input as a report shows it."""
+        raise NotImplementedError
+
+    def judge(self, base: "BaseModel", names: Sequence[str], template: str | None, *, each: bool) -> "Judge":
+        """A pretrained model that judges inputs by the names of labels, without training.
+
+        Args:
+            base: The model, opened.
+            names: Of the labels, in the order of their ids.
+            template: Sentence that a name is put into, at {}; None takes the usual one.
+            each: Whether every label is judged for itself, instead of one against the others.
+
+        Raises:
+            ModelError: If the model is of another kind.
+        """
         raise NotImplementedError
 
     def pooling(self, model: "nn.Module") -> "Pooling":

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from torch import nn
 
+    from hf_transfer.models.base_model import BaseModel
+    from hf_transfer.tasks.inputs.judges import Judge
     from hf_transfer.tasks.inputs.pooling import Pooling
 
 _LETTERS = 400  # of a text in a report
@@ -26,7 +28,7 @@ class Text(Input):
         "text", "sentence", "review", "content", "comment", "tweet", "message", "document", "body",
         "review_text", "question", "utterance",
     )  # fmt: skip
-    settings: ClassVar[tuple[str, ...]] = ("max_length", "pooling")
+    settings: ClassVar[tuple[str, ...]] = ("max_length", "pooling", "zero_shot", "zero_shot_template")
     encoded_by: ClassVar[tuple[str, ...]] = ("max_length",)
     empty: ClassVar[str] = "with empty text"
     simple_model: ClassVar[str] = "TF-IDF of words and pairs, linear"
@@ -79,6 +81,12 @@ class Text(Input):
     def original(self, value: Any) -> Original:
         """The text, or as much as there is room for."""
         return Original(text=value if len(value) <= _LETTERS else f"{value[:_LETTERS]}…")
+
+    def judge(self, base: "BaseModel", names: Sequence[str], template: str | None, *, each: bool) -> "Judge":
+        """A model of entailment (NLI)."""
+        from hf_transfer.tasks.inputs.judges import TextJudge
+
+        return TextJudge(base, names, template, each=each)
 
     def pooling(self, model: "nn.Module") -> "Pooling":
         """The first token and the mean."""

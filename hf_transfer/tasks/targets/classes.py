@@ -43,6 +43,7 @@ class Classes(Target):
     missing = IGNORE_INDEX
     unlabelled: Any = 0
     right_or_wrong = True
+    answers_by_name = "one"
 
     def __init__(self, label_names: Sequence[str], settings: "RunConfig | None" = None) -> None:
         self.label_names = tuple(label_names)

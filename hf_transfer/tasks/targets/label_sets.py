@@ -55,6 +55,7 @@ class LabelSets(Target):
     missing = IGNORE_INDEX
     in_columns = True
     called = ("label", "labels")
+    answers_by_name = "each"
     unlabelled: Any = ()
 
     scorer: LabelSetScorer

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.scores.shuffled import exchangeable_unit, shuffle_labels
 from hf_transfer.tasks.targets.learning import Learning
+from hf_transfer.tasks.targets.meanings import Answers, zero_shot_problems
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,6 +45,8 @@ class Target(Learning, Protocol):
     """Whether the labels of a row may be in several columns."""
     right_or_wrong: ClassVar[bool] = False
     """Whether a row is one decision, so that rows of two models are counted by who was right."""
+    answers_by_name: ClassVar[Answers | None] = None
+    """How the names of labels answer for a row: `one` of them, or `each` for itself; None if they do not."""
     per_word: bool = False
     """Whether a row has a label for each of its words, instead of one."""
     counted: str = "rows"
@@ -65,10 +68,15 @@ class Target(Learning, Protocol):
 
     def problems(self, config: "RunConfig") -> list[str]:
         """Settings that do not go with such labels, a sentence each."""
-        if not config.solved or config.head_solver in self.solvers:
-            return []
-        solvers = " or ".join(self.solvers)
-        return [f"head_solver={config.head_solver!r} cannot solve for {self.name}; use {solvers}, or auto."]
+        found = []
+        if config.zero_shot:
+            found += zero_shot_problems(self.answers_by_name, self.label_names, self.name)
+        if config.solved and config.head_solver not in self.solvers:
+            solvers = " or ".join(self.solvers)
+            found.append(
+                f"head_solver={config.head_solver!r} cannot solve for {self.name}; use {solvers}, or auto."
+            )
+        return found
 
     @classmethod
     def read(cls, columns: "Sequence[LabelColumn]") -> "NamedLabels":

@@ -50,7 +50,7 @@ class Program:
         self.optimizer = StackedOptimizer(self.state, template.decays, configs, self.steps)
         self.target = template.replay.task.target
         self.weights = self._of_folds(lambda train: label_weights(template.replay, self.config, train))
-        self.scales = self._of_folds(lambda train: label_scale(template.replay, train))
+        self.scales = self._of_folds(lambda train: label_scale(template.model, template.replay, train))
         self.active = torch.ones(len(folds), len(configs), dtype=torch.bool, device=self.device)
         self.history: list[dict[str, Any]] = []
         self.stopping = self._stopping()

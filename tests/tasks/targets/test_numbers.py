@@ -61,7 +61,9 @@ def test_the_scale_is_folded_into_the_output_layer(seed, mean, spread, size):
     units = spread * (1 - torch.arange(size) / 4)  # each number has a scale of its own
     scale = torch.stack([mean + units, units])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hf_transfer.training.scale.output_layer", lambda one: ("classifier", one.classifier))
+        patch.setattr(
+            "hf_transfer.training.scale.output_layer", lambda one, **_: ("classifier", one.classifier)
+        )
         fold_scale(model, scale)
         near = 2e-5 * max(1.0, abs(mean), spread)
         assert torch.allclose(model(x), before * scale[1] + scale[0], atol=near)
