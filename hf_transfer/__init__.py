@@ -21,6 +21,7 @@ _HOMES = {
     "RunConfig": "config.run_config",
     "SequenceClassification": "tasks",
     "Task": "tasks",
+    "TextPairClassification": "tasks",
     "TokenClassification": "tasks",
     "TransferError": "errors",
     "compare": "report.compare",

@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> CrossValidationResult:
     config = RunConfig.from_args(DEFAULTS, argv, description=__doc__)
     preflight(config)  # before hours of training: may we write what we are going to write?
     data = open_dataset(config, SequenceClassification)
-    task = SequenceClassification(config, data.label_names)
+    task = data.task(config, data.target)
     result = fine_tune(task, data, config)
     publish(config)
     return result

@@ -38,7 +38,7 @@ def _inspect(options: argparse.Namespace) -> int:
     from hf_transfer.folds import plan_folds
 
     config = RunConfig.from_args(replace(RunConfig(), dataset=options.dataset), options.settings)
-    data = open_dataset(config, options.kind or find_task(config))
+    data = open_dataset(config, options.kind or find_task(config).input.name)
     task = data.task(config, data.target)
     data = seal_rows(task, data, config)
     plan = plan_folds(

@@ -44,7 +44,7 @@ def load_recipe(
     (task,) = tasks
     config = defaults.from_args(defaults.changed(settings or {}), words)
     data = open_dataset(config, task)
-    return config, task(config, data.target), data
+    return config, data.task(config, data.target), data
 
 
 def _is_task(value: Any) -> bool:

@@ -33,6 +33,11 @@ class FoldSettings(Group):
         "Column whose equal values stay in one fold (patient, author).",
         aliases=("group_on", "group_column"),
     )
+    shared_texts: str = setting(
+        "together",
+        "Whether rows of several texts that share one stay in one fold; apart lets scores be too good.",
+        choices=("together", "apart"),
+    )
     time_by: str | None = setting(None, "Column to order rows by, for blocks of time.", aliases=("time_on",))
     fold_column: str | None = setting(None, "Column that holds each row's fold number.")
     gap: int = setting(0, "Rows dropped from training on each side of a held-out block of time.", at_least=0)

@@ -49,10 +49,11 @@ def find_columns(dataset: Dataset, config: RunConfig, task: type[Task]) -> Colum
         name for name in (config.input_column, config.label_column, *others.values()) if name is not None
     }
     usual_inputs, usual_labels = task.usual_columns(dataset.features)
-    search = _Search(dataset, "input_column", usual_inputs, task.input.is_typed)
+    search = _Search(dataset, "input_column", usual_inputs, task.input.is_typed, task.input.columns_of)
     inputs, input_notes = search.find(config.input_column, taken)
+    of_inputs = task.input.columns_of(inputs)
     search = _Search(dataset, "label_column", usual_labels, _is_declared)
-    label, label_notes = search.find(config.label_column, {*taken, inputs})
+    label, label_notes = search.find(config.label_column, {*taken, *of_inputs})
     return Columns(
         input=inputs,
         label=label,
@@ -60,7 +61,7 @@ def find_columns(dataset: Dataset, config: RunConfig, task: type[Task]) -> Colum
         group=config.group_by,
         time=config.time_by,
         fold=config.fold_column,
-        notes=(*input_notes, *label_notes),
+        notes=(*task.input.notes(inputs), *input_notes, *label_notes),
     )
 
 
@@ -158,14 +159,19 @@ class _Search:
     setting: str
     usual: Sequence[str]
     is_typed: Callable[[Any], bool]
+    parts: Callable[[str], list[str]] = lambda name: [name]
 
     def find(self, given: str | None, taken: set[str]) -> tuple[str, tuple[str, ...]]:
         """The column, and what to know of the choice; those that are `taken` have another use."""
         if given is not None:
-            return _require(self.dataset, given, self.setting), ()
+            return ",".join(_require(self.dataset, name, self.setting) for name in self.parts(given)), ()
         free = {name: feature for name, feature in self.dataset.features.items() if name not in taken}
         by_lower = {name.lower(): name for name in reversed(free)}
-        found = [by_lower[name] for name in self.usual if name in by_lower]
+        found = [
+            ",".join(by_lower[part] for part in self.parts(name))
+            for name in self.usual
+            if by_lower.keys() >= set(self.parts(name))
+        ]
         if len(found) > 1:
             others = ", ".join(repr(name) for name in found[1:])
             return found[0], (

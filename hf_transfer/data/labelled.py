@@ -33,6 +33,7 @@ class LabelledData:
         label_column: Where `label` was.
         sealed: Rows set aside from `rows`, in no fold; see `seal_rows`.
         scheme: How the labels were written, where there are several ways.
+        kept_by: What rows of one `group` have in common, where that is something that they hold.
     """
 
     rows: Dataset
@@ -50,6 +51,7 @@ class LabelledData:
     label_column: str
     sealed: Dataset | None = None
     scheme: str = ""
+    kept_by: str | None = None
 
     @property
     def input(self) -> Input:

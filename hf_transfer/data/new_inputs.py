@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,16 @@ def read_new_inputs(given: Sequence[str], input: Input, column: str) -> NewInput
     Raises:
         DataError: If there is nothing, or something is not usable.
     """
-    parts = [part for word in given for part in _parts(word, input, column)]
+    runs = [(is_text, list(words)) for is_text, words in groupby(given, lambda word: _is_text(word, input))]
+    parts = [
+        part
+        for is_text, words in runs
+        for part in (
+            [_listed(input.from_words(words), input)]
+            if is_text
+            else [part for word in words for part in _parts(word, input, column)]
+        )
+    ]
     names, values = [name for p in parts for name in p.names], [value for p in parts for value in p.values]
     if not values:
         raise DataError(f"No {input.nouns if input.suffixes else 'texts'} in {', '.join(given)}.")
@@ -71,6 +81,12 @@ def read_new_inputs(given: Sequence[str], input: Input, column: str) -> NewInput
         first = f"{names[bad[0].position]}: {bad[0].reason}"
         raise DataError(f"{count(len(bad), input.noun)} cannot be read. The first: {first}.")
     return NewInputs(names, values, [table for part in parts for table in part.tables])
+
+
+def _is_text(word: str, input: Input) -> bool:
+    """Whether a word of the command is an input that is written out."""
+    ends = (*SUFFIXES, ".txt")
+    return not input.suffixes and word != STANDARD_INPUT and Path(word).suffix.lower() not in ends
 
 
 def _parts(word: str, input: Input, column: str) -> list[NewInputs]:
@@ -85,8 +101,6 @@ def _parts(word: str, input: Input, column: str) -> list[NewInputs]:
         return [_in_file(path, input, column)]
     if input.suffixes:
         return [_pictures(path, input)]
-    if path.suffix.lower() != ".txt":
-        return [_listed([word], input)]
     if not path.is_file():
         raise DataError(f"No such file: {path.absolute()}.")
     return [_listed(_lines(read_text(path)), input)]
@@ -109,15 +123,16 @@ def _pictures(path: Path, input: Input) -> NewInputs:
 def _in_file(path: Path, input: Input, column: str) -> NewInputs:
     """The rows of a file, with the model's input column."""
     rows, _ = read_file(path)
-    if column not in rows.column_names:
-        there_are = ", ".join(repr(name) for name in rows.column_names)
-        raise DataError(f"No column {column!r} in {path.name}; it has {there_are}. Rename one.")
+    for name in input.columns_of(column):
+        if name not in rows.column_names:
+            there_are = ", ".join(map(repr, rows.column_names))
+            raise DataError(f"No column {name!r} in {path.name}; it has {there_are}. Rename one.")
     folder = Path(os.path.abspath(path)).parent  # noqa: PTH100  (resolve() would follow links)
     values = input.read_new(rows, column, folder=folder)
     if input.suffixes:
         names = [(value or {}).get("path") or f"{path}, row {n}" for n, value in enumerate(values)]
     else:
-        names = [one if isinstance(one, str) else " ".join(one or ()) for one in rows[column]]
+        names = input.names(rows, column)
     return NewInputs(names, values, [rows.with_format("arrow")[:]])
 
 

@@ -22,7 +22,8 @@ def open_dataset(config: RunConfig, task: "type[Task] | str") -> "LabelledData":
 
     Args:
         config: Of which the dataset, its split and its columns are used.
-        task: What the rows are for, or what `--kind` calls its input.
+        task: What the rows are for, or a more particular task of the same Hub task id if the rows are of
+            such (`data.task`); or what `--kind` calls the input of just one.
 
     Raises:
         DataError: If the data cannot be found, read, or used as it is.
@@ -31,17 +32,18 @@ def open_dataset(config: RunConfig, task: "type[Task] | str") -> "LabelledData":
     with no_collection():
         from hf_transfer.data.origins import find_origin
         from hf_transfer.data.rows import label_rows
-        from hf_transfer.tasks import check_settings, task_of_kind
-    task = task_of_kind(task) if isinstance(task, str) else task
-    check_settings(config, task)
-    origin = find_origin(config, task.input)
+        from hf_transfer.tasks import check_settings, kin, task_of_kind
+    tasks = [task_of_kind(task)] if isinstance(task, str) else kin(task)
+    check_settings(config, *tasks)
+    origin = find_origin(config, *(one.input for one in reversed(tasks)))
     split = origin.find_split(config.split)
     test_split = origin.find_split(config.test_split) if config.test_split else None
     if test_split == split:
         raise DataError(f"split and test_split are both {split!r}; the test rows must be others.")
     dataset, notes = origin.splits[split]()
     test, test_notes = origin.splits[test_split]() if test_split else (None, ())
-    data = label_rows(dataset, config, task, test=test, origin=origin)
+    fitting = (one for one in tasks[:-1] if one.takes(dataset.features, config.input_column))
+    data = label_rows(dataset, config, next(fitting, tasks[-1]), test=test, origin=origin)
     return replace(data, split=split, notes=(*notes, *test_notes, *data.notes))
 
 
@@ -52,16 +54,16 @@ def find_task(config: RunConfig) -> "type[Task]":
         DataError: If they open for none of them, with each one's reason: first of the kind that the names of
             the files tell.
     """
-    from hf_transfer.tasks import all_tasks
+    from hf_transfer.tasks import all_tasks, task_class
 
     problems = {}
     for task in all_tasks():
+        if task is not task_class(task.name):
+            continue  # it is tried with the usual one of its Hub task id
         try:
-            open_dataset(replace(config, max_rows=20), task)
+            return open_dataset(replace(config, max_rows=20), task).task
         except (ConfigError, DataError) as error:
             problems[task] = f"as {task.input.name}: {error}"
-        else:
-            return task
     told = sorted(problems, key=lambda task: _unlikeliness(task, Path(config.dataset)))
     raise DataError("\n".join(["The data set opens as no kind of input.", *(problems[one] for one in told)]))
 

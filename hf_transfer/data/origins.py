@@ -79,8 +79,13 @@ class Origin:
         raise DataError(f"{self.name} has no split 'train'; pass --split with one of {_listed(self.splits)}.")
 
 
-def find_origin(config: RunConfig, input: Input) -> Origin:
+def find_origin(config: RunConfig, input: Input, *others: Input) -> Origin:
     """Find what `config.dataset` means. A local path wins over a Hub id of the same name.
+
+    Args:
+        config: Of which the data set is used.
+        input: What its rows hold.
+        others: What else they may hold, where that is found out later.
 
     Raises:
         DataError: If it is neither in the package, nor a local path, nor on the Hub.
@@ -91,7 +96,8 @@ def find_origin(config: RunConfig, input: Input) -> Origin:
             f"No dataset is given. Pass --dataset, e.g. --dataset {builtin.names(input.name)[0]}."
         )
     if name.startswith(builtin.PREFIX):
-        return Origin(name, splits={"train": lambda: (builtin.load(name, input.name), ())})
+        kinds = [one.name for one in (input, *others)]
+        return Origin(name, splits={"train": lambda: (builtin.load(name, *kinds), ())})
     path = Path(os.path.abspath(Path(name).expanduser()))  # noqa: PTH100  (resolve() would follow links)
     refuse_special(path)
     if path.is_file():

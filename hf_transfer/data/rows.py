@@ -24,6 +24,7 @@ from hf_transfer.data.origins import Origin
 from hf_transfer.errors import DataError
 from hf_transfer.folds import hash_order
 from hf_transfer.machine.mapped import ROWS_AT_ONCE
+from hf_transfer.machine.progress import own_bars
 from hf_transfer.machine.wording import count, some
 from hf_transfer.tasks import check_settings, task_of_kind
 from hf_transfer.tasks.inputs.input import Input
@@ -70,6 +71,7 @@ def label_rows(
     labels = target.read(label_columns)
     rows = _standard_rows(parts, inputs, labels.ids, columns, target.label_type())
     rows = _usable(rows, config, task.input, notes, origin.name)
+    rows[0], kept_by = _kept_together(rows[0], config, task.input, notes)
     return LabelledData(
         rows=rows[0],
         test=rows[1] if test is not None else None,
@@ -85,6 +87,7 @@ def label_rows(
         input_column=columns.input,
         label_column=columns.label,
         scheme=written[0].scheme or labels.scheme,
+        kept_by=kept_by,
     )
 
 
@@ -108,7 +111,7 @@ def _as_written(
     """Where the inputs and labels are, and each part as the task reads it, however it was written."""
     columns = find_columns(parts[0], named_labels(config), task)
     for part in parts:
-        for name in (columns.input, columns.label, columns.id):
+        for name in (*task.input.columns_of(columns.input), columns.label, columns.id):
             if name is not None and name not in part.column_names:
                 which = "dataset has" if part is parts[0] else "test rows have"
                 raise DataError(
@@ -118,7 +121,8 @@ def _as_written(
 
 
 def _inputs(part: Dataset, columns: Columns, input: Input, origin: Origin) -> Dataset:
-    if origin.hub and input.leads_away(part.features[columns.input]):
+    features = [part.features[name] for name in input.columns_of(columns.input)]
+    if origin.hub and any(map(input.leads_away, features)):
         raise DataError(f"Column {columns.input!r} of {origin.name} holds paths, which lead nowhere here.")
     return input.read(part, columns.input, folder=origin.folder, outside=origin.outside)
 
@@ -228,6 +232,21 @@ def _without_bad(rows: Dataset, config: RunConfig, input: Input, notes: list[str
     notes.append(f"{many} cannot be read, so left out: {', '.join(names)}.")
     positions = {one.position for one in bad}
     return rows.select([row for row in range(len(rows)) if row not in positions])
+
+
+def _kept_together(
+    rows: Dataset, config: RunConfig, input: Input, notes: list[str]
+) -> tuple[Dataset, str | None]:
+    """Add a group for rows that must share a fold for what they hold; give what they have in common."""
+    found = input.kept_together(rows, config)
+    if found is None:
+        return rows, None
+    notes.extend(found.notes)
+    if found.groups is None:
+        return rows, None
+    others = rows.remove_columns([name for name in ("group",) if name in rows.column_names])
+    with own_bars():
+        return others.add_column("group", list(found.groups), feature=Value("string")), found.by
 
 
 def _row_name(rows: Dataset, bad: BadPicture) -> str:

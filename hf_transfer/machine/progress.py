@@ -1,6 +1,8 @@
 """Progress bars: live on a terminal and in a notebook, a line now and then in a log file."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -28,3 +30,17 @@ def progress_bar(
         mininterval=0.1 if live else _SECONDS_IN_A_LOG,
         delay=0 if live else _SECONDS_IN_A_LOG,
     )
+
+
+@contextmanager
+def own_bars() -> Iterator[None]:
+    """Silence the bars of `datasets`, which look otherwise and fill log files."""
+    import datasets
+
+    shown = not datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            datasets.enable_progress_bars()

@@ -1,7 +1,6 @@
 """Encode rows once for all folds, epochs and repeats, in a file that later runs reuse."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from importlib.metadata import version
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from accelerate import Accelerator
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.cache import cache_folder, remove_unfinished
 from hf_transfer.machine.digests import json_digest
-from hf_transfer.machine.progress import progress_bar
+from hf_transfer.machine.progress import own_bars, progress_bar
 from hf_transfer.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def encode_rows(task: Task, rows: "Dataset", fingerprint: str, accelerator: Acce
         if accelerator.is_local_main_process:
             remove_unfinished(folder)
         first = accelerator.is_local_main_process
-        with _own_bars(), progress_bar("encoding", total=len(rows), unit="row", shown=first) as bar:
+        with own_bars(), progress_bar("encoding", total=len(rows), unit="row", shown=first) as bar:
             return rows.map(
                 _encode,
                 batched=True,
@@ -50,20 +49,6 @@ def encode_rows(task: Task, rows: "Dataset", fingerprint: str, accelerator: Acce
                 cache_file_name=str(folder / f"{key}.arrow"),
                 new_fingerprint=key,
             )
-
-
-@contextmanager
-def _own_bars() -> Iterator[None]:
-    """Silence the bars of `datasets`, which look otherwise and fill log files."""
-    import datasets
-
-    shown = not datasets.are_progress_bars_disabled()
-    datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        if shown:
-            datasets.enable_progress_bars()
 
 
 def encode_values(task: Task, values: Sequence[Any]) -> "Dataset":

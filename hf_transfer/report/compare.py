@@ -70,7 +70,7 @@ class Run:
     def target(self) -> Target:
         """What its labels are."""
         results = self.results
-        return target_of_run(results.task, results.label_names, results.target)
+        return target_of_run(results.task, results.label_names, results.target, input=results.input)
 
     @property
     def scorer(self) -> Scorer:

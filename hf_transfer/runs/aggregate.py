@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import GRID_SETTINGS, RunConfig, differing
-from hf_transfer.folds import FoldPlan, RowIds
+from hf_transfer.folds import FoldColumns, FoldPlan, RowIds
 from hf_transfer.machine.wording import fold_name
 from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.grid import against_best, corrected_best
@@ -105,6 +105,14 @@ def split_part(plans: Sequence[FoldPlan], uids: RowIds) -> dict[str, Any]:
         "num_folds": plans[0].num_folds,
         "num_repeats": len(plans),
     }
+
+
+def group_part(columns: FoldColumns) -> dict[str, int]:
+    """Part of the facts about the rows: how many groups stay together, and the largest one's rows."""
+    if columns.groups is None:
+        return {}
+    sizes = Counter(columns.groups)
+    return {"num_groups": len(sizes), "largest_group": max(sizes.values())}
 
 
 def score_part(

@@ -32,6 +32,9 @@ class DatasetFacts:
     label_column: str
     class_counts: Mapping[str, int]
     grouped_by: str | None = None
+    kept_by: str | None = None  # what rows that stay together have in common, where they hold it
+    num_groups: int | None = None  # of rows that stay together, and the rows of the largest
+    largest_group: int | None = None
 
 
 @dataclass(frozen=True)
@@ -199,6 +202,7 @@ class Results:
     kit_version: str
     created: str
     task: str
+    input: str | None = None  # what goes in, as --kind calls it; the usual one of the task when not said
     target: str | None = None  # what the labels are; the usual kind of the task when not said
     base_model: str
     base_model_revision: str | None

@@ -107,6 +107,7 @@ def check_study(study: Study) -> Study:
         DiskFullError: If what the run leaves will not fit.
     """
     task, config = study.experiment.task, study.experiment.config
+    _check_input(study.experiment)
     _check_target(study.experiment)
     batch = first_batch(task, study.experiment.data.rows)
     for name in config.metrics:
@@ -116,6 +117,20 @@ def check_study(study: Study) -> Study:
     study = study.of(with_defaults(study.experiment, model))
     check_study_room(study, model)  # of each configuration, which it freezes
     return study
+
+
+def _check_input(experiment: Experiment) -> None:
+    """Stop at a task that reads other inputs than the rows have, where the rows say which.
+
+    Raises:
+        ConfigError: Saying how to take the right one.
+    """
+    task, data = experiment.task, experiment.data
+    if task.input.name != data.input.name:
+        raise ConfigError(
+            f"The rows are {data.input.nouns}, and the task is for {task.input.nouns}. Take "
+            f"data.task(config, data.target), or open them with open_dataset(config, {task.input.name!r})."
+        )
 
 
 def _check_target(experiment: Experiment) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -70,9 +71,11 @@ def _told(task: Task) -> Iterator[None]:
 
 def _longest(rows: "Dataset") -> int:
     """Position of the longest text or sentence; 0 for pictures."""
-    inputs = rows.select_columns(["input"]).with_format("arrow")[:]["input"]
+    inputs = rows.select_columns(["input"]).with_format("arrow")[:].column("input")
     if pa.types.is_string(inputs.type) or pa.types.is_large_string(inputs.type):
         lengths = pc.utf8_length(inputs)
+    elif pa.types.is_struct(inputs.type) and all(pa.types.is_string(one.type) for one in inputs.type):
+        lengths = reduce(pc.add, map(pc.utf8_length, inputs.flatten()))
     elif pa.types.is_list(inputs.type):
         lengths = pc.list_value_length(inputs)
     else:

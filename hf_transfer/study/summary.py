@@ -23,6 +23,7 @@ from hf_transfer.runs.aggregate import (
     class_counts,
     fold_notes,
     frozen_proof,
+    group_part,
     score_part,
     split_part,
 )
@@ -143,6 +144,7 @@ def _learned(experiment: Experiment) -> dict[str, Any]:
     task, base = experiment.task, experiment.task.base
     return {
         "task": task.name,
+        "input": task.input.name,
         "target": task.target.name,
         "label_names": list(task.label_names),
         "base_model": experiment.config.base_model,
@@ -166,6 +168,8 @@ def _dataset(experiment: Experiment) -> DatasetFacts:
         label_column=data.label_column,
         class_counts=class_counts(data.rows["label"][:], names),
         grouped_by=experiment.config.group_by,
+        kept_by=data.kept_by,
+        **group_part(experiment.columns),
     )
 
 
@@ -221,6 +225,7 @@ def _notes(study: "Study") -> list[str]:
         cut = np.asarray(replay.encoded["cut"][:])
         if cut.any():
             notes.append(
-                f"{int((cut > 0).sum())} of {len(cut)} texts were longer than the model reads and were cut."
+                f"{int((cut > 0).sum())} of {len(cut)} {task.input.nouns} were longer than the model reads "
+                "and were cut."
             )
     return list(dict.fromkeys(notes))

@@ -16,6 +16,7 @@ from hf_transfer.tasks.task import Task
 if TYPE_CHECKING:
     from hf_transfer.tasks.image_classification import ImageClassification
     from hf_transfer.tasks.text_classification import SequenceClassification
+    from hf_transfer.tasks.text_pair_classification import TextPairClassification
     from hf_transfer.tasks.token_classification import TokenClassification
 
 __all__ = [
@@ -23,9 +24,11 @@ __all__ = [
     "ImageClassification",
     "SequenceClassification",
     "Task",
+    "TextPairClassification",
     "TokenClassification",
     "all_tasks",
     "check_settings",
+    "kin",
     "kinds",
     "metric_name",
     "own_headings",
@@ -34,33 +37,52 @@ __all__ = [
     "task_of_kind",
 ]
 
-# The Hub's task id -> the class; the module has the id's name. A new task is one line here, the more
-# particular before the less: rows are tried in this order.
-_CLASSES = {
-    "token-classification": "TokenClassification",
-    "image-classification": "ImageClassification",
-    "text-classification": "SequenceClassification",
-}
+# The module and the class of each task: a new one is one line, the more particular before the less, as
+# rows are tried in this order. Of tasks with one task id of the Hub, the last is what a run without a
+# recorded input was of.
+_TASKS = (
+    "token_classification.TokenClassification",
+    "image_classification.ImageClassification",
+    "text_pair_classification.TextPairClassification",
+    "text_classification.SequenceClassification",
+)
 
 
-def task_class(name: str) -> type[Task]:
+def task_class(name: str, input: str | None = None) -> type[Task]:
     """The task of a Hub task id such as `text-classification`.
+
+    Args:
+        name: The Hub's task id.
+        input: What `--kind` calls the task's input, as several tasks may have one id; the usual one of them
+            when not given.
 
     Raises:
         ConfigError: If there is none.
     """
-    if name not in _CLASSES:
-        raise ConfigError(f"There is no task {name!r}. Use one of {', '.join(_CLASSES)}.")
-    return getattr(import_module(f"hf_transfer.tasks.{name.replace('-', '_')}"), _CLASSES[name])  # type: ignore[no-any-return]
+    named = [task for task in all_tasks() if task.name == name]
+    if not named:
+        ids = ", ".join(dict.fromkeys(task.name for task in all_tasks()))
+        raise ConfigError(f"There is no task {name!r}. Use one of {ids}.")
+    found = [task for task in named if input in (task.input.name, None)]
+    if not found:
+        able = ", ".join(task.input.name for task in named)
+        raise ConfigError(f"{name} reads {able}, and the run has input {input!r}. Update the kit.")
+    return found[-1]
 
 
-def check_settings(config: RunConfig, task: type[Task]) -> None:
-    """Stop at settings that are given and that only other inputs than the task's use.
+def kin(task: type[Task]) -> list[type[Task]]:
+    """The tasks of the same Hub task id that are tried before a task, and the task itself, last."""
+    before = all_tasks()[: all_tasks().index(task)] if task in all_tasks() else []
+    return [*(other for other in before if other.name == task.name), task]
+
+
+def check_settings(config: RunConfig, *tasks: type[Task]) -> None:
+    """Stop at settings that are given and that only other inputs than those of these tasks use.
 
     Raises:
         ConfigError: Naming them, and those that the input does use.
     """
-    own = set(task.input.settings)
+    own = {name for task in tasks for name in task.input.settings}
     others = sorted({name for other in all_tasks() for name in other.input.settings} - own)
     default = {field.name: field.default for field in fields(config)}
     unused = [
@@ -68,7 +90,7 @@ def check_settings(config: RunConfig, task: type[Task]) -> None:
     ]
     if unused:
         raise ConfigError(
-            f"{' and '.join(unused)}: {task.input.nouns} have no such setting. Leave it out; they have "
+            f"{' and '.join(unused)}: {tasks[-1].input.nouns} have no such setting. Leave it out; they have "
             f"{', '.join(sorted(own))}."
         )
 
@@ -94,7 +116,12 @@ show_apart(own_headings)
 
 
 def target_of_run(
-    task: str, label_names: Sequence[str], target: str | None = None, config: RunConfig | None = None
+    task: str,
+    label_names: Sequence[str],
+    target: str | None = None,
+    config: RunConfig | None = None,
+    *,
+    input: str | None = None,
 ) -> Target:
     """The target of a finished run, by what results.json holds.
 
@@ -103,11 +130,12 @@ def target_of_run(
         label_names: In the order of their ids.
         target: What the labels are; the usual kind of the task when not given.
         config: The run's settings, where they matter.
+        input: What goes in; the usual one of the task when not given.
 
     Raises:
         ConfigError: If the task has no such labels.
     """
-    kinds = task_class(task).targets
+    kinds = task_class(task, input).targets
     found = {kind.name: kind for kind in kinds}.get(target or kinds[0].name)
     if found is None:
         able = ", ".join(kind.name for kind in kinds)
@@ -122,8 +150,13 @@ def metric_name(name: str, task: str = "") -> str:
 
 
 def all_tasks() -> list[type[Task]]:
-    """Every task."""
-    return [task_class(name) for name in _CLASSES]
+    """Every task, the more particular before the less."""
+    return [_task(line) for line in _TASKS]
+
+
+def _task(line: str) -> type[Task]:
+    module, name = line.split(".")
+    return getattr(import_module(f"hf_transfer.tasks.{module}"), name)  # type: ignore[no-any-return]
 
 
 def kinds() -> list[str]:
@@ -144,7 +177,7 @@ def task_of_kind(kind: str) -> type[Task]:
 
 
 def __getattr__(name: str) -> Any:
-    for task, kind in _CLASSES.items():
-        if name == kind:
-            return task_class(task)
+    for line in _TASKS:
+        if line.endswith(f".{name}"):
+            return _task(line)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

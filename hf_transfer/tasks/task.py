@@ -67,6 +67,16 @@ class Task(Protocol):
         ...
 
     @classmethod
+    def takes(cls, features: Mapping[str, Any], column: str | None) -> bool:
+        """Whether rows are for this task rather than for a less particular one of the same Hub task id.
+
+        Args:
+            features: The type of each column.
+            column: That of the inputs, where it is given.
+        """
+        ...
+
+    @classmethod
     def as_written(cls, rows: "Dataset", input: str, label: str) -> Written:
         """Bring another way of writing such rows into columns that the input and the target read.
 
@@ -180,6 +190,11 @@ class CommonTask:
     def usual_columns(cls, features: Mapping[str, Any]) -> tuple[Sequence[str], Sequence[str]]:
         """Those of its input, and its own for labels."""
         return cls.input.columns, cls.label_columns
+
+    @classmethod
+    def takes(cls, features: Mapping[str, Any], column: str | None) -> bool:
+        """All rows."""
+        return True
 
     @classmethod
     def as_written(cls, rows: "Dataset", input: str, label: str) -> Written:

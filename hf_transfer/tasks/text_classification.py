@@ -84,11 +84,20 @@ class SequenceClassification(CommonTask):
 
     def encode(self, rows: Mapping[str, list[Any]], positions: Sequence[int]) -> dict[str, list[Any]]:
         """Tokenize a batch of texts, without padding."""
-        encoded, cut = self.tokenizer.texts(rows["input"])
-        return dict(encoded) | {
+        return self.encoded(rows, positions, *self.tokenizer.texts(rows["input"]))
+
+    def encoded(
+        self,
+        rows: Mapping[str, list[Any]],
+        positions: Sequence[int],
+        tokens: Mapping[str, list[Any]],
+        cut: Sequence[int],
+    ) -> dict[str, list[Any]]:
+        """Tokens of rows as `encode` gives them."""
+        return dict(tokens) | {
             "row": list(positions),
-            "size": [len(ids) for ids in encoded["input_ids"]],
-            "cut": cut,
+            "size": [len(ids) for ids in tokens["input_ids"]],
+            "cut": list(cut),
             "labels": self.labels_of(rows),
         }
 

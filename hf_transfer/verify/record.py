@@ -68,7 +68,9 @@ class Record:
     def target(self) -> Target:
         """What the labels are."""
         results = self.results
-        return target_of_run(results.task, results.label_names, results.target, self.config)
+        return target_of_run(
+            results.task, results.label_names, results.target, self.config, input=results.input
+        )
 
     @cached_property
     def scorer(self) -> Scorer:

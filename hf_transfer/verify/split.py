@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.folds import first_repeat, fold_table, split_arrays
 from hf_transfer.machine.wording import fold_key
-from hf_transfer.runs.aggregate import class_counts, split_part
+from hf_transfer.runs.aggregate import class_counts, group_part, split_part
 from hf_transfer.verify.check import Check, column_differences, differences, judged, places, rows_of
 from hf_transfer.verify.record import Record
 
@@ -28,10 +28,15 @@ def _folds(record: Record) -> Iterator[str]:
 
 
 def _said(record: Record) -> Iterator[str]:
-    uids, _ = record.split
+    uids, columns = record.split
     again = split_part(record.plans, uids)
     yield from differences({key: getattr(record.results, key) for key in again}, again, "")
     yield from differences(record.results.dataset.num_rows, len(uids), "dataset.num_rows")
+    if record.results.dataset.num_groups is not None:  # which older runs do not say
+        groups = group_part(columns)
+        yield from differences(
+            {name: getattr(record.results.dataset, name) for name in groups}, groups, "dataset"
+        )
     yield from differences(record.results.dataset.class_counts, _class_counts(record), "dataset.class_counts")
     notes = [note for plan in record.plans for note in plan.notes]
     yield from (f"notes: lack {note!r}" for note in notes if note not in record.results.notes)

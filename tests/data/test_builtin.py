@@ -51,4 +51,13 @@ def test_another_kind_is_refused_with_what_there_is():
 
 def test_names_are_listed_by_kind():
     assert builtin.names("tokens") == ["builtin:mentions"]
-    assert len(builtin.names()) == 5
+    assert builtin.names("text_pair") == ["builtin:review_pairs"]
+    assert len(builtin.names()) == len(set(builtin.names())) >= 6
+
+
+def test_pairs_of_reviews_share_the_middle_one_of_three():
+    rows = builtin.load("review_pairs", "text", "text_pair").to_list()
+    assert [row["text_pair"] for row in rows[::2]] == [row["text"] for row in rows[1::2]]
+    labels = {row["text"]: row["label"] for row in builtin.load("reviews", "text")}
+    agree = [labels[row["text"]] == labels[row["text_pair"]] for row in rows]
+    assert [row["label"] == "same" for row in rows] == agree

@@ -22,13 +22,16 @@ from hf_transfer.tasks.targets.tags import Tags
 
 
 def test_a_task_is_found_by_its_id_and_by_what_its_input_is_called():
-    assert [task_class(task.name) for task in all_tasks()] == all_tasks()
+    assert [task_class(task.name, task.input.name) for task in all_tasks()] == all_tasks()
+    assert task_class("text-classification") is SequenceClassification  # as runs that name no input were
     assert [task_of_kind(kind) for kind in kinds()] == all_tasks()
 
 
 def test_what_is_no_task_is_refused():
     with pytest.raises(ConfigError, match=r"no task 'chess'\. Use one of token-classification"):
         task_class("chess")
+    with pytest.raises(ConfigError, match=r"reads .*text, and the run has input 'smell'\. Update the kit"):
+        task_class("text-classification", "smell")
     with pytest.raises(ConfigError, match=r"no task for 'sound'\. Use one of tokens, image, text"):
         task_of_kind("sound")
 
@@ -104,4 +107,4 @@ def test_a_metric_may_have_another_name_in_a_task():
 )
 def test_an_unknown_kind_is_refused_with_those_there_are(verb, capsys):
     assert main([*verb, "--kind", "sound"]) == 2
-    assert "There is no task for 'sound'. Use one of tokens, image, text." in capsys.readouterr().err
+    assert f"There is no task for 'sound'. Use one of {', '.join(kinds())}." in capsys.readouterr().err

@@ -21,12 +21,13 @@ def names(kind: str | None = None) -> list[str]:
     return [PREFIX + name for name, (of, _) in _DATASETS.items() if kind in (None, of)]
 
 
-def load(name: str, kind: str) -> "Dataset":
+def load(name: str, kind: str, *others: str) -> "Dataset":
     """Make one of the datasets in memory; equal in every byte on every machine.
 
     Args:
         name: With or without "builtin:".
         kind: What it should hold.
+        others: What it may hold too.
 
     Raises:
         DataError: If there is no such dataset, with the nearest name, or it is of another kind.
@@ -37,7 +38,7 @@ def load(name: str, kind: str) -> "Dataset":
         advice = f"Did you mean {PREFIX}{near[0]}? " if near else ""
         raise DataError(f"No dataset {PREFIX}{name}. {advice}There are {', '.join(names())}.")
     of, make = _DATASETS[name]
-    if of != kind:
+    if of not in (kind, *others):
         raise DataError(
             f"{PREFIX}{name} holds {of} rows, not {kind}; for {kind} take {', '.join(names(kind))}."
         )
@@ -73,10 +74,26 @@ def _json_lines(file: str) -> "Dataset":
     return Dataset.from_list([json.loads(line) for line in lines if line])
 
 
+@cache
+def _review_pairs() -> "Dataset":
+    """Each review beside the next one of three: do they agree? The middle one stands in two pairs."""
+    from datasets import Dataset
+
+    rows = list(_json_lines("reviews.jsonl"))
+    threes = zip(*[iter(rows)] * 3, strict=False)
+    pairs = [pair for first, middle, last in threes for pair in ((first, middle), (middle, last))]
+    agree = ["same" if first["label"] == second["label"] else "other" for first, second in pairs]
+    texts = {
+        name: [pair[place]["text"] for pair in pairs] for place, name in enumerate(("text", "text_pair"))
+    }
+    return Dataset.from_dict(texts | {"label": agree})
+
+
 _DATASETS: dict[str, tuple[str, Callable[[], "Dataset"]]] = {
     "digits": ("image", lambda: _digits(0, 9)),
     "digits_0to4": ("image", lambda: _digits(0, 4)),
     "digits_5to9": ("image", lambda: _digits(5, 9)),
     "reviews": ("text", lambda: _json_lines("reviews.jsonl")),
+    "review_pairs": ("text_pair", _review_pairs),
     "mentions": ("tokens", lambda: _json_lines("mentions.jsonl")),
 }

@@ -28,11 +28,11 @@ def find_originals(results: Results, row_ids: Sequence[Any]) -> Originals:
     """
     if not row_ids:
         return Originals()
-    task = task_class(results.task)
+    task = task_class(results.task, results.input)
     from hf_transfer.data.opening import open_dataset  # here, as `datasets` is slow to import
 
     try:
-        data = open_dataset(results.config, task)
+        data = open_dataset(results.config, task.input.name)
     except TransferError as error:
         return Originals(reason=f"The data set cannot be opened here: {' '.join(str(error).split())}")
     if data.fingerprint != results.dataset.fingerprint:

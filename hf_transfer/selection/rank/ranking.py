@@ -204,7 +204,7 @@ def rank_models(
     settings = [replace(config, base_model=model) for model in models]
     for one in settings:
         _check_model(one, task)
-    benchmark = make_benchmark(open_dataset(config, task), config, num_repeats)
+    benchmark = make_benchmark(open_dataset(config, task.input.name), config, num_repeats)
     accelerator = make_accelerator(config)
     rows, measure = benchmark.data.rows.select(benchmark.rows), benchmark.measure
     baseline = task.input.simple_probe(rows, benchmark.labels, benchmark.splits, balanced=measure.balanced)

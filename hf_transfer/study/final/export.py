@@ -83,7 +83,7 @@ def _batch(task: "Task", number: int) -> "dict[str, Tensor]":
     from hf_transfer.replay.encoding import encode_values
 
     name = builtin.names(task.input.name)[0]
-    rows = open_dataset(RunConfig(dataset=name, max_rows=number, seed=number), type(task)).rows
+    rows = open_dataset(RunConfig(dataset=name, max_rows=number, seed=number), task.input.name).rows
     batches = Batches(task, encode_values(task, rows["input"][:]), torch.device("cpu"))
     batch = batches.collate(np.arange(number))
     return {key: tensor for key, tensor in batch.items() if key != "labels"}

@@ -31,7 +31,7 @@ _OF_THE_RUN: dict[str, Any] = {
 
 def scoring_config(results: Results, dataset: str) -> RunConfig:
     """The run's settings for rows of another data set; its columns are looked for there too."""
-    several = len(task_class(results.task).targets) > 1
+    several = len(task_class(results.task, results.input).targets) > 1
     target = results.target if results.target and several else "auto"  # read as the run's labels were
     return replace(results.config, dataset=dataset, target=target, **_OF_THE_RUN)
 
@@ -47,7 +47,7 @@ def score_rows(model: TrainedModel, config: RunConfig) -> tuple[ScoredRows, pa.T
         DataError: If the rows cannot be used, have a label that the run has not, or were all learned from.
     """
     results, task = model.results, model.task
-    data = open_dataset(config, type(task))
+    data = open_dataset(config, task.input.name)
     labels = task.target.renumbered(data.rows["label"][:], data.label_names, data.name)
     numbered = data.rows.remove_columns("label").add_column(
         "label", labels, feature=type(task.target).label_type()
@@ -111,7 +111,7 @@ def _unseen(results: Results, data: LabelledData) -> tuple[list[int], int | None
         return [], len(everything), []
     try:
         task = data.task(results.config, data.target)
-        learned = seal_rows(task, open_dataset(results.config, data.task), results.config)
+        learned = seal_rows(task, open_dataset(results.config, data.input.name), results.config)
     except (TransferError, OSError) as error:
         why = str(error).split(". ")[0]
         return everything, None, [f"Not known is whether rows were learned from: {why}."]

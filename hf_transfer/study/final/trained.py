@@ -57,12 +57,12 @@ class TrainedModel:
         folder = place_inside(run, results.final.path or "model")
         folder = folder if folder.is_dir() else run  # the top of a repository
         settings = replace(results.config, trust_remote_code=trust_remote_code)
-        target = target_of_run(results.task, results.label_names, results.target)
+        target = target_of_run(results.task, results.label_names, results.target, input=results.input)
         names = (results.final.members or ()) if results.final.kind == "ensemble" else ()
         return cls(
             run,
             results,
-            task_class(results.task)(settings, target),
+            task_class(results.task, results.input)(settings, target),
             tuple(place_inside(folder, name) for name in names) or (folder,),
             *_temperature(folder / CALIBRATION_FILE),
         )

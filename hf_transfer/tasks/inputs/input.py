@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from torch import nn
 
+    from hf_transfer.config.run_config import RunConfig
     from hf_transfer.scores.transferability import Probe
     from hf_transfer.tasks.inputs.pictures import BadPicture
     from hf_transfer.tasks.inputs.pooling import Pooling
@@ -27,6 +28,21 @@ class Original:
     text: str | None = None
     picture: str | None = None
     name: str | None = None
+
+
+@dataclass(frozen=True)
+class KeptTogether:
+    """Which rows must share a fold for what they hold.
+
+    Attributes:
+        groups: Of each row, its group; None where they are not kept together after all.
+        notes: What was found and done, a sentence each.
+        by: What rows of one group have in common, in a word.
+    """
+
+    groups: Sequence[str] | None
+    notes: tuple[str, ...]
+    by: str | None = None
 
 
 class Input:
@@ -57,6 +73,18 @@ class Input:
     """What `simple_probe` is called."""
     poolings: ClassVar[tuple[str, ...]] = ()
     """Vectors of a layer that stand side by side among its features, by which layers are also compared."""
+
+    def columns_of(self, column: str) -> list[str]:
+        """The columns that a name stands for; several have commas between them.
+
+        Raises:
+            DataError: If they are too few or too many.
+        """
+        return [column]
+
+    def notes(self, column: str) -> tuple[str, ...]:
+        """What to know of how a column, or several, is read."""
+        return ()
 
     def is_typed(self, feature: Any) -> bool:
         """Whether the type of a column alone says that it holds such inputs."""
@@ -97,6 +125,18 @@ class Input:
     def from_text(self, text: str) -> Any:
         """An input that was written out, on the command line or as a line of a file."""
         return text
+
+    def from_words(self, words: Sequence[str]) -> list[str]:
+        """Words of the command line that are no files, as texts that hold an input each."""
+        return list(words)
+
+    def names(self, rows: "Dataset", column: str) -> list[str]:
+        """What to call the input of each row of a file."""
+        return [one if isinstance(one, str) else " ".join(one or ()) for one in rows[column]]
+
+    def kept_together(self, rows: "Dataset", config: "RunConfig") -> KeptTogether | None:
+        """Rows that must share a fold for what they hold, and those of one `group`; None where none must."""
+        return None
 
     def empty_rows(self, inputs: "Dataset") -> list[int]:
         """Positions of rows that hold nothing to learn from."""

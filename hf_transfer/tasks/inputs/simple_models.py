@@ -1,6 +1,6 @@
 """A simple baseline: hand-made features without a pretrained model, fitted inside the folds."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +17,8 @@ Ints = NDArray[np.int64]
 Labels = NDArray[Any]
 
 _SIDE, _BINS = 8, 16
-_HASHED = 2**18  # columns that spellings are hashed to
+_HASHED = 2**18  # columns that words and spellings are hashed to
+_WORD = r"(?u)\b\w+\b"
 
 
 def picture_probe(
@@ -43,25 +44,81 @@ def _of_picture(picture: Image.Image) -> NDArray[np.float32]:
 
 def text_probe(rows: "Dataset", labels: Labels, splits: Sequence[Split], *, balanced: bool = False) -> Probe:
     """Fit a linear model on TF-IDF of words and pairs in every fold: logistic regression for classes."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression, Ridge
-    from sklearn.pipeline import make_pipeline
+    texts = np.asarray(rows["input"][:], dtype=object)
 
-    texts, decisions = np.asarray(rows["input"][:], dtype=object), []
+    def columns(train: Ints, valid: Ints) -> tuple[Any, Any]:
+        words = _tfidf().fit(texts[train])
+        return words.transform(texts[train]), words.transform(texts[valid])
+
+    return _linear(columns, labels, splits, balanced=balanced)
+
+
+def pair_probe(rows: "Dataset", labels: Labels, splits: Sequence[Split], *, balanced: bool = False) -> Probe:
+    """Fit a linear model on TF-IDF of both texts of a pair, and on what they share, in every fold."""
+    from scipy.sparse import csr_array, hstack
+
+    pairs = [np.asarray([pair[key] for pair in rows["input"]], object) for key in ("text", "text_pair")]
+    shared = csr_array(overlaps(*pairs))
+
+    def columns(train: Ints, valid: Ints) -> tuple[Any, Any]:
+        words = _tfidf().fit(np.concatenate([texts[train] for texts in pairs]))
+
+        def of(some: Ints) -> Any:
+            return hstack([*(words.transform(texts[some]) for texts in pairs), shared[some]]).tocsr()
+
+        return of(train), of(valid)
+
+    return _linear(columns, labels, splits, balanced=balanced)
+
+
+def overlaps(firsts: Sequence[str], seconds: Sequence[str]) -> NDArray[np.float64]:
+    """How alike two texts of a pair are, how much of each stands in the other, and their sizes, (n, 4).
+
+    All are shares from 0 to 1, of words whether or not training rows have them.
+
+    Example:
+        >>> overlaps(["a red car"], ["a car that is red"]).round(2).tolist()
+        [[0.77, 1.0, 0.6, 0.6]]
+    """
+    from sklearn.feature_extraction.text import HashingVectorizer
+
+    words = HashingVectorizer(
+        n_features=_HASHED, token_pattern=_WORD, binary=True, norm=None, alternate_sign=False
+    )
+    first, second = (words.transform(texts) for texts in (firsts, seconds))
+    common = np.asarray(first.multiply(second).sum(axis=1), np.float64).ravel()
+    sizes = [np.maximum(1, np.asarray(one.sum(axis=1), np.float64).ravel()) for one in (first, second)]
+    low, high = np.minimum(*sizes), np.maximum(*sizes)
+    return np.stack([common / np.sqrt(low * high), common / sizes[0], common / sizes[1], low / high], axis=1)
+
+
+def _tfidf() -> Any:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=_WORD)
+
+
+def _linear(
+    columns: Callable[[Ints, Ints], tuple[Any, Any]],
+    labels: Labels,
+    splits: Sequence[Split],
+    *,
+    balanced: bool,
+) -> Probe:
+    """Fit logistic regression, or ridge regression for numbers, on what each fold makes of its rows."""
+    from sklearn.linear_model import LogisticRegression, Ridge
+
+    decisions = []
     for train, valid in splits:
-        model = make_pipeline(
-            TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b"),
+        learned, held_out = columns(train, valid)
+        if is_classes(labels):
             # Weak shrinkage, as lines of TF-IDF have length 1.
-            LogisticRegression(C=10.0, max_iter=1000, class_weight="balanced" if balanced else None)
-            if is_classes(labels)
-            else Ridge(alpha=1.0),
-        )
-        fitted = model.fit(texts[train], labels[train])
-        decisions.append(
-            _spread(fitted, texts[valid], labels)
-            if is_classes(labels)
-            else np.asarray(fitted.predict(texts[valid]), np.float64).reshape(len(valid), -1)
-        )
+            weights = "balanced" if balanced else None
+            model = LogisticRegression(C=10.0, max_iter=1000, class_weight=weights)
+            decisions.append(_spread(model.fit(learned, labels[train]), held_out, labels))
+        else:
+            numbers = Ridge(alpha=1.0).fit(learned, labels[train]).predict(held_out)
+            decisions.append(np.asarray(numbers, np.float64).reshape(len(valid), -1))
     return Probe(tuple(splits), tuple(decisions))
 
 

@@ -1,6 +1,6 @@
 """Read a column of texts, or of lists of words, whatever its storage."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,17 @@ def read_texts(dataset: Dataset, column: str) -> Dataset:
     texts = (pc.fill_null(batch[column].cast(pa.string()), "") for batch in batches)
     bounded = _bounded(texts, column)
     return mapped_rows((one for some in bounded for one in pa.table([some], schema).to_batches()), schema)
+
+
+def side_by_side(columns: Mapping[str, Dataset]) -> Dataset:
+    """Make a dataset of the one column `input`, whose fields are the inputs of several datasets of texts."""
+    schema = Features({"input": {name: Value("string") for name in columns}}).arrow_schema
+    parts = zip(*(part.with_format("arrow").iter(ROWS_AT_ONCE) for part in columns.values()), strict=True)
+    joined = (
+        pa.StructArray.from_arrays([part["input"].combine_chunks() for part in some], names=list(columns))
+        for some in parts
+    )
+    return mapped_rows((pa.RecordBatch.from_arrays([one], schema=schema) for one in joined), schema)
 
 
 def _bounded(texts: Iterable[pa.ChunkedArray], column: str) -> Iterator[pa.ChunkedArray]:

@@ -23,18 +23,29 @@ class Tokenizer:
         base: The base model.
         max_length: Most tokens of a text, special ones included; None takes the model's limit.
         words: Whether texts come split into words, which RoBERTa's tokenizer must be told.
+        pairs: Whether texts come in pairs.
 
     Raises:
-        ModelError: If there is no tokenizer, it has no padding token, or is another model's.
+        ModelError: If there is no tokenizer, it has no padding token, is another model's, or cannot read
+            pairs that come in such.
     """
 
-    def __init__(self, base: BaseModel, max_length: int | None, *, words: bool = False) -> None:
+    def __init__(
+        self, base: BaseModel, max_length: int | None, *, words: bool = False, pairs: bool = False
+    ) -> None:
         # RoBERTa's byte-level BPE marks the start of a word by the space before it.
         options = {"add_prefix_space": True} if words else {}
         self.tokenizer = base.load(AutoTokenizer, **options)
         self._set_padding(base)
         self.max_length = self._limit(base, max_length)
-        self.num_special = self.tokenizer.num_special_tokens_to_add()
+        if pairs:
+            self._check_pairs(base)
+        self.num_special = self.tokenizer.num_special_tokens_to_add(pair=pairs)
+        if self.max_length - self.num_special < (2 if pairs else 0):
+            raise ModelError(
+                f"max_length={self.max_length} leaves no room for two texts beside {self.num_special} "
+                "special tokens. Raise it."
+            )
 
     def _set_padding(self, base: BaseModel) -> None:
         """Choose the side of the padding, and its token where there is none, as decoders have none."""
@@ -76,6 +87,40 @@ class Tokenizer:
             encoded = self.tokenizer(list(texts), truncation=True, max_length=self.max_length)
         room = self.max_length - self.num_special
         return dict(encoded), [max(0, len(ids) - room) for ids in full]
+
+    @property
+    def parts_pairs(self) -> bool:
+        """Whether a token of its own stands between the two texts of a pair."""
+        added = self.tokenizer.num_special_tokens_to_add
+        return bool(added(pair=True) > added(pair=False))
+
+    def _check_pairs(self, base: BaseModel) -> None:
+        """Stop at a tokenizer that fails at a second text, or leaves it out."""
+        try:
+            with quiet():
+                one, two = (len(self.tokenizer(*texts)["input_ids"]) for texts in (["one"], ["one", "two"]))
+        except (ValueError, TypeError, NotImplementedError, IndexError, KeyError):
+            one = two = 0
+        if two <= one:
+            raise ModelError(
+                f"The tokenizer of {base.name!r} reads one text at a time, and the rows are pairs. Take a "
+                "model such as BERT or RoBERTa, or one of the two columns by --input_column."
+            )
+
+    def pairs(
+        self, firsts: Sequence[str], seconds: Sequence[str]
+    ) -> tuple[dict[str, list[list[int]]], list[int]]:
+        """Token ids of each pair and the number of tokens lost: of the longer text first, then of both."""
+        with quiet():
+            full = [
+                self.tokenizer(list(texts), truncation=False, add_special_tokens=False)["input_ids"]
+                for texts in (firsts, seconds)
+            ]
+            encoded = self.tokenizer(
+                list(firsts), list(seconds), truncation="longest_first", max_length=self.max_length
+            )
+        room = self.max_length - self.num_special
+        return dict(encoded), [max(0, len(a) + len(b) - room) for a, b in zip(*full, strict=True)]
 
     def words(self, words: Sequence[str]) -> tuple[dict[str, list[int]], list[int | None]]:
         """Token ids of a list of words, truncated, and the word of each token."""

@@ -4,7 +4,7 @@ from datasets import Dataset
 from PIL import Image
 
 from hf_transfer.tasks import task_of_kind
-from hf_transfer.tasks.inputs.simple_models import picture_features, spellings
+from hf_transfer.tasks.inputs.simple_models import overlaps, picture_features, spellings
 
 
 def folds(n, k=4):
@@ -56,6 +56,26 @@ def test_words_are_learned_inside_the_fold():
     labels = np.array([0, 1, 0, 1, 0, 1, 0, 1])
     for decisions in task_of_kind("text").input.simple_probe(rows, labels, folds(8)).decisions:
         assert np.ptp(decisions, axis=0) == pytest.approx(0)
+
+
+def test_what_two_texts_share_decides_a_pair():
+    """No word tells the classes: only whether the two texts have the same one."""
+    labels = np.arange(96) // 4 % 2
+    seconds = [i if label else i + 500 for i, label in enumerate(labels)]
+    pairs = [{"text": f"it is w{i}", "text_pair": f"now w{other}"} for i, other in enumerate(seconds)]
+    probe = task_of_kind("text_pair").input.simple_probe
+    assert right(probe(Dataset.from_dict({"input": pairs}), labels, folds(96)), labels) > 0.9
+    joined = Dataset.from_dict({"input": [" ".join(pair.values()) for pair in pairs]})
+    assert right(task_of_kind("text").input.simple_probe(joined, labels, folds(96)), labels) < 0.7
+    numbers = probe(Dataset.from_dict({"input": pairs}), labels[:, None] + 0.5, folds(96))
+    assert numbers.decisions[0].shape == (24, 1)
+
+
+def test_overlaps_are_shares_of_words():
+    found = overlaps(["Rome fell fell", "", "a b"], ["rome", "x", "c d"])
+    assert found[0] == pytest.approx([0.5**0.5, 0.5, 1.0, 0.5])
+    assert found[1] == pytest.approx([0.0, 0.0, 0.0, 1.0])
+    assert found[2] == pytest.approx([0.0, 0.0, 0.0, 1.0])
 
 
 def test_spelling_finds_names_and_an_unseen_class_is_no_error():

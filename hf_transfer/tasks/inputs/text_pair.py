@@ -1,0 +1,160 @@
+"""Pairs of texts as inputs: a premise and a hypothesis, two sentences, a question and its passage."""
+
+import json
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.errors import DataError
+from hf_transfer.tasks.inputs.input import KeptTogether, Likeness, Original, SimpleProbe
+from hf_transfer.tasks.inputs.text import Text, values_of
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from hf_transfer.config.run_config import RunConfig
+
+_KEYS = ("text", "text_pair")  # as the pipelines of transformers take a pair
+_APART = "\t"  # between two texts that are written as one
+_TEXT = Text()
+
+
+class TextPair(Text):
+    """Two texts a row, as {"text", "text_pair"}."""
+
+    name: ClassVar[str] = "text_pair"
+    noun: ClassVar[str] = "pair of texts"
+    nouns: ClassVar[str] = "pairs of texts"
+    columns: ClassVar[tuple[str, ...]] = (
+        "text,text_pair", "premise,hypothesis", "sentence1,sentence2", "sentence_1,sentence_2",
+        "sentence_a,sentence_b", "question1,question2", "text1,text2", "text_a,text_b", "query,passage",
+        "query,document", "question,sentence", "question,passage", "question,context", "question,answer",
+        "claim,evidence",
+    )  # fmt: skip
+    settings: ClassVar[tuple[str, ...]] = ("max_length", "pooling", "shared_texts")
+    empty: ClassVar[str] = "with an empty text"
+    simple_model: ClassVar[str] = "TF-IDF of both texts and what they share, linear"
+
+    def columns_of(self, column: str) -> list[str]:
+        """The two, which stand with a comma between them."""
+        names = [name.strip() for name in column.split(",")]
+        if len(names) != 2 or not all(names):
+            raise DataError(
+                f"A pair of texts is in two columns, and input_column={column!r} names "
+                f"{len(list(filter(None, names)))}. Write them as in --input_column premise,hypothesis."
+            )
+        return names
+
+    def words(self, value: Any) -> list[str]:
+        """The words of both."""
+        return [word for key in _KEYS for word in value[key].split()]
+
+    def read(
+        self, dataset: "Dataset", column: str, *, folder: Path | None, outside: bool = False
+    ) -> "Dataset":
+        """Two columns of texts."""
+        from hf_transfer.tasks.inputs.text_column import read_texts, side_by_side
+
+        texts = [read_texts(dataset, name) for name in self.columns_of(column)]
+        return side_by_side(dict(zip(_KEYS, texts, strict=True)))
+
+    def notes(self, column: str) -> tuple[str, ...]:
+        """That two columns are read as pairs."""
+        first, second = map(repr, self.columns_of(column))
+        return (f"Columns {first} and {second} are read as pairs; --input_column takes one, or others.",)
+
+    def from_words(self, words: Sequence[str]) -> list[str]:
+        """A pair of each two words; a word that is a pair already stands by itself."""
+        pairs, first = [], None
+        for word in words:
+            if first is None and not _is_pair(word):
+                first = word
+            else:
+                pairs.append(word if first is None else f"{first}{_APART}{word}")
+                first = None
+        if first is not None:
+            raise DataError(
+                f"The model reads pairs of texts, and {first[:60]!r} has no second. Give two texts for each "
+                "pair."
+            )
+        return pairs
+
+    def from_text(self, text: str) -> Any:
+        """Two texts with a tab between them, or an object of JSON with "text" and "text_pair"."""
+        if not _is_pair(text):
+            raise DataError(
+                f"{text[:60]!r} is not a pair of texts. Write two texts with a tab between them, or "
+                '{"text": "…", "text_pair": "…"}.'
+            )
+        return _as_object(text) or dict(zip(_KEYS, text.split(_APART), strict=True))
+
+    def names(self, rows: "Dataset", column: str) -> list[str]:
+        """Both texts of each row."""
+        pairs = zip(*(rows[name] for name in self.columns_of(column)), strict=True)
+        return [_APART.join(text or "" for text in pair) for pair in pairs]
+
+    def empty_rows(self, inputs: "Dataset") -> list[int]:
+        """Those with a text that has no visible character."""
+        pairs = enumerate(values_of(inputs))
+        return [row for row, pair in pairs if not all(pair[key].strip() for key in _KEYS)]
+
+    def doubts(self, inputs: "Dataset") -> tuple[str, ...]:
+        """Texts that may stand for a missing one."""
+        from hf_transfer.tasks.targets.labels import missing_notes
+
+        columns = ([pair[key] for pair in values_of(inputs)] for key in _KEYS)
+        found = (missing_notes(texts, "text", key) for key, texts in zip(_KEYS, columns, strict=True))
+        return tuple(chain.from_iterable(found))
+
+    def content(self, value: Any) -> list[str | bytes]:
+        """Both texts."""
+        return [value[key] for key in _KEYS]
+
+    def likeness(self, parts: "Sequence[Dataset]") -> Likeness:
+        """Both texts without differences of case and spaces; a pair is like another in both of them."""
+        from hf_transfer.tasks.inputs.shared_texts import similar_pairs
+        from hf_transfer.tasks.inputs.similarity import plain_text
+
+        pairs = [tuple(plain_text(pair[key]) for key in _KEYS) for part in parts for pair in part["input"]]
+        return pairs, lambda firsts: similar_pairs([pairs[row] for row in firsts])
+
+    def kept_together(self, rows: "Dataset", config: "RunConfig") -> KeptTogether | None:
+        """Rows that share a text, whichever of the two it is, and those of them with a third."""
+        from hf_transfer.tasks.inputs.shared_texts import keep_together
+
+        texts = [[pair[key] for pair in values_of(rows)] for key in _KEYS]
+        given = rows["group"][:] if "group" in rows.column_names else None
+        return keep_together(texts, given, config)
+
+    def excerpt(self, value: Any, length: int) -> str:
+        """The beginnings of both."""
+        return " / ".join(_TEXT.excerpt(value[key], length // 2) for key in _KEYS)
+
+    def original(self, value: Any) -> Original:
+        """Both texts, or as much as there is room for."""
+        return Original(text="\n".join(str(_TEXT.original(value[key]).text) for key in _KEYS))
+
+    @property
+    def simple_probe(self) -> SimpleProbe:
+        """A linear model of the words of both, and of those that they share."""
+        from hf_transfer.tasks.inputs.simple_models import pair_probe
+
+        return pair_probe
+
+
+def _is_pair(text: str) -> bool:
+    return text.count(_APART) == 1 or _as_object(text) is not None
+
+
+def _as_object(text: str) -> dict[str, str] | None:
+    """The pair that an object of JSON holds, if the text is one."""
+    if not text.lstrip().startswith("{"):
+        return None
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    is_pair = found.keys() == set(_KEYS) and all(isinstance(value, str) for value in found.values())
+    return {key: found[key] for key in _KEYS} if is_pair else None
