@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.runs.fold_result import FoldResult
-from hf_transfer.runs.records import CurveSize, LearningCurve, Probe, ShuffledLabels
+from hf_transfer.runs.records import CurveSize, LearningCurve, PartScores, Probe, ShuffledLabels
 from hf_transfer.scores.learning_curve import PERCENTS, read_curve, verdict
 from hf_transfer.scores.over_folds import over_folds
 from hf_transfer.scores.scorer import Scorer
@@ -23,6 +23,7 @@ class Controls:
     learning_curve: LearningCurve | None
     shuffled: ShuffledLabels | None
     probe: Probe | None
+    parts: PartScores | None = None
 
 
 def curve_part(

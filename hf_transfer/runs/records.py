@@ -183,6 +183,31 @@ class Probe:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PartScores:
+    """What heads in closed form reach on the features of each part of an input alone, and of both.
+
+    Attributes:
+        metric: The primary one.
+        folds: Of the first repeat.
+        scores: Of each fold, by part.
+        means: Over folds, by part.
+        best: The part that is better alone.
+        ahead: How much better both are than that part, on average.
+        interval: Of `ahead`, corrected for shared training rows.
+        p: Of `ahead`; None where it does not vary.
+    """
+
+    metric: str
+    folds: list[int]
+    scores: Mapping[str, list[float | None]]
+    means: Mapping[str, float | None]
+    best: str
+    ahead: float | None
+    interval: tuple[float, float] | None
+    p: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Hardware:
     """What a run was made on, and how long it took."""
 
@@ -238,6 +263,7 @@ class Results:
     learning_curve: LearningCurve | None = None
     shuffled: ShuffledLabels | None = None
     probe: Probe | None = None
+    parts: PartScores | None = None
     notes: list[str]
     hardware: Hardware
     versions: Mapping[str, str]

@@ -18,6 +18,7 @@ from hf_transfer.machine.wording import (
 from hf_transfer.runs.commonest import commonest_line, uneven_line
 from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.learned import learned_words
+from hf_transfer.runs.part_scores import parts_words
 from hf_transfer.runs.records import GridEntry, Results, Tried
 from hf_transfer.scores.names import shown_first
 
@@ -92,6 +93,8 @@ def summary_text(results: Results) -> str:
         for control, title in ((results.learning_curve, "more data"), (results.shuffled, "shuffled labels"))
         if control
     ]
+    if results.parts:
+        controls.append(f"one part alone: {parts_words(results.parts)}")
     said = ["\n".join(controls)] if controls else []
     lines = [*_sealed_line(results), *_pooling_line(results), cost, *_unlearned_line(results)]
     return visible("\n\n".join([*tables, *said, *lines]))

@@ -19,7 +19,8 @@ from hf_transfer.folds import FoldPlan, derive_seed
 from hf_transfer.replay.replayed import Replay
 from hf_transfer.runs.controls import Controls, curve_part, probe_part, shuffled_part
 from hf_transfer.runs.fold_result import FoldResult
-from hf_transfer.runs.records import LearningCurve, Probe, ShuffledLabels
+from hf_transfer.runs.part_scores import TOGETHER, parts_part
+from hf_transfer.runs.records import LearningCurve, PartScores, Probe, ShuffledLabels
 from hf_transfer.runs.run_folder import fold_place, place_of
 from hf_transfer.scores.learning_curve import PERCENTS
 from hf_transfer.study.experiment import Experiment, Unit
@@ -49,7 +50,7 @@ def run_controls(study: "Study", config: RunConfig, results: Sequence[FoldResult
     return Controls(
         _learning_curve(study, config, results) if asked.learning_curve else None,
         _shuffled(study, config, results) if asked.shuffled_labels else None,
-        _probe(study, config),
+        *_probes(study, config),
     )
 
 
@@ -79,16 +80,25 @@ def _control_unit(study: "Study", unit: Unit, name: str, *, purpose: str) -> Uni
     return replace(unit, place=fold_place(inside, unit.repeat, unit.fold), purpose=purpose)
 
 
-def _probe(study: "Study", config: RunConfig) -> Probe | None:
-    """Solve the head of each fold of the first repeat in closed form."""
-    units = [
-        _control_unit(study, unit, "probe", purpose="closed-form probe")
-        for unit in study.experiment.units_of(config)
-        if unit.repeat == 0
-    ]
+def _probes(study: "Study", config: RunConfig) -> tuple[Probe | None, PartScores | None]:
+    """Solve the head of each fold of the first repeat in closed form, and of each part of an input alone."""
+    parts, scorer = study.experiment.task.input.parts, study.experiment.task.target.scorer
+    if config.solved and not parts:
+        return None, None  # a closed form made the head anyway
+    units = {name: _probe_units(study, config, name) for name in (None, *parts)}
     if not run_probe(study.runner, config, units):
-        return None
-    return probe_part(study.results_of(units), study.experiment.task.target.scorer)
+        return None, None
+    results = {name or TOGETHER: study.results_of(some) for name, some in units.items()}
+    whole = None if config.solved else probe_part(results[TOGETHER], scorer)
+    ordered = {name: results[name] for name in (*parts, TOGETHER)}
+    num_folds = study.experiment.plans[0].num_folds
+    return whole, parts_part(ordered, scorer, num_folds=num_folds) if parts else None
+
+
+def _probe_units(study: "Study", config: RunConfig, part: str | None) -> list[Unit]:
+    name, purpose = ("probe", "closed-form probe") if part is None else (f"{part}-alone", f"{part} alone")
+    units = [unit for unit in study.experiment.units_of(config) if unit.repeat == 0]
+    return [_control_unit(study, unit, name, purpose=purpose) for unit in units]
 
 
 def _shuffled(study: "Study", config: RunConfig, true: Sequence[FoldResult]) -> ShuffledLabels:

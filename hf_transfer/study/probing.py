@@ -4,7 +4,7 @@ It is solved and scored under the folds of the run, so that it says what a train
 reached. Where frozen layers are replayed it costs seconds; elsewhere it is left out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -31,26 +31,32 @@ if TYPE_CHECKING:
 _MOST_NUMBERS = 5e7  # in the table of features; in double precision, twice, it takes 0.8 GB
 
 
-def run_probe(runner: "FoldRunner", config: RunConfig, units: Sequence[Unit]) -> bool:
+def run_probe(runner: "FoldRunner", config: RunConfig, units: Mapping[str | None, Sequence[Unit]]) -> bool:
     """Solve and score the probe of some folds, in their folders; all processes must call this.
 
+    Args:
+        runner: Of the run's folds.
+        config: Whose stored features.
+        units: The folds, by the part of an input whose features alone are used; None for all features.
+
     Returns:
-        Whether there is one: not without stored features, where a closed form made the head
-        anyway, or where the top of the pretrained model starts anew.
+        Whether there is one: not without stored features, or where the top of the pretrained model starts
+        anew.
     """
-    if config.solved or config.reinit_top:
+    if config.reinit_top:
         return False
-    done = all(runner.finished(unit) for unit in units)
+    each = [(part, unit) for part, some in units.items() for unit in some]
+    done = all(runner.finished(unit) for _, unit in each)
     runner.accelerator.wait_for_everyone()  # all have looked before anyone writes
     if done:
         return True
     runner.replay.prepare()
     if runner.accelerator.is_main_process:  # so quick that sharing it gains nothing
         table = _features(runner, config)
-        for unit in units if table else ():
-            _keep(runner, table, unit)  # type: ignore[arg-type]
+        for part, unit in each if table else ():
+            _keep(runner, table.only(part), unit)  # type: ignore[union-attr]
     runner.accelerator.wait_for_everyone()
-    return all(runner.finished(unit) for unit in units)
+    return all(runner.finished(unit) for _, unit in each)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,12 +68,18 @@ class _Features:
         labels: Of each line, (m, …).
         row_of: Row number of each line, (m,), from the first row to the last.
         target: What they are.
+        columns: Of the values, those of each part of an input alone.
     """
 
     values: NDArray[np.float32]
     labels: NDArray[Any]
     row_of: NDArray[np.int64]
     target: Target
+    columns: Mapping[str, Sequence[int]]
+
+    def only(self, part: str | None) -> "_Features":
+        """The same with the values of one part of an input; with all for None."""
+        return self if part is None else replace(self, values=self.values[:, self.columns[part]])
 
     def solved(self, train_rows: RowNumbers, valid_rows: RowNumbers) -> tuple[Logits, str]:
         """Fit ridge regression on training rows; return the other rows' decisions, and the model's digest."""
@@ -95,6 +107,7 @@ def _features(runner: "FoldRunner", config: RunConfig) -> _Features | None:
         return None
     if batches is None or lengths.sum() * layer.in_features > _MOST_NUMBERS:
         return None
+    columns: Any = getattr(model, "columns_alone", {})
     model.set_submodule(name, nn.Identity())
     alone = Workers(runner.accelerator, together=False)
     features = predict(batches.learner(model), batches, np.arange(len(batches.encoded)), alone)
@@ -102,7 +115,7 @@ def _features(runner: "FoldRunner", config: RunConfig) -> _Features | None:
     if not np.isfinite(values).all():
         return None
     row_of = np.repeat(np.arange(len(labels)), lengths)
-    return _Features(values, target.of_items(labels), row_of, target)
+    return _Features(values, target.of_items(labels), row_of, target, columns)
 
 
 def _keep(runner: "FoldRunner", table: _Features, unit: Unit) -> None:

@@ -20,8 +20,9 @@ from hf_transfer.runs.final_record import RowScores
 from hf_transfer.runs.fold_result import FoldResult, KeptFold
 from hf_transfer.runs.held_out import table_digest
 from hf_transfer.runs.paired import adjusted, retested
+from hf_transfer.runs.part_scores import TOGETHER, parts_part
 from hf_transfer.runs.reading import read_record
-from hf_transfer.runs.records import LearningCurve, ShuffledLabels
+from hf_transfer.runs.records import LearningCurve, PartScores, ShuffledLabels
 from hf_transfer.runs.run_folder import TRAIN_ROWS, fold_place, place_of
 from hf_transfer.runs.search_record import Judged, Search
 from hf_transfer.scores.shuffled import shuffle_labels
@@ -49,6 +50,8 @@ def other_score_checks(record: Record) -> Iterator[Check]:
         yield _control(record, "shuffled labels", "shuffled", partial(_shuffled, record, shuffled))
     if record.results.probe:
         yield _control(record, "closed-form probe", "probe", partial(_probe, record))
+    if parts := record.results.parts:
+        yield _control(record, "one part alone", "probe", partial(_parts, record, parts))
     companions = read_companions(record.folder, record.results)
     if (compare := companions.compare) is not None:
         yield judged(
@@ -179,6 +182,17 @@ def _probe(record: Record) -> Iterator[str]:
     runs = _Runs(record, "probe", [name for name in record.names if name[0] == 0])
     yield from runs.problems()
     yield from differences(record.results.probe, probe_part(runs.folds, record.scorer), "probe")
+
+
+def _parts(record: Record, written: PartScores) -> Iterator[str]:
+    names = [name for name in record.names if name[0] == 0]
+    folders = {part: "probe" if part == TOGETHER else f"{part}-alone" for part in written.means}
+    runs = {part: _Runs(record, folder, names) for part, folder in folders.items()}
+    for one in runs.values():
+        yield from one.problems()
+    folds = {part: one.folds for part, one in runs.items()}
+    again = parts_part(folds, record.scorer, num_folds=record.results.num_folds)
+    yield from differences(written, again, "parts")
 
 
 def _comparison(compare: ComparedRuns) -> Iterator[str]:

@@ -89,6 +89,26 @@ class TextPooling(Pooling):
         return OF_TEXTS if output.ndim == 3 else ()
 
 
+class BranchPooling(Pooling):
+    """Of parts that run side by side each as of its kind, concatenated.
+
+    Args:
+        model: Its parts are its `branches`.
+        of_branches: By the branch's name.
+    """
+
+    def __init__(self, model: nn.Module, of_branches: Mapping[str, Pooling]) -> None:
+        super().__init__(model)
+        self.of_branches = of_branches
+
+    def __call__(self, output: Tensor | Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> Tensor:
+        """Pool to (b, d)."""
+        if isinstance(output, Tensor):
+            return output.flatten(1)
+        pooled = [pool(output[name], batch) for name, pool in self.of_branches.items() if name in output]
+        return torch.cat(pooled, dim=1)
+
+
 class WordPooling(Pooling):
     """The first subword of each tagged word, one row a word."""
 
