@@ -203,15 +203,22 @@ def test_last_blocks_of_both_towers_learn(tmp_path):
     assert [row.trainable for row in results.layers] == [0, 0, 0, results.layers[3].parameters, 26 * 2 + 2]
 
 
-def test_inspect_rank_and_search(run, tmp_path, capsys, monkeypatch):
+def test_rows_are_inspected_and_a_model_of_two_towers_ranked_by_the_features_of_both(run, capsys):
     folder = run[0].parent
     rows, base = str(folder / "data/rows.jsonl"), str(folder / "base")
     assert main(["inspect", rows, "--kind", "image_text"]) == 0
-    shown = capsys.readouterr().out
-    assert "Pictures are in column 'image', their texts in 'text'" in shown
-    monkeypatch.chdir(tmp_path)
+    assert "Pictures are in column 'image', their texts in 'text'" in capsys.readouterr().out
     assert main(["rank", rows, base, "--kind", "image_text", "--num_folds", "2"]) == 0
     assert "block.2" in capsys.readouterr().out
-    words = ["search", "image_text_classification", "--dataset", rows, "--base_model", base, "--num_folds", "2",
-             "--output_dir", str(tmp_path / "found"), "--num_epochs", "1", "--final", "none"]  # fmt: skip
+    assert main(["rank", rows, "builtin:tiny-bert", "--kind", "image_text"]) == 2
+
+
+def test_layers_and_rate_are_searched(run, tmp_path):
+    folder = run[0].parent
+    words = [
+        "search", "image_text_classification", "--dataset", str(folder / "data/rows.jsonl"),
+        "--base_model", str(folder / "base"), "--num_folds", "2", "--num_repeats", "1",
+        "--output_dir", str(tmp_path / "found"), "--max_rows", "20", "--final", "none",
+    ]  # fmt: skip
     assert main(words) == 0
+    assert read_results(tmp_path / "found").config.base_model == str(folder / "base")
