@@ -1,12 +1,12 @@
-"""Texts into classes, sets of labels or a number, whichever the labels are, under 5-fold cross-validation.
+"""Texts, or pairs of them, into classes, sets of labels or a number, under 5-fold cross-validation.
 
     python recipes/text_classification.py --dataset reviews.csv --label_column stars --target numbers
     python recipes/text_classification.py --dataset questions.jsonl --trainable last:4
     python recipes/text_classification.py --base_model builtin:tiny-bert --dataset builtin:reviews
     accelerate launch --config_file accelerate_config.yaml recipes/text_classification.py --num_folds 10
 
-Lists of labels are sets (any number a row), numbers with fractions are learned as numbers. The third line
-needs no network. All settings: --help.
+Lists of labels are sets (any number a row), numbers with fractions are learned as numbers; two columns such
+as premise and hypothesis are pairs. The third line needs no network. All settings: --help.
 """
 
 from hf_transfer import (

@@ -71,7 +71,7 @@ def _schema(data: "LabelledData") -> str:
         f"  fingerprint {data.fingerprint}",
     ]
     others = [name for name in data.rows.column_names if name not in ("row_id", "input", "label")]
-    return "\n".join([*lines, f"  also {', '.join(others)}"] if others else lines)
+    return "\n".join([*lines, f"  folds also go by {', '.join(others)}"] if others else lines)
 
 
 def _classes(found: "Audit", data: "LabelledData", plan: "FoldPlan") -> str:
@@ -100,7 +100,11 @@ def _rarest(class_counts: "Mapping[str, int]") -> str:
     rarest = [name for name, number in class_counts.items() if number == fewest]
     if len(rarest) == len(class_counts):
         return f"each has {fewest:,}"
-    return f"the rarest is {rarest[0]!r}" if len(rarest) == 1 else f"{len(rarest)} are the rarest"
+    return (
+        f"the rarest is {rarest[0]!r}"
+        if len(rarest) == 1
+        else f"{len(rarest)} are the rarest, with {fewest:,}"
+    )
 
 
 def _groups(data: "LabelledData") -> list[str]:

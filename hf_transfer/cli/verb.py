@@ -38,7 +38,9 @@ def add_verb(
         help: One line, without a full stop.
         takes_settings: Whether a run's settings may follow; the handler finds them in `settings`.
     """
-    parser: argparse.ArgumentParser = verbs.add_parser(name, help=help, description=help.capitalize() + ".")
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        name, help=help, description=f"{help[0].upper()}{help[1:]}."
+    )
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
     parser.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
     parser.set_defaults(handler=handler, takes_settings=takes_settings)

@@ -3,7 +3,7 @@
 import datetime
 import difflib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from hf_transfer.tasks.task import Task
 _LOOKED_AT = 100  # rows by which a name is known as a value
 _WORDS_OF_A_SENTENCE = 4
 _SETS = "labels of several columns"
+_MARKS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}  # as a CSV file has them
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ def find_columns(dataset: Dataset, config: RunConfig, task: type[Task]) -> Colum
         name for name in (config.input_column, config.label_column, *others.values()) if name is not None
     }
     usual_inputs, usual_labels = task.usual_columns(dataset.features)
-    search = _Search(dataset, "input_column", usual_inputs, task.input.is_typed, task.input.columns_of)
+    parts, typed = task.input.columns_of, task.input.is_typed
+    search = _Search(dataset, "input_column", usual_inputs, typed, type_decides=True, parts=parts)
     inputs, input_notes = search.find(config.input_column, taken)
     of_inputs = task.input.columns_of(inputs)
     search = _Search(dataset, "label_column", usual_labels, _is_declared)
@@ -159,6 +161,7 @@ class _Search:
     setting: str
     usual: Sequence[str]
     is_typed: Callable[[Any], bool]
+    type_decides: bool = False  # between usual names: pictures before paths, which may name the same
     parts: Callable[[str], list[str]] = lambda name: [name]
 
     def find(self, given: str | None, taken: set[str]) -> tuple[str, tuple[str, ...]]:
@@ -172,8 +175,8 @@ class _Search:
             for name in self.usual
             if by_lower.keys() >= set(self.parts(name))
         ]
-        if len(found) > 1:
-            others = ", ".join(repr(name) for name in found[1:])
+        if rivals := self._rivals(found, free):
+            others = ", ".join(map(repr, rivals))
             return found[0], (
                 f"Column {found[0]!r} is taken where {others} would also do; --{self.setting} takes another.",
             )
@@ -183,6 +186,12 @@ class _Search:
         if len(typed) == 1:
             return typed[0], (f"Column {typed[0]!r} is taken for its type; --{self.setting} takes another.",)
         raise _absent(self.dataset, self.usual[0], self.setting)
+
+    def _rivals(self, found: Sequence[str], free: Mapping[str, Any]) -> list[str]:
+        """The other columns that would do as well as the first."""
+        if not self.type_decides or not found or not self.is_typed(free.get(found[0])):
+            return list(found[1:])
+        return [name for name in found[1:] if self.is_typed(free.get(name))]
 
 
 def _is_declared(feature: Any) -> bool:
@@ -270,9 +279,16 @@ def _cut(text: str, separator: str) -> list[str]:
     return [label for part in text.split(separator) if (label := part.strip())]
 
 
+def _mark(value: Any) -> int | None:
+    if isinstance(value, str):
+        return _MARKS.get(value.strip().lower())
+    return int(value) if value in (0, 1) else None
+
+
 def _marks(part: Dataset, column: str) -> Sequence[Any]:
     values: list[Any] = part[_require(part, column, "label_columns")][:]
-    wrong = [row for row, value in enumerate(values) if value not in (0, 1)]
+    marks = [_mark(value) for value in values]
+    wrong = [row for row, mark in enumerate(marks) if mark is None]
     refuse_rows(
         wrong,
         f"with neither 0 nor 1 in column {column!r}",
@@ -280,4 +296,4 @@ def _marks(part: Dataset, column: str) -> Sequence[Any]:
         if wrong
         else "",
     )
-    return values
+    return marks

@@ -61,8 +61,7 @@ def label_rows(
     """
     task = task_of_kind(task) if isinstance(task, str) else task
     check_settings(config, task)
-    given = [with_sets(_plain(part), config) for part in (dataset, test) if part is not None]
-    columns, written = _as_written(given, config, task)
+    columns, written = _as_written([part for part in (dataset, test) if part is not None], config, task)
     parts = [part.rows for part in written]
     notes = [*columns.notes, *(note for part in written for note in part.notes)]
     inputs = [_inputs(part, columns, task.input, origin) for part in parts]
@@ -70,8 +69,7 @@ def label_rows(
     target = target or choose_target(label_columns[0], task.targets, config.target)
     labels = target.read(label_columns)
     rows = _standard_rows(parts, inputs, labels.ids, columns, target.label_type())
-    rows = _usable(rows, config, task.input, notes, origin.name)
-    rows[0], kept_by = _kept_together(rows[0], config, task.input, notes)
+    rows, kept_by = _usable(rows, config, task.input, notes, origin.name)
     return LabelledData(
         rows=rows[0],
         test=rows[1] if test is not None else None,
@@ -109,6 +107,7 @@ def _as_written(
     parts: Sequence[Dataset], config: RunConfig, task: type[Task]
 ) -> tuple[Columns, list[Written]]:
     """Where the inputs and labels are, and each part as the task reads it, however it was written."""
+    parts = [with_sets(_plain(part), config) for part in parts]
     columns = find_columns(parts[0], named_labels(config), task)
     for part in parts:
         for name in (*task.input.columns_of(columns.input), columns.label, columns.id):
@@ -184,15 +183,20 @@ def _standard_part(
 
 def _usable(
     parts: Sequence[Dataset], config: RunConfig, input: Input, notes: list[str], name: str
-) -> list[Dataset]:
-    """Leave out rows without an input, those beyond `max_rows`, and unreadable pictures; note each."""
+) -> tuple[list[Dataset], str | None]:
+    """Leave out rows without an input, those beyond `max_rows`, and unreadable pictures; note each.
+
+    Returns:
+        The rows, grouped by what they hold where they must share a fold for it, and what that is.
+    """
     notes += [note for part in parts for note in input.doubts(part)]
     filled = [_without_empty(part, config, input, notes) for part in parts]
     filled[0] = _first_rows(filled[0], config)
     usable = [_without_bad(part, config, input, notes) for part in filled]
     if not len(usable[0]):
         raise DataError(f"No row of {name} is left. {' '.join(notes)}")
-    return usable
+    usable[0], kept_by = _kept_together(usable[0], config, input, notes)
+    return usable, kept_by
 
 
 def _without_empty(rows: Dataset, config: RunConfig, input: Input, notes: list[str]) -> Dataset:

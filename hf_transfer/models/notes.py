@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.machine.wording import some
+from hf_transfer.machine.wording import count, some
 from hf_transfer.models.base_model import BaseModel
 
 # Not a language model's, whose configuration says two labels too.
@@ -30,8 +30,8 @@ def own_head_note(base: BaseModel, label_names: Sequence[str]) -> str:
             f"The checkpoint's own head for the same {len(names)} labels was kept: if it learned from these "
             "rows, the scores are too good."
         )
-    new = f"a new one for {len(label_names)} labels"
-    return f"The checkpoint's own head ({len(names)} labels) was replaced by {new}."
+    new = f"a new one for {count(len(label_names), 'label')}"
+    return f"The checkpoint's own head ({count(len(names), 'label')}) was replaced by {new}."
 
 
 def kept_share_note(base: BaseModel) -> str | None:

@@ -27,7 +27,11 @@ def test_the_report_shows_what_each_fold_will_hold():
 
 
 def test_classes_of_one_size_have_no_rarest_one():
-    for labels, said in (("xxyy", "each has 2"), ("xxyz", "2 are the rarest"), ("xxy", "the rarest is 'y'")):
+    for labels, said in (
+        ("xxyy", "each has 2"),
+        ("xxyz", "2 are the rarest, with 1"),
+        ("xxy", "the rarest is 'y'"),
+    ):
         data = texts([(f"text number {i}", label) for i, label in enumerate(labels)])
         plan = plan_folds(data.rows["row_id"][:], 2, seed=0, columns=FoldColumns())
         assert f"classes in 2 folds, random; {said}\n" in report(audit(data), data, plan)

@@ -50,6 +50,17 @@ def test_a_choice_between_several_is_said():
     assert notes == ("Column 'text' is taken where 'review' would also do; --input_column takes another.",)
 
 
+def test_the_name_of_a_file_is_no_rival_of_its_picture():
+    features = Features(
+        {"image": Image(decode=False), "file_name": Value("string"), "label": Value("string")}
+    )
+    rows = {"image": [{"bytes": b"", "path": "0.png"}], "file_name": ["0.png"], "label": ["x"]}
+    dataset = Dataset.from_dict(rows, features)
+    assert find_columns(dataset, RunConfig(), task_of_kind("image")).notes == ()
+    both = dataset.add_column("photo", dataset["image"][:], feature=features["image"])
+    assert "where 'photo' would also do" in find_columns(both, RunConfig(), task_of_kind("image")).notes[0]
+
+
 def test_columns_are_found_by_their_type():
     features = Features({"scan": Image(decode=False), "finding": ClassLabel(names=["a", "b"])})
     dataset = Dataset.from_dict({"scan": [{"bytes": b"", "path": None}], "finding": [0]}, features)

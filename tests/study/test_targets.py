@@ -13,7 +13,7 @@ from transformers import pipeline
 
 from hf_transfer import ImageClassification, SequenceClassification, cross_validate, predict, score
 from hf_transfer.data.rows import label_rows
-from hf_transfer.errors import ConfigError
+from hf_transfer.errors import ConfigError, DataError
 from hf_transfer.report.card.card import write_card
 from hf_transfer.report.compare import compare_runs, open_runs
 from hf_transfer.report.page.page import render
@@ -163,6 +163,10 @@ def test_columns_of_0_and_1_and_texts_with_a_separator_are_sets(tmp_path):
     data = label_rows(Dataset.from_dict(rows), config, "text")
     assert (data.target.name, data.label_names) == ("label_sets", ("cat", "dog"))
     assert data.rows["label"][:] == [[0], [], [0, 1]]
+    texts_of = {"text": rows["text"], "cat": ["1", "0", "True"], "dog": ["0.0", " false", "1"]}
+    assert label_rows(Dataset.from_dict(texts_of), config, "text").rows["label"][:] == [[0], [], [0, 1]]
+    with pytest.raises(DataError, match=r"1 row with neither 0 nor 1 in column 'cat': row 2 .* has 'yes'"):
+        label_rows(Dataset.from_dict(texts_of | {"cat": ["1", "0", "yes"]}), config, "text")
     rows = {"text": ["a", "b", "c"], "label": ["cat", "", "dog| cat"]}
     data = label_rows(Dataset.from_dict(rows), plain_config(label_separator="|"), "text")
     assert (data.label_names, data.rows["label"][:]) == (("cat", "dog"), [[0], [], [0, 1]])

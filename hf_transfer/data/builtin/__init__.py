@@ -17,7 +17,7 @@ PREFIX = "builtin:"
 
 
 def names(kind: str | None = None) -> list[str]:
-    """List the datasets of a kind ("image", "text", "tokens"), or all, as `--dataset` takes them."""
+    """List the datasets of a kind ("image", "text", …), or all, as `--dataset` takes them."""
     return [PREFIX + name for name, (of, _) in _DATASETS.items() if kind in (None, of)]
 
 

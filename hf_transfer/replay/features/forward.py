@@ -141,7 +141,7 @@ class _Forward:
     ) -> None:
         self.model, self.batches, self.chosen = model, batches, chosen
         self.outputs = GroupOutputs(model, len(task.label_names), head=head)
-        self.pool: Any = task.input.pooling(model)  # of what such a model puts out
+        self.pool = task.input.pooling(model)
         self.items = self._items(task)
         found, batch = self._outputs(chosen[:1])
         self.names = tuple(found)

@@ -89,6 +89,7 @@ def render(run: Run, others: Sequence[Run] = (), *, with_data: bool = True) -> s
         "headline": results.headline,
         "solved": results.config.solved,
         "done": results.done,
+        "line_called": run.target.called[0],
     }
     return _template(results.task).render(vars(results) | values)
 

@@ -106,7 +106,7 @@ def _reading(model: TrainedModel, wanted: PredictOptions) -> Reading:
     if target.not_two_classes:
         raise ConfigError(
             f"A threshold decides between two classes, and {model.run} {target.not_two_classes}. Leave "
-            "--threshold out: the likeliest is taken."
+            "--threshold out."
         )
     rows = read_table(model.run / "predictions.parquet", ("label", "logits"))
     with damage_told(model.run):

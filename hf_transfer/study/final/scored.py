@@ -26,6 +26,7 @@ from hf_transfer.tasks import task_class
 _OF_THE_RUN: dict[str, Any] = {
     "dataset_config": None, "split": None, "test_split": None, "sealed": 0.0, "max_rows": None,
     "scheme": "auto", "group_by": None, "time_by": None, "fold_column": None, "gap": 0,
+    "final": "refit",  # what is published stands in the record; a soup would ask for sealed rows
 }  # fmt: skip
 
 

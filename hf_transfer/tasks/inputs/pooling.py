@@ -23,11 +23,12 @@ class Pooling:
     def __init__(self, model: nn.Module) -> None:
         self.model = model
 
-    def __call__(self, output: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+    def __call__(self, output: Any, batch: Mapping[str, Tensor]) -> Tensor:
         """Pool one layer's output for a batch, to (b, d), or (words, d) in the order of the words."""
-        return output.flatten(1)
+        flat: Tensor = output.flatten(1)
+        return flat
 
-    def parts(self, output: Tensor) -> tuple[str, ...]:
+    def parts(self, output: Any) -> tuple[str, ...]:
         """Names of the vectors that are concatenated; empty if there is just one."""
         return ()
 

@@ -47,11 +47,10 @@ def keep_together(
         )
     groups, dropped = _components(links, rows_of_text, given, 1 / config.num_folds)
     sizes = np.bincount(groups)
-    stays = f"{shared}. {dropped} The rows" if dropped else f"{shared} and stay in its fold: all rows"
+    stays = f"{shared}. {dropped} The rows" if dropped else f"{shared} and are kept together: all rows"
     note = (
         f"{stays} form {count(len(sizes), 'group')}, the largest of {count(int(sizes.max()), 'row')} "
-        f"({sizes.max() / size:.1%}). --shared_texts apart parts them, at the price of scores that may be "
-        "too good."
+        f"({sizes.max() / size:.1%})."
     )
     return KeptTogether([str(group) for group in groups], (note,), "text")
 
@@ -101,9 +100,9 @@ def _components(
     common = rows_of_text > most
     number, rows = int(common.sum()), len(np.unique(links[0][common[links[1]]]))
     return joined(most), (
-        f"That would keep {held:.0%} of the rows in one fold, so {count(number, 'text')} that "
-        f"{'stands' if number == 1 else 'stand'} in more than {count(most, 'row')} each did not count, and "
-        f"{count(rows, 'row')} may share one with another fold."
+        f"That would keep {held:.0%} of the rows in one fold, so {count(number, 'text')} "
+        f"{'that stands' if number == 1 else 'that each stand'} in more than {count(most, 'row')} did not "
+        f"count, and {count(rows, 'row')} may share one with another fold."
     )
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Ints = NDArray[np.int64]
 Labels = NDArray[Any]
+Texts = Sequence[str] | NDArray[Any]
 
 _SIDE, _BINS = 8, 16
 _HASHED = 2**18  # columns that words and spellings are hashed to
@@ -103,7 +104,7 @@ def _of_row(picture: Any) -> NDArray[np.float32]:
     return _of_picture(read_picture(picture)) if there else np.zeros(size, np.float32)
 
 
-def overlaps(firsts: Sequence[str], seconds: Sequence[str]) -> NDArray[np.float64]:
+def overlaps(firsts: Texts, seconds: Texts) -> NDArray[np.float64]:
     """How alike two texts of a pair are, how much of each stands in the other, and their sizes, (n, 4).
 
     All are shares from 0 to 1, of words whether or not training rows have them.

@@ -14,7 +14,7 @@ def choose_target(column: LabelColumn, targets: Sequence[type[Target]], wanted: 
     """Choose how to read a column of labels.
 
     Texts, whole numbers and `ClassLabel` are classes; lists are sets of labels; numbers with fractions are
-    numbers. Numbers in floating point that are all whole may be either, so that a person has to say.
+    numbers. Numbers with a point that are all whole, such as 3.0, may be either, so that a person has to say.
 
     Args:
         column: Of the rows to train on.
@@ -44,7 +44,7 @@ def _by_values(column: LabelColumn) -> str:
         return "classes"
     if any(not float(value).is_integer() for value in given):
         return "numbers"
-    if any(isinstance(value, float) for value in given):
+    if any(isinstance(value, float) or (isinstance(value, str) and "." in value) for value in given):
         raise DataError(
             f"The labels in {column.where} are numbers such as {given[0]!r}, all of them whole: they may "
             "stand for classes, or for an amount. Say which: --target classes or --target numbers."

@@ -222,6 +222,6 @@ def _read(column: LabelColumn) -> list[float]:
     refuse_rows(
         wrong,
         f"whose label in {column.where} is no finite number",
-        f"The first is {column.values[wrong[0]]!r}. " if wrong else "",
+        f"The first is {column.values[wrong[0]]!r}. Correct them or leave them out." if wrong else "",
     )
     return [number for number in numbers if number is not None]

@@ -229,6 +229,15 @@ def test_each_class_has_its_line(a_copy: Callable[..., Path]) -> None:
         assert re.search(r"\s*".join(map(re.escape, numbers)), text)
 
 
+def test_a_line_of_a_table_is_called_what_the_labels_are(
+    a_copy: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (run,) = open_runs([a_copy()])
+    assert "<h2>Each class</h2>" in render(run)
+    monkeypatch.setattr(type(run.target), "called", ("label", "labels"))
+    assert "<h2>Each label</h2>" in render(run)
+
+
 def test_a_ranking_in_the_folder_is_read(a_copy: Callable[..., Path]) -> None:
     run = a_copy()
     (run / "rank.json").write_text(json.dumps({"dataset": {"fingerprint": "other"}}))

@@ -74,9 +74,9 @@ def test_the_price_is_told_where_they_are_parted(settings, why):
 
 def test_what_was_found_is_told_in_numbers():
     found = keep_together([list("aabc"), list("defg")], None, RunConfig())
-    assert found.notes[0].startswith(
-        "2 rows of 4 share a text with another row and stay in its fold: all rows form 3 groups, the largest "
-        "of 2 rows (50.0%)."
+    assert found.notes == (
+        "2 rows of 4 share a text with another row and are kept together: all rows form 3 groups, the "
+        "largest of 2 rows (50.0%).",
     )
 
 
@@ -86,7 +86,7 @@ def test_a_premise_of_all_rows_does_not_make_them_one_group():
     assert len({*found.groups}) == 50
     assert found.notes[0].startswith(
         "100 rows of 100 share a text with another row. That would keep 100% of the rows in one fold, so 1 "
-        "text that stands in more than 2 rows each did not count, and 100 rows may share one with another "
+        "text that stands in more than 2 rows did not count, and 100 rows may share one with another "
         "fold. The rows form 50 groups, the largest of 2 rows"
     )
 

@@ -33,9 +33,10 @@ def test_declared_names_are_classes_or_sets():
     assert choose_target(LabelColumn([[0], []], "x", ("a", "b")), TARGETS).name == "label_sets"
 
 
-def test_whole_numbers_with_a_point_are_asked_about():
-    column = LabelColumn([4.0, 1.0, None], "column 'stars'")
-    with pytest.raises(DataError, match=r"numbers such as 4\.0.* --target classes or --target numbers"):
+@pytest.mark.parametrize("values", [[4.0, 1.0, None], ["4.0", "1.0", ""]])  # in memory, and of a CSV file
+def test_whole_numbers_with_a_point_are_asked_about(values):
+    column = LabelColumn(values, "column 'stars'")
+    with pytest.raises(DataError, match=r"numbers such as '?4\.0.* --target classes or --target numbers"):
         choose_target(column, TARGETS)
     assert choose_target(column, TARGETS, "numbers").name == "numbers"
     assert choose_target(column, TARGETS, "classes").name == "classes"

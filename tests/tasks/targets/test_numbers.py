@@ -88,7 +88,10 @@ def test_numbers_are_read_from_numbers_and_texts():
     ("values", "message"),
     [
         ([0.5, None, float("nan"), 2.0], "2 rows without a label in column 'stars': rows 1, 2 "),
-        ([0.5, "good", 1.0], "1 row whose label in column 'stars' is no finite number: row 1 .* is 'good'"),
+        (
+            [0.5, "good", 1.0],
+            "1 row whose label in column 'stars' is no finite number: row 1 .* is 'good'. Correct",
+        ),
         ([0.5, float("inf")], "1 row whose label in column 'stars' is no finite number: row 1"),
         ([0.5, 0.5], "All 2 rows have the number 0.5 in column 'stars'; there is nothing to learn"),
     ],
