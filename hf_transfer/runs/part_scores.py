@@ -1,5 +1,7 @@
 """Each part of an input alone: its part of results.json, and how to say it. No torch."""
 
+import math
+import warnings
 from collections.abc import Mapping, Sequence
 
 from hf_transfer import _guard  # noqa: F401
@@ -33,7 +35,9 @@ def parts_part(
     best = max(known, key=known.__getitem__)
     pairs = zip(scores[TOGETHER], scores[best], strict=True)
     differences = [sign * (all_ - one) for all_, one in pairs if all_ is not None and one is not None]
-    tested = corrected_resampled_t(differences, num_folds) if len(differences) > 1 else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # where all differences are equal, p is told to be none
+        tested = corrected_resampled_t(differences, num_folds) if len(differences) > 1 else None
     return PartScores(
         metric=metric,
         folds=[fold.fold for fold in folds[TOGETHER]],
@@ -42,7 +46,7 @@ def parts_part(
         best=best,
         ahead=tested.mean if tested else None,
         interval=tested.interval if tested else None,
-        p=tested.p if tested and tested.p == tested.p else None,  # not where folds differ by the same
+        p=tested.p if tested and math.isfinite(tested.p) else None,
     )
 
 
@@ -63,5 +67,5 @@ def _compared(parts: PartScores) -> str:
     if low > 0:
         return f"Both beat the {parts.best} alone by {by}."
     if high < 0:
-        return f"Both are worse than the {parts.best} alone, by {by}: leave the other out."
+        return f"Both are worse than the {parts.best} alone: ahead by {by}. Leave the other out."
     return f"Both cannot be told from the {parts.best} alone: ahead by {by}."
