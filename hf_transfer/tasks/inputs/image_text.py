@@ -38,6 +38,7 @@ class ImageText(Input):
     settings: ClassVar[tuple[str, ...]] = ("augmentation", "cached_views", "max_length", "on_bad_image")
     empty: ClassVar[str] = "with neither a picture nor a text"
     rows_at_once: ClassVar[int] = Image.rows_at_once
+    sample_model: ClassVar[str] = "tiny-clip"
     parts: ClassVar[tuple[str, ...]] = ("picture", "text")
     simple_model: ClassVar[str] = f"{Text.simple_model}, beside {Image.simple_model}"
 
