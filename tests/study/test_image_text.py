@@ -92,6 +92,17 @@ def test_the_code_of_the_card_gives_the_logits_of_the_kit_also_where_one_is_miss
     assert np.abs(np.concatenate(ours) - np.stack(plain)).max() <= NEAR
 
 
+def test_the_code_of_the_card_of_an_ensemble_runs(run, tmp_path, monkeypatch):
+    data = run[0].parent / "data/rows.jsonl"
+    folder, _ = trained(run[0].parent, data, final="ensemble", num_folds=2, output_dir=str(tmp_path / "run"))
+    write_card(folder)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "picture.jpg").write_bytes((data.parent / "0.png").read_bytes())
+    card = (folder / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", card.split("<!-- hf-transfer:end use -->")[0], re.S)
+    exec(code, {})
+
+
 def test_files_and_words_are_labelled_alike_and_rows_scored(run, monkeypatch, tmp_path):
     folder, _ = run
     monkeypatch.chdir(folder.parent)

@@ -194,6 +194,7 @@ def _names(results: Results, title: str) -> dict[str, Any]:
         "repository": repository,
         "sentences": _library(results) == SENTENCES,
         "target": results.target,
+        "has_pipeline": task_class(results.task, results.input).on_hub,
         "timm": results.library == "timm",
         "timm_name": f"hf-hub:{repository}" if repository else f"local-dir:{here}",
         "published": results.final.kind != "none",

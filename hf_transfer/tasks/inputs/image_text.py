@@ -10,13 +10,14 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import DataError
 from hf_transfer.machine.wording import count
 from hf_transfer.tasks.inputs.image import Image
-from hf_transfer.tasks.inputs.input import Input, Likeness, Original, SimpleProbe
+from hf_transfer.tasks.inputs.input import Input, KeptTogether, Likeness, Original, SimpleProbe
 from hf_transfer.tasks.inputs.text import Text
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from torch import nn
 
+    from hf_transfer.config.run_config import RunConfig
     from hf_transfer.tasks.inputs.pictures import BadPicture
     from hf_transfer.tasks.inputs.pooling import Pooling
 
@@ -35,7 +36,9 @@ class ImageText(Input):
     columns: ClassVar[tuple[str, ...]] = tuple(
         f"{image},{text}" for text, image in product(_TEXTS, Image.columns)
     )
-    settings: ClassVar[tuple[str, ...]] = ("augmentation", "cached_views", "max_length", "on_bad_image")
+    settings: ClassVar[tuple[str, ...]] = (
+        "augmentation", "cached_views", "max_length", "on_bad_image", "shared_texts",
+    )  # fmt: skip
     empty: ClassVar[str] = "with neither a picture nor a text"
     rows_at_once: ClassVar[int] = Image.rows_at_once
     sample_model: ClassVar[str] = "tiny-clip"
@@ -104,6 +107,21 @@ class ImageText(Input):
     def names(self, rows: "Dataset", column: str) -> list[str]:
         """The text of each row."""
         return [text or "" for text in rows[self.columns_of(column)[1]]]
+
+    def kept_together(self, rows: "Dataset", config: "RunConfig") -> KeptTogether | None:
+        """Rows that share a picture, and those of them with a third by their group."""
+        from hf_transfer.machine.digests import bytes_digest
+        from hf_transfer.tasks.inputs.pictures import picture_bytes
+        from hf_transfer.tasks.inputs.shared_texts import keep_together
+
+        values = (value for batch in rows.iter(_AT_ONCE) for value in batch["input"])
+        pictures = (picture_of(value) for value in values)
+        keys = [
+            f"row {row}" if picture is None else bytes_digest(picture_bytes(picture))
+            for row, picture in enumerate(pictures)
+        ]
+        given = rows["group"][:] if "group" in rows.column_names else None
+        return keep_together([keys], given, config, noun="picture")
 
     def empty_rows(self, inputs: "Dataset") -> list[int]:
         """Those with neither."""

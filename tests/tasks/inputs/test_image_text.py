@@ -125,6 +125,17 @@ def test_rows_of_one_picture_are_near_duplicates_and_with_one_text_duplicates():
     assert found.lengths["max"] == 2.0
 
 
+def test_rows_of_one_picture_stay_in_one_fold_and_those_without_one_do_not():
+    pictures = [PICTURES[0], None, PICTURES[0], None, PICTURES[1]]
+    dataset = rows(pictures=pictures, texts=["same"] * 5, label=["a", "b", "a", "b", "a"])
+    data = read(dataset)
+    assert data.kept_by == "picture"
+    assert len(set(data.rows["group"])) == 4
+    assert data.rows["group"][0] == data.rows["group"][2]
+    assert any("2 rows of 5 share a picture with another row and are kept" in note for note in data.notes)
+    assert "group" not in read(dataset, shared_texts="apart").rows.column_names
+
+
 def test_words_of_the_command_are_pictures_with_texts():
     words = INPUT.from_words(
         ["a.png", "a text", '{"image": "b.png", "text": null}', "c.png\tits text", "d.png", ""]
