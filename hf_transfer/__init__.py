@@ -1,4 +1,4 @@
-"""Fine-tune image and text models under cross-validation, and publish numbers that can be recomputed.
+"""Fine-tune image, sound and text models under cross-validation, and publish numbers that can be recomputed.
 
 The names in `__all__` are resolved on first use, so that importing the package is cheap: other
 libraries import `hf_transfer` only to see whether the download accelerator of that name is there.
@@ -12,6 +12,7 @@ __kit__ = "hf-transfer-kit"  # what _guard.py looks for
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AudioClassification": "tasks",
     "CrossValidationResult": "runs.results",
     "Fold": "folds",
     "FoldResult": "runs.fold_result",

@@ -55,7 +55,8 @@ def _inspect(options: argparse.Namespace) -> int:
 
 def report(found: "Audit", data: "LabelledData", plan: "FoldPlan") -> str:
     """Write the findings for a terminal: schema, classes, duplicates, and the content of each fold."""
-    sections = [_schema(data), _classes(found, data, plan), *_groups(data), _repeats(found, data)]
+    sections = [_schema(data), _classes(found, data, plan), *_groups(data), *_sources(found)]
+    sections.append(_repeats(found, data))
     notes = [*data.notes, *plan.notes, *found.warnings()]
     if notes:
         sections.append("\n".join(["Notes", *(f"  {note}" for note in notes)]))
@@ -70,7 +71,8 @@ def _schema(data: "LabelledData") -> str:
         f"  input from column {data.input_column!r}, labels from {data.label_column!r}{scheme}",
         f"  fingerprint {data.fingerprint}",
     ]
-    others = [name for name in data.rows.column_names if name not in ("row_id", "input", "label")]
+    own = ("row_id", "input", "label", "sources")
+    others = [name for name in data.rows.column_names if name not in own]
     return "\n".join([*lines, f"  folds also go by {', '.join(others)}"] if others else lines)
 
 
@@ -116,6 +118,14 @@ def _groups(data: "LabelledData") -> list[str]:
     return [f"{count(len(sizes), 'group')} that stay together: {said}"]
 
 
+def _sources(found: "Audit") -> list[str]:
+    """Columns and parts of names by which rows may belong together."""
+    if not found.sources:
+        return []
+    lines = [f"  {source.words}" for source in found.sources]
+    return ["\n".join(["Equal values, by which rows may belong together (--group_by keeps them so)", *lines])]
+
+
 def _repeats(found: "Audit", data: "LabelledData") -> str:
     kinds = {
         "Exact duplicates": found.duplicates,
@@ -136,6 +146,7 @@ def _repeats(found: "Audit", data: "LabelledData") -> str:
         )
     if found.lengths is not None:
         lines.append(
-            "Words a row: " + ", ".join(f"{name} {value:g}" for name, value in found.lengths.items())
+            f"{data.input.measured_in}: "
+            + ", ".join(f"{name} {value:g}" for name, value in found.lengths.items())
         )
     return "\n".join(lines)

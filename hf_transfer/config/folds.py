@@ -33,6 +33,11 @@ class FoldSettings(Group):
         "Column whose equal values stay in one fold (patient, author).",
         aliases=("group_on", "group_column"),
     )
+    site_column: str | None = setting(
+        None,
+        "Column of where each row was made (hospital, scanner): whether the features tell it is tested.",
+        scored=False,
+    )
     shared_texts: str = setting(
         "together",
         "Whether pairs that share a text, or rows a picture, share a fold; apart lets scores be too good.",

@@ -20,6 +20,12 @@ class MeasuringSettings(Group):
         "Score that decides what is best, and is named first; whether more of it is better follows from it.",
         scored=False,
     )
+    at_specificity: float | None = setting(
+        None,
+        "Specificity at which each class or label is to be found, such as 0.9: sensitivity there, area under "
+        "the ROC curve and Brier score, each with an interval.",
+        scored=False,
+    )
     learning_curve: bool = setting(
         False,
         "Also train on 10, 20, 40 and 80 % of the rows, and predict the score with twice as many.",
@@ -31,3 +37,9 @@ class MeasuringSettings(Group):
         scored=False,
         at_least=0,
     )
+
+    def problems(self) -> list[str]:
+        """A share that is none."""
+        if self.at_specificity is None or 0 < self.at_specificity < 1:
+            return []
+        return [f"at_specificity={self.at_specificity!r} must be above 0 and below 1, e.g. 0.9."]

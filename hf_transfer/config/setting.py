@@ -21,7 +21,7 @@ def setting(
     aliases: Sequence[str] = (),
     choices: Sequence[str] = (),
     scored: bool = True,
-    at_least: int | None = None,
+    at_least: float | None = None,
 ) -> Any:
     """Make a dataclass field with its help, aliases, choices and lower bound.
 

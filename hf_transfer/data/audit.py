@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.data.labelled import LabelledData
+from hf_transfer.data.sources import Source, column_of, listed_sources
 from hf_transfer.machine.wording import count
 from hf_transfer.tasks.inputs.similarity import Groups, equal_groups
 
@@ -30,6 +31,9 @@ class Audit:
         near_test: Pairs of a row and a test row that are almost the same.
         sorted_by_label: Whether all rows of a label stand together.
         lengths: Words of the texts: least, median, 95th percentile and most.
+        sources: Columns and parts of names with equal values, of which rows may belong together; none
+            where the folds keep something together already.
+        near_follow: Near duplicates that stand beside each other.
     """
 
     num_rows: int
@@ -42,6 +46,8 @@ class Audit:
     near_test: tuple[tuple[RowId, RowId], ...]
     sorted_by_label: bool
     lengths: dict[str, float] | None
+    sources: tuple[Source, ...] = ()
+    near_follow: int = 0
 
     @property
     def rarest(self) -> tuple[str, int]:
@@ -69,6 +75,20 @@ class Audit:
             exact = f"{len({row for row, _ in self.in_test}):,} exactly"
             near = f"{len({row for row, _ in self.near_test}):,} almost"
             found.append(f"Rows that are also in the test split: {exact}, {near}.")
+        likely = [source for source in self.sources if source.likely]
+        if likely:
+            names = ", ".join(source.words for source in likely)
+            column = next((column_of(source.name) for source in likely if column_of(source.name)), None)
+            found.append(
+                f"Rows may belong together by {names}. If they come from one source, keep them in one fold: "
+                f"--group_by {column or 'NAME, a column that says which'}."
+            )
+        if self.near_follow > len(self.near_duplicates) / 2:
+            found.append(
+                f"Of {count(len(self.near_duplicates), 'group')} of rows that are almost the same, "
+                f"{self.near_follow:,} stand beside each other: such rows may come from one "
+                "source. Name the column that says which by --group_by."
+            )
         if self.sorted_by_label:
             found.append("The rows are stored sorted by label: parts cut in this order would lack classes.")
         return found
@@ -88,6 +108,7 @@ def audit(data: LabelledData) -> Audit:
     exact = equal_groups(keys)
     inside, across = _divide(exact, size)
     near_inside, near_across = _divide(near, size)
+    kept = {"group", "time", "fold"} & set(data.rows.column_names)
     return Audit(
         num_rows=size,
         num_test_rows=len(ids) - size,
@@ -99,6 +120,8 @@ def audit(data: LabelledData) -> Audit:
         near_test=tuple((ids[row], ids[test]) for row, test in near_across),
         sorted_by_label=not data.target.per_word and _is_sorted(data.target.tabled(labels[:size])[1]),
         lengths=data.input.lengths(data.rows),
+        sources=() if kept else listed_sources(data.rows),
+        near_follow=0 if kept else sum(group[1] - group[0] == 1 for group in map(sorted, near_inside)),
     )
 
 
@@ -137,4 +160,4 @@ def _is_sorted(counts: NDArray[np.int64]) -> bool:
 
 
 def _as_lists(value: Any) -> Any:
-    return [_as_lists(one) for one in value] if isinstance(value, tuple) else value
+    return [_as_lists(one) for one in value] if isinstance(value, list | tuple) else value

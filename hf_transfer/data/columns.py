@@ -4,11 +4,11 @@ import datetime
 import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from datasets import ClassLabel, Dataset, List
+from datasets import ClassLabel, Dataset
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.config.run_config import RunConfig
@@ -19,8 +19,7 @@ from hf_transfer.tasks.task import Task
 
 _LOOKED_AT = 100  # rows by which a name is known as a value
 _WORDS_OF_A_SENTENCE = 4
-_SETS = "labels of several columns"
-_MARKS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}  # as a CSV file has them
+_NAMED = ("id_column", "group_by", "time_by", "fold_column", "site_column")
 
 
 @dataclass(frozen=True)
@@ -28,11 +27,13 @@ class Columns:
     """The names of the columns that are used, and what was taken where several would do."""
 
     input: str
+    inputs: Sequence[str]  # those that `input` names
     label: str
     id: str | None
     group: str | None
     time: str | None
     fold: str | None
+    site: str | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -42,29 +43,61 @@ def find_columns(dataset: Dataset, config: RunConfig, task: type[Task]) -> Colum
     Raises:
         DataError: If a column is absent, naming those that are there.
     """
-    others = {name: getattr(config, name) for name in ("id_column", "group_by", "time_by", "fold_column")}
-    for setting, name in others.items():
-        if name is not None:
-            _require(dataset, name, setting)
-    taken = {
-        name for name in (config.input_column, config.label_column, *others.values()) if name is not None
-    }
-    usual_inputs, usual_labels = task.usual_columns(dataset.features)
-    parts, typed = task.input.columns_of, task.input.is_typed
-    search = _Search(dataset, "input_column", usual_inputs, typed, type_decides=True, parts=parts)
-    inputs, input_notes = search.find(config.input_column, taken)
-    of_inputs = task.input.columns_of(inputs)
+    for setting in _NAMED:
+        if (name := getattr(config, setting)) is not None:
+            require(dataset, name, setting)
+    inputs, input_notes = find_input(dataset, config, task)
+    _, usual_labels = task.usual_columns(dataset.features)
     search = _Search(dataset, "label_column", usual_labels, _is_declared)
-    label, label_notes = search.find(config.label_column, {*taken, *of_inputs})
+    taken = {*_taken(config), *task.input.columns_of(inputs)}
+    label, label_notes = search.find(config.label_column, taken)
+    group, group_notes = _group(dataset, config, task.input.groups, {*taken, label})
     return Columns(
         input=inputs,
+        inputs=task.input.columns_of(inputs),
         label=label,
         id=config.id_column,
-        group=config.group_by,
+        group=group,
         time=config.time_by,
         fold=config.fold_column,
-        notes=(*task.input.notes(inputs), *input_notes, *label_notes),
+        site=config.site_column,
+        notes=(*task.input.notes(inputs), *input_notes, *label_notes, *group_notes),
     )
+
+
+def find_input(dataset: Dataset, config: RunConfig, task: type[Task]) -> tuple[str, tuple[str, ...]]:
+    """Find the column of inputs, and what to know of the choice.
+
+    Raises:
+        DataError: If there is none, naming those that are there.
+    """
+    usual, _ = task.usual_columns(dataset.features)
+    parts, typed = task.input.columns_of, task.input.is_typed
+    search = _Search(dataset, "input_column", usual, typed, type_decides=True, parts=parts)
+    return search.find(config.input_column, _taken(config))
+
+
+def _taken(config: RunConfig) -> set[str]:
+    """Columns that were named for a use."""
+    named = (getattr(config, setting) for setting in ("input_column", "label_column", *_NAMED))
+    return {name for name in named if name is not None}
+
+
+def _group(
+    dataset: Dataset, config: RunConfig, usual: Sequence[str], taken: set[str]
+) -> tuple[str | None, tuple[str, ...]]:
+    """The column that groups rows: the given one, or a usual one where no setting says how to split."""
+    if config.group_by or config.time_by or config.fold_column or config.scheme != "auto":
+        return config.group_by, ()
+    by_lower = {name.lower(): name for name in reversed(dataset.column_names) if name not in taken}
+    found = next((by_lower[name] for name in usual if name in by_lower), None)
+    if found is None:
+        return None, ()
+    note = (
+        f"Rows of one {found!r} stay together in a fold. --group_by takes another column, and --scheme "
+        "stratified none."
+    )
+    return found, (note,)
 
 
 def row_ids(dataset: Dataset, column: str | None) -> Sequence[int | str]:
@@ -128,31 +161,6 @@ def folds(dataset: Dataset, column: str) -> list[int] | list[str]:
     return [int(float(value)) for value in values] if whole else [str(value) for value in values]
 
 
-def named_labels(config: RunConfig) -> RunConfig:
-    """The settings with the column of labels that `with_sets` makes, if it makes one."""
-    return replace(config, label_columns=(), label_column=_SETS) if config.label_columns else config
-
-
-def with_sets(part: Dataset, config: RunConfig) -> Dataset:
-    """Add a column of lists to rows whose labels are columns of 0 and 1, named after these.
-
-    Raises:
-        DataError: If a column is absent, or holds something else.
-    """
-    if not config.label_columns:
-        return part
-    marks = [_marks(part, name) for name in config.label_columns]
-    sets = [[i for i, mark in enumerate(row) if mark] for row in zip(*marks, strict=True)]
-    return part.add_column(_SETS, sets, feature=List(ClassLabel(names=list(config.label_columns))))
-
-
-def separated(values: list[Any], separator: str | None) -> list[Any]:
-    """Cut each text into its labels; one without any has none."""
-    if separator is None:
-        return values
-    return [_cut(value, separator) if isinstance(value, str) else value for value in values]
-
-
 @dataclass(frozen=True)
 class _Search:
     """What one of the columns is known by: its setting, its usual names, and its type."""
@@ -167,7 +175,7 @@ class _Search:
     def find(self, given: str | None, taken: set[str]) -> tuple[str, tuple[str, ...]]:
         """The column, and what to know of the choice; those that are `taken` have another use."""
         if given is not None:
-            return ",".join(_require(self.dataset, name, self.setting) for name in self.parts(given)), ()
+            return ",".join(require(self.dataset, name, self.setting) for name in self.parts(given)), ()
         free = {name: feature for name, feature in self.dataset.features.items() if name not in taken}
         by_lower = {name.lower(): name for name in reversed(free)}
         found = [
@@ -198,7 +206,12 @@ def _is_declared(feature: Any) -> bool:
     return isinstance(feature, ClassLabel)
 
 
-def _require(dataset: Dataset, name: str, setting: str) -> str:
+def require(dataset: Dataset, name: str, setting: str) -> str:
+    """The name of a column that a setting names.
+
+    Raises:
+        DataError: If there is none of that name.
+    """
     if name not in dataset.column_names:
         raise _absent(dataset, name, setting)
     return name
@@ -273,27 +286,3 @@ def _is_whole(value: Any) -> bool:
         return float(value).is_integer()
     except (TypeError, ValueError):
         return False
-
-
-def _cut(text: str, separator: str) -> list[str]:
-    return [label for part in text.split(separator) if (label := part.strip())]
-
-
-def _mark(value: Any) -> int | None:
-    if isinstance(value, str):
-        return _MARKS.get(value.strip().lower())
-    return int(value) if value in (0, 1) else None
-
-
-def _marks(part: Dataset, column: str) -> Sequence[Any]:
-    values: list[Any] = part[_require(part, column, "label_columns")][:]
-    marks = [_mark(value) for value in values]
-    wrong = [row for row, mark in enumerate(marks) if mark is None]
-    refuse_rows(
-        wrong,
-        f"with neither 0 nor 1 in column {column!r}",
-        f"The first has {values[wrong[0]]!r}. Each of label_columns says whether a row has that label."
-        if wrong
-        else "",
-    )
-    return marks

@@ -18,7 +18,8 @@ class LabelledData:
     """Rows to cross-validate, with labels fixed once for all folds.
 
     Attributes:
-        rows: Columns `row_id`, `input`, `label`, and `group`, `time`, `fold` where they are set.
+        rows: Columns `row_id`, `input`, `label`, and `group`, `time`, `fold`, `site` where they are set, and
+            `sources` where anything may say which rows belong together.
         test: Rows of the same columns that are scored once, by the final model.
         label_names: In the order of the ids in `label`.
         name: Hub id, builtin:NAME, or the name of a file or folder.
@@ -33,6 +34,8 @@ class LabelledData:
         label_column: Where `label` was.
         sealed: Rows set aside from `rows`, in no fold; see `seal_rows`.
         scheme: How the labels were written, where there are several ways.
+        grouped_by: Column that `group` was read from.
+        site_column: Column that `site` was read from.
         kept_by: What rows of one `group` have in common, where that is something that they hold.
     """
 
@@ -51,6 +54,8 @@ class LabelledData:
     label_column: str
     sealed: Dataset | None = None
     scheme: str = ""
+    grouped_by: str | None = None
+    site_column: str | None = None
     kept_by: str | None = None
 
     @property

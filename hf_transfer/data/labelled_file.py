@@ -15,6 +15,8 @@ from hf_transfer.errors import ConfigError
 from hf_transfer.machine.files import plain, table_bytes, write_bytes
 from hf_transfer.machine.wording import count
 
+# What is said of each label, and how a column of it is called where a cell holds one value.
+_PER_LABEL = {"probabilities": "probability", "numbers": "number"}
 _NOT_WRITTEN = {"input", "threshold"}  # the row itself, and what is the same for all rows
 
 
@@ -64,7 +66,7 @@ def write_labelled(path: Path, rows: pa.Table, answers: Sequence[Mapping[str, An
 
 
 def _columns(answers: Sequence[Mapping[str, Any]], *, flat: bool) -> dict[str, list[Any]]:
-    """The answers by name; with `flat`, the probability of each label in a column of its own."""
+    """The answers by name; with `flat`, what is said of each label in a column of its own."""
     lines = [dict(_flattened(answer) if flat else answer.items()) for answer in answers]
     names = dict.fromkeys(name for line in lines for name in line if name not in _NOT_WRITTEN)
     return {name: [line.get(name) for line in lines] for name in names}
@@ -72,8 +74,8 @@ def _columns(answers: Sequence[Mapping[str, Any]], *, flat: bool) -> dict[str, l
 
 def _flattened(answer: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, value in answer.items():
-        if name == "probabilities":
-            yield from ((f"probability_{label}", share) for label, share in value.items())
+        if name in _PER_LABEL:
+            yield from ((f"{_PER_LABEL[name]}_{label}", one) for label, one in value.items())
         else:
             yield name, value
 

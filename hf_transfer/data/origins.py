@@ -25,7 +25,7 @@ from hf_transfer.data.data_files import (
     read_shards,
     split_files,
 )
-from hf_transfer.data.image_folder import holds_pictures, image_splits, is_image_folder
+from hf_transfer.data.input_folder import folder_splits, holds_inputs, is_class_folder
 from hf_transfer.errors import DataError
 from hf_transfer.machine.network import hub_reachable
 from hf_transfer.machine.paths import refuse_links, refuse_special
@@ -46,7 +46,7 @@ class Origin:
         name: What cards call it: a Hub id, builtin:NAME, or a file's or folder's own name.
         config_name: Configuration of a Hub dataset.
         hub: Whether `name` is a Hub id.
-        folder: Folder that pictures' paths are relative to, and must stay in unless `outside`.
+        folder: Folder that paths of pictures and sounds are relative to, and must stay in unless `outside`.
         outside: Whether they may leave it.
         splits: What reads each split, when it is asked for.
     """
@@ -113,7 +113,7 @@ def _file(path: Path, *, outside: bool) -> Origin:
     if not is_data_file(path):
         raise DataError(
             f"{path.name} is not of a format that is read; allowed are {LISTED_SUFFIXES}, a "
-            "folder of them, a folder of pictures, or a save_to_disk folder."
+            "folder of them, a folder of pictures or sounds, or a save_to_disk folder."
         )
     splits = {"train": partial(read_shards, [path])}
     return Origin(path.name, folder=path.parent, outside=outside, splits=splits)
@@ -122,24 +122,26 @@ def _file(path: Path, *, outside: bool) -> Origin:
 def _folder(path: Path, input: Input, *, outside: bool) -> Origin:
     if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
         return Origin(path.name, splits=_from_disk(path))
-    if input.suffixes and is_image_folder(path):
-        return _pictures(path, outside=outside)
+    if input.suffixes and is_class_folder(path, input):
+        return _inputs(path, input, outside=outside)
     for place in (path, path / "data"):
         files = _data_files(place)
         if files:
             refuse_links(files, path, outside=outside)
             splits = {split: partial(read_shards, group) for split, group in split_files(files).items()}
             return Origin(path.name, folder=place, outside=outside, splits=splits)
-    if input.suffixes and holds_pictures(path):
-        return _pictures(path, outside=outside)
+    if input.suffixes and holds_inputs(path, input):
+        return _inputs(path, input, outside=outside)
+    folders = f", nor, for {input.name}, folders of {input.nouns}" if input.suffixes else ""
     raise DataError(
-        f"{path} holds no data for {input.name}: neither files ({LISTED_SUFFIXES}), nor a "
-        "dataset saved by save_to_disk, nor, for image, folders of pictures."
+        f"{path} holds no data for {input.name}: neither files ({LISTED_SUFFIXES}), nor a dataset saved by "
+        f"save_to_disk{folders}."
     )
 
 
-def _pictures(path: Path, *, outside: bool) -> Origin:
-    return Origin(path.name, folder=path, outside=outside, splits=image_splits(path, outside=outside))
+def _inputs(path: Path, input: Input, *, outside: bool) -> Origin:
+    splits = folder_splits(path, input, outside=outside)
+    return Origin(path.name, folder=path, outside=outside, splits=splits)
 
 
 def _data_files(folder: Path) -> list[Path]:

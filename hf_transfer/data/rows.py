@@ -1,6 +1,8 @@
 """Convert labelled rows to the columns that all tasks read."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -8,29 +10,31 @@ from datasets import ClassLabel, Dataset, LargeList, List, Value
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.config.run_config import RunConfig
+from hf_transfer.config.setting import is_auto
 from hf_transfer.data.columns import (
     Columns,
     find_columns,
+    find_input,
     folds,
     groups,
-    named_labels,
+    require,
     row_ids,
-    separated,
     times,
-    with_sets,
 )
 from hf_transfer.data.labelled import LabelledData, fingerprint
 from hf_transfer.data.origins import Origin
+from hf_transfer.data.sources import with_sources
+from hf_transfer.data.uncertain import settle_uncertain, without_uncertain
 from hf_transfer.errors import DataError
 from hf_transfer.folds import hash_order
 from hf_transfer.machine.mapped import ROWS_AT_ONCE
 from hf_transfer.machine.progress import own_bars
 from hf_transfer.machine.wording import count, some
 from hf_transfer.tasks import check_settings, task_of_kind
-from hf_transfer.tasks.inputs.input import Input
-from hf_transfer.tasks.inputs.pictures import BadPicture
+from hf_transfer.tasks.inputs.input import BadInput, Input, Opened
 from hf_transfer.tasks.targets.choice import choose_target
-from hf_transfer.tasks.targets.labels import LabelColumn
+from hf_transfer.tasks.targets.labels import LabelColumn, NamedLabels
+from hf_transfer.tasks.targets.several_columns import LabelColumns, separated
 from hf_transfer.tasks.targets.target import Target
 from hf_transfer.tasks.task import Task, Written
 
@@ -61,14 +65,15 @@ def label_rows(
     """
     task = task_of_kind(task) if isinstance(task, str) else task
     check_settings(config, task)
-    columns, written = _as_written([part for part in (dataset, test) if part is not None], config, task)
+    opened = _opened([part for part in (dataset, test) if part is not None], config, task, origin)
+    columns, written = _as_written(opened, config, task)
     parts = [part.rows for part in written]
-    notes = [*columns.notes, *(note for part in written for note in part.notes)]
+    notes = [*_notes_of(opened), *columns.notes, *_notes_of(written)]
     inputs = [_inputs(part, columns, task.input, origin) for part in parts]
-    label_columns = _label_columns(parts, inputs, columns.label, config.label_separator)
-    target = target or choose_target(label_columns[0], task.targets, config.target)
+    label_columns = _label_columns(parts, inputs, columns.label, config)
+    target = target or choose_target(label_columns[0], task.targets, config.wanted_target)
     labels = target.read(label_columns)
-    rows = _standard_rows(parts, inputs, labels.ids, columns, target.label_type())
+    rows = _standard_rows(parts, inputs, labels, columns, target, config)
     rows, kept_by = _usable(rows, config, task.input, notes, origin.name)
     return LabelledData(
         rows=rows[0],
@@ -82,11 +87,20 @@ def label_rows(
         target=target(labels.names, config),
         notes=(*notes, *labels.notes),
         hub=origin.hub,
-        input_column=columns.input,
-        label_column=columns.label,
         scheme=written[0].scheme or labels.scheme,
+        **_read_from(columns),
         kept_by=kept_by,
     )
+
+
+def _read_from(columns: Columns) -> dict[str, Any]:
+    """Where inputs, labels, groups and sites were, as `LabelledData` calls it."""
+    return {
+        "input_column": columns.input,
+        "label_column": columns.label,
+        "grouped_by": columns.group,
+        "site_column": columns.site,
+    }
 
 
 def _plain(dataset: Any) -> Dataset:
@@ -103,12 +117,52 @@ def _plain(dataset: Any) -> Dataset:
     return dataset.with_format(None)
 
 
-def _as_written(
+def _notes_of(parts: Sequence[Opened] | Sequence[Written]) -> list[str]:
+    return [note for part in parts for note in part.notes]
+
+
+def _settled(
     parts: Sequence[Dataset], config: RunConfig, task: type[Task]
+) -> list[tuple[Dataset, tuple[str, ...]]]:
+    """Each part with its uncertain labels decided; see `settle_uncertain`."""
+    names, asks = config.label_columns, True
+    if not names:
+        # What else is named may be said by the files alone, which are not open yet.
+        plain = replace(config, id_column=None, group_by=None, site_column=None, scheme="auto")
+        names = (find_columns(parts[0], plain, task).label,)
+        asks = task.input.marks_uncertain and is_auto(config.target)
+    return [settle_uncertain(part, names, config, asks=asks) for part in parts]
+
+
+def _opened(parts: Sequence[Dataset], config: RunConfig, task: type[Task], origin: Origin) -> list[Opened]:
+    """Rows of one input each, with the columns that are needed to read their labels."""
+    settled = _settled([_plain(part) for part in parts], config, task)
+    parts = [part for part, _ in settled]
+    for part, marked in product(parts, config.label_columns):
+        require(part, marked, "label_columns")
+    several = LabelColumns.of(parts[0], config)
+    parts = [several.joined(part) for part in parts]
+    column, _ = find_input(parts[0], several.named(config), task)
+    names = task.input.columns_of(column)
+    there = [part for part in parts if {*names} <= {*part.column_names}]  # the others are told of later
+    for part in there:
+        if origin.hub and any(task.input.leads_away(part.features[name]) for name in names):
+            raise DataError(f"Column {column!r} of {origin.name} holds paths, which lead nowhere here.")
+    place: dict[str, Any] = {"folder": origin.folder, "outside": origin.outside}
+    opened = [task.input.opened(part, column, config=config, **place) for part in there]
+    opened += [Opened(part) for part in parts[len(there) :]]
+    return [
+        replace(one, notes=(*doubts, *one.notes)) for one, (_, doubts) in zip(opened, settled, strict=True)
+    ]
+
+
+def _as_written(
+    opened: Sequence[Opened], config: RunConfig, task: type[Task]
 ) -> tuple[Columns, list[Written]]:
     """Where the inputs and labels are, and each part as the task reads it, however it was written."""
-    parts = [with_sets(_plain(part), config) for part in parts]
-    columns = find_columns(parts[0], named_labels(config), task)
+    parts, found = [part.rows for part in opened], opened[0]
+    named = replace(config, id_column=found.id_column, group_by=found.group_by, site_column=found.site_column)
+    columns = find_columns(parts[0], LabelColumns(config.label_columns).named(named), task)
     for part in parts:
         for name in (*task.input.columns_of(columns.input), columns.label, columns.id):
             if name is not None and name not in part.column_names:
@@ -120,22 +174,20 @@ def _as_written(
 
 
 def _inputs(part: Dataset, columns: Columns, input: Input, origin: Origin) -> Dataset:
-    features = [part.features[name] for name in input.columns_of(columns.input)]
-    if origin.hub and any(map(input.leads_away, features)):
-        raise DataError(f"Column {columns.input!r} of {origin.name} holds paths, which lead nowhere here.")
     return input.read(part, columns.input, folder=origin.folder, outside=origin.outside)
 
 
 def _label_columns(
-    parts: Sequence[Dataset], inputs: Sequence[Dataset], column: str, separator: str | None
+    parts: Sequence[Dataset], inputs: Sequence[Dataset], column: str, config: RunConfig
 ) -> list[LabelColumn]:
     return [
         LabelColumn(
-            values=separated(_values(part, column), separator),
+            values=separated(_values(part, column), config.label_separator),
             where=f"column {column!r}{' of the test rows' if number else ''}",
             declared=_declared(part.features[column]),
             inputs=of_part["input"],
             name=column,
+            names=config.label_columns,
         )
         for number, (part, of_part) in enumerate(zip(parts, inputs, strict=True))
     ]
@@ -156,12 +208,16 @@ def _declared(feature: Any) -> tuple[str, ...] | None:
 def _standard_rows(
     parts: Sequence[Dataset],
     inputs: Sequence[Dataset],
-    labels: Sequence[Sequence[Any]],
+    labels: NamedLabels,
     columns: Columns,
-    label_type: Any,
+    target: type[Target],
+    config: RunConfig,
 ) -> list[Dataset]:
-    each = zip(parts, inputs, labels, strict=True)
-    return [_standard_part(*part, columns, label_type) for part in each]
+    label_type, used = target.label_type(labels.names), (columns.label, *config.label_columns)
+    each = zip(parts, inputs, labels.ids, strict=True)
+    rows = [_standard_part(*part, columns, label_type) for part in each]
+    rows[0] = with_sources(rows[0], parts[0], (*columns.inputs, *used))
+    return [without_uncertain(*pair) for pair in zip(rows, parts, strict=True)]
 
 
 def _standard_part(
@@ -177,7 +233,9 @@ def _standard_part(
         rows = rows.add_column("time", times(part, columns.time))
     if columns.fold and columns.fold in part.column_names:
         rows = rows.add_column("fold", folds(part, columns.fold))
-    order = ["row_id", "input", "label", "group", "time", "fold"]
+    if columns.site and columns.site in part.column_names:
+        rows = rows.add_column("site", groups(part, columns.site), feature=Value("string"))
+    order = ["row_id", "input", "label", "group", "time", "fold", "site"]
     return rows.select_columns([name for name in order if name in rows.column_names])
 
 
@@ -232,7 +290,7 @@ def _without_bad(rows: Dataset, config: RunConfig, input: Input, notes: list[str
             "\n".join([f"{many} cannot be read:", *lines, *more])
             + "\nMend or remove them, or pass --on_bad_image skip to leave them out."
         )
-    names = [_short_name(one.path) if one.path else _row_name(rows, one) for one in bad]
+    names = [_short_name(one.path) if one.path and not one.private else _row_name(rows, one) for one in bad]
     notes.append(f"{many} cannot be read, so left out: {', '.join(names)}.")
     positions = {one.position for one in bad}
     return rows.select([row for row in range(len(rows)) if row not in positions])
@@ -253,7 +311,7 @@ def _kept_together(
         return others.add_column("group", list(found.groups), feature=Value("string")), found.by
 
 
-def _row_name(rows: Dataset, bad: BadPicture) -> str:
+def _row_name(rows: Dataset, bad: BadInput) -> str:
     return f"row {rows[bad.position]['row_id']}"
 
 

@@ -15,7 +15,7 @@ predefined         the folds that a column names
 """
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.folds.columns import FoldColumns, choose_scheme
+from hf_transfer.folds.columns import FoldColumns, choose_scheme, kept_apart
 from hf_transfer.folds.nested import nested_rows
 from hf_transfer.folds.order import RowIds, derive_seed, fold_seed, hash_key, hash_order, ids_at
 from hf_transfer.folds.plan import FoldPlan
@@ -25,6 +25,7 @@ from hf_transfer.folds.split import (
     inner_split,
     k_folds,
     plan_among,
+    plan_at_random,
     plan_folds,
     plan_repeats,
 )
@@ -54,8 +55,10 @@ __all__ = [
     "inner_folds",
     "inner_split",
     "k_folds",
+    "kept_apart",
     "nested_rows",
     "plan_among",
+    "plan_at_random",
     "plan_folds",
     "plan_repeats",
     "read_fold_table",

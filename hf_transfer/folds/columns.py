@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +14,20 @@ from hf_transfer.folds.order import Ints
 from hf_transfer.machine.wording import count
 
 Values = Sequence[Any] | NDArray[Any]
+Kept = Literal["groups", "times", "folds"]
 
 _NEEDS = {
     "random": (), "stratified": ("labels",), "group": ("groups",), "stratified-group": ("groups", "labels"),
     "time": ("times",), "walk-forward": ("times",), "predefined": ("folds",), "entity": ("counts",),
 }  # fmt: skip
-# What auto tries, in this order: what must not be broken comes before what is good to balance.
-_AUTO = ("predefined", "time", "stratified-group", "group", "entity", "stratified", "random")
+# What each scheme keeps apart, where it is given.
+_KEEPS: dict[str, Kept] = {
+    "predefined": "folds", "time": "times", "walk-forward": "times", "group": "groups",
+    "stratified-group": "groups", "entity": "groups",
+}  # fmt: skip
+# What auto tries, in this order: what must not be broken comes before what is good to balance. Entity
+# keeps groups together too, where there are any.
+_AUTO = ("predefined", "time", "stratified-group", "entity", "group", "stratified", "random")
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +135,17 @@ def choose_scheme(columns: FoldColumns, wanted: str = "auto") -> str:
             f"scheme={wanted!r} splits by {' and '.join(missing)}, not given here. Give them or take 'auto'."
         )
     return wanted
+
+
+def kept_apart(columns: FoldColumns, scheme: str) -> Kept | None:
+    """Name of the column whose rows a scheme never parts between training and scoring; None without one.
+
+    Example:
+        >>> kept_apart(FoldColumns(labels=[0, 1], groups=["ann", "bob"]), "stratified-group")
+        'groups'
+    """
+    name = _KEEPS.get(scheme)
+    return name if name in columns.given() else None
 
 
 def pick(values: Values, rows: Ints) -> Values:

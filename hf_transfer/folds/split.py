@@ -90,6 +90,27 @@ def plan_repeats(
     )
 
 
+def plan_at_random(
+    uids: RowIds, columns: FoldColumns, config: RunConfig, plan: FoldPlan, aside: Sequence[int] = ()
+) -> FoldPlan:
+    """Plan as many folds of the same rows that keep nothing together, balanced by label where they can be.
+
+    Args:
+        uids: What identifies each row, (n,).
+        columns: What the rows are split by; groups, times and given folds are passed over.
+        config: Of which the seed is used.
+        plan: The folds of the run's first repeat.
+        aside: Numbers of rows that are in no fold.
+
+    Raises:
+        FoldError: If the rows cannot be split so.
+    """
+    alone = replace(columns, groups=None, times=None, folds=None, gap=0)
+    once = replace(config, scheme="auto", num_folds=plan.num_folds, num_repeats=1, strict=False)
+    (found,) = plan_repeats(uids, alone, once, aside)
+    return found
+
+
 def plan_among(
     rows: Ints, uids: RowIds, num_folds: int, *, columns: FoldColumns, **settings: Any
 ) -> FoldPlan:

@@ -84,10 +84,13 @@ def freeze(
         parameter.requires_grad_(name in selection.names)
     moving = _moving_modules(model, groups, selection)
     held = _held_modules(model, moving)
+    still = _still_containers(groups, moving)
     for name, module in model.named_modules():
         _release(module)
         if name in held:
-            _hold(module)
+            module.__dict__["train"] = _StayInEval(module)
+        elif name in still:
+            module.__dict__["train"] = _StillItself(module)
     model.train(model.training)
     return Freezing(trainable, groups, selection.names, moving)
 
@@ -265,6 +268,21 @@ def _held_modules(model: nn.Module, moving: frozenset[str]) -> frozenset[str]:
     return frozenset(name for name, _ in model.named_modules() if name not in moving | above)
 
 
+def _still_containers(groups: Sequence[LayerGroup], moving: frozenset[str]) -> frozenset[str]:
+    """Modules around frozen groups and learning ones, such as an encoder, but not around the output layer.
+
+    They may draw by themselves: SpecAugment and LayerDrop of speech models change what frozen layers put out.
+    """
+    frozen = [group for group in groups[:-1] if moving.isdisjoint(group.modules)]
+    around = {name for group in frozen for module in group.modules for name in _around(module)}
+    return frozenset(around - set(_around(groups[-1].modules[-1])) - moving)
+
+
+def _around(name: str) -> list[str]:
+    """A module and its parents, without the model itself."""
+    return [name[:i] for i, letter in enumerate(name) if letter == "."] + [name] if name else []
+
+
 class _StayInEval:
     """Replacement of `train` on a frozen module: it stays in eval mode, with all its children.
 
@@ -278,8 +296,13 @@ class _StayInEval:
         return nn.Module.train(self.module, False)
 
 
-def _hold(module: nn.Module) -> None:
-    module.__dict__["train"] = _StayInEval(module)
+class _StillItself(_StayInEval):
+    """Replacement of `train` on a module that stays in eval mode itself, but not its children."""
+
+    def __call__(self, mode: bool = True) -> nn.Module:
+        nn.Module.train(self.module, mode)
+        self.module.training = False
+        return self.module
 
 
 def _release(module: nn.Module) -> None:

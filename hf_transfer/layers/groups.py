@@ -137,7 +137,13 @@ def _above_blocks(model: nn.Module, names: Sequence[str]) -> dict[str, None]:
     base = getattr(model, "base_model_prefix", "")
     if not isinstance(getattr(model, base, None), nn.Module):
         return {}
-    after = [name for name in names if _AFTER_BLOCKS.match(name)]
+    # The norm that speech models define before their blocks stands behind them in those of this kind.
+    norm_last = getattr(getattr(model, "config", None), "do_stable_layer_norm", False)
+    after = [
+        name
+        for name in names
+        if _AFTER_BLOCKS.match(name) or (norm_last and name.endswith(".encoder.layer_norm"))
+    ]
     return dict.fromkeys([*after, *(name for name in names if not _inside(name, base))])
 
 

@@ -11,7 +11,7 @@ from hf_transfer.errors import DataError
 
 
 def local_path(name: Any, folder: Path, *, outside: bool = False) -> Path:
-    r"""Resolve the path of a picture that a file in `folder` names.
+    r"""Resolve the path of a picture or a sound that a file in `folder` names.
 
     Paths that Windows wrote, such as `images\1.png`, are read where no file has such a name.
 
@@ -26,9 +26,7 @@ def local_path(name: Any, folder: Path, *, outside: bool = False) -> Path:
     """
     text = str(name)
     if "://" in text or text.startswith("data:"):
-        raise DataError(
-            f"{text!r} is a web address; download the pictures and give paths inside {folder.name}."
-        )
+        raise DataError(f"{text!r} is a web address; download the files and give paths inside {folder.name}.")
     path = Path(os.path.normpath(folder / text))
     if "\x00" in text:
         raise DataError(f"The path {text!r} has a zero byte, as no file's name has. Fix the list of files.")
@@ -42,7 +40,7 @@ def local_path(name: Any, folder: Path, *, outside: bool = False) -> Path:
         path = Path(os.path.normpath(folder / windows.as_posix()))
     if not outside and folder not in path.parents:
         raise DataError(
-            f"The path {text!r} leaves the folder {folder.name}; only pictures inside it are read. Give the "
+            f"The path {text!r} leaves the folder {folder.name}; only what is inside it is read. Give the "
             "folder that holds all as --dataset, or pass --allow_outside if you trust the list."
         )
     return path

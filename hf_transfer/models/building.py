@@ -22,6 +22,7 @@ from hf_transfer.machine.collection import no_collection
 from hf_transfer.models.base_model import BaseModel, first_line, open_base_model, quiet, require_timm, why
 from hf_transfer.models.image_size import resized, sized_config
 from hf_transfer.models.mean_classifier import MeanClassifier
+from hf_transfer.models.sound_classifier import SoundClassifier
 
 # What configurations and weights make libraries raise that are damaged or of another model.
 _UNUSABLE = (
@@ -110,6 +111,7 @@ def bare_model(settings: RunConfig) -> nn.Module:
 
 def _classifiers(base: BaseModel, settings: RunConfig) -> Iterator[tuple[Any, dict[str, Any]]]:
     yield AutoModelForImageClassification, {}
+    yield SoundClassifier, {}
     yield text_classifier(base, settings)
 
 

@@ -10,7 +10,7 @@ from hf_transfer.machine.wording import count, some
 from hf_transfer.models.base_model import BaseModel
 
 # Not a language model's, whose configuration says two labels too.
-_CLASSIFIER = re.compile("For(Sequence|Token|Image)Classification")
+_CLASSIFIER = re.compile("For(Sequence|Token|Image|Audio)Classification")
 _HIGHEST_DROPOUT = 0.9  # above, a network learns next to nothing
 
 

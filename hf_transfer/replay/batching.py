@@ -70,6 +70,13 @@ class Batches:
         return np.asarray(self.encoded["size"][:], np.int64)
 
     @cached_property
+    def alike(self) -> NDArray[np.int64] | None:
+        """A number of each encoded row, of which only equal ones are stacked; None where all may be."""
+        if "alike" not in self.encoded.column_names:
+            return None
+        return np.asarray(self.encoded["alike"][:], np.int64)
+
+    @cached_property
     def row_of(self) -> NDArray[np.int64]:
         """The row that each encoded row comes from."""
         return np.asarray(self.encoded["row"][:], np.int64)
@@ -149,7 +156,15 @@ class Batches:
         """Batches of rows of similar size for a pass without training, so that padding is short."""
         rows = self.rows_a_pass
         ordered = positions[np.lexsort((positions, self.sizes[positions]))]
-        return [ordered[i : i + rows] for i in range(0, len(ordered), rows)]
+        return [part[i : i + rows] for part in self.stackable(ordered) for i in range(0, len(part), rows)]
+
+    def stackable(self, positions: Positions) -> list[Positions]:
+        """Cut rows into parts that may each be stacked, in the order of the rows within a part."""
+        if self.alike is None or not len(positions):
+            return [positions]
+        numbers = self.alike[positions]
+        order = np.argsort(numbers, kind="stable")
+        return np.split(positions[order], np.flatnonzero(np.diff(numbers[order])) + 1)
 
 
 def cut_by_size(sizes: NDArray[np.int64], overhead: int) -> list[NDArray[np.int64]]:

@@ -18,7 +18,7 @@ def candidates(
     model: nn.Module, freezing: Freezing, passes: Sequence[Recording], probes: Sequence[Mapping[str, Tensor]]
 ) -> Iterator[Cut]:
     """Yield possible cuts, the cheapest first: chains before stand-ins, small tensors before large ones."""
-    seen, sizes = passes[0], [(rows_of(p), length_of(p)) for p in probes]
+    seen, sizes = passes[0], [(rows_of(p), length_of(p, model)) for p in probes]
     acting = _acting(model, freezing)
     uncut = list(_places(model, passes, sizes, acting))
     for cut, call in uncut:
@@ -28,6 +28,7 @@ def candidates(
         for cut, call in uncut:
             if shapes := _stand_ins(passes, sizes, call, acting | left_real):
                 yield replace(cut, stand_ins=shapes)
+                yield replace(cut, stand_ins=shapes, written_to=True)
 
 
 def _places(

@@ -22,6 +22,7 @@ class Cut:
             the whole model has to run, with stand-ins below the cut.
         stand_ins: What modules below the cut return in its place: the shapes, filled with NaN.
         shape: Of the stored tensor of a batch.
+        written_to: Whether the model writes into what stands in, which then needs memory of its own.
         below: Parameters and buffers that the stored tensor depends on.
     """
 
@@ -32,6 +33,7 @@ class Cut:
     below: tuple[str, ...]
     chain: tuple[str, ...] = ()
     stand_ins: Mapping[str, Any] = field(default_factory=dict)
+    written_to: bool = False
 
 
 class Suffix(nn.Module):
@@ -53,10 +55,11 @@ class Suffix(nn.Module):
             for module in self.chain:
                 features = module(features)
             return features.squeeze(1) if self.cut.first_only and features.ndim == 3 else features
-        rows, length = len(features), length_of(inputs)
+        rows, length = len(features), length_of(inputs, self.model)
         with _Replaced(self.model) as replaced:
             for name, shapes in self.cut.stand_ins.items():
-                replaced.output(name, stand_in(shapes, rows, length, features.device))
+                value = stand_in(shapes, rows, length, features.device, copied=self.cut.written_to)
+                replaced.output(name, value)
             replaced.argument(self.cut.module, self.cut.argument, features)
             logits: Tensor = self.model(**inputs).logits
         return logits

@@ -83,8 +83,8 @@ def _key(task: Task, fingerprint: str, num_rows: int) -> str:
         "rows": [fingerprint, num_rows],
         "task": [task.name, task.target.name],
         "model": [task.base.name, task.base.revision, task.base.architecture],
-        "settings": [task.settings.max_length],
+        "settings": {name: getattr(task.settings, name) for name in task.input.encoded_by},
         "encoding": _ENCODING,
-        "versions": [version(name) for name in ("transformers", "tokenizers", "pillow")],
+        "versions": [version(name) for name in ("transformers", "tokenizers", "pillow", "scipy")],
     }
     return json_digest(parts)

@@ -1,5 +1,6 @@
 """Find the cheapest cut that provably leaves the logits unchanged."""
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -65,14 +66,36 @@ def _proven(model: nn.Module, cut: Cut, probe: Mapping[str, Tensor], seen: Recor
     entered = seen.of(cut.module)[0].tensor
     assert entered is not None  # a candidate has one
     try:
-        with seeded(_SEED), torch.no_grad():
+        with seeded(_SEED), torch.no_grad(), _no_shared_writes():
             features = _stored(model, cut, probe)
             if not _agree(features, entered[:, :1] if cut.first_only else entered):
                 return False  # attention, say, may drop out by itself, without a module of that name
             logits = Suffix(model, cut)(features, **_without_floats(probe))
-    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError, AssertionError):
+    except (
+        RuntimeError,
+        ValueError,
+        TypeError,
+        IndexError,
+        AttributeError,
+        KeyError,
+        AssertionError,
+        Warning,
+    ):
         return False  # a model that cannot run on stand-ins is no error: it is run whole
     return logits.shape == seen.logits.shape and _agree(logits, seen.logits)
+
+
+@contextmanager
+def _no_shared_writes() -> Iterator[None]:
+    """Stop where a model writes into a stand-in whose numbers are all one: they would be NaN no more."""
+    before = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message=".* on expanded tensors is deprecated")
+            yield
+    finally:
+        torch.set_warn_always(before)
 
 
 def _stored(model: nn.Module, cut: Cut, probe: Mapping[str, Tensor]) -> Tensor:

@@ -173,7 +173,9 @@ class Replay:
         order = np.lexsort((np.arange(len(self.plain.sizes)), self.plain.sizes))
         found = []
         # The shortest row twice: where nearly all rows have one length, only this batch has another.
-        for shares in ((0, 0), (0, 0.5, 1), (0, 0.2, 0.4, 0.6, 0.8)):
+        together = ((0, 0), (0, 0.5, 1), (0, 0.2, 0.4, 0.6, 0.8))
+        one_row = ((0, 0), (0.5,) * 3, (1,) * 5)  # where rows of other lengths cannot be stacked
+        for shares in together if self.plain.alike is None else one_row:
             positions = order[[round(share * (len(order) - 1)) for share in shares]]
             batch = self.plain.collate(positions)
             found.append({name: tensor for name, tensor in batch.items() if name != "labels"})

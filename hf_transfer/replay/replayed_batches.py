@@ -45,6 +45,11 @@ class ReplayedBatches(Batches):
         """Rows in one forward pass without training; more than usual, as a head is small."""
         return 64 if self.cut.chain else super().rows_a_pass
 
+    @property
+    def alike(self) -> NDArray[np.int64] | None:
+        """None where a row is one vector, which no padding can change."""
+        return None if self.cut.chain and not self.cut.shape.by_token else self.plain.alike
+
     def hold(self) -> None:
         """Do nothing: stored features went to the GPU when they were opened, if they fit."""
 
@@ -58,7 +63,9 @@ class ReplayedBatches(Batches):
         features = {"features": self.store.read(positions, self._views(positions, seeds))}
         if self.cut.chain:
             return self.moved(features | {"labels": self.labels.of(positions)})
-        if any(not tensor.is_floating_point() for name, tensor in self._example.items() if name != "labels"):
+        if self.alike is not None or any(
+            not tensor.is_floating_point() for name, tensor in self._example.items() if name != "labels"
+        ):
             return self.moved(features) | super().collate(positions)
         # Inputs in floating point (pixels) lie below the cut, so that only their shape is looked at.
         shapes = {

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
 
@@ -45,10 +45,17 @@ def rows_of(batch: Mapping[str, Tensor]) -> int:
     return len(next(iter(batch.values())))
 
 
-def length_of(batch: Mapping[str, Tensor]) -> int:
-    """Tokens a row after padding; 1 without tokens."""
-    ids = batch.get("input_ids")
-    return 1 if ids is None else ids.shape[1]
+def length_of(batch: Mapping[str, Tensor], model: nn.Module | None = None) -> int:
+    """Tokens a row after padding, or frames that a model's filters make of waveforms; 1 without either."""
+    if "input_ids" in batch:
+        return batch["input_ids"].shape[1]
+    waves, config = batch.get("input_values"), getattr(model, "config", None)
+    if waves is None or waves.ndim != 2:
+        return 1
+    length = waves.shape[1]
+    for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True) if config else ():
+        length = (length - kernel) // stride + 1
+    return length
 
 
 def fit_shape(
@@ -104,13 +111,22 @@ def fit_tree(outputs: Sequence[Any], sizes: Sequence[tuple[int, int]]) -> Any:
 _NOTHING = "nothing"
 
 
-def stand_in(shapes: Any, rows: int, length: int, device: torch.device) -> Any:
-    """NaN tensors in place of a module's output, which reveal whatever depends on them."""
+def stand_in(shapes: Any, rows: int, length: int, device: torch.device, *, copied: bool = False) -> Any:
+    """NaN tensors in place of a module's output, which reveal whatever depends on them.
+
+    Args:
+        shapes: From `fit_tree`.
+        rows: Of the batch.
+        length: Of the batch.
+        device: Where they are needed.
+        copied: Whether each number has memory of its own, to be written to.
+    """
     if isinstance(shapes, Shape):
-        return torch.full((), float("nan"), dtype=shapes.dtype, device=device).expand(shapes.at(rows, length))
+        nan = torch.full((), float("nan"), dtype=shapes.dtype, device=device).expand(shapes.at(rows, length))
+        return nan.clone() if copied else nan
     if shapes is _NOTHING:
         return None
     kind, rules = shapes
     if isinstance(rules, dict):
-        return kind(**{key: stand_in(rule, rows, length, device) for key, rule in rules.items()})
-    return kind(stand_in(rule, rows, length, device) for rule in rules)
+        return kind(**{key: stand_in(r, rows, length, device, copied=copied) for key, r in rules.items()})
+    return kind(stand_in(rule, rows, length, device, copied=copied) for rule in rules)

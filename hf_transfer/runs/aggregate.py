@@ -21,6 +21,8 @@ from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.grid import against_best, corrected_best
 from hf_transfer.runs.records import FrozenProof, GridEntry
 from hf_transfer.scores.calibration import calibrate
+from hf_transfer.scores.cut_points import find_cuts
+from hf_transfer.scores.detection import detect
 from hf_transfer.scores.names import LOSS
 from hf_transfer.scores.over_folds import over_folds, summarise
 from hf_transfer.scores.scorer import Scorer
@@ -142,6 +144,8 @@ def score_part(
         "scatter": scorer.scatter(predictions),
         "ranges": {name: finite(scorer.range_of(name)) for name in scorer.higher_is_better},
         "calibration": calibrate(predictions, scorer, seed=best.seed),
+        "detections": detect(predictions, scorer, best.at_specificity, seed=best.seed),
+        "cuts": find_cuts(predictions, scorer),
         "grid": _grid(fold_results, best, predictions_of, scorer),
     }
 

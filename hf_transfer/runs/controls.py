@@ -5,15 +5,22 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.runs.fold_result import FoldResult
+from hf_transfer.runs.leak_record import Arm, Leak, Price
+from hf_transfer.runs.leak_words import related_words
+from hf_transfer.runs.paired import corrected, folds_of
 from hf_transfer.runs.records import CurveSize, LearningCurve, PartScores, Probe, ShuffledLabels
 from hf_transfer.scores.learning_curve import PERCENTS, read_curve, verdict
 from hf_transfer.scores.over_folds import over_folds
 from hf_transfer.scores.scorer import Scorer
 from hf_transfer.scores.shuffled import judge_shuffled, shuffled_words
+from hf_transfer.scores.site_reading import SiteReading
 from hf_transfer.scores.statistics import bootstrap_interval
+
+FoldsScored = tuple[Sequence[FoldResult], pa.Table]
 
 
 @dataclass(frozen=True)
@@ -23,6 +30,8 @@ class Controls:
     learning_curve: LearningCurve | None
     shuffled: ShuffledLabels | None
     probe: Probe | None
+    site: SiteReading | None = None
+    leak: Leak | None = None
     parts: PartScores | None = None
 
 
@@ -100,6 +109,45 @@ def probe_part(folds: Sequence[FoldResult], scorer: Scorer) -> Probe:
     return Probe(metric, [fold.fold for fold in folds], scores, over_folds(scores).mean)
 
 
+def price_part(random: FoldsScored, apart: FoldsScored, scorer: Scorer) -> Price:
+    """Set two splits of the same rows side by side, on the rows that each fold of the second holds out.
+
+    Args:
+        random: Folds that keep nothing together, and their predictions.
+        apart: Folds that keep related rows together, and theirs.
+        scorer: The task's.
+    """
+    metric = scorer.primary_metric
+    sign = 1 if scorer.higher_is_better[metric] else -1
+    differences: list[float | None] = []
+    at_random = random[1].drop_columns(["repeat", "fold"])  # several score the rows of one
+    for fold in apart[0]:
+        own = apart[1].filter(pc.equal(apart[1]["fold"], fold.fold))
+        same = at_random.filter(pc.is_in(at_random["row_id"], value_set=own["row_id"].combine_chunks()))
+        scores = [scorer.score(table).get(metric) if table.num_rows else None for table in (same, own)]
+        differences.append(None if None in scores else sign * (scores[0] - scores[1]))  # type: ignore[operator]
+    known = [one for one in differences if one is not None]
+    test = corrected(known, folds_of(apart[0]))
+    return Price(
+        metric=metric,
+        random=_arm(random[0], metric),
+        apart=_arm(apart[0], metric),
+        differences=differences,
+        difference=float(np.mean(known)) if known else None,
+        interval=test.interval if test else None,
+        p=test.p if test else None,
+    )
+
+
+def _arm(folds: Sequence[FoldResult], metric: str) -> Arm:
+    scores = [fold.scores.get(metric) for fold in folds]
+    return Arm(
+        scores=scores,
+        mean=over_folds(scores).mean,
+        num_train=float(np.mean([fold.num_train for fold in folds])),
+    )
+
+
 def shuffled_part(
     folds: Sequence[FoldResult],
     true: Sequence[FoldResult],
@@ -143,4 +191,8 @@ def control_notes(controls: Controls) -> list[str]:
             notes.append(f"{part.failed} trainings of the {title} failed and are left out of it.")
     if controls.shuffled and controls.shuffled.leak:
         notes.append(controls.shuffled.verdict)
+    if controls.site and (controls.site.alarm or controls.site.auc is None):
+        notes.append(controls.site.words)
+    if controls.leak and controls.leak.found:
+        notes.append(related_words(controls.leak))
     return notes

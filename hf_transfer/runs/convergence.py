@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.runs.commonest import without_skill
 from hf_transfer.runs.findings import BehindProbe, FinalFall, InnerFall, Learned, Overfitting
 from hf_transfer.runs.overfitting import History
 from hf_transfer.runs.paired import corrected, folds_of
@@ -44,7 +45,10 @@ def judge_learning(results: Results, histories: Mapping[str, History], overfitti
         loss=final_fall(histories, folds_of(results.folds)),
         inner=_inner_fall(results, histories, overfitting),
     )
-    return replace(found, answer=_answer(found, overfitting.verdict))
+    answer = _answer(found, overfitting.verdict)
+    if answer == "yes" and found.solved is None and without_skill(results):
+        answer = "can't tell"  # a probe on the same features may know no more
+    return replace(found, answer=answer)
 
 
 def _answer(found: Learned, overfits: str) -> Answer:

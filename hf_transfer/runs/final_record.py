@@ -8,6 +8,8 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.runs.schema import FORMAT_VERSION
 from hf_transfer.scores.scorer import Scores
 
+MOST_DIFFERENCE = 1e-6  # between a model and what plain libraries load
+
 
 @dataclass(frozen=True)
 class RowScores:
@@ -52,6 +54,35 @@ class SharedStart:
     hash: str
 
 
+@dataclass(frozen=True)
+class Reload:
+    """How a saved model answered when plain libraries had loaded it, beside the model that was saved.
+
+    Attributes:
+        num_rows: That were compared.
+        difference: The largest between outputs, in units of the largest output; None where it did not load.
+        sha256: Of each file by which it was read, beside the weights.
+        error: Why it did not load.
+    """
+
+    num_rows: int
+    difference: float | None
+    sha256: Mapping[str, str]
+    error: str | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """Why the model may not be published; None if it may."""
+        if self.error is not None:
+            return f"plain libraries cannot use it: {self.error}"
+        if self.difference is None or not self.difference <= MOST_DIFFERENCE:
+            return (
+                f"loaded by plain libraries, its outputs differ by {self.difference} from those it had, and "
+                f"at most {MOST_DIFFERENCE:g} is allowed"
+            )
+        return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Final:
     """How the model to publish was made.
@@ -70,6 +101,7 @@ class Final:
         soup: What a mean of weights was accepted or refused by.
         start: Of the models that were averaged.
         sha256: Of each file of weights.
+        reload: What became of it when it was loaded again.
         error: Why there is none.
     """
 
@@ -86,6 +118,7 @@ class Final:
     soup: SoupTest | None = None
     start: SharedStart | None = None
     sha256: Mapping[str, str] | None = None
+    reload: Reload | None = None
     error: str | None = None
 
 

@@ -2,9 +2,9 @@
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.wording import number, setting
+from hf_transfer.runs.commonest import commonest_share, without_skill
 from hf_transfer.runs.convergence import MOVED
 from hf_transfer.runs.findings import Learned
-from hf_transfer.runs.overfitting import commonest_share
 from hf_transfer.runs.records import Results
 from hf_transfer.tasks import metric_name
 
@@ -21,6 +21,7 @@ def learned_words(results: Results, found: Learned) -> str:
         _inner(found),
         _loss(found),
         _advice(results) if found.answer == "no" else "",
+        _unskilled(results, found),
     ]
     return " ".join(filter(None, words)) or "No epoch's loss was kept, and no closed form to compare with."
 
@@ -30,6 +31,8 @@ def _solved(results: Results, found: Learned) -> str:
         return ""
     solver = results.config.head_solver
     words = f"By construction: head_solver={solver} gave the head its optimum on the training rows."
+    if blind := without_skill(results):
+        return f"{words} Its {blind}: let more layers learn."
     share, score = commonest_share(results), results.scores.get("accuracy")
     mean = score.mean if score else None
     if share is None or mean is None or mean > share:
@@ -37,6 +40,16 @@ def _solved(results: Results, found: Learned) -> str:
     return (
         f"{words} Its accuracy of {number(mean)} is no more than always giving the commonest class has "
         f"({number(share)}), so that these features do not tell the classes apart: let more layers learn."
+    )
+
+
+def _unskilled(results: Results, found: Learned) -> str:
+    """Why it can't be told of a run that learned nothing that held-out rows have."""
+    blind = without_skill(results) if found.answer == "can't tell" else None
+    return (
+        f"Its {blind}: more training, more layers or another base model may be what it lacks."
+        if blind
+        else ""
     )
 
 

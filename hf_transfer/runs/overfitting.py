@@ -188,10 +188,3 @@ def _more_frozen(results: "Results", rivals: Sequence[Rival]) -> MoreFrozen | No
         if (mean := float(np.mean(ahead))) > error:
             found.append(MoreFrozen(rival.name, mean, error))
     return max(found, key=lambda one: one.ahead, default=None)
-
-
-def commonest_share(results: "Results") -> float | None:
-    """Accuracy of always predicting the most common class; None if rows have no single class."""
-    counts = results.dataset.class_counts.values()
-    total = sum(counts)
-    return max(counts) / total if results.confusion is not None and total else None

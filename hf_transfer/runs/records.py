@@ -10,12 +10,15 @@ from hf_transfer.config.training import is_solved
 from hf_transfer.runs.final_record import Final, RowScores
 from hf_transfer.runs.findings import Interval, Learned, Overfitting
 from hf_transfer.runs.fold_result import FoldResult
+from hf_transfer.runs.leak_record import Leak
 from hf_transfer.runs.schema import FORMAT_VERSION, REST
 from hf_transfer.scores.calibration import Calibration
+from hf_transfer.scores.findings import Detections
 from hf_transfer.scores.learning_curve import CurveReading
-from hf_transfer.scores.over_folds import FoldMean, Score
+from hf_transfer.scores.over_folds import Cuts, FoldMean, Score
 from hf_transfer.scores.scorer import ClassScores
 from hf_transfer.scores.shuffled import ShuffleReading
+from hf_transfer.scores.site_reading import SiteReading
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,6 +257,8 @@ class Results:
         default_factory=dict
     )  # what a score can be at least, most
     calibration: Calibration | None = None
+    detections: Detections | None = None
+    cuts: Cuts | None = None  # from which value on a label is given, or a grade
     grid: list[GridEntry] | None
     frozen_proof: FrozenProof | None
     trainable: Trainable
@@ -264,6 +269,8 @@ class Results:
     shuffled: ShuffledLabels | None = None
     probe: Probe | None = None
     parts: PartScores | None = None
+    site: SiteReading | None = None
+    leak: Leak | None = None
     notes: list[str]
     hardware: Hardware
     versions: Mapping[str, str]

@@ -88,6 +88,14 @@ def weight_digests(folder: Path) -> dict[str, str]:
     return digests
 
 
+def reader_digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file beside the weights by which a model's folder is read, by its path there."""
+    paths = (
+        path for path in sorted(folder.rglob("*")) if path.suffix in {".json", ".txt", ".model", ".jinja"}
+    )
+    return {path.relative_to(folder).as_posix(): file_digest(path) for path in paths}
+
+
 class RunFolder:
     """The output folder of one experiment."""
 

@@ -22,7 +22,7 @@ class SearchCandidate:
     layer_decay: Any
     head_start: Any
     head_solver: str
-    num_epochs: Any  # a whole number, but where a head in closed form left it to the kit
+    num_epochs: Any  # auto of a head in closed form, which has none
     learning_rates: list[float]
     parameters: int
     cost: float
@@ -86,7 +86,7 @@ class Judged:
     layer_decay: Any
     learning_rate: Any  # a number, but where a head in closed form left it to the kit
     head_solver: str
-    num_epochs: Any
+    num_epochs: Any  # auto of a head in closed form, which has none
     parameters: int
     total: int
     tried: list[Tried]

@@ -17,9 +17,11 @@ from hf_transfer.machine.wording import (
 )
 from hf_transfer.runs.commonest import commonest_line, uneven_line
 from hf_transfer.runs.fold_result import FoldResult
+from hf_transfer.runs.leak_words import leak_lines
 from hf_transfer.runs.learned import learned_words
 from hf_transfer.runs.part_scores import parts_words
 from hf_transfer.runs.records import GridEntry, Results, Tried
+from hf_transfer.scores.findings import Detections
 from hf_transfer.scores.names import shown_first
 
 _SETTINGS = frozenset(field.name for field in fields(RunConfig))
@@ -87,6 +89,7 @@ def summary_text(results: Results) -> str:
         _fold_table(results),
         _score_table(results),
         *([_grid_table(results, results.grid)] if results.grid else []),
+        *([_detection_table(results.detections)] if results.detections else []),
     ]
     controls = [
         f"{title}: {control.verdict}"
@@ -95,9 +98,39 @@ def summary_text(results: Results) -> str:
     ]
     if results.parts:
         controls.append(f"one part alone: {parts_words(results.parts)}")
+    controls += [f"site: {results.site.words}"] if results.site else []
+    controls += leak_lines(results.leak)
     said = ["\n".join(controls)] if controls else []
     lines = [*_sealed_line(results), *_pooling_line(results), cost, *_unlearned_line(results)]
     return visible("\n\n".join([*tables, *said, *lines]))
+
+
+def _detection_table(found: Detections) -> str:
+    """How well each class or label is found, each number with its interval."""
+    head = [
+        "",
+        "AUC",
+        "95 %",
+        f"sensitivity at {found.at_specificity:g}",
+        "95 %",
+        "specificity reached",
+        "95 %",
+    ]
+    lines = [
+        [
+            one.label,
+            *(number(one.auc), interval(one.auc_interval)),
+            *(number(one.sensitivity), interval(one.sensitivity_interval)),
+            *(number(one.specificity), interval(one.specificity_interval)),
+            *(number(one.brier), interval(one.brier_interval)),
+            number(one.threshold),
+        ]
+        for one in found.findings
+    ]
+    drawn = (
+        f"intervals: bootstrap over out-of-fold {found.unit}s, within folds; thresholds of the other folds"
+    )
+    return f"{aligned([[*head, 'Brier score', '95 %', 'threshold'], *lines])}\n{drawn}"
 
 
 def num_scored(results: Results) -> int:

@@ -137,6 +137,11 @@ class ClassificationScorer(Scorer):
         """Give the true class of each row, (n,), and the probabilities of all classes, (n, c)."""
         return self._ids(table)[0], self._probabilities(table)
 
+    def detected(self, table: pa.Table) -> list[tuple[str, NDArray[np.bool_], Floats]]:
+        """Each class against the rest."""
+        labels, shares = self.labels_and_probabilities(table)
+        return [(name, labels == i, shares[:, i]) for i, name in enumerate(self.label_names)]
+
     def by_logits(self, table: pa.Table) -> list[Any]:
         """The class with the highest logit of each row."""
         return list(self.logits(table).argmax(axis=1).tolist())

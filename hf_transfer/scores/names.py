@@ -23,6 +23,7 @@ _METRIC_NAMES = {
     "pearsonr": "Pearson correlation",
     "precision": "precision (entities)",
     "precision_macro": "precision (macro)",
+    "quadratic_kappa": "quadratic kappa",
     "r_squared": "R²",
     "recall": "recall (entities)",
     "recall_macro": "recall (macro)",
@@ -33,7 +34,7 @@ _METRIC_NAMES = {
 
 # What a reader looks for first, after the primary metric.
 _SHOWN_FIRST = (
-    "f1", "precision", "recall", "accuracy", "f1_macro", "log_loss", "balanced_accuracy",
+    "f1", "precision", "recall", "quadratic_kappa", "accuracy", "f1_macro", "log_loss", "balanced_accuracy",
     "average_precision", "exact_match", "rmse", "r_squared",
 )  # fmt: skip
 
@@ -66,7 +67,8 @@ def decisive(asked: str, names: Collection[str]) -> str:
 
 def metric_name(name: str) -> str:
     """Readable name of a metric; a Hub metric keeps its own."""
-    return _METRIC_NAMES.get(name, name)
+    base, of, column = name.partition(" of ")  # that of one of several numbers
+    return _METRIC_NAMES.get(base, base) + of + column
 
 
 def shown_first(primary: str, names: Collection[str], count: int | None = 4) -> list[str]:

@@ -1,6 +1,6 @@
 """Aggregate scores over folds: means, pooled scores, and two intervals."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.scores.cutting import Cut
 from hf_transfer.scores.scorer import Scorer, Scores, array_of, column_of
 from hf_transfer.scores.statistics.bootstrap import bootstrap_interval
 from hf_transfer.scores.statistics.comparison import corrected_error, corrected_resampled_t
@@ -38,6 +39,29 @@ class Score(FoldMean):
     unit: str
     conservative_interval: Interval | None
     headline: Literal["conservative", "both"]
+
+
+@dataclass(frozen=True)
+class CutScore:
+    """A score over folds: of predictions as they come, and with cut points of the other folds."""
+
+    plain: FoldMean
+    cut: FoldMean
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cuts:
+    """Cut points for the published model, and what they are worth.
+
+    Attributes:
+        points: Of all out-of-fold rows; plain ones where those of other folds were no better.
+        moved: How many are not plain.
+        scores: By name; each fold was cut by what the other folds said.
+    """
+
+    points: list[Cut]
+    moved: int
+    scores: Mapping[str, CutScore]
 
 
 def score_folds(table: pa.Table, scorer: Scorer) -> dict[tuple[int, int], Scores]:
@@ -76,7 +100,7 @@ def summarise(
         num_folds: Folds of a repeat, see `effective_folds`; counted in the table if not given.
     """
     # In this order a unit's first row lies in the first repeat, whose folds the bootstrap keeps.
-    table = _by_fold(table)
+    table = by_fold(table)
     unit, units = sampling_units(table, scorer)
     intervals = bootstrap_interval(scorer.resampler(table), array_of(table, "fold"), units=units, seed=seed)
     pooled = scorer.pooled(table)
@@ -137,7 +161,7 @@ def over_folds(scores: Sequence[float | None]) -> FoldMean:
     )
 
 
-def _by_fold(table: pa.Table) -> pa.Table:
+def by_fold(table: pa.Table) -> pa.Table:
     """Sort the rows by repeat and fold, without a copy if they are sorted."""
     repeats, folds = array_of(table, "repeat"), array_of(table, "fold")
     if (np.lexsort((folds, repeats)) == np.arange(len(folds))).all():

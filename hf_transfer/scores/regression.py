@@ -173,11 +173,21 @@ class LinearProblem:
 
 @dataclass(frozen=True)
 class NumberProblem(LinearProblem):
-    """The same for numbers, (n,): the squared error of one linear function, by ridge regression."""
+    """The same for numbers, (n, t): the squared error of t linear functions, by ridge regression.
+
+    Attributes:
+        units: What errors are measured by to choose a penalty, (t,); the numbers may be of other sizes.
+    """
+
+    units: Matrix | float = 1.0
+
+    def loss(self, classifier: Classifier) -> float:
+        """The squared error over all items, in their units."""
+        return float((((classifier.scores(self.features) - self._aims) / self.units) ** 2).sum())
 
     @property
     def _aims(self) -> Matrix:
-        return self.labels[:, None].astype(np.float64)
+        return self.labels.reshape(len(self.labels), -1).astype(np.float64)
 
     @property
     def _weights(self) -> Matrix:

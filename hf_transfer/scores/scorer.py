@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError, DataError
 from hf_transfer.scores import metrics
+from hf_transfer.scores.cutting import Cutting
 from hf_transfer.scores.names import decisive
 from hf_transfer.scores.shuffled import labels_again
 from hf_transfer.scores.statistics.counts import mean_defined
@@ -60,6 +61,10 @@ class Scorer(Protocol):
         """True and predicted number of some rows, to be drawn; None where labels are no numbers."""
         return None
 
+    def detected(self, table: pa.Table) -> "list[tuple[str, NDArray[np.bool_], Floats]] | None":
+        """Each class or label with the rows that have it, (n,), and its probability, (n,); None without."""
+        return None
+
     def by_logits(self, table: pa.Table) -> list[Any] | None:
         """The predictions that the logits make; None where there are no logits."""
         return None
@@ -71,6 +76,11 @@ class Scorer(Protocol):
     def unit_of(self, name: str, value: float) -> float:
         """What differences of a score are measured by: 1, or the score itself where it has no bound."""
         return 1.0 if np.isfinite(self.range_of(name)).all() else abs(value)
+
+    @property
+    def cutting(self) -> Cutting | None:
+        """How cut points are fitted to such predictions; None where nothing is cut."""
+        return None
 
     calibrates: bool = False
     """Whether predictions are probabilities that a temperature can mend: of one class a row."""

@@ -1,8 +1,7 @@
 """Metrics of label sets, one row of 0 and 1 an item, as plain functions that need no network.
 
-Undefined is None. An average over labels leaves out those that are in neither the references nor the
-predictions; a label that is in only one of them counts as 0. Areas leave out labels that no row has, and
-the ROC curve's those that every row has.
+Undefined is None. An average over labels leaves out those that no row has, in areas too, and the ROC
+curve's those that every row has.
 """
 
 from collections.abc import Iterable
@@ -68,10 +67,10 @@ def set_scores(references: Marks, predictions: Marks, weights: Floats) -> dict[s
         weights @ marks.astype(np.float64) for marks in (references & predictions, references, predictions)
     )
     wrong, total = references != predictions, weights.sum(axis=1)
-    f1 = divide(2 * hits, support + predicted)
+    f1, nothing = divide(2 * hits, support + predicted), np.full(len(weights), np.nan)
     return {
         "f1_micro": divide(2 * hits.sum(axis=1), (support + predicted).sum(axis=1)),
-        "f1_macro": mean_defined(f1.T) if f1.size else np.full(len(weights), np.nan),
+        "f1_macro": mean_defined(np.where(support > 0, f1, np.nan).T) if f1.size else nothing,
         "hamming_loss": divide(weights @ wrong.mean(axis=1), total),
         "exact_match": divide(weights @ ~wrong.any(axis=1), total),
     }

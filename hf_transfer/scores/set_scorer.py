@@ -7,9 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError, DataError
+from hf_transfer.scores.cutting import Cut, Cutting
 from hf_transfer.scores.scorer import (
     ClassScores,
     Floats,
@@ -23,7 +25,12 @@ from hf_transfer.scores.scorer import (
     refuse_folds,
 )
 from hf_transfer.scores.set_metrics import Curve, Marks, label_curves, precision_curves, set_scores
-from hf_transfer.scores.statistics import mean_defined
+from hf_transfer.scores.statistics import best_threshold, mean_defined
+from hf_transfer.scores.statistics.counts import divide
+
+HALF = 0.5  # the probability from which on a label is given, where nothing else is better
+
+_FEW = 10  # rows that have a label, or lack it: too few to fit a threshold to
 
 
 class LabelSetScorer(Scorer):
@@ -72,6 +79,16 @@ class LabelSetScorer(Scorer):
         )
         return label, prediction
 
+    def detected(self, table: pa.Table) -> list[tuple[str, NDArray[np.bool_], Floats]]:
+        """Each label."""
+        marks, shares = self.marks(table)[0], expit(self.logits(table))
+        return [(name, marks[:, i], shares[:, i]) for i, name in enumerate(self.label_names)]
+
+    @property
+    def cutting(self) -> Cutting:
+        """A threshold for each label, for its F1."""
+        return _Thresholds(self)
+
     def by_logits(self, table: pa.Table) -> list[Any]:
         """The labels whose logit is 0 or more, of each row."""
         return [np.flatnonzero(row).tolist() for row in self.logits(table) >= 0]
@@ -104,6 +121,50 @@ class LabelSetScorer(Scorer):
         return {
             name: [(rows, _CURVES[name](references[rows], logits[rows])) for rows in places] for name in names
         }
+
+
+class _Thresholds:
+    """The probability from which on each label is given."""
+
+    metrics: Sequence[str] = ("f1_micro", "f1_macro", "hamming_loss", "exact_match")
+
+    def __init__(self, scorer: LabelSetScorer) -> None:
+        self.scorer = scorer
+
+    def plain(self, table: pa.Table) -> list[Cut]:
+        """A half for all."""
+        return [Cut(name, HALF) for name in self.scorer.label_names]
+
+    def fit(self, table: pa.Table) -> list[Cut]:
+        """The threshold with the best F1 of each label; a half for one that few rows have or lack."""
+        labels, shares = self.scorer.marks(table)[0], expit(self.scorer.logits(table))
+        few = np.minimum(labels.sum(axis=0), (~labels).sum(axis=0)) < _FEW
+        return [
+            Cut(name, HALF if rare else best_threshold(column, own.astype(int), "f1").value)
+            for name, column, own, rare in zip(
+                self.scorer.label_names, shares.T, labels.T, few.tolist(), strict=True
+            )
+        ]
+
+    def merits(self, table: pa.Table) -> Floats:
+        """F1 of each label, (c,)."""
+        labels, given = self.scorer.marks(table)
+        return divide(2.0 * (labels & given).sum(axis=0), labels.sum(axis=0) + given.sum(axis=0))
+
+    def decide(self, table: pa.Table, points: Sequence[Cut]) -> pa.Table:
+        """With the labels whose probability reaches their threshold as the `prediction`."""
+        given = pa.array(
+            [np.flatnonzero(row).tolist() for row in reached(self.scorer.logits(table), points)],
+            pa.list_(pa.int64()),
+        )
+        return table.set_column(table.column_names.index("prediction"), "prediction", given)
+
+
+def reached(logits: Floats, points: Sequence[Cut]) -> Marks:
+    """Which labels are given by logits (n, c): those whose probability is their threshold or more."""
+    thresholds = np.array([HALF if point.value is None else point.value for point in points])
+    given: Marks = expit(np.asarray(logits, np.float64)) >= thresholds
+    return given
 
 
 _CURVES: Mapping[str, Callable[[Marks, Floats], Sequence[Curve]]] = {

@@ -21,11 +21,12 @@ from hf_transfer.runs.controls import Controls, curve_part, probe_part, shuffled
 from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.part_scores import TOGETHER, parts_part
 from hf_transfer.runs.records import LearningCurve, PartScores, Probe, ShuffledLabels
-from hf_transfer.runs.run_folder import fold_place, place_of
 from hf_transfer.scores.learning_curve import PERCENTS
+from hf_transfer.scores.site import read_site
+from hf_transfer.scores.site_reading import SiteReading
 from hf_transfer.study.experiment import Experiment, Unit
 from hf_transfer.study.fold_runner import FoldRunner
-from hf_transfer.study.probing import run_probe
+from hf_transfer.study.probing import Probing
 
 if TYPE_CHECKING:
     from hf_transfer.study.study import Study
@@ -33,24 +34,26 @@ if TYPE_CHECKING:
 _ROWS_TO_COMPARE = 16  # of which the inputs are made under both labels
 
 
-def run_controls(study: "Study", config: RunConfig, results: Sequence[FoldResult]) -> Controls:
+def run_controls(study: "Study", probing: Probing, results: Sequence[FoldResult]) -> Controls:
     """Run the requested controls and the probe; all processes must call this.
 
     Args:
         study: The finished study.
-        config: The configuration that is reported; of a grid, the best.
+        probing: The probe of the configuration that is reported; of a grid, the best.
         results: Of its folds.
 
     Returns:
         What they found; no probe where it would cost more than seconds.
     """
-    asked = study.experiment.config
+    asked, config = study.experiment.config, probing.config
     if asked.learning_curve or asked.shuffled_labels:
         study.runner.replay.prepare()
     return Controls(
         _learning_curve(study, config, results) if asked.learning_curve else None,
         _shuffled(study, config, results) if asked.shuffled_labels else None,
-        *_probes(study, config),
+        _probe(study, probing),
+        _site(study, probing),
+        parts=_parts(study, probing),
     )
 
 
@@ -71,40 +74,53 @@ def _part_units(study: "Study", config: RunConfig, percent: int) -> list[Unit]:
     """Folds of a configuration on a percentage of their training rows."""
     units = [replace(unit, percent=percent) for unit in study.experiment.units_of(config)]
     purpose = f"learning curve, {percent} %"
-    return [_control_unit(study, unit, f"curve-{percent}", purpose=purpose) for unit in units]
+    return [study.control_unit(unit, f"curve-{percent}", purpose=purpose) for unit in units]
 
 
-def _control_unit(study: "Study", unit: Unit, name: str, *, purpose: str) -> Unit:
-    """Copy a fold for a control run, with a folder of its own."""
-    inside = f"{place_of(unit.config, study.experiment.grid)}/{name}".lstrip("/")
-    return replace(unit, place=fold_place(inside, unit.repeat, unit.fold), purpose=purpose)
+def _probe(study: "Study", probing: Probing) -> Probe | None:
+    """Solve the head of each fold of the first repeat in closed form, unless the run's own is solved."""
+    units = study.probe_units(probing.config)
+    if probing.config.solved or not probing.score(study.runner, units):
+        return None
+    return probe_part(study.results_of(units), study.experiment.task.target.scorer)
 
 
-def _probes(study: "Study", config: RunConfig) -> tuple[Probe | None, PartScores | None]:
-    """Solve the head of each fold of the first repeat in closed form, and of each part of an input alone."""
-    parts, scorer = study.experiment.task.input.parts, study.experiment.task.target.scorer
-    if config.solved and not parts:
-        return None, None  # a closed form made the head anyway
-    units = {name: _probe_units(study, config, name) for name in (None, *parts)}
-    if not run_probe(study.runner, config, units):
-        return None, None
-    results = {name or TOGETHER: study.results_of(some) for name, some in units.items()}
-    whole = None if config.solved else probe_part(results[TOGETHER], scorer)
-    ordered = {name: results[name] for name in (*parts, TOGETHER)}
-    num_folds = study.experiment.plans[0].num_folds
-    return whole, parts_part(ordered, scorer, num_folds=num_folds) if parts else None
+def _parts(study: "Study", probing: Probing) -> PartScores | None:
+    """Solve the same heads on the features of each part of an input alone, and of all, where it has parts."""
+    experiment, folds = study.experiment, {}
+    for part in (*experiment.task.input.parts, None) if experiment.task.input.parts else ():
+        units = study.probe_units(probing.config, part)
+        if not probing.score(study.runner, units, part):
+            return None
+        folds[part or TOGETHER] = study.results_of(units)
+    num_folds = experiment.plans[0].num_folds
+    return parts_part(folds, experiment.task.target.scorer, num_folds=num_folds) if folds else None
 
 
-def _probe_units(study: "Study", config: RunConfig, part: str | None) -> list[Unit]:
-    name, purpose = ("probe", "closed-form probe") if part is None else (f"{part}-alone", f"{part} alone")
-    units = [unit for unit in study.experiment.units_of(config) if unit.repeat == 0]
-    return [_control_unit(study, unit, name, purpose=purpose) for unit in units]
+def _site(study: "Study", probing: Probing) -> SiteReading | None:
+    """Test whether the stored features tell where rows were made, under the folds of the first repeat."""
+    experiment = study.experiment
+    rows, target = experiment.data.rows, experiment.task.target
+    if "site" not in rows.column_names or target.per_word:
+        return None
+    study.runner.replay.prepare()
+    if not study.runner.accelerator.is_main_process:  # so quick that sharing it gains nothing
+        return None
+    table = probing.features
+    return read_site(
+        table.values if table else None,
+        (experiment.data.site_column or "site", rows["site"][:]),
+        target.tabled(rows["label"][:]),
+        experiment.plans[0],
+        units=experiment.coded.groups,
+        seed=probing.config.seed,
+    )
 
 
 def _shuffled(study: "Study", config: RunConfig, true: Sequence[FoldResult]) -> ShuffledLabels:
     """Train some folds on shuffled labels, and judge their scores."""
     chosen = study.experiment.units_of(config)[: study.experiment.config.shuffled_labels]
-    units = [_control_unit(study, unit, "shuffled", purpose="shuffled labels") for unit in chosen]
+    units = [study.control_unit(unit, "shuffled", purpose="shuffled labels") for unit in chosen]
     # Flat, as rows that were chosen from others are written again with each new column.
     data = replace(study.experiment.data, rows=study.experiment.data.rows.flatten_indices())
     runners = [shuffled_runner(study.runner, data, unit) for unit in units]

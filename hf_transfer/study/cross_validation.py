@@ -32,6 +32,8 @@ from hf_transfer.study.disk import check_study_room
 from hf_transfer.study.experiment import Experiment
 from hf_transfer.study.final.final_model import make_final
 from hf_transfer.study.first_batch import check_first_batch, first_batch
+from hf_transfer.study.leaks import find_leak
+from hf_transfer.study.probing import Probing
 from hf_transfer.study.study import Study
 from hf_transfer.study.summary import build_results
 from hf_transfer.tasks.task import Task
@@ -186,7 +188,9 @@ def run_study(study: Study, began: float) -> CrossValidationResult:
     accelerator.wait_for_everyone()
     fold_results = study.results()
     best = study.choose(fold_results)
-    controls = run_controls(study, best, fold_results[best])
+    probing = Probing(study.runner, best)
+    controls = run_controls(study, probing, fold_results[best])
+    controls = replace(controls, leak=find_leak(study, probing))
     made = make_final(study, best, fold_results[best])
     if accelerator.is_main_process:
         seconds = _seconds(study, fold_results, time.monotonic() - began)

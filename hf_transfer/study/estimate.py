@@ -88,13 +88,13 @@ def forward_seconds(runner: "FoldRunner") -> float:
     """Seconds of a forward pass a row."""
     batches = runner.replay.plain
     positions = np.linspace(0, len(batches.sizes) - 1, min(_TIMED_ROWS, len(batches.sizes))).astype(np.int64)
-    batch = batches.collate(positions)
-    del batch["labels"]
+    parts = [batches.collate(part) for part in batches.by_size(positions)]
+    inputs = [{name: tensor for name, tensor in part.items() if name != "labels"} for part in parts]
     learner = batches.learner(placed(runner.experiment.task.build_model(), runner.accelerator.device).eval())
     with torch.inference_mode(), runner.accelerator.autocast():
         seconds = []
         for _ in range(4):  # the first warms up, and of the others the quickest was disturbed the least
             began = time.perf_counter()
-            learner(**batch).sum().item()
+            sum(learner(**part).sum().item() for part in inputs)  # which waits for a device
             seconds.append(time.perf_counter() - began)
     return min(seconds) / len(positions)

@@ -1,11 +1,13 @@
 """The closed-form probe: a linear model on the stored pretrained features.
 
 It is solved and scored under the folds of the run, so that it says what a trained head could have
-reached. Where frozen layers are replayed it costs seconds; elsewhere it is left out.
+reached, and under other folds of the same rows, so that it says what the folds are worth. Where frozen
+layers are replayed it costs seconds; elsewhere it is left out.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from hf_transfer.errors import LayerSelectionError
 from hf_transfer.layers.output import output_layer
 from hf_transfer.machine.devices import placed
 from hf_transfer.machine.digests import bytes_digest
+from hf_transfer.scores.transferability.probe import Floats
 from hf_transfer.scores.transferability.ridge import Ridge, rows_of
 from hf_transfer.study.experiment import RowNumbers, Unit
 from hf_transfer.tasks.targets.target import Target
@@ -31,70 +34,111 @@ if TYPE_CHECKING:
 _MOST_NUMBERS = 5e7  # in the table of features; in double precision, twice, it takes 0.8 GB
 
 
-def run_probe(runner: "FoldRunner", config: RunConfig, units: Mapping[str | None, Sequence[Unit]]) -> bool:
-    """Solve and score the probe of some folds, in their folders; all processes must call this.
-
-    Args:
-        runner: Of the run's folds.
-        config: Whose stored features.
-        units: The folds, by the part of an input whose features alone are used; None for all features.
-
-    Returns:
-        Whether there is one: not without stored features, or where the top of the pretrained model starts
-        anew.
-    """
-    if config.reinit_top:
-        return False
-    each = [(part, unit) for part, some in units.items() for unit in some]
-    done = all(runner.finished(unit) for _, unit in each)
-    runner.accelerator.wait_for_everyone()  # all have looked before anyone writes
-    if done:
-        return True
-    runner.replay.prepare()
-    if runner.accelerator.is_main_process:  # so quick that sharing it gains nothing
-        table = _features(runner, config)
-        for part, unit in each if table else ():
-            _keep(runner, table.only(part), unit)  # type: ignore[union-attr]
-    runner.accelerator.wait_for_everyone()
-    return all(runner.finished(unit) for _, unit in each)
-
-
 @dataclass(frozen=True, eq=False)
-class _Features:
+class Features:
     """Inputs of the pretrained model's output layer for all rows, with labels.
 
     Attributes:
         values: A line for each row, or for each word of all rows, (m, d).
         labels: Of each line, (m, …).
         row_of: Row number of each line, (m,), from the first row to the last.
-        target: What they are.
+        num_rows: Of the data.
+        target: What the labels are.
         columns: Of the values, those of each part of an input alone.
     """
 
     values: NDArray[np.float32]
     labels: NDArray[Any]
     row_of: NDArray[np.int64]
+    num_rows: int
     target: Target
     columns: Mapping[str, Sequence[int]]
 
-    def only(self, part: str | None) -> "_Features":
+    def only(self, part: str | None) -> "Features":
         """The same with the values of one part of an input; with all for None."""
         return self if part is None else replace(self, values=self.values[:, self.columns[part]])
 
     def solved(self, train_rows: RowNumbers, valid_rows: RowNumbers) -> tuple[Logits, str]:
         """Fit ridge regression on training rows; return the other rows' decisions, and the model's digest."""
-        train, valid = (np.flatnonzero(np.isin(self.row_of, rows)) for rows in (train_rows, valid_rows))
-        ridge = Ridge(self.values[train])
-        fits = ridge.fit(rows_of(self.labels[train][None], len(self.target.label_names)))
-        decided = ridge.decisions(fits, self.values[valid], balanced=False)[:, :, 0]
+        valid = self._lines(valid_rows)
+        decided, weights = self._decided(self._lines(train_rows), valid)
         decisions = self.target.as_outputs(decided)
         rows, starts = np.unique(self.row_of[valid], return_index=True)
         lines = dict(zip(rows.tolist(), np.split(decisions, starts[1:]), strict=True))
-        return lines, bytes_digest(fits.weights.tobytes())
+        return lines, weights
+
+    def errors(self, halves: NDArray[np.int64]) -> Floats:
+        """What the ridge regression of each half of the rows is off by on the other, a line for each row."""
+        wanted = self._targets(np.arange(len(self.labels)))
+        for half in (0, 1):
+            train, valid = (self._lines(np.flatnonzero(halves == one)) for one in (1 - half, half))
+            if len(train) > 1 and len(valid):
+                wanted[valid] -= self._decided(train, valid)[0]
+        return self.of_rows(wanted)
+
+    def of_rows(self, lines: NDArray[Any]) -> Floats:
+        """The mean of the lines of each row, (n, d); zeros for a row without any."""
+        sizes = np.bincount(self.row_of, minlength=self.num_rows)
+        sums = np.zeros((self.num_rows, lines.shape[1]))
+        np.add.at(sums, self.row_of, lines)
+        return np.asarray(sums / np.maximum(sizes, 1)[:, None])
+
+    def _lines(self, rows: RowNumbers) -> NDArray[np.int64]:
+        return np.flatnonzero(np.isin(self.row_of, rows))
+
+    def _targets(self, lines: NDArray[np.int64]) -> Floats:
+        return rows_of(self.labels[lines][None], len(self.target.label_names))[:, :, 0]
+
+    def _decided(self, train: NDArray[np.int64], valid: NDArray[np.int64]) -> tuple[Floats, str]:
+        ridge = Ridge(self.values[train])
+        fits = ridge.fit(self._targets(train)[:, :, None])
+        decided = ridge.decisions(fits, self.values[valid], balanced=False)[:, :, 0]
+        return decided, bytes_digest(fits.weights.tobytes())
 
 
-def _features(runner: "FoldRunner", config: RunConfig) -> _Features | None:
-    """Features of all rows from stored ones; None if nothing is stored."""
+class Probing:
+    """Scores linear models on the stored features of a configuration, which are made once.
+
+    Args:
+        runner: Of the run's folds.
+        config: Whose stored features.
+    """
+
+    def __init__(self, runner: "FoldRunner", config: RunConfig) -> None:
+        self.runner, self.config = runner, config
+
+    def score(self, runner: "FoldRunner", units: Sequence[Unit], part: str | None = None) -> bool:
+        """Solve and score the probe of some folds, in their folders; all processes must call this.
+
+        Args:
+            runner: Of an experiment with the same rows, whose folds these are.
+            units: The folds.
+            part: Of an input, whose features alone are used; all are when not given.
+
+        Returns:
+            Whether there is one: not without stored features, or where the top of the pretrained model
+            starts anew.
+        """
+        if self.config.reinit_top:
+            return False
+        done = all(runner.finished(unit) for unit in units)
+        runner.accelerator.wait_for_everyone()  # all have looked before anyone writes
+        if done:
+            return True
+        self.runner.replay.prepare()
+        if runner.accelerator.is_main_process:  # so quick that sharing it gains nothing
+            for unit in units if self.features else ():
+                _keep(runner, self.features.only(part), unit)  # type: ignore[union-attr]
+        runner.accelerator.wait_for_everyone()
+        return all(runner.finished(unit) for unit in units)
+
+    @cached_property
+    def features(self) -> Features | None:
+        """Features of all rows from stored ones, once those are prepared; None if nothing is stored."""
+        return _features(self.runner, self.config)
+
+
+def _features(runner: "FoldRunner", config: RunConfig) -> Features | None:
     torch.manual_seed(config.seed)
     task = runner.experiment.task
     model = placed(task.build_model(), runner.accelerator.device)
@@ -115,10 +159,10 @@ def _features(runner: "FoldRunner", config: RunConfig) -> _Features | None:
     if not np.isfinite(values).all():
         return None
     row_of = np.repeat(np.arange(len(labels)), lengths)
-    return _Features(values, target.of_items(labels), row_of, target, columns)
+    return Features(values, target.of_items(labels), row_of, len(labels), target, columns)
 
 
-def _keep(runner: "FoldRunner", table: _Features, unit: Unit) -> None:
+def _keep(runner: "FoldRunner", table: Features, unit: Unit) -> None:
     """Solve one fold, score its held-out rows, and write its folder."""
     experiment, scorer = runner.experiment, runner.scorer
     held_out, valid_rows = scorer.held_out(unit), experiment.valid_rows(unit)

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,7 +13,7 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import RunError
 from hf_transfer.runs.aggregate import FoldResults, best_of, frugal_of
 from hf_transfer.runs.fold_result import FoldResult
-from hf_transfer.runs.run_folder import RunFolder
+from hf_transfer.runs.run_folder import RunFolder, fold_place, place_of
 from hf_transfer.study.estimate import say_duration
 from hf_transfer.study.experiment import Experiment, Unit
 from hf_transfer.study.fold_runner import FoldRunner
@@ -69,6 +70,17 @@ class Study:
         for unit in units if not self.experiment.decision.of_folds else ():
             alike[at_any_rate[unit.config]].append(unit)
         return list(alike.values())
+
+    def control_unit(self, unit: Unit, name: str, *, purpose: str) -> Unit:
+        """Copy a fold for a control run, with a folder of its own."""
+        inside = f"{place_of(unit.config, self.experiment.grid)}/{name}".lstrip("/")
+        return replace(unit, place=fold_place(inside, unit.repeat, unit.fold), purpose=purpose)
+
+    def probe_units(self, config: RunConfig, part: str | None = None) -> list[Unit]:
+        """The folds of a configuration's first repeat, for its closed-form probe, or that of a part alone."""
+        name, purpose = ("probe", "closed-form probe") if part is None else (f"{part}-alone", f"{part} alone")
+        first = (unit for unit in self.experiment.units_of(config) if unit.repeat == 0)
+        return [self.control_unit(unit, name, purpose=purpose) for unit in first]
 
     def results(self) -> dict[RunConfig, list[FoldResult]]:
         """Load the stored results of all folds, by configuration."""

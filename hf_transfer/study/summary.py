@@ -5,7 +5,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 import torch
 from torch import nn
@@ -167,7 +166,7 @@ def _dataset(experiment: Experiment) -> DatasetFacts:
         column=data.input_column,
         label_column=data.label_column,
         class_counts=class_counts(data.rows["label"][:], names),
-        grouped_by=experiment.config.group_by,
+        grouped_by=data.grouped_by,
         kept_by=data.kept_by,
         **group_part(experiment.columns),
     )
@@ -221,11 +220,5 @@ def _notes(study: "Study") -> list[str]:
             "Adapters (+lora) are published added into the weights that they stood beside: the model loads "
             "without peft."
         )
-    if "cut" in replay.encoded.column_names:
-        cut = np.asarray(replay.encoded["cut"][:])
-        if cut.any():
-            notes.append(
-                f"{int((cut > 0).sum())} of {len(cut)} {task.input.nouns} were longer than the model reads "
-                "and were cut."
-            )
+    notes += task.encoded_notes(replay.encoded)
     return list(dict.fromkeys(notes))

@@ -14,6 +14,7 @@ from hf_transfer.tasks.targets.target import IGNORE_INDEX, Target
 from hf_transfer.tasks.task import Task
 
 if TYPE_CHECKING:
+    from hf_transfer.tasks.audio_classification import AudioClassification
     from hf_transfer.tasks.image_classification import ImageClassification
     from hf_transfer.tasks.image_text_classification import ImageTextClassification
     from hf_transfer.tasks.text_classification import SequenceClassification
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IGNORE_INDEX",
+    "AudioClassification",
     "ImageClassification",
     "ImageTextClassification",
     "SequenceClassification",
@@ -44,6 +46,7 @@ __all__ = [
 # recorded input was of.
 _TASKS = (
     "token_classification.TokenClassification",
+    "audio_classification.AudioClassification",
     "image_classification.ImageClassification",
     "text_pair_classification.TextPairClassification",
     "text_classification.SequenceClassification",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from hf_transfer.tasks.inputs.image import Image
 from hf_transfer.tasks.inputs.input import Input
 from hf_transfer.tasks.targets.classes import Classes
+from hf_transfer.tasks.targets.grades import Grades
 from hf_transfer.tasks.targets.label_sets import LabelSets
 from hf_transfer.tasks.targets.numbers import Numbers
 from hf_transfer.tasks.task import CommonTask
@@ -26,7 +27,7 @@ class ImageClassification(CommonTask):
 
     name: ClassVar[str] = "image-classification"
     input: ClassVar[Input] = Image()
-    targets = (Classes, LabelSets, Numbers)
+    targets = (Classes, LabelSets, Numbers, Grades)
     label_columns: ClassVar[tuple[str, ...]] = (
         "label", "labels", "class", "target", "category", "class_name", "fine_label", "y", "score", "rating",
     )  # fmt: skip

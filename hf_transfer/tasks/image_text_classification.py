@@ -27,6 +27,7 @@ class ImageTextClassification(ImageClassification):
     input: ClassVar[Input] = ImageText()
     auto_class: ClassVar[str] = "AutoModelForZeroShotImageClassification"
     on_hub: ClassVar[bool] = False
+    library = "safetensors"  # of the linear layer beside the towers
 
     @cached_property
     def reader(self) -> "ImageTextReader":

@@ -120,7 +120,16 @@ class Task(Protocol):
         """Turn rows (`input`, `label`) into model inputs, once for all folds.
 
         The result has `row` (which row it came from; a long row may give several), `size` (what
-        batches are sorted by), `labels`, and optionally `cut` (tokens that were left out).
+        batches are sorted by), `labels`, and optionally `cut` (tokens that were left out) and `alike`
+        (only rows of one number are stacked, where padding would change what the model gives).
+        """
+        ...
+
+    def encoded_notes(self, encoded: "Dataset") -> Sequence[str]:
+        """What was lost or changed when rows were encoded, a sentence each.
+
+        Args:
+            encoded: Rows that `encode` made.
         """
         ...
 
@@ -210,6 +219,12 @@ class CommonTask:
         from hf_transfer.models.base_model import open_base_model
 
         return open_base_model(self.settings)
+
+    def encoded_notes(self, encoded: "Dataset") -> Sequence[str]:
+        """How many inputs were cut."""
+        cut = sum(tokens > 0 for tokens in encoded["cut"]) if "cut" in encoded.column_names else 0
+        whole = f"{cut} of {len(encoded)} {self.input.nouns}"
+        return (f"{whole} were longer than the model reads and were cut.",) if cut else ()
 
     @property
     def library(self) -> str:

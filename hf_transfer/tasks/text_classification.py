@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from hf_transfer.tasks.inputs.input import Input
 from hf_transfer.tasks.inputs.text import Text
 from hf_transfer.tasks.targets.classes import Classes
+from hf_transfer.tasks.targets.grades import Grades
 from hf_transfer.tasks.targets.label_sets import LabelSets
 from hf_transfer.tasks.targets.numbers import Numbers
 from hf_transfer.tasks.task import CommonTask
@@ -30,7 +31,7 @@ class SequenceClassification(CommonTask):
 
     name: ClassVar[str] = "text-classification"
     input: ClassVar[Input] = Text()
-    targets = (Classes, LabelSets, Numbers)
+    targets = (Classes, LabelSets, Numbers, Grades)
     label_columns: ClassVar[tuple[str, ...]] = (
         "label", "labels", "class", "target", "sentiment", "category", "intent", "emotion", "y", "score",
         "rating",

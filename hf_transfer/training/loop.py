@@ -253,6 +253,8 @@ class Loop:
     def _pieces(self, batch: Positions) -> list[Positions]:
         """This process's share of an effective batch, in pieces that fit in memory."""
         pieces = shares(batch, self.job.workers, self.per_device)
+        if self.fitted.batches.alike is not None:
+            return [part for piece in pieces for part in self.fitted.batches.stackable(piece)]
         if not self.by_size:
             return pieces
         sizes = self.fitted.batches.sizes

@@ -15,17 +15,18 @@ if TYPE_CHECKING:
 
 
 def label_scale(replay: "Replay", train: "Positions") -> Tensor | None:
-    """Mean and deviation of the labels of the training rows, (2,); None where labels are no numbers."""
+    """Mean and deviation of the labels of the training rows, (2, t); None where labels are no numbers."""
     if not replay.task.target.scales:
         return None
     labels = np.asarray(replay.encoded.select(train)["labels"][:], np.float64)
-    spread = float(labels.std()) or 1.0
-    return torch.tensor([labels.mean(), spread], dtype=torch.float32, device=replay.accelerator.device)
+    spread = labels.std(axis=0)
+    found = np.stack([labels.mean(axis=0), np.where(spread > 0, spread, 1.0)])
+    return torch.tensor(found, dtype=torch.float32, device=replay.accelerator.device)
 
 
 def scaled(labels: Tensor, scale: Tensor | None) -> Tensor:
-    """Labels (b,) in units of a scale (2,), or (F, b) in those of (F, 2)."""
-    return labels if scale is None else (labels - scale[..., :1]) / scale[..., 1:]
+    """Labels (b, t) in units of a scale (2, t), or (F, b, t) in those of (F, 2, t)."""
+    return labels if scale is None else (labels - scale[..., :1, :]) / scale[..., 1:, :]
 
 
 def fold_scale(model: nn.Module, scale: Tensor | None) -> None:
@@ -45,5 +46,5 @@ def unfold_scale(model: nn.Module, scale: Tensor | None) -> None:
 def _change(model: nn.Module, factor: Tensor, start: Tensor) -> None:
     layer = output_layer(model)[1]
     with torch.no_grad():
-        layer.weight.copy_(layer.weight.double() * factor)
+        layer.weight.copy_(layer.weight.double() * factor[:, None])
         layer.bias.copy_(layer.bias.double() * factor + start)

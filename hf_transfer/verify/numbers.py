@@ -141,6 +141,8 @@ def _not_made_again(record: Record) -> Iterator[Check]:
     yield left_out(
         "circumstances", "base model, data, layers, hardware and versions are as the run told them"
     )
+    if record.results.site and record.results.site.auc is not None:
+        yield left_out("site", "whether features tell it: they are not among the files of a run")
     if record.config.metrics:
         names = ", ".join(record.config.metrics)
         yield left_out("other metrics", f"each fold's {names}: code of the Hub, which is not run here")

@@ -7,18 +7,31 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from hf_transfer import __version__, _guard  # noqa: F401
 from hf_transfer.errors import VerificationError
-from hf_transfer.folds import RowIds, derive_seed, hash_order, ids_at, nested_rows
+from hf_transfer.folds import (
+    FoldColumns,
+    FoldPlan,
+    RowIds,
+    derive_seed,
+    hash_order,
+    ids_at,
+    nested_rows,
+    plan_among,
+    plan_at_random,
+    rows_aside,
+)
 from hf_transfer.report.words.search import search_answers
 from hf_transfer.runs.companions import ComparedRuns, read_companions
-from hf_transfer.runs.controls import curve_part, probe_part, shuffled_part
+from hf_transfer.runs.controls import curve_part, price_part, probe_part, shuffled_part
 from hf_transfer.runs.final_record import RowScores
 from hf_transfer.runs.fold_result import FoldResult, KeptFold
 from hf_transfer.runs.held_out import table_digest
+from hf_transfer.runs.leak_record import APART, RANDOM, Leak
 from hf_transfer.runs.paired import adjusted, retested
 from hf_transfer.runs.part_scores import TOGETHER, parts_part
 from hf_transfer.runs.reading import read_record
@@ -48,10 +61,7 @@ def other_score_checks(record: Record) -> Iterator[Check]:
         yield _control(record, "learning curve", "curve-*", partial(_curve, record, curve))
     if shuffled := record.results.shuffled:
         yield _control(record, "shuffled labels", "shuffled", partial(_shuffled, record, shuffled))
-    if record.results.probe:
-        yield _control(record, "closed-form probe", "probe", partial(_probe, record))
-    if parts := record.results.parts:
-        yield _control(record, "one part alone", "probe", partial(_parts, record, parts))
+    yield from _probe_checks(record)
     companions = read_companions(record.folder, record.results)
     if (compare := companions.compare) is not None:
         yield judged(
@@ -65,6 +75,17 @@ def other_score_checks(record: Record) -> Iterator[Check]:
             "judged what results.json holds; its trials need training",
             lambda: _search(record, search, there),
         )
+
+
+def _probe_checks(record: Record) -> Iterator[Check]:
+    """What the closed-form probe says: of the run, of each part of an input, and under other folds."""
+    if record.results.probe:
+        yield _control(record, "closed-form probe", "probe", partial(_probe, record))
+    if parts := record.results.parts:
+        yield _control(record, "one part alone", "probe", partial(_parts, record, parts))
+    if (leak := record.results.leak) and leak.price:
+        name, folder = "leak's price", RANDOM if leak.kept else APART
+        yield _control(record, name, folder, partial(_leak, record, leak, folder))
 
 
 def _train(record: Record) -> Iterator[str]:
@@ -83,7 +104,7 @@ def _train_scores(record: Record, fold: FoldResult, place: str, percent: int = 1
     written = {name: fold.train_scores.get(name) for name in scores}
     yield from differences(written, scores, f"{place}.train_scores")
     yield from not_by_logits(rows, record.scorer, f"{place}/{TRAIN_ROWS}")
-    train = _train_rows(record, fold, percent)
+    train = _train_rows(record, record.plans, fold, percent)
     order = hash_order(ids_at(uids, train), fold.seed)
     sample = np.sort(train[order[: fold.num_valid]])
     yield from _other_rows(rows, ids_at(uids, sample), f"{place}/{TRAIN_ROWS}")
@@ -95,8 +116,10 @@ def _seen(record: Record, fold: FoldResult, place: str) -> pa.Table | None:
     return pq.read_table(path) if fold.status == "done" and path.is_file() else None
 
 
-def _train_rows(record: Record, fold: FoldResult, percent: int) -> NDArray[np.int64]:
-    plan, (uids, columns) = record.plans[fold.repeat], record.split
+def _train_rows(
+    record: Record, plans: Sequence[FoldPlan], fold: FoldResult, percent: int
+) -> NDArray[np.int64]:
+    plan, (uids, columns) = plans[fold.repeat], record.split
     rows = plan.train(fold.fold)
     if percent == 100:
         return rows
@@ -195,6 +218,39 @@ def _parts(record: Record, written: PartScores) -> Iterator[str]:
     yield from differences(written, again, "parts")
 
 
+def _leak(record: Record, leak: Leak, folder: str) -> Iterator[str]:
+    """Make the price again; what relates rows of a run whose folds keep nothing is as the run told it."""
+    plan = _random_plan(record) if leak.kept else _plan_there(record, folder)
+    own = _Runs(record, "probe", [name for name in record.names if name[0] == 0])
+    beside = _Runs(record, folder, [(0, fold) for fold in plan.scored_folds], given=(plan,))
+    yield from own.problems()
+    yield from beside.problems()
+    random, apart = (beside, own) if leak.kept else (own, beside)
+    again = price_part((random.folds, random.predictions), (apart.folds, apart.predictions), record.scorer)
+    yield from differences(leak.price, again, "leak.price")
+
+
+def _random_plan(record: Record) -> FoldPlan:
+    aside = rows_aside(record.fold_table)
+    return plan_at_random(*record.split, record.config, record.plans[0], aside)
+
+
+def _plan_there(record: Record, folder: str) -> FoldPlan:
+    """The folds that the predictions of a folder are of: each row is held out by one of them."""
+    inside = f"{place_of(record.best, list(record.entries))}/{folder}".lstrip("/")
+    paths = sorted((record.folder / "folds" / inside).glob("r0f*/predictions.parquet"))
+    table = pa.concat_tables([pq.read_table(path, columns=["row_id", "fold"]) for path in paths])
+    uids, _ = record.split
+    at = pc.index_in(pa.array(uids), value_set=table["row_id"].combine_chunks().cast(pa.array(uids).type))
+    split = np.flatnonzero(record.plans[0].fold_of_row() >= 0)
+    if table.num_rows != len(split) or at.take(pa.array(split)).null_count:
+        raise VerificationError(f"folds/{inside}: does not hold out each row once")
+    folds = np.zeros(len(uids), np.int64)
+    folds[split] = table["fold"].to_numpy()[at.to_numpy(zero_copy_only=False)[split].astype(np.int64)]
+    columns = FoldColumns(folds=folds)
+    return plan_among(split, uids, len(paths), seed=record.plans[0].seed, columns=columns)
+
+
 def _comparison(compare: ComparedRuns) -> Iterator[str]:
     """Test the differences of the folds again, of all runs that this one was compared with."""
     written = [other.pair for other in compare.others]
@@ -212,12 +268,18 @@ class _Runs:
         name: Of the folder that holds those of the folds.
         names: The folds, as (repeat, fold).
         percent: Of the training rows.
+        given: The plan of each repeat, where it is not the run's.
     """
 
     record: Record
     name: str
     names: Sequence[tuple[int, int]]
     percent: int = 100
+    given: tuple[FoldPlan, ...] = ()
+
+    @property
+    def _plans(self) -> tuple[FoldPlan, ...]:
+        return self.given or self.record.plans
 
     @cached_property
     def folds(self) -> list[FoldResult]:
@@ -252,7 +314,8 @@ class _Runs:
         seen, scorer = _seen(self.record, fold, place), self.record.scorer
         return replace(
             fold,
-            num_train=len(_train_rows(self.record, fold, self.percent)),
+            num_train=len(_train_rows(self.record, self._plans, fold, self.percent)),
+            num_valid=len(self._plans[fold.repeat].valid(fold.fold)),
             scores=scorer.score(self._rows(place)),
             train_scores=fold.train_scores if seen is None else scorer.score(seen),
         )
@@ -267,7 +330,7 @@ class _Runs:
             written = {name: fold.scores.get(name) for name in again.scores}
             yield from differences(written, again.scores, f"{where}.scores")
             yield from differences(fold.num_train, again.num_train, f"{where}.num_train")
-            held_out = self.record.plans[fold.repeat].valid(fold.fold)
+            held_out = self._plans[fold.repeat].valid(fold.fold)
             yield from _other_rows(rows, ids_at(uids, held_out), f"predictions of {where}")
             digests = [reading.predictions for reading in fold.readings]
             yield from differences(digests, [table_digest(rows)], f"{where}.readings")

@@ -90,3 +90,16 @@ def test_findings_are_plain_json():
 
 def test_clean_rows_have_no_warnings():
     assert audit(texts([("one", "x"), ("two", "y"), ("three", "x")])).warnings() == []
+
+
+def test_columns_that_may_share_a_source_are_told():
+    data = Dataset.from_dict({
+        "text": [f"text number {i} about {i * i}" for i in range(24)], "label": ["no", "yes"] * 12,
+        "speaker": [f"s{i // 4}" for i in range(24)],
+    })  # fmt: skip
+    found = audit(label_rows(data, RunConfig(), "text"))
+    assert [source.name for source in found.sources] == ["=speaker"]
+    assert any("--group_by speaker" in warning for warning in found.warnings())
+    grouped = audit(label_rows(data, RunConfig(group_by="speaker"), "text"))
+    assert grouped.sources == ()
+    assert not any("--group_by" in warning for warning in grouped.warnings())

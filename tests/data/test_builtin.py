@@ -51,6 +51,7 @@ def test_another_kind_is_refused_with_what_there_is():
 
 def test_names_are_listed_by_kind():
     assert builtin.names("tokens") == ["builtin:mentions"]
+    assert builtin.names("audio") == ["builtin:tones"]
     assert builtin.names("text_pair") == ["builtin:review_pairs"]
     assert len(builtin.names()) == len(set(builtin.names())) >= 6
 

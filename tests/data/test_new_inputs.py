@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from hf_transfer.data.image_folder import image_splits
+from hf_transfer.data.input_folder import folder_splits
 from hf_transfer.data.new_inputs import read_new_inputs
 from hf_transfer.errors import DataError
 from hf_transfer.tasks.inputs.image import Image
 from hf_transfer.tasks.inputs.pictures import encode_pixels, read_picture
+from hf_transfer.tasks.inputs.scans import PLAIN_PICTURES
 from hf_transfer.tasks.inputs.text import Text
 from hf_transfer.tasks.inputs.words import Words
 
@@ -26,7 +27,7 @@ def picture(path):
 
 
 def test_a_folder_gives_all_pictures_that_training_takes(tmp_path):
-    for suffix in Image.suffixes:
+    for suffix in PLAIN_PICTURES:
         picture(tmp_path / "cat" / f"a{suffix}")
     picture(tmp_path / "dog" / "b.png").rename(tmp_path / "dog" / "b.PNG")
     (tmp_path / "dog" / "notes.txt").write_text("none")
@@ -34,9 +35,9 @@ def test_a_folder_gives_all_pictures_that_training_takes(tmp_path):
     picture(tmp_path / "__MACOSX" / "b.png")
     found = read_new_inputs([str(tmp_path)], Image(), "image")
     names, pictures = found.names, found.values
-    learned = [one["path"] for one in image_splits(tmp_path)["train"]()[0]["image"]]
+    learned = [one["path"] for one in folder_splits(tmp_path, Image())["train"]()[0]["image"]]
     assert sorted(names) == sorted(learned)
-    assert len(names) == len(Image.suffixes) + 1
+    assert len(names) == len(PLAIN_PICTURES) + 1
     assert [one["path"] for one in pictures] == names
 
 

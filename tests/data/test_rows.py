@@ -376,7 +376,7 @@ def test_pictures_that_a_list_names_elsewhere_are_read_where_that_is_allowed(tmp
     write_csv(tmp_path / "lists" / "rows.csv", {"image": names, "label": ["x", "y"]})
     write_csv(tmp_path / "lists" / "metadata.csv", {"file_name": names, "label": ["x", "y"]})
     for place in ("lists/rows.csv", "lists"):
-        with pytest.raises(DataError, match=r"leaves the folder lists; only pictures inside it are read"):
+        with pytest.raises(DataError, match=r"leaves the folder lists; only what is inside it is read"):
             opened(tmp_path / place, "image")
         data = opened(tmp_path / place, "image", allow_outside=True)
         assert [read_picture(one).getpixel((0, 0))[0] for one in data.rows["input"]] == [1, 2]

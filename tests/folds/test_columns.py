@@ -33,7 +33,7 @@ THREE = {
         ("labels", "stratified"),
         ("counts", "entity"),
         ("groups", "group"),
-        ("groups counts", "group"),
+        ("groups counts", "entity"),
         ("groups labels", "stratified-group"),
         ("labels times", "time"),
         ("labels groups times folds", "predefined"),

@@ -12,6 +12,7 @@ TASKS = {
     "sequence": auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     "token": auto.MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
     "image": auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
+    "audio": auto.MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING,
 }
 # Each way in which families differ: where head, pooler and last norm are defined, and how blocks are found.
 SOME = {
@@ -25,6 +26,7 @@ SOME = {
         "clip", "convnext", "cvt", "dinov2", "efficientnet", "levit", "mobilenet_v1", "mobilenet_v2",
         "mobilevit", "poolformer", "resnet", "segformer", "siglip", "swin", "vit",
     ],
+    "audio": ["audio-spectrogram-transformer", "hubert", "wav2vec2", "wavlm"],
 }  # fmt: skip
 SIZES = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "encoder_layers", "decoder_layers")
 # What a configuration without values raises that is for no model by itself, or needs another library.
@@ -84,6 +86,7 @@ def test_the_head_is_what_a_base_checkpoint_lacks_and_it_holds_the_output(task, 
 
 OTHERS = {
     "perceiver": "its base model takes what was embedded already",
+    "whisper": "its encoder has another name than in its base model",
     "shieldgemma2": "it answers yes or no, whatever the labels",
 }
 

@@ -14,6 +14,7 @@ import hf_transfer
 ROOT = Path(hf_transfer.__file__).parents[1]
 RECIPES = sorted((ROOT / "recipes").glob("*.py"))
 BUILT_IN = {
+    "audio_classification": ["--base_model", "builtin:tiny-wav2vec2", "--dataset", "builtin:tones"],
     "image_classification": ["--base_model", "builtin:digits-resnet", "--dataset", "builtin:digits_5to9"],
     "image_text_classification": [
         "--base_model",

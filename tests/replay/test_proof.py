@@ -154,3 +154,40 @@ def test_what_stands_in_the_padding_is_nobodys(name):
         found, expected = Suffix(model, cut)(features, **batch), model(**batch).logits
     kept = inside if expected.ndim == 3 else ...
     assert torch.allclose(found[kept], expected[kept], atol=1e-6)
+
+
+class Writes(nn.Module):
+    """A model that clears the padding of what its stem gives, as speech encoders do, and reads it again."""
+
+    main_input_name = "input_ids"
+
+    def __init__(self, *, reads: bool) -> None:
+        super().__init__()
+        self.config = SimpleNamespace()
+        self.stem, self.reads = nn.Embedding(50, 4), reads
+        self.blocks = nn.ModuleList(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)) for _ in range(3))
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, input_ids, attention_mask):
+        x = first = self.stem(input_ids)
+        first[~attention_mask.bool()] = 0
+        for block in self.blocks:
+            x = block(x)
+        again = first.sum((1, 2)).unsqueeze(-1) if self.reads else 0
+        return SimpleNamespace(logits=self.head(x.mean(1) + x[:, 0]) + again)
+
+
+@pytest.mark.parametrize("reads", [False, True])
+def test_a_stand_in_that_a_model_writes_to_still_reveals_what_reads_it(reads):
+    model = Writes(reads=reads)
+    freezing = freeze(model, "last:1")
+    probes = [
+        {"input_ids": torch.randint(0, 50, (rows, size)), "attention_mask": torch.ones(rows, size)}
+        for rows, size in ((2, 3), (3, 7), (5, 6))
+    ]
+    for probe in probes:
+        probe["attention_mask"][0, -1] = 0
+    cut = find_cut(model, freezing, probes, nullcontext())
+    stands_in = cut is not None and "stem" in cut.stand_ins
+    assert stands_in is not reads
+    assert not stands_in or cut.written_to

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from hypothesis import given
@@ -62,6 +64,10 @@ def test_only_what_belongs_to_a_row_or_its_tokens_can_be_stored(shapes, row_by_r
 def test_rows_and_length_of_batches():
     text = {"input_ids": torch.zeros(3, 5, dtype=torch.long), "attention_mask": torch.ones(3, 5)}
     assert (rows_of(text), length_of(text)) == (3, 5)
+    filters = SimpleNamespace(config=SimpleNamespace(conv_kernel=(10, 3), conv_stride=(5, 2)))
+    waves = {"input_values": torch.zeros(2, 100), "attention_mask": torch.ones(2, 100)}
+    assert (rows_of(waves), length_of(waves, filters)) == (2, 9)
+    assert length_of({"input_values": torch.zeros(2, 32, 16)}, filters) == 1  # a spectrogram
     picture = {"pixel_values": torch.zeros(4, 3, 8, 8)}
     assert (rows_of(picture), length_of(picture)) == (4, 1)
 
@@ -134,3 +140,11 @@ def test_a_stand_in_that_follows_no_rule_is_none():
         fit_tree([(torch.ones(n), torch.ones(k)) for (n, _), k in zip(SIZES, (1, 4, 4), strict=True)], SIZES)
         is None
     )
+
+
+def test_a_stand_in_that_is_written_to_has_memory_of_its_own():
+    shape = Shape(((1, True, False), (4, False, False)), torch.float32)
+    shared, own = (stand_in(shape, 3, 1, CPU, copied=copied) for copied in (False, True))
+    assert shared.stride() == (0, 0)
+    own[0, 0] = 1
+    assert own.isnan().sum() == 11

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,3 +73,14 @@ def test_the_summary_shows_both(made: Callable[..., Results], tmp_path: Path) ->
     text = summary_text(made("accuracy", 0.85, no=10, yes=90))
     assert "Warning: accuracy 0.850 is below always answering 'yes'" in text
     assert "The classes are 9 to 1" in text
+
+
+@pytest.mark.parametrize(("explained", "warned"), [(-0.02, True), (0.0, True), (0.3, False)])
+def test_numbers_that_are_no_better_than_their_mean_are_said_to_be(
+    made: Callable[..., Results], explained: float, warned: bool
+) -> None:
+    results = replace(made("r_squared", explained), confusion=None)
+    line = commonest_line(results)
+    assert (line is not None) == warned
+    if line:
+        assert line.endswith(f"{explained:.3f} is no better than always giving the mean (0.000)")

@@ -108,5 +108,5 @@ def test_what_is_no_number_is_refused():
     nan = table.set_column(3, "label", pa.array([1.0, float("nan"), 2.0, 3.0]))
     with pytest.raises(DataError, match=r"label holds nan in row 1\. Numbers must be finite"):
         SCORER.score(nan)
-    with pytest.raises(ConfigError, match="One number a row has one name, got a, b"):
-        NumberScorer(["a", "b"])
+    with pytest.raises(ConfigError, match="Numbers have different names, one each, got a, a"):
+        NumberScorer(["a", "a"])

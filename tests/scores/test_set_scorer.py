@@ -20,14 +20,14 @@ cases = st.tuples(st.integers(1, 30), st.integers(1, 4), st.integers(0, 2**32))
 def by_scikit_learn(table):
     """The scores of one fold, of the labels that have them."""
     (label, given_), logits = SCORER.marks(table), SCORER.logits(table)
-    some, either = label.any(0), label.any(0) | given_.any(0)
+    some = label.any(0)
     mixed = some & ~label.all(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return {
             "f1_micro": sk.f1_score(label, given_, average="micro", zero_division=np.nan),
-            "f1_macro": sk.f1_score(label[:, either], given_[:, either], average="macro", zero_division=0)
-            if either.any()
+            "f1_macro": sk.f1_score(label[:, some], given_[:, some], average="macro", zero_division=0)
+            if some.any()
             else np.nan,
             "average_precision": np.mean(
                 [sk.average_precision_score(label[:, c], logits[:, c]) for c in np.flatnonzero(some)]

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hf_transfer import (
+    AudioClassification,
     ImageClassification,
     RunConfig,
     SequenceClassification,
@@ -31,10 +32,15 @@ PICTURES = {
     "base_model": "builtin:digits-resnet", "dataset": "builtin:digits_5to9", "max_rows": 40, "num_folds": 2,
     "num_epochs": 1, "learning_rate": 1e-2, "trainable": "head",
 }  # fmt: skip
+SOUNDS = {
+    "base_model": "builtin:tiny-wav2vec2", "dataset": "builtin:tones", "max_rows": 24, "num_folds": 2,
+    "num_epochs": 1, "learning_rate": 1e-3, "trainable": "head",
+}  # fmt: skip
 REVIEWS = {"dataset": "builtin:reviews", "max_rows": 36}
 KINDS = {
     "text": (SequenceClassification, TEXT | REVIEWS | {"seed": 3}),
     "pictures": (ImageClassification, PICTURES),
+    "sounds": (AudioClassification, SOUNDS),
     "words": (TokenClassification, TEXT | {"dataset": "builtin:mentions", "max_rows": 30, "num_folds": 2}),
     "grid": (
         SequenceClassification,
@@ -85,7 +91,7 @@ def make_run(kind: str, folder: Path, *, card: bool | None = None, **changes) ->
     settings = {"dataset": write_rows(folder / "rows.jsonl")} | settings | changes
     config = plain_config(**settings, output_dir=str(folder / kind))
     data = open_dataset(config, task)
-    cross_validate(task(config, data.label_names), data, config)
+    cross_validate(task(config, data.target), data, config)
     if kind in WITH_CARD if card is None else card:
         write_card(folder / kind)
     return folder / kind

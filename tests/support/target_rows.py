@@ -12,11 +12,12 @@ def texts(target: str) -> dict[str, list]:
     rng = np.random.default_rng(0)
     chosen = [list(rng.choice(WORDS, 5)) for _ in range(60)]
     labels = [{w for w in row if w in WORDS[:3]} for row in chosen]
+    stars = [min(5, max(1, 3 + row.count("good") - row.count("bad"))) for row in chosen]
     numbers = [1e3 + 40.0 * row.count("good") - 25.5 * row.count("bad") for row in chosen]
-    return {
-        "text": [" ".join(row) for row in chosen],
-        "label": numbers if target == "numbers" else [sorted(row) for row in labels],
-    }
+    found = {"numbers": numbers, "grades": stars, "label_sets": [sorted(row) for row in labels]}
+    if target == "several":
+        return {"text": [" ".join(row) for row in chosen], "price": numbers, "stars": stars}
+    return {"text": [" ".join(row) for row in chosen], "label": found[target]}
 
 
 def pictures(target: str) -> Dataset:

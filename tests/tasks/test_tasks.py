@@ -32,7 +32,7 @@ def test_what_is_no_task_is_refused():
         task_class("chess")
     with pytest.raises(ConfigError, match=r"reads .*text, and the run has input 'smell'\. Update the kit"):
         task_class("text-classification", "smell")
-    with pytest.raises(ConfigError, match=r"no task for 'sound'\. Use one of tokens, image, text"):
+    with pytest.raises(ConfigError, match=r"no task for 'sound'\. Use one of tokens, audio, image, text"):
         task_of_kind("sound")
 
 

@@ -1,12 +1,18 @@
 """What a card tells to run is run, on the folder that it tells of."""
 
 import re
+import sys
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import transformers as hf
 import yaml
 from PIL import Image
 from small_runs import make_run
+from sound_models import noise
+
+from hf_transfer.tasks.inputs.sounds import encode_samples, read_sound
 
 
 @pytest.fixture(scope="module")
@@ -18,11 +24,19 @@ def tiny_vit(tmp_path_factory):
     return folder
 
 
+def read_file(path, *, dtype, always_2d):
+    """What soundfile does, which is not installed everywhere."""
+    assert (dtype, always_2d) == ("float32", True)
+    sound = read_sound(path)
+    return sound.samples, sound.rate
+
+
 @pytest.mark.parametrize(
     ("kind", "changes", "library", "blocks"),
     [
         ("pictures", {}, "timm", 2),
         ("pictures", {"base_model": "vit", "trainable": "head"}, "transformers", 1),
+        ("sounds", {}, "transformers", 1),
         ("text", {"final": "refit"}, "transformers", 1),
         ("words", {"final": "refit"}, "transformers", 1),
         ("text", {"final": "ensemble"}, "transformers", 1),
@@ -43,6 +57,8 @@ def test_the_blocks_of_code_run(
     text = (run / "README.md").read_text(encoding="utf-8")
     assert ("timm" in yaml.safe_load(text.split("---\n")[1])["tags"]) is (library == "timm")
     Image.new("RGB", (8, 8)).save(tmp_path / "picture.jpg")
+    (tmp_path / "sound.wav").write_bytes(encode_samples(np.stack([noise(0.3), noise(0.3)]), 44_100))
+    monkeypatch.setitem(sys.modules, "soundfile", SimpleNamespace(read=read_file))
     monkeypatch.chdir(tmp_path)
     use, files = text.split("<!-- hf-transfer:end use -->")
     codes = re.findall(r"```python\n(.*?)```", use, re.S)

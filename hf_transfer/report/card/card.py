@@ -18,6 +18,7 @@ from hf_transfer.report.words.verdicts import verdicts
 from hf_transfer.runs.card_file import KIT, Header, join_card, merge_card, read_card, with_record
 from hf_transfer.runs.commonest import uneven_line
 from hf_transfer.runs.companions import Companions, read_companions
+from hf_transfer.runs.leak_words import kept_words
 from hf_transfer.runs.part_scores import parts_words
 from hf_transfer.runs.reading import damage_told
 from hf_transfer.runs.records import DatasetFacts, Results
@@ -154,7 +155,8 @@ def _index_entry(results: Results, scores: Mapping[str, float | None], split: st
 
 def _metric_type(name: str) -> str:
     """The Hub's id of a metric; the entry's name says how it is averaged."""
-    return "matthews_correlation" if name == "mcc" else re.sub(r"_(macro|micro|weighted)$", "", name)
+    base = name.partition(" of ")[0]  # that of one of several numbers
+    return "matthews_correlation" if base == "mcc" else re.sub(r"_(macro|micro|weighted)$", "", base)
 
 
 def _on_hub(dataset: DatasetFacts) -> bool:
@@ -243,6 +245,7 @@ def _numbers(results: Results) -> dict[str, Any]:
         "some_train_rows": max((fold.train_rows_scored for fold in partly), default=0),
         "classes": classes if len(classes) <= MOST_ROWS else worst,
         "uneven": uneven_line(results),
+        "kept": kept_words(results.leak) if results.leak and results.leak.price else None,
         "moved": [fold for fold in done if fold.frozen_hash_before != fold.frozen_hash_after],
     }
 

@@ -13,12 +13,14 @@ from hf_transfer.machine.wording import count, interval, number, probability, se
 from hf_transfer.report.words.others import SAME_BUDGET
 from hf_transfer.report.words.pairs import graded, sentence
 from hf_transfer.report.words.search import search_answers
+from hf_transfer.runs.commonest import commonest_share, without_skill
 from hf_transfer.runs.companions import Other
 from hf_transfer.runs.convergence import judge_learning
 from hf_transfer.runs.final_record import Final
 from hf_transfer.runs.findings import Overfitting
+from hf_transfer.runs.leak_words import price_words, related_words
 from hf_transfer.runs.learned import learned_words
-from hf_transfer.runs.overfitting import commonest_share, diagnose
+from hf_transfer.runs.overfitting import diagnose
 from hf_transfer.runs.paired import LEVEL
 from hf_transfer.runs.rank_record import RankRecord
 from hf_transfer.runs.records import Results, Tried
@@ -30,7 +32,7 @@ from hf_transfer.tasks import metric_name
 # What a question is called whatever its words, each with a page of that name in docs/verdicts/.
 Code = Literal[
     "good-start", "better-than-another", "which-layers", "which-rate", "which-settings", "learned-enough",
-    "overfits", "published",
+    "overfits", "random-folds", "related-rows", "published",
 ]  # fmt: skip
 
 _MOST_NAMED = 6  # configurations in one sentence
@@ -74,6 +76,7 @@ def verdicts(
         *(searched(search) if search else [settings(results)]),
         learned(results, found),
         overfits(results, found),
+        *leaks(results),
         published(results),
     ]
 
@@ -195,6 +198,26 @@ def overfits(results: Results, found: Overfitting) -> Verdict:
     return Verdict("overfits", "Does it overfit?", answer, " ".join(filter(None, words)))
 
 
+def leaks(results: Results) -> list[Verdict]:
+    """Say what random folds would have said, or whether the folds part rows that belong together."""
+    leak = results.leak
+    if leak is None:
+        return []
+    if leak.kept is not None:
+        price, question = leak.price, "What would random folds have said?"
+        if price is None:
+            return []
+        answer = "too much" if price.is_paid else "the same, within noise" if price.is_small else "can't tell"
+        return [Verdict("random-folds", question, answer, price_words(leak, price))]
+    paid = leak.price is not None and leak.price.is_paid
+    small = leak.price is not None and leak.price.is_small
+    answer = "yes" if paid else "yes, at no measurable cost" if small else "yes, at a cost that can't be told"
+    if leak.found is None:
+        answer = "no sign of it"
+    question = "Do the folds part rows that belong together?"
+    return [Verdict("related-rows", question, answer, related_words(leak))]
+
+
 def published(results: Results) -> Verdict:
     """Say how the published weights were made, and how they score on rows of their own."""
     question, final, metric = "What is published?", results.final, results.primary_metric
@@ -262,10 +285,11 @@ def _other_settings(results: Results, control: Other) -> str:
 
 
 def _chance(results: Results) -> str:
-    """Compare the accuracy with that of always predicting the most common class."""
+    """Compare the score with that of an answer that never looks at the input."""
     share, score = commonest_share(results), results.scores.get("accuracy")
     if share is None or not score or score.mean is None:
-        return ""
+        blind = without_skill(results)
+        return f"The run's {blind}." if blind else ""
     within = f" (95 % interval {interval(score.interval)})" if score.interval else ""
     return (
         f"Always giving the commonest class would reach {number(share)} accuracy; the run reaches "

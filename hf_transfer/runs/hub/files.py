@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
-from hf_transfer.errors import HubError
+from hf_transfer.errors import HubError, TransferError
 from hf_transfer.machine.secrets import SECRET, one_line
+from hf_transfer.machine.wording import some
 from hf_transfer.models.sentence_modules import HEAD_FOLDER, MODULES_FILE
 from hf_transfer.runs.hub.client import say
+from hf_transfer.runs.results import read_results
+from hf_transfer.runs.run_folder import reader_digests, weight_digests
 from hf_transfer.runs.scored_record import SCORED_FOLDER
 
 if TYPE_CHECKING:
@@ -125,7 +128,7 @@ def collect(run: Path, *, scored: bool = False) -> dict[str, Path]:
     files = {name: path for name, path in candidates.items() if _may_go(path, run)}
     for path in (path for name, path in candidates.items() if name not in files):
         say(f"Not pushed: {path}")
-    problems = [*_missing(run, files), *_unreadable(files), *_secrets(files)]
+    problems = [*_missing(run, files), *_unreadable(files), *_secrets(files), *_not_as_loaded(run, files)]
     if problems:
         raise HubError("\n".join(problems))
     return files
@@ -172,6 +175,27 @@ def _final(results: Path) -> tuple[str, list[str]]:
         return kind, {"none": [], "ensemble": list(final.get("members") or ["."])}.get(kind, ["."])
     except (ValueError, TypeError, KeyError):  # what is wrong with the file is told by _unreadable
         return "unknown", ["."]
+
+
+def _not_as_loaded(run: Path, files: Mapping[str, Path]) -> Iterator[str]:
+    """Why a model may not go: plain libraries answered otherwise, or it is another one than they loaded."""
+    try:
+        final = read_results(run).final
+    except TransferError:  # what is wrong with the file is told by _unreadable
+        return
+    if final.reload is None:
+        return  # of an earlier version
+    again = "Run the recipe again with the same settings: the folds are kept, and the model is made anew."
+    if final.reload.problem:
+        yield f"{run / 'model'} may not be published: {final.reload.problem}."
+    model = run / "model"
+    there = weight_digests(model) | reader_digests(model)
+    known = {**(final.sha256 or {}), **final.reload.sha256}
+    if changed := sorted(name for name in known if there.get(name) != known[name]):
+        yield (
+            f"{model} is not the model that was loaded and compared: {some(changed, noun='file')} changed "
+            f"since. {again}"
+        )
 
 
 def _unreadable(files: Mapping[str, Path]) -> Iterator[str]:

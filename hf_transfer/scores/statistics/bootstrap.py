@@ -1,6 +1,6 @@
 """Bootstrap intervals (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13)."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -12,12 +12,14 @@ from hf_transfer.errors import ConfigError, DataError
 
 Floats = NDArray[np.float64]
 Interval = tuple[float, float]
+Statistic = Callable[[Floats], Mapping[str, Floats]]
 
+_SMALL_BIAS = 0.25  # of the standard error: less may be ignored (Efron and Tibshirani, section 10.3)
 CHUNK = 2_000_000  # weights made at a time: 16 MB, and as much again for each array made from them
 
 
 def bootstrap_interval(
-    statistic: Callable[[Floats], Mapping[str, Floats]],
+    statistic: Statistic,
     folds: ArrayLike,
     *,
     units: ArrayLike | None = None,
@@ -28,7 +30,8 @@ def bootstrap_interval(
     """Estimate a percentile interval for each score by resampling units within their fold.
 
     It measures what another draw of rows would change, with the models as they are, and not what another
-    training set would: it is the optimistic one of the two intervals.
+    training set would: it is the optimistic one of the two intervals. Rows that are drawn twice lift areas
+    under curves and lower R² in small folds; such a shift of all resamples is taken out again.
 
     Args:
         statistic: Takes weights (b, n), how often each row was drawn, and gives scores (b,) by name.
@@ -59,13 +62,20 @@ def bootstrap_interval(
     if not 0 < level < 1:
         raise ConfigError(f"level must lie between 0 and 1, such as 0.95, got {level}.")
     strata = Strata.of(folds, units)
-    draws: dict[str, list[Floats]] = {}
-    for weights in strata.resamples(num_resamples, seed):
-        for name, values in statistic(weights).items():
-            draws.setdefault(name, []).append(np.asarray(values, dtype=np.float64))
+    draws = _drawn(statistic, strata.resamples(num_resamples, seed))
     if strata.fixed:  # every resample is the data itself: an interval of no width would be a lie
         return dict.fromkeys(draws)
-    return {name: _percentiles(np.concatenate(chunks), level) for name, chunks in draws.items()}
+    estimates = _drawn(statistic, [np.ones((1, len(strata.columns)))])
+    return {name: _percentiles(drawn, estimates[name].item(), level) for name, drawn in draws.items()}
+
+
+def _drawn(statistic: Statistic, blocks: Iterable[Floats]) -> dict[str, Floats]:
+    """Scores of all resamples of some blocks of weights, by name."""
+    draws: dict[str, list[Floats]] = {}
+    for weights in blocks:
+        for name, values in statistic(weights).items():
+            draws.setdefault(name, []).append(np.asarray(values, dtype=np.float64))
+    return {name: np.concatenate(chunks) for name, chunks in draws.items()}
 
 
 @dataclass(frozen=True)
@@ -130,9 +140,14 @@ class Strata:
             yield counts.astype(np.float64)[:, self.columns]
 
 
-def _percentiles(values: Floats, level: float) -> Interval | None:
+def _percentiles(values: Floats, estimate: float, level: float) -> Interval | None:
     defined = values[np.isfinite(values)]
     if 2 * len(defined) < len(values):
         return None
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    bias = defined.mean() - estimate
+    if abs(bias) > _SMALL_BIAS * defined.std():
+        # No further than a resample or the estimate went, so that a score stays in its range.
+        low = max(low - bias, min(defined.min(), estimate))
+        high = min(high - bias, max(defined.max(), estimate))
     return float(low), float(high)

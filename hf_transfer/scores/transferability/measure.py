@@ -10,13 +10,14 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError
 from hf_transfer.scores.number_metrics import Numbers
 from hf_transfer.scores.set_metrics import set_scores
-from hf_transfer.scores.statistics.counts import divide, scores_from_counts
+from hf_transfer.scores.statistics.counts import divide, mean_defined, scores_from_counts
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Name = Literal["accuracy", "balanced_accuracy", "f1_words", "r_squared", "f1_micro"]
 
 _HALF = 0.5
+_LEAST = 1e-300  # spread of a column, so that one of equal numbers stays 0
 
 MOSTLY_ONE = 0.7  # share of the largest class from which on accuracy says little
 
@@ -86,23 +87,25 @@ class Measure:
 
 @dataclass(frozen=True)
 class NumberMeasure(Measure):
-    """R² of predicted numbers: what is explained of the labels' variance."""
+    """R² of predicted numbers: what is explained of the labels' variance; of several, their mean."""
 
     name: Name = "r_squared"
     num_classes: int = 1
     range: ClassVar[tuple[float, float]] = (-np.inf, 1.0)
 
     def answers(self, decisions: Floats) -> NDArray[Any]:
-        """The number, of (…, 1)."""
-        return np.asarray(decisions[..., 0])
+        """The number, of (…, 1), or all of several."""
+        return np.asarray(decisions[..., 0] if self.num_classes == 1 else decisions)
 
     def evident(self, labels: NDArray[Any]) -> NDArray[Any]:
-        """Around their mean, as the features are not centred."""
-        return np.asarray(labels - labels.mean())
+        """Around their mean and in their own units, as the features are not centred."""
+        centred = labels - labels.mean(axis=0)
+        return np.asarray(centred if labels.ndim == 1 else centred / np.maximum(centred.std(axis=0), _LEAST))
 
     def weighted(self, labels: NDArray[Any], predictions: NDArray[Any], weights: Floats) -> Floats:
         """R² of rows that count as often as their weights say."""
-        return Numbers(labels, predictions).r_squared(weights)
+        columns = zip(_columns(labels), _columns(predictions), strict=True)
+        return mean_defined(Numbers(*pair).r_squared(weights) for pair in columns)
 
     def constant(self, labels: NDArray[Any]) -> float:
         """That of their mean."""
@@ -152,3 +155,8 @@ def measure_for(labels: Ints, num_classes: int, *, outside: int | None = None) -
         return Measure("f1_words", num_classes, outside)
     prevails = counts.max() > MOSTLY_ONE * len(labels)
     return Measure("balanced_accuracy" if prevails else "accuracy", num_classes)
+
+
+def _columns(numbers: NDArray[Any]) -> NDArray[Any]:
+    """Numbers (n,) or (n, t) as columns, (t, n)."""
+    return np.atleast_2d(numbers.T)

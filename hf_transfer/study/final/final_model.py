@@ -26,14 +26,22 @@ from hf_transfer.runs.aggregate import final_epochs
 from hf_transfer.runs.final_record import Final, KeptFinal, RowScores, SharedStart, SoupTest
 from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.reading import read_record
-from hf_transfer.runs.run_folder import CHECKPOINT, weight_digests
+from hf_transfer.runs.run_folder import CHECKPOINT, reader_digests, weight_digests
 from hf_transfer.runs.schema import to_json
 from hf_transfer.scores.calibration import calibrate
+from hf_transfer.scores.cut_points import find_cuts
 from hf_transfer.study.experiment import Unit
 from hf_transfer.study.final.agreement import agreement, agreement_note
 from hf_transfer.study.final.ensemble import average_outputs, logits_of
 from hf_transfer.study.final.members import keep_member, member_folder
-from hf_transfer.study.final.model_folder import CALIBRATION_FILE, member_name, save_ensemble, save_trained
+from hf_transfer.study.final.model_folder import (
+    CALIBRATION_FILE,
+    CUTS_FILE,
+    member_name,
+    save_ensemble,
+    save_trained,
+)
+from hf_transfer.study.final.reload import NUM_RELOADED, reload_check
 from hf_transfer.study.final.soup import (
     average_weights,
     check_start,
@@ -94,7 +102,7 @@ def make_final(
             raise  # the other processes know nothing of it
         return _failed(error), None
     if final.saves:
-        record = replace(record, sha256=weight_digests(final.folder))
+        record = final.checked(record)
         final.keep(record, test)
     return record, test
 
@@ -120,6 +128,7 @@ class _FinalModel:
         self.record_folder = study.runner.folder.path / "final"
         self.saves = study.runner.accelerator.is_main_process
         self._in_weights = False
+        self._saved: Any = None
 
     def made_before(self) -> tuple[Final, RowScores | None] | None:
         """Records of the same model from an earlier run, if its weights are still there."""
@@ -127,9 +136,24 @@ class _FinalModel:
         if not path.is_file():
             return None
         kept = read_record(KeptFinal, path)
-        if kept.identity != self._identity or kept.final.sha256 != weight_digests(self.folder):
+        there = kept.final.sha256 == weight_digests(self.folder)
+        if kept.identity != self._identity or not there or not self._read_alike(kept.final):
             return None
         return kept.final, kept.test
+
+    def _read_alike(self, final: Final) -> bool:
+        """Whether the files beside the weights are as they were when the model was loaded again."""
+        return final.reload is None or final.reload.sha256 == reader_digests(self.folder)
+
+    def checked(self, record: Final) -> Final:
+        """Add the digests of the weights, and how plain libraries answer with them."""
+        folders = [self.folder / name for name in record.members or ()] if record.kind == "ensemble" else []
+        values = self.experiment.data.rows["input"][:NUM_RELOADED]
+        found = reload_check(self.experiment.task, self._saved, folders or [self.folder], values)
+        notes = [f"The final model cannot be pushed: {found.problem}."] if found.problem else []
+        print(*notes, sep="\n", end="\n" * len(notes), file=sys.stderr)
+        digests = weight_digests(self.folder)
+        return replace(record, sha256=digests, reload=found, notes=[*record.notes, *notes])
 
     def encode_untrained(self) -> None:
         """Encode sealed and test rows; all processes must call this."""
@@ -179,7 +203,7 @@ class _FinalModel:
         sealed, test = self._scores(self._ensemble_logits)
         folders = {member_name(unit.repeat, unit.fold): folder for unit, folder in self._members}
         if self.saves:
-            save_ensemble(folders, self.folder, self._calibration)
+            save_ensemble(folders, self.folder, self._records)
         return replace(self._record("ensemble", sealed), members=list(folders)), test
 
     def soup(self) -> tuple[Final, RowScores | None]:
@@ -262,8 +286,15 @@ class _FinalModel:
             self._in_weights = divide_logits(fitted.model, self._temperature)
 
     @property
+    def _records(self) -> dict[str, dict[str, Any]]:
+        """Files for the model folder that say how its outputs are read: calibration, and cut points."""
+        cuts = find_cuts(self._out_of_fold, self.experiment.task.target.scorer)
+        found = {} if cuts is None else {CUTS_FILE: {"points": to_json(cuts.points)}}
+        return found | self._calibration
+
+    @property
     def _calibration(self) -> dict[str, dict[str, Any]]:
-        """Calibration file for the model folder: the temperature, and whether the weights have it."""
+        """The temperature, and whether the weights have it."""
         if self._temperature is None:
             return {}
         how = "probabilities are softmax(logits / temperature), of the pooled out-of-fold logits"
@@ -272,8 +303,9 @@ class _FinalModel:
         }
 
     def _save(self, fitted: Fitted) -> None:
+        self._saved = fitted.model
         if self.saves:
-            save_trained(self.experiment.task, fitted.model, self.folder, records=self._calibration)
+            save_trained(self.experiment.task, fitted.model, self.folder, records=self._records)
 
     def _record(self, kind: Literal["refit", "ensemble", "soup"], sealed: RowScores | None) -> Final:
         return Final(

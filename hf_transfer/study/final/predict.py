@@ -25,8 +25,8 @@ class PredictOptions:
     """How to label inputs.
 
     Attributes:
-        raw: Take the logits as they were learned, without the temperature that was fitted to the
-            out-of-fold ones.
+        raw: Take the outputs as they were learned, without the temperature and the cut points that were
+            fitted to the out-of-fold ones.
         threshold: For two classes, the metric by which to tune the probability that decides.
         top_k: How many labels to give with their probabilities, the chosen one first.
         all_probabilities: Give the probability of every label.
@@ -81,9 +81,12 @@ def predict_inputs(
     path = check_output(output, inputs) if output else None
     model = TrainedModel.open(run, trust_remote_code=wanted.trust_remote_code)
     reading = _reading(model, wanted)
-    found = read_new_inputs(inputs, _input(model), model.results.dataset.column)
+    slices = read_new_inputs(inputs, _input(model), model.results.dataset.column, model.results.config)
     target = model.task.target
-    outputs = model.outputs(found.values, raw=wanted.raw, title="Predicting")
+    outputs = model.outputs(slices.values, raw=wanted.raw, title="Predicting")
+    outputs += [target.average([outputs[i] for i in volume], 1.0) for volume in slices.volumes]
+    found = slices.with_volumes
+    target = target.deciding(()) if wanted.raw else target
     columns = target.columns(Dataset.from_dict({"input": found.values}), outputs)
     answers, text = target.answers(found.names, columns | {"outputs": outputs}, reading)
     if path is not None:

@@ -12,6 +12,7 @@ from hf_transfer.data.labelled import LabelledData
 from hf_transfer.data.opening import open_dataset
 from hf_transfer.data.sealing import seal_rows
 from hf_transfer.errors import DataError, TransferError
+from hf_transfer.folds.columns import read_ranks
 from hf_transfer.machine.wording import count
 from hf_transfer.runs.records import Results
 from hf_transfer.runs.scored_record import RowScore, ScoredRows
@@ -51,7 +52,7 @@ def score_rows(model: TrainedModel, config: RunConfig) -> tuple[ScoredRows, pa.T
     data = open_dataset(config, task.input.name)
     labels = task.target.renumbered(data.rows["label"][:], data.label_names, data.name)
     numbered = data.rows.remove_columns("label").add_column(
-        "label", labels, feature=type(task.target).label_type()
+        "label", labels, feature=type(task.target).label_type(task.label_names)
     )
     unseen, num_seen, note = _unseen(results, replace(data, rows=numbered, target=task.target))
     rows = numbered.select(unseen)
@@ -68,7 +69,7 @@ def score_rows(model: TrainedModel, config: RunConfig) -> tuple[ScoredRows, pa.T
     }
     columns |= {name: listed(values) for name, values in task.target.columns(rows, outputs).items()}
     if "group" in rows.column_names:
-        columns["unit"] = rows["group"][:]
+        columns["unit"] = read_ranks(rows["group"][:], "groups")  # as published: nobody's name
     table = pa.table(columns)
     return _record(model, replace(data, rows=rows), table, num_seen, [*data.notes, *note]), table
 

@@ -58,11 +58,13 @@ class TrainedModel:
         folder = folder if folder.is_dir() else run  # the top of a repository
         settings = replace(results.config, trust_remote_code=trust_remote_code)
         target = target_of_run(results.task, results.label_names, results.target, input=results.input)
+        task = task_class(results.task, results.input)(settings, target)
+        task.target = task.target.deciding(results.cuts.points if results.cuts else ())
         names = (results.final.members or ()) if results.final.kind == "ensemble" else ()
         return cls(
             run,
             results,
-            task_class(results.task, results.input)(settings, target),
+            task,
             tuple(place_inside(folder, name) for name in names) or (folder,),
             *_temperature(folder / CALIBRATION_FILE),
         )

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import DataError
-from hf_transfer.tasks.inputs.input import Input, Likeness, Original, SimpleProbe
+from hf_transfer.tasks.inputs.input import BadInput, Input, Likeness, Opened, Original, SimpleProbe
+from hf_transfer.tasks.inputs.scans import PLAIN_PICTURES, file_format
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from torch import nn
 
-    from hf_transfer.tasks.inputs.pictures import BadPicture
+    from hf_transfer.config.run_config import RunConfig
     from hf_transfer.tasks.inputs.pooling import Pooling
 
 _THUMBNAIL = 320  # pixels of the longer side: twice what it is shown at, for dense screens
@@ -31,11 +32,12 @@ class Image(Input):
         "image", "img", "picture", "photo", "pixel_values", "pixels", "image_path", "file_name", "filename",
         "filepath", "path", "file",
     )  # fmt: skip
-    settings: ClassVar[tuple[str, ...]] = ("augmentation", "cached_views", "image_size", "on_bad_image")
-    suffixes: ClassVar[frozenset[str]] = frozenset({
-        ".avif", ".bmp", ".gif", ".heic", ".heif", ".hif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jxl",
-        ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
-    })  # fmt: skip
+    settings: ClassVar[tuple[str, ...]] = (
+        "augmentation", "cached_views", "image_size", "on_bad_image", "window",
+    )  # fmt: skip
+    encoded_by: ClassVar[tuple[str, ...]] = ("image_size", "window")
+    suffixes: ClassVar[frozenset[str]] = PLAIN_PICTURES | {".dcm", ".dicom", ".nii"}
+    marks_uncertain: ClassVar[bool] = True
     rows_at_once: ClassVar[int] = 32  # as pictures are large
     sample_model: ClassVar[str] = "digits-resnet"
     simple_model: ClassVar[str] = "colour histogram and 8 x 8 pixels, linear"
@@ -50,6 +52,18 @@ class Image(Input):
         """Whether it holds texts."""
         return getattr(feature, "dtype", None) == "string"
 
+    def is_file(self, path: Path) -> bool:
+        """Whether its name ends so, or it is a zipped NIfTI file, or a DICOM file of any name."""
+        return super().is_file(path) or bool(file_format(path))
+
+    def opened(
+        self, rows: "Dataset", column: str, *, folder: Path | None, outside: bool, config: "RunConfig"
+    ) -> Opened:
+        """The slices of scans as rows."""
+        from hf_transfer.tasks.inputs.volumes import open_scans
+
+        return open_scans(rows, column, folder=folder, outside=outside, config=config)
+
     def read(
         self, dataset: "Dataset", column: str, *, folder: Path | None, outside: bool = False
     ) -> "Dataset":
@@ -58,7 +72,7 @@ class Image(Input):
 
         return read_pictures(dataset, column, folder, outside=outside)
 
-    def unreadable(self, rows: "Dataset") -> "list[BadPicture]":
+    def unreadable(self, rows: "Dataset") -> list[BadInput]:
         """Those that can't be decoded."""
         from hf_transfer.tasks.inputs.pictures import scan_pictures
 

@@ -10,7 +10,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import DataError
 from hf_transfer.machine.wording import count
 from hf_transfer.tasks.inputs.image import Image
-from hf_transfer.tasks.inputs.input import Input, KeptTogether, Likeness, Original, SimpleProbe
+from hf_transfer.tasks.inputs.input import BadInput, Input, KeptTogether, Likeness, Original, SimpleProbe
 from hf_transfer.tasks.inputs.text import Text
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from hf_transfer.config.run_config import RunConfig
-    from hf_transfer.tasks.inputs.pictures import BadPicture
     from hf_transfer.tasks.inputs.pooling import Pooling
 
 _IMAGE, _TEXT = Image(), Text()
@@ -39,6 +38,7 @@ class ImageText(Input):
     settings: ClassVar[tuple[str, ...]] = (
         "augmentation", "cached_views", "max_length", "on_bad_image", "shared_texts",
     )  # fmt: skip
+    encoded_by: ClassVar[tuple[str, ...]] = ("max_length",)
     empty: ClassVar[str] = "with neither a picture nor a text"
     rows_at_once: ClassVar[int] = Image.rows_at_once
     sample_model: ClassVar[str] = "tiny-clip"
@@ -137,7 +137,7 @@ class ImageText(Input):
         how = "what is missing counts as zeros among the features, and a column of its own says so"
         return (f"{' and '.join(words)}: {how}.",) if words else ()
 
-    def unreadable(self, rows: "Dataset") -> "list[BadPicture]":
+    def unreadable(self, rows: "Dataset") -> list[BadInput]:
         """Pictures that are there and can't be decoded."""
         from dataclasses import replace
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from hf_transfer.config.run_config import RunConfig
     from hf_transfer.scores.transferability import Probe
-    from hf_transfer.tasks.inputs.pictures import BadPicture
     from hf_transfer.tasks.inputs.pooling import Pooling
 
 Likeness = tuple[Sequence[Any], Callable[[list[int]], list[list[int]]]]
@@ -23,11 +22,49 @@ SimpleProbe = Callable[..., "Probe"]
 
 @dataclass(frozen=True)
 class Original:
-    """What stood in one row: a text, or a picture as a data: URI with the name of its file."""
+    """What stood in one row: a text, or a picture or a sound as data: URIs with the name of its file."""
 
     text: str | None = None
     picture: str | None = None
     name: str | None = None
+    sound: str | None = None
+
+
+@dataclass(frozen=True)
+class BadInput:
+    """An input that cannot be read: its position among the rows scanned, its path if any, and why.
+
+    Attributes:
+        private: Whether the name of its file may be that of a patient, and stays out of what is published.
+    """
+
+    position: int
+    path: str | None
+    reason: str
+    private: bool = False
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Rows of one input each, where a file may have held several.
+
+    Attributes:
+        rows: With all of their columns, and what the files say of each.
+        id_column: That identifies a row.
+        group_by: Whose equal values stay in one fold.
+        site_column: That says where a row was made.
+        notes: What was found in the files, a sentence each.
+        sources: Number of the given row that each row came from; None where they are the given ones.
+        numbers: Of each row in its file; None where a file held one alone.
+    """
+
+    rows: "Dataset"
+    id_column: str | None = None
+    group_by: str | None = None
+    site_column: str | None = None
+    notes: tuple[str, ...] = ()
+    sources: Sequence[int] | None = None
+    numbers: Sequence[int | None] = ()
 
 
 @dataclass(frozen=True)
@@ -59,12 +96,20 @@ class Input:
     """What several are called."""
     columns: ClassVar[tuple[str, ...]]
     """Names that people usually give the column, the likeliest first."""
+    groups: ClassVar[tuple[str, ...]] = ()
+    """Names of columns whose equal values stay in one fold, unless the settings say how to split."""
     settings: ClassVar[tuple[str, ...]] = ()
     """Settings that it uses and that not every input does."""
+    encoded_by: ClassVar[tuple[str, ...]] = ()
+    """Those of them that decide what model inputs a row becomes."""
+    measured_in: ClassVar[str] = "Words a row"
+    """What `lengths` counts."""
     suffixes: ClassVar[frozenset[str]] = frozenset()
     """Ends of the names of files that hold one each; none where they are written out."""
     empty: ClassVar[str] = ""
     """What messages say of a row that `empty_rows` gives."""
+    marks_uncertain: ClassVar[bool] = False
+    """Whether a column of -1, 0 and 1 is likelier to hold uncertain labels than three classes."""
     rows_at_once: ClassVar[int] = 1000
     """How many to encode together."""
     sample_model: ClassVar[str] = "tiny-bert"
@@ -95,6 +140,28 @@ class Input:
     def leads_away(self, feature: Any) -> bool:
         """Whether a column holds paths, which lead to nothing when the rows come from the Hub."""
         return False
+
+    def is_file(self, path: Path) -> bool:
+        """Whether a file holds such inputs, by its name or its first bytes."""
+        return path.suffix.lower() in self.suffixes
+
+    def opened(
+        self, rows: "Dataset", column: str, *, folder: Path | None, outside: bool, config: "RunConfig"
+    ) -> Opened:
+        """Rows of one input each, of files of which one may hold several.
+
+        Args:
+            rows: A file each, or an input.
+            column: Where they are.
+            folder: Folder that paths are relative to, and must stay in; None takes them as they are.
+            outside: Whether they may leave it.
+            config: How to read them, and the columns that were named.
+
+        Raises:
+            DataError: If the column holds something else.
+            ConfigError: If a package is needed that is not installed.
+        """
+        return Opened(rows, config.id_column, config.group_by, config.site_column)
 
     def read(
         self, dataset: "Dataset", column: str, *, folder: Path | None, outside: bool = False
@@ -148,7 +215,7 @@ class Input:
         """What to know of inputs that were kept though they may be none, a sentence each."""
         return ()
 
-    def unreadable(self, rows: "Dataset") -> "list[BadPicture]":
+    def unreadable(self, rows: "Dataset") -> list[BadInput]:
         """Inputs that can't be read, of the column `input`."""
         return []
 
@@ -161,7 +228,7 @@ class Input:
         raise NotImplementedError
 
     def lengths(self, rows: "Dataset") -> dict[str, float] | None:
-        """Words of the texts: least, median, 95th percentile and most; None for what has no words."""
+        """How long the inputs are: least, median, 95th percentile and most; None for what has no length."""
         return None
 
     def excerpt(self, value: Any, length: int) -> str:

@@ -32,13 +32,13 @@ def read_pictures(dataset: Dataset, column: str, folder: Path | None, *, outside
     Raises:
         DataError: If the column holds something else.
     """
-    at = partial(_at, folder=folder, outside=outside)
-    inputs = dataset.select_columns([column]).rename_column(column, "input")
+    at = partial(path_of, folder=folder, outside=outside)
+    inputs = dataset.select_columns([column]).rename_columns({column: "input"})
     feature = inputs.features["input"]
     if isinstance(feature, (Array2D, Array3D, *LIST_TYPES)):
-        return _as_pictures(_encode(row["input"], number) for number, row in enumerate(inputs))
+        return as_pictures(_encode(row["input"], number) for number, row in enumerate(inputs))
     if getattr(feature, "dtype", None) in TEXT_TYPES:
-        return _as_pictures(at(path, row=number) for number, path in enumerate(inputs["input"]))
+        return as_pictures(at(path, row=number) for number, path in enumerate(inputs["input"]))
     if not (isinstance(feature, Image) or _holds_pictures(feature)):
         raise DataError(
             f"Column {column!r} holds {type_name(feature)}, not pictures. Allowed are pictures, their "
@@ -61,7 +61,7 @@ def _confined(inputs: Dataset, at: Callable[..., Any]) -> Dataset:
         pa.chunked_array(batch["input"]).combine_chunks().field("bytes").null_count == 0 for batch in batches
     ):
         return inputs
-    return _as_pictures(_follow(picture, at, row) for row, picture in enumerate(inputs["input"]))
+    return as_pictures(_follow(picture, at, row) for row, picture in enumerate(inputs["input"]))
 
 
 def _follow(picture: dict[str, Any] | None, at: Callable[..., Any], row: int) -> Any:
@@ -70,7 +70,12 @@ def _follow(picture: dict[str, Any] | None, at: Callable[..., Any], row: int) ->
     return at(picture["path"], row=row)
 
 
-def _at(path: str | None, *, folder: Path | None, outside: bool, row: int) -> dict[str, Any] | None:
+def path_of(path: str | None, *, folder: Path | None, outside: bool, row: int) -> dict[str, Any] | None:
+    """An input on disk, which its column names by a path; None of a missing one.
+
+    Raises:
+        DataError: If the path leads elsewhere.
+    """
     if path is None:
         return None  # the scan tells of it, as of all pictures that cannot be read
     if folder is not None:
@@ -78,7 +83,7 @@ def _at(path: str | None, *, folder: Path | None, outside: bool, row: int) -> di
         refuse_links([place], folder, outside=outside)
         path = str(place)
     elif "://" in path:
-        raise DataError(f"Row {row} holds the web address {path!r}; download the pictures first.")
+        raise DataError(f"Row {row} holds the web address {path!r}; download the files first.")
     return {"bytes": None, "path": path}
 
 
@@ -89,7 +94,8 @@ def _encode(pixels: Any, row: int) -> dict[str, Any]:
         raise DataError(f"Row {row}: {error}.") from error
 
 
-def _as_pictures(values: Iterable[dict[str, Any] | None]) -> Dataset:
+def as_pictures(values: Iterable[dict[str, Any] | None]) -> Dataset:
+    """Make a dataset of the one column `input` from pictures as {"bytes", "path"}, one at a time."""
     schema = Features({"input": Image(decode=False)}).arrow_schema
     return mapped_rows(_picture_batches(iter(values), schema), schema)
 

@@ -6,7 +6,6 @@ import warnings
 import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,9 @@ from hf_transfer import _guard  # noqa: F401  (says what is wrong when another p
 from hf_transfer.errors import DataError
 from hf_transfer.machine.paths import special_file
 from hf_transfer.machine.progress import progress_bar
+from hf_transfer.tasks.inputs.input import BadInput
+from hf_transfer.tasks.inputs.scans import HEAD, file_format, read_scan, scan_format
+from hf_transfer.tasks.inputs.windows import PERCENTILES, SIXTEEN_BITS, Window, eight_bits, own_window
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 MAX_PIXELS = 89_478_485  # where Pillow begins to warn of a decompression bomb; 256 MiB of RGB
@@ -28,27 +30,18 @@ _HEIC = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 _BATCH = 64  # pictures decoded at once, so that few are in memory
 # What Pillow's parsers raise on garbage; found by feeding them damaged files of each format.
 _BROKEN = (
-    OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error,
-    Image.DecompressionBombError, Image.DecompressionBombWarning,
+    OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, RuntimeError,
+    struct.error, Image.DecompressionBombError, Image.DecompressionBombWarning,
 )  # fmt: skip
 
 Picture = bytes | str | Path | Mapping[str, Any]  # encoded bytes, a path, or a row's {"bytes", "path"}
-
-
-@dataclass(frozen=True)
-class BadPicture:
-    """A picture that cannot be read: its position among the rows scanned, its path if any, and why."""
-
-    position: int
-    path: str | None
-    reason: str
 
 
 def read_picture(picture: Picture) -> Image.Image:
     """Decode one picture to upright 8-bit RGB; the same pixels wherever the kit reads it.
 
     The camera's rotation is applied, 16-bit grey is scaled by 1/257, transparent parts show white,
-    and of an animation the first frame is taken.
+    and of an animation or a scan the first frame is taken.
 
     Args:
         picture: Encoded bytes, a local path, or a row's input.
@@ -58,6 +51,8 @@ def read_picture(picture: Picture) -> Image.Image:
             message is the reason alone, as the caller knows the picture's name.
     """
     data = picture_bytes(picture)
+    if scan_format(data[:HEAD], _path_of(picture)):
+        return Image.fromarray(read_scan(data, most_pixels=MAX_PIXELS).slices[0]).convert("RGB")
     try:
         with Image.open(io.BytesIO(data), formats=_formats()) as image:
             if image.width * image.height > MAX_PIXELS:
@@ -72,6 +67,26 @@ def read_picture(picture: Picture) -> Image.Image:
         raise DataError(_too_large(str(error))) from error
     except _BROKEN as error:
         raise DataError(f"the file is damaged or cut short ({error})") from error
+
+
+def _path_of(picture: Picture) -> str:
+    path = picture.get("path") if isinstance(picture, Mapping) else picture
+    return str(path) if isinstance(path, (str, Path)) else ""
+
+
+def rescaled(picture: Any, window: Window | str | None) -> Any:
+    """A row's input in 8 bits, scaled by a window that was given, if it is a 16-bit grey one; else itself."""
+    if window is None or picture is None:
+        return picture
+    try:
+        with Image.open(io.BytesIO(picture_bytes(picture)), formats=_formats()) as image:
+            if not _is_deep(image) or image.width * image.height > MAX_PIXELS:
+                return picture
+            values = np.asarray(ImageOps.exif_transpose(image)).astype(np.float64)
+    except (DataError, UnidentifiedImageError, *_BROKEN):
+        return picture  # the scan tells of it
+    chosen = own_window(values) if window == PERCENTILES else window
+    return {"bytes": encode_pixels(eight_bits(values, chosen)), "path": picture["path"]}  # type: ignore[arg-type]
 
 
 def picture_bytes(picture: Picture) -> bytes:
@@ -120,7 +135,7 @@ def _unknown(data: bytes) -> str:
 
 def scan_pictures(
     rows: Dataset, *, visit: Callable[[int, Image.Image], None] | None = None
-) -> list[BadPicture]:
+) -> list[BadInput]:
     """Decode every picture of the `input` column once; give those that cannot be read.
 
     Args:
@@ -137,7 +152,9 @@ def scan_pictures(
             batch = [picture or {} for picture in rows[start : start + _BATCH]["input"]]
             for position, outcome in enumerate(pool.map(_attempt, batch), start):
                 if isinstance(outcome, str):
-                    bad.append(BadPicture(position, batch[position - start].get("path"), outcome))
+                    path = batch[position - start].get("path")
+                    private = path is not None and file_format(Path(path)) == "DICOM"
+                    bad.append(BadInput(position, path, outcome, private))
                 elif visit is not None:
                     visit(position, outcome)
             bar.update(len(batch))
@@ -193,8 +210,8 @@ def _as_uint8(pixels: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
     return pixels.astype(np.uint8)
 
 
-def _to_rgb(image: Image.Image, file_format: str | None) -> Image.Image:
-    if image.mode.startswith("I;16") or (image.mode == "I" and file_format == "PPM"):
+def _to_rgb(image: Image.Image, of_format: str | None) -> Image.Image:
+    if _is_deep(image, of_format):
         return _from_16_bits(image)
     if image.mode not in _EIGHT_BITS:
         raise DataError(
@@ -207,10 +224,14 @@ def _to_rgb(image: Image.Image, file_format: str | None) -> Image.Image:
     return image.convert("RGB")
 
 
+def _is_deep(image: Image.Image, of_format: str | None = None) -> bool:
+    """Whether it is grey in 16 bits."""
+    return image.mode.startswith("I;16") or (image.mode == "I" and (of_format or image.format) == "PPM")
+
+
 def _from_16_bits(image: Image.Image) -> Image.Image:
     # Pillow's conversion clips at 255, and nearly all of a 16-bit picture turns white.
-    values = np.asarray(image).astype(np.uint32)
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
+    return Image.fromarray(eight_bits(np.asarray(image), SIXTEEN_BITS)).convert("RGB")
 
 
 def _too_large(what: str) -> str:

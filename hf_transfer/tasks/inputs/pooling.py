@@ -116,3 +116,18 @@ class WordPooling(Pooling):
     def __call__(self, output: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """Pool to (words, d)."""
         return output[batch["labels"] != IGNORE_INDEX]
+
+
+class SoundPooling(Pooling):
+    """The mean over frames but padding; of a spectrogram's tokens the first and the mean, concatenated."""
+
+    def __call__(self, output: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        """Pool to (b, d)."""
+        if output.ndim != 3:
+            return output.flatten(1)
+        if "input_values" not in batch or batch["input_values"].ndim > 2:
+            return torch.cat([output[:, 0], output.mean(dim=1)], dim=1)
+        model: Any = self.model
+        return (
+            model.mean(output, batch.get("attention_mask")) if hasattr(model, "mean") else output.mean(dim=1)
+        )

@@ -27,6 +27,7 @@ class Text(Input):
         "review_text", "question", "utterance",
     )  # fmt: skip
     settings: ClassVar[tuple[str, ...]] = ("max_length", "pooling")
+    encoded_by: ClassVar[tuple[str, ...]] = ("max_length",)
     empty: ClassVar[str] = "with empty text"
     simple_model: ClassVar[str] = "TF-IDF of words and pairs, linear"
     poolings: ClassVar[tuple[str, ...]] = ("first token", "mean")

@@ -96,8 +96,8 @@ def _written_lists(dataset: Dataset, column: str) -> list[list[str]] | None:
     return None if None in lists or not any(lists) else lists  # type: ignore[return-value]
 
 
-def lengths(sizes: Sequence[int]) -> dict[str, float]:
-    """Minimum, median, 95th percentile and maximum number of words."""
+def lengths(sizes: Sequence[float]) -> dict[str, float]:
+    """Minimum, median, 95th percentile and maximum of numbers of words, or of seconds."""
     most = {
         "min": np.min(sizes),
         "median": np.median(sizes),

@@ -25,6 +25,7 @@ class Words(Text):
     nouns: ClassVar[str] = "tagged sentences"
     columns: ClassVar[tuple[str, ...]] = ("tokens", "words", "token")
     settings: ClassVar[tuple[str, ...]] = ("max_length",)
+    encoded_by: ClassVar[tuple[str, ...]] = ("max_length",)
     empty: ClassVar[str] = "without words"
     simple_model: ClassVar[str] = "spelling of the word and its neighbours, linear"
     poolings: ClassVar[tuple[str, ...]] = ()

@@ -13,8 +13,9 @@ from hf_transfer.tasks.targets.target import Target
 def choose_target(column: LabelColumn, targets: Sequence[type[Target]], wanted: str = "auto") -> type[Target]:
     """Choose how to read a column of labels.
 
-    Texts, whole numbers and `ClassLabel` are classes; lists are sets of labels; numbers with fractions are
-    numbers. Numbers with a point that are all whole, such as 3.0, may be either, so that a person has to say.
+    Texts, whole numbers and `ClassLabel` are classes; lists are sets of labels; numbers with fractions, or
+    lists of them, are numbers. Numbers with a point that are all whole, such as 3.0, may be either, so that a
+    person has to say.
 
     Args:
         column: Of the rows to train on.
@@ -29,6 +30,11 @@ def choose_target(column: LabelColumn, targets: Sequence[type[Target]], wanted: 
     if not is_auto(wanted):
         if wanted not in known:
             raise ConfigError(f"target={wanted!r} is not one of {', '.join(known)}, which this task learns.")
+        if column.names and not known[wanted].in_columns:
+            able = " or ".join(target.name for target in targets if target.in_columns)
+            raise ConfigError(
+                f"label_columns hold {able}, and {wanted} have one label a row; give label_column instead."
+            )
         return known[wanted]
     if len(targets) == 1:
         return targets[0]
@@ -39,7 +45,8 @@ def choose_target(column: LabelColumn, targets: Sequence[type[Target]], wanted: 
 def _by_values(column: LabelColumn) -> str:
     given = [value for value in column.values if not is_missing(value) and not _is_written_missing(value)]
     if _lists(given):
-        return "label_sets"
+        inside = {type(one) for value in given if isinstance(value, list | tuple) for one in value}
+        return "numbers" if inside and inside <= {int, float} and float in inside else "label_sets"
     if not given or any(as_number(value) is None for value in given):
         return "classes"
     if any(not float(value).is_integer() for value in given):

@@ -57,7 +57,7 @@ class Classes(Target):
         return name_labels(columns)
 
     @classmethod
-    def label_type(cls) -> Any:
+    def label_type(cls, names: Sequence[str]) -> Any:
         """A whole number."""
         from datasets import Value
 

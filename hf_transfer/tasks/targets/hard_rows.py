@@ -188,17 +188,32 @@ def wrong_sentences(table: pa.Table) -> list[WrongSentence]:
     return sorted(found, key=lambda one: -one.num_wrong)
 
 
-def farthest_rows(table: pa.Table) -> HardRows:
-    """Find the rows whose number was missed by most, with the mean prediction over repeats."""
+def farthest_rows(table: pa.Table, names: Sequence[str]) -> HardRows:
+    """Find the rows whose number was missed by most, with the mean prediction over repeats.
+
+    Of several numbers the mean distance counts, each in units of its deviation.
+    """
     ids, of_row = _numbered(table)
-    label, prediction = (np.asarray(table[name], np.float64) for name in ("label", "prediction"))
-    mean = np.bincount(of_row, prediction) / np.bincount(of_row)
-    truth = np.zeros(len(ids))
+    label, prediction = (
+        np.asarray(table[name].to_pylist(), np.float64).reshape(-1, len(names))
+        for name in ("label", "prediction")
+    )
+    mean, truth = np.zeros((len(ids), len(names))), np.zeros((len(ids), len(names)))
+    np.add.at(mean, of_row, prediction / np.bincount(of_row)[of_row][:, None])
     truth[of_row] = label
-    missed = np.abs(mean - truth)
+    units = np.maximum(truth.std(axis=0), np.finfo(float).tiny) if len(names) > 1 else 1.0
+    missed = (np.abs(mean - truth) / units).mean(axis=1)
     order = np.argsort(-missed, kind="stable")[:MOST_HARD].tolist()
-    rows = [HardRow(ids[i], f"{truth[i]:.6g}", f"{mean[i]:.6g}", None, None, float(missed[i])) for i in order]
+
+    def shown(numbers: Floats) -> str:
+        cells = [f"{number:.6g}" for number in numbers]
+        pairs = zip(names, cells, strict=True)
+        return cells[0] if len(names) == 1 else ", ".join(f"{name} {cell}" for name, cell in pairs)
+
+    rows = [HardRow(ids[i], shown(truth[i]), shown(mean[i]), None, None, float(missed[i])) for i in order]
     about = "The rows whose number was missed by most, with what models predicted that never saw them"
+    if len(names) > 1:
+        about += "; of several numbers the mean counts, each in units of its standard deviation"
     return HardRows(hardest=rows, about=about, measured="Off by")
 
 

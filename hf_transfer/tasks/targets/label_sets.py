@@ -1,7 +1,7 @@
 """Label sets: any number of labels a row, none included; a sigmoid for each (multi-label classification)."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from hf_transfer.errors import DataError
 from hf_transfer.folds.columns import FoldColumns
 from hf_transfer.machine.wording import aligned
 from hf_transfer.scores.regression import LabelSetProblem, LinearProblem
-from hf_transfer.scores.set_scorer import LabelSetScorer
+from hf_transfer.scores.set_scorer import LabelSetScorer, reached
 from hf_transfer.scores.statistics import apply_temperature, fit_temperature
 from hf_transfer.scores.transferability import LabelSetMeasure, Measure
 from hf_transfer.tasks.targets.hard_rows import HardRows, hardest_sets
@@ -53,6 +53,7 @@ class LabelSets(Target):
     settings = ("class_weights", "label_columns", "label_separator", "label_smoothing")
     solvers = ("lbfgs", "ridge")
     missing = IGNORE_INDEX
+    in_columns = True
     called = ("label", "labels")
     unlabelled: Any = ()
 
@@ -87,10 +88,11 @@ class LabelSets(Target):
             )
         ids = {name: i for i, name in enumerate(names)}
         numbered = tuple([sorted(ids[name] for name in row) for row in part] for part in sets)
-        return NamedLabels(names, numbered, absence_notes(names, counts))
+        notes = [*absence_notes(names, counts), *_everywhere(names, counts[0], len(sets[0]))]
+        return NamedLabels(names, numbered, tuple(notes))
 
     @classmethod
-    def label_type(cls) -> Any:
+    def label_type(cls, names: Sequence[str]) -> Any:
         """A list of whole numbers."""
         from datasets import List, Value
 
@@ -196,7 +198,8 @@ class LabelSets(Target):
         """Labels, predicted labels and logits."""
         logits = np.concatenate([*decoded, np.zeros((0, len(self.label_names)), np.float32)])
         columns: dict[str, Any] = {"label": _lists(rows["label"][:])} if "label" in rows.column_names else {}
-        return columns | {"prediction": _lists(map(np.flatnonzero, logits >= 0)), "logits": logits}
+        given = reached(logits, self.points) if self.points else logits >= 0
+        return columns | {"prediction": _lists(map(np.flatnonzero, given)), "logits": logits}
 
     @property
     def not_two_classes(self) -> str | None:
@@ -234,6 +237,12 @@ class LabelSets(Target):
         return FoldColumns(
             counts=self.marks(rows["label"][:]), label_names=self.label_names, counted=("label", "row")
         )
+
+
+def _everywhere(names: Sequence[str], counts: Counter[str], num_rows: int) -> Iterator[str]:
+    """Say which labels all rows have."""
+    if always := [repr(name) for name in names if counts[name] == num_rows]:
+        yield f"All {num_rows} rows have the label {', '.join(always)}: it has no ROC AUC."
 
 
 def _lists(rows: Iterable[Any]) -> Any:

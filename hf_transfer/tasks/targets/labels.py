@@ -31,6 +31,7 @@ class LabelColumn:
         declared: Names of a `ClassLabel` feature, in the order of its ids; None without one.
         inputs: The standard inputs of the same rows, which are read only where a target needs them.
         name: Of the column.
+        names: Of the numbers of a row, where each has a column of its own.
     """
 
     values: Sequence[Any]
@@ -38,6 +39,7 @@ class LabelColumn:
     declared: tuple[str, ...] | None = None
     inputs: Sequence[Any] = ()
     name: str = "label"
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

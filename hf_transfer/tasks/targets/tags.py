@@ -51,7 +51,7 @@ class Tags(Classes):
         return name_tags(columns)
 
     @classmethod
-    def label_type(cls) -> Any:
+    def label_type(cls, names: Sequence[str]) -> Any:
         """A list of whole numbers."""
         from datasets import List, Value
 

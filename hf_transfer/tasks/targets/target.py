@@ -1,13 +1,15 @@
 """The interface of a target: labels, loss, and how to decode outputs."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from copy import copy
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.scores.shuffled import exchangeable_unit, shuffle_labels
+from hf_transfer.tasks.targets.learning import Learning
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
     from hf_transfer.config.run_config import RunConfig
     from hf_transfer.folds.columns import FoldColumns, Values
-    from hf_transfer.scores.regression import LinearProblem
+    from hf_transfer.scores.cutting import Cut
     from hf_transfer.scores.scorer import Scorer
     from hf_transfer.scores.transferability import Measure
     from hf_transfer.tasks.targets.hard_rows import HardRows
@@ -26,26 +28,20 @@ if TYPE_CHECKING:
 IGNORE_INDEX = -100  # a class that the loss and the scores skip; PyTorch's default
 
 
-class Target(Protocol):
+class Target(Learning, Protocol):
     """What differs between kinds of label. Nothing outside of `tasks/` knows which of them it has."""
 
     name: ClassVar[str]
     """As the setting `target` calls it."""
-    problem_type: ClassVar[str | None]
-    """What the published configuration says, by which transformers turns outputs into scores."""
-    solvers: ClassVar[tuple[str, ...]]
-    """How a head is solved in closed form, the usual way first."""
     settings: ClassVar[tuple[str, ...]] = ()
     """Settings that it uses and that no other target does, or only some."""
-    scales: ClassVar[bool] = False
-    """Whether labels are numbers of any size, which are learned in units of the training rows' spread."""
     label_names: tuple[str, ...]
     """In the order of their ids."""
     scorer: "Scorer"
-    missing: float
-    """A label that neither the loss nor the scores count."""
     unlabelled: Any
     """What stands in for the label of a row that has none to learn from."""
+    in_columns: ClassVar[bool] = False
+    """Whether the labels of a row may be in several columns."""
     right_or_wrong: ClassVar[bool] = False
     """Whether a row is one decision, so that rows of two models are counted by who was right."""
     per_word: bool = False
@@ -54,10 +50,18 @@ class Target(Protocol):
     """What a table of the rows counts."""
     called: tuple[str, str] = ("class", "classes")
     """What a line of that table is called, and several."""
+    points: "Sequence[Cut]" = ()
+    """The cut points of a finished run, by which `columns` decides; none to take outputs as they come."""
     outside: int | None = None
     """The class of what is part of nothing, by which alone no mention is found; None without one."""
 
     def __init__(self, label_names: Sequence[str], settings: "RunConfig | None" = None) -> None: ...
+
+    def deciding(self, points: "Sequence[Cut]") -> Self:
+        """Itself with the cut points of a finished run."""
+        other = copy(self)
+        other.points = tuple(points)
+        return other
 
     def problems(self, config: "RunConfig") -> list[str]:
         """Settings that do not go with such labels, a sentence each."""
@@ -79,8 +83,12 @@ class Target(Protocol):
         ...
 
     @classmethod
-    def label_type(cls) -> Any:
-        """The type of the column `label`, as `datasets` has it."""
+    def label_type(cls, names: Sequence[str]) -> Any:
+        """The type of the column `label`, as `datasets` has it.
+
+        Args:
+            names: Of the labels, in the order of their ids.
+        """
         ...
 
     @property
@@ -118,17 +126,6 @@ class Target(Protocol):
         """Labels of rows in the form in which they are stacked."""
         return list(labels)
 
-    def items(self, labels: "Tensor") -> "tuple[Tensor, Tensor]":
-        """Labels of each item (row or word) of a batch, and which of them count.
-
-        Args:
-            labels: (b, …).
-
-        Returns:
-            The labels, one an item of `outputs.flatten(0, -2)`, and whether they count, (items,).
-        """
-        ...
-
     def of_items(self, labels: Sequence[Any]) -> NDArray[Any]:
         """The label of each row, or of each word of all rows, as an array (m, …)."""
         ...
@@ -141,19 +138,13 @@ class Target(Protocol):
         """What a linear model that was fitted to 0 and 1 decides, (n, c), as outputs that `columns` takes."""
         return decisions
 
-    def linear_problem(self, features: NDArray[Any], labels: NDArray[Any], **options: Any) -> "LinearProblem":
-        """What a head in closed form solves.
-
-        Args:
-            features: Of each item, (n, d).
-            labels: Of each item, as `items` gives them.
-            options: `solver`, `balanced` and `dropped` of the problem.
-        """
-        ...
-
     def num_items(self, labels: Sequence[Any]) -> NDArray[Any]:
         """How many items each row has, without `missing` ones, (n,)."""
         return np.ones(len(labels), np.int64)
+
+    def strata(self, labels: Sequence[Any]) -> NDArray[np.int64]:
+        """A number for each row, (n,): rows of one have labels that are as good as equal."""
+        return np.unique(self.tabled(labels)[1] > 0, axis=0, return_inverse=True)[1].reshape(-1)
 
     def shuffled(
         self,
@@ -214,56 +205,6 @@ class Target(Protocol):
 
     def hard_rows(self, predictions: "pa.Table") -> "HardRows":
         """The rows to look at: those that models found hardest, of out-of-fold predictions."""
-        ...
-
-    def loss(
-        self, outputs: "Tensor", labels: "Tensor", weights: "Tensor | None" = None, smoothing: float = 0.0
-    ) -> "Tensor":
-        """The summed loss of a batch.
-
-        Args:
-            outputs: (b, …, c).
-            labels: (b, …).
-            weights: What `balanced_weights` made of the training labels.
-            smoothing: Share of the target that is spread.
-        """
-        ...
-
-    def weight(self, labels: "Tensor", weights: "Tensor | None" = None) -> "Tensor":
-        """What the summed loss of these labels is divided by."""
-        ...
-
-    def head_losses(
-        self, outputs: "Tensor", labels: "Tensor", weights: "Tensor | None" = None, smoothing: float = 0.0
-    ) -> "tuple[Tensor, Tensor]":
-        """The summed loss and the weight of many heads that learn at once.
-
-        Args:
-            outputs: (F, G, b, …, c), of G heads for each of F batches.
-            labels: (F, b, …).
-            weights: (F, c).
-            smoothing: As in `loss`.
-
-        Returns:
-            The loss (F, G), and the weight (F, 1).
-        """
-        ...
-
-    def balanced_weights(self, labels: Sequence[Any]) -> NDArray[Any]:
-        """Weights in the loss by which rare labels count as much as common ones, (c,).
-
-        Args:
-            labels: Of the encoded training rows, with `missing` ones among them.
-        """
-        ...
-
-    def calibrated_loss(self, outputs: NDArray[Any], labels: NDArray[Any]) -> float:
-        """The mean loss of an answer that is as sure of itself as suits these labels.
-
-        Args:
-            outputs: (n, c).
-            labels: As `items` gives them, none of them `missing`.
-        """
         ...
 
     def decode(self, outputs: "Tensor", labels: "Tensor") -> list[NDArray[Any]]:

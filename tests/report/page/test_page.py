@@ -101,7 +101,7 @@ def test_a_page_draws_all_and_needs_nothing_else(a_copy: Callable[..., Path], ta
     assert not [v for _, attributes in page.elements for v in attributes.values() if v and "://" in v]
     assert "url(" not in text
     policy = [meta["content"] for meta in page.of("meta") if "http-equiv" in meta]
-    assert policy == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
+    assert policy == ["default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"]
 
 
 def test_verdicts_stand_before_all_else(a_copy: Callable[..., Path]) -> None:

@@ -155,3 +155,34 @@ def test_a_difference_of_a_configuration_to_itself_has_no_width(hits):
     found = bootstrap_interval(scores, np.arange(400) % 5, seed=0)
     assert found["difference"] == (0, 0)
     assert found["score"][1] - found["score"][0] > 0.05
+
+
+def r_squared_within(true, guessed, folds):
+    """R² of each fold, averaged, for weights (b, n)."""
+
+    def of_fold(weights, inside):
+        weights, labels, guesses = weights[:, inside], true[inside], guessed[inside]
+        mean = (weights @ labels / weights.sum(axis=1))[:, None]
+        return 1 - (weights @ (labels - guesses) ** 2) / (weights * (labels - mean) ** 2).sum(axis=1)
+
+    return lambda weights: {"r2": np.mean([of_fold(weights, folds == f) for f in np.unique(folds)], axis=0)}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_interval_holds_the_score_that_resampling_shifts(seed):
+    rng = np.random.default_rng(seed)
+    true, folds = rng.normal(size=300), np.arange(300) % 30
+    statistic = r_squared_within(true, 0.3 * rng.normal(size=300), folds)
+    estimate = statistic(np.ones((1, 300)))["r2"][0]
+    shifts = np.concatenate([statistic(w)["r2"] for w in bootstrap.Strata.of(folds, None).resamples(200, 0)])
+    assert np.quantile(shifts, 0.9) < estimate  # what the interval would be without
+    low, high = bootstrap_interval(statistic, folds, seed=0)["r2"]
+    assert low < estimate < high <= 1
+
+
+def test_a_shift_does_not_take_an_interval_out_of_the_range_of_its_score():
+    def area(weights):
+        return {"area": np.where((weights == 1).all(axis=1), 0.9, 1.0)}
+
+    low, high = bootstrap_interval(area, np.arange(30) % 3, seed=0)["area"]
+    assert 0.9 <= low <= high <= 1.0

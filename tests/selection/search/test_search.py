@@ -15,7 +15,8 @@ from hf_transfer.report.card.card import write_card
 from hf_transfer.report.words.search import agreement
 from hf_transfer.runs.hub.files import collect
 from hf_transfer.runs.results import read_results
-from hf_transfer.runs.schema import to_json
+from hf_transfer.runs.schema import from_json, to_json
+from hf_transfer.runs.search_record import SearchCandidate
 from hf_transfer.selection.search import budget as budgets
 from hf_transfer.selection.search import run as searching
 from hf_transfer.selection.search.candidates import propose
@@ -66,6 +67,15 @@ def test_rows_that_chose_are_in_no_fold_and_all_rows_make_the_final_model(sliced
     assert aside.isdisjoint(predictions["row_id"].to_pylist())
     assert predictions.num_rows == about.rows.judged == 64
     assert read_results(run).final.num_rows == 80
+
+
+def test_a_head_in_closed_form_is_written_and_read_back(config):
+    """It has no epochs, so that what stands for them is no number."""
+    config = replace(config, learning_rates=(), num_epochs=1)
+    task = ImageClassification(config, [str(digit) for digit in range(5)])
+    head = searching._candidate(propose(task, config, 48)[0])
+    assert head.solved
+    assert from_json(SearchCandidate, json.loads(json.dumps(to_json(head)))) == head
 
 
 def test_full_training_is_judged_beside_the_choice_which_can_be_verified(sliced):

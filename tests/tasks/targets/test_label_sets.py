@@ -64,6 +64,11 @@ def test_names_come_from_lists_of_texts_and_of_numbers():
     assert (found.names, found.ids) == (("no", "yes"), ([[1], []],))
 
 
+def test_a_label_that_all_rows_have_is_told():
+    found = read([["a", "b"], ["a"], ["a"]])
+    assert found.notes == ("All 3 rows have the label 'a': it has no ROC AUC.",)
+
+
 @pytest.mark.parametrize(
     ("values", "declared", "message"),
     [

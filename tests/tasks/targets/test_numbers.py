@@ -9,61 +9,65 @@ from torch.nn import functional
 from hf_transfer import RunConfig
 from hf_transfer.errors import DataError
 from hf_transfer.tasks.targets.labels import LabelColumn
-from hf_transfer.tasks.targets.numbers import Numbers, quantile_bins
+from hf_transfer.tasks.targets.number_column import quantile_bins
+from hf_transfer.tasks.targets.numbers import Numbers
 from hf_transfer.training.scale import fold_scale, scaled, unfold_scale
 
 NUMBERS = Numbers(["stars"])
 HUBER = Numbers(["stars"], RunConfig(number_loss="huber"))
+SEVERAL = Numbers(["stars", "price"])
 
 
 def read(*values, name="stars"):
     return Numbers.read([LabelColumn(column, f"column {name!r}", name=name) for column in values])
 
 
-@pytest.mark.parametrize("target", [NUMBERS, HUBER])
+@pytest.mark.parametrize("target", [NUMBERS, HUBER, SEVERAL])
 def test_a_loss_is_that_of_pytorch_over_the_rows_that_count(target):
     torch.manual_seed(0)
-    outputs, labels = torch.randn(2, 3, 7, 1), torch.randn(2, 7)
+    size = len(target.label_names)
+    outputs, labels = torch.randn(2, 3, 7, size), torch.randn(2, 7, size)
     labels[1, 5:] = target.missing
     loss, weight = target.head_losses(outputs, labels)
     known = {"mse": functional.mse_loss, "huber": functional.huber_loss}
     plain = known["huber" if target is HUBER else "mse"]
     for fold, count in ((0, 7), (1, 5)):
-        assert weight[fold].tolist() == [count]
+        assert weight[fold].tolist() == [count * size]
         for head in range(3):
-            wanted = plain(outputs[fold, head, :count, 0], labels[fold, :count], reduction="sum")
+            wanted = plain(outputs[fold, head, :count], labels[fold, :count], reduction="sum")
             assert loss[fold, head] == pytest.approx(float(wanted), rel=1e-5)
     assert target.loss(outputs[1, 2], labels[1]) == pytest.approx(float(loss[1, 2]), rel=1e-6)
-    assert target.weight(labels[1]) == 5
+    assert target.weight(labels[1]) == 5 * size
 
 
 class Model(nn.Module):
     """A backbone, and the output layer that numbers are folded into."""
 
-    def __init__(self):
+    def __init__(self, size):
         super().__init__()
-        self.block, self.classifier = nn.Linear(4, 4), nn.Linear(4, 1)
-        self.config = type("Config", (), {"num_labels": 1, "model_type": "none"})()
+        self.block, self.classifier = nn.Linear(4, 4), nn.Linear(4, size)
+        self.config = type("Config", (), {"num_labels": size, "model_type": "none"})()
 
     def forward(self, x):
         return self.classifier(torch.tanh(self.block(x)))
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 99), st.floats(-1e3, 1e3), st.floats(1e-3, 1e3))
-def test_the_scale_is_folded_into_the_output_layer(seed, mean, spread):
+@given(st.integers(0, 99), st.floats(-1e3, 1e3), st.floats(1e-3, 1e3), st.integers(1, 3))
+def test_the_scale_is_folded_into_the_output_layer(seed, mean, spread, size):
     torch.manual_seed(seed)
-    model, x = Model(), torch.randn(6, 4)
+    model, x = Model(size), torch.randn(6, 4)
     before = model(x).detach()
-    scale = torch.tensor([mean, spread])
+    units = spread * (1 - torch.arange(size) / 4)  # each number has a scale of its own
+    scale = torch.stack([mean + units, units])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("hf_transfer.training.scale.output_layer", lambda one: ("classifier", one.classifier))
         fold_scale(model, scale)
-        near = 1e-5 * max(1.0, abs(mean), spread)
+        near = 2e-5 * max(1.0, abs(mean), spread)
         assert torch.allclose(model(x), before * scale[1] + scale[0], atol=near)
-        assert torch.allclose(scaled(model(x)[:, 0], scale), before[:, 0], atol=near / spread)
+        assert torch.allclose(scaled(model(x), scale), before, atol=4 * near / spread)
         unfold_scale(model, scale)
-        assert torch.allclose(model(x), before, atol=near / spread)
+        assert torch.allclose(model(x), before, atol=4 * near / spread)
 
 
 @settings(max_examples=60, deadline=None)

@@ -3,8 +3,11 @@ from pathlib import Path
 import pytest
 from datasets import load_dataset
 
-from hf_transfer.data.image_folder import holds_pictures, image_splits, is_image_folder
+from hf_transfer.data.input_folder import folder_splits, holds_inputs, is_class_folder
 from hf_transfer.errors import DataError
+from hf_transfer.tasks.inputs.image import Image
+
+IMAGE = Image()
 
 
 def make(folder, *names, content="x"):
@@ -16,7 +19,7 @@ def make(folder, *names, content="x"):
 
 
 def read(folder, split="train"):
-    rows, notes = image_splits(folder)[split]()
+    rows, notes = folder_splits(folder, IMAGE)[split]()
     names = [str(Path(picture["path"]).relative_to(folder)) for picture in rows["image"]]
     return list(zip(names, rows["label"], strict=True)), notes
 
@@ -33,7 +36,7 @@ def test_the_word_train_in_a_file_name_drops_nothing(tmp_path):
 
 def test_class_folders_may_lie_in_split_folders(tmp_path):
     make(tmp_path, "train/cat/1.jpg", "train/dog/2.jpg", "val/cat/3.jpg", "val/dog/4.jpg", "Test/5.jpg")
-    assert sorted(image_splits(tmp_path)) == ["test", "train", "validation"]
+    assert sorted(folder_splits(tmp_path, IMAGE)) == ["test", "train", "validation"]
     assert [label for _, label in read(tmp_path, "validation")[0]] == ["cat", "dog"]
     with pytest.raises(DataError, match=r"Test holds 1 picture but no class folders"):
         read(tmp_path, "test")
@@ -94,7 +97,7 @@ def test_layouts_that_would_invent_or_lose_labels_are_refused(tmp_path, names, m
 def test_two_folders_of_one_split_are_refused(tmp_path):
     make(tmp_path, "val/cat/1.jpg", "dev/cat/2.jpg")
     with pytest.raises(DataError, match=r"are the split 'validation', one is 'val'"):
-        image_splits(tmp_path)
+        folder_splits(tmp_path, IMAGE)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +117,7 @@ def test_a_metadata_file_names_pictures_and_labels(tmp_path, name, content):
     rows, notes = read(tmp_path)
     assert rows == [("b.jpg", "x"), ("sub/a.jpg", "y")]
     assert notes == (f"1 file not named in {name} left out: 'unlisted.jpg'.",)
-    assert image_splits(tmp_path)["train"]()[0]["patient"][:] == ["1", "2"]
+    assert folder_splits(tmp_path, IMAGE)["train"]()[0]["patient"][:] == ["1", "2"]
 
 
 def test_a_metadata_file_may_lie_in_each_split(tmp_path):
@@ -131,9 +134,9 @@ def test_metadata_without_file_names_is_refused(tmp_path):
 
 
 def test_image_folders_are_told_from_others(tmp_path):
-    assert is_image_folder(make(tmp_path / "classes", "cat/1.jpg", "dog/2.jpg"))
-    assert is_image_folder(make(tmp_path / "splits", "train/cat/1.jpg", "train/dog/2.jpg"))
-    assert is_image_folder(make(tmp_path / "metadata", "train/metadata.csv"))
-    assert not is_image_folder(make(tmp_path / "one", "images/1.jpg", "labels.csv"))
-    assert holds_pictures(make(tmp_path / "deep", "a/b/c/1.jpg"))
-    assert not holds_pictures(make(tmp_path / "texts", "a/b.txt"))
+    assert is_class_folder(make(tmp_path / "classes", "cat/1.jpg", "dog/2.jpg"), IMAGE)
+    assert is_class_folder(make(tmp_path / "splits", "train/cat/1.jpg", "train/dog/2.jpg"), IMAGE)
+    assert is_class_folder(make(tmp_path / "metadata", "train/metadata.csv"), IMAGE)
+    assert not is_class_folder(make(tmp_path / "one", "images/1.jpg", "labels.csv"), IMAGE)
+    assert holds_inputs(make(tmp_path / "deep", "a/b/c/1.jpg"), IMAGE)
+    assert not holds_inputs(make(tmp_path / "texts", "a/b.txt"), IMAGE)

@@ -1,0 +1,43 @@
+"""How well each class or label is found, as results.json holds it."""
+
+from dataclasses import dataclass
+
+from hf_transfer import _guard  # noqa: F401
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detection:
+    """One class or label against the rest.
+
+    Attributes:
+        label: Its name.
+        positives: Rows that have it, counted once a row.
+        auc: Area under the ROC curve within a fold, averaged.
+        sensitivity: Share of its rows that are found, at thresholds of other folds.
+        specificity: Share of the other rows that are not taken for it, at the same thresholds.
+        brier: Mean squared distance of the probability from 0 or 1.
+        threshold: Probability from which on a new row is called positive: of all out-of-fold rows.
+    """
+
+    label: str
+    positives: int
+    auc: float | None
+    auc_interval: Interval | None
+    sensitivity: float | None
+    sensitivity_interval: Interval | None
+    specificity: float | None
+    specificity_interval: Interval | None
+    brier: float | None
+    brier_interval: Interval | None
+    threshold: float | None
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Every class or label, and the specificity that was asked for; `unit` is what intervals draw."""
+
+    at_specificity: float
+    unit: str
+    findings: list[Detection]
