@@ -92,6 +92,27 @@ def test_the_code_of_the_card_gives_the_logits_of_the_kit_also_where_one_is_miss
     assert np.abs(np.concatenate(ours) - np.stack(plain)).max() <= NEAR
 
 
+@pytest.mark.parametrize("target", ["numbers", "label_sets"])
+def test_numbers_and_sets_are_learned_and_the_code_of_the_card_runs(target, tmp_path, monkeypatch):
+    save_clip(tmp_path / "base")
+    rows = rows_in(tmp_path / "data", 24)
+    lines = [json.loads(line) for line in rows.read_text().splitlines()]
+    for number, line in enumerate(lines):
+        red = line["label"] == "red"
+        line["label"] = 0.25 * number + red if target == "numbers" else ["red"] * red + ["small"]
+    rows.write_text("\n".join(map(json.dumps, lines)))
+    folder, data = trained(tmp_path, rows, num_folds=2)
+    assert data.target.name == target
+    results = read_results(folder)
+    assert (results.final.kind, results.parts.metric) == ("refit", results.primary_metric)
+    write_card(folder)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "picture.jpg").write_bytes((tmp_path / "data/0.png").read_bytes())
+    card = (folder / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", card.split("<!-- hf-transfer:end use -->")[0], re.S)
+    exec(code, {})
+
+
 def test_the_code_of_the_card_of_an_ensemble_runs(run, tmp_path, monkeypatch):
     data = run[0].parent / "data/rows.jsonl"
     folder, _ = trained(run[0].parent, data, final="ensemble", num_folds=2, output_dir=str(tmp_path / "run"))
