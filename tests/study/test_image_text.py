@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hub_case import hub_for
 from small_runs import SOLVED, edit, plain_config, wrong
 from two_towers import rows_in, save_clip
 
-from hf_transfer import ImageTextClassification, cross_validate, open_dataset, score
+from hf_transfer import ImageTextClassification, cross_validate, open_dataset, push, score
 from hf_transfer.cli.main import main
 from hf_transfer.errors import DataError
 from hf_transfer.report.card.card import write_card
@@ -158,9 +159,15 @@ def test_a_report_shows_the_picture_and_the_text_of_hard_rows(run):
     assert re.search(r"(small|large|old|new|round) (warm|cold)", page)
 
 
-def test_what_is_pushed_holds_the_head_beside_the_towers(run):
-    write_card(run[0])
-    assert {"model.safetensors", "classifier.safetensors", "config.json"} <= collect(run[0]).keys()
+@pytest.mark.filterwarnings("ignore:Use 'content=<...>' to upload raw bytes:DeprecationWarning")
+def test_what_is_pushed_answers_as_the_run_does(run, tmp_path, monkeypatch):
+    folder, _ = run
+    write_card(folder)
+    assert {"model.safetensors", "classifier.safetensors", "config.json"} <= collect(folder).keys()
+    given = [str(folder.parent / "data/3.png"), NEW["text"]]
+    with hub_for(monkeypatch, tmp_path):
+        push(folder, "ada/pictures")
+        assert predict_inputs("ada/pictures", given) == predict_inputs(folder, given)
 
 
 def test_a_run_is_compared_with_one_of_other_settings(run):
