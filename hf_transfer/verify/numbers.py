@@ -143,6 +143,8 @@ def _not_made_again(record: Record) -> Iterator[Check]:
     )
     if record.results.site and record.results.site.auc is not None:
         yield left_out("site", "whether features tell it: they are not among the files of a run")
+    if record.results.leak and record.results.leak.tested:
+        yield left_out("related rows", "whether features tell them: they are not among the files of a run")
     if record.config.metrics:
         names = ", ".join(record.config.metrics)
         yield left_out("other metrics", f"each fold's {names}: code of the Hub, which is not run here")

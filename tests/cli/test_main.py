@@ -5,6 +5,7 @@ import pytest
 from hf_transfer import RunConfig, SequenceClassification, cross_validate, open_dataset
 from hf_transfer.cli.main import main, run_recipe
 from hf_transfer.errors import ConfigError, DataError, HubError, RunError
+from hf_transfer.machine.resources import recipes_folder
 
 
 @pytest.fixture(scope="module")
@@ -69,12 +70,9 @@ def test_doctor_finds_nothing_wrong_here(capsys):
 
 def test_run_without_a_name_lists_the_recipes(capsys):
     assert main(["run"]) == 0
-    assert capsys.readouterr().out.split() == [
-        "image_classification",
-        "ner",
-        "sentiment",
-        "text_classification",
-    ]
+    recipes = sorted(path.stem for path in recipes_folder().glob("*.py"))
+    assert capsys.readouterr().out.split() == recipes
+    assert {"image_classification", "ner", "sentiment"} < set(recipes)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import pytest
 
 from hf_transfer.errors import ConfigError
 from hf_transfer.machine import resources
+from hf_transfer.tasks import all_tasks
 
 
 @pytest.fixture
@@ -35,4 +36,4 @@ def test_a_foreign_folder_in_site_packages_is_not_taken_for_ours(package: Path) 
 
 def test_each_task_of_the_kit_has_a_card_named_as_on_the_hub() -> None:
     names = {path.stem for path in resources.model_cards_folder().glob("[!_]*.md")}
-    assert names == {"image-classification", "text-classification", "token-classification"}
+    assert names == {task.name for task in all_tasks()}

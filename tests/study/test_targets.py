@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
@@ -197,8 +198,12 @@ def test_columns_of_0_and_1_and_texts_with_a_separator_are_sets(tmp_path):
     assert data.rows["label"][:] == [[0], [], [0, 1]]
     texts_of = {"text": rows["text"], "cat": ["1", "0", "True"], "dog": ["0.0", " false", "1"]}
     assert label_rows(Dataset.from_dict(texts_of), config, "text").rows["label"][:] == [[0], [], [0, 1]]
-    with pytest.raises(DataError, match=r"1 row with neither 0 nor 1 in column 'cat': row 2 .* has 'yes'"):
-        label_rows(Dataset.from_dict(texts_of | {"cat": ["1", "0", "yes"]}), config, "text")
+    with pytest.raises(DataError, match=r"1 row with neither 0 nor 1 in column 'cat': row 2 .* has 'maybe'"):
+        label_rows(
+            Dataset.from_dict(texts_of | {"cat": ["1", "0", "maybe"]}),
+            replace(config, target="label_sets"),
+            "text",
+        )
     rows = {"text": ["a", "b", "c"], "label": ["cat", "", "dog| cat"]}
     data = label_rows(Dataset.from_dict(rows), plain_config(label_separator="|"), "text")
     assert (data.label_names, data.rows["label"][:]) == (("cat", "dog"), [[0], [], [0, 1]])

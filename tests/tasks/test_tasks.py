@@ -73,7 +73,7 @@ def test_each_setting_of_some_inputs_or_targets_is_one_and_names_them_all():
     for task in all_tasks():
         for name in task.input.settings:
             assert task.input.nouns in headings[name]
-    assert headings["number_loss"] == "For numbers only"
+    assert headings["number_loss"] == "For numbers and grades only"
 
 
 def test_they_are_refused_before_rows_are_read():

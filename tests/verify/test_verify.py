@@ -357,6 +357,9 @@ def numbers_that_count(run):
     results = json.loads((run / "results.json").read_text())
     told = RunConfig.load(run / "config.yaml").scored()
     settings_told = {name: results["config"].get(name) for name in told}
+    results["leak"] = results["leak"] and results["leak"] | {
+        "tested": []
+    }  # from features, which are not kept
     return list(
         leaves(results | {"config": settings_told, "replay": [], "hardware": {}, "format_version": None})
     )

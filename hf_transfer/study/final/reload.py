@@ -55,7 +55,10 @@ def reload_check(task: Task, model: Any, folders: Sequence[Path], values: Sequen
 
 
 def _batch(task: Task, values: Sequence[Any], device: "torch.device") -> "dict[str, torch.Tensor]":
-    batch = Batches(task, encode_values(task, values), device).collate(np.arange(len(values)))
+    batches, positions = Batches(task, encode_values(task, values), device), np.arange(len(values))
+    if batches.alike is not None:  # the others can't share a batch with the first
+        positions = np.flatnonzero(batches.alike == batches.alike[0])
+    batch = batches.collate(positions)
     return {name: tensor for name, tensor in batch.items() if name != "labels"}
 
 

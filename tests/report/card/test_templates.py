@@ -7,9 +7,9 @@ from hf_transfer.errors import ConfigError
 from hf_transfer.report.card.templates import card_template
 
 
-@pytest.mark.parametrize("task", ["audio-classification", "_base", "../README"])
+@pytest.mark.parametrize("task", ["object-detection", "_base", "../README"])
 def test_a_task_without_a_card_is_refused(task: str) -> None:
-    with pytest.raises(ConfigError, match=r"no model card for the task .* There is one for image-class"):
+    with pytest.raises(ConfigError, match=r"no model card for the task .* There is one for .*image-class"):
         card_template(task)
 
 

@@ -154,7 +154,7 @@ def test_the_command_writes_a_picture_and_the_figures(of_texts):
         (
             ["builtin:digits_5to9", "builtin:tiny-bert"],
             2,
-            "is for tagged sentences or texts, and the rows are pictures",
+            "is for tagged sentences or pairs of texts or texts, and the rows are pictures",
         ),
         (
             ["builtin:reviews", "builtin:tiny-bert", "builtin:tiny-bert"],
