@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hub_case import hub_for
 from small_runs import SOLVED, edit, plain_config, wrong
-from two_towers import rows_in, save_clip
+from two_towers import rows_in, save_clip, save_siglip
 
 from hf_transfer import ImageTextClassification, cross_validate, open_dataset, push, score
 from hf_transfer.cli.main import main
@@ -232,6 +232,16 @@ def test_rows_without_one_of_the_two_are_kept_and_said(tmp_path):
     assert "1 row with neither a picture nor a text left out" in notes
 
 
+def test_a_model_whose_texts_have_one_length_is_stored_too(tmp_path):
+    save_siglip(tmp_path / "base")
+    run, _ = trained(tmp_path, rows_in(tmp_path / "data", 24), num_folds=2, final="none")
+    results = read_results(run)
+    (stored,) = results.replay
+    assert (stored.cut, stored.stored_per_row) == ("output", [3 * 16 + 2])
+    assert results.parts is not None
+    assert results.frozen_proof.equal
+
+
 def test_last_blocks_of_both_towers_learn(tmp_path):
     save_clip(tmp_path / "base")
     run, _ = trained(
@@ -252,6 +262,7 @@ def test_rows_are_inspected_and_a_model_of_two_towers_ranked_by_the_features_of_
     assert main(["rank", rows, "builtin:tiny-bert", "--kind", "image_text"]) == 2
 
 
+@pytest.mark.slow
 def test_layers_and_rate_are_searched(run, tmp_path):
     folder = run[0].parent
     words = [
