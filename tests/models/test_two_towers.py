@@ -13,6 +13,7 @@ from hf_transfer import ImageTextClassification, RunConfig, freeze, layer_groups
 from hf_transfer.errors import ModelError
 from hf_transfer.models.saving import save_model
 from hf_transfer.models.two_towers import scaled_rows
+from hf_transfer.replay.features.outputs import GroupOutputs
 from hf_transfer.tasks.inputs.pictures import read_picture
 
 LABELS = ("red", "blue", "green")
@@ -169,3 +170,19 @@ def test_rows_are_scaled_to_a_mean_square_of_1_and_zeros_stay():
 def test_a_model_without_two_towers_is_refused():
     with pytest.raises(ModelError, match="has not a tower for pictures and one for texts"):
         task_of("builtin:tiny-bert").build_model()
+
+
+def test_a_group_puts_out_what_both_towers_do_until_they_are_joined(folder, rng):
+    task, model = task_of(folder), built(folder)
+    batch, outputs = batch_of(task, inputs(rng)), GroupOutputs(model, len(LABELS), head=False)
+    with torch.no_grad(), outputs.recorded() as found:
+        model(**batch)
+        features = model.towers(**batch)
+    assert found["stem"].keys() == found["block.1"].keys() == {"picture", "text"}
+    assert found["block.0"].keys() == {"picture"}  # the other tower is not so deep
+    assert torch.equal(found["block.2"], features)
+    pool = task.input.pooling(model)
+    vision, text = (model.config.vision_config.hidden_size, model.config.text_config.hidden_size)
+    has_class_token = task.base.config.model_type == "clip"
+    assert pool(found["block.1"], batch).shape == (3, vision * (1 + has_class_token) + 2 * text)
+    assert torch.equal(pool(found["block.2"], batch), features)
