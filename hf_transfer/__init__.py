@@ -17,6 +17,7 @@ _HOMES = {
     "Fold": "folds",
     "FoldResult": "runs.fold_result",
     "ImageClassification": "tasks",
+    "ImageTextClassification": "tasks",
     "LabelledData": "data.labelled",
     "LayerGroup": "layers",
     "RunConfig": "config.run_config",

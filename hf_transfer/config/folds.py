@@ -40,7 +40,7 @@ class FoldSettings(Group):
     )
     shared_texts: str = setting(
         "together",
-        "Whether rows of several texts that share one stay in one fold; apart lets scores be too good.",
+        "Whether pairs that share a text, or rows a picture, share a fold; apart lets scores be too good.",
         choices=("together", "apart"),
     )
     time_by: str | None = setting(None, "Column to order rows by, for blocks of time.", aliases=("time_on",))

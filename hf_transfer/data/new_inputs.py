@@ -108,7 +108,7 @@ def read_new_inputs(
     volumes = [[start + i for i in v] for start, p in zip(starts, parts, strict=False) for v in p.volumes]
     if not values:
         raise DataError(f"No {input.nouns if input.suffixes else 'texts'} in {', '.join(given)}.")
-    if input.suffixes and (bad := input.unreadable(Dataset.from_dict({"input": values}))):
+    if bad := input.unreadable(Dataset.from_dict({"input": values})):
         first = f"{names[bad[0].position]}: {bad[0].reason}"
         raise DataError(f"{count(len(bad), input.noun)} cannot be read. The first: {first}.")
     return NewInputs(names, values, [table for part in parts for table in part.tables], volumes)

@@ -24,6 +24,7 @@ from hf_transfer.models.sentence_modules import SentenceModules, read_modules
 
 BUILTIN = {
     "digits-resnet": "image: a ResNet of 0.37 M parameters, pretrained on handwritten digits 0 to 4",
+    "tiny-clip": "image_text: a CLIP of two towers, pretrained on captioned digits 0 to 4",
     "tiny-wav2vec2": "audio: a wav2vec2 of two layers with random weights, not pretrained",
     "tiny-bert": "text: a BERT of two layers with random weights, not pretrained",
 }

@@ -12,7 +12,14 @@ from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.leak_record import Arm, Leak, Price
 from hf_transfer.runs.leak_words import related_words
 from hf_transfer.runs.paired import corrected, folds_of
-from hf_transfer.runs.records import CurveSize, LearningCurve, Probe, ShuffledLabels, ZeroShot
+from hf_transfer.runs.records import (
+    CurveSize,
+    LearningCurve,
+    PartScores,
+    Probe,
+    ShuffledLabels,
+    ZeroShot,
+)
 from hf_transfer.scores.learning_curve import PERCENTS, read_curve, verdict
 from hf_transfer.scores.over_folds import over_folds
 from hf_transfer.scores.scorer import Scorer
@@ -33,6 +40,7 @@ class Controls:
     zero_shot: ZeroShot | None = None
     site: SiteReading | None = None
     leak: Leak | None = None
+    parts: PartScores | None = None
 
 
 def curve_part(

@@ -214,6 +214,31 @@ class ZeroShot:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PartScores:
+    """What heads in closed form reach on the features of each part of an input alone, and of both.
+
+    Attributes:
+        metric: The primary one.
+        folds: Of the first repeat.
+        scores: Of each fold, by part.
+        means: Over folds, by part.
+        best: The part that is better alone.
+        ahead: How much better both are than that part, on average.
+        interval: Of `ahead`, corrected for shared training rows.
+        p: Of `ahead`; None where it does not vary.
+    """
+
+    metric: str
+    folds: list[int]
+    scores: Mapping[str, list[float | None]]
+    means: Mapping[str, float | None]
+    best: str
+    ahead: float | None
+    interval: tuple[float, float] | None
+    p: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Hardware:
     """What a run was made on, and how long it took."""
 
@@ -272,6 +297,7 @@ class Results:
     shuffled: ShuffledLabels | None = None
     probe: Probe | None = None
     zero_shot: ZeroShot | None = None
+    parts: PartScores | None = None
     site: SiteReading | None = None
     leak: Leak | None = None
     notes: list[str]

@@ -19,6 +19,7 @@ from hf_transfer.runs.commonest import commonest_line, uneven_line
 from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.leak_words import leak_lines
 from hf_transfer.runs.learned import learned_words
+from hf_transfer.runs.part_scores import parts_words
 from hf_transfer.runs.records import GridEntry, Results, Tried
 from hf_transfer.scores.findings import Detections
 from hf_transfer.scores.names import shown_first
@@ -99,6 +100,8 @@ def summary_text(results: Results) -> str:
         )
         if control
     ]
+    if results.parts:
+        controls.append(f"one part alone: {parts_words(results.parts)}")
     controls += [f"site: {results.site.words}"] if results.site else []
     controls += leak_lines(results.leak)
     said = ["\n".join(controls)] if controls else []

@@ -19,7 +19,8 @@ from hf_transfer.folds import FoldPlan, derive_seed
 from hf_transfer.replay.replayed import Replay
 from hf_transfer.runs.controls import Controls, curve_part, probe_part, shuffled_part
 from hf_transfer.runs.fold_result import FoldResult
-from hf_transfer.runs.records import LearningCurve, Probe, ShuffledLabels
+from hf_transfer.runs.part_scores import TOGETHER, parts_part
+from hf_transfer.runs.records import LearningCurve, PartScores, Probe, ShuffledLabels
 from hf_transfer.scores.learning_curve import PERCENTS
 from hf_transfer.scores.site import read_site
 from hf_transfer.scores.site_reading import SiteReading
@@ -54,6 +55,7 @@ def run_controls(study: "Study", probing: Probing, results: Sequence[FoldResult]
         _probe(study, probing),
         zero_shot(study, config, results) if asked.zero_shot else None,
         _site(study, probing),
+        parts=_parts(study, probing),
     )
 
 
@@ -83,6 +85,18 @@ def _probe(study: "Study", probing: Probing) -> Probe | None:
     if probing.config.solved or not probing.score(study.runner, units):
         return None
     return probe_part(study.results_of(units), study.experiment.task.target.scorer)
+
+
+def _parts(study: "Study", probing: Probing) -> PartScores | None:
+    """Solve the same heads on the features of each part of an input alone, and of all, where it has parts."""
+    experiment, folds = study.experiment, {}
+    for part in (*experiment.task.input.parts, None) if experiment.task.input.parts else ():
+        units = study.probe_units(probing.config, part)
+        if not probing.score(study.runner, units, part):
+            return None
+        folds[part or TOGETHER] = study.results_of(units)
+    num_folds = experiment.plans[0].num_folds
+    return parts_part(folds, experiment.task.target.scorer, num_folds=num_folds) if folds else None
 
 
 def _site(study: "Study", probing: Probing) -> SiteReading | None:

@@ -74,8 +74,9 @@ def _longest(rows: "Dataset") -> int:
     inputs = rows.select_columns(["input"]).with_format("arrow")[:].column("input")
     if pa.types.is_string(inputs.type) or pa.types.is_large_string(inputs.type):
         lengths = pc.utf8_length(inputs)
-    elif pa.types.is_struct(inputs.type) and all(pa.types.is_string(one.type) for one in inputs.type):
-        lengths = reduce(pc.add, map(pc.utf8_length, inputs.flatten()))
+    elif pa.types.is_struct(inputs.type) and inputs.type.get_field_index("bytes") < 0:  # not a picture's
+        texts = [one for one in inputs.flatten() if pa.types.is_string(one.type)]
+        lengths = reduce(pc.add, map(pc.utf8_length, texts))
     elif pa.types.is_list(inputs.type):
         lengths = pc.list_value_length(inputs)
     else:

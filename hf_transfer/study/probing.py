@@ -5,8 +5,8 @@ reached, and under other folds of the same rows, so that it says what the folds 
 layers are replayed it costs seconds; elsewhere it is left out.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,7 @@ class Features:
         row_of: Row number of each line, (m,), from the first row to the last.
         num_rows: Of the data.
         target: What the labels are.
+        columns: Of the values, those of each part of an input alone.
     """
 
     values: NDArray[np.float32]
@@ -51,6 +52,11 @@ class Features:
     row_of: NDArray[np.int64]
     num_rows: int
     target: Target
+    columns: Mapping[str, Sequence[int]]
+
+    def only(self, part: str | None) -> "Features":
+        """The same with the values of one part of an input; with all for None."""
+        return self if part is None else replace(self, values=self.values[:, self.columns[part]])
 
     def solved(self, train_rows: RowNumbers, valid_rows: RowNumbers) -> tuple[Logits, str]:
         """Fit ridge regression on training rows; return the other rows' decisions, and the model's digest."""
@@ -101,12 +107,13 @@ class Probing:
     def __init__(self, runner: "FoldRunner", config: RunConfig) -> None:
         self.runner, self.config = runner, config
 
-    def score(self, runner: "FoldRunner", units: Sequence[Unit]) -> bool:
+    def score(self, runner: "FoldRunner", units: Sequence[Unit], part: str | None = None) -> bool:
         """Solve and score the probe of some folds, in their folders; all processes must call this.
 
         Args:
             runner: Of an experiment with the same rows, whose folds these are.
             units: The folds.
+            part: Of an input, whose features alone are used; all are when not given.
 
         Returns:
             Whether there is one: not without stored features, or where the top of the pretrained model
@@ -122,7 +129,7 @@ class Probing:
         if runner.accelerator.is_main_process:  # so quick that sharing it gains nothing
             for unit in units if self.features else ():
                 rows = runner.experiment.train_rows(unit), runner.experiment.valid_rows(unit)
-                runner.keep_outputs(unit, *self.features.solved(*rows))  # type: ignore[union-attr]
+                runner.keep_outputs(unit, *self.features.only(part).solved(*rows))  # type: ignore[union-attr]
         runner.accelerator.wait_for_everyone()
         return all(runner.finished(unit) for unit in units)
 
@@ -145,6 +152,7 @@ def _features(runner: "FoldRunner", config: RunConfig) -> Features | None:
         return None
     if batches is None or lengths.sum() * layer.in_features > _MOST_NUMBERS:
         return None
+    columns: Any = getattr(model, "columns_alone", {})
     model.set_submodule(name, nn.Identity())
     alone = Workers(runner.accelerator, together=False)
     features = predict(batches.learner(model), batches, np.arange(len(batches.encoded)), alone)
@@ -152,4 +160,4 @@ def _features(runner: "FoldRunner", config: RunConfig) -> Features | None:
     if not np.isfinite(values).all():
         return None
     row_of = np.repeat(np.arange(len(labels)), lengths)
-    return Features(values, target.of_items(labels), row_of, len(labels), target)
+    return Features(values, target.of_items(labels), row_of, len(labels), target, columns)

@@ -76,10 +76,11 @@ class Study:
         inside = f"{place_of(unit.config, self.experiment.grid)}/{name}".lstrip("/")
         return replace(unit, place=fold_place(inside, unit.repeat, unit.fold), purpose=purpose)
 
-    def probe_units(self, config: RunConfig) -> list[Unit]:
-        """The folds of a configuration's first repeat, for its closed-form probe."""
+    def probe_units(self, config: RunConfig, part: str | None = None) -> list[Unit]:
+        """The folds of a configuration's first repeat, for its closed-form probe, or that of a part alone."""
+        name, purpose = ("probe", "closed-form probe") if part is None else (f"{part}-alone", f"{part} alone")
         first = (unit for unit in self.experiment.units_of(config) if unit.repeat == 0)
-        return [self.control_unit(unit, "probe", purpose="closed-form probe") for unit in first]
+        return [self.control_unit(unit, name, purpose=purpose) for unit in first]
 
     def results(self) -> dict[RunConfig, list[FoldResult]]:
         """Load the stored results of all folds, by configuration."""

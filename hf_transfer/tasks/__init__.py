@@ -16,6 +16,7 @@ from hf_transfer.tasks.task import Task
 if TYPE_CHECKING:
     from hf_transfer.tasks.audio_classification import AudioClassification
     from hf_transfer.tasks.image_classification import ImageClassification
+    from hf_transfer.tasks.image_text_classification import ImageTextClassification
     from hf_transfer.tasks.text_classification import SequenceClassification
     from hf_transfer.tasks.text_pair_classification import TextPairClassification
     from hf_transfer.tasks.token_classification import TokenClassification
@@ -24,6 +25,7 @@ __all__ = [
     "IGNORE_INDEX",
     "AudioClassification",
     "ImageClassification",
+    "ImageTextClassification",
     "SequenceClassification",
     "Task",
     "TextPairClassification",
@@ -48,6 +50,7 @@ _TASKS = (
     "image_classification.ImageClassification",
     "text_pair_classification.TextPairClassification",
     "text_classification.SequenceClassification",
+    "image_text_classification.ImageTextClassification",  # by its name only, as others read one of the two
 )
 
 

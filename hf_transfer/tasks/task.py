@@ -50,6 +50,8 @@ class Task(Protocol):
     """Readable names of metrics that mean something else elsewhere."""
     auto_class: ClassVar[str]
     """The class of transformers that builds its models."""
+    on_hub: ClassVar[bool]
+    """Whether the Hub has a task of that id, with a pipeline for its models."""
     settings: RunConfig
     label_names: Sequence[str]
     target: Target
@@ -162,6 +164,7 @@ class CommonTask:
     targets: ClassVar[tuple[type[Target], ...]]
     label_columns: ClassVar[tuple[str, ...]]
     metric_names: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    on_hub: ClassVar[bool] = True
     augments = False
     notes: Sequence[str] = ()
 

@@ -33,8 +33,9 @@ from hf_transfer.runs.fold_result import FoldResult, KeptFold
 from hf_transfer.runs.held_out import table_digest
 from hf_transfer.runs.leak_record import APART, RANDOM, Leak
 from hf_transfer.runs.paired import adjusted, retested
+from hf_transfer.runs.part_scores import TOGETHER, parts_part
 from hf_transfer.runs.reading import read_record
-from hf_transfer.runs.records import LearningCurve, ShuffledLabels, ZeroShot
+from hf_transfer.runs.records import LearningCurve, PartScores, ShuffledLabels, ZeroShot
 from hf_transfer.runs.run_folder import TRAIN_ROWS, fold_place, place_of
 from hf_transfer.runs.search_record import Judged, Search
 from hf_transfer.runs.zero_shot import Asked, zero_shot_part
@@ -79,10 +80,17 @@ def _controls(record: Record) -> Iterator[Check]:
         yield _control(record, "learning curve", "curve-*", partial(_curve, record, curve))
     if shuffled := record.results.shuffled:
         yield _control(record, "shuffled labels", "shuffled", partial(_shuffled, record, shuffled))
-    if record.results.probe:
-        yield _control(record, "closed-form probe", "probe", partial(_probe, record))
     if zero_shot := record.results.zero_shot:
         yield _control(record, "zero-shot", zero_shot.folder, partial(_zero_shot, record, zero_shot))
+    yield from _probe_checks(record)
+
+
+def _probe_checks(record: Record) -> Iterator[Check]:
+    """What the closed-form probe says: of the run, of each part of an input, and under other folds."""
+    if record.results.probe:
+        yield _control(record, "closed-form probe", "probe", partial(_probe, record))
+    if parts := record.results.parts:
+        yield _control(record, "one part alone", "probe", partial(_parts, record, parts))
     if (leak := record.results.leak) and leak.price:
         name, folder = "leak's price", RANDOM if leak.kept else APART
         yield _control(record, name, folder, partial(_leak, record, leak, folder))
@@ -220,6 +228,17 @@ def _zero_shot(record: Record, written: ZeroShot) -> Iterator[str]:
         seed=record.config.seed,
     )
     yield from differences(written, again, "zero_shot")
+
+
+def _parts(record: Record, written: PartScores) -> Iterator[str]:
+    names = [name for name in record.names if name[0] == 0]
+    folders = {part: "probe" if part == TOGETHER else f"{part}-alone" for part in written.means}
+    runs = {part: _Runs(record, folder, names) for part, folder in folders.items()}
+    for one in runs.values():
+        yield from one.problems()
+    folds = {part: one.folds for part, one in runs.items()}
+    again = parts_part(folds, record.scorer, num_folds=record.results.num_folds)
+    yield from differences(written, again, "parts")
 
 
 def _leak(record: Record, leak: Leak, folder: str) -> Iterator[str]:

@@ -56,6 +56,14 @@ def test_names_are_listed_by_kind():
     assert len(builtin.names()) == len(set(builtin.names())) >= 6
 
 
+def test_captions_tell_odd_digits_from_even_ones_and_no_more():
+    rows = builtin.load("digit_texts", "image_text")
+    assert rows.column_names == ["image", "text", "label"]
+    odd = {("odd" in row["text"], row["label"] % 2 == 0) for row in rows}  # the first label is a five
+    assert odd == {(True, True), (False, False)}
+    assert {len({row["text"] for row in rows if row["label"] == label}) for label in range(5)} == {4}
+
+
 def test_pairs_of_reviews_share_the_middle_one_of_three():
     rows = builtin.load("review_pairs", "text", "text_pair").to_list()
     assert [row["text_pair"] for row in rows[::2]] == [row["text"] for row in rows[1::2]]

@@ -16,6 +16,12 @@ RECIPES = sorted((ROOT / "recipes").glob("*.py"))
 BUILT_IN = {
     "audio_classification": ["--base_model", "builtin:tiny-wav2vec2", "--dataset", "builtin:tones"],
     "image_classification": ["--base_model", "builtin:digits-resnet", "--dataset", "builtin:digits_5to9"],
+    "image_text_classification": [
+        "--base_model",
+        "builtin:tiny-clip",
+        "--dataset",
+        "builtin:digit_texts",
+    ],
     "ner": ["--base_model", "builtin:tiny-bert", "--dataset", "builtin:mentions"],
     "sentiment": ["--base_model", "builtin:tiny-bert", "--dataset", "builtin:reviews"],
     "text_classification": ["--base_model", "builtin:tiny-bert", "--dataset", "builtin:reviews"],

@@ -122,10 +122,28 @@ def _review_pairs() -> "Dataset":
     return Dataset.from_dict(texts | {"label": agree})
 
 
+@cache
+def _digit_texts() -> "Dataset":
+    """Digits 5 to 9, each with a caption that says whether it is odd: the picture tells which it is."""
+    from datasets import concatenate_datasets
+
+    rows = _digits(5, 9)
+    captions = ("an {} number", "a digit, {}", "this number is {}", "{}, written by hand")
+    texts = [
+        captions[row % len(captions)].format("even" if label % 2 else "odd")  # the first label is a five
+        for row, label in enumerate(rows["label"])
+    ]
+    column = type(rows).from_dict({"text": texts})
+    return concatenate_datasets(
+        [rows.select_columns(["image"]), column, rows.select_columns(["label"])], axis=1
+    )
+
+
 _DATASETS: dict[str, tuple[str, Callable[[], "Dataset"]]] = {
     "digits": ("image", lambda: _digits(0, 9)),
     "digits_0to4": ("image", lambda: _digits(0, 4)),
     "digits_5to9": ("image", lambda: _digits(5, 9)),
+    "digit_texts": ("image_text", _digit_texts),
     "tones": ("audio", _tones),
     "reviews": ("text", lambda: _json_lines("reviews.jsonl")),
     "review_pairs": ("text_pair", _review_pairs),

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
@@ -22,7 +22,7 @@ from hf_transfer.machine.digests import bytes_digest, json_digest
 from hf_transfer.machine.files import reserve
 from hf_transfer.machine.progress import progress_bar
 from hf_transfer.replay.batching import Batch, Batches, Positions
-from hf_transfer.replay.features.outputs import GroupOutputs, below_output
+from hf_transfer.replay.features.outputs import GroupOutputs, Output, below_output
 from hf_transfer.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ class _Forward:
         return {name: self.pool(output, batch).float().cpu().numpy() for name, output in found.items()}
 
     @torch.inference_mode()
-    def _outputs(self, positions: Positions) -> tuple[dict[str, Tensor], Batch]:
+    def _outputs(self, positions: Positions) -> tuple[dict[str, Output], Batch]:
         """Outputs of each group for some encoded rows, and the batch itself."""
         batch = self.batches.collate(positions)
         inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}

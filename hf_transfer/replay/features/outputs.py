@@ -10,12 +10,15 @@ from torch import Tensor, nn
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.layers.groups import LayerGroup, layer_groups
 
+Output = Tensor | dict[str, Tensor]  # of a model, or of parts that run side by side, by their names
+
 
 class GroupOutputs:
     """The output of each layer group in a forward pass; for the head, the input of its last layer.
 
     A group ends where the last of its modules ends that holds nothing of another group: for a
-    transformer's block the block itself, residual connection included.
+    transformer's block the block itself, residual connection included. Of parts that run side by side, the
+    model's `branches`, each has an output, until something joins them.
 
     Args:
         model: With a head, whose last layer has `num_labels` outputs.
@@ -33,6 +36,7 @@ class GroupOutputs:
         self.model = model
         groups = layer_groups(model)
         self.ends = _ends(groups)
+        self._branches: Mapping[str, str] = getattr(model, "branches", {})
         top = groups[-1]
         self.output_layer = output_layer(model, top, num_labels) if head else None
         below = [*groups[:-1], top] if self.output_layer is not None else groups[:-1]
@@ -44,12 +48,14 @@ class GroupOutputs:
         )
 
     @contextmanager
-    def recorded(self) -> Iterator[dict[str, Tensor]]:
+    def recorded(self) -> Iterator[dict[str, Output]]:
         """Record the outputs by group while the model runs; the last run counts."""
-        outputs: dict[str, Tensor] = {}
+        outputs: dict[str, Output] = {}
         hooks = [
             self.model.get_submodule(end).register_forward_hook(
-                lambda _module, _inputs, output, name=name: _keep(outputs, name, output)
+                lambda _module, _inputs, output, name=name, end=end: _keep(
+                    outputs, name, output, self._branch_of(end)
+                )
             )
             for name, ends in self.ends.items()
             for end in ends
@@ -65,6 +71,10 @@ class GroupOutputs:
         finally:
             for hook in hooks:
                 hook.remove()
+
+    def _branch_of(self, module: str) -> str | None:
+        found = (name for name, top in self._branches.items() if f"{module}.".startswith(f"{top}."))
+        return next(found, None)
 
 
 def output_layer(model: nn.Module, head: LayerGroup, num_labels: int) -> str | None:
@@ -108,10 +118,13 @@ def _around(name: str) -> list[str]:
     return [name[:i] for i, letter in enumerate(name) if letter == "."] + [name] if name else []
 
 
-def _keep(outputs: dict[str, Tensor], name: str, output: Any) -> None:
+def _keep(outputs: dict[str, Output], name: str, output: Any, branch: str | None = None) -> None:
     tensor = _first_tensor(output)
-    if tensor is not None:
-        outputs[name] = tensor
+    if tensor is None:
+        return
+    before = outputs.get(name)
+    others = before if isinstance(before, dict) else {}
+    outputs[name] = tensor if branch is None else {**others, branch: tensor}
 
 
 def _first_tensor(value: Any) -> Tensor | None:

@@ -19,6 +19,7 @@ from hf_transfer.runs.card_file import KIT, Header, join_card, merge_card, read_
 from hf_transfer.runs.commonest import uneven_line
 from hf_transfer.runs.companions import Companions, read_companions
 from hf_transfer.runs.leak_words import kept_words
+from hf_transfer.runs.part_scores import parts_words
 from hf_transfer.runs.reading import damage_told
 from hf_transfer.runs.records import DatasetFacts, Results
 from hf_transfer.runs.results import read_results
@@ -31,7 +32,7 @@ from hf_transfer.runs.summary import (
     two_intervals,
     varying_settings,
 )
-from hf_transfer.tasks import metric_name
+from hf_transfer.tasks import metric_name, task_class
 
 __all__ = ["card_header", "merge_card", "write_card"]
 
@@ -108,7 +109,7 @@ def card_header(results: Results, title: str) -> Header:
         "base_model": results.base_model if hub_model else None,
         "base_model_relation": "finetune" if hub_model else None,
         "datasets": [results.dataset.name] if hub_data else None,
-        "pipeline_tag": results.task,
+        "pipeline_tag": results.task if task_class(results.task, results.input).on_hub else None,
         "library_name": _library(results),
         "tags": [KIT, "cross-validation", results.task, *["timm"] * (results.library == "timm")],
         "metrics": list(dict.fromkeys(_metric_type(name) for name in shown_metrics(results, None))),
@@ -195,6 +196,7 @@ def _names(results: Results, title: str) -> dict[str, Any]:
         "repository": repository,
         "sentences": _library(results) == SENTENCES,
         "target": results.target,
+        "has_pipeline": task_class(results.task, results.input).on_hub,
         "timm": results.library == "timm",
         "timm_name": f"hf-hub:{repository}" if repository else f"local-dir:{here}",
         "published": results.final.kind != "none",
@@ -260,6 +262,7 @@ def _beside(results: Results, found: Companions) -> dict[str, Any]:
             rank=found.rank,
             search=found.search,
         ),
+        "parts_said": parts_words(results.parts) if results.parts else None,
         "search_mode": found.search.mode if found.search else None,
         "captions": {"trials": TRIALS_CAPTION, "depth": DEPTH_CAPTION},
     }

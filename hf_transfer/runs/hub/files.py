@@ -40,7 +40,9 @@ _BINARY = {".onnx", ".safetensors", ".parquet", ".png"}
 # Left from an earlier push they would be loaded in place of the new weights.
 WEIGHTS = re.compile(r"(fold-r\d+f\d+/)?model(-\d+-of-\d+)?\.safetensors(\.index\.json)?")
 # Nor may a model seem to be one of sentence-transformers, because an earlier one was.
-_MODULES = re.compile(r"(fold-r\d+f\d+/)?(modules\.json|\d_\w+/(config\.json|model\.safetensors))")
+_MODULES = re.compile(
+    r"(fold-r\d+f\d+/)?(modules\.json|classifier\.safetensors|\d_\w+/(config\.json|model\.safetensors))"
+)
 
 
 def is_of_model(name: str) -> bool:

@@ -118,6 +118,8 @@ class Input:
     """The model inside the package that takes it."""
     simple_model: ClassVar[str]
     """What `simple_probe` is called."""
+    parts: ClassVar[tuple[str, ...]] = ()
+    """What it is made of, where the features of each are also scored alone."""
     poolings: ClassVar[tuple[str, ...]] = ()
     """Vectors of a layer that stand side by side among its features, by which layers are also compared."""
 

@@ -23,11 +23,12 @@ class Pooling:
     def __init__(self, model: nn.Module) -> None:
         self.model = model
 
-    def __call__(self, output: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+    def __call__(self, output: Any, batch: Mapping[str, Tensor]) -> Tensor:
         """Pool one layer's output for a batch, to (b, d), or (words, d) in the order of the words."""
-        return output.flatten(1)
+        flat: Tensor = output.flatten(1)
+        return flat
 
-    def parts(self, output: Tensor) -> tuple[str, ...]:
+    def parts(self, output: Any) -> tuple[str, ...]:
         """Names of the vectors that are concatenated; empty if there is just one."""
         return ()
 
@@ -87,6 +88,26 @@ class TextPooling(Pooling):
     def parts(self, output: Tensor) -> tuple[str, ...]:
         """The two, of a layer that gives tokens."""
         return OF_TEXTS if output.ndim == 3 else ()
+
+
+class BranchPooling(Pooling):
+    """Of parts that run side by side each as of its kind, concatenated.
+
+    Args:
+        model: Its parts are its `branches`.
+        of_branches: By the branch's name.
+    """
+
+    def __init__(self, model: nn.Module, of_branches: Mapping[str, Pooling]) -> None:
+        super().__init__(model)
+        self.of_branches = of_branches
+
+    def __call__(self, output: Tensor | Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> Tensor:
+        """Pool to (b, d)."""
+        if isinstance(output, Tensor):
+            return output.flatten(1)
+        pooled = [pool(output[name], batch) for name, pool in self.of_branches.items() if name in output]
+        return torch.cat(pooled, dim=1)
 
 
 class WordPooling(Pooling):

@@ -21,7 +21,7 @@ _MOST = 0.5  # of the rows in one component, above which there are no folds to s
 
 
 def keep_together(
-    columns: Sequence[Sequence[str]], given: Sequence[str] | None, config: "RunConfig"
+    columns: Sequence[Sequence[str]], given: Sequence[str] | None, config: "RunConfig", noun: str = "text"
 ) -> KeptTogether | None:
     """Put rows that share a text into one group, and what is in one group already; None where none do.
 
@@ -33,6 +33,7 @@ def keep_together(
         columns: The texts of all rows, once for each that a row has.
         given: Groups that are named by a column.
         config: Of which `shared_texts`, the scheme and the number of folds are used.
+        noun: What the texts stand for.
     """
     size = len(columns[0])
     links = text_links(columns)
@@ -40,19 +41,19 @@ def keep_together(
     sharing = np.unique(links[0][rows_of_text[links[1]] > 1])
     if not len(sharing):
         return None
-    shared = f"{count(len(sharing), 'row')} of {size:,} share a text with another row"
+    shared = f"{count(len(sharing), 'row')} of {size:,} share a {noun} with another row"
     if why := _parted(config):
         return KeptTogether(
             None, (f"{shared} and {why}: models may know it from training, so that scores may be too good.",)
         )
-    groups, dropped = _components(links, rows_of_text, given, 1 / config.num_folds)
+    groups, dropped = _components(links, rows_of_text, given, 1 / config.num_folds, noun)
     sizes = np.bincount(groups)
     stays = f"{shared}. {dropped} The rows" if dropped else f"{shared} and are kept together: all rows"
     note = (
         f"{stays} form {count(len(sizes), 'group')}, the largest of {count(int(sizes.max()), 'row')} "
         f"({sizes.max() / size:.1%})."
     )
-    return KeptTogether([str(group) for group in groups], (note,), "text")
+    return KeptTogether([str(group) for group in groups], (note,), noun)
 
 
 def _parted(config: "RunConfig") -> str:
@@ -76,7 +77,7 @@ def text_links(columns: Sequence[Sequence[str]]) -> tuple[Ints, Ints]:
 
 
 def _components(
-    links: tuple[Ints, Ints], rows_of_text: Ints, given: Sequence[str] | None, share: float
+    links: tuple[Ints, Ints], rows_of_text: Ints, given: Sequence[str] | None, share: float, noun: str
 ) -> tuple[Ints, str]:
     """Number the group of each row, and say which texts do not count, if some do not."""
     size = int(links[0].max()) + 1
@@ -100,7 +101,7 @@ def _components(
     common = rows_of_text > most
     number, rows = int(common.sum()), len(np.unique(links[0][common[links[1]]]))
     return joined(most), (
-        f"That would keep {held:.0%} of the rows in one fold, so {count(number, 'text')} "
+        f"That would keep {held:.0%} of the rows in one fold, so {count(number, noun)} "
         f"{'that stands' if number == 1 else 'that each stand'} in more than {count(most, 'row')} did not "
         f"count, and {count(rows, 'row')} may share one with another fold."
     )

@@ -20,6 +20,7 @@ Texts = Sequence[str] | NDArray[Any]
 _SIDE, _BINS = 8, 16
 _HASHED = 2**18  # columns that words and spellings are hashed to
 _WORD = r"(?u)\b\w+\b"
+_ANY_WORD = "word"
 
 
 def picture_probe(
@@ -70,6 +71,37 @@ def pair_probe(rows: "Dataset", labels: Labels, splits: Sequence[Split], *, bala
         return of(train), of(valid)
 
     return _linear(columns, labels, splits, balanced=balanced)
+
+
+def picture_text_probe(
+    rows: "Dataset", labels: Labels, splits: Sequence[Split], *, balanced: bool = False
+) -> Probe:
+    """Fit a linear model on TF-IDF beside `picture_features`, each brought to a length of about 1."""
+    from scipy.sparse import csr_array, hstack
+
+    texts = np.asarray([row["text"] or "" for row in rows["input"]], object)
+    pictures = np.stack([_of_row(row["image"]) for row in rows["input"]])
+
+    def columns(train: Ints, valid: Ints) -> tuple[Any, Any]:
+        words = _tfidf().fit([*texts[train], _ANY_WORD])  # as all texts may be missing
+        mean, spread = pictures[train].mean(axis=0), pictures[train].std(axis=0)
+        scaled = (pictures - mean) / (np.maximum(spread, 1e-6) * np.sqrt(pictures.shape[1]))
+
+        def of(some: Ints) -> Any:
+            return hstack([words.transform(texts[some]), csr_array(scaled[some])]).tocsr()
+
+        return of(train), of(valid)
+
+    return _linear(columns, labels, splits, balanced=balanced)
+
+
+def _of_row(picture: Any) -> NDArray[np.float32]:
+    """Features of a picture, or zeros where there is none."""
+    from hf_transfer.tasks.inputs.pictures import read_picture
+
+    there = picture and (picture["bytes"] or picture["path"])
+    size = 3 * _BINS + 3 * _SIDE**2
+    return _of_picture(read_picture(picture)) if there else np.zeros(size, np.float32)
 
 
 def overlaps(firsts: Texts, seconds: Texts) -> NDArray[np.float64]:

@@ -42,12 +42,15 @@ def read_texts(dataset: Dataset, column: str) -> Dataset:
     return mapped_rows((one for some in bounded for one in pa.table([some], schema).to_batches()), schema)
 
 
-def side_by_side(columns: Mapping[str, Dataset]) -> Dataset:
-    """Make a dataset of the one column `input`, whose fields are the inputs of several datasets of texts."""
-    schema = Features({"input": {name: Value("string") for name in columns}}).arrow_schema
-    parts = zip(*(part.with_format("arrow").iter(ROWS_AT_ONCE) for part in columns.values()), strict=True)
+def side_by_side(columns: Mapping[str, Dataset], rows_at_once: int = ROWS_AT_ONCE) -> Dataset:
+    """Make a dataset of the one column `input`, whose fields are the inputs of several datasets."""
+    features = {"input": {name: part.features["input"] for name, part in columns.items()}}
+    schema = Features(features).arrow_schema
+    parts = zip(*(part.with_format("arrow").iter(rows_at_once) for part in columns.values()), strict=True)
     joined = (
-        pa.StructArray.from_arrays([part["input"].combine_chunks() for part in some], names=list(columns))
+        pa.StructArray.from_arrays(
+            [pa.chunked_array(part["input"]).combine_chunks() for part in some], names=list(columns)
+        )
         for some in parts
     )
     return mapped_rows((pa.RecordBatch.from_arrays([one], schema=schema) for one in joined), schema)
