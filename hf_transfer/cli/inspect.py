@@ -65,10 +65,12 @@ def report(found: "Audit", data: "LabelledData", plan: "FoldPlan") -> str:
 
 def _schema(data: "LabelledData") -> str:
     test = f", {count(len(data.test), 'test row')}" if data.test is not None else ""
+    columns = data.input.columns_of(data.input_column)
+    some_columns = f"column{'s' * (len(columns) > 1)} {' and '.join(map(repr, columns))}"
     scheme = f", written as {data.scheme}" if data.scheme else ""
     lines = [
         f"{data.name}, split {data.split}: {count(len(data.rows), 'row')} of {data.input.name}{test}",
-        f"  input from column {data.input_column!r}, labels from {data.label_column!r}{scheme}",
+        f"  input from {some_columns}, labels from {data.label_column!r}{scheme}",
         f"  fingerprint {data.fingerprint}",
     ]
     own = ("row_id", "input", "label", "sources")
@@ -114,7 +116,9 @@ def _groups(data: "LabelledData") -> list[str]:
     if "group" not in data.rows.column_names:
         return []
     sizes = sorted(Counter(data.rows["group"]).values())
-    said = f"{sizes[0]:,} to {sizes[-1]:,} rows each, the middle one {sizes[len(sizes) // 2]:,}"
+    said = f"{count(sizes[0], 'row')} each"
+    if sizes[0] < sizes[-1]:
+        said = f"{sizes[0]:,} to {sizes[-1]:,} rows each, the middle one {sizes[len(sizes) // 2]:,}"
     return [f"{count(len(sizes), 'group')} that stay together: {said}"]
 
 

@@ -175,7 +175,10 @@ class _Search:
     def find(self, given: str | None, taken: set[str]) -> tuple[str, tuple[str, ...]]:
         """The column, and what to know of the choice; those that are `taken` have another use."""
         if given is not None:
-            return ",".join(require(self.dataset, name, self.setting) for name in self.parts(given)), ()
+            names = [require(self.dataset, name, self.setting) for name in self.parts(given)]
+            if len({*names}) < len(names):
+                raise DataError(f"--{self.setting} names {names[0]!r} twice. Name two columns, or it alone.")
+            return ",".join(names), ()
         free = {name: feature for name, feature in self.dataset.features.items() if name not in taken}
         by_lower = {name.lower(): name for name in reversed(free)}
         found = [
@@ -193,13 +196,17 @@ class _Search:
         typed = [name for name, feature in free.items() if self.is_typed(feature)]
         if len(typed) == 1:
             return typed[0], (f"Column {typed[0]!r} is taken for its type; --{self.setting} takes another.",)
-        raise _absent(self.dataset, self.usual[0], self.setting)
+        raise _absent(self.dataset, self.parts(self.usual[0]), self.setting)
 
     def _rivals(self, found: Sequence[str], free: Mapping[str, Any]) -> list[str]:
         """The other columns that would do as well as the first."""
-        if not self.type_decides or not found or not self.is_typed(free.get(found[0])):
+        if not self.type_decides or not found or not self._is_content(free.get(found[0])):
             return list(found[1:])
-        return [name for name in found[1:] if self.is_typed(free.get(name))]
+        return [name for name in found[1:] if self._is_content(free.get(name))]
+
+    def _is_content(self, feature: Any) -> bool:
+        """Whether it holds pictures or sounds themselves, which a column of file names only names again."""
+        return self.is_typed(feature) or isinstance(feature, dict)
 
 
 def _is_declared(feature: Any) -> bool:
@@ -213,16 +220,19 @@ def require(dataset: Dataset, name: str, setting: str) -> str:
         DataError: If there is none of that name.
     """
     if name not in dataset.column_names:
-        raise _absent(dataset, name, setting)
+        raise _absent(dataset, [name], setting)
     return name
 
 
-def _absent(dataset: Dataset, name: str, setting: str) -> DataError:
+def _absent(dataset: Dataset, names: Sequence[str], setting: str) -> DataError:
     has = ", ".join(repr(column) for column in sorted(dataset.column_names))
-    near = difflib.get_close_matches(name, dataset.column_names, n=1)
-    example = repr(near[0])[1:-1] if near else "NAME"
+    near = difflib.get_close_matches(names[0], dataset.column_names, n=1) if len(names) == 1 else []
+    example = repr(near[0])[1:-1] if near else ",".join("NAME" for _ in names)
+    absent = f"column {names[0]!r}"
+    if len(names) > 1:
+        absent = f"columns {' and '.join(map(repr, names))}, nor others of usual names,"
     advice = " If the first line is a row already, put a line of names above it." * _may_be_a_row(dataset)
-    return DataError(f"No column {name!r} in the dataset; it has {has}. Pass --{setting} {example}.{advice}")
+    return DataError(f"No {absent} in the dataset; it has {has}. Pass --{setting} {example}.{advice}")
 
 
 def _may_be_a_row(dataset: Dataset) -> bool:

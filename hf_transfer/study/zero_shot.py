@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.config.setting import is_auto
+from hf_transfer.errors import ModelError
 from hf_transfer.machine.cache import StoreFolder, stores_folder
 from hf_transfer.machine.digests import json_digest
 from hf_transfer.machine.progress import progress_bar
@@ -38,7 +39,10 @@ def judge_of(experiment: Experiment) -> "Judge":
     base = task.base
     if not is_auto(config.zero_shot):
         named = replace(config, base_model=config.zero_shot or "", revision=None, trust_remote_code=False)
-        base = open_base_model(replace(named, image_size=None))
+        try:
+            base = open_base_model(replace(named, image_size=None))
+        except ModelError as error:
+            raise ModelError(str(error).replace("base_model=", "zero_shot=", 1)) from error
     each = task.target.answers_by_name == "each"
     return task.input.judge(base, task.label_names, config.zero_shot_template, each=each)
 

@@ -43,6 +43,8 @@ def test_groups_are_counted():
     plan = plan_folds(data.rows["row_id"][:], 2, seed=0, columns=FoldColumns())
     said = report(audit(data), data, plan)
     assert "3 groups that stay together: 1 to 3 rows each, the middle one 2" in said
+    alike = replace(data, rows=data.rows.remove_columns("group").add_column("group", list("aabbcc")))
+    assert "3 groups that stay together: 2 rows each\n" in report(audit(alike), alike, plan)
 
 
 def test_the_report_shows_examples_and_notes():

@@ -87,11 +87,26 @@ def test_columns_are_found_by_their_type():
         (["text", "label"], {"input_column": "tex"}, "No column 'tex' .* Pass --input_column text"),
         (["text", "label"], {"group_by": "author"}, "No column 'author' .* Pass --group_by NAME"),
         (["text", "label"], {"id_column": "id"}, "Pass --id_column"),
+        (
+            ["caption", "label"],
+            {"kind": "image_text"},
+            "No columns 'image' and 'text', nor others of usual names, .* Pass --input_column NAME,NAME",
+        ),
     ],
 )
 def test_absent_columns_are_refused_with_those_there_are(columns, settings, message):
     with pytest.raises(DataError, match=message):
         found(names(*columns), **settings)
+
+
+def test_one_column_is_no_pair():
+    with pytest.raises(DataError, match=r"--input_column names 'a' twice\. Name two columns, or it"):
+        found(names("a", "b", "label"), "text_pair", input_column="a,a")
+
+
+def test_the_name_of_a_file_is_no_rival_of_its_sound():
+    rows = {"audio": [{"bytes": b"", "path": "0.wav"}], "file_name": ["0.wav"], "label": ["x"]}
+    assert find_columns(Dataset.from_dict(rows), RunConfig(), task_of_kind("audio")).notes == ()
 
 
 def test_ids_are_row_numbers_or_the_columns_values():

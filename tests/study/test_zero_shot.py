@@ -186,6 +186,7 @@ def test_what_cannot_be_judged_is_refused_before_anything_is_trained(nli, clip, 
         (digits, ImageClassification, clip, ConfigError, "names '0', .* say nothing"),
         (named, ImageClassification, nli, ModelError, "is a bert, which does not"),
         (named, ImageClassification, "auto", ModelError, "'builtin:digits-resnet' is"),
+        (named, ImageClassification, str(tmp_path), ModelError, "^zero_shot=.* holds no config.json"),
         (numbers, SequenceClassification, nli, ConfigError, "the labels are numbers"),
         (sets, SequenceClassification, "auto", ModelError, "has no label 'entailment'"),
     ):

@@ -50,7 +50,9 @@ def shuffled_labels(
         folds: The fold that holds each row out, (n,).
         units: Rows whose labels belong together, (n,): a patient's, a sentence's. The labels are then
             laid out unit by unit and the units change places as a whole, as the rows of a unit are no
-            independent evidence. Each row by itself when not given.
+            independent evidence. The labels within a unit also move on by a random number of rows, around
+            its end: units that hold the same labels in the same order would only change places with
+            their like, and the "shuffled" labels be the true ones. Each row by itself when not given.
         seed: Of the orders.
 
     Raises:
@@ -63,14 +65,19 @@ def shuffled_labels(
         raise DataError(
             f"Expected a fold and a unit for each of {len(classes)} rows, got {len(held)} and {len(own)}."
         )
-    rng = np.random.Generator(np.random.PCG64(seed))
+    rng, steps = (np.random.Generator(np.random.PCG64(own_seed)) for own_seed in (seed, [seed, 1]))
     shuffled = np.empty((num_permutations, *classes.shape), classes.dtype)
     for fold in range(int(held.max()) + 1):
         inside = np.flatnonzero(held == fold)
         ordered = inside[np.argsort(own[inside], kind="stable")]
-        blocks = np.split(ordered, np.flatnonzero(np.diff(own[ordered])) + 1)
+        places = np.arange(len(inside))
+        blocks = np.split(places, np.flatnonzero(np.diff(own[ordered])) + 1)
+        sizes = np.array([len(block) for block in blocks])
+        firsts, lengths = np.repeat(np.cumsum(sizes) - sizes, sizes), np.repeat(sizes, sizes)
         for row in shuffled:
-            row[ordered] = classes[np.concatenate([blocks[i] for i in rng.permutation(len(blocks))])]
+            moved = firsts + (places - firsts + np.repeat(steps.integers(sizes), sizes)) % lengths
+            order = moved[np.concatenate([blocks[i] for i in rng.permutation(len(blocks))])]
+            row[ordered] = classes[ordered[order]]
     return shuffled
 
 

@@ -71,12 +71,12 @@ def _follow(picture: dict[str, Any] | None, at: Callable[..., Any], row: int) ->
 
 
 def path_of(path: str | None, *, folder: Path | None, outside: bool, row: int) -> dict[str, Any] | None:
-    """An input on disk, which its column names by a path; None of a missing one.
+    """An input on disk, which its column names by a path; None of a missing one, such as an empty cell.
 
     Raises:
         DataError: If the path leads elsewhere.
     """
-    if path is None:
+    if path is None or not path.strip():
         return None  # the scan tells of it, as of all pictures that cannot be read
     if folder is not None:
         place = local_path(path, folder, outside=outside)

@@ -23,6 +23,7 @@ from hf_transfer.tasks.inputs.input import BadInput
 
 RATES = (1_000, 384_000)  # samples a second that a recording may have
 _LOUDEST = 16.0  # of samples that should be from -1 to 1; more are whole numbers that were called floats
+_NO_SAMPLES = "it holds no samples"
 _BROKEN = (
     ValueError,
     TypeError,
@@ -176,6 +177,8 @@ def _wave(data: bytes) -> Sound | None:
             raise
     if any("EOF" in str(warning.message) for warning in told):
         raise DataError("the file is damaged or cut short (it ends before its samples do)")
+    if not samples.size:
+        raise DataError(_NO_SAMPLES)
     if samples.dtype.kind == "f":
         return Sound(_two(samples), rate)
     if samples.dtype == np.uint8:
@@ -221,7 +224,7 @@ def _two(samples: Any) -> Floats:
 def _checked(sound: Sound) -> Sound:
     """The sound, if it is one."""
     if not sound.samples.size:
-        raise DataError("it holds no samples")
+        raise DataError(_NO_SAMPLES)
     if not RATES[0] <= sound.rate <= RATES[1]:
         raise DataError(f"{sound.rate:,} samples a second; from {RATES[0]:,} to {RATES[1]:,} are read")
     loudest = float(np.abs(sound.samples).max())

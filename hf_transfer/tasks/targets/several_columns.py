@@ -47,7 +47,7 @@ class LabelColumns:
         if mixed and all(of_numbers):
             marks, others = (_listed(names, of_marks, kind) for kind in (True, False))
             raise DataError(
-                f"Of label_columns, {marks} hold 0 and 1, and {others} hold other numbers. If all are "
+                f"In label_columns, 0 and 1 stand in {marks}, and other numbers in {others}. If all are "
                 "amounts, pass --target numbers; if each says whether a row has a label, they must all be 0 "
                 "or 1 (--target label_sets names the rows that are not)."
             )

@@ -868,3 +868,11 @@ def test_scores_on_sealed_rows_are_told_and_indexed(copy: Callable[..., Path]) -
     assert "12 rows, a share of 10 % as asked, were set aside before the split" in text
     assert "one on the sealed rows, below" in text
     assert "F1 (macro), sealed rows, the published model" in text
+
+
+def test_an_agreement_that_cannot_be_missed_is_not_asked_for(copy: Callable[..., Path]) -> None:
+    for expected, asked in ((0.4, True), (-0.48, False)):
+        text = card.write_card(copy(final__agreement={"share": 0.5, "expected": expected})).read_text("utf-8")
+        assert "they give the out-of-fold prediction in 50 % of cases" in text
+        assert ("must do so in 40 % or more" in text) is asked
+        assert "-48" not in text

@@ -67,6 +67,14 @@ def test_units_change_places_as_a_whole():
     assert len({tuple(order) for order in orders}) == 6
 
 
+@pytest.mark.parametrize("folds_of", [lambda groups: groups, lambda groups: groups % 3])
+def test_groups_that_hold_all_classes_in_one_order_are_shuffled_too(folds_of):
+    # As speakers who each say all words, and passages with a question that fits and one that does not.
+    groups, labels = np.repeat(np.arange(6), 12), np.tile(np.repeat(np.arange(4), 3), 6)
+    orders = shuffled_labels(labels, 400, folds=folds_of(groups), units=groups, seed=0)
+    assert (orders == labels).mean() == pytest.approx(1 / 4, abs=0.02)
+
+
 def test_labels_of_groups_are_no_evidence_of_their_own():
     # Rows of a group are alike and share a label that means nothing: rows shuffled alone look like proof.
     rng = np.random.default_rng(0)

@@ -58,6 +58,7 @@ def test_bytes_and_paths_may_be_mixed_with_missing_pictures(tmp_path):
     assert result[0]["bytes"] == RED
     assert result[1]["path"] == str(tmp_path / "a.png")
     assert result[2] is None
+    assert inputs(column(["a.png", "", " "]), "image", tmp_path)["input"][1:] == [None, None]
 
 
 @pytest.mark.parametrize(

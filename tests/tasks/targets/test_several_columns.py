@@ -51,7 +51,7 @@ def test_a_list_of_numbers_a_row_needs_no_columns():
     ("rows", "settings", "message"),
     [
         ({"a": [0, 1, 0]}, {"label_columns": ("a", "bb")}, "No column 'bb' in the dataset.*--label_columns"),
-        ({"a": [0, 1, 0], "b": [0, 2, 1]}, {}, "Of label_columns, 'a' hold 0 and 1, and 'b' hold other numb"),
+        ({"a": [0, 1, 0], "b": [0, 2, 1]}, {}, "0 and 1 stand in 'a', and other numbers in 'b'"),
         ({"a": [0, 1, 0], "b": [0, 2, 1]}, {"target": "label_sets"},
          "1 row with neither 0 nor 1 in column 'b': row 1 .* has 2.*yes or no"),
         ({"a": [0, 1, 0], "b": ["x", "yes", "no"]}, {}, "neither 0 nor 1 in column 'b': row 0 .* has 'x'"),
