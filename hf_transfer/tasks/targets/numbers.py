@@ -61,7 +61,7 @@ class Numbers(Target):
 
     def problems(self, config: "RunConfig") -> list[str]:
         """Settings of classes, which numbers are not."""
-        given = {"label_smoothing": 0.0, "class_weights": "none"}
+        given = {"label_smoothing": 0.0, "class_weights": "none", "at_specificity": None}
         return super().problems(config) + [
             f"{name}={getattr(config, name)!r} is for classes, and the labels are numbers; leave it out."
             for name, usual in given.items()

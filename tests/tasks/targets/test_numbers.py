@@ -108,10 +108,11 @@ def test_what_is_no_number_is_refused(values, message):
 
 
 def test_settings_of_classes_do_not_go_with_numbers():
-    wrong = RunConfig(class_weights="balanced", label_smoothing=0.1)
+    wrong = RunConfig(class_weights="balanced", label_smoothing=0.1, at_specificity=0.9)
     assert [problem.split(" is ")[0] for problem in NUMBERS.problems(wrong)] == [
         "label_smoothing=0.1",
         "class_weights='balanced'",
+        "at_specificity=0.9",
     ]
     assert (
         "cannot solve for numbers; use ridge"
