@@ -75,7 +75,8 @@ def test_the_package_never_leaves_remote_code_to_a_question():
     for path, text in loads:
         # `options` are what a `from_pretrained` of the kit's own was called with.
         assert re.search(
-            r"trust_remote_code|\*\*(self|base)\.hub_options|for k, v in options|\*\*options\)", text
+            r"trust_remote_code|\*\*(self|base|self\.base)\.hub_options|for k, v in options|\*\*options\)",
+            text,
         ), (
             path,
             text,

@@ -31,6 +31,7 @@ def test_a_preset_that_is_none_is_refused_with_those_there_are():
         RunConfig.from_args(RunConfig(), ["--preset", "quik"])
 
 
+@pytest.mark.slow
 def test_the_best_preset_searches_and_judges_an_ensemble_on_sealed_rows(tmp_path):
     words = ["--preset", "best", "--base_model", "builtin:digits-resnet", "--dataset", "builtin:digits_5to9"]
     words += ["--max_rows", "60", "--num_folds", "2", "--num_repeats", "1", "--num_epochs", "1"]

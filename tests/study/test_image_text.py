@@ -93,7 +93,7 @@ def test_the_code_of_the_card_gives_the_logits_of_the_kit_also_where_one_is_miss
     assert np.abs(np.concatenate(ours) - np.stack(plain)).max() <= NEAR
 
 
-@pytest.mark.parametrize("target", ["numbers", "label_sets"])
+@pytest.mark.parametrize("target", [pytest.param("numbers", marks=pytest.mark.slow), "label_sets"])
 def test_numbers_and_sets_are_learned_and_the_code_of_the_card_runs(target, tmp_path, monkeypatch):
     save_clip(tmp_path / "base")
     rows = rows_in(tmp_path / "data", 24)
@@ -114,6 +114,7 @@ def test_numbers_and_sets_are_learned_and_the_code_of_the_card_runs(target, tmp_
     exec(code, {})
 
 
+@pytest.mark.slow
 def test_the_code_of_the_card_of_an_ensemble_runs(run, tmp_path, monkeypatch):
     data = run[0].parent / "data/rows.jsonl"
     folder, _ = trained(run[0].parent, data, final="ensemble", num_folds=2, output_dir=str(tmp_path / "run"))
@@ -183,7 +184,7 @@ def test_a_run_is_compared_with_one_of_other_settings(run):
     assert results.parts == read_results(folder).parts
 
 
-@pytest.mark.parametrize("useless", ["picture", "text"])
+@pytest.mark.parametrize("useless", [pytest.param("picture", marks=pytest.mark.slow), "text"])
 def test_a_part_that_says_nothing_does_not_make_both_significantly_worse(useless, tmp_path):
     save_clip(tmp_path / "base")
     telling = {"picture": "text", "text": "picture"}[useless]

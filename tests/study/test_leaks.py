@@ -129,7 +129,7 @@ def test_independent_rows_raise_none(tmp_path, model):
     assert not (run / "folds" / "apart").exists()
 
 
-@pytest.mark.parametrize("solver", ["lbfgs", "ridge"])
+@pytest.mark.parametrize("solver", ["lbfgs", pytest.param("ridge", marks=pytest.mark.slow)])
 def test_heads_in_closed_form_have_a_price_too(solver, tmp_path, model):
     rows = texts(tmp_path, authors=12, rows=72, more=lambda author: {"who": f"ann{author}"})
     run = make_run("text", tmp_path, dataset=rows, group_by="who", head_solver=solver, **model | SMALL)
@@ -139,6 +139,7 @@ def test_heads_in_closed_form_have_a_price_too(solver, tmp_path, model):
     assert state(run) == "ok"
 
 
+@pytest.mark.slow
 def test_times_have_a_price(tmp_path, model):
     rows = texts(tmp_path, authors=12, rows=72, more=lambda author: {"day": f"2024-01-{author + 1:02d}"})
     run = make_run("text", tmp_path, dataset=rows, time_by="day", gap=2, **model | SMALL)

@@ -58,8 +58,14 @@ def make(kind: str, target: str, folder: Path, **settings):
     return data
 
 
-ALL = [(kind, target) for kind in MODELS for target in ("numbers", "label_sets")]
-ALL += [("text", "several"), ("text", "grades")]  # which differ in nothing that an input knows
+SELDOM = [("text", "label_sets"), ("image", "numbers"), ("text", "several")]
+# Targets and inputs know nothing of each other, so that two pairs of each stand for all in the default run.
+ALL = [
+    ("text", "numbers"),
+    ("image", "label_sets"),
+    ("text", "grades"),
+    *(pytest.param(pair, marks=pytest.mark.slow) for pair in SELDOM),
+]
 
 
 @pytest.fixture(scope="module", params=ALL, ids="-".join)
@@ -235,7 +241,10 @@ def test_other_rows_are_scored_and_labelled(run, tmp_path):
         assert found.scores["mae"].value == pytest.approx(wanted)
 
 
-@pytest.mark.parametrize(("kind", "target"), [("image", "numbers"), ("image", "label_sets")])
+@pytest.mark.parametrize(
+    ("kind", "target"),
+    [pytest.param("image", "numbers", marks=pytest.mark.slow), ("image", "label_sets")],
+)
 def test_heads_of_all_folds_and_rates_cost_one_pass(kind, target, tmp_path, monkeypatch):
     """5 folds at 8 rates: what is frozen runs once over the rows, and over some of them for its proof."""
     seen = []

@@ -43,7 +43,9 @@ def pairs(target):
     return rows
 
 
-@pytest.fixture(scope="module", params=("classes", "numbers", "label_sets"))
+@pytest.fixture(
+    scope="module", params=("classes", pytest.param("numbers", marks=pytest.mark.slow), "label_sets")
+)
 def run(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pairs")
     (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, pairs(request.param))))

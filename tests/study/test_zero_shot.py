@@ -153,7 +153,7 @@ def test_its_scores_are_verified(run, tmp_path):
     assert check.state == "not checked"
 
 
-@pytest.mark.parametrize("target", ["classes", "label_sets"])
+@pytest.mark.parametrize("target", ["classes", pytest.param("label_sets", marks=pytest.mark.slow)])
 def test_texts_are_judged_by_entailment(target, nli, tmp_path):
     rows = texts("label_sets")
     if target == "classes":
@@ -208,7 +208,9 @@ def test_a_template_needs_a_place_and_a_model():
         RunConfig(zero_shot_template="a {}")
 
 
-@pytest.mark.parametrize(("kind", "trainable"), [("clip", "head"), ("siglip", "last:1")])
+@pytest.mark.parametrize(
+    ("kind", "trainable"), [("clip", "head"), pytest.param("siglip", "last:1", marks=pytest.mark.slow)]
+)
 def test_the_base_model_may_be_one_of_pictures_and_texts(kind, trainable, tmp_path):
     base = pictures_and_texts(tmp_path / "base", kind=kind)
     settings = {"base_model": base, "zero_shot": "auto", "trainable": trainable, "final": "refit"}

@@ -662,7 +662,7 @@ def test_writing_twice_gives_the_same_bytes(copy: Callable[..., Path]) -> None:
     ]
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.integers(0, 8), st.text("ab #|*`<>-\n{}%é", min_size=1, max_size=30), min_size=1))
 def test_text_between_sections_is_kept_and_numbers_are_new(
     finished: dict[str, Path], tmp_path_factory: pytest.TempPathFactory, texts: dict[int, str]

@@ -562,7 +562,13 @@ class TestPublish:
 
 
 class TestCard:
-    @pytest.mark.parametrize("task", TASKS)
+    @pytest.mark.parametrize(
+        "task",
+        [
+            pytest.param(task, marks=pytest.mark.slow if task != "text-classification" else ())
+            for task in TASKS
+        ],
+    )
     def test_what_the_kit_writes_passes(self, tmp_path, task):
         make_run(tmp_path / "run", task)
         check_card(card.write_card(tmp_path / "run").read_text())
