@@ -123,14 +123,14 @@ def row_ids(dataset: Dataset, column: str | None) -> Sequence[int | str]:
     return ids
 
 
-def groups(dataset: Dataset, column: str) -> list[str]:
-    """Give every row's group as text.
+def groups(dataset: Dataset, column: str, noun: str = "group") -> list[str]:
+    """Give every row's group, or its site, as text.
 
     Raises:
         DataError: If a row has none: it could share a group with any other row.
     """
     values = dataset[column][:]
-    refuse_rows(_missing(values), f"without a group in column {column!r}", "Name a group for every row.")
+    refuse_rows(_missing(values), f"without a {noun} in column {column!r}", f"Name a {noun} for every row.")
     return [str(value) for value in values]
 
 

@@ -234,7 +234,7 @@ def _standard_part(
     if columns.fold and columns.fold in part.column_names:
         rows = rows.add_column("fold", folds(part, columns.fold))
     if columns.site and columns.site in part.column_names:
-        rows = rows.add_column("site", groups(part, columns.site), feature=Value("string"))
+        rows = rows.add_column("site", groups(part, columns.site, "site"), feature=Value("string"))
     order = ["row_id", "input", "label", "group", "time", "fold", "site"]
     return rows.select_columns([name for name in order if name in rows.column_names])
 

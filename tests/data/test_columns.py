@@ -129,6 +129,8 @@ def test_groups_are_texts():
     for values in ([float("nan"), 1.0, None], ["nan", "NA", "<NA>"]):
         with pytest.raises(DataError, match=r"2 rows without a group in column 'a': rows 0, 2"):
             groups(table(a=values), "a")
+    with pytest.raises(DataError, match=r"1 row without a site in .* Name a site for every row\."):
+        groups(table(a=["x", None]), "a", "site")
 
 
 @pytest.mark.parametrize(
