@@ -231,7 +231,7 @@ def run(config):
     [
         ({"trainable": "head"}, "output"),
         pytest.param({"trainable": "head"} | SOLVED, "output", marks=pytest.mark.slow),
-        ({"trainable": "last:1"}, "bert.encoder.layer.3.attention"),
+        pytest.param({"trainable": "last:1"}, "bert.encoder.layer.3.attention", marks=pytest.mark.slow),
         pytest.param({"trainable": "head+lora:2"}, "bert.encoder.layer.0.attention", marks=pytest.mark.slow),
     ],
 )
