@@ -218,10 +218,23 @@ def _explained(results: Results) -> list[str]:
     quoted = results.headline and results.headline.headline
     return [
         *(f"optimistic: {kind}; the models as they are" for kind in kinds),
+        *_off_their_means(results),
         "conservative: corrected t over folds; other training sets too"
         + (" (the one to quote)" if quoted == "conservative" else " (quote both)"),
         f"of the procedure with {train_sizes(results)} training rows: {design(results)}",
     ]
+
+
+def _off_their_means(results: Results) -> list[str]:
+    """Name the scores whose mean over folds lies outside an interval that is of all folds together."""
+    shown = ((metric, results.scores[metric]) for metric in shown_metrics(results))
+    off = [
+        f"{metric} {number(score.pooled)}"
+        for metric, score in shown
+        if score.interval and score.mean is not None
+        if not score.interval[0] <= score.mean <= score.interval[1]
+    ]
+    return [f"it is of one score over all folds together, here {', '.join(off)}"] if off else []
 
 
 def _grid_table(results: Results, grid: Sequence[GridEntry]) -> str:

@@ -59,6 +59,16 @@ def test_the_summary_says_which_interval_is_which(run: tuple[Path, dict[str, Any
     assert "training sets too (the one to quote)" in summary_text(often)
 
 
+def test_a_mean_outside_of_its_interval_is_explained(run: tuple[Path, dict[str, Any]]) -> None:
+    scores = run[1]["scores"]
+    score = scores["f1_macro"] | {"mean": 0.1, "pooled": 0.5, "interval": [0.4, 0.6]}
+    text = summary_text(run[1] | {"scores": scores | {"f1_macro": score}})
+    assert "it is of one score over all folds together, here f1_macro 0.500" in text
+    assert "all folds together" not in summary_text(
+        run[1] | {"scores": scores | {"f1_macro": score | {"mean": 0.45}}}
+    )
+
+
 def test_scores_of_equal_folds_have_one_interval(run: tuple[Path, dict[str, Any]]) -> None:
     equal = {name: score | {"conservative_interval": None} for name, score in run[1]["scores"].items()}
     text = summary_text(run[1] | {"scores": equal})

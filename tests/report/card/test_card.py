@@ -344,7 +344,7 @@ def test_calibration_stands_in_the_card(copy: Callable[..., Path]) -> None:
     whole = card.write_card(run).read_text()
     assert "is **1.625**: the published weights are divided by it" in whole
     assert "The output layer is divided by 1.625" in whole
-    change(run, calibration__floor_before=0.2)
+    change(run, calibration__floor_before=0.2, calibration__temperature=1.0)
     assert "these rows show nothing to correct" in card.write_card(run).read_text()
     change(run, calibration__temperature=1.0, final__temperature_in_weights=False)
     whole = card.write_card(run).read_text()
