@@ -34,7 +34,7 @@ UNBUILDABLE = (ImportError, KeyError, TypeError, ValueError, AttributeError)
 
 
 def some(chosen):
-    return [(task, name) for task, names in chosen.items() for name in names]
+    return [(task, name) for task, names in chosen.items() for name in names if name in hf.CONFIG_MAPPING]
 
 
 def every():

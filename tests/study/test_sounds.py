@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import transformers
+from packaging import version
 from small_runs import plain_config
 from sound_models import save_model, tones
 from transformers import pipeline
@@ -69,6 +71,8 @@ def saved(folder, sounds):
 
 def test_frozen_layers_are_replayed(run):
     folder, _ = run
+    if "layer" in folder.name and version.parse(transformers.__version__) < version.parse("5.24"):
+        pytest.skip("older versions of this encoder run in full")
     results = results_of(folder)
     assert [found["cut"] for found in results["replay"]]
     assert not any("run in full" in note for note in results["notes"])
@@ -89,10 +93,15 @@ def test_what_is_replayed_scores_as_what_runs_in_full(tmp_path):
 def published(folder: Path, sounds, num_labels: int) -> np.ndarray:
     """What a plain pipeline says of some sounds: a column for each label, in the order of their ids."""
     classify = pipeline("audio-classification", model=str(folder / "model"))
+    # Versions before 5.24 do not go by the problem type.
+    kind = {"regression": "none", "multi_label_classification": "sigmoid"}
+    apply = kind.get(classify.model.config.problem_type, "softmax")
     place = classify.model.config.label2id
     values = np.zeros((len(sounds), num_labels))
     for row, sound in enumerate(map(read_sound, sounds)):
-        for answer in classify(resampled(sound.mono, sound.rate, 16_000), top_k=num_labels):
+        for answer in classify(
+            resampled(sound.mono, sound.rate, 16_000), top_k=num_labels, function_to_apply=apply
+        ):
             values[row, place[answer["label"]]] = answer["score"]
     return values
 
