@@ -54,8 +54,17 @@ def find_task(config: RunConfig) -> "type[Task]":
         DataError: If they open for none of them, with each one's reason: first of the kind that the names of
             the files tell.
     """
+    from hf_transfer.data import builtin
+    from hf_transfer.data.origins import missing_path
     from hf_transfer.tasks import all_tasks, task_class
 
+    if path := missing_path(config.dataset):
+        raise DataError(
+            f"No such file or folder: {path}. Give a file, a folder, a Hub id, or one that is built in: "
+            f"{', '.join(builtin.names())}."
+        )
+    if kind := builtin.kind_of(config.dataset):
+        return open_dataset(replace(config, max_rows=20), kind).task
     problems = {}
     for task in all_tasks():
         if task is not task_class(task.name):

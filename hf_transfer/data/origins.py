@@ -104,7 +104,7 @@ def find_origin(config: RunConfig, input: Input, *others: Input) -> Origin:
         return _file(path, outside=config.allow_outside)
     if path.is_dir():
         return _folder(path, input, outside=config.allow_outside)
-    if _looks_like_a_path(name):
+    if missing_path(name):
         raise DataError(f"No such file or folder: {path}. {_offline_advice(input)}")
     return _hub(name, config.dataset_config, input)
 
@@ -204,6 +204,12 @@ def _offline_advice(input: Input) -> str:
         f"--base_model builtin:{input.sample_model} --dataset {name}" for name in builtin.names(input.name)
     ]
     return f"Works without a network: {' or '.join(lines)}."
+
+
+def missing_path(name: str) -> Path | None:
+    """Where the name of a data set points to, if it is a path and nothing is there."""
+    path = Path(os.path.abspath(Path(name).expanduser()))  # noqa: PTH100  (resolve() would follow links)
+    return path if _looks_like_a_path(name) and not path.exists() else None
 
 
 def _looks_like_a_path(name: str) -> bool:

@@ -21,6 +21,7 @@ from hf_transfer.layers.groups import LayerGroup, layer_groups
 from hf_transfer.machine.collection import no_collection
 from hf_transfer.models.base_model import BaseModel, first_line, open_base_model, quiet, require_timm, why
 from hf_transfer.models.image_size import resized, sized_config
+from hf_transfer.models.loading import new_weights
 from hf_transfer.models.mean_classifier import MeanClassifier
 from hf_transfer.models.sound_classifier import SoundClassifier
 
@@ -164,7 +165,7 @@ def _pretrained_model(base: BaseModel, auto_class: Any, config: PretrainedConfig
         output_loading_info=True,
         **base.hub_options,
     )
-    new = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
+    new = set(new_weights(report))
     head = layer_groups(model)[-1]
     _check_backbone(base, head, new)
     if [str(n) for n in (base.config.id2label or {}).values()] != list(config.id2label.values()):

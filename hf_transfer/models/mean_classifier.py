@@ -11,6 +11,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.utils import cached_file
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.models.loading import new_weights
 from hf_transfer.models.sentence_modules import HEAD_FOLDER, Find, read_modules, write_modules
 
 _HEAD = ("output.weight", "output.bias")
@@ -74,7 +75,7 @@ class MeanClassifier(nn.Module):
             model.output.load_state_dict({name.removeprefix("linear."): t for name, t in weights.items()})
         missing = [
             f"{model.base_model_prefix}.{name}"
-            for name in (*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"]))
+            for name in new_weights(report)
             if name.partition(".")[0] not in model.apart
         ]
         return model, {"missing_keys": [*missing, *(() if fits else _HEAD)], "mismatched_keys": []}

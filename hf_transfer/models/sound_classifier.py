@@ -9,6 +9,7 @@ from transformers import AutoModelForAudioClassification, PretrainedConfig
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.models.loading import new_weights
 from hf_transfer.models.mean_classifier import mean_of_tokens
 
 _HEAD = ("classifier.weight", "classifier.bias")
@@ -55,13 +56,17 @@ class SoundClassifier(nn.Module):
         return _of_mean(AutoModelForAudioClassification.from_config(config, **options))  # type: ignore[no-any-return]
 
     @classmethod
-    def from_pretrained(cls, location: str, **options: Any) -> tuple[nn.Module, dict[str, Any]]:
+    def from_pretrained(
+        cls, location: str, *, trust_remote_code: bool = False, **options: Any
+    ) -> tuple[nn.Module, dict[str, Any]]:
         """Load a checkpoint, with its head if that fits; also return which weights are new."""
-        plain, report = AutoModelForAudioClassification.from_pretrained(location, **options)
+        plain, report = AutoModelForAudioClassification.from_pretrained(
+            location, trust_remote_code=trust_remote_code, **options
+        )
         model = _of_mean(plain)
         if model is plain:
             return model, report
-        other = [*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])]
+        other = new_weights(report)
         is_new = any(key.startswith(("projector.", "classifier.")) for key in other)
         if is_new:  # as one layer, and not as the product of two random ones
             _draw(model.classifier, model.config)

@@ -13,6 +13,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ModelError
+from hf_transfer.models.loading import new_weights
 from hf_transfer.models.mean_classifier import files_of
 
 HEAD_FILE = "classifier.safetensors"
@@ -143,11 +144,7 @@ class TwoTowerClassifier(nn.Module):
         fits = {name: tensor.shape for name, tensor in weights.items()} == own
         if fits:
             model.output.load_state_dict(weights)
-        missing = [
-            f"towers.model.{name}"
-            for name in (*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"]))
-            if name not in model.apart
-        ]
+        missing = [f"towers.model.{name}" for name in new_weights(report) if name not in model.apart]
         return model, {"missing_keys": [*missing, *(() if fits else _HEAD)], "mismatched_keys": []}
 
     def save_pretrained(self, folder: str | Path, **_: Any) -> None:

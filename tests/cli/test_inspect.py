@@ -1,6 +1,7 @@
 """What `inspect` shows of a data set."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -80,3 +81,16 @@ def test_numbers_are_told_by_ranges_and_sets_by_labels(target, words, tmp_path, 
     assert main(["inspect", str(path), "--target", target, "--num_folds", "3"]) == 0
     out = capsys.readouterr().out
     assert all(word in out for word in words)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nowhere/rows.csv"], r"DataError: No such file or folder: .*rows\.csv\. Give a file, a folder"),
+        (["builtin:reviewz"], r"DataError: No dataset builtin:reviewz\. Did you mean builtin:reviews\?"),
+        (["builtin:reviews", "--label_column", "y"], "DataError: No column 'y' .* Pass --label_column NAME"),
+    ],
+)
+def test_what_is_wrong_for_every_kind_is_told_in_one_line(capsys, words, message):
+    assert main(["inspect", *words]) == 3
+    assert re.fullmatch(message + "[^\n]*\n", capsys.readouterr().err)

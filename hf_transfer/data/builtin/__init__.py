@@ -21,6 +21,15 @@ def names(kind: str | None = None) -> list[str]:
     return [PREFIX + name for name, (of, _) in _DATASETS.items() if kind in (None, of)]
 
 
+def kind_of(name: str) -> str | None:
+    """The kind of a dataset, as `--kind` calls it; None for a name without "builtin:".
+
+    Raises:
+        DataError: If there is no such dataset, with the nearest name.
+    """
+    return _found(name)[0] if name.startswith(PREFIX) else None
+
+
 def load(name: str, kind: str, *others: str) -> "Dataset":
     """Make one of the datasets in memory; equal in every byte on every machine.
 
@@ -32,12 +41,8 @@ def load(name: str, kind: str, *others: str) -> "Dataset":
     Raises:
         DataError: If there is no such dataset, with the nearest name, or it is of another kind.
     """
+    of, make = _found(name)
     name = name.removeprefix(PREFIX)
-    if name not in _DATASETS:
-        near = difflib.get_close_matches(name, _DATASETS, n=1)
-        advice = f"Did you mean {PREFIX}{near[0]}? " if near else ""
-        raise DataError(f"No dataset {PREFIX}{name}. {advice}There are {', '.join(names())}.")
-    of, make = _DATASETS[name]
     if of not in (kind, *others):
         raise DataError(
             f"{PREFIX}{name} holds {of} rows, not {kind}; for {kind} take {', '.join(names(kind))}."
@@ -149,3 +154,13 @@ _DATASETS: dict[str, tuple[str, Callable[[], "Dataset"]]] = {
     "review_pairs": ("text_pair", _review_pairs),
     "mentions": ("tokens", lambda: _json_lines("mentions.jsonl")),
 }
+
+
+def _found(name: str) -> tuple[str, Callable[[], "Dataset"]]:
+    """The kind of a dataset, and what makes it."""
+    name = name.removeprefix(PREFIX)
+    if name not in _DATASETS:
+        near = difflib.get_close_matches(name, _DATASETS, n=1)
+        advice = f"Did you mean {PREFIX}{near[0]}? " if near else ""
+        raise DataError(f"No dataset {PREFIX}{name}. {advice}There are {', '.join(names())}.")
+    return _DATASETS[name]

@@ -1,6 +1,5 @@
 """Pictures with a text as inputs: a product and its title, a post and its caption."""
 
-import json
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -12,6 +11,7 @@ from hf_transfer.machine.wording import count
 from hf_transfer.tasks.inputs.image import Image
 from hf_transfer.tasks.inputs.input import BadInput, Input, KeptTogether, Likeness, Original, SimpleProbe
 from hf_transfer.tasks.inputs.text import Text
+from hf_transfer.tasks.inputs.two_columns import APART, in_twos, object_with, two_columns
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from hf_transfer.tasks.inputs.pooling import Pooling
 
 _IMAGE, _TEXT = Image(), Text()
-_APART = "\t"  # between a path and a text that are written as one
 _TEXTS = ("text", "caption", "title", "description", "sentence", "name", "headline", "comment", "content")
 _AT_ONCE = 64  # rows, as pictures are large
 
@@ -47,13 +46,7 @@ class ImageText(Input):
 
     def columns_of(self, column: str) -> list[str]:
         """The two, which stand with a comma between them, the picture's first."""
-        names = [name.strip() for name in column.split(",")]
-        if len(names) != 2 or not all(names):
-            raise DataError(
-                f"A picture and its text are in two columns, and input_column={column!r} names "
-                f"{len(list(filter(None, names)))}. Write them as in --input_column image,caption."
-            )
-        return names
+        return two_columns(column, "A picture and its text are", "image,caption")
 
     def leads_away(self, feature: Any) -> bool:
         """Nothing that can be told by one of the two: texts may be paths or not."""
@@ -77,31 +70,24 @@ class ImageText(Input):
 
     def from_words(self, words: Sequence[str]) -> list[str]:
         """A picture with a text of each two words; a word that is both already stands by itself."""
-        inputs, first = [], None
-        for word in words:
-            if first is not None:
-                inputs.append(f"{first}{_APART}{word}")
-                first = None
-            elif _is_whole(word):
-                inputs.append(word)
-            else:
-                first = word
-        if first is not None:
-            raise DataError(
-                f"The model reads pictures with texts, and {first[:60]!r} has no text. Give a text after "
+        return in_twos(
+            words,
+            _is_whole,
+            lambda first: (
+                f"The model reads pictures with texts, and {first} has no text. Give a text after "
                 'each picture, "" where there is none.'
-            )
-        return inputs
+            ),
+        )
 
     def from_text(self, text: str) -> Any:
         """A path and a text with a tab between them, or an object of JSON with "image" and "text"."""
         found = _as_object(text)
-        if found is None and text.count(_APART) != 1:
+        if found is None and text.count(APART) != 1:
             raise DataError(
                 f"{text[:60]!r} is no picture with a text. Write a path and a text with a tab between "
                 'them, or {"image": "path", "text": "…"}.'
             )
-        path, words = (found["image"], found["text"]) if found else text.split(_APART)
+        path, words = (found["image"], found["text"]) if found else text.split(APART)
         return {"image": {"bytes": None, "path": path} if path else None, "text": words}
 
     def names(self, rows: "Dataset", column: str) -> list[str]:
@@ -248,17 +234,12 @@ def _of_field(table: Any, field: str, schema: Any) -> Any:
 
 
 def _is_whole(word: str) -> bool:
-    return _APART in word or _as_object(word) is not None
+    return APART in word or _as_object(word) is not None
 
 
 def _as_object(text: str) -> dict[str, str] | None:
     """What an object of JSON holds, if the text is one with a path and a text."""
-    if not text.lstrip().startswith("{"):
+    found = object_with(text, ("image", "text"))
+    if found is None or not all(isinstance(one, str | None) for one in found.values()):
         return None
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return None
-    if found.keys() != {"image", "text"} or not all(isinstance(one, str | None) for one in found.values()):
-        return None
-    return {key: found[key] or "" for key in ("image", "text")}
+    return {key: value or "" for key, value in found.items()}

@@ -16,8 +16,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.errors import DataError
-from hf_transfer.machine.paths import special_file
 from hf_transfer.machine.progress import progress_bar
+from hf_transfer.tasks.inputs.encoded import Encoded, encoded_bytes
 from hf_transfer.tasks.inputs.input import BadInput
 from hf_transfer.tasks.inputs.scans import HEAD, file_format, read_scan, scan_format
 from hf_transfer.tasks.inputs.windows import PERCENTILES, SIXTEEN_BITS, Window, eight_bits, own_window
@@ -34,7 +34,7 @@ _BROKEN = (
     struct.error, Image.DecompressionBombError, Image.DecompressionBombWarning,
 )  # fmt: skip
 
-Picture = bytes | str | Path | Mapping[str, Any]  # encoded bytes, a path, or a row's {"bytes", "path"}
+Picture = Encoded
 
 
 def read_picture(picture: Picture) -> Image.Image:
@@ -90,26 +90,8 @@ def rescaled(picture: Any, window: Window | str | None) -> Any:
 
 
 def picture_bytes(picture: Picture) -> bytes:
-    """Give the encoded bytes of a picture, from memory or from its local file.
-
-    Raises:
-        DataError: If there is nothing, or the file cannot be read. The message is the reason alone.
-    """
-    if isinstance(picture, Mapping):
-        picture = picture.get("bytes") or picture.get("path") or b""
-    if isinstance(picture, (str, Path)):
-        if kind := special_file(Path(picture)):
-            raise DataError(f"it is {kind}, not a file")
-        try:
-            picture = Path(picture).read_bytes()
-        except (OSError, ValueError) as error:  # the latter of a path with a zero byte
-            reason = getattr(error, "strerror", None) or error
-            raise DataError(f"the file cannot be opened ({reason})") from error
-        if not picture:
-            raise DataError("the file is empty")
-    if not picture:
-        raise DataError("the row holds no picture")
-    return picture
+    """Give the encoded bytes of a picture, as `encoded_bytes` does."""
+    return encoded_bytes(picture, "picture")
 
 
 @cache

@@ -4,9 +4,7 @@ import io
 import struct
 import warnings
 import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +15,8 @@ from scipy.signal import resample_poly
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import DataError
-from hf_transfer.machine.paths import special_file
 from hf_transfer.machine.progress import progress_bar
+from hf_transfer.tasks.inputs.encoded import Encoded, encoded_bytes
 from hf_transfer.tasks.inputs.input import BadInput
 
 RATES = (1_000, 384_000)  # samples a second that a recording may have
@@ -37,7 +35,7 @@ _BROKEN = (
 )
 
 Floats = NDArray[np.float32]
-SoundLike = bytes | str | Path | Mapping[str, Any]  # encoded bytes, a path, or a row's {"bytes", "path"}
+SoundLike = Encoded
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,26 +82,8 @@ def read_sound(sound: SoundLike) -> Sound:
 
 
 def sound_bytes(sound: SoundLike) -> bytes:
-    """Give the encoded bytes of a sound, from memory or from its local file.
-
-    Raises:
-        DataError: If there is nothing, or the file cannot be read. The message is the reason alone.
-    """
-    if isinstance(sound, Mapping):
-        sound = sound.get("bytes") or sound.get("path") or b""
-    if isinstance(sound, (str, Path)):
-        if kind := special_file(Path(sound)):
-            raise DataError(f"it is {kind}, not a file")
-        try:
-            sound = Path(sound).read_bytes()
-        except (OSError, ValueError) as error:  # the latter of a path with a zero byte
-            reason = getattr(error, "strerror", None) or error
-            raise DataError(f"the file cannot be opened ({reason})") from error
-        if not sound:
-            raise DataError("the file is empty")
-    if not sound:
-        raise DataError("the row holds no sound")
-    return sound
+    """Give the encoded bytes of a sound, as `encoded_bytes` does."""
+    return encoded_bytes(sound, "sound")
 
 
 def encode_samples(samples: Any, rate: int) -> bytes:

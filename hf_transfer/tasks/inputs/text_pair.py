@@ -1,6 +1,5 @@
 """Pairs of texts as inputs: a premise and a hypothesis, two sentences, a question and its passage."""
 
-import json
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
@@ -10,6 +9,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import DataError
 from hf_transfer.tasks.inputs.input import KeptTogether, Likeness, Original, SimpleProbe
 from hf_transfer.tasks.inputs.text import Text, values_of
+from hf_transfer.tasks.inputs.two_columns import APART, in_twos, object_with, two_columns
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from hf_transfer.config.run_config import RunConfig
 
 _KEYS = ("text", "text_pair")  # as the pipelines of transformers take a pair
-_APART = "\t"  # between two texts that are written as one
 _TEXT = Text()
 
 
@@ -39,13 +38,7 @@ class TextPair(Text):
 
     def columns_of(self, column: str) -> list[str]:
         """The two, which stand with a comma between them."""
-        names = [name.strip() for name in column.split(",")]
-        if len(names) != 2 or not all(names):
-            raise DataError(
-                f"A pair of texts is in two columns, and input_column={column!r} names "
-                f"{len(list(filter(None, names)))}. Write them as in --input_column premise,hypothesis."
-            )
-        return names
+        return two_columns(column, "A pair of texts is", "premise,hypothesis")
 
     def words(self, value: Any) -> list[str]:
         """The words of both."""
@@ -67,19 +60,13 @@ class TextPair(Text):
 
     def from_words(self, words: Sequence[str]) -> list[str]:
         """A pair of each two words; a word that is a pair already stands by itself."""
-        pairs, first = [], None
-        for word in words:
-            if first is None and not _is_pair(word):
-                first = word
-            else:
-                pairs.append(word if first is None else f"{first}{_APART}{word}")
-                first = None
-        if first is not None:
-            raise DataError(
-                f"The model reads pairs of texts, and {first[:60]!r} has no second. Give two texts for each "
-                "pair."
-            )
-        return pairs
+        return in_twos(
+            words,
+            _is_pair,
+            lambda first: (
+                f"The model reads pairs of texts, and {first} has no second. Give two texts for each pair."
+            ),
+        )
 
     def from_text(self, text: str) -> Any:
         """Two texts with a tab between them, or an object of JSON with "text" and "text_pair"."""
@@ -88,12 +75,12 @@ class TextPair(Text):
                 f"{text[:60]!r} is not a pair of texts. Write two texts with a tab between them, or "
                 '{"text": "…", "text_pair": "…"}.'
             )
-        return _as_object(text) or dict(zip(_KEYS, text.split(_APART), strict=True))
+        return _as_object(text) or dict(zip(_KEYS, text.split(APART), strict=True))
 
     def names(self, rows: "Dataset", column: str) -> list[str]:
         """Both texts of each row."""
         pairs = zip(*(rows[name] for name in self.columns_of(column)), strict=True)
-        return [_APART.join(text or "" for text in pair) for pair in pairs]
+        return [APART.join(text or "" for text in pair) for pair in pairs]
 
     def empty_rows(self, inputs: "Dataset") -> list[int]:
         """Those with a text that has no visible character."""
@@ -145,16 +132,10 @@ class TextPair(Text):
 
 
 def _is_pair(text: str) -> bool:
-    return text.count(_APART) == 1 or _as_object(text) is not None
+    return text.count(APART) == 1 or _as_object(text) is not None
 
 
 def _as_object(text: str) -> dict[str, str] | None:
     """The pair that an object of JSON holds, if the text is one."""
-    if not text.lstrip().startswith("{"):
-        return None
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return None
-    is_pair = found.keys() == set(_KEYS) and all(isinstance(value, str) for value in found.values())
-    return {key: found[key] for key in _KEYS} if is_pair else None
+    found = object_with(text, _KEYS)
+    return found if found and all(isinstance(value, str) for value in found.values()) else None
