@@ -19,6 +19,7 @@ from hf_transfer.verify.published import published_checks
 from hf_transfer.verify.readings import reading_checks
 from hf_transfer.verify.record import Record
 from hf_transfer.verify.split import split_checks
+from hf_transfer.verify.stated import stated_checks
 
 
 def verify_run(run: str | Path) -> list[Check]:
@@ -42,7 +43,7 @@ def verify_run(run: str | Path) -> list[Check]:
     files = judged("files", "can be read", record.problems)
     if files.state == WRONG:  # told once, and not by every check
         return [files]
-    kinds = (split_checks, reading_checks, number_checks, other_score_checks, published_checks)
+    kinds = (split_checks, stated_checks, reading_checks, number_checks, other_score_checks, published_checks)
     return [files, *(check for kind in kinds for check in kind(record))]
 
 
