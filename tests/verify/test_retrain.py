@@ -30,7 +30,7 @@ def test_an_honest_run_gives_the_same_again(run):
 
 
 def test_the_reader_s_seed_draws_the_folds(run):
-    drawn = {again(run, retrain=1, seed=seed).found.split("drawn")[0] for seed in (0, 1, 5)}
+    drawn = {again(run, retrain=1, seed=seed).found.split("drawn")[0] for seed in (0, 2)}
     assert len(drawn) > 1
 
 
