@@ -93,9 +93,9 @@ class FoldRunner:
             if there is not None and there.arithmetic != here.arithmetic:
                 raise ConfigError(
                     f"{self.folder.path} holds folds that were trained with {count(there.threads, 'thread')} "
-                    f"on {there.device}; here are {here.threads} on {here.device}, which gives other bits. Go "
-                    f"on with OMP_NUM_THREADS={there.threads} there, or pass --mixed_environments, and the card "
-                    "will say it."
+                    f"on {there.device}. Here are {here.threads} on {here.device}: that gives other bits. Go "
+                    f"on with OMP_NUM_THREADS={there.threads} there, or pass --mixed_environments, and the "
+                    "card will say it."
                 )
 
     def result(self, unit: Unit) -> FoldResult:
