@@ -37,6 +37,7 @@ class LabelledData:
         grouped_by: Column that `group` was read from.
         site_column: Column that `site` was read from.
         kept_by: What rows of one `group` have in common, where that is something that they hold.
+        fold_notes: Those notes that tell what stays in one fold, which mean nothing without folds.
     """
 
     rows: Dataset
@@ -57,6 +58,7 @@ class LabelledData:
     grouped_by: str | None = None
     site_column: str | None = None
     kept_by: str | None = None
+    fold_notes: tuple[str, ...] = ()
 
     @property
     def input(self) -> Input:
