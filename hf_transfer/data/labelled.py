@@ -32,6 +32,7 @@ class LabelledData:
         hub: Whether `name` is a Hub id.
         input_column: Where `input` was.
         label_column: Where `label` was.
+        label_columns: The same, or the columns that were joined for it.
         sealed: Rows set aside from `rows`, in no fold; see `seal_rows`.
         scheme: How the labels were written, where there are several ways.
         grouped_by: Column that `group` was read from.
@@ -59,6 +60,7 @@ class LabelledData:
     site_column: str | None = None
     kept_by: str | None = None
     fold_notes: tuple[str, ...] = ()
+    label_columns: tuple[str, ...] = ()
 
     @property
     def input(self) -> Input:

@@ -29,7 +29,7 @@ from hf_transfer.errors import DataError
 from hf_transfer.folds import hash_order
 from hf_transfer.machine.mapped import ROWS_AT_ONCE
 from hf_transfer.machine.progress import own_bars
-from hf_transfer.machine.wording import count, some
+from hf_transfer.machine.wording import columns_words, count, some
 from hf_transfer.tasks import check_settings, task_of_kind
 from hf_transfer.tasks.inputs.input import BadInput, Input, KeptTogether, Opened
 from hf_transfer.tasks.targets.choice import choose_target
@@ -88,16 +88,17 @@ def label_rows(
         notes=(*notes, *labels.notes),
         hub=origin.hub,
         scheme=written[0].scheme or labels.scheme,
-        **_read_from(columns),
+        **_read_from(columns, config),
         **_kept_for(opened[0], columns, kept),
     )
 
 
-def _read_from(columns: Columns) -> dict[str, Any]:
+def _read_from(columns: Columns, config: RunConfig) -> dict[str, Any]:
     """Where inputs, labels, groups and sites were, as `LabelledData` calls it."""
     return {
         "input_column": columns.input,
         "label_column": columns.label,
+        "label_columns": config.label_columns or (columns.label,),
         "grouped_by": columns.group,
         "site_column": columns.site,
     }
@@ -188,7 +189,7 @@ def _label_columns(
     return [
         LabelColumn(
             values=separated(_values(part, column), config.label_separator),
-            where=f"column {column!r}{' of the test rows' if number else ''}",
+            where=f"{columns_words(config.label_columns or (column,))}{' of the test rows' * (number > 0)}",
             declared=_declared(part.features[column]),
             inputs=of_part["input"],
             name=column,
