@@ -138,7 +138,7 @@ def test_everything_that_is_written_follows_from_the_predictions(run):
     assert results.target == SETTINGS.get(target, {}).get("target", target)
     card = (folder / "README.md").read_text()
     assert ("regression)" in card) == (target in MEASURED)
-    assert ("plots/scatter.png" in card) == (target in ("numbers", "grades"))
+    assert ("plots/scatter.png" in card) == (target in MEASURED)
     assert ("hf-transfer:begin cuts" in card) == (target in ("label_sets", "grades"))
     assert ("### Each label" in card) == (target == "label_sets")
 
@@ -151,7 +151,7 @@ def test_a_run_is_reported_and_compared_with_another(run):
     assert pair.rows is None
     assert pair.bootstrap.difference is not None
     page = render(open_runs([folder])[0])
-    assert ("Predicted against true" in page) == (target in ("numbers", "grades"))
+    assert ("Predicted against true" in page) == (target in MEASURED)
     assert "Hardest rows" in page
 
 

@@ -63,7 +63,7 @@ def save_plots(run: Path, results: Results) -> list[str]:
     figures: dict[str, Figure | None] = {
         "folds": fold_scores(results),
         "confusion": confusion_matrix(results.confusion, results.label_names) if results.confusion else None,
-        "scatter": number_scatter(results.scatter),
+        "scatter": number_scatter(results.scatter, drawn_names(results.label_names)),
         "labels": label_figure(results),
         "learning": learning_curves(read_histories(place_inside(run, results.folds_path))),
         "grid": grid_scores(results),

@@ -120,8 +120,6 @@ class Input:
     """What `simple_probe` is called."""
     parts: ClassVar[tuple[str, ...]] = ()
     """What it is made of, where the features of each are also scored alone."""
-    poolings: ClassVar[tuple[str, ...]] = ()
-    """Vectors of a layer that stand side by side among its features, by which layers are also compared."""
 
     def columns_of(self, column: str) -> list[str]:
         """The columns that a name stands for; several have commas between them.

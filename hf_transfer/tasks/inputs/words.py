@@ -28,7 +28,6 @@ class Words(Text):
     encoded_by: ClassVar[tuple[str, ...]] = ("max_length",)
     empty: ClassVar[str] = "without words"
     simple_model: ClassVar[str] = "spelling of the word and its neighbours, linear"
-    poolings: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, split: "Callable[[str], list[str]]" = str.split) -> None:
         self._split = split
