@@ -32,6 +32,7 @@ from hf_transfer.machine.progress import own_bars
 from hf_transfer.machine.wording import count, some
 from hf_transfer.tasks import check_settings, task_of_kind
 from hf_transfer.tasks.inputs.input import BadInput, Input, Opened
+from hf_transfer.tasks.inputs.shared_texts import keep_together, shared_with_test
 from hf_transfer.tasks.targets.choice import choose_target
 from hf_transfer.tasks.targets.labels import LabelColumn, NamedLabels
 from hf_transfer.tasks.targets.several_columns import LabelColumns, separated
@@ -253,8 +254,8 @@ def _usable(
     usable = [_without_bad(part, config, input, notes) for part in filled]
     if not len(usable[0]):
         raise DataError(f"No row of {name} is left. {' '.join(notes)}")
-    usable[0], kept_by = _kept_together(usable[0], config, input, notes)
     notes += _shared_groups(usable)
+    usable[0], kept_by = _kept_together(usable, config, input, notes)
     return usable, kept_by
 
 
@@ -311,10 +312,14 @@ def _without_bad(rows: Dataset, config: RunConfig, input: Input, notes: list[str
 
 
 def _kept_together(
-    rows: Dataset, config: RunConfig, input: Input, notes: list[str]
+    parts: Sequence[Dataset], config: RunConfig, input: Input, notes: list[str]
 ) -> tuple[Dataset, str | None]:
     """Add a group for rows that must share a fold for what they hold; give what they have in common."""
-    found = input.kept_together(rows, config)
+    rows, links = parts[0], [found for part in parts if (found := input.links(part))]
+    if not links:
+        return rows, None
+    notes.extend(note for of_test in links[1:] for note in shared_with_test(links[0], of_test))
+    found = keep_together(links[0], rows["group"][:] if "group" in rows.column_names else None, config)
     if found is None:
         return rows, None
     notes.extend(found.notes)
