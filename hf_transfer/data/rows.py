@@ -315,7 +315,7 @@ def _kept_together(
     parts: Sequence[Dataset], config: RunConfig, input: Input, notes: list[str]
 ) -> tuple[Dataset, str | None]:
     """Add a group for rows that must share a fold for what they hold; give what they have in common."""
-    rows, links = parts[0], [found for part in parts if (found := input.links(part))]
+    rows, links = parts[0], [own for part in parts if (own := input.links(part))]
     if not links:
         return rows, None
     notes.extend(note for of_test in links[1:] for note in shared_with_test(links[0], of_test))
