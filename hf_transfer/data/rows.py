@@ -24,6 +24,7 @@ from hf_transfer.data.columns import (
 from hf_transfer.data.labelled import LabelledData, fingerprint
 from hf_transfer.data.origins import Origin
 from hf_transfer.data.sources import with_sources
+from hf_transfer.data.table_columns import find_table
 from hf_transfer.data.uncertain import settle_uncertain, without_uncertain
 from hf_transfer.errors import DataError
 from hf_transfer.folds import hash_order
@@ -68,7 +69,8 @@ def label_rows(
     opened = _opened([part for part in (dataset, test) if part is not None], config, task, origin)
     columns, written = _as_written(opened, config, task)
     parts = [part.rows for part in written]
-    notes = [*_notes_of(opened), *columns.notes, *_notes_of(written)]
+    task, table_notes = _with_table(task, parts[0], columns, config)
+    notes = [*_notes_of(opened), *columns.notes, *_notes_of(written), *table_notes]
     inputs = [_inputs(part, columns, task.input, origin) for part in parts]
     label_columns = _label_columns(parts, inputs, columns.label, config)
     target = target or choose_target(label_columns[0], task.targets, config.wanted_target)
@@ -88,18 +90,28 @@ def label_rows(
         notes=(*notes, *labels.notes),
         hub=origin.hub,
         scheme=written[0].scheme or labels.scheme,
-        **_read_from(columns),
-        kept_by=kept_by,
+        **_read_from(columns, kept_by),
     )
 
 
-def _read_from(columns: Columns) -> dict[str, Any]:
-    """Where inputs, labels, groups and sites were, as `LabelledData` calls it."""
+def _with_table(
+    task: type[Task], rows: Dataset, columns: Columns, config: RunConfig
+) -> tuple[type[Task], tuple[str, ...]]:
+    """The task for rows with these columns beside their inputs: those of a model, or those of the rows."""
+    if task.input.table:
+        return task, ()
+    table, notes = find_table(rows, columns, config)
+    return task.with_table(table), notes
+
+
+def _read_from(columns: Columns, kept_by: str | None) -> dict[str, Any]:
+    """Where inputs, labels, groups and sites were, and what groups share, as `LabelledData` calls it."""
     return {
         "input_column": columns.input,
         "label_column": columns.label,
         "grouped_by": columns.group,
         "site_column": columns.site,
+        "kept_by": kept_by,
     }
 
 
