@@ -24,7 +24,7 @@ from hf_transfer.data.columns import (
 from hf_transfer.data.labelled import LabelledData, fingerprint
 from hf_transfer.data.origins import Origin
 from hf_transfer.data.sources import with_sources
-from hf_transfer.data.table_columns import find_table
+from hf_transfer.data.table_columns import find_table, table_names
 from hf_transfer.data.uncertain import settle_uncertain, without_uncertain
 from hf_transfer.errors import DataError
 from hf_transfer.folds import hash_order
@@ -225,7 +225,8 @@ def _standard_rows(
     target: type[Target],
     config: RunConfig,
 ) -> list[Dataset]:
-    label_type, used = target.label_type(labels.names), (columns.label, *config.label_columns)
+    label_type, used = target.label_type(labels.names), {columns.label, *config.label_columns}
+    used |= {*table_names(config.table_columns, parts[0].column_names)}
     each = zip(parts, inputs, labels.ids, strict=True)
     rows = [_standard_part(*part, columns, label_type) for part in each]
     rows[0] = with_sources(rows[0], parts[0], (*columns.inputs, *used))

@@ -145,3 +145,9 @@ def test_a_column_that_tells_much_is_none():
     rng = np.random.default_rng(0)
     values = [("ab".index(one) + 0.4 * rng.normal()) for one in LABELS]
     assert audit(read(price=values)).telling == ()
+
+
+def test_a_column_of_the_table_is_no_sign_of_rows_that_belong_together():
+    values = cycled(*range(8))
+    assert [one.name for one in audit(read("other", other=cycled(1, 2), price=values)).sources] == ["=price"]
+    assert audit(read("other,price", other=cycled(1, 2), price=values)).sources == ()
