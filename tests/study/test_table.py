@@ -15,7 +15,7 @@ from hf_transfer import ImageTextClassification, cross_validate, open_dataset, p
 from hf_transfer.cli.main import main
 from hf_transfer.errors import ConfigError, DataError, HubError, ModelError
 from hf_transfer.report.card.card import write_card
-from hf_transfer.report.compare import open_runs
+from hf_transfer.report.compare import compare_runs, open_runs
 from hf_transfer.report.page.page import render
 from hf_transfer.runs.hub.files import check_card, collect
 from hf_transfer.runs.results import read_results
@@ -202,10 +202,12 @@ def weights(run, fold=1):
     return load_file(path)["output.weight" if "output.weight" in load_file(path) else "weight"]
 
 
-@pytest.mark.parametrize("how", [SOLVED, {}], ids=["solved", "together"])
+@pytest.mark.parametrize(
+    "how", [pytest.param(SOLVED, marks=pytest.mark.slow, id="solved"), pytest.param({}, id="together")]
+)
 def test_values_of_held_out_rows_change_no_weight(how, tmp_path):
     save_clip(tmp_path / "base")
-    rows = with_table(rows_in(tmp_path / "data", 24, seed=3), told=True)
+    rows = with_table(rows_in(tmp_path / "data", 16, seed=3), told=True)
     options = {"num_folds": 2, "final": "ensemble", "num_epochs": 1} | how
     first, data = trained(tmp_path, rows, **options)
     held_out = [row["row_id"] for row in read_folds(first) if row["fold"] == 1]
@@ -227,7 +229,7 @@ def read_folds(run):
 
 def test_a_head_alone_learns_what_heads_together_do(tmp_path):
     save_clip(tmp_path / "base")
-    rows = with_table(rows_in(tmp_path / "data", 24, seed=3), told=True)
+    rows = with_table(rows_in(tmp_path / "data", 16, seed=3), told=True)
     options = {"num_folds": 2, "final": "ensemble", "early_stopping": True, "patience": 2}
     together, _ = trained(tmp_path, rows, **options)
     alone, _ = trained(tmp_path, rows, **options, replay=False, output_dir=str(tmp_path / "alone"))
@@ -261,6 +263,8 @@ def test_a_telling_table_wins(run, tmp_path):
     other, _ = trained(
         run.parent, run.parent / "data/rows.jsonl", table_columns=(), final="none", output_dir=str(tmp_path)
     )
+    (pair,) = compare_runs(open_runs([run, other])).pairs
+    assert pair.rows is not None
     metric = read_results(run).primary_metric
     assert read_results(run).scores[metric].mean > read_results(other).scores[metric].mean + 0.1
 
