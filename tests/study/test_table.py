@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from hub_case import hub_for
 from safetensors.numpy import load_file
@@ -21,6 +23,7 @@ from hf_transfer.runs.hub.files import check_card, collect
 from hf_transfer.runs.results import read_results
 from hf_transfer.runs.summary import summary_text
 from hf_transfer.study.final.trained import TrainedModel
+from hf_transfer.study.retraining import train_again
 from hf_transfer.verify.verify_run import verify_run
 
 NEAR = 1e-6
@@ -222,8 +225,6 @@ def test_values_of_held_out_rows_change_no_weight(how, tmp_path):
 
 
 def read_folds(run):
-    import pyarrow.parquet as pq
-
     return pq.read_table(run / "folds.parquet", columns=["row_id", "fold"]).to_pylist()
 
 
@@ -286,3 +287,12 @@ def test_a_task_that_was_made_without_the_table_is_refused(run, tmp_path):
     data = open_dataset(config, ImageTextClassification)
     with pytest.raises(ConfigError, match=r"made without it. Take data.task\(config, data.target\)"):
         cross_validate(ImageTextClassification(config, data.target), data, config)
+
+
+def test_a_fold_that_is_trained_again_gives_the_same_predictions(run):
+    results = read_results(run)
+    (again,) = train_again(results, results.config, (), 1, seed=0)
+    (fold,) = [one for one in results.folds if (one.repeat, one.fold) == (again.repeat, again.fold)]
+    kept = pq.read_table(run / "predictions.parquet").filter(pc.field("fold") == fold.fold)
+    ours, theirs = (np.stack(table.sort_by("row_id")["logits"].to_numpy()) for table in (again.rows, kept))
+    assert np.abs(ours - theirs).max() <= NEAR
