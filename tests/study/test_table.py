@@ -2,12 +2,14 @@
 
 import json
 import re
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from accelerate import Accelerator
 from hub_case import hub_for
 from safetensors.numpy import load_file
 from small_runs import SOLVED, edit, plain_config, wrong
@@ -16,6 +18,10 @@ from two_towers import rows_in, save_clip
 from hf_transfer import ImageTextClassification, cross_validate, open_dataset, predict, push, score
 from hf_transfer.cli.main import main
 from hf_transfer.errors import ConfigError, DataError, HubError, ModelError
+from hf_transfer.layers.phases import freeze_for
+from hf_transfer.replay.encoding import encode_rows
+from hf_transfer.replay.proof import find_cut
+from hf_transfer.replay.replayed import Replay
 from hf_transfer.report.card.card import write_card
 from hf_transfer.report.compare import compare_runs, open_runs
 from hf_transfer.report.page.page import render
@@ -243,6 +249,15 @@ def test_a_head_alone_learns_what_heads_together_do(tmp_path):
 def test_blocks_that_learn_read_the_table_beside_stored_features(tmp_path):
     save_clip(tmp_path / "base")
     rows = with_table(rows_in(tmp_path / "data", 24), told=True)
+    config = plain_config(
+        base_model=str(tmp_path / "base"), dataset=str(rows), trainable="last:1", table_columns=COLUMNS
+    )
+    data, alone = open_dataset(config, ImageTextClassification), Accelerator(cpu=True)
+    task = data.task(config, data.target)
+    replay = Replay(task, encode_rows(task, data.rows, data.fingerprint, alone), config, alone)
+    model = task.build_model()
+    cut = find_cut(model, freeze_for(model, config), replay._probes(), nullcontext())
+    assert cut.module.startswith("towers.model.")
     run, _ = trained(tmp_path, rows, num_folds=2, trainable="last:1", num_epochs=1, final="none")
     results = read_results(run)
     assert results.frozen_proof.equal
