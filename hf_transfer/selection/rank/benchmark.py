@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.data.audit import Audit, audit
-from hf_transfer.data.labelled import LabelledData
+from hf_transfer.data.labelled import LabelledData, fingerprint
 from hf_transfer.data.sealing import fold_columns
 from hf_transfer.folds import FoldPlan, derive_seed, plan_folds
 from hf_transfer.machine.wording import count
@@ -171,4 +171,5 @@ def _without_repeats(data: LabelledData, found: Audit) -> tuple[LabelledData, li
     notes.insert(0, f"{count(len(repeats), 'row')} left out, as they repeat another exactly.")
     kept = [row for row, row_id in enumerate(data.rows["row_id"]) if row_id not in repeats]
     rows = data.rows.select(kept)
-    return replace(data, rows=rows, fingerprint=f"{data.fingerprint} without {len(repeats)} repeats"), notes
+    known = fingerprint(rows, data.input, data.label_names)
+    return replace(data, rows=rows, fingerprint=known), notes
