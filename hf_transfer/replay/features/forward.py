@@ -64,7 +64,7 @@ class LayerFeatures:
         )
 
     def tables(self) -> Iterator[tuple[str, str | None, NDArray[np.float32]]]:
-        """Yield each group's features; for texts one table by `first token` and one by `mean`."""
+        """Yield each group's features; for texts one table by a token and one by the mean."""
         for group, parts in zip(self.groups, self._parts, strict=True):
             values = self[group]
             if not parts:
@@ -262,7 +262,7 @@ class _Stored:
         """Cache key: equal for the same rows, weights and arithmetic."""
         forward = self.forward
         parts: dict[str, Any] = {
-            "features": [list(forward.names), list(forward.starts)],
+            "features": [list(forward.names), list(forward.starts), forward.parts],
             "encoded": forward.batches.encoded._fingerprint,
             "rows": bytes_digest(forward.chosen.tobytes()),
             "weights": tensor_digest(forward.model, forward.outputs.tensors),
