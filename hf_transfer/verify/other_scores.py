@@ -259,7 +259,7 @@ def _zero_shot(record: Record, written: ZeroShot) -> Iterator[str]:
 
 def _parts(record: Record, written: PartScores) -> Iterator[str]:
     names = [name for name in record.names if name[0] == 0]
-    folders = {part: "probe" if part == TOGETHER else f"{part}-alone" for part in written.means}
+    folders = {part: "probe" if part in TOGETHER else f"{part}-alone" for part in written.means}
     runs = {part: _Runs(record, folder, names) for part, folder in folders.items()}
     for one in runs.values():
         yield from one.problems()
