@@ -59,8 +59,7 @@ def label_rows(
         task: What they are for, or what `--kind` calls its input.
         test: Rows to keep untouched; with the same columns.
         origin: Where the rows come from.
-        target: What the labels are, read from them when not given; an instance stands for labels that the
-            rows lack.
+        target: What the labels are; read from them when not given; an instance where rows have none.
 
     Raises:
         TransferError: If rows, columns or labels cannot be used as they are, or a setting by such inputs.
