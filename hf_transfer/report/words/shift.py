@@ -60,7 +60,7 @@ def accuracy_words(shift: ShiftRecord, estimate: EstimatedAccuracy) -> str:
         f"{number(estimate.mean_error)} on average and {number(estimate.worst_error)} at most"
     )
     if shift.verdict == "another domain":
-        limits = "" if estimate.left_out == "domain" else ", which says nothing of another domain"
+        limits = ", which says nothing of another domain" if estimate.left_out == "fold" else ""
         text = f"Accuracy there can't be told without labels. {known} {off}{limits}."
     else:
         text = f"{known} {off}."
