@@ -5,6 +5,7 @@ import json
 import pytest
 
 from hf_transfer import RunConfig, open_dataset
+from hf_transfer.data.opening import find_task
 from hf_transfer.data.unlabelled import holds_lines, open_unlabelled
 from hf_transfer.errors import DataError
 
@@ -14,7 +15,8 @@ PAIRS = [{"text": f"one {n}", "text_pair": f"two {n}", "label": n % 2} for n in 
 @pytest.fixture
 def pairs(tmp_path):
     (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, PAIRS)))
-    return open_dataset(RunConfig(dataset=str(tmp_path / "pairs.jsonl")), "text")
+    config = RunConfig(dataset=str(tmp_path / "pairs.jsonl"))
+    return open_dataset(config, find_task(config))
 
 
 def opened(path, like, **settings):
