@@ -1,14 +1,14 @@
 """Audit rows before the split: duplicates, contradicting labels, class counts."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
-from hf_transfer.data.labelled import LabelledData
+from hf_transfer.data.labelled import LabelledData, fingerprint
 from hf_transfer.data.sources import Source, column_of, listed_sources
 from hf_transfer.data.telling import Telling, telling_columns
 from hf_transfer.machine.wording import count
@@ -133,6 +133,23 @@ def audit(data: LabelledData) -> Audit:
         telling=telling_columns(data),
         near_follow=0 if kept else sum(group[1] - group[0] == 1 for group in map(sorted, near_inside)),
     )
+
+
+def without_repeats(data: LabelledData, found: Audit) -> tuple[LabelledData, tuple[str, ...]]:
+    """Leave out rows that repeat another exactly; say how many they were, in a sentence if any.
+
+    Args:
+        data: The rows.
+        found: Their audit.
+    """
+    repeats = {row_id for group in found.duplicates for row_id in group[1:]}
+    if not repeats:
+        return data, ()
+    kept = [row for row, row_id in enumerate(data.rows["row_id"]) if row_id not in repeats]
+    rows = data.rows.select(kept)
+    known = fingerprint(rows, data.input, data.label_names)
+    note = f"{count(len(repeats), 'row')} left out, as they repeat another exactly."
+    return replace(data, rows=rows, fingerprint=known), (note,)
 
 
 def _near(keys: Sequence[Any], similar: Callable[[list[int]], Groups]) -> Groups:
