@@ -40,7 +40,7 @@ def test_a_labelled_row_is_judged_by_heads_that_have_not_seen_it():
     few = few_of(truth)
     seen = []
 
-    def by_heart(given, part):
+    def by_heart(given, part, _tolerance):
         seen.append(set(part.rows))
         weight = np.zeros((given.num_classes, given.target.shape[1]))
         return Classifier(weight, np.bincount(part.labels, minlength=given.num_classes).astype(float))
