@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from hf_transfer.scores.shift.two_samples import two_sample_test
+from hf_transfer.transfer.arms import Domains, coral, prototypes, z_scored
 from hf_transfer.transfer.gate import judge_arms
 
 
@@ -51,7 +53,7 @@ def test_takes_the_arm_with_most_rows_right():
 @pytest.mark.parametrize("agree", [0.0, 0.8])
 def test_opens_in_at_most_five_percent_where_arms_are_as_good(num_arms, agree):
     """Even where the domains do differ: arms that agree with each other, or not."""
-    random, draws = np.random.default_rng(0), 2000
+    random, draws = np.random.default_rng(0), 500
     opened = 0
     for _ in range(draws):
         source, first = random.random((2, 40)) < 0.6
@@ -66,3 +68,22 @@ def test_without_labels_nothing_is_tested():
     gate = judge_arms(0.001, np.zeros(0, bool), {})
     assert gate.opened_for is None
     assert not gate.enough_labels
+
+
+def test_the_whole_gate_stays_shut_without_shift():
+    """Both conditions together, for arms that do adapt: published in at most 5 % of draws."""
+    opened, draws = 0, 40
+    for draw in range(draws):
+        random = np.random.default_rng(draw)
+        labels = random.integers(0, 2, 120)
+        rows = random.normal(size=(120, 5)) + labels[:, None]
+        both = Domains(rows[:60], labels[:60], rows[60:], 2)
+        right = [
+            arm(both).scores(rows[60:100]).argmax(1) == labels[60:100]
+            for arm in (z_scored, coral, prototypes)
+        ]
+        source = both.head.scores(rows[60:100]).argmax(1) == labels[60:100]
+        shift = two_sample_test(rows[:60], rows[60:], num_permutations=99, seed=draw)
+        gate = judge_arms(shift.p, source, dict(zip("abc", right, strict=True)))
+        opened += gate.opened_for is not None
+    assert opened / draws <= 0.05
