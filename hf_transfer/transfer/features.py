@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.data.audit import RowId, audit, without_repeats
-from hf_transfer.data.labelled import LabelledData
+from hf_transfer.data.labelled import LabelledData, fingerprint
 from hf_transfer.data.opening import find_task, open_dataset
 from hf_transfer.errors import DataError
 from hf_transfer.machine.progress import own_bars
@@ -180,7 +180,8 @@ def _with_labels_of(data: LabelledData, like: LabelledData) -> LabelledData:
     kind = like.target.label_type(like.label_names)
     with own_bars():
         rows = data.rows.remove_columns("label").add_column("label", labels, feature=kind)
-    return replace(data, rows=rows, target=like.target, label_names=like.label_names)
+    known = fingerprint(rows, like.input, like.label_names)  # by which encoded rows are stored, labels too
+    return replace(data, rows=rows, target=like.target, label_names=like.label_names, fingerprint=known)
 
 
 def _features(data: LabelledData, task: Task, accelerator: Accelerator, *, labelled: bool) -> DomainFeatures:

@@ -40,7 +40,15 @@ from hf_transfer.runs.run_folder import TRAIN_ROWS, fold_place, place_of
 from hf_transfer.runs.search_record import Judged, Search
 from hf_transfer.runs.zero_shot import Asked, zero_shot_part
 from hf_transfer.scores.shuffled import shuffle_labels
-from hf_transfer.verify.check import Check, column_differences, differences, judged, left_out, not_by_logits
+from hf_transfer.verify.check import (
+    OK,
+    Check,
+    column_differences,
+    differences,
+    judged,
+    left_out,
+    not_by_logits,
+)
 from hf_transfer.verify.record import Record
 
 _NOT_THERE = "the predictions behind them are not there: they are not published, or an earlier version ran"
@@ -48,10 +56,7 @@ _NOT_THERE = "the predictions behind them are not there: they are not published,
 
 def other_score_checks(record: Record) -> Iterator[Check]:
     """Recompute these scores, as far as their predictions are stored."""
-    if any(record.folder.glob(f"folds/**/{TRAIN_ROWS}")):
-        yield judged("train scores", "follow from predictions of training rows", lambda: _train(record))
-    else:
-        yield left_out("train scores", _NOT_THERE)
+    yield _train_check(record)
     for name, written in (
         ("test", record.results.test),
         ("sealed", record.results.final.sealed),
@@ -60,6 +65,8 @@ def other_score_checks(record: Record) -> Iterator[Check]:
             yield _untrained(record, name, written)
     yield from _controls(record)
     companions = read_companions(record.folder, record.results)
+    if companions.rank is not None:
+        yield left_out("rank", "its scores need the features of each model, which no run keeps")
     if (compare := companions.compare) is not None:
         yield judged(
             "comparison",
@@ -94,6 +101,23 @@ def _probe_checks(record: Record) -> Iterator[Check]:
     if (leak := record.results.leak) and leak.price:
         name, folder = "leak's price", RANDOM if leak.kept else APART
         yield _control(record, name, folder, partial(_leak, record, leak, folder))
+
+
+def _train_check(record: Record) -> Check:
+    """Training scores, as far as the predictions behind them are there; what is not compared is told."""
+    told = [
+        _seen(record, fold, fold_place(place_of(config, list(record.entries)), fold.repeat, fold.fold))
+        for config, folds in record.entries.items()
+        for fold in folds
+        if fold.train_scores
+    ]
+    there = sum(rows is not None for rows in told)
+    if told and not there:
+        return left_out("train scores", _NOT_THERE)
+    check = judged("train scores", "follow from predictions of training rows", lambda: _train(record))
+    if check.state == OK and there < len(told):
+        return left_out("train scores", f"those of {len(told) - there} of {len(told)} folds: {_NOT_THERE}")
+    return check
 
 
 def _train(record: Record) -> Iterator[str]:

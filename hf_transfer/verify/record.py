@@ -1,6 +1,6 @@
 """A run's files, and the same values recomputed from split and predictions."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -41,11 +41,13 @@ class Record:
         folder: Where the files are.
         results: What results.json holds.
         remote: SHA-256 of files that are on the Hub and were not fetched, by name.
+        names_there: Of all files of a repository, fetched or not.
     """
 
     folder: Path
     results: Results
     remote: Mapping[str, str] = field(default_factory=dict)
+    names_there: Sequence[str] = ()
 
     def problems(self) -> Iterator[str]:
         """Name the tables that are empty; opening what cannot be read raises an error."""

@@ -98,6 +98,20 @@ def test_labels_of_a_second_data_set_are_in_the_numbers_of_the_first(tmp_path):
     assert found.data.rows["label"][:] == found.labels.tolist()
 
 
+def test_encoded_rows_of_a_second_data_set_are_no_others(tmp_path):
+    """Its own run would read what is stored under the same fingerprint, labels too."""
+    rows = [{"text": f"row {n}", "label": "abc"[n % 3]} for n in range(12)]
+    (tmp_path / "three.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "two.jsonl").write_text("\n".join(json.dumps(row) for row in rows if row["label"] != "a"))
+    first = features(REVIEWS, dataset=str(tmp_path / "three.jsonl"))
+    found, alone = (
+        second(first, tmp_path / "two.jsonl"),
+        features(REVIEWS, dataset=str(tmp_path / "two.jsonl")),
+    )
+    assert (found.labels.tolist(), alone.labels.tolist()) == ([1, 2] * 4, [0, 1] * 4)
+    assert found.data.fingerprint != alone.data.fingerprint
+
+
 @pytest.mark.parametrize(
     ("name", "content", "why"),
     [

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from html_page import Page
+from scipy.io import wavfile
+from sound_models import noise
 
 from hf_transfer import RunConfig, shift
 from hf_transfer.cli.main import main
@@ -220,3 +222,15 @@ def test_a_picture_outside_of_the_data_is_not_shown(tmp_path):
     with pytest.raises(DataError, match=r"secret\.png"):
         shift(tmp_path / "data" / "a.csv", tmp_path / "data" / "b.csv", label_target=1, **settings)
     assert not (tmp_path / "out").exists()
+
+
+def test_sounds_of_a_folder_are_played_on_the_page(tmp_path):
+    for number in range(6):
+        samples = (noise(0.3, seed=number) * 32767).astype(np.int16)
+        wavfile.write(tmp_path / f"{number}.wav", 16_000, samples)
+    settings = {"base_model": "builtin:tiny-wav2vec2", "max_rows": 12, "num_folds": 2}
+    record = shift("builtin:tones", tmp_path, label_target=3, output_dir=str(tmp_path / "out"), **settings)
+    page = Page(Path(record.drawn.page).read_text())
+    assert [sound["src"][:15] for sound in page.of("audio")] == ["data:audio/wav;"] * 3
+    assert len(page.of("section")) == 3
+    assert record.estimate.target_accuracy is None

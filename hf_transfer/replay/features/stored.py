@@ -97,6 +97,8 @@ class StoredFeatures:
         return self._made(key), False
 
     def _found(self, key: str) -> Any:
+        if not self.folder.found(key):
+            return None
         try:
             values = np.load(self.folder.file(key), mmap_mode="r", allow_pickle=False)
         except (ValueError, OSError, EOFError):

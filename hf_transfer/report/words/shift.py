@@ -1,6 +1,7 @@
 """What `shift` found, in words."""
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.machine.secrets import local_name
 from hf_transfer.machine.wording import aligned, count, interval, number, probability
 from hf_transfer.report.words.verdict import Verdict
 from hf_transfer.runs.shift_record import EstimatedAccuracy, LabelledAccuracy, ShiftRecord
@@ -11,6 +12,7 @@ _ANSWERS = {
     "none": "no sign of it", "mild": "a little", "another domain": "yes",
 }  # fmt: skip
 _MOST_LABELS = 12  # in a table
+_SHOWN = 3  # rows in a table
 
 
 def shift_verdict(shift: ShiftRecord) -> Verdict:
@@ -101,11 +103,12 @@ def shift_text(shift: ShiftRecord) -> str:
     nouns = task_class(shift.task_name, shift.input_name).input.nouns
     sizes = " and ".join(f"{one.num_rows:,} of {one.title}" for one in (shift.source_data, shift.target_data))
     parts = [
-        f"{nouns.capitalize()}: {sizes}, by the features of {shift.base_model}",
+        f"{nouns.capitalize()}: {sizes}, by the features of {local_name(shift.base_model)}",
         f"{verdict.question} {verdict.answer.capitalize()}.\n{verdict.words}",
         labels_text(shift),
         distance_words(shift),
-        _rows(shift),
+        _telling(shift) if shift.verdict != "none" else "",
+        _farthest(shift),
         "\n".join(["Notes", *(f"  {note}" for note in shift.notes)]) if shift.notes else "",
         next_step(shift),
     ]
@@ -159,16 +162,21 @@ def distance_words(shift: ShiftRecord) -> str:
     )
 
 
-def _rows(shift: ShiftRecord) -> str:
+def _telling(shift: ShiftRecord) -> str:
     test = shift.domain_test
     told = [["row", "looks least like the other data set", "score"]]
     for data, rows in ((shift.source_data, test.telling_source), (shift.target_data, test.telling_target)):
-        told += [[str(row.row), f"{data.title}: {row.excerpt}", number(row.score, 2)] for row in rows[:3]]
-    far = [
-        ["row", f"farthest of {shift.target_data.title}", "distance", f"nearest of {shift.source_data.title}"]
-    ]
+        told += [
+            [str(row.row), f"{data.title}: {row.excerpt}", number(row.score, 2)] for row in rows[:_SHOWN]
+        ]
+    return aligned(told)
+
+
+def _farthest(shift: ShiftRecord) -> str:
+    source, target = shift.source_data.title, shift.target_data.title
+    far = [["row", f"farthest of {target}", "distance", f"nearest of {source}"]]
     far += [
         [str(row.row), row.excerpt, number(row.distance, 2), f"{row.nearest_id}: {row.nearest_excerpt}"]
-        for row in shift.distances.farthest[:3]
+        for row in shift.distances.farthest[:_SHOWN]
     ]
-    return f"{aligned(told)}\n\n{aligned(far)}"
+    return aligned(far)
