@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy.stats import binomtest
+from two_domains import two_domains
 
 from hf_transfer.scores.shift.two_samples import two_sample_test
 from hf_transfer.transfer.arms import Domains, coral, prototypes, z_scored
@@ -68,6 +69,25 @@ def test_without_labels_nothing_is_tested():
     gate = judge_arms(0.001, np.zeros(0, bool), {})
     assert gate.opened_for is None
     assert not gate.enough_labels
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_what_the_gate_lets_through_seldom_harms(missing):
+    """On rows that the test has not seen: also where the target lacks a class, so that arms harm."""
+    harmed = opened = ungated = 0
+    for draw in range(40):
+        both, truth = two_domains(draw, num_rows=100, moved=3.0)
+        kept = np.flatnonzero(truth != 0) if missing else np.arange(100)
+        both, truth = Domains(both.source, both.labels, both.target[kept], 3), truth[kept]
+        heads = {"": both.head, "z": z_scored(both), "prototypes": prototypes(both)}
+        right = {name: head.scores(both.target).argmax(1) == truth for name, head in heads.items()}
+        gate = judge_arms(0.001, right[""][:35], {name: right[name][:35] for name in ("z", "prototypes")})
+        opened += gate.opened_for is not None
+        harmed += right[gate.opened_for or ""][35:].sum() < right[""][35:].sum()
+        ungated += right["prototypes"][35:].sum() < right[""][35:].sum()
+    assert opened >= 10
+    assert ungated > harmed
+    assert harmed / 40 <= 0.05
 
 
 def test_the_whole_gate_stays_shut_without_shift():
