@@ -49,10 +49,11 @@ class Study:
     def train(self, units: Sequence[Unit]) -> None:
         """Train and score the unfinished ones of some folds; all processes must call this."""
         accelerator, runner = self.runner.accelerator, self.runner
-        done = all(runner.finished(unit) for unit in units)
+        found = [runner.finished(unit) for unit in units]
         accelerator.wait_for_everyone()  # all have looked before anyone writes
-        if done:
+        if all(found):
             return
+        runner.check_environment(filter(None, found))
         for together in self._heads(units):
             # So quick that sharing it would only make the bits depend on who takes part.
             if accelerator.is_main_process:

@@ -11,7 +11,7 @@ from hf_transfer.errors import ConfigError
 from hf_transfer.machine.files import write_bytes, write_json
 from hf_transfer.runs.reading import read_record
 from hf_transfer.runs.schema import to_json
-from hf_transfer.runs.shift_record import DrawnRows, ShiftRecord
+from hf_transfer.runs.shift_record import ShiftRecord
 from hf_transfer.tasks.inputs.input import Original
 from hf_transfer.transfer.features import DomainFeatures
 from hf_transfer.transfer.labelling import draw_rows, judge_by_labels, read_labels, write_to_label
@@ -74,19 +74,26 @@ def find_and_write(
     if label_target is not None and labels is not None:
         raise ConfigError("label_target draws rows and labels reads them: give one of the two.")
     folder = Path(config.output_dir)
-    before = _drawn_before(folder) if labels is not None else None
+    before = _drawn_before(folder, needed=labels is not None)
     domains = open_domains(config, target, target_split=target_split, kind=kind)
+    target_rows = domains.target
     if label_target is not None or labels is not None:
         _check_labels(domains)
+    row_ids = draw_rows(target_rows, label_target, config.seed) if label_target is not None else []
+    if labels is not None and before is not None and not _of_same_rows(before, target_rows):
+        raise ConfigError(
+            f"{target_rows.data.name} has other rows than when some of them were drawn, so that those are no "
+            "longer a random part. Give the same data set, or draw again by --label_target into another "
+            "--output_dir."
+        )
+    drawn = before.drawn if before is not None and _of_same_rows(before, target_rows) else None
+    given = read_labels(Path(labels), drawn, domains.source.label_names) if labels and drawn else None
     found = find_shift(domains)
     folder.mkdir(parents=True, exist_ok=True)
-    if label_target is not None:
-        row_ids = draw_rows(domains.target, label_target, config.seed)
-        drawn = write_to_label(domains.target, row_ids, config.seed, folder)
-        found = replace(found, drawn=drawn)
-    elif before is not None and labels is not None:
-        found = _judged(found, before, domains, Path(labels))
-    return _written(found, domains, folder)
+    if row_ids:
+        drawn = write_to_label(target_rows, row_ids, config.seed, folder)
+    told = judge_by_labels(domains.head, target_rows, given) if given and domains.head else None
+    return _written(replace(found, drawn=drawn, by_labels=told), domains, folder)
 
 
 def _check_labels(domains: TwoDomains) -> None:
@@ -98,41 +105,34 @@ def _check_labels(domains: TwoDomains) -> None:
         )
 
 
-def _drawn_before(folder: Path) -> ShiftRecord:
-    """What shift.json says of the rows that were drawn.
+def _drawn_before(folder: Path, *, needed: bool) -> ShiftRecord | None:
+    """What shift.json says, if it tells of rows that were drawn.
 
     Raises:
-        ConfigError: If there is none, or it says nothing of them.
+        ConfigError: If it is needed and does not, or is not readable.
     """
     path = folder / RECORD
     if path.is_file():
-        found = read_record(ShiftRecord, path)
+        try:
+            found = read_record(ShiftRecord, path)
+        except ConfigError:
+            if needed:
+                raise
+            return None
         if found.drawn:
             return found
-    raise ConfigError(
-        f"No rows were drawn in {folder}, so that labels of them cannot be read. Draw them first by "
-        "--label_target 30, with the same --output_dir."
-    )
-
-
-def _judged(found: ShiftRecord, before: ShiftRecord, domains: TwoDomains, path: Path) -> ShiftRecord:
-    drawn, head = before.drawn, domains.head
-    if drawn is None or head is None:
-        return found
-    _check_same_rows(before, drawn, domains.target)
-    labels = read_labels(path, drawn, domains.source.label_names)
-    return replace(found, drawn=drawn, by_labels=judge_by_labels(head, domains.target, labels))
-
-
-def _check_same_rows(before: ShiftRecord, drawn: DrawnRows, target: DomainFeatures) -> None:
-    """Stop where the rows are no longer those of which some were drawn."""
-    same = before.target_data.fingerprint == target.data.fingerprint
-    if not same or not {*drawn.row_ids} <= {*target.row_ids}:
+    if needed:
         raise ConfigError(
-            f"{target.data.name} has other rows than when some of them were drawn, so that those are no "
-            "longer a random part. Give the same data set, or draw again by --label_target into another "
-            "--output_dir."
+            f"No rows were drawn in {folder}, so that labels of them cannot be read. Draw them first by "
+            "--label_target 30, with the same --output_dir."
         )
+    return None
+
+
+def _of_same_rows(before: ShiftRecord, target: DomainFeatures) -> bool:
+    """Whether the rows are still those of which some were drawn."""
+    same = before.target_data.fingerprint == target.data.fingerprint
+    return same and before.drawn is not None and {*before.drawn.row_ids} <= {*target.row_ids}
 
 
 def _written(found: ShiftRecord, domains: TwoDomains, folder: Path) -> ShiftRecord:

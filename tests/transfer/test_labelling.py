@@ -191,6 +191,8 @@ def test_drawn_labelled_and_judged_from_the_command_line(tmp_path, capsys):
     assert main([*words, "--labels", str(tmp_path / "labels.csv")]) == 3
     assert "1 of 10 drawn rows have no label" in capsys.readouterr().err
     table(tmp_path / "labels.csv", lines)
+    assert main(words) == 0  # without a word of labels the draw is kept
+    assert "Label the 10 rows in" in capsys.readouterr().out
     for _ in range(2):  # the draw is kept beside what it told
         assert main([*words, "--labels", str(tmp_path / "labels.csv")]) == 0
         assert "By 10 labels of rows drawn at random" in capsys.readouterr().out

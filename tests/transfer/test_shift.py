@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from html_page import Page
 from PIL import Image
 
 from hf_transfer import RunConfig, shift
@@ -219,3 +220,15 @@ def test_pictures_from_the_command_line(tmp_path, capsys):
     assert main(words) == 0
     assert "Is dark another domain than bright? Yes." in capsys.readouterr().out
     assert "data:image/jpeg" in (tmp_path / "out" / "shift.html").read_text()
+
+
+def test_a_page_runs_nothing_that_rows_or_labels_hold(files, tmp_path):
+    hostile = "<script>alert(1)</script><img src=http://x/y onerror=a()>{{ 7*7 }}"
+    lines = [f"{hostile} {word} {n},{hostile if n % 2 else 'other'}" for n, word in enumerate(FILMS * 3)]
+    for name, part in (("a", lines), ("b", [line.replace("film", "bolt") for line in lines])):
+        (tmp_path / f"{name}.csv").write_text("\n".join(["text,label", *part]))
+    shift(tmp_path / "a.csv", tmp_path / "b.csv", output_dir=str(tmp_path / "out"), **MODEL)
+    page = Page((tmp_path / "out" / "shift.html").read_text())
+    assert not page.of("script")
+    assert all(image["src"].startswith("data:") for image in page.of("img"))
+    assert "{{ 7*7 }}" in page.text

@@ -18,7 +18,7 @@ from hf_transfer.runs.companions import Other
 from hf_transfer.runs.convergence import judge_learning
 from hf_transfer.runs.final_record import Final
 from hf_transfer.runs.findings import Overfitting
-from hf_transfer.runs.leak_words import price_words, related_words
+from hf_transfer.runs.leak_words import price_answer, price_words, related_words
 from hf_transfer.runs.learned import learned_words
 from hf_transfer.runs.overfitting import diagnose
 from hf_transfer.runs.paired import LEVEL
@@ -197,11 +197,10 @@ def leaks(results: Results) -> list[Verdict]:
     if leak is None:
         return []
     if leak.kept is not None:
-        price, question = leak.price, "What would random folds have said?"
-        if price is None:
+        if (price := leak.price) is None:
             return []
-        answer = "too much" if price.is_paid else "the same, within noise" if price.is_small else "can't tell"
-        return [Verdict("random-folds", question, answer, price_words(leak, price))]
+        said = price_words(leak, price)
+        return [Verdict("random-folds", "What would random folds have said?", price_answer(price), said)]
     paid = leak.price is not None and leak.price.is_paid
     small = leak.price is not None and leak.price.is_small
     answer = "yes" if paid else "yes, at no measurable cost" if small else "yes, at a cost that can't be told"

@@ -39,6 +39,7 @@ class ImageText(Input):
     )  # fmt: skip
     encoded_by: ClassVar[tuple[str, ...]] = ("max_length",)
     empty: ClassVar[str] = "with neither a picture nor a text"
+    needs: ClassVar[str] = "One of the two may be missing, not both."
     rows_at_once: ClassVar[int] = Image.rows_at_once
     sample_model: ClassVar[str] = "tiny-clip"
     parts: ClassVar[tuple[str, ...]] = ("picture", "text")

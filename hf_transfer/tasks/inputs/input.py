@@ -56,6 +56,7 @@ class Opened:
         group_by: Whose equal values stay in one fold.
         site_column: That says where a row was made.
         notes: What was found in the files, a sentence each.
+        fold_notes: Those of them that tell what stays in one fold.
         sources: Number of the given row that each row came from; None where they are the given ones.
         numbers: Of each row in its file; None where a file held one alone.
     """
@@ -67,6 +68,7 @@ class Opened:
     notes: tuple[str, ...] = ()
     sources: Sequence[int] | None = None
     numbers: Sequence[int | None] = ()
+    fold_notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,8 @@ class Input:
     """Ends of the names of files that hold one each; none where they are written out."""
     empty: ClassVar[str] = ""
     """What messages say of a row that `empty_rows` gives."""
+    needs: ClassVar[str] = ""
+    """A sentence on what a row needs so as not to be one of them."""
     marks_uncertain: ClassVar[bool] = False
     """Whether a column of -1, 0 and 1 is likelier to hold uncertain labels than three classes."""
     rows_at_once: ClassVar[int] = 1000

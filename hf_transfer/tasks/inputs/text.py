@@ -31,6 +31,7 @@ class Text(Input):
     settings: ClassVar[tuple[str, ...]] = ("max_length", "pooling", "zero_shot", "zero_shot_template")
     encoded_by: ClassVar[tuple[str, ...]] = ("max_length",)
     empty: ClassVar[str] = "with empty text"
+    needs: ClassVar[str] = "Each needs a text."
     simple_model: ClassVar[str] = "TF-IDF of words and pairs, linear"
     poolings: ClassVar[tuple[str, ...]] = ("first token", "mean")
 
