@@ -82,8 +82,8 @@ def verdict_words(record: AdaptRecord) -> str:
     if record.num_labels:
         parts.append(
             f"Right and its interval are of {labels} of rows drawn at random; arms that learn from labels "
-            f"are judged on each without its own. p is exact and one-sided, corrected for {len(record.arms) - 1} "
-            "arms by Holm's rule."
+            "are judged on each without its own. p is exact and one-sided, corrected for "
+            f"{len(record.arms) - 1} arms by Holm's rule."
         )
         parts.append(
             "The arms had seen these rows without their labels (transductive): new rows of the target may "
