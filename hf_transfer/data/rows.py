@@ -31,7 +31,8 @@ from hf_transfer.machine.mapped import ROWS_AT_ONCE
 from hf_transfer.machine.progress import own_bars
 from hf_transfer.machine.wording import columns_words, count, some
 from hf_transfer.tasks import check_settings, task_of_kind
-from hf_transfer.tasks.inputs.input import BadInput, Input, KeptTogether, Opened
+from hf_transfer.tasks.inputs.input import BadInput, Input, Opened
+from hf_transfer.tasks.inputs.shared_texts import KeptTogether, keep_together, shared_with_test
 from hf_transfer.tasks.targets.choice import choose_target
 from hf_transfer.tasks.targets.labels import LabelColumn, NamedLabels
 from hf_transfer.tasks.targets.several_columns import LabelColumns, separated
@@ -280,9 +281,9 @@ def _usable(
     usable = [_without_bad(part, config, input, notes) for part in filled]
     if not len(usable[0]):
         raise DataError(f"No row of {name} is left. {' '.join(notes)}")
-    kept = input.kept_together(usable[0], config) or KeptTogether(None, ())
+    notes += _shared_groups(usable)
+    kept = _kept_together(usable, config, input, notes)
     usable[0] = _grouped(usable[0], kept)
-    notes += [*kept.notes, *_shared_groups(usable)]
     return usable, kept
 
 
@@ -336,6 +337,20 @@ def _without_bad(rows: Dataset, config: RunConfig, input: Input, notes: list[str
     notes.append(f"{many} cannot be read, so left out: {', '.join(names)}.")
     positions = {one.position for one in bad}
     return rows.select([row for row in range(len(rows)) if row not in positions])
+
+
+def _kept_together(
+    parts: Sequence[Dataset], config: RunConfig, input: Input, notes: list[str]
+) -> KeptTogether:
+    """Find which rows must share a fold for what they hold, and what test rows share with them; note both."""
+    rows, links = parts[0], [own for part in parts if (own := input.links(part))]
+    if not links:
+        return KeptTogether(None, ())
+    notes.extend(note for of_test in links[1:] for note in shared_with_test(links[0], of_test))
+    given = rows["group"][:] if "group" in rows.column_names else None
+    kept = keep_together(links[0], given, config) or KeptTogether(None, ())
+    notes.extend(kept.notes)
+    return kept
 
 
 def _grouped(rows: Dataset, kept: KeptTogether) -> Dataset:

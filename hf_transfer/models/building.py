@@ -195,8 +195,8 @@ def _check_backbone(base: BaseModel, head: LayerGroup, new: set[str]) -> None:
     if below:
         raise ModelError(
             f"base_model={base.name!r} lacks {len(below)} weights below the head "
-            f"({', '.join(below[:3])}, …): it is a checkpoint of another architecture. "
-            "Give another model, or set from_scratch."
+            f"({', '.join(below[:3])}, …): it was saved without them, as a model of "
+            "another architecture or for another task. Give another model, or set from_scratch."
         )
 
 

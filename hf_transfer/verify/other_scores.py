@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from hf_transfer import __version__, _guard  # noqa: F401
@@ -25,6 +24,7 @@ from hf_transfer.folds import (
     plan_at_random,
     rows_aside,
 )
+from hf_transfer.machine.files import load_table
 from hf_transfer.report.words.search import search_answers
 from hf_transfer.runs.companions import ComparedRuns, read_companions
 from hf_transfer.runs.controls import curve_part, price_part, probe_part, shuffled_part
@@ -145,7 +145,7 @@ def _train_scores(record: Record, fold: FoldResult, place: str, percent: int = 1
 def _seen(record: Record, fold: FoldResult, place: str) -> pa.Table | None:
     """Predictions of a fold's training rows, if stored."""
     path = record.folder / "folds" / place / TRAIN_ROWS
-    return pq.read_table(path) if fold.status == "done" and path.is_file() else None
+    return load_table(path) if fold.status == "done" and path.is_file() else None
 
 
 def _train_rows(
@@ -170,7 +170,7 @@ def _untrained(record: Record, name: str, written: RowScores) -> Check:
         return left_out(f"{name} scores", f"{path.name} is not there, as an earlier version did not keep it")
 
     def compare() -> Iterator[str]:
-        rows = pq.read_table(path)
+        rows = load_table(path)
         scores = record.scorer.score(rows)
         known = RowScores(written.num_rows, {key: written.scores[key] for key in scores})
         yield from differences(known, RowScores(rows.num_rows, scores), name)
@@ -286,7 +286,7 @@ def _plan_there(record: Record, folder: str) -> FoldPlan:
     """The folds that the predictions of a folder are of: each row is held out by one of them."""
     inside = f"{place_of(record.best, list(record.entries))}/{folder}".lstrip("/")
     paths = sorted((record.folder / "folds" / inside).glob("r0f*/predictions.parquet"))
-    table = pa.concat_tables([pq.read_table(path, columns=["row_id", "fold"]) for path in paths])
+    table = pa.concat_tables([load_table(path, columns=["row_id", "fold"]) for path in paths])
     uids, _ = record.split
     at = pc.index_in(pa.array(uids), value_set=table["row_id"].combine_chunks().cast(pa.array(uids).type))
     split = np.flatnonzero(record.plans[0].fold_of_row() >= 0)
@@ -353,7 +353,7 @@ class _Runs:
         return read_record(KeptFold, path).result, place
 
     def _rows(self, place: str) -> pa.Table:
-        return pq.read_table(self.record.folder / "folds" / place / "predictions.parquet")
+        return load_table(self.record.folder / "folds" / place / "predictions.parquet")
 
     def _again(self, fold: FoldResult, place: str) -> FoldResult:
         if fold.status != "done":

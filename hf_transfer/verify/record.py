@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import GRID_SETTINGS, RunConfig, differing
@@ -23,6 +22,7 @@ from hf_transfer.folds import (
     read_fold_table,
     rows_aside,
 )
+from hf_transfer.machine.files import load_table
 from hf_transfer.runs.aggregate import FoldResults
 from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.records import Results, Tried
@@ -96,7 +96,7 @@ class Record:
                 f"{path.absolute()} is not there, and all numbers follow from it. Give the whole folder."
             )
         try:
-            return pq.read_table(path)
+            return load_table(path)
         except (pa.ArrowException, OSError) as error:
             raise VerificationError(
                 f"{path.absolute()} cannot be read as Parquet: {error}. Get the file again."
@@ -176,7 +176,7 @@ class Record:
         if config == self.best:
             return rows_of(self.predictions, repeat, fold)
         path = self.unit(config, repeat, fold) / "predictions.parquet"
-        return pq.read_table(path) if path.is_file() else None
+        return load_table(path) if path.is_file() else None
 
     def predictions_of(self, config: RunConfig) -> pa.Table | None:
         """All out-of-fold rows of a configuration, if they are there."""

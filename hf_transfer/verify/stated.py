@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.folds import SLICES, derive_seed, inner_split, rows_aside, search_plan
+from hf_transfer.machine.files import load_table
 from hf_transfer.machine.wording import count
 from hf_transfer.runs.aggregate import choice_notes, fold_notes
 from hf_transfer.runs.controls import Controls, control_notes
@@ -116,7 +116,7 @@ def _beside_the_folds(record: Record, name: str, written: RowScores, path: Path)
     again = name == "sealed" and not hidden
 
     def compare() -> Iterator[str]:
-        rows = pq.read_table(path)
+        rows = load_table(path)
         found = list(_each_once(record, name, written, rows))
         yield from found
         if again and not found:

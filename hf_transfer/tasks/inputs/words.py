@@ -29,7 +29,6 @@ class Words(Text):
     empty: ClassVar[str] = "without words"
     needs: ClassVar[str] = "A sentence needs one or more words."
     simple_model: ClassVar[str] = "spelling of the word and its neighbours, linear"
-    poolings: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, split: "Callable[[str], list[str]]" = str.split) -> None:
         self._split = split
