@@ -170,6 +170,7 @@ OTHER_KEYS = {"config", "data", "folds", "layers", "machine", "models", "replay"
 
 def record_fields() -> set[str]:
     """The names of the fields that results.json and what lies beside it have."""
+    from hf_transfer.runs.adapt_record import AdaptRecord
     from hf_transfer.runs.companions import ComparedRuns
     from hf_transfer.runs.rank_record import RankRecord
     from hf_transfer.runs.records import Results
@@ -177,7 +178,7 @@ def record_fields() -> set[str]:
     from hf_transfer.runs.shift_record import ShiftRecord
 
     found: set[str] = set()
-    waiting: list[object] = [Results, ComparedRuns, RankRecord, Search, ShiftRecord]
+    waiting: list[object] = [Results, ComparedRuns, RankRecord, Search, ShiftRecord, AdaptRecord]
     seen: list[object] = []
     while waiting:
         kind = waiting.pop()

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from hf_transfer import __version__, _guard  # noqa: F401
+from hf_transfer.cli.adapt import add_adapt
 from hf_transfer.cli.cache import add_cache
 from hf_transfer.cli.doctor import add_doctor
 from hf_transfer.cli.export import add_export
@@ -32,6 +33,7 @@ _VERBS: tuple[Callable[[Any], None], ...] = (
     add_search,
     add_rank,
     add_shift,
+    add_adapt,
     add_layers,
     add_inspect,
     add_predict,

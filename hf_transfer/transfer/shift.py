@@ -89,7 +89,12 @@ class TwoDomains:
 
 
 def open_domains(
-    config: RunConfig, target: str, *, target_split: str | None = None, kind: str | None = None
+    config: RunConfig,
+    target: str,
+    *,
+    target_split: str | None = None,
+    kind: str | None = None,
+    groups_target: bool = True,
 ) -> TwoDomains:
     """Open two data sets, and compute, or find, what the output layer of one model reads of their rows.
 
@@ -98,6 +103,7 @@ def open_domains(
         target: The second: what `dataset` takes; a folder of files or a .txt file of lines too.
         target_split: Its split.
         kind: What a row's input is; found by itself when not given.
+        groups_target: Whether `group_by` names a column of the second data set too.
 
     Raises:
         ConfigError: If a setting does not fit the rows.
@@ -106,7 +112,9 @@ def open_domains(
     """
     accelerator = make_accelerator(config)
     source = labelled_features(config, accelerator, kind=kind)
-    second = domain_features(replace(config, dataset=target, split=target_split), source, accelerator)
+    other = replace(config, dataset=target, split=target_split)
+    other = other if groups_target else replace(other, group_by=None)
+    second = domain_features(other, source, accelerator)
     shared = shared_rows(source.data, second.data)
     if len(shared.exact) == len(second):
         raise DataError(
