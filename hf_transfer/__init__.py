@@ -37,6 +37,7 @@ _HOMES = {
     "parameter_groups": "layers",
     "predict": "study.final.predict",
     "preflight": "runs.hub.push",
+    "pretrain": "transfer.pretrain",
     "publish": "report.publish",
     "push": "runs.hub.push",
     "rank": "selection.rank.writing",

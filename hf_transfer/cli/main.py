@@ -16,6 +16,7 @@ from hf_transfer.cli.inspect import add_inspect
 from hf_transfer.cli.judge import add_compare, add_verify
 from hf_transfer.cli.layers import add_layers
 from hf_transfer.cli.predict import add_predict
+from hf_transfer.cli.pretrain import add_pretrain
 from hf_transfer.cli.publish import add_card, add_push, add_report
 from hf_transfer.cli.rank import add_rank
 from hf_transfer.cli.run import add_run
@@ -34,6 +35,7 @@ _VERBS: tuple[Callable[[Any], None], ...] = (
     add_rank,
     add_shift,
     add_adapt,
+    add_pretrain,
     add_layers,
     add_inspect,
     add_predict,

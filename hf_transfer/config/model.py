@@ -20,6 +20,11 @@ class ModelSettings(Group):
     revision: str | None = setting(None, "Branch, tag or commit of a base model on the Hub.")
     trust_remote_code: bool = setting(False, "Run code that comes with the base model. Never on by itself.")
     from_scratch: bool = setting(False, "Same architecture, random weights: the control arm.")
+    transductive: bool = setting(
+        False,
+        "Take a base model that was pretrained, without labels, on rows of this data set too; the card says "
+        "so.",
+    )
     pooling: str = setting(
         "auto",
         "How a classifier reads a text: by its first token (as most models of transformers do), by the mean "

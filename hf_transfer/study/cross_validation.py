@@ -112,6 +112,7 @@ def check_study(study: Study) -> Study:
     task, config = study.experiment.task, study.experiment.config
     _check_input(study.experiment)
     _check_target(study.experiment)
+    _ = study.experiment.pretraining_notes  # refuses rows that the base model has seen
     if config.zero_shot:
         judge_of(study.experiment)
     batch = first_batch(task, study.experiment.data.rows)

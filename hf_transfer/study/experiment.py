@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.data.labelled import LabelledData
+from hf_transfer.data.pretrained import pretraining_notes
 from hf_transfer.data.sealing import fold_columns
 from hf_transfer.folds import (
     FoldColumns,
@@ -105,6 +106,16 @@ class Experiment:
     def split_notes(self) -> tuple[str, ...]:
         """Adjustments made to the folds, each once."""
         return tuple(dict.fromkeys(note for plan in self.plans for note in plan.notes))
+
+    @cached_property
+    def pretraining_notes(self) -> tuple[str, ...]:
+        """What the base model was pretrained on, if the kit knows.
+
+        Raises:
+            DataError: If that were some of these rows, and `transductive` does not allow it.
+        """
+        data = self.data
+        return pretraining_notes(self.task.base, data.input, (data.rows, data.test, data.sealed), self.config)
 
     def fold_table(self) -> "pa.Table":
         """The split and the columns it was made from, as folds.parquet holds them."""

@@ -209,7 +209,7 @@ def _notes(study: "Study") -> list[str]:
         *replay.notes,
     ]
     base = task.base
-    notes += task.notes
+    notes += (*experiment.pretraining_notes, *task.notes)
     model = task.build_model()
     own = [head_note(base, task.label_names), kept_share_note(base), language_note(base), dropout_note(model)]
     notes += filter(None, own)

@@ -82,7 +82,9 @@ class Loop:
             Interrupted: If the process was asked to stop; where it is has then been kept.
         """
         weights = sum(tensor.nbytes for _, tensor in self.fitted.moving())
-        pauses = Pauses(self.job, self._state, num_bytes=3 * weights)  # with AdamW's two moments
+        pauses = Pauses(
+            self.job.checkpoints, self.job.workers, self._state, num_bytes=3 * weights
+        )  # with AdamW's two moments
         bar = progress_bar(
             self.job.title,
             total=self.total,

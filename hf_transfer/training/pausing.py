@@ -9,8 +9,8 @@ import torch
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.signals import Interrupted, stop_signals
-from hf_transfer.training.checkpoint import State
-from hf_transfer.training.job import Job
+from hf_transfer.training.checkpoint import Checkpoints, State
+from hf_transfer.training.workers import Workers
 
 _MOST = 0.05  # of the time may go into checkpoints after epochs
 _BYTES_A_SECOND = 4e8  # of a checkpoint, until one was written: gathered, hashed and put on a disk
@@ -20,13 +20,16 @@ class Pauses(AbstractContextManager["Pauses"]):
     """Write checkpoints and handle stop signals between the steps of a training.
 
     Args:
-        job: Whose checkpoints are written, and whose processes agree.
+        checkpoints: Where they are written; None writes none.
+        workers: The processes that agree on when.
         state: Gives where the training is; all processes at work together call it.
         num_bytes: How large a checkpoint will be, roughly.
     """
 
-    def __init__(self, job: Job, state: Callable[[], State], num_bytes: int) -> None:
-        self.checkpoints, self.workers, self.state = job.checkpoints, job.workers, state
+    def __init__(
+        self, checkpoints: Checkpoints | None, workers: Workers, state: Callable[[], State], num_bytes: int
+    ) -> None:
+        self.checkpoints, self.workers, self.state = checkpoints, workers, state
         self.kept, self.cost = time.monotonic(), num_bytes / _BYTES_A_SECOND
         self._signals = ExitStack()
 
@@ -52,7 +55,7 @@ class Pauses(AbstractContextManager["Pauses"]):
     def _pause(self, *, epoch_ends: bool) -> None:
         stop, keep = self._agreed(bool(stop_signals.received), self._due(epoch_ends))
         if self.checkpoints is not None and (stop or keep):
-            self._keep()
+            self.keep()
         if stop:
             raise Interrupted(stop_signals.received or signal.SIGTERM)
 
@@ -69,7 +72,8 @@ class Pauses(AbstractContextManager["Pauses"]):
         mine = torch.tensor(wishes, dtype=torch.float32, device=self.workers.accelerator.device)
         return [wish > 0 for wish in self.workers.total(mine).tolist()]
 
-    def _keep(self) -> None:
+    def keep(self) -> None:
+        """Write a checkpoint now."""
         began = time.monotonic()
         state = self.state()
         if self.checkpoints is not None and self.workers.rank == 0:

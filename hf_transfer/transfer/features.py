@@ -105,7 +105,7 @@ def _opened(config: RunConfig, like: LabelledData) -> tuple[LabelledData, bool]:
     from hf_transfer.data.unlabelled import holds_lines, open_unlabelled
 
     settings = [config, *([replace(config, group_by=None)] if config.group_by else [])]
-    why = "" if not holds_lines(Path(config.dataset), like) else "it has one input a line."
+    why = "" if not holds_lines(Path(config.dataset), like.input) else "it has one input a line."
     for one in () if why else settings:
         try:
             return _with_labels_of(open_dataset(one, like.input.name), like), True
@@ -113,7 +113,7 @@ def _opened(config: RunConfig, like: LabelledData) -> tuple[LabelledData, bool]:
             why = str(error).splitlines()[0]
     for one in settings:
         try:
-            data = open_unlabelled(one, like)
+            data = open_unlabelled(one, like.task, like.target)
             break
         except DataError:
             if one is settings[-1]:

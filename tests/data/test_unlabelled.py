@@ -20,7 +20,7 @@ def pairs(tmp_path):
 
 
 def opened(path, like, **settings):
-    return open_unlabelled(RunConfig(dataset=str(path), **settings), like)
+    return open_unlabelled(RunConfig(dataset=str(path), **settings), like.task, like.target)
 
 
 def test_lines_are_read_as_the_input_reads_them(pairs, tmp_path):
@@ -32,7 +32,7 @@ def test_lines_are_read_as_the_input_reads_them(pairs, tmp_path):
         {"text": "three", "text_pair": "four"},
     ]
     assert (found.label_names, found.task) == (pairs.label_names, pairs.task)
-    assert holds_lines(path, pairs)
+    assert holds_lines(path, pairs.input)
     path.write_text("only one\n")
     with pytest.raises(DataError, match="not a pair of texts"):
         opened(path, pairs)

@@ -226,14 +226,15 @@ def _judged(
 ) -> Iterator[Candidate]:
     """Yield the candidate, and the same architecture with random weights as its control."""
     task = benchmark.data.task(config, benchmark.data.target)
-    yield judge(name, config.base_model, _features(task, benchmark, accelerator), benchmark, control=False)
+    yield judge(name, config.base_model, features_of(task, benchmark, accelerator), benchmark, control=False)
     if task.base.has_weights and not config.from_scratch:
         scratch = type(task)(replace(config, from_scratch=True), benchmark.data.target)
-        features = _features(scratch, benchmark, accelerator)
+        features = features_of(scratch, benchmark, accelerator)
         yield judge(f"{name} from scratch", config.base_model, features, benchmark, control=True)
 
 
-def _features(task: Task, benchmark: Benchmark, accelerator: Accelerator) -> LayerFeatures:
+def features_of(task: Task, benchmark: Benchmark, accelerator: Accelerator) -> LayerFeatures:
+    """Features of the benchmark's rows by the base model of a task."""
     encoded = encode_rows(task, benchmark.data.rows, benchmark.data.fingerprint, accelerator)
     found = layer_features(task, encoded, task.settings, accelerator, rows=benchmark.rows)
     if not np.array_equal(found.row_of, benchmark.row_of):

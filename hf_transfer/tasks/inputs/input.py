@@ -121,6 +121,8 @@ class Input:
     """The model inside the package that takes it."""
     simple_model: ClassVar[str]
     """What `simple_probe` is called."""
+    objectives: ClassVar[tuple[str, ...]] = ()
+    """Names of what models of it may learn without labels, the usual one first."""
     parts: ClassVar[tuple[str, ...]] = ()
     """What it is made of, where the features of each are also scored alone."""
     table: "Table | None" = None

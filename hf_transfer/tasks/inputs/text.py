@@ -32,6 +32,7 @@ class Text(Input):
     encoded_by: ClassVar[tuple[str, ...]] = ("max_length",)
     empty: ClassVar[str] = "with empty text"
     needs: ClassVar[str] = "Each needs a text."
+    objectives: ClassVar[tuple[str, ...]] = ("masked-words", "same-texts")
     simple_model: ClassVar[str] = "TF-IDF of words and pairs, linear"
 
     def words(self, value: Any) -> list[str]:

@@ -34,6 +34,7 @@ class TextPair(Text):
     settings: ClassVar[tuple[str, ...]] = ("max_length", "pooling", "shared_texts")
     empty: ClassVar[str] = "with an empty text"
     needs: ClassVar[str] = "A pair needs both of its texts."
+    objectives: ClassVar[tuple[str, ...]] = ()  # its models learn from plain texts
     simple_model: ClassVar[str] = "TF-IDF of both texts and what they share, linear"
 
     def columns_of(self, column: str) -> list[str]:

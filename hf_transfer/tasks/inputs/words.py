@@ -28,6 +28,7 @@ class Words(Text):
     encoded_by: ClassVar[tuple[str, ...]] = ("max_length",)
     empty: ClassVar[str] = "without words"
     needs: ClassVar[str] = "A sentence needs one or more words."
+    objectives: ClassVar[tuple[str, ...]] = ()  # its models learn from plain texts
     simple_model: ClassVar[str] = "spelling of the word and its neighbours, linear"
 
     def __init__(self, split: "Callable[[str], list[str]]" = str.split) -> None:

@@ -1,0 +1,339 @@
+"""Pretrain a base model on rows without labels, probe it, and write the folder."""
+
+import os
+import shutil
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+from hf_transfer import __version__, _guard  # noqa: F401
+from hf_transfer.config.run_config import RunConfig
+from hf_transfer.config.setting import is_auto
+from hf_transfer.data.labelled import LabelledData, fingerprint
+from hf_transfer.data.opening import find_task, open_dataset
+from hf_transfer.data.pretrained import pretraining_of
+from hf_transfer.data.row_digests import row_digests
+from hf_transfer.data.unlabelled import open_unlabelled
+from hf_transfer.errors import ConfigError, DataError
+from hf_transfer.folds import derive_seed, hash_order
+from hf_transfer.machine.digests import json_digest
+from hf_transfer.machine.environment import versions
+from hf_transfer.machine.files import write_bytes, write_json
+from hf_transfer.machine.lock import LOCK_FILE, locked
+from hf_transfer.machine.signals import stop_signals
+from hf_transfer.machine.wording import count, some
+from hf_transfer.replay.batching import Batches
+from hf_transfer.replay.encoding import encode_rows
+from hf_transfer.runs.pretrain_record import PRETRAIN_FILE, EpochLoss, Pool, PretrainRecord
+from hf_transfer.runs.reading import read_record
+from hf_transfer.runs.schema import to_json
+from hf_transfer.study.tracking import FoldTracker
+from hf_transfer.tasks import all_tasks, task_of_kind
+from hf_transfer.tasks.task import Task
+from hf_transfer.training.checkpoint import Checkpoints
+from hf_transfer.training.workers import Workers, make_accelerator
+from hf_transfer.transfer.objective import Objective, new_note
+from hf_transfer.transfer.picture_objectives import MaskedPictures
+from hf_transfer.transfer.pretrain_loop import PretrainLoop, Schooling
+from hf_transfer.transfer.pretrain_probe import probe_both, shared_rows
+from hf_transfer.transfer.pretrain_words import readme_text
+from hf_transfer.transfer.text_objectives import MaskedWords, SameTexts
+
+OBJECTIVES: dict[str, Any] = {one.name: one for one in (MaskedWords, SameTexts, MaskedPictures)}
+DEFAULTS: dict[str, Any] = {"num_epochs": 3, "learning_rate": 5e-5, "weight_decay": 0.01, "warmup": 0.06}
+_HELD_OUT, _MOST_HELD_OUT = 0.05, 2_000  # share of the pool that the loss is only measured on, and rows
+_FEWEST = 20  # rows of a pool
+_CHECKPOINTS = "checkpoints"
+_NO_LABELS = ("none", "any")  # a target has two names or more
+_UNUSED: dict[str, Any] = {"group_by": None, "time_by": None, "test_split": None, "sealed": 0.0}
+
+
+@dataclass(frozen=True)
+class PretrainOptions:
+    """What `pretrain` takes beside a run's settings.
+
+    Attributes:
+        objective: What to learn; the usual one of the input when not given.
+        kind: What a row's input is; found by itself when not given.
+        probe: Labelled data to judge by; what `--dataset` takes.
+        probe_split: Its split.
+        minutes: After which to stop.
+        from_scratch: Whether all weights begin anew.
+    """
+
+    objective: str | None = None
+    kind: str | None = None
+    probe: str | None = None
+    probe_split: str | None = None
+    minutes: float | None = None
+    from_scratch: bool = False
+
+    def __post_init__(self) -> None:
+        if self.objective is not None and self.objective not in OBJECTIVES:
+            raise ConfigError(f"--objective {self.objective} is not one of {', '.join(OBJECTIVES)}.")
+        if self.minutes is not None and not self.minutes > 0:
+            raise ConfigError(f"--minutes {self.minutes:g} is no time to learn in. Give more than 0.")
+
+
+def pretrain(pool: str | Path, **settings: Any) -> PretrainRecord:
+    """Let a base model go on learning from rows without labels; the folder is a base model again.
+
+    Args:
+        pool: The rows: what `--dataset` takes, a folder of files, or a .txt of lines.
+        settings: Fields of `PretrainOptions`, such as `probe` and `minutes`, and settings, such as
+            `base_model`, `num_epochs`, `max_length` and `output_dir`.
+
+    Returns:
+        The content of pretrain.json.
+
+    Raises:
+        TransferError: If a setting, the rows or the model cannot be used.
+    """
+    names = PretrainOptions.__dataclass_fields__.keys()
+    options = PretrainOptions(**{name: settings.pop(name) for name in names & settings.keys()})
+    config = replace(RunConfig(), dataset=str(pool), output_dir="runs/pretrain", **DEFAULTS)
+    return run_pretrain(config.changed(settings), options)
+
+
+def run_pretrain(config: RunConfig, options: PretrainOptions) -> PretrainRecord:
+    """The same from settings that are read already; called again, it resumes."""
+    began = time.monotonic()
+    config = replace(config, **{n: v for n, v in DEFAULTS.items() if is_auto(getattr(config, n))})
+    accelerator = make_accelerator(config)
+    if accelerator.num_processes > 1:
+        raise ConfigError("pretrain runs as one process. Start it without a launcher.")
+    if options.from_scratch or config.from_scratch:
+        config, options = replace(config, from_scratch=False), replace(options, from_scratch=True)
+    folder = Path(config.output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    with stop_signals.handled(), locked(folder):
+        pretraining = _begin(config, options, accelerator)
+        if done := pretraining.done(folder):
+            return done
+        return _finish(pretraining, folder, began)
+
+
+@dataclass(frozen=True, eq=False)
+class Pretraining:
+    """A pool that was opened and checked against the labelled rows.
+
+    Attributes:
+        pool: Without rows that repeat another.
+        digests: Of each of its rows, and of those that the base model was pretrained on.
+        labelled: To probe by; None without any.
+        num_shared: Rows of those that are in the pool too.
+    """
+
+    config: RunConfig
+    options: PretrainOptions
+    accelerator: Accelerator
+    task: Task
+    pool: LabelledData
+    digests: tuple[str, ...]
+    labelled: LabelledData | None
+    num_shared: int
+    objective_name: str
+    notes: tuple[str, ...]
+
+    @property
+    def identity(self) -> str:
+        """Digest of all that decides the training."""
+        options = (self.options.minutes, self.options.from_scratch, self.options.probe, self.num_shared)
+        parts = [self.config.scored(), self.pool.fingerprint, self.task.base.revision, self.objective_name]
+        return json_digest([*parts, *options])
+
+    def done(self, folder: Path) -> PretrainRecord | None:
+        """What a folder says of this very pretraining, if it was finished there.
+
+        Raises:
+            ConfigError: If another one's model, or something else, is there.
+        """
+        path = folder / PRETRAIN_FILE
+        if self.config.overwrite:
+            return None
+        if not path.is_file():
+            _refuse_others(folder)
+            return None
+        record = read_record(PretrainRecord, path)
+        if record.identity != self.identity:
+            raise ConfigError(
+                f"{folder} holds another pretrained model. Give another --output_dir, or add --overwrite."
+            )
+        return record if record.probe or self.labelled is None else None
+
+    @property
+    def num_held_out(self) -> int:
+        """Rows of the pool that the loss is only measured on."""
+        return min(_MOST_HELD_OUT, max(2, round(_HELD_OUT * len(self.pool.rows))))
+
+    def objective(self) -> Objective:
+        """With its model, whose new weights follow from the seed."""
+        torch.manual_seed(derive_seed(self.config.seed, "new weights"))
+        return OBJECTIVES[self.objective_name](  # type: ignore[no-any-return]
+            self.task, from_scratch=self.options.from_scratch
+        )
+
+
+def _refuse_others(folder: Path) -> None:
+    others = sorted({path.name for path in folder.iterdir()} - {LOCK_FILE, "logs", _CHECKPOINTS})
+    if others and not (folder / _CHECKPOINTS).is_dir():
+        raise ConfigError(
+            f"{folder} holds {some(others, noun='file')}, which are no pretrained model's. Give a folder "
+            "that is empty or new as --output_dir."
+        )
+
+
+def _begin(config: RunConfig, options: PretrainOptions, accelerator: Accelerator) -> Pretraining:
+    """Open pool and labelled rows, and refuse rows that are in both."""
+    pool = _open_pool(replace(config, **_UNUSED), options.kind)
+    name = options.objective or pool.input.objectives[0]
+    if name not in pool.input.objectives:
+        raise ConfigError(
+            f"--objective {name} is not for {pool.input.nouns}. Take {' or '.join(pool.input.objectives)}."
+        )
+    digests = row_digests(pool.input, pool.rows)
+    first = {digest: row for row, digest in reversed([*enumerate(digests)])}
+    kept, notes = sorted(first.values()), [*pool.notes]
+    if len(kept) < len(digests):
+        notes.append(f"Rows that repeat another were left out: {len(digests) - len(kept):,}.")
+        rows = pool.rows.select(kept)
+        pool = replace(pool, rows=rows, fingerprint=fingerprint(rows, pool.input, pool.label_names))
+    if len(kept) < _FEWEST:
+        raise DataError(
+            f"{pool.name} has {count(len(kept), 'row')} that differ, and pretraining needs {_FEWEST} or "
+            "more. Give more rows."
+        )
+    task = pool.task(config, pool.target)
+    before = None if options.from_scratch else pretraining_of(task.base)
+    all_digests = (*first, *(before.rows if before else ()))
+    labelled = _open_labelled(config, options)
+    found = row_digests(labelled.input, labelled.rows) if labelled else []
+    num_shared = shared_rows(all_digests, found)
+    if num_shared:
+        notes.append(_shared_note(num_shared, pool.name, labelled.name if labelled else "", config))
+    return Pretraining(
+        config, options, accelerator, task, pool, all_digests, labelled, num_shared, name, tuple(notes)
+    )
+
+
+def _shared_note(num_shared: int, pool: str, labelled: str, config: RunConfig) -> str:
+    shared = f"{count(num_shared, 'row')} of {labelled} "
+    if not config.transductive:
+        raise DataError(
+            f"{shared}are in {pool} too, so that scores of them would be too good for new rows. Leave them "
+            "out of the pool, or add --transductive, which every card of the model will say."
+        )
+    return f"{shared}are in the pool too (transductive): new rows may fare worse than the probe says."
+
+
+def _open_pool(config: RunConfig, kind: str | None) -> LabelledData:
+    """Rows as inputs alone, of the first kind that they open as.
+
+    Raises:
+        ConfigError: If there is no objective for the kind.
+        DataError: If they open as none.
+    """
+    able = [task for task in all_tasks() if task.input.objectives]
+    if kind is not None and (given := task_of_kind(kind)) not in able:
+        kinds = " or ".join(task.input.name for task in able)
+        raise ConfigError(f"There is nothing to pretrain for --kind {given.input.name}. Give {kinds}.")
+    problems = []
+    for task in able if kind is None else [task_of_kind(kind)]:
+        try:
+            return open_unlabelled(config, task, task.targets[0](_NO_LABELS, config))
+        except (DataError, ConfigError) as error:
+            problems.append(f"as {task.input.name}: {error}")
+    raise DataError("\n".join(["The pool opens as no kind of input.", *problems]))
+
+
+def _open_labelled(config: RunConfig, options: PretrainOptions) -> LabelledData | None:
+    if options.probe is None:
+        return None
+    config = replace(config, dataset=options.probe, split=options.probe_split, max_rows=None)
+    return open_dataset(config, find_task(config))
+
+
+def _finish(given: Pretraining, folder: Path, began: float) -> PretrainRecord:
+    """Train, save the model with its record, and probe it."""
+    objective = given.objective()
+    record = _record(given, objective, _train(given, objective, folder))
+    _save(given, objective, folder)
+    _write(record, folder)  # before the probe: a model without it would tell no run what it has seen
+    if given.labelled is not None:
+        config = replace(given.config, from_scratch=given.options.from_scratch)
+        probe, verdict = probe_both(given.labelled, config, folder, given.accelerator, given.num_shared)
+        record = replace(record, probe=probe, verdict=verdict)
+    record = replace(record, seconds=time.monotonic() - began)
+    _write(record, folder)
+    shutil.rmtree(folder / _CHECKPOINTS, ignore_errors=True)
+    return record
+
+
+def _write(record: PretrainRecord, folder: Path) -> None:
+    write_bytes(folder / "README.md", readme_text(record).encode())
+    write_json(folder / PRETRAIN_FILE, to_json(record))
+
+
+def _record(given: Pretraining, objective: Objective, losses: list[EpochLoss]) -> PretrainRecord:
+    pool, base = given.pool, given.task.base
+    return PretrainRecord(
+        kit_version=__version__,
+        verdict="not probed",
+        base_model=base.name,
+        revision=base.revision,
+        from_scratch=given.options.from_scratch or not base.has_weights,
+        objective=objective.name,
+        new_weights=list(objective.new),
+        pool=Pool(
+            name=pool.name,
+            split=pool.split,
+            fingerprint=pool.fingerprint,
+            num_rows=len(pool.rows),
+            num_held_out=given.num_held_out,
+        ),
+        losses=losses,
+        identity=given.identity,
+        notes=[*given.notes, *new_note(objective)],
+        versions=versions(),
+        seconds=0.0,
+        rows=list(given.digests),
+    )
+
+
+def _train(given: Pretraining, objective: Objective, folder: Path) -> list[EpochLoss]:
+    config, pool = given.config, given.pool
+    encoded = encode_rows(given.task, pool.rows, pool.fingerprint, given.accelerator)
+    batches = Batches(given.task, encoded, given.accelerator.device)
+    order = hash_order(list(pool.rows["row_id"]), derive_seed(config.seed, "held out"))
+    held_out, train = (batches.positions_of(np.sort(rows)) for rows in np.split(order, [given.num_held_out]))
+    minutes = config.checkpoint_minutes
+    tracker = FoldTracker(config, "pretrain")
+    kept = None if minutes is None else Checkpoints(folder / _CHECKPOINTS, given.identity, minutes)
+    workers = Workers(given.accelerator, together=False)
+    losses = PretrainLoop(
+        Schooling(
+            objective, batches, train, held_out, config, workers, kept, given.options.minutes, tracker.epoch
+        )
+    ).run()
+    tracker.finish({"loss": losses[-1].held_out_loss})
+    return losses
+
+
+def _save(given: Pretraining, objective: Objective, folder: Path) -> None:
+    """Write the model's files, its configuration last, by which a folder is a model's."""
+    task = type(given.task)(replace(given.task.settings, max_length=None), given.task.target)
+    with TemporaryDirectory(dir=folder, prefix=".model") as name:
+        beside = Path(name)
+        objective.save(beside)
+        task.save_processor(beside)
+        for path in sorted(beside.iterdir(), key=lambda path: path.name == "config.json"):
+            target = folder / path.name
+            if target.is_dir():
+                shutil.rmtree(target)
+            os.replace(path, target)  # noqa: PTH105
