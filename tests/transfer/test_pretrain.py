@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 import hf_transfer.transfer.pretrain_loop as loop
-from hf_transfer import RunConfig, cross_validate, open_dataset, pretrain
+from hf_transfer import RunConfig, cross_validate, open_dataset, pretrain, rank_models
 from hf_transfer.cli.main import main
 from hf_transfer.errors import ConfigError, DataError, ModelError, RunError
 from hf_transfer.machine.signals import Interrupted, stop_signals
@@ -157,6 +157,12 @@ def test_a_run_on_other_rows_says_what_the_base_model_has_seen(made, tmp_path):
     notes = cross_validate(rows.task(config, rows.target), rows, config).results.notes
     seen = f"pretrained without labels on {len(LINES)} rows of pool.txt, none of which is among these rows."
     assert any(seen in note for note in notes)
+
+
+def test_rank_refuses_rows_that_a_model_has_seen(made, tmp_path):
+    data = labelled(tmp_path / "rows.csv", LINES[:24])
+    with pytest.raises(DataError, match="pretrained on 24 rows of this data set"):
+        rank_models(RunConfig(dataset=str(data)), [str(made[1])], kind="text")
 
 
 def test_what_came_before_counts_too(made, tmp_path):

@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from hf_transfer import __version__, _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.data.opening import find_task, open_dataset
+from hf_transfer.data.pretrained import pretraining_notes
 from hf_transfer.errors import ConfigError, ModelError
 from hf_transfer.machine.environment import versions
 from hf_transfer.machine.wording import number, paragraphs_html, table_html
@@ -205,6 +206,8 @@ def rank_models(
     for one in settings:
         _check_model(one, task)
     benchmark = make_benchmark(open_dataset(config, task.input.name), config, num_repeats)
+    seen = dict.fromkeys(note for one in settings for note in _seen(one, benchmark))
+    benchmark = replace(benchmark, notes=(*benchmark.notes, *seen))
     accelerator = make_accelerator(config)
     rows, measure = benchmark.data.rows.select(benchmark.rows), benchmark.measure
     baseline = task.input.simple_probe(rows, benchmark.labels, benchmark.splits, balanced=measure.balanced)
@@ -219,6 +222,12 @@ def rank_models(
         priors=known,
         seconds=time.monotonic() - began,
     )
+
+
+def _seen(config: RunConfig, benchmark: Benchmark) -> tuple[str, ...]:
+    """What a model was pretrained on, if the kit knows; refused if that were some of the rows."""
+    data = benchmark.data
+    return pretraining_notes(open_base_model(config), data.input, [data.rows], config)
 
 
 def _judged(
