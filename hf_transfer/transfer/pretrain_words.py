@@ -43,7 +43,8 @@ def pretrain_verdict(record: PretrainRecord) -> Verdict:
 
 
 def _probe_words(probe: LinearProbe) -> str:
-    p = [f"p {probability(one)}" for one in (probe.p_better,) if one is not None]
+    p_of_side = probe.p_better if probe.difference > 0 else probe.p_worse
+    p = [] if p_of_side is None else [f"p {probability(p_of_side)}"]
     before, after = (number(float(np.mean(scores))) for scores in (probe.before, probe.after))
     ends = ", ".join([interval(probe.interval), *p])
     return (
