@@ -21,6 +21,7 @@ LOOSE = {"__init__", "__main__", "_guard", "errors"}
 ROOMS = (
     "cli",
     "verify",
+    "transfer",
     "selection",
     "report",
     "study",

@@ -1,7 +1,7 @@
 """Audit rows before the split: duplicates, contradicting labels, class counts."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -123,6 +123,22 @@ def audit(data: LabelledData) -> Audit:
         sources=() if kept else listed_sources(data.rows),
         near_follow=0 if kept else sum(group[1] - group[0] == 1 for group in map(sorted, near_inside)),
     )
+
+
+def without_repeats(data: LabelledData, found: Audit) -> tuple[LabelledData, tuple[str, ...]]:
+    """Leave out rows that repeat another exactly; say how many they were, in a sentence if any.
+
+    Args:
+        data: The rows.
+        found: Their audit.
+    """
+    repeats = {row_id for group in found.duplicates for row_id in group[1:]}
+    if not repeats:
+        return data, ()
+    kept = [row for row, row_id in enumerate(data.rows["row_id"]) if row_id not in repeats]
+    fingerprint = f"{data.fingerprint} without {len(repeats)} repeats"
+    note = f"{count(len(repeats), 'row')} left out, as they repeat another exactly."
+    return replace(data, rows=data.rows.select(kept), fingerprint=fingerprint), (note,)
 
 
 def _near(keys: Sequence[Any], similar: Callable[[list[int]], Groups]) -> Groups:

@@ -39,6 +39,7 @@ from hf_transfer.tasks.targets.target import Target
 from hf_transfer.tasks.task import Task, Written
 
 _IN_MEMORY = Origin()
+_NO_LABEL = "no label"  # the column that stands for that of the labels where there are none
 
 
 def label_rows(
@@ -48,7 +49,7 @@ def label_rows(
     *,
     test: Dataset | None = None,
     origin: Origin = _IN_MEMORY,
-    target: type[Target] | None = None,
+    target: type[Target] | Target | None = None,
 ) -> LabelledData:
     """Check rows from memory, and convert them to the standard columns.
 
@@ -58,21 +59,21 @@ def label_rows(
         task: What they are for, or what `--kind` calls its input.
         test: Rows to keep untouched; with the same columns.
         origin: Where the rows come from.
-        target: What the labels are; read from them where that is not given.
+        target: What the labels are; read from them when not given; an instance where rows have none.
 
     Raises:
         TransferError: If rows, columns or labels cannot be used as they are, or a setting by such inputs.
     """
     task = task_of_kind(task) if isinstance(task, str) else task
+    if not isinstance(target, type | None):
+        dataset, config = _without_labels(dataset, config)
     check_settings(config, task)
     opened = _opened([part for part in (dataset, test) if part is not None], config, task, origin)
     columns, written = _as_written(opened, config, task)
     parts = [part.rows for part in written]
     notes = [*_notes_of(opened), *columns.notes, *_notes_of(written)]
     inputs = [_inputs(part, columns, task.input, origin) for part in parts]
-    label_columns = _label_columns(parts, inputs, columns.label, config)
-    target = target or choose_target(label_columns[0], task.targets, config.wanted_target)
-    labels = target.read(label_columns)
+    target, labels = _labels(_label_columns(parts, inputs, columns.label, config), target, config, task)
     rows = _standard_rows(parts, inputs, labels, columns, target, config)
     rows, kept_by = _usable(rows, config, task.input, notes, origin.name)
     return LabelledData(
@@ -91,6 +92,26 @@ def label_rows(
         **_read_from(columns),
         kept_by=kept_by,
     )
+
+
+def _labels(
+    columns: Sequence[LabelColumn], target: type[Target] | Target | None, config: RunConfig, task: type[Task]
+) -> tuple[type[Target], NamedLabels]:
+    """What the labels are, and those of each part; stand-ins where there are none."""
+    if not isinstance(target, type | None):
+        stand_ins = tuple([target.unlabelled] * len(column.values) for column in columns)
+        return type(target), NamedLabels(target.label_names, stand_ins)
+    target = target or choose_target(columns[0], task.targets, config.wanted_target)
+    return target, target.read(columns)
+
+
+def _without_labels(dataset: Dataset, config: RunConfig) -> tuple[Dataset, RunConfig]:
+    """Rows with a column of empty labels, and settings that name it."""
+    rows = _plain(dataset)
+    with own_bars():
+        rows = rows.add_column(_NO_LABEL, [""] * len(rows), feature=Value("string"))
+    nothing: dict[str, Any] = {"label_columns": (), "label_separator": None, "uncertain": None}
+    return rows, replace(config, label_column=_NO_LABEL, **nothing)
 
 
 def _read_from(columns: Columns) -> dict[str, Any]:
