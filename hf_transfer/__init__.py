@@ -44,6 +44,7 @@ _HOMES = {
     "run_recipe": "cli.main",
     "score": "report.scored",
     "search": "cli.search",
+    "shots": "transfer.shots",
     "verify_run": "verify.verify_run",
     "write_card": "report.card.card",
 }

@@ -172,9 +172,10 @@ def record_fields() -> set[str]:
     from hf_transfer.runs.rank_record import RankRecord
     from hf_transfer.runs.records import Results
     from hf_transfer.runs.search_record import Search
+    from hf_transfer.runs.shots_record import ShotsRecord
 
     found: set[str] = set()
-    waiting: list[object] = [Results, ComparedRuns, RankRecord, Search]
+    waiting: list[object] = [Results, ComparedRuns, RankRecord, Search, ShotsRecord]
     seen: list[object] = []
     while waiting:
         kind = waiting.pop()

@@ -20,6 +20,7 @@ from hf_transfer.cli.rank import add_rank
 from hf_transfer.cli.run import add_run
 from hf_transfer.cli.score import add_score
 from hf_transfer.cli.search import add_search
+from hf_transfer.cli.shots import add_shots
 from hf_transfer.cli.verb import Handler, Parser, guarded
 from hf_transfer.errors import ConfigError
 from hf_transfer.machine.launcher import is_main_process, tell_launcher
@@ -30,6 +31,7 @@ _VERBS: tuple[Callable[[Any], None], ...] = (
     add_run,
     add_search,
     add_rank,
+    add_shots,
     add_layers,
     add_inspect,
     add_predict,

@@ -117,8 +117,8 @@ class ShotsRecord:
         classes, rows = len(self.dataset.label_names), self.dataset.num_scored
         return (
             f"{self.dataset.name}: {count(rows, 'row')} of {classes} classes, frozen features of "
-            f"{self.base_model}, {count(self.num_draws, 'draw')} of each size, {self.measure} on all other rows. "
-            f"The best single answer scores {number(self.constant)}."
+            f"{self.base_model}, {count(self.num_draws, 'draw')} of each size, {self.measure} on all other "
+            f"rows. The best single answer scores {number(self.constant)}."
         )
 
     @property
@@ -133,7 +133,8 @@ class ShotsRecord:
     @property
     def _said(self) -> list[str]:
         lines = [
-            f"With one split of {count(size.shots, 'row')} a class you are ±{100 * size.off_by:.1f} points off."
+            f"With one split of {count(size.shots, 'row')} a class you are ±{100 * size.off_by:.1f} points "
+            "off."
             for size in self.sizes
         ]
         told = next((size.episodes for size in self.sizes if size.episodes), None)

@@ -112,11 +112,12 @@ class Pool:
         mean = float(np.nanmean(scores))
         error = _NORMAL * float(np.nanstd(scores, ddof=1)) / np.sqrt(len(scores))
 
-        def statistic(weights: Floats) -> dict[str, Floats]:
-            return {"score": self.measure.of_counts(*(weights @ of_rows))}
+        def pooled(weights: Floats) -> Floats:
+            return self.measure.of_counts(*(weights @ of_rows))
 
-        found = bootstrap_interval(statistic, np.zeros(len(self.labels)), units=self.units, seed=seed)["score"]
-        whole = statistic(np.ones((1, len(self.labels))))["score"].item()
+        whole = float(pooled(np.ones((1, len(self.labels))))[0])
+        none = np.zeros(len(self.labels))
+        found = bootstrap_interval(lambda w: {"all": pooled(w)}, none, units=self.units, seed=seed)["all"]
         below, above = (0.0, 0.0) if found is None else (whole - found[0], found[1] - whole)
         low, high = mean - np.hypot(below, error), mean + np.hypot(above, error)
         lowest, highest = self.measure.range

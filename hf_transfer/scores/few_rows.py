@@ -13,9 +13,7 @@ from hf_transfer import _guard  # noqa: F401
 
 Floats = NDArray[np.float64]
 
-FEW_ROWS = 20
-"""Rows a class below which heads for few rows are taken: from there on the usual ones are as good."""
-
+_IMAGINED = 10  # rows by which a feature's spread is drawn to that of all: of few rows it says little
 _PENALTIES = 10.0 ** np.arange(-4, 4.01, 0.5)  # of ridge, in units of the mean eigenvalue
 _MOST_STEPS, _NEAR_ENOUGH = 400, 1e-4  # of the logistic head, and a probability's distance from the optimum
 _TINY = 1e-12
@@ -45,23 +43,29 @@ class _Draws:
     Attributes:
         targets: 1 where a row has a class, (b, m, c).
         middle: (b, d).
-        rows: Less the middle, (b, m, d).
+        spread: By which features are divided, (b, 1, d).
+        rows: Less the middle and divided by the spread, (b, m, d).
     """
 
     targets: Floats
     middle: Floats
+    spread: Floats
     rows: Floats
 
     @classmethod
     def of(cls, features: NDArray[np.floating], labels: NDArray[np.int64], num_classes: int) -> "_Draws":
         targets = np.eye(num_classes)[labels]
-        features = np.asarray(features, np.float64)
+        rows = np.asarray(features, np.float64)
         there = (targets.sum(axis=1) > 0)[..., None]
-        middle = _class_means(targets, features).sum(axis=1) / there.sum(axis=1)
-        return cls(targets, middle, features - middle[:, None])
+        middle = _class_means(targets, rows).sum(axis=1) / there.sum(axis=1)
+        variance = rows.var(axis=1, keepdims=True)
+        own, shared = rows.shape[1] * variance, _IMAGINED * variance.mean(axis=2, keepdims=True)
+        spread = np.sqrt(np.maximum((own + shared) / (rows.shape[1] + _IMAGINED), _TINY))
+        return cls(targets, middle, spread, (rows - middle[:, None]) / spread)
 
     def heads(self, weight: Floats, bias: Floats | float = 0.0) -> Heads:
         """Heads for features as they come, from those for rows around the middle."""
+        weight = weight / self.spread
         return Heads(weight, bias - np.einsum("bcd,bd->bc", weight, self.middle))
 
 

@@ -13,9 +13,9 @@ def shots_plot(record: ShotsRecord) -> Figure:
     """Draw the score against rows a class: a wide band for one draw, a narrow one for the mean."""
     figure, axes = empty_axes(7.5, 4)
     shots = [size.shots for size in record.sizes]
-    one, mean = ([getattr(size, name) for size in record.sizes] for name in ("one_draw", "interval"))
-    axes.fill_between(shots, *zip(*one, strict=True), color=BLUE, alpha=0.15, lw=0, label="95 % of one draw")
-    axes.fill_between(shots, *zip(*mean, strict=True), color=BLUE, alpha=0.4, lw=0, label="95 % of the mean")
+    for name, alpha, words in (("one_draw", 0.15, "one draw"), ("interval", 0.4, "the mean")):
+        low, high = zip(*(getattr(size, name) for size in record.sizes), strict=True)
+        axes.fill_between(shots, low, high, color=BLUE, alpha=alpha, lw=0, label=f"95 % of {words}")
     means = [size.mean for size in record.sizes]
     axes.plot(shots, means, color=BLUE, marker="o", lw=2, label=f"mean of {record.num_draws} draws")
     axes.axhline(record.constant, color="0.25", linestyle=":", lw=1.4, label="one answer for all rows")
