@@ -26,6 +26,7 @@ _HOMES = {
     "TextPairClassification": "tasks",
     "TokenClassification": "tasks",
     "TransferError": "errors",
+    "combine": "transfer.combining",
     "compare": "report.compare",
     "cross_validate": "study.cross_validation",
     "fine_tune": "selection.presets",

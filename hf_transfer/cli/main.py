@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from hf_transfer import __version__, _guard  # noqa: F401
 from hf_transfer.cli.cache import add_cache
+from hf_transfer.cli.combine import add_combine
 from hf_transfer.cli.doctor import add_doctor
 from hf_transfer.cli.export import add_export
 from hf_transfer.cli.inspect import add_inspect
@@ -32,6 +33,7 @@ _VERBS: tuple[Callable[[Any], None], ...] = (
     add_search,
     add_rank,
     add_shots,
+    add_combine,
     add_layers,
     add_inspect,
     add_predict,
