@@ -166,7 +166,7 @@ class CombineRecord:
         rows = [["together", "score", "95 %", "gain over pick", "95 %", "claimed by training rows", "gets"]]
         for one in self.combinations:
             gain = one.gain
-            shown = ["-", ""] if gain is None else [f"{gain.difference:+.3f}", interval(gain.interval)]
+            shown = ["-", ""] if gain is None else [f"{gain.difference:+z.3f}", interval(gain.interval)]
             claims = [number(one.claimed), number(one.claimed_gets)]
             rows.append([one.way, number(one.score.mean), interval(one.score.interval), *shown, *claims])
         return rows
@@ -174,4 +174,4 @@ class CombineRecord:
 
 def _gain(one: Combination) -> str:
     assert one.gain is not None
-    return f"{one.way} {one.gain.difference:+.3f} ({interval(one.gain.interval)})"
+    return f"{one.way} {one.gain.difference:+z.3f} ({interval(one.gain.interval)})"
