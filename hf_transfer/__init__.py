@@ -45,6 +45,7 @@ _HOMES = {
     "run_recipe": "cli.main",
     "score": "report.scored",
     "search": "cli.search",
+    "shift": "transfer.writing",
     "shots": "transfer.shots",
     "verify_run": "verify.verify_run",
     "write_card": "report.card.card",

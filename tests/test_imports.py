@@ -141,6 +141,8 @@ LIGHT_CODE = (
     "from hf_transfer.report.compare import compare_runs",
     "from hf_transfer.report.page.page import write_report",
     "from hf_transfer.report.page.pictures import draw_pictures",
+    "import hf_transfer.report.page.shift, hf_transfer.report.page.label, hf_transfer.report.plots.clouds",
+    "import hf_transfer.scores.shift.two_samples, hf_transfer.scores.shift.few_labels",
 )
 
 
@@ -172,10 +174,11 @@ def record_fields() -> set[str]:
     from hf_transfer.runs.rank_record import RankRecord
     from hf_transfer.runs.records import Results
     from hf_transfer.runs.search_record import Search
+    from hf_transfer.runs.shift_record import ShiftRecord
     from hf_transfer.runs.shots_record import ShotsRecord
 
     found: set[str] = set()
-    waiting: list[object] = [Results, ComparedRuns, RankRecord, Search, ShotsRecord]
+    waiting: list[object] = [Results, ComparedRuns, RankRecord, Search, ShiftRecord, ShotsRecord]
     seen: list[object] = []
     while waiting:
         kind = waiting.pop()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.cli.verb import add_verb, show
-from hf_transfer.machine.wording import aligned, count, fold_name, some
+from hf_transfer.machine.wording import aligned, columns_words, count, fold_name, some
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,12 +65,12 @@ def report(found: "Audit", data: "LabelledData", plan: "FoldPlan") -> str:
 
 def _schema(data: "LabelledData") -> str:
     test = f", {count(len(data.test), 'test row')}" if data.test is not None else ""
-    columns = data.input.columns_of(data.input_column)
-    some_columns = f"column{'s' * (len(columns) > 1)} {' and '.join(map(repr, columns))}"
+    inputs = columns_words(data.input.columns_of(data.input_column))
+    labels = columns_words(data.label_columns)
     scheme = f", written as {data.scheme}" if data.scheme else ""
     lines = [
         f"{data.name}, split {data.split}: {count(len(data.rows), 'row')} of {data.input.name}{test}",
-        f"  input from {some_columns}, labels from {data.label_column!r}{scheme}",
+        f"  input from {inputs}, labels from {labels}{scheme}",
         f"  fingerprint {data.fingerprint}",
     ]
     own = ("row_id", "input", "label", "sources")

@@ -21,6 +21,7 @@ from hf_transfer.cli.rank import add_rank
 from hf_transfer.cli.run import add_run
 from hf_transfer.cli.score import add_score
 from hf_transfer.cli.search import add_search
+from hf_transfer.cli.shift import add_shift
 from hf_transfer.cli.shots import add_shots
 from hf_transfer.cli.verb import Handler, Parser, guarded
 from hf_transfer.errors import ConfigError
@@ -32,6 +33,7 @@ _VERBS: tuple[Callable[[Any], None], ...] = (
     add_run,
     add_search,
     add_rank,
+    add_shift,
     add_shots,
     add_combine,
     add_layers,

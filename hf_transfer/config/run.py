@@ -42,6 +42,12 @@ class RunSettings(Group):
         scored=False,
         at_least=0,
     )
+    mixed_environments: bool = setting(
+        False,
+        "Go on with folds that were trained under another number of threads or on another kind of device; "
+        "the card says so.",
+        scored=False,
+    )
     seed: int = setting(0, "Seed of the folds, the new weights and the order of rows.")
     strict: bool = setting(False, "Stop with an error where the kit would otherwise adjust a setting.")
     debug: bool = setting(False, "Show the whole traceback of an error.", scored=False)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
-from hf_transfer.data.labelled import LabelledData
+from hf_transfer.data.labelled import LabelledData, fingerprint
 from hf_transfer.data.sources import Source, column_of, listed_sources
 from hf_transfer.machine.wording import count
 from hf_transfer.tasks.inputs.similarity import Groups, equal_groups
@@ -136,9 +136,10 @@ def without_repeats(data: LabelledData, found: Audit) -> tuple[LabelledData, tup
     if not repeats:
         return data, ()
     kept = [row for row, row_id in enumerate(data.rows["row_id"]) if row_id not in repeats]
-    fingerprint = f"{data.fingerprint} without {len(repeats)} repeats"
+    rows = data.rows.select(kept)
+    known = fingerprint(rows, data.input, data.label_names)
     note = f"{count(len(repeats), 'row')} left out, as they repeat another exactly."
-    return replace(data, rows=data.rows.select(kept), fingerprint=fingerprint), (note,)
+    return replace(data, rows=rows, fingerprint=known), (note,)
 
 
 def _near(keys: Sequence[Any], similar: Callable[[list[int]], Groups]) -> Groups:

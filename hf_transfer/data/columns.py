@@ -35,6 +35,7 @@ class Columns:
     fold: str | None
     site: str | None = None
     notes: tuple[str, ...] = ()
+    fold_notes: tuple[str, ...] = ()  # those of them that tell what stays in one fold
 
 
 def find_columns(dataset: Dataset, config: RunConfig, task: type[Task]) -> Columns:
@@ -62,6 +63,7 @@ def find_columns(dataset: Dataset, config: RunConfig, task: type[Task]) -> Colum
         fold=config.fold_column,
         site=config.site_column,
         notes=(*task.input.notes(inputs), *input_notes, *label_notes, *group_notes),
+        fold_notes=group_notes,
     )
 
 

@@ -123,7 +123,7 @@ def _read_csv(path: Path) -> tuple[pa.Table, tuple[str, ...]]:
 
 def _read_parquet(path: Path) -> tuple[pa.Table, tuple[str, ...]]:
     try:
-        with pq.ParquetFile(path) as file:
+        with pa.OSFile(str(path)) as stream, pq.ParquetFile(stream) as file:  # a name is no protocol
             return mapped_table(_bounded_batches(file, path), file.schema_arrow), ()
     except (pa.ArrowException, OSError) as error:
         raise DataError(

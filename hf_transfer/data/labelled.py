@@ -32,11 +32,13 @@ class LabelledData:
         hub: Whether `name` is a Hub id.
         input_column: Where `input` was.
         label_column: Where `label` was.
+        label_columns: The same, or the columns that were joined for it.
         sealed: Rows set aside from `rows`, in no fold; see `seal_rows`.
         scheme: How the labels were written, where there are several ways.
         grouped_by: Column that `group` was read from.
         site_column: Column that `site` was read from.
         kept_by: What rows of one `group` have in common, where that is something that they hold.
+        fold_notes: Those notes that tell what stays in one fold, which mean nothing without folds.
     """
 
     rows: Dataset
@@ -57,6 +59,8 @@ class LabelledData:
     grouped_by: str | None = None
     site_column: str | None = None
     kept_by: str | None = None
+    fold_notes: tuple[str, ...] = ()
+    label_columns: tuple[str, ...] = ()
 
     @property
     def input(self) -> Input:

@@ -111,6 +111,11 @@ def read_new_inputs(
     if bad := input.unreadable(Dataset.from_dict({"input": values})):
         first = f"{names[bad[0].position]}: {bad[0].reason}"
         raise DataError(f"{count(len(bad), input.noun)} cannot be read. The first: {first}.")
+    if empty := input.empty_rows(Dataset.from_dict({"input": values})):
+        raise DataError(
+            f"{count(len(empty), 'row')} {input.empty}, the first of them row {empty[0]} (counted from 0). "
+            f"{input.needs} Fill such rows in, or leave them out."
+        )
     return NewInputs(names, values, [table for part in parts for table in part.tables], volumes)
 
 
@@ -130,6 +135,8 @@ def _parts(word: str, input: Input, column: str, config: RunConfig) -> list[NewI
         return [_listed(lines, input)]
     if path.suffix.lower() in SUFFIXES and (path.is_file() or not input.suffixes):
         return [_in_file(path, input, column, config)]
+    if input.suffixes and not word:
+        raise DataError(f"An empty word names no {input.noun}. Give paths of {input.nouns}, or of folders.")
     if input.suffixes:
         return [_on_disk(path, input, config)]
     if not path.is_file():

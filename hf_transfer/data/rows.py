@@ -29,9 +29,10 @@ from hf_transfer.errors import DataError
 from hf_transfer.folds import hash_order
 from hf_transfer.machine.mapped import ROWS_AT_ONCE
 from hf_transfer.machine.progress import own_bars
-from hf_transfer.machine.wording import count, some
+from hf_transfer.machine.wording import columns_words, count, some
 from hf_transfer.tasks import check_settings, task_of_kind
 from hf_transfer.tasks.inputs.input import BadInput, Input, Opened
+from hf_transfer.tasks.inputs.shared_texts import KeptTogether, keep_together, shared_with_test
 from hf_transfer.tasks.targets.choice import choose_target
 from hf_transfer.tasks.targets.labels import LabelColumn, NamedLabels
 from hf_transfer.tasks.targets.several_columns import LabelColumns, separated
@@ -75,7 +76,7 @@ def label_rows(
     inputs = [_inputs(part, columns, task.input, origin) for part in parts]
     target, labels = _labels(_label_columns(parts, inputs, columns.label, config), target, config, task)
     rows = _standard_rows(parts, inputs, labels, columns, target, config)
-    rows, kept_by = _usable(rows, config, task.input, notes, origin.name)
+    rows, kept = _usable(rows, config, task.input, notes, origin.name)
     return LabelledData(
         rows=rows[0],
         test=rows[1] if test is not None else None,
@@ -89,8 +90,8 @@ def label_rows(
         notes=(*notes, *labels.notes),
         hub=origin.hub,
         scheme=written[0].scheme or labels.scheme,
-        **_read_from(columns),
-        kept_by=kept_by,
+        **_read_from(columns, config),
+        **_kept_for(opened[0], columns, kept),
     )
 
 
@@ -114,14 +115,20 @@ def _without_labels(dataset: Dataset, config: RunConfig) -> tuple[Dataset, RunCo
     return rows, replace(config, label_column=_NO_LABEL, **nothing)
 
 
-def _read_from(columns: Columns) -> dict[str, Any]:
+def _read_from(columns: Columns, config: RunConfig) -> dict[str, Any]:
     """Where inputs, labels, groups and sites were, as `LabelledData` calls it."""
     return {
         "input_column": columns.input,
         "label_column": columns.label,
+        "label_columns": config.label_columns or (columns.label,),
         "grouped_by": columns.group,
         "site_column": columns.site,
     }
+
+
+def _kept_for(opened: Opened, columns: Columns, kept: KeptTogether) -> dict[str, Any]:
+    """Why rows stay in one fold, as `LabelledData` calls it."""
+    return {"kept_by": kept.by, "fold_notes": (*opened.fold_notes, *columns.fold_notes, *kept.notes)}
 
 
 def _plain(dataset: Any) -> Dataset:
@@ -204,7 +211,7 @@ def _label_columns(
     return [
         LabelColumn(
             values=separated(_values(part, column), config.label_separator),
-            where=f"column {column!r}{' of the test rows' if number else ''}",
+            where=f"{columns_words(config.label_columns or (column,))}{' of the test rows' * (number > 0)}",
             declared=_declared(part.features[column]),
             inputs=of_part["input"],
             name=column,
@@ -262,11 +269,11 @@ def _standard_part(
 
 def _usable(
     parts: Sequence[Dataset], config: RunConfig, input: Input, notes: list[str], name: str
-) -> tuple[list[Dataset], str | None]:
+) -> tuple[list[Dataset], KeptTogether]:
     """Leave out rows without an input, those beyond `max_rows`, and unreadable pictures; note each.
 
     Returns:
-        The rows, grouped by what they hold where they must share a fold for it, and what that is.
+        The rows, grouped by what they hold where they must share a fold for it, and what is known of that.
     """
     notes += [note for part in parts for note in input.doubts(part)]
     filled = [_without_empty(part, config, input, notes) for part in parts]
@@ -274,9 +281,10 @@ def _usable(
     usable = [_without_bad(part, config, input, notes) for part in filled]
     if not len(usable[0]):
         raise DataError(f"No row of {name} is left. {' '.join(notes)}")
-    usable[0], kept_by = _kept_together(usable[0], config, input, notes)
     notes += _shared_groups(usable)
-    return usable, kept_by
+    kept = _kept_together(usable, config, input, notes)
+    usable[0] = _grouped(usable[0], kept)
+    return usable, kept
 
 
 def _shared_groups(parts: Sequence[Dataset]) -> list[str]:
@@ -332,18 +340,26 @@ def _without_bad(rows: Dataset, config: RunConfig, input: Input, notes: list[str
 
 
 def _kept_together(
-    rows: Dataset, config: RunConfig, input: Input, notes: list[str]
-) -> tuple[Dataset, str | None]:
-    """Add a group for rows that must share a fold for what they hold; give what they have in common."""
-    found = input.kept_together(rows, config)
-    if found is None:
-        return rows, None
-    notes.extend(found.notes)
-    if found.groups is None:
-        return rows, None
+    parts: Sequence[Dataset], config: RunConfig, input: Input, notes: list[str]
+) -> KeptTogether:
+    """Find which rows must share a fold for what they hold, and what test rows share with them; note both."""
+    rows, links = parts[0], [own for part in parts if (own := input.links(part))]
+    if not links:
+        return KeptTogether(None, ())
+    notes.extend(note for of_test in links[1:] for note in shared_with_test(links[0], of_test))
+    given = rows["group"][:] if "group" in rows.column_names else None
+    kept = keep_together(links[0], given, config) or KeptTogether(None, ())
+    notes.extend(kept.notes)
+    return kept
+
+
+def _grouped(rows: Dataset, kept: KeptTogether) -> Dataset:
+    """Rows with a group for those that must share a fold for what they hold."""
+    if kept.groups is None:
+        return rows
     others = rows.remove_columns([name for name in ("group",) if name in rows.column_names])
     with own_bars():
-        return others.add_column("group", list(found.groups), feature=Value("string")), found.by
+        return others.add_column("group", list(kept.groups), feature=Value("string"))
 
 
 def _row_name(rows: Dataset, bad: BadInput) -> str:

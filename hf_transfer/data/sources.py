@@ -35,6 +35,7 @@ _LOOKED_AT = 1000  # rows by which names are told from texts
 _NUMBER = re.compile(r"(\d+)")
 _LAST_NUMBER = re.compile(r"\d+\D*$")
 _NAME = re.compile(r"^(?=.*\d)[\w\-./\\:~+@=#() ]+$")
+_AMOUNT = re.compile(r"^\s*[-+]?\d*[.,]?\d+\s*$")  # a number in a text is nobody's name
 _SOURCE_WORDS = re.compile(
     r"author|user|writer|reviewer|annotator|person|people|patient|subject|speaker|client|customer|family|"
     r"session|video|movie|film|clip|scene|episode|record|document|doc|article|paragraph|context|page|thread|"
@@ -48,7 +49,7 @@ class Source:
     """A candidate that `inspect` tells of.
 
     Attributes:
-        name: A column, or what of the names of files.
+        name: A column, or what the names of files have in common.
         groups: How many there are.
         rows: In the largest of them.
         likely: Whether its name says that its rows belong together.
@@ -124,7 +125,7 @@ def _candidates(rows: Dataset, part: Dataset, used: Sequence[str | None]) -> Fou
             yield from _of_column(field.name, pa.chunked_array(values).combine_chunks())
     stored = rows.features.arrow_schema.field("input").type
     if pa.types.is_struct(stored) and stored.get_field_index("path") >= 0:
-        yield from _of_names("files", _paths(rows))
+        yield from _of_names("of files", _paths(rows))
 
 
 def _of_column(column: str, values: pa.Array) -> Found:
@@ -133,7 +134,7 @@ def _of_column(column: str, values: pa.Array) -> Found:
     else:
         yield from _usable(f"={column}", _codes(values), order=False)
         texts = values.to_pylist() if _are_names(values) else []
-        yield from _of_names(f"column {column!r}", texts)
+        yield from _of_names(f"in column {column!r}", texts)
 
 
 def _has_order(kind: pa.DataType) -> bool:
@@ -146,7 +147,9 @@ def _holds_texts(kind: pa.DataType) -> bool:
 
 def _are_names(values: pa.Array) -> bool:
     some = [value for value in values[:_LOOKED_AT].to_pylist() if value]
-    return bool(some) and all(len(value) < _LONGEST_NAME and _NAME.match(value) for value in some)
+    if not some or all(map(_AMOUNT.match, some)):
+        return False
+    return all(len(value) < _LONGEST_NAME and _NAME.match(value) for value in some)
 
 
 def _of_names(where: str, names: Sequence[str | None]) -> Found:
@@ -154,14 +157,14 @@ def _of_names(where: str, names: Sequence[str | None]) -> Found:
     if not any(names):
         return
     texts = ["" if name is None else name for name in names]
-    yield from _usable(f"hosts in {where}", _coded([urlsplit(text).hostname for text in texts]), order=False)
-    yield from _usable(f"folders of {where}", _coded([_folder(text) for text in texts]), order=False)
+    yield from _usable(f"hosts {where}", _coded([urlsplit(text).hostname for text in texts]), order=False)
+    yield from _usable(f"folders {where}", _coded([_folder(text) for text in texts]), order=False)
     starts = [str(PurePath(text).with_suffix("")) if text else "" for text in texts]
     for lacking in ("last number", "last two numbers", "last three numbers"):
         starts = [_LAST_NUMBER.sub("", start) for start in starts]
-        yield from _usable(f"names of {where} without their {lacking}", _coded(starts), order=False)
+        yield from _usable(f"names {where} without their {lacking}", _coded(starts), order=False)
     if 2 * len(set(texts)) > len(texts):
-        yield f"names of {where} in order", _in_order(texts)
+        yield f"order of the names {where}", _in_order(texts)
 
 
 def _usable(name: str, keys: Keys, *, order: bool = True) -> Found:

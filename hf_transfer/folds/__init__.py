@@ -20,6 +20,7 @@ from hf_transfer.folds.nested import nested_rows
 from hf_transfer.folds.order import RowIds, derive_seed, fold_seed, hash_key, hash_order, ids_at
 from hf_transfer.folds.plan import FoldPlan
 from hf_transfer.folds.split import (
+    SLICES,
     Fold,
     inner_folds,
     inner_split,
@@ -28,6 +29,7 @@ from hf_transfer.folds.split import (
     plan_at_random,
     plan_folds,
     plan_repeats,
+    search_plan,
 )
 from hf_transfer.folds.table import (
     coded_columns,
@@ -39,6 +41,7 @@ from hf_transfer.folds.table import (
 )
 
 __all__ = [
+    "SLICES",
     "Fold",
     "FoldColumns",
     "FoldPlan",
@@ -63,5 +66,6 @@ __all__ = [
     "plan_repeats",
     "read_fold_table",
     "rows_aside",
+    "search_plan",
     "split_arrays",
 ]

@@ -19,6 +19,8 @@ from hf_transfer.folds.plan import FoldPlan
 if TYPE_CHECKING:
     from datasets import Dataset
 
+SLICES = 5  # of the rows, of which a search of many sets one aside to choose by
+
 
 @dataclass(frozen=True)
 class Fold:
@@ -211,6 +213,35 @@ def inner_split(
     plan = _inner_plan(rows, uids, wanted, seed, columns, scheme)
     index = _nearest(plan, share * len(rows))
     return rows[plan.train(index)], rows[plan.valid(index)]
+
+
+def search_plan(
+    rows: Ints,
+    uids: RowIds,
+    num_folds: int,
+    *,
+    tag: str,
+    config: RunConfig,
+    columns: FoldColumns,
+) -> FoldPlan:
+    """Split some rows for a search, by the run's scheme, or by other columns if its folds were predefined.
+
+    Args:
+        rows: Numbers of the rows to split.
+        uids: What identifies each row of the whole dataset, (n,).
+        num_folds: How many.
+        tag: What these folds are for.
+        config: Of the run, for its seed and scheme.
+        columns: What the rows of the whole dataset are split by.
+    """
+    return plan_among(
+        rows,
+        uids,
+        num_folds,
+        seed=derive_seed(config.seed, "search", tag),
+        columns=replace(columns, folds=None),
+        scheme="auto" if config.scheme == "predefined" else config.scheme,
+    )
 
 
 def inner_folds(

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.machine.files import sync, write_json
+from hf_transfer.machine.digests import file_digest
+from hf_transfer.machine.files import sync, write_bytes, write_json
 from hf_transfer.machine.lock import is_alive
 from hf_transfer.machine.wording import size_words
 
@@ -48,8 +50,50 @@ class CacheFile:
         return not self.finished and time.time() - self.last_used < _QUIET
 
     def remove(self) -> None:
-        """Delete the file; a run that has it open keeps reading."""
+        """Delete the file and its digest; a run that has it open keeps reading."""
         self.path.unlink(missing_ok=True)
+        _digest_file(self.path).unlink(missing_ok=True)
+
+
+def keep_digest(path: Path, of: Path | None = None) -> None:
+    """Write the digest of a finished file beside it, by which `intact` knows it again.
+
+    Args:
+        path: Of the file.
+        of: Where it lies now, if it gets its name later.
+    """
+    write_bytes(_digest_file(path), file_digest(of or path).encode())
+
+
+def intact(path: Path) -> bool:
+    """Whether a finished file still has the digest it was made with; looked at once a process.
+
+    A file with another is removed, which is said on standard error; so is one that has none.
+    """
+    if _INTACT.get(path) == _state(path):
+        return True
+    digest = _digest_file(path)
+    known = digest.read_text(encoding="utf-8") if digest.is_file() else None
+    if known == file_digest(path):
+        _INTACT[path] = _state(path)
+        return True
+    if known is not None:
+        print(f"{path} is not as it was written, and is made again.", file=sys.stderr)
+    path.unlink(missing_ok=True)
+    digest.unlink(missing_ok=True)
+    return False
+
+
+_INTACT: dict[Path, tuple[int, int, int]] = {}  # files that were looked at, as they were then
+
+
+def _state(path: Path) -> tuple[int, int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def _digest_file(path: Path) -> Path:
+    return path.with_suffix(".sha256")
 
 
 @dataclass(frozen=True)
@@ -111,12 +155,20 @@ class StoreFolder:
         """Rename a written store to its final name, which marks it as complete."""
         sync(unfinished)
         write_json(self.path / f"{key}.json", dict(about) | {"created": time.time()})
+        keep_digest(self.file(key), unfinished)
         unfinished.replace(self.file(key))
         sync(self.path)
 
+    def found(self, key: str) -> bool:
+        """Whether there is a finished store, and it is as it was written."""
+        return self.file(key).is_file() and intact(self.file(key))
+
     def used(self, key: str) -> None:
         """Record that a store was used just now; the least recently used one is removed first."""
-        os.utime(self.file(key))
+        path = self.file(key)
+        os.utime(path)
+        if path in _INTACT:
+            _INTACT[path] = _state(path)
 
     def make_room(self, needed: float) -> str | None:
         """Remove the least recently used stores until enough space is free; return why, if that fails."""
@@ -193,8 +245,9 @@ def clear(folder: Path) -> tuple[int, list[Path]]:
         else:
             entry.remove()
             freed += entry.num_bytes
-    for about in stores.path.glob("*.json"):  # of a store that somebody deleted by hand
-        about.unlink(missing_ok=True)
+    for pattern in ("frozen-layers/*.json", "frozen-layers/*.sha256", "*.sha256"):
+        for about in folder.glob(pattern):  # of a file that somebody deleted by hand
+            about.unlink(missing_ok=True)
     return freed, left
 
 

@@ -8,14 +8,22 @@ from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
 
-SECRET = re.compile(
-    r"hf_[A-Za-z0-9]{30,}|(?<![A-Z0-9])(AKIA|ASIA)[A-Z0-9]{16}(?![A-Z0-9])|gh[pousr]_[A-Za-z0-9]{36,}"
-    r"|github_pat_\w{22,}|-----BEGIN [A-Z ]*PRIVATE KEY-----",
+_TOKEN = re.compile(
+    r"hf_[A-Za-z0-9]{30,}|hf_(?:oauth|jwt)_(?=[\w.-]{20})[\w-]+(?:\.[\w-]+)*|api_org_[A-Za-z0-9]{20,}"
+    r"|(?<![A-Z0-9])(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Z0-9])|(?<!\w)AIza[\w-]{35}"
+    r"|gh[pousr]_[A-Za-z0-9]{36,}|github_pat_\w{22,}|(?<!\w)glpat-[\w-]{20,}"
+    r"|(?<!\w)sk-[\w-]{32,}|(?<!\w)xox[abprs]-[\w-]{20,}|-----BEGIN [A-Z ]*PRIVATE KEY-----",
     re.ASCII,
 )
-# A name and password in an address, and the signature by which a storage lets anybody in for a while.
-_IN_ADDRESS = re.compile(
-    r"(?<=://)[^/\s@'\"]+(?=@)|(?<=[?&])(?:X-Amz-\w+|X-Xet-[\w-]+|Signature|Policy|token|sig)=[^&\s'\"]+",
+# A name and password in an address (`git@` is nobody's, and after a port comes no password), the signature
+# by which a storage lets anybody in for a while, and what a request says to be let in.
+_LETS_IN = re.compile(
+    r"(?<=://)(?!git@)[^/\s@'\"]+(?=@)|(?<=://)[^/\s@'\"]*:(?!\d{1,5}/)[^\s@'\"]+(?=@)"
+    r"|(?<=[?&])(?:X-Amz-\w+|X-Goog-\w+|X-Xet-[\w-]+|AWSAccessKeyId|GoogleAccessId|Signature|Policy"
+    r"|Key-Pair-Id|\w*token|sig|key)=[^&\s'\"]+"
+    r"|\b(?:access_token|api_key|apikey|client_secret)=[^&\s'\"]+"
+    r"|\b(?:Bearer|Basic) +[\w.~+/=-]{8,}"
+    r"|(?<=cookie)['\"]? *[:=,] *b?['\"]?[^'\"\s]+",
     re.I,
 )
 # What is no secret, and not for publishing: homes name people, and some letters hide others.
@@ -31,7 +39,7 @@ def without_secrets(text: str) -> str:
     """Replace each token, key, password and signature in a text with ***."""
     for token in _tokens():
         text = text.replace(token, "***")
-    return _IN_ADDRESS.sub("***", SECRET.sub("***", text))
+    return _LETS_IN.sub("***", _TOKEN.sub("***", text))
 
 
 def holds_secret(text: str) -> bool:

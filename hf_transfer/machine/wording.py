@@ -19,6 +19,13 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def columns_words(names: Sequence[str]) -> str:
+    """Columns by their names: "column 'text'", or "columns 'question' and 'context'"."""
+    quoted = [repr(name) for name in names]
+    several = f"columns {', '.join(quoted[:-1])} and {quoted[-1]}"
+    return several if len(quoted) > 1 else f"column {quoted[0]}"
+
+
 def visible(text: str) -> str:
     r"""Escape characters that steer a terminal or hide others, except line ends and tabs.
 

@@ -19,6 +19,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import ModelError
 from hf_transfer.machine.network import hub_reachable
+from hf_transfer.models.kinds import wrong_kind
 from hf_transfer.models.mean_classifier import files_of
 from hf_transfer.models.sentence_modules import SentenceModules, read_modules
 
@@ -119,7 +120,8 @@ class BaseModel:
                 what = loader.__name__.removeprefix("Auto")
                 reason = why(error) if "custom code" in str(error) else first_line(error)
                 raise ModelError(
-                    f"base_model={self.name!r} has no usable {what}: {reason} Save it into the model's "
+                    wrong_kind(self.name, self.config, loader)
+                    or f"base_model={self.name!r} has no usable {what}: {reason} Save it into the model's "
                     "folder, or take a model for this task."
                 ) from error
 

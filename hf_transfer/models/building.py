@@ -21,6 +21,7 @@ from hf_transfer.layers.groups import LayerGroup, layer_groups
 from hf_transfer.machine.collection import no_collection
 from hf_transfer.models.base_model import BaseModel, first_line, open_base_model, quiet, require_timm, why
 from hf_transfer.models.image_size import resized, sized_config
+from hf_transfer.models.kinds import wrong_kind
 from hf_transfer.models.loading import new_weights
 from hf_transfer.models.mean_classifier import MeanClassifier
 from hf_transfer.models.sound_classifier import SoundClassifier
@@ -83,8 +84,9 @@ def build_model(
     except ModelError:
         raise
     except _UNUSABLE as error:
-        what = auto_class.__name__
-        raise ModelError(f"base_model={base.name!r} cannot be built as {what}: {why(error)}") from error
+        kind = wrong_kind(base.name, base.config, auto_class)
+        what = f"base_model={base.name!r} cannot be built as {auto_class.__name__}: {why(error)}"
+        raise ModelError(kind or what) from error
     if settings.reinit_top:
         _reinitialise_top(model, base, auto_class, config, settings.reinit_top)
     return model
@@ -193,8 +195,8 @@ def _check_backbone(base: BaseModel, head: LayerGroup, new: set[str]) -> None:
     if below:
         raise ModelError(
             f"base_model={base.name!r} lacks {len(below)} weights below the head "
-            f"({', '.join(below[:3])}, …): it is a checkpoint of another architecture. "
-            "Give another model, or set from_scratch."
+            f"({', '.join(below[:3])}, …): it was saved without them, as a model of "
+            "another architecture or for another task. Give another model, or set from_scratch."
         )
 
 

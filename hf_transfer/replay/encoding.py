@@ -3,13 +3,16 @@
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from accelerate import Accelerator
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.machine.cache import cache_folder, remove_unfinished
+from hf_transfer.data.labelled import fingerprint as content_fingerprint
+from hf_transfer.errors import DataError
+from hf_transfer.machine.cache import cache_folder, intact, keep_digest, remove_unfinished
 from hf_transfer.machine.digests import json_digest
 from hf_transfer.machine.progress import own_bars, progress_bar
 from hf_transfer.tasks.task import Task
@@ -26,29 +29,54 @@ def encode_rows(task: Task, rows: "Dataset", fingerprint: str, accelerator: Acce
     Args:
         task: Whose `encode` to call.
         rows: Columns `row_id`, `input` and `label`.
-        fingerprint: Of the rows' content.
+        fingerprint: Of the rows' content, from `fingerprint`.
         accelerator: Decides who goes first.
+
+    Raises:
+        DataError: If the rows are no longer those of the fingerprint, such as files that were changed.
     """
     key = _key(task, fingerprint, len(rows))
-    folder = cache_folder()
-    size = task.input.rows_at_once
+    path = cache_folder() / f"{key}.arrow"
     with accelerator.local_main_process_first():
-        folder.mkdir(parents=True, exist_ok=True)
-        if accelerator.is_local_main_process:
-            remove_unfinished(folder)
+        path.parent.mkdir(parents=True, exist_ok=True)
         first = accelerator.is_local_main_process
-        with own_bars(), progress_bar("encoding", total=len(rows), unit="row", shown=first) as bar:
-            return rows.map(
-                _encode,
-                batched=True,
-                with_indices=True,
-                batch_size=size,
-                writer_batch_size=size,
-                remove_columns=rows.column_names,
-                fn_kwargs={"task": task, "bar": bar},
-                cache_file_name=str(folder / f"{key}.arrow"),
-                new_fingerprint=key,
-            )
+        if first:
+            remove_unfinished(path.parent)
+        new = first and not (path.is_file() and intact(path))
+        encoded = _mapped(task, rows, path, shown=first)
+        if new:
+            _check_unchanged(task, rows, fingerprint, path)
+        return encoded
+
+
+def _mapped(task: Task, rows: "Dataset", path: Path, *, shown: bool) -> "Dataset":
+    """Encode rows in blocks into a file, or open the one that is there."""
+    size = task.input.rows_at_once
+    with own_bars(), progress_bar("encoding", total=len(rows), unit="row", shown=shown) as bar:
+        return rows.map(
+            _encode,
+            batched=True,
+            with_indices=True,
+            batch_size=size,
+            writer_batch_size=size,
+            remove_columns=rows.column_names,
+            fn_kwargs={"task": task, "bar": bar},
+            cache_file_name=str(path),
+            new_fingerprint=path.stem,
+        )
+
+
+def _check_unchanged(task: Task, rows: "Dataset", known: str, path: Path) -> None:
+    """Keep what was encoded only if it is of the rows that were opened: files may change in between."""
+    if content_fingerprint(rows, task.input, task.label_names) == known:
+        if path.is_file():  # few rows stay in memory
+            keep_digest(path)
+        return
+    path.unlink(missing_ok=True)
+    raise DataError(
+        f"The {task.input.nouns} changed after they were opened. Nothing of them was kept. "
+        "See that nothing writes to them, and run again."
+    )
 
 
 def encode_values(task: Task, values: Sequence[Any]) -> "Dataset":

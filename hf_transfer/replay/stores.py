@@ -64,7 +64,7 @@ class Stores:
 
     def _usable(self, key: str, cut: Cut, model: nn.Module) -> bool:
         """Whether a finished store exists and the model reproduces it."""
-        if not self.folder.file(key).is_file():
+        if not self.folder.found(key):
             return False
         try:
             store = self._open(key, cut)

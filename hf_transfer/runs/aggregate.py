@@ -6,6 +6,7 @@ A run is written and checked by this one code. Nothing here needs torch.
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from itertools import chain
 from statistics import fmean, median
 from typing import Any
@@ -16,7 +17,7 @@ import pyarrow as pa
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import GRID_SETTINGS, RunConfig, differing
 from hf_transfer.folds import FoldColumns, FoldPlan, RowIds
-from hf_transfer.machine.wording import fold_name
+from hf_transfer.machine.wording import count, fold_name
 from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.grid import against_best, corrected_best
 from hf_transfer.runs.records import FrozenProof, GridEntry
@@ -240,6 +241,20 @@ def choice_notes(fold_results: FoldResults, best: RunConfig, scorer: Scorer) -> 
     return notes
 
 
+def _environment_notes(folds: Sequence[FoldResult]) -> list[str]:
+    """In what the folds' environments differ: a run may be stopped and go on elsewhere."""
+    seen = [asdict(fold.environment) for fold in folds if fold.environment is not None]
+    differing = []
+    for name in seen[0] if seen else ():
+        counts = Counter(str(one[name]) for one in seen)
+        if len(counts) > 1:
+            shown = ", ".join(f"{value} ({count(number, 'fold')})" for value, number in counts.items())
+            differing.append(f"{name} {shown}")
+    if not differing:
+        return []
+    return [f"Not all folds were trained with the same: {'; '.join(differing)}."]
+
+
 def fold_notes(folds: Iterable[FoldResult]) -> list[str]:
     """Notes from the training of each fold, and why some failed."""
     folds, notes = list(folds), []
@@ -250,6 +265,7 @@ def fold_notes(folds: Iterable[FoldResult]) -> list[str]:
             f"The head was solved in closed form, with an L2 penalty (weight_decay) of {shown} against the "
             "mean loss of a row."
         )
+    notes += _environment_notes(folds)
     num_repeats = 1 + max((fold.repeat for fold in folds), default=0)
     for fold in folds:
         name = fold_name(fold.repeat, fold.fold, num_repeats).capitalize()

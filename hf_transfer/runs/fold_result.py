@@ -20,6 +20,23 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class Environment:
+    """What a fold was trained with: the same bits come again only with the same."""
+
+    kit_version: str
+    python_version: str
+    torch_version: str
+    transformers_version: str
+    threads: int
+    device: str
+
+    @property
+    def arithmetic(self) -> tuple[int, str]:
+        """What changes bits, and the user may choose: threads, and the kind of device."""
+        return self.threads, self.device.partition(":")[0]
+
+
+@dataclass(frozen=True)
 class FoldResult:
     """One fold of one configuration, on its own folder's word."""
 
@@ -42,6 +59,7 @@ class FoldResult:
     start_hash: str | None = None
     weight_decay: float | None = None  # the penalty of a head in closed form
     notes: list[str] = field(default_factory=list)
+    environment: Environment | None = None  # None where nothing was trained, and of earlier versions
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,11 @@ class Price:
         return self.interval is not None and self.interval[0] > 0
 
     @property
+    def misleads(self) -> bool:
+        """Whether random folds are worse by more than noise, as where rows differ in little but the label."""
+        return self.interval is not None and self.interval[1] < 0
+
+    @property
     def is_small(self) -> bool:
         """Whether they can only be better by little, if by anything."""
         if self.interval is None or self.random.mean is None:

@@ -31,6 +31,11 @@ def price_words(leak: Leak, price: Price) -> str:
     ends = f"{number(price.difference)} ({interval(price.interval)}, p {probability(price.p)})"
     if price.is_paid:
         said += f" On the same rows random folds flatter by {ends}."
+    elif price.misleads:
+        said += (
+            f" On the same rows that is {ends}: rows that belong together mislead about each other more than "
+            "they help, and random folds say too little."
+        )
     elif price.is_small:
         said += (
             f" On the same rows that is {ends}, within noise: keeping rows apart costs nothing measurable."
@@ -41,6 +46,13 @@ def price_words(leak: Leak, price: Price) -> str:
     if max(rows) > 1.1 * min(rows):
         said += f" They learn from {rows[0]:,.0f} and from {rows[1]:,.0f} rows."
     return said
+
+
+def price_answer(price: Price) -> str:
+    """Whether random folds would have said too much."""
+    if price.is_paid or price.misleads:
+        return "too much" if price.is_paid else "too little"
+    return "the same, within noise" if price.is_small else "can't tell"
 
 
 def related_words(leak: Leak) -> str:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from jinja2 import TemplateError
 
 from hf_transfer import __version__, _guard  # noqa: F401
 from hf_transfer.errors import ConfigError, TransferError
+from hf_transfer.machine.files import load_table
 from hf_transfer.machine.parsing import parse_json
 from hf_transfer.runs.schema import FORMAT_VERSION, ShapeError, from_json
 
@@ -101,8 +101,7 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> pa.Table:
     if not path.is_file():
         raise ConfigError(f"{path.absolute()} is not there. {AGAIN}")
     try:
-        # Without partitioning, or a folder called x=1 above would add a column x.
-        table = pq.read_table(path, partitioning=None)
+        table = load_table(path)
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path} is not a whole Parquet file: {reason}. {AGAIN}") from error

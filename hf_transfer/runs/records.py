@@ -280,7 +280,7 @@ class Results:
     higher_is_better: Mapping[str, bool]
     per_class: list[ClassScores]
     confusion: list[list[int]] | None
-    scatter: list[list[float]] | None = None  # true and predicted numbers of some rows
+    scatter: list[list[float]] | None = None  # true numbers, then predicted ones, of some rows
     ranges: Mapping[str, list[float | None]] = field(
         default_factory=dict
     )  # what a score can be at least, most

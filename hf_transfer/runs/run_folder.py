@@ -37,6 +37,7 @@ from hf_transfer.runs.schema import to_json
 
 CHECKPOINT = "checkpoint"  # in the folder of a training that goes on
 
+CALIBRATION_FILE = "calibration.json"  # the temperature, and whether the weights are divided by it
 TRAIN_ROWS = (
     "train_predictions.parquet"  # in a fold's folder: predictions of the training rows that were scored
 )

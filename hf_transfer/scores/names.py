@@ -73,5 +73,8 @@ def metric_name(name: str) -> str:
 
 def shown_first(primary: str, names: Collection[str], count: int | None = 4) -> list[str]:
     """Choose the few metrics to show for each fold, or order all of them; the primary one is first."""
-    order = [primary, *_SHOWN_FIRST, *sorted(names)]
+    each = [name for name in names if name.startswith(f"{primary} of ")]  # of several numbers: all or none
+    fits = count is None or len(each) < count
+    whole = sorted(names, key=lambda name: (" of " in name, name))
+    order = [primary, *(each if fits else ()), *_SHOWN_FIRST, *whole]
     return [name for name in dict.fromkeys(order) if name in names][:count]

@@ -28,6 +28,7 @@ from hf_transfer.scores.statistics import divide, mean_defined
 V = TypeVar("V")
 
 _MOST_DRAWN = 1000  # rows in a picture
+_MOST_NUMBERS = 6  # of a row in it
 
 
 class NumberScorer(Scorer):
@@ -80,13 +81,15 @@ class NumberScorer(Scorer):
         return None
 
     def scatter(self, table: pa.Table) -> list[list[float]] | None:
-        """True and predicted number of up to a thousand rows, spread over the true ones; None of several."""
-        if len(self.label_names) > 1:
-            return None
-        label, prediction = (column[:, 0] for column in self.numbers(table))
-        order = np.lexsort((prediction, label))
+        """The true numbers, then the predicted ones, of up to a thousand rows spread over the true ones.
+
+        Of many numbers a row, the first six.
+        """
+        both = np.concatenate([numbers[:, :_MOST_NUMBERS] for numbers in self.numbers(table)], axis=1)
+        order = np.lexsort(both.T[::-1])
         chosen = order[np.linspace(0, len(order) - 1, min(len(order), _MOST_DRAWN)).astype(np.int64)]
-        return [list(pair) for pair in zip(label[chosen].tolist(), prediction[chosen].tolist(), strict=True)]
+        rows: list[list[float]] = both[chosen].tolist()
+        return rows
 
     def numbers(self, table: pa.Table) -> tuple[Floats, Floats]:
         """True and predicted numbers of each row, (n, t) both."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from hf_transfer import _guard  # noqa: F401
 
 _LEVEL = 0.05
+_CHANCE = 0.5  # the area that a coin has; of a few rows it may come with a small p
 _GOES_WITH = 0.1  # of Cramér's V; what textbooks call a small effect
 
 
@@ -34,7 +35,8 @@ class SiteReading:
     @property
     def told(self) -> bool:
         """Whether the features tell the site by more than the labels do."""
-        return self.p is not None and self.p <= _LEVEL
+        area = self.auc if self.within is None else self.within
+        return area is not None and area > _CHANCE and self.p is not None and self.p <= _LEVEL
 
     @property
     def alarm(self) -> bool:

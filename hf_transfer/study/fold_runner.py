@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -13,9 +13,10 @@ from accelerate import Accelerator
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.config.setting import is_auto
-from hf_transfer.errors import RunError, TransferError
+from hf_transfer.errors import ConfigError, RunError, TransferError
 from hf_transfer.folds import inner_folds, inner_split
-from hf_transfer.machine.wording import fold_name, visible
+from hf_transfer.machine.digests import json_digest
+from hf_transfer.machine.wording import count, fold_name, visible
 from hf_transfer.replay.encoding import encode_rows
 from hf_transfer.replay.replayed import Replay
 from hf_transfer.runs.aggregate import FEWEST_TO_STOP_EARLY
@@ -23,7 +24,7 @@ from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.run_folder import CHECKPOINT, RunFolder
 from hf_transfer.study.experiment import Experiment, RowNumbers, Unit
 from hf_transfer.study.final.members import keep_member, keeps_member
-from hf_transfer.study.fold_scorer import FoldScorer
+from hf_transfer.study.fold_scorer import FoldScorer, environment
 from hf_transfer.study.tracking import FoldTracker
 from hf_transfer.training.checkpoint import Checkpoints
 from hf_transfer.training.fitting import fit
@@ -79,6 +80,23 @@ class FoldRunner:
     def finished(self, unit: Unit) -> FoldResult | None:
         """Load the result of a fold; None if it is not finished."""
         return self.folder.finished(unit.place, self.experiment.identity(unit.config))
+
+    def check_environment(self, found: Iterable[FoldResult]) -> None:
+        """Refuse to go on with finished folds whose bits another number of threads or device made.
+
+        Raises:
+            ConfigError: Saying how to go on.
+        """
+        here = environment(self.accelerator.device)
+        for fold in found if not self.experiment.config.mixed_environments else ():
+            there = fold.environment
+            if there is not None and there.arithmetic != here.arithmetic:
+                raise ConfigError(
+                    f"{self.folder.path} holds folds that were trained with {count(there.threads, 'thread')} "
+                    f"on {there.device}. Here are {here.threads} on {here.device}: that gives other bits. Go "
+                    f"on with OMP_NUM_THREADS={there.threads} there, or pass --mixed_environments, and the "
+                    "card will say it."
+                )
 
     def result(self, unit: Unit) -> FoldResult:
         """Load the result of a fold, finished or failed."""
@@ -212,7 +230,10 @@ class FoldRunner:
         minutes = self.experiment.config.checkpoint_minutes
         if minutes is None:
             return None
-        return Checkpoints(folder / CHECKPOINT, self.experiment.identity(config), minutes)
+        identity = self.experiment.identity(config)
+        if not self.experiment.config.mixed_environments:  # half a fold of each would be no fold of either
+            identity = json_digest([identity, *environment(self.accelerator.device).arithmetic])
+        return Checkpoints(folder / CHECKPOINT, identity, minutes)
 
     def _rows(self, rows: RowNumbers, seed: int, config: RunConfig) -> Rows:
         """Split training rows into parts to learn from, to stop by, and to choose a penalty by."""

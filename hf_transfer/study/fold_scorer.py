@@ -1,5 +1,6 @@
 """Score a fold: its held-out rows once, and as many training rows to show overfitting."""
 
+import platform
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
@@ -7,12 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import torch
+import transformers
 
+import hf_transfer
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import RunError
 from hf_transfer.folds import hash_order, ids_at
 from hf_transfer.layers import trained_hash
-from hf_transfer.runs.fold_result import FoldResult
+from hf_transfer.machine.environment import device_name
+from hf_transfer.runs.fold_result import Environment, FoldResult
 from hf_transfer.runs.held_out import HeldOut
 from hf_transfer.runs.run_folder import TRAIN_ROWS, RunFolder
 from hf_transfer.scores.evaluate_modules import hub_metric
@@ -25,6 +30,18 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from hf_transfer.study.experiment import Experiment, RowNumbers, Unit
+
+
+def environment(device: torch.device) -> Environment:
+    """What folds are trained with here."""
+    return Environment(
+        hf_transfer.__version__,
+        platform.python_version(),
+        torch.__version__,
+        transformers.__version__,
+        torch.get_num_threads(),
+        device_name(device),
+    )
 
 
 class FoldScorer:
@@ -74,6 +91,7 @@ class FoldScorer:
             start_hash=fitted.start_hash,
             weight_decay=fitted.strength,
             notes=fitted.notes,
+            environment=environment(next(fitted.model.parameters()).device),
         )
 
     def unscored(self, unit: "Unit") -> FoldResult:

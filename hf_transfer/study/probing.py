@@ -1,7 +1,8 @@
 """The closed-form probe: a linear model on the stored pretrained features.
 
 It is solved and scored under the folds of the run, so that it says what a trained head could have
-reached, and under other folds of the same rows, so that it says what the folds are worth. Where frozen
+reached, and under other folds of the same rows, so that it says what the folds are worth. Its penalty is
+chosen by the folds that it learns from, as related rows would make it too weak or too strong. Where frozen
 layers are replayed it costs seconds; elsewhere it is left out.
 """
 
@@ -58,10 +59,18 @@ class Features:
         """The same with the values of one part of an input; with all for None."""
         return self if part is None else replace(self, values=self.values[:, self.columns[part]])
 
-    def solved(self, train_rows: RowNumbers, valid_rows: RowNumbers) -> tuple[Logits, str]:
-        """Fit ridge regression on training rows; return the other rows' decisions, and the model's digest."""
-        valid = self._lines(valid_rows)
-        decided, weights = self._decided(self._lines(train_rows), valid)
+    def solved(
+        self, train_rows: RowNumbers, valid_rows: RowNumbers, folds: NDArray[np.int64]
+    ) -> tuple[Logits, str]:
+        """Fit ridge regression on training rows; return the other rows' decisions, and the model's digest.
+
+        Args:
+            train_rows: To learn from.
+            valid_rows: To decide.
+            folds: The fold of each row of the data, (n,); the penalty is chosen by the other folds.
+        """
+        train, valid = self._lines(train_rows), self._lines(valid_rows)
+        decided, weights = self._decided(train, valid, folds[self.row_of[train]])
         decisions = self.target.as_outputs(decided)
         rows, starts = np.unique(self.row_of[valid], return_index=True)
         lines = dict(zip(rows.tolist(), np.split(decisions, starts[1:]), strict=True))
@@ -89,9 +98,11 @@ class Features:
     def _targets(self, lines: NDArray[np.int64]) -> Floats:
         return rows_of(self.labels[lines][None], len(self.target.label_names))[:, :, 0]
 
-    def _decided(self, train: NDArray[np.int64], valid: NDArray[np.int64]) -> tuple[Floats, str]:
+    def _decided(
+        self, train: NDArray[np.int64], valid: NDArray[np.int64], parts: NDArray[np.int64] | None = None
+    ) -> tuple[Floats, str]:
         ridge = Ridge(self.values[train])
-        fits = ridge.fit(self._targets(train)[:, :, None])
+        fits = ridge.fit(self._targets(train)[:, :, None], parts)
         decided = ridge.decisions(fits, self.values[valid], balanced=False)[:, :, 0]
         return decided, bytes_digest(fits.weights.tobytes())
 
@@ -128,8 +139,10 @@ class Probing:
         self.runner.replay.prepare()
         if runner.accelerator.is_main_process:  # so quick that sharing it gains nothing
             for unit in units if self.features else ():
+                plan = runner.experiment.plans[unit.repeat]
                 rows = runner.experiment.train_rows(unit), runner.experiment.valid_rows(unit)
-                runner.keep_outputs(unit, *self.features.only(part).solved(*rows))  # type: ignore[union-attr]
+                outputs = self.features.only(part).solved(*rows, plan.fold_of_row())  # type: ignore[union-attr]
+                runner.keep_outputs(unit, *outputs)
         runner.accelerator.wait_for_everyone()
         return all(runner.finished(unit) for unit in units)
 

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from accelerate import Accelerator
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import RunError
+from hf_transfer.machine.files import load_table
 from hf_transfer.runs.aggregate import FoldResults, best_of, frugal_of
 from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.run_folder import RunFolder, fold_place, place_of
@@ -49,10 +49,11 @@ class Study:
     def train(self, units: Sequence[Unit]) -> None:
         """Train and score the unfinished ones of some folds; all processes must call this."""
         accelerator, runner = self.runner.accelerator, self.runner
-        done = all(runner.finished(unit) for unit in units)
+        found = [runner.finished(unit) for unit in units]
         accelerator.wait_for_everyone()  # all have looked before anyone writes
-        if done:
+        if all(found):
             return
+        runner.check_environment(filter(None, found))
         for together in self._heads(units):
             # So quick that sharing it would only make the bits depend on who takes part.
             if accelerator.is_main_process:
@@ -108,4 +109,4 @@ class Study:
         """Load the out-of-fold predictions of some folds, without failed ones."""
         done = [u for u, result in zip(units, results, strict=True) if result.status == "done"]
         folders = [self.runner.folder.unit(unit.place) for unit in done]
-        return pa.concat_tables([pq.read_table(folder / "predictions.parquet") for folder in folders])
+        return pa.concat_tables([load_table(folder / "predictions.parquet") for folder in folders])

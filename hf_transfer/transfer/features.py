@@ -13,15 +13,20 @@ from numpy.typing import NDArray
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.data.audit import RowId, audit, without_repeats
-from hf_transfer.data.labelled import LabelledData
+from hf_transfer.data.labelled import LabelledData, fingerprint
 from hf_transfer.data.opening import find_task, open_dataset
-from hf_transfer.data.unlabelled import holds_lines, open_unlabelled
 from hf_transfer.errors import DataError
 from hf_transfer.machine.progress import own_bars
 from hf_transfer.machine.wording import count
 from hf_transfer.replay.encoding import encode_rows
 from hf_transfer.replay.features.output_inputs import OutputInputs, output_inputs
 from hf_transfer.tasks import Task, task_of_kind
+
+# Settings of the first data set's folds, which the second has no use for.
+_OF_FOLDS: dict[str, Any] = {
+    "time_by": None, "fold_column": None, "site_column": None, "scheme": "auto", "gap": 0, "sealed": 0.0,
+    "test_split": None,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,16 +96,29 @@ def domain_features(config: RunConfig, like: DomainFeatures, accelerator: Accele
     Raises:
         DataError: If the rows cannot be used.
     """
-    why = "it has one input a line." if holds_lines(Path(config.dataset), like.data) else ""
-    if not why:
+    data, labelled = _opened(replace(config, **_OF_FOLDS), like.data)
+    return _features(data, like.task, accelerator, labelled=labelled)
+
+
+def _opened(config: RunConfig, like: LabelledData) -> tuple[LabelledData, bool]:
+    """The rows, and whether their labels can be used; without groups where they have no such column."""
+    from hf_transfer.data.unlabelled import holds_lines, open_unlabelled
+
+    settings = [config, *([replace(config, group_by=None)] if config.group_by else [])]
+    why = "" if not holds_lines(Path(config.dataset), like) else "it has one input a line."
+    for one in () if why else settings:
         try:
-            data = _with_labels_of(open_dataset(config, like.data.input.name), like.data)
+            return _with_labels_of(open_dataset(one, like.input.name), like), True
         except DataError as error:
             why = str(error).splitlines()[0]
-    if why:
-        data = open_unlabelled(config, like.data)
-        data = replace(data, notes=(*data.notes, f"No labels of {data.name} are used: {why}"))
-    return _features(data, like.task, accelerator, labelled=not why)
+    for one in settings:
+        try:
+            data = open_unlabelled(one, like)
+            break
+        except DataError:
+            if one is settings[-1]:
+                raise
+    return replace(data, notes=(*data.notes, f"No labels of {data.name} are used: {why}")), False
 
 
 @dataclass(frozen=True)
@@ -162,7 +180,8 @@ def _with_labels_of(data: LabelledData, like: LabelledData) -> LabelledData:
     kind = like.target.label_type(like.label_names)
     with own_bars():
         rows = data.rows.remove_columns("label").add_column("label", labels, feature=kind)
-    return replace(data, rows=rows, target=like.target, label_names=like.label_names)
+    known = fingerprint(rows, like.input, like.label_names)  # by which encoded rows are stored, labels too
+    return replace(data, rows=rows, target=like.target, label_names=like.label_names, fingerprint=known)
 
 
 def _features(data: LabelledData, task: Task, accelerator: Accelerator, *, labelled: bool) -> DomainFeatures:

@@ -171,6 +171,14 @@ def _rows_in_words(rows: list[int], table: pa.Table, written: list[Any], again: 
     return "; ".join(named) + more
 
 
+def by_logits(name: str, rows: pa.Table, scorer: Scorer, file: str) -> Check:
+    """Whether each prediction follows from the logits of its row, where those are stored."""
+    if "logits" not in rows.column_names or (rows.num_rows and scorer.by_logits(rows[:1]) is None):
+        return left_out(name, f"0 of {rows.num_rows:,} rows: no logits are stored that would make them")
+    holds = f"each of {rows.num_rows:,} follows from the logits of its row"
+    return judged(name, holds, lambda: not_by_logits(rows, scorer, file))
+
+
 def not_by_logits(rows: pa.Table, scorer: Scorer, file: str) -> Iterator[str]:
     """Yield a sentence for the first predictions that do not follow from the logits of their row."""
     again = scorer.by_logits(rows) if "logits" in rows.column_names else None

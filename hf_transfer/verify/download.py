@@ -7,12 +7,14 @@ from hf_transfer.verify.record import Record
 
 _FILES = [
     "README.md", "results.json", "config.yaml", "folds.parquet", "*predictions.parquet", "plots/*.png",
-    "search.json", "rank.json", "compare.json",
+    "*.json", "*.txt", "*.model", "*.jinja",
 ]  # fmt: skip
 
 
 def fetch_record(repo_id: str) -> Record:
     """Fetch all but the weights, of which the Hub itself tells the digest.
+
+    The files by which the model is read come too, as they say which output is which label.
 
     Args:
         repo_id: `user/name`.
@@ -27,4 +29,5 @@ def fetch_record(repo_id: str) -> Record:
         for file in info.siblings or ()
         if file.lfs is not None and file.rfilename.endswith(".safetensors")
     }
-    return Record(folder, read_results(folder), digests)
+    names = [file.rfilename for file in info.siblings or ()]
+    return Record(folder, read_results(folder), digests, names)

@@ -19,18 +19,14 @@ from hf_transfer.runs.convergence import judge_learning
 from hf_transfer.runs.fold_result import Epoch, FoldResult
 from hf_transfer.runs.overfitting import diagnose
 from hf_transfer.runs.run_folder import read_histories
-from hf_transfer.verify.check import Check, differences, judged, left_out, not_by_logits
+from hf_transfer.verify.check import Check, by_logits, differences, judged, left_out
 from hf_transfer.verify.record import Record
 
 
 def number_checks(record: Record) -> Iterator[Check]:
     """Recompute scores, intervals, tables and notes."""
     yield judged("settings", "config.yaml and results.json agree", lambda: _settings(record))
-    yield judged(
-        "predictions",
-        "each follows from the logits of its row",
-        lambda: not_by_logits(record.predictions, record.scorer, "predictions.parquet"),
-    )
+    yield by_logits("predictions", record.predictions, record.scorer, "predictions.parquet")
     yield judged("fold scores", "follow from the predictions of each fold", lambda: _folds(record))
     yield judged("scores", "means, intervals, classes and grid follow from them", lambda: _scores(record))
     yield judged("choices", "the best configuration and the notes follow from them", lambda: _choices(record))

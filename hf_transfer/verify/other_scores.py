@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from hf_transfer import __version__, _guard  # noqa: F401
@@ -25,6 +24,7 @@ from hf_transfer.folds import (
     plan_at_random,
     rows_aside,
 )
+from hf_transfer.machine.files import load_table
 from hf_transfer.report.words.search import search_answers
 from hf_transfer.runs.companions import ComparedRuns, read_companions
 from hf_transfer.runs.controls import curve_part, price_part, probe_part, shuffled_part
@@ -40,7 +40,15 @@ from hf_transfer.runs.run_folder import TRAIN_ROWS, fold_place, place_of
 from hf_transfer.runs.search_record import Judged, Search
 from hf_transfer.runs.zero_shot import Asked, zero_shot_part
 from hf_transfer.scores.shuffled import shuffle_labels
-from hf_transfer.verify.check import Check, column_differences, differences, judged, left_out, not_by_logits
+from hf_transfer.verify.check import (
+    OK,
+    Check,
+    column_differences,
+    differences,
+    judged,
+    left_out,
+    not_by_logits,
+)
 from hf_transfer.verify.record import Record
 
 _NOT_THERE = "the predictions behind them are not there: they are not published, or an earlier version ran"
@@ -48,10 +56,7 @@ _NOT_THERE = "the predictions behind them are not there: they are not published,
 
 def other_score_checks(record: Record) -> Iterator[Check]:
     """Recompute these scores, as far as their predictions are stored."""
-    if any(record.folder.glob(f"folds/**/{TRAIN_ROWS}")):
-        yield judged("train scores", "follow from predictions of training rows", lambda: _train(record))
-    else:
-        yield left_out("train scores", _NOT_THERE)
+    yield _train_check(record)
     for name, written in (
         ("test", record.results.test),
         ("sealed", record.results.final.sealed),
@@ -60,6 +65,8 @@ def other_score_checks(record: Record) -> Iterator[Check]:
             yield _untrained(record, name, written)
     yield from _controls(record)
     companions = read_companions(record.folder, record.results)
+    if companions.rank is not None:
+        yield left_out("rank", "its scores need the features of each model, which no run keeps")
     if (compare := companions.compare) is not None:
         yield judged(
             "comparison",
@@ -96,6 +103,23 @@ def _probe_checks(record: Record) -> Iterator[Check]:
         yield _control(record, name, folder, partial(_leak, record, leak, folder))
 
 
+def _train_check(record: Record) -> Check:
+    """Training scores, as far as the predictions behind them are there; what is not compared is told."""
+    told = [
+        _seen(record, fold, fold_place(place_of(config, list(record.entries)), fold.repeat, fold.fold))
+        for config, folds in record.entries.items()
+        for fold in folds
+        if fold.train_scores
+    ]
+    there = sum(rows is not None for rows in told)
+    if told and not there:
+        return left_out("train scores", _NOT_THERE)
+    check = judged("train scores", "follow from predictions of training rows", lambda: _train(record))
+    if check.state == OK and there < len(told):
+        return left_out("train scores", f"those of {len(told) - there} of {len(told)} folds: {_NOT_THERE}")
+    return check
+
+
 def _train(record: Record) -> Iterator[str]:
     for config, folds in record.entries.items():
         inside = place_of(config, list(record.entries))
@@ -121,7 +145,7 @@ def _train_scores(record: Record, fold: FoldResult, place: str, percent: int = 1
 def _seen(record: Record, fold: FoldResult, place: str) -> pa.Table | None:
     """Predictions of a fold's training rows, if stored."""
     path = record.folder / "folds" / place / TRAIN_ROWS
-    return pq.read_table(path) if fold.status == "done" and path.is_file() else None
+    return load_table(path) if fold.status == "done" and path.is_file() else None
 
 
 def _train_rows(
@@ -146,7 +170,7 @@ def _untrained(record: Record, name: str, written: RowScores) -> Check:
         return left_out(f"{name} scores", f"{path.name} is not there, as an earlier version did not keep it")
 
     def compare() -> Iterator[str]:
-        rows = pq.read_table(path)
+        rows = load_table(path)
         scores = record.scorer.score(rows)
         known = RowScores(written.num_rows, {key: written.scores[key] for key in scores})
         yield from differences(known, RowScores(rows.num_rows, scores), name)
@@ -262,7 +286,7 @@ def _plan_there(record: Record, folder: str) -> FoldPlan:
     """The folds that the predictions of a folder are of: each row is held out by one of them."""
     inside = f"{place_of(record.best, list(record.entries))}/{folder}".lstrip("/")
     paths = sorted((record.folder / "folds" / inside).glob("r0f*/predictions.parquet"))
-    table = pa.concat_tables([pq.read_table(path, columns=["row_id", "fold"]) for path in paths])
+    table = pa.concat_tables([load_table(path, columns=["row_id", "fold"]) for path in paths])
     uids, _ = record.split
     at = pc.index_in(pa.array(uids), value_set=table["row_id"].combine_chunks().cast(pa.array(uids).type))
     split = np.flatnonzero(record.plans[0].fold_of_row() >= 0)
@@ -329,7 +353,7 @@ class _Runs:
         return read_record(KeptFold, path).result, place
 
     def _rows(self, place: str) -> pa.Table:
-        return pq.read_table(self.record.folder / "folds" / place / "predictions.parquet")
+        return load_table(self.record.folder / "folds" / place / "predictions.parquet")
 
     def _again(self, fold: FoldResult, place: str) -> FoldResult:
         if fold.status != "done":

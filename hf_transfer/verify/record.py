@@ -1,6 +1,6 @@
 """A run's files, and the same values recomputed from split and predictions."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import GRID_SETTINGS, RunConfig, differing
@@ -23,6 +22,7 @@ from hf_transfer.folds import (
     read_fold_table,
     rows_aside,
 )
+from hf_transfer.machine.files import load_table
 from hf_transfer.runs.aggregate import FoldResults
 from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.records import Results, Tried
@@ -41,11 +41,13 @@ class Record:
         folder: Where the files are.
         results: What results.json holds.
         remote: SHA-256 of files that are on the Hub and were not fetched, by name.
+        names_there: Of all files of a repository, fetched or not.
     """
 
     folder: Path
     results: Results
     remote: Mapping[str, str] = field(default_factory=dict)
+    names_there: Sequence[str] = ()
 
     def problems(self) -> Iterator[str]:
         """Name the tables that are empty; opening what cannot be read raises an error."""
@@ -94,7 +96,7 @@ class Record:
                 f"{path.absolute()} is not there, and all numbers follow from it. Give the whole folder."
             )
         try:
-            return pq.read_table(path)
+            return load_table(path)
         except (pa.ArrowException, OSError) as error:
             raise VerificationError(
                 f"{path.absolute()} cannot be read as Parquet: {error}. Get the file again."
@@ -174,7 +176,7 @@ class Record:
         if config == self.best:
             return rows_of(self.predictions, repeat, fold)
         path = self.unit(config, repeat, fold) / "predictions.parquet"
-        return pq.read_table(path) if path.is_file() else None
+        return load_table(path) if path.is_file() else None
 
     def predictions_of(self, config: RunConfig) -> pa.Table | None:
         """All out-of-fold rows of a configuration, if they are there."""

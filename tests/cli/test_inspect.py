@@ -94,3 +94,11 @@ def test_numbers_are_told_by_ranges_and_sets_by_labels(target, words, tmp_path, 
 def test_what_is_wrong_for_every_kind_is_told_in_one_line(capsys, words, message):
     assert main(["inspect", *words]) == 3
     assert re.fullmatch(message + "[^\n]*\n", capsys.readouterr().err)
+
+
+def test_labels_of_several_columns_are_named_by_each(tmp_path, capsys):
+    lines = [{"text": f"text {i}", "late": i % 2, "rude": i % 3 == 0} for i in range(12)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    named = ["inspect", str(tmp_path / "rows.jsonl"), "--label_columns", "late,rude", "--kind", "text"]
+    assert main(named) == 0
+    assert "input from column 'text', labels from columns 'late' and 'rude'" in capsys.readouterr().out

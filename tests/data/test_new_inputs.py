@@ -8,10 +8,14 @@ from PIL import Image as Pillow
 from hf_transfer.data.input_folder import folder_splits
 from hf_transfer.data.new_inputs import read_new_inputs
 from hf_transfer.errors import DataError
+from hf_transfer.tasks.inputs.audio import Audio
 from hf_transfer.tasks.inputs.image import Image
+from hf_transfer.tasks.inputs.image_text import ImageText
 from hf_transfer.tasks.inputs.pictures import encode_pixels, read_picture
 from hf_transfer.tasks.inputs.scans import PLAIN_PICTURES
+from hf_transfer.tasks.inputs.sounds import encode_samples
 from hf_transfer.tasks.inputs.text import Text
+from hf_transfer.tasks.inputs.text_pair import TextPair
 from hf_transfer.tasks.inputs.words import Words
 
 # What Pillow does not write under such a name by itself; it is read by its content.
@@ -93,10 +97,10 @@ def test_a_row_without_a_picture_is_named(tmp_path):
 
 def test_texts_are_words_of_the_command_or_lines_or_rows(tmp_path):
     (tmp_path / "a.txt").write_text("one\n\n two \n")
-    (tmp_path / "b.csv").write_text("text,other\nthree,x\n,y\n")
+    (tmp_path / "b.csv").write_text("text,other\nthree,x\nfour,y\n")
     files = [str(tmp_path / name) for name in ("a.txt", "b.csv")]
     found = read_new_inputs(["zero", *files], Text(), "text")
-    assert found.names == found.values == ["zero", "one", " two ", "three", ""]
+    assert found.names == found.values == ["zero", "one", " two ", "three", "four"]
     assert found.rows.to_pydict() == {"text": found.names, "other": [None, None, None, "x", "y"]}
 
 
@@ -141,3 +145,54 @@ def test_files_that_hold_no_texts_are_refused(tmp_path, name, content, words):
         (tmp_path / name).write_text(content)
     with pytest.raises(DataError, match=words):
         read_new_inputs([str(tmp_path / name)], Text(), "text")
+
+
+@pytest.mark.parametrize(
+    ("input", "given", "words"),
+    [
+        (
+            Text(),
+            ["fine", " "],
+            r"1 row with empty text, the first of them row 1 \(counted from 0\)\. Each needs a text",
+        ),
+        (Words(), ["", ""], r"2 rows without words, .* row 0 \(counted from 0\)\. A sentence needs"),
+        (
+            TextPair(),
+            ["one", "two", "three", ""],
+            r"1 row with an empty text, .* row 1 \(counted from 0\)\. A pair needs",
+        ),
+        (
+            ImageText(),
+            ["", ""],
+            r"1 row with neither a picture nor a text, .* row 0 \(counted from 0\)\. One of the two",
+        ),
+        (Image(), [""], "An empty word names no picture. Give paths"),
+        (Audio(), [""], "An empty word names no sound. Give paths"),
+    ],
+)
+def test_empty_inputs_of_each_kind_are_refused(input, given, words, tmp_path, monkeypatch):
+    picture(tmp_path / "beside.png")  # the current folder was not asked for
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=words) as raised:
+        read_new_inputs(given, input, "input")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("input", "column", "lines"),
+    [
+        (Text(), "text", [{"text": "one"}, {"text": None}]),
+        (TextPair(), "text,text_pair", [{"text": "a", "text_pair": "b"}, {"text": "a", "text_pair": ""}]),
+        (ImageText(), "image,text", [{"image": "a.png", "text": ""}, {"image": None, "text": " "}]),
+        (Words(), "tokens", [{"tokens": ["one"]}, {"tokens": []}]),
+        (Image(), "image", [{"image": "a.png"}, {"image": None}]),
+        (Audio(), "audio", [{"audio": "a.wav"}, {"audio": None}]),
+    ],
+)
+def test_empty_rows_of_a_file_are_refused_for_each_kind(input, column, lines, tmp_path):
+    picture(tmp_path / "a.png")
+    (tmp_path / "a.wav").write_bytes(encode_samples(np.ones(800, np.int16), 8000))
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    with pytest.raises(DataError, match=r"row 1 .counted from 0.|row 1: the row holds no") as raised:
+        read_new_inputs([str(tmp_path / "rows.jsonl")], input, column)
+    assert "\n" not in str(raised.value)

@@ -61,19 +61,19 @@ def test_equal_partitions_are_one_candidate():
 def test_names_of_files_give_what_stands_before_their_numbers():
     files = [f"film{i % 6}_scene{i % 3}_frame{100 - i}.png" for i in range(24)]
     assert names(rows(file=files)) == [
-        "names of column 'file' without their last number",
-        "names of column 'file' in order",
+        "names in column 'file' without their last number",
+        "order of the names in column 'file'",
     ]
 
 
 def test_folders_and_hosts_are_candidates():
     found = rows(url=[f"https://site{i % 4}.org/{i % 8}/page{i}" for i in range(24)])
-    assert names(found)[:2] == ["hosts in column 'url'", "folders of column 'url'"]
+    assert names(found)[:2] == ["hosts in column 'url'", "folders in column 'url'"]
 
 
 def test_in_order_nine_comes_before_ten():
     files = [f"frame{number}.png" for number in np.random.default_rng(0).permutation(24)]
-    keys = sources_of(rows(file=files))["names of column 'file' in order"]
+    keys = sources_of(rows(file=files))["order of the names in column 'file'"]
     assert [files[row] for row in np.argsort(keys)] == [f"frame{i}.png" for i in range(24)]
 
 
@@ -99,3 +99,7 @@ def test_likely_ones_are_listed_first():
         ("patient", 8, 3, True),
         ("tone", 4, 6, False),
     ]
+
+
+def test_amounts_that_are_written_as_texts_are_no_names():
+    assert SOURCES not in rows(price=[f"{i}.{i % 10}0" for i in range(24)]).column_names

@@ -1,7 +1,9 @@
 import errno
 import os
 import stat
+from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from safetensors import SafetensorError
 
@@ -10,11 +12,13 @@ from hf_transfer.machine import files
 from hf_transfer.machine.files import (
     check_room,
     enough_disk,
+    load_table,
     new_folder,
     remove_stale,
     temporary,
     write_bytes,
     write_files,
+    write_table,
 )
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -25,6 +29,17 @@ def test_a_file_is_replaced_in_one_step(tmp_path):
     write_bytes(tmp_path / "a", b"new")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert (tmp_path / "a").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("folder", ["last:1", "x=1", "s3:", "plain"])
+def test_a_table_is_read_whatever_its_folder_is_called(tmp_path, monkeypatch, folder):
+    monkeypatch.chdir(tmp_path)
+    table = pa.table({"row_id": [1, 2], "fold": [0, 1]})
+    path = Path(folder, "folds.parquet")
+    path.parent.mkdir()
+    write_table(path, table)
+    assert load_table(path).equals(table)
+    assert load_table(path, ["fold"]).column_names == ["fold"]
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])

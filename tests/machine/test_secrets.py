@@ -12,7 +12,9 @@ from hf_transfer.machine.secrets import holds_secret, traceback_without_secrets,
 TOKEN = "hf_" + "Ab3" * 12
 SECRETS = [
     TOKEN, "AKIA" + "ABCDEFGH12345678", "ghp_" + "x1" * 18, "github_pat_" + "a1" * 20,
-    "-----BEGIN RSA PRIVATE KEY-----",
+    "-----BEGIN RSA PRIVATE KEY-----", "hf_oauth_" + "eyJ.a-b_c" * 3, "hf_jwt_" + "eyJ.a-b_c" * 3,
+    "api_org_" + "Ab3" * 9, "glpat-" + "a-_1" * 6, "AIza" + "a-_1x" * 7, "sk-" + "proj-a1" * 6,
+    "xoxb-" + "12a-" * 6,
 ]  # fmt: skip
 AROUND = st.text(" .,:;\n'\"()", max_size=5)
 
@@ -33,6 +35,16 @@ def test_other_text_is_left_alone(text):
         ("https://ada:secret@hub.example/x", "https://***@hub.example/x"),
         ("PUT https://s3.example/a?X-Amz-Signature=0f&part=2", "PUT https://s3.example/a?***&part=2"),
         ("ada@example.org, see https://hub.example/@2", "ada@example.org, see https://hub.example/@2"),
+        ("https://ada:se/cr/et@hub.example/x", "https://***@hub.example/x"),
+        ("http://127.0.0.1:8000/ada/reviews@main", "http://127.0.0.1:8000/ada/reviews@main"),
+        ("ssh://git@hub.example/x", "ssh://git@hub.example/x"),
+        ("https://a.example/b?access_token=x1&c=2", "https://a.example/b?***&c=2"),
+        ("https://a.example/b?c=2&api_key=x1", "https://a.example/b?c=2&***"),
+        ("https://a.example/b?X-Goog-Signature=0f&Key-Pair-Id=3", "https://a.example/b?***&***"),
+        ("sent with api_key=x1 and access_token=x2", "sent with *** and ***"),
+        ("[(b'Authorization', b'Bearer abc.def-123')]", "[(b'Authorization', b'***')]"),
+        ("authorization: Basic YWRhOnNlY3JldA==", "authorization: ***"),
+        ("(b'set-cookie', b'token=abc; Path=/')", "(b'set-cookie*** Path=/')"),
     ],
 )  # fmt: skip
 def test_passwords_and_signatures_in_addresses_are_taken_out(text, clean):

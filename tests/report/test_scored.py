@@ -13,6 +13,7 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import ConfigError, DataError
 from hf_transfer.report.scored import score
 from hf_transfer.runs.hub.files import collect
+from hf_transfer.runs.results import read_results
 from hf_transfer.study.final.predict import predict
 
 
@@ -95,3 +96,41 @@ def test_words_are_scored_by_their_entities(tmp_path):
     assert found.num_rows == 2
     assert set(found.scores) >= {"f1", "precision", "recall"}
     assert found.class_counts["PER"] == 2
+
+
+@pytest.fixture(scope="module")
+def pair_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scored-pairs")
+    return make_run(
+        "text", folder, dataset="builtin:review_pairs", max_rows=24, num_folds=2, final="refit", card=False
+    )
+
+
+def write_pairs(path, rows):
+    with path.open("w", newline="") as stream:
+        csv.writer(stream).writerows([("premise", "hypothesis", "label"), *rows])
+    return path
+
+
+def test_nothing_is_said_of_folds_where_there_are_none(pair_run, tmp_path):
+    names = read_results(pair_run).label_names
+    rows = [("One text.", f"Another {i}.", names[i % 2]) for i in range(4)]
+    found = score(pair_run, write_pairs(tmp_path / "new.csv", [*rows, ("One text.", "", names[0])]))
+    assert found.unit == "group"  # they share a text, and the intervals draw them together
+    assert found.notes == [
+        "Columns 'premise' and 'hypothesis' are read as pairs; --input_column takes one, or others.",
+        "1 row with an empty text left out: row 4.",
+    ]
+
+
+def test_rows_left_out_are_told_of_where_none_remains(pair_run, tmp_path):
+    data = open_dataset(RunConfig.load(pair_run / "config.yaml"), "text_pair")
+    known = [
+        (pair["text"], pair["text_pair"], data.label_names[label])
+        for pair, label in zip(data.rows["input"], data.rows["label"], strict=True)
+    ]
+    path = write_pairs(tmp_path / "known.csv", [*known, ("", "Alone.", known[0][2])])
+    with pytest.raises(
+        DataError, match=r"All 24 rows .* nothing\. .* 1 row with an empty text left out: row 24"
+    ):
+        score(pair_run, path)

@@ -9,7 +9,7 @@ import pytest
 from hf_transfer.runs.controls import price_part
 from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.leak_record import Arm, Candidate, Leak, Price
-from hf_transfer.runs.leak_words import kept_words, leak_lines, price_words, related_words
+from hf_transfer.runs.leak_words import kept_words, leak_lines, price_answer, price_words, related_words
 from hf_transfer.scores.class_scorer import ClassificationScorer
 
 SCORER = ClassificationScorer(("no", "yes"))
@@ -91,6 +91,7 @@ def test_what_is_kept_apart_is_named(leak, words):
     [
         ({}, "flatter by 0.225 (0.100 to 0.350, p 0.01)"),
         ({"interval": (-0.01, 0.02)}, "costs nothing measurable"),
+        ({"difference": -0.2, "interval": (-0.3, -0.1)}, "random folds say too little"),
         ({"interval": (-0.1, 0.6)}, "can't be told from noise"),
         ({"interval": None}, "too few or too alike"),
         ({"apart": replace(ARM, num_train=40.0)}, "They learn from 80 and from 40 rows"),
@@ -98,6 +99,20 @@ def test_what_is_kept_apart_is_named(leak, words):
 )
 def test_noise_is_told_from_a_price(changes, said):
     assert said in price_words(LEAK, replace(PRICE, **changes))
+
+
+@pytest.mark.parametrize(
+    ("ends", "answer"),
+    [
+        ((0.1, 0.3), "too much"),
+        ((-0.3, -0.1), "too little"),
+        ((-0.01, 0.02), "the same, within noise"),
+        ((-0.1, 0.6), "can't tell"),
+        (None, "can't tell"),
+    ],
+)
+def test_the_answer_follows_from_the_interval(ends, answer):
+    assert price_answer(replace(PRICE, interval=ends)) == answer
 
 
 def test_of_several_a_group_is_named_before_an_order():

@@ -103,6 +103,20 @@ def test_equal_labels_have_no_r_squared_and_no_correlation():
     assert number_metrics.pearson(np.full(3, 0.1), np.array([0.1, 0.2, 0.3])) == {"pearsonr": None}
 
 
+@pytest.mark.parametrize(("number", "drawn"), [(1, 1), (3, 3), (7, 6)])
+def test_a_picture_shows_true_numbers_and_then_predicted_ones_of_some_rows(number, drawn):
+    label, prediction = np.random.default_rng(0).normal(size=(2, 1500, number))
+    columns = {"label": label, "prediction": prediction}
+    plain = {name: values[:, 0] if number == 1 else values.tolist() for name, values in columns.items()}
+    found = NumberScorer([f"n{i}" for i in range(number)]).scatter(pa.table(plain))
+    assert len(found) == 1000
+    rows = {tuple(row) for row in np.hstack([label[:, :drawn], prediction[:, :drawn]]).tolist()}
+    assert {tuple(row) for row in found} <= rows
+    firsts = [row[0] for row in found]
+    assert firsts == sorted(firsts)
+    assert (firsts[0], firsts[-1]) == (label[:, 0].min(), label[:, 0].max())
+
+
 def test_what_is_no_number_is_refused():
     table = number_predictions(4, num_folds=1)
     nan = table.set_column(3, "label", pa.array([1.0, float("nan"), 2.0, 3.0]))

@@ -3,6 +3,7 @@ import pytest
 
 from hf_transfer.folds import FoldColumns, FoldPlan, plan_folds
 from hf_transfer.scores.site import cramers_v, read_site
+from hf_transfer.scores.site_reading import SiteReading
 
 
 def rows(seed=0, n=200, *, shifted=0.0, together=0.5):
@@ -31,6 +32,13 @@ def test_a_label_that_is_a_site_in_disguise_raises_the_alarm():
     assert found.words.startswith("The site can be told from the features (AUC ")
     assert "is the label a site in disguise? --group_by Manufacturer scores sites" in found.words
     assert "hospital" not in found.words
+
+
+@pytest.mark.parametrize(("auc", "within", "told"), [(0.5, 0.5, False), (0.9, 0.5, False), (0.5, 0.6, True)])
+def test_an_area_of_chance_tells_no_site_whatever_its_p(auc, within, told):
+    found = SiteReading(column="Site", num_sites=3, auc=auc, within=within, p=0.05, goes_with=0.4)
+    assert found.told is found.alarm is told
+    assert ("can't be told" in found.words) is not told
 
 
 def test_a_label_that_is_always_of_one_site_raises_the_alarm_too():

@@ -16,6 +16,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from hf_transfer import SequenceClassification, cross_validate
 from hf_transfer.data.rows import label_rows
 from hf_transfer.runs.results import read_results
+from hf_transfer.study.final.export import export_onnx
 from hf_transfer.study.final.predict import predict_inputs
 from hf_transfer.verify.verify_run import verify_run
 
@@ -115,6 +116,18 @@ def test_published_are_plain_weights_without_adapters(run):
     config = json.loads((folder / "model/config.json").read_text())
     assert config["pad_token_id"] == hf.AutoTokenizer.from_pretrained(folder / "model").pad_token_id
     assert list(config["id2label"].values()) == list(data.label_names)
+
+
+def test_its_export_answers_as_plain_code_does(run):
+    runtime = pytest.importorskip("onnxruntime")
+    folder, data, _ = run
+    inputs = data.rows["input"][:5]
+    session = runtime.InferenceSession(export_onnx(folder))
+    tokens = hf.AutoTokenizer.from_pretrained(folder / "onnx")(inputs, padding=True, return_tensors="np")
+    names = {one.name for one in session.get_inputs()}
+    (found,) = session.run(["logits"], {name: value for name, value in tokens.items() if name in names})
+    wanted = plain_logits(folder, inputs, together=True)
+    assert np.abs(found - wanted).max() <= 1e-4 * max(1, np.abs(wanted).max())
 
 
 def test_frozen_layers_are_replayed_and_all_is_verified(run):

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -11,6 +12,8 @@ from small_runs import edit, make_run, wrong
 from hf_transfer.runs.fold_result import KeptFold
 from hf_transfer.runs.reading import read_record
 from hf_transfer.runs.results import read_results
+from hf_transfer.study.probing import Features
+from hf_transfer.tasks.targets.classes import Classes
 from hf_transfer.verify.verify_run import verify_run
 
 SMALL = {"num_folds": 2, "final": "none", "card": False}
@@ -20,6 +23,24 @@ SMALL = {"num_folds": 2, "final": "none", "card": False}
 def run(tmp_path_factory) -> Path:
     """Training so short that the head has learned nothing."""
     return make_run("pictures", tmp_path_factory.mktemp("probe"), learning_rate=1e-5, **SMALL)
+
+
+def features_of(values: Any, labels: Any) -> Features:
+    target = Classes(("no", "yes"))
+    return Features(values, labels, np.arange(len(labels)), len(labels), target, {})
+
+
+def test_rows_that_belong_together_do_not_mislead_the_choice_of_its_penalty():
+    """Copies of the training rows, each in the fold of its original, add nothing to learn."""
+    rng = np.random.default_rng(0)
+    values, folds = rng.normal(size=(50, 60)).astype(np.float32), np.arange(50) % 5
+    labels = (values[:, 0] + rng.normal(size=50) > 0).astype(np.int64)
+    train, valid = np.flatnonzero(folds != 0), np.flatnonzero(folds == 0)
+    once, _ = features_of(values, labels).solved(train, valid, folds)
+    order = np.concatenate([np.arange(50), *[train] * 3])
+    learn = np.flatnonzero(folds[order] != 0)
+    copied, _ = features_of(values[order], labels[order]).solved(learn, valid, folds[order])
+    assert np.stack(list(copied.values())) == pytest.approx(np.stack(list(once.values())), abs=1e-6)
 
 
 def state(run: Path) -> str:

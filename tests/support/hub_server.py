@@ -12,6 +12,7 @@ after the request. Everything asked is kept in `requests`. As a script it serves
 
 import argparse
 import base64
+import gzip
 import hashlib
 import json
 import re
@@ -119,6 +120,9 @@ BEHAVIOURS = {
     "lost": "the request is carried out, then the connection ends",
     "stall": "nothing comes for a minute, then the connection ends",
     "slow": "the answer comes late and in pieces",
+    "trickle": "the answer comes a byte at a time, and never ends",
+    "trickling head": "the same of its headers",
+    "swell": "a few bytes come, which unpack to many",
     "short": "half of the answer comes, then the connection ends",
     "cut": "the answer has lost its second half, and nothing says so",
     "flip": "one bit of the answer is wrong",
@@ -254,8 +258,21 @@ class _Handler(BaseHTTPRequestHandler):
             self._reset(fault)
         elif fault.behaviour == "flip":
             self._send(status, body[:half] + bytes([body[half] ^ 1]) + body[half + 1 :], headers)
+        elif fault.behaviour == "swell":
+            packed = gzip.compress(body + b" " * 2_000_000)
+            self._send(status, packed, headers | {"Content-Encoding": "gzip"})
+        elif fault.behaviour.startswith("trickl"):
+            head = f"HTTP/1.1 {status} OK\r\nContent-Length: 1000000\r\n\r\n"
+            self._trickle(head if fault.behaviour == "trickle" else "HTTP/1.1 200 OK\r\nX-More: ")
         else:
             self._send(status, body[:half] if fault.behaviour == "cut" else body, headers)
+
+    def _trickle(self, head: str) -> None:
+        self.close_connection = True
+        with suppress(ConnectionError):
+            self.wfile.write(head.encode())
+            while not self.hub.closing.wait(0.01):
+                self.wfile.write(b" ")
 
     do_GET = do_HEAD = do_POST = do_PUT = _serve  # noqa: N815
 

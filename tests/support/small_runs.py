@@ -91,7 +91,7 @@ def make_run(kind: str, folder: Path, *, card: bool | None = None, **changes) ->
     settings = {"dataset": write_rows(folder / "rows.jsonl")} | settings | changes
     config = plain_config(**settings, output_dir=str(folder / kind))
     data = open_dataset(config, task)
-    cross_validate(task(config, data.target), data, config)
+    cross_validate(data.task(config, data.target), data, config)
     if kind in WITH_CARD if card is None else card:
         write_card(folder / kind)
     return folder / kind

@@ -139,8 +139,26 @@ def test_a_sound_shorter_than_one_frame_is_read(models):
 
 
 def test_a_model_of_pictures_is_refused():
-    with pytest.raises(ModelError, match=r"no usable FeatureExtractor|says no sampling rate"):
+    with pytest.raises(ModelError, match=r"is a model of pictures|says no sampling rate"):
         _ = task_of("builtin:digits-resnet").processor
+
+
+def test_whisper_is_taken_as_a_classifier_and_refused_without_its_projector(tmp_path):
+    config = hf.WhisperConfig(
+        vocab_size=60, num_mel_bins=16, d_model=16, encoder_layers=2, decoder_layers=1, encoder_ffn_dim=16,
+        encoder_attention_heads=2, decoder_attention_heads=2, decoder_ffn_dim=16, max_source_positions=50,
+        classifier_proj_size=8, pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1,
+    )  # fmt: skip
+    for kind in (hf.WhisperModel, hf.WhisperForAudioClassification):
+        kind(config).save_pretrained(tmp_path / kind.__name__)
+        hf.WhisperFeatureExtractor(feature_size=16, chunk_length=1).save_pretrained(tmp_path / kind.__name__)
+    with pytest.raises(ModelError, match=r"lacks 2 weights .*projector.* it was saved without them"):
+        task_of(str(tmp_path / "WhisperModel")).build_model()
+    task = task_of(str(tmp_path / "WhisperForAudioClassification"))
+    model = task.build_model().eval()
+    batch = batches_of(task, values()).collate(np.arange(4))
+    assert batch["input_features"].shape == (4, 16, 100)
+    assert model(input_features=batch["input_features"]).logits.shape == (4, 2)
 
 
 def test_speakers_stay_together_unless_something_else_is_asked():

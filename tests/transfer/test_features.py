@@ -98,6 +98,20 @@ def test_labels_of_a_second_data_set_are_in_the_numbers_of_the_first(tmp_path):
     assert found.data.rows["label"][:] == found.labels.tolist()
 
 
+def test_encoded_rows_of_a_second_data_set_are_no_others(tmp_path):
+    """Its own run would read what is stored under the same fingerprint, labels too."""
+    rows = [{"text": f"row {n}", "label": "abc"[n % 3]} for n in range(12)]
+    (tmp_path / "three.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "two.jsonl").write_text("\n".join(json.dumps(row) for row in rows if row["label"] != "a"))
+    first = features(REVIEWS, dataset=str(tmp_path / "three.jsonl"))
+    found, alone = (
+        second(first, tmp_path / "two.jsonl"),
+        features(REVIEWS, dataset=str(tmp_path / "two.jsonl")),
+    )
+    assert (found.labels.tolist(), alone.labels.tolist()) == ([1, 2] * 4, [0, 1] * 4)
+    assert found.data.fingerprint != alone.data.fingerprint
+
+
 @pytest.mark.parametrize(
     ("name", "content", "why"),
     [
@@ -152,3 +166,18 @@ def test_rows_in_both_are_found_and_left_out(tmp_path):
     assert np.array_equal(rest.values, found.values[2:])
     assert not shared_rows(first.data, rest.data).notes
     assert chosen(first, [3, 1]).labels.tolist() == first.labels[[3, 1]].tolist()
+
+
+def test_a_second_data_set_needs_no_column_of_groups_or_folds(tmp_path):
+    rows = [{"text": f"row {n}", "label": n % 2, "who": n % 3, "day": n} for n in range(12)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    first = features(REVIEWS, dataset=str(tmp_path / "rows.jsonl"), group_by="who")
+    (tmp_path / "more.jsonl").write_text(
+        "\n".join(json.dumps({"text": f"more {n}", "label": n % 2}) for n in range(4))
+    )
+    found = second(first, tmp_path / "more.jsonl")
+    assert (found.groups, found.labels.tolist()) == (None, [0, 1, 0, 1])
+    assert second(first, tmp_path / "rows.jsonl").groups.tolist() == first.groups.tolist()
+    (tmp_path / "bare.jsonl").write_text("\n".join(json.dumps({"text": f"bare {n}"}) for n in range(4)))
+    bare = second(first, tmp_path / "bare.jsonl")
+    assert (bare.groups, bare.labels, len(bare)) == (None, None, 4)

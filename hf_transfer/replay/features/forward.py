@@ -55,7 +55,7 @@ class LayerFeatures:
         )
 
     def tables(self) -> Iterator[tuple[str, str | None, NDArray[np.float32]]]:
-        """Yield each group's features; for texts one table by `first token` and one by `mean`."""
+        """Yield each group's features; for texts one table by a token and one by the mean."""
         for group, parts in zip(self.groups, self._parts, strict=True):
             values = self[group]
             if not parts:

@@ -35,7 +35,7 @@ class GroupOutputs:
     def __init__(self, model: nn.Module, num_labels: int, *, head: bool) -> None:
         self.model = model
         groups = layer_groups(model)
-        self.ends = _ends(groups)
+        self.ends = _ends(model, groups)
         self._branches: Mapping[str, str] = getattr(model, "branches", {})
         top = groups[-1]
         self.output_layer = output_layer(model, top, num_labels) if head else None
@@ -98,8 +98,11 @@ def below_output(model: nn.Module, num_labels: int) -> tuple[str, ...]:
     return tuple(name for name in head.parameters if layer is None or name.rpartition(".")[0] != layer)
 
 
-def _ends(groups: Sequence[LayerGroup]) -> dict[str, tuple[str, ...]]:
-    """The largest modules that contain only modules of one group, for each group."""
+def _ends(model: nn.Module, groups: Sequence[LayerGroup]) -> dict[str, tuple[str, ...]]:
+    """The largest modules that contain only modules of one group, for each group.
+
+    Tables of positions are left out: what a decoder's rotary embedding puts out is the same for all rows.
+    """
     held: defaultdict[str, set[str]] = defaultdict(set)
     for group in groups:
         for name in group.modules:
@@ -110,7 +113,14 @@ def _ends(groups: Sequence[LayerGroup]) -> dict[str, tuple[str, ...]]:
     for name, group_name in whole.items():
         if group_name in ends and not any(above in whole for above in _around(name)[:-1]):
             ends[group_name].append(name)
-    return {name: tuple(found) for name, found in ends.items() if found}
+    passing = {name: [one for one in found if not _is_table(model, one)] for name, found in ends.items()}
+    return {name: tuple(passing[name] or found) for name, found in ends.items() if found}
+
+
+def _is_table(model: nn.Module, name: str) -> bool:
+    """Whether a module holds stored values and nothing that was learned."""
+    module = model.get_submodule(name)
+    return any(True for _ in module.buffers()) and not any(True for _ in module.parameters())
 
 
 def _around(name: str) -> list[str]:

@@ -36,12 +36,14 @@ class FeaturePass:
     Attributes:
         items: Number of lines of each chosen encoded row.
         names: Of the tables.
+        parts: Names of the vectors that stand side by side in each table.
         starts: First column of each table, and one past the last.
         shape: Of all tables side by side.
     """
 
     items: Ints
     names: tuple[str, ...]
+    parts: tuple[tuple[str, ...], ...] = ()
     starts: tuple[int, ...]
     shape: tuple[int, int]
 
@@ -97,6 +99,8 @@ class StoredFeatures:
         return self._made(key), False
 
     def _found(self, key: str) -> Any:
+        if not self.folder.found(key):
+            return None
         try:
             values = np.load(self.folder.file(key), mmap_mode="r", allow_pickle=False)
         except (ValueError, OSError, EOFError):
@@ -155,7 +159,7 @@ class StoredFeatures:
         """Cache key: equal for the same rows, weights and arithmetic."""
         forward = self.forward
         parts: dict[str, Any] = {
-            "features": [list(forward.names), list(forward.starts)],
+            "features": [list(forward.names), list(forward.starts), forward.parts],
             "encoded": forward.batches.encoded._fingerprint,
             "rows": bytes_digest(forward.chosen.tobytes()),
             "weights": tensor_digest(forward.model, forward.tensors),

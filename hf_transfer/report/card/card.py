@@ -196,6 +196,8 @@ def _names(results: Results, title: str) -> dict[str, Any]:
         "repository": repository,
         "sentences": _library(results) == SENTENCES,
         "target": results.target,
+        "input_columns": _input_columns(results),
+        "label_columns": results.config.label_columns or (results.dataset.label_column,),
         "has_pipeline": task_class(results.task, results.input).on_hub,
         "timm": results.library == "timm",
         "timm_name": f"hf-hub:{repository}" if repository else f"local-dir:{here}",
@@ -209,6 +211,10 @@ def _names(results: Results, title: str) -> dict[str, Any]:
         "shown": shown_metrics(results),
         "all_metrics": shown_metrics(results, None),
     }
+
+
+def _input_columns(results: Results) -> list[str]:
+    return task_class(results.task, results.input).input.columns_of(results.dataset.column)
 
 
 def _published(results: Results) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.wording import number, setting
 from hf_transfer.report.plots import scores as plots
-from hf_transfer.report.plots.answers import BARS_CAPTION, SCATTER_CAPTION, number_scatter
+from hf_transfer.report.plots.answers import BARS_CAPTION, number_scatter, scatter_caption
 from hf_transfer.report.plots.depth import DEPTH_CAPTION, depth_plot
 from hf_transfer.report.plots.heat_map import heat_map
 from hf_transfer.report.plots.palette import plain_texts
@@ -104,8 +104,8 @@ def _of_answers(results: Results) -> list[Drawing]:
             "come from the other folds.",
         ),
         (
-            lambda: number_scatter(results.scatter), "Predicted against true",
-            "Predicted against true numbers of held-out rows, and their differences", SCATTER_CAPTION,
+            lambda: number_scatter(results.scatter, plots.drawn_names(names)), "Predicted against true",
+            "Predicted against true numbers of held-out rows", scatter_caption(names),
         ),
         (
             lambda: plots.label_figure(results), "Each label",

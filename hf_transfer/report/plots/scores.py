@@ -32,7 +32,7 @@ from hf_transfer.runs.fold_result import Epoch
 from hf_transfer.runs.reading import place_inside
 from hf_transfer.runs.records import GridEntry, Results
 from hf_transfer.runs.run_folder import read_histories
-from hf_transfer.runs.summary import num_scored, shown_metrics, varying_settings
+from hf_transfer.runs.summary import num_scored, shown_metrics, two_intervals, varying_settings
 from hf_transfer.scores.over_folds import Score
 from hf_transfer.tasks import metric_name
 
@@ -63,7 +63,7 @@ def save_plots(run: Path, results: Results) -> list[str]:
     figures: dict[str, Figure | None] = {
         "folds": fold_scores(results),
         "confusion": confusion_matrix(results.confusion, results.label_names) if results.confusion else None,
-        "scatter": number_scatter(results.scatter),
+        "scatter": number_scatter(results.scatter, drawn_names(results.label_names)),
         "labels": label_figure(results),
         "learning": learning_curves(read_histories(place_inside(run, results.folds_path))),
         "grid": grid_scores(results),
@@ -104,7 +104,7 @@ def fold_scores(results: Results) -> Figure | None:
         return None
     figure, axes = empty_axes(7.5, 1.2 + 0.75 * len(metrics))
     for row, metric in enumerate(metrics):
-        _draw_score(axes, row, results.scores[metric])
+        _draw_score(axes, row, results.scores[metric], two_intervals(results))
         _draw_folds(axes, row, [fold.train_scores.get(metric) for fold in results.done], _ON_TRAINING_ROWS)
         _draw_folds(axes, row, [fold.scores.get(metric) for fold in results.done], _HELD_OUT)
     axes.set_yticks(range(len(metrics)), [metric_name(name, results.task) for name in metrics])
@@ -285,7 +285,7 @@ def _glyphs() -> frozenset[int]:
     return frozenset(FT2Font(findfont("DejaVu Sans")).get_charmap())
 
 
-def _draw_score(axes: Axes, row: int, score: Score) -> None:
+def _draw_score(axes: Axes, row: int, score: Score, two_kinds: bool) -> None:
     # The optimistic interval is about the pooled score, which may lie off the mean where folds are small.
     # Both intervals stand below the dots, as many dots would hide them.
     below = row + 0.29
@@ -294,7 +294,7 @@ def _draw_score(axes: Axes, row: int, score: Score) -> None:
     if score.interval:
         axes.plot(
             score.interval, [below, below], color=BLUE, alpha=0.4, linewidth=5, solid_capstyle="butt",
-            label="95 %, optimistic" if wide else "95 % interval",
+            label="95 %, optimistic" if two_kinds else "95 % interval",
         )  # fmt: skip
     if score.pooled is not None:
         axes.plot([score.pooled] * 2, [below - 0.08, below + 0.08], color=BLUE, linewidth=2, label="pooled")

@@ -4,8 +4,6 @@ A card and a report show the same. "Can't tell" and "not measured" are answers t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.setting import AUTO
@@ -13,13 +11,14 @@ from hf_transfer.machine.wording import count, interval, number, probability, se
 from hf_transfer.report.words.others import SAME_BUDGET
 from hf_transfer.report.words.pairs import graded, sentence
 from hf_transfer.report.words.search import search_answers
+from hf_transfer.report.words.verdict import Verdict
 from hf_transfer.report.words.zero_shot import zero_shot_answer
 from hf_transfer.runs.commonest import commonest_share, without_skill
 from hf_transfer.runs.companions import Other
 from hf_transfer.runs.convergence import judge_learning
 from hf_transfer.runs.final_record import Final
 from hf_transfer.runs.findings import Overfitting
-from hf_transfer.runs.leak_words import price_words, related_words
+from hf_transfer.runs.leak_words import price_answer, price_words, related_words
 from hf_transfer.runs.learned import learned_words
 from hf_transfer.runs.overfitting import diagnose
 from hf_transfer.runs.paired import LEVEL
@@ -30,27 +29,11 @@ from hf_transfer.runs.summary import configuration_name
 from hf_transfer.scores.names import LOSS
 from hf_transfer.tasks import metric_name
 
-# What a question is called whatever its words, each with a page of that name in docs/verdicts/.
-Code = Literal[
-    "good-start", "worth-it", "better-than-another", "which-layers", "which-rate", "which-settings",
-    "learned-enough", "overfits", "random-folds", "related-rows", "published",
-]  # fmt: skip
-
 _MOST_NAMED = 6  # configurations in one sentence
 _ANSWERS = {
     "overfits": "yes", "stopped in time": "not as it was stopped", "gap": "not shown",
     "no sign": "no sign of it", "unknown": "can't tell",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """One question about a run, its answer in a few words, and the evidence in sentences."""
-
-    code: Code
-    question: str
-    answer: str
-    words: str
 
 
 def verdicts(
@@ -214,11 +197,10 @@ def leaks(results: Results) -> list[Verdict]:
     if leak is None:
         return []
     if leak.kept is not None:
-        price, question = leak.price, "What would random folds have said?"
-        if price is None:
+        if (price := leak.price) is None:
             return []
-        answer = "too much" if price.is_paid else "the same, within noise" if price.is_small else "can't tell"
-        return [Verdict("random-folds", question, answer, price_words(leak, price))]
+        said = price_words(leak, price)
+        return [Verdict("random-folds", "What would random folds have said?", price_answer(price), said)]
     paid = leak.price is not None and leak.price.is_paid
     small = leak.price is not None and leak.price.is_small
     answer = "yes" if paid else "yes, at no measurable cost" if small else "yes, at a cost that can't be told"

@@ -15,13 +15,13 @@ def zero_shot_answer(results: Results, found: ZeroShot) -> tuple[str, str]:
     name, score = metric_name(found.metric, results.task), found.scores.get(found.metric)
     reached = number(score.mean if score else None)
     least = commonest_scores(results.dataset.class_counts).get(found.metric)
-    beside = ""
+    beside, tested = "", sentence(found.pair)
     if results.confusion is not None and least is not None:
         beside = f"; always giving the commonest class would reach {number(least)}"
     words = (
         f"Without training, {local_name(found.model)} reaches {reached} {name} by the names of the classes "
         f"alone (in {found.template!r}){beside}.",
-        sentence(found.pair),
+        f"{tested[0].upper()}{tested[1:]}",
         "Its pretraining may have seen these rows.",
     )
     return answer, " ".join(words)

@@ -5,6 +5,7 @@ import logging
 import random
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 TAG = "hf-transfer-kit"  # among the tags of a card that the kit wrote
+ANSWER_SECONDS = 60.0  # longest silence of the server in the middle of a request
+ANSWER_BYTES = 64e6  # that a Hub's answers are never larger than, without files
+SLOWEST = 1_000.0  # bytes a second that a line brings at least
 FIRST_PAUSE = 1.0  # seconds; doubles with each attempt
 LONGEST_PAUSE = 60.0  # seconds that the client may wait by itself because the Hub asks it to
 _BUSY = "another conflicting operation is in progress"  # the client would ask again without any pause
@@ -37,21 +41,68 @@ class DamagedError(ConnectionError):
     """Downloaded content failed its checksum."""
 
 
+class OverrunError(HubError):
+    """An answer is larger than what was asked for."""
+
+
+class _Incoming:
+    """Counts what comes in, so that an answer can neither trickle for days nor fill the disk.
+
+    Args:
+        seconds: That an answer may take beside those that its bytes need at a slow rate.
+        most_bytes: Of all answers together, unpacked.
+    """
+
+    def __init__(self, seconds: float, most_bytes: float) -> None:
+        self.seconds, self.left = seconds, most_bytes
+
+    def bound(self, response: Any) -> None:
+        """Let an answer end with an error where it comes too slowly, or is too large."""
+        raw, unpacked = response.iter_raw, response.iter_bytes
+        response.iter_raw = lambda *a, **b: self._in_time(raw(*a, **b), response.url)
+        response.iter_bytes = lambda *a, **b: self._in_bounds(unpacked(*a, **b), response.url)
+
+    def _in_time(self, chunks: Iterator[bytes], url: Any) -> Iterator[bytes]:
+        began, received = time.monotonic(), 0
+        for chunk in chunks:
+            received += len(chunk)
+            if time.monotonic() - began > self.seconds + received / SLOWEST:
+                raise TimeoutError(f"{url.host} sends less than {SLOWEST:,.0f} bytes a second.")
+            yield chunk
+
+    def _in_bounds(self, chunks: Iterator[bytes], url: Any) -> Iterator[bytes]:
+        for chunk in chunks:
+            self.left -= len(chunk)
+            if self.left < 0:
+                raise OverrunError(
+                    f"{url.host} sends more than it listed, for {url.path}. The rest was not fetched: do not "
+                    "trust this address."
+                )
+            yield chunk
+
+
 @contextmanager
-def client(seconds: float) -> Iterator["HfApi"]:
+def client(seconds: float, most_bytes: float = ANSWER_BYTES) -> Iterator["HfApi"]:
     """Open a Hub client that waits at most `seconds` for an answer; its own default is to wait for ever.
 
     Large files go over plain HTTP meanwhile: the xet uploader takes no time limit and no answer for a no.
     What the client writes into its log has no tokens and no signatures of storage in it.
+
+    Args:
+        seconds: Longest silence of the server, and what an answer may take beside a slow line's time for
+            its bytes.
+        most_bytes: Of all answers together, unpacked.
     """
     from huggingface_hub import HfApi, constants, set_client_factory
     from huggingface_hub.utils import _http
 
     factory, xet_off = _http._GLOBAL_CLIENT_FACTORY, constants.HF_HUB_DISABLE_XET
+    record_factory, incoming = logging.getLogRecordFactory(), _Incoming(seconds, most_bytes)
 
     def bounded() -> Any:
         client = factory()  # perhaps a person's own, with their proxy and certificates
-        for event, hook in (("request", limit), ("response", _refuse_to_wait)):
+        hooks = ("request", limit), ("response", incoming.bound), ("response", _refuse_to_wait)
+        for event, hook in hooks:
             client.event_hooks[event] = [*client.event_hooks[event], hook]
         return client
 
@@ -62,24 +113,20 @@ def client(seconds: float) -> Iterator["HfApi"]:
 
     set_client_factory(bounded)
     constants.HF_HUB_DISABLE_XET = True
-    for logger in _LOGGERS:
-        logger.addFilter(_without_tokens)
+    logging.setLogRecordFactory(lambda *args, **more: _cleaned(record_factory(*args, **more)))
     try:
         yield HfApi(library_name=TAG)
     finally:
         constants.HF_HUB_DISABLE_XET = xet_off
         set_client_factory(factory)
-        for logger in _LOGGERS:
-            logger.removeFilter(_without_tokens)
+        logging.setLogRecordFactory(record_factory)
 
 
-_LOGGERS = [logging.getLogger(name) for name in ("huggingface_hub.utils._http", "httpx", "httpx2")]
-
-
-def _without_tokens(record: logging.LogRecord) -> bool:
-    """Remove tokens from a line of the client's log, which names signed addresses."""
-    record.msg, record.args = without_secrets(record.getMessage()), ()
-    return True
+def _cleaned(record: logging.LogRecord) -> logging.LogRecord:
+    """Remove tokens from a line of the client's log, which names signed addresses and shows headers."""
+    if record.name.startswith(("huggingface_hub", "http", "h2", "urllib3")):
+        record.msg, record.args = without_secrets(record.getMessage()), ()
+    return record
 
 
 def _refuse_to_wait(response: Any) -> None:
@@ -96,15 +143,22 @@ def _is_busy(response: Any) -> bool:
     return response.status_code == 409 and _BUSY in response.text
 
 
-def download(api: "HfApi", repo_id: str, name: str, revision: str) -> bytes:
-    """Download a small file of a repository, without the cache and without a checksum."""
+def download(api: "HfApi", repo_id: str, name: str, revision: str, size: int) -> bytes:
+    """Download a small file of a repository, without the cache and without a checksum.
+
+    Raises:
+        OverrunError: If more comes than `size` bytes.
+    """
     from huggingface_hub import get_session, hf_hub_url
     from huggingface_hub.utils import _http
 
     url = hf_hub_url(repo_id, name, revision=revision, endpoint=api.endpoint)
-    response = get_session().get(url, headers=api._build_hf_headers())
-    _http.hf_raise_for_status(response)
-    return response.content
+    with get_session().stream("GET", url, headers=api._build_hf_headers()) as response:
+        if response.status_code >= 400:
+            response.read()
+        _http.hf_raise_for_status(response)
+        _Incoming(ANSWER_SECONDS, size).bound(response)
+        return b"".join(response.iter_bytes())
 
 
 def patiently(step: Callable[[], T], seconds: float) -> T:
@@ -130,6 +184,31 @@ def patiently(step: Callable[[], T], seconds: float) -> T:
         attempt, pause = attempt + 1, min(2 * pause, 30.0)
 
 
+def within(step: Callable[[], T], seconds: float) -> T:
+    """Call a step, and give up after `seconds`: limits of single reads do not bound what comes bit by bit.
+
+    Raises:
+        TimeoutError: When they are over. The step's thread is left to itself.
+    """
+    answers: list[T] = []
+    errors: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            answers.append(step())
+        except BaseException as error:  # noqa: BLE001  (raised again below, where it is waited for)
+            errors.append(error)
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if errors:
+        raise errors[0]
+    if not answers:
+        raise TimeoutError(f"No whole answer came in {seconds:.0f} s.")
+    return answers[0]
+
+
 def _http_error() -> type[Exception]:
     """The base class of the HTTP library's errors; its module differs between major versions."""
     from huggingface_hub.errors import HfHubHTTPError
@@ -149,13 +228,20 @@ def _faults() -> tuple[type[Exception], ...]:
 def _may_pass(error: BaseException) -> bool:
     from huggingface_hub.errors import OfflineModeIsEnabled
 
-    if isinstance(error, TransferError | OfflineModeIsEnabled):
+    if isinstance(error, TransferError | OfflineModeIsEnabled) or _leads_astray(error):
         return False
     answer = _answer(error)
     if answer is not None:
         return answer.status_code in (408, 429) or answer.status_code >= 500 or _is_busy(answer)
     passing = (_http_error(), ConnectionError, TimeoutError, json.JSONDecodeError)
     return any(isinstance(cause, passing) for cause in _causes(error))
+
+
+def _leads_astray(error: BaseException) -> bool:
+    """Whether the server redirects in a circle, or to what is no address of the web."""
+    return any(
+        type(cause).__name__ in ("TooManyRedirects", "UnsupportedProtocol") for cause in _causes(error)
+    )
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -195,6 +281,8 @@ def in_words(error: BaseException) -> str:
         text = f"{_refusal(error)} (HTTP {_answer(error).status_code}: {_reasons(error)})"
     elif isinstance(error, json.JSONDecodeError):
         text = _not_the_hub()
+    elif _leads_astray(error):
+        text = f"{_not_the_hub()} It redirects to nowhere ({_reasons(error)})."
     elif _may_pass(error):
         text = f"{constants.ENDPOINT} does not answer ({_reasons(error)}). Check the network and the proxy."
     else:

@@ -2,20 +2,27 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.errors import HubError
 from hf_transfer.machine.network import HUB_ID
-from hf_transfer.runs.hub.client import DamagedError, client, explained, patiently
+from hf_transfer.runs.hub.client import (
+    ANSWER_BYTES,
+    ANSWER_SECONDS,
+    DamagedError,
+    client,
+    explained,
+    patiently,
+    within,
+)
 from hf_transfer.runs.hub.files import is_same
 
 if TYPE_CHECKING:
-    from huggingface_hub import HfApi
     from huggingface_hub.hf_api import ModelInfo
 
-ANSWER_SECONDS = 60.0  # longest silence of the server in the middle of a request
 RETRY_SECONDS = 60.0
 
 
@@ -36,17 +43,20 @@ def fetch_run(repo_id: str, patterns: Sequence[str] | None = None) -> "tuple[Pat
             or a file arrives damaged again and again.
     """
     advice = f"{repo_id!r} is no folder here either. Give a run's folder, or a repository that you may read."
-    with explained(advice), client(ANSWER_SECONDS) as api:
-        return patiently(lambda: _fetch(api, repo_id, patterns), RETRY_SECONDS)
+    with explained(advice):
+        return patiently(lambda: _fetch(repo_id, patterns), RETRY_SECONDS)
 
 
-def _fetch(api: "HfApi", repo_id: str, patterns: Sequence[str] | None) -> "tuple[Path, ModelInfo]":
-    info = api.model_info(repo_id, files_metadata=True)
+def _fetch(repo_id: str, patterns: Sequence[str] | None) -> "tuple[Path, ModelInfo]":
+    with client(ANSWER_SECONDS) as api:
+        info = within(lambda: api.model_info(repo_id, files_metadata=True), ANSWER_SECONDS)
     files = info.siblings or ()
     _refuse_leading_out(repo_id, str(info.sha), [file.rfilename for file in files])
     wanted = None if patterns is None else list(patterns)
-    folder = Path(api.snapshot_download(repo_id, revision=info.sha, allow_patterns=wanted))
-    downloaded = ((folder / file.rfilename, file) for file in files)
+    asked = [f for f in files if wanted is None or any(fnmatch(f.rfilename, one) for one in wanted)]
+    with client(ANSWER_SECONDS, ANSWER_BYTES + sum(file.size or 0 for file in asked)) as api:
+        folder = Path(api.snapshot_download(repo_id, revision=info.sha, allow_patterns=wanted))
+    downloaded = ((folder / file.rfilename, file) for file in asked)
     damaged = [path for path, file in downloaded if path.is_file() and not is_same(path, file)]
     for content in _in_cache(folder, damaged):
         content.unlink()  # or the cache, which looks at the size only, would keep it

@@ -14,7 +14,7 @@ import yaml
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.errors import HubError, TransferError
-from hf_transfer.machine.secrets import SECRET, one_line
+from hf_transfer.machine.secrets import holds_secret, one_line
 from hf_transfer.machine.wording import some
 from hf_transfer.models.sentence_modules import HEAD_FOLDER, MODULES_FILE
 from hf_transfer.runs.hub.client import say
@@ -216,7 +216,7 @@ def _strict_json(text: str) -> Any:
 
 def _secrets(files: Mapping[str, Path]) -> Iterator[str]:
     for path in files.values():
-        if path.suffix not in _BINARY and SECRET.search(path.read_bytes().decode("latin-1")):
+        if path.suffix not in _BINARY and holds_secret(path.read_bytes().decode("latin-1")):
             yield f"{path} holds something that looks like a token or a private key. Take it out first."
 
 

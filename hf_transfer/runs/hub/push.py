@@ -7,6 +7,7 @@ lost answer, a second try and a second call all end in the same state without a 
 import shlex
 import warnings
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,18 @@ from hf_transfer.machine.lock import refuse_running
 from hf_transfer.machine.network import HUB_ID
 from hf_transfer.machine.secrets import without_secrets
 from hf_transfer.runs.card_file import merge_card
-from hf_transfer.runs.hub.client import LOG_IN, TAG, DamagedError, client, download, explained, patiently, say
+from hf_transfer.runs.hub.client import (
+    ANSWER_SECONDS,
+    LOG_IN,
+    TAG,
+    DamagedError,
+    client,
+    download,
+    explained,
+    patiently,
+    say,
+    within,
+)
 from hf_transfer.runs.hub.files import check_card, collect, front_matter, is_of_model, is_same
 from hf_transfer.runs.run_folder import check_output
 
@@ -26,7 +38,6 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import ModelInfo
 
-ANSWER_SECONDS = 60.0  # longest silence of the server in the middle of a request
 PREFLIGHT_SECONDS = 15.0  # a run should not wait longer to learn that nobody answers,
 PREFLIGHT_ANSWER_SECONDS = 7.5  # and so long for one answer
 RETRY_SECONDS = 300.0  # no new attempt to push after this time
@@ -66,7 +77,8 @@ def preflight(config: RunConfig) -> None:
         f"{_command(config.output_dir, config.push_to_hub, config.private)}"
     )
     with explained(advice), client(PREFLIGHT_ANSWER_SECONDS) as api:
-        patiently(lambda: _check_place(api, str(config.push_to_hub), config.private), PREFLIGHT_SECONDS)
+        check = partial(_check_place, api, str(config.push_to_hub), config.private)
+        patiently(partial(within, check, PREFLIGHT_SECONDS), PREFLIGHT_SECONDS)
 
 
 def push(run: str | Path, repo_id: str, *, private: bool = False, scored: bool = False) -> str:
@@ -88,7 +100,8 @@ def push(run: str | Path, repo_id: str, *, private: bool = False, scored: bool =
     with explained(advice):
         files = collect(Path(run), scored=scored)
         with client(ANSWER_SECONDS) as api:
-            patiently(lambda: _check_account(api, repo_id), RETRY_SECONDS)
+            check = partial(_check_account, api, repo_id)
+            patiently(partial(within, check, ANSWER_SECONDS), RETRY_SECONDS)
             patiently(lambda: _synchronise(api, repo_id, files, private), RETRY_SECONDS)
             return without_secrets(f"{api.endpoint}/{repo_id}")
 
@@ -206,7 +219,7 @@ def _remote_card(api: "HfApi", info: "ModelInfo") -> str | None:
     file = next((file for file in info.siblings or () if file.rfilename == "README.md"), None)
     if file is None:
         return None
-    data = download(api, info.id, file.rfilename, str(info.sha))
+    data = download(api, info.id, file.rfilename, str(info.sha), file.size or 0)
     if not is_same(data, file):
         raise DamagedError(f"README.md of {info.id} arrived damaged.")
     return data.decode()

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import linalg
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.scores.transferability.probe import Floats, Probe, Split, checked, targets_of
+from hf_transfer.scores.transferability.probe import Floats, Ints, Probe, Split, checked, targets_of
 
 # Penalties, in units of the mean eigenvalue of the training rows' Gram matrix.
 PENALTIES = 10.0 ** np.arange(-4, 4.01, 0.5)
@@ -61,7 +61,7 @@ class Fits:
     Attributes:
         weights: In the coordinates of `Ridge`, (r, c, p) for p labellings.
         shares: Share of each class in the training part, (c, p).
-        errors: Generalised cross-validation error of each labelling, (p,).
+        errors: Error of each labelling on rows that were left out of the training part, (p,).
         penalties: Chosen for each labelling, (p,), in units of the mean eigenvalue.
     """
 
@@ -101,20 +101,27 @@ class Ridge:
             return self._vectors
         return self.standard.T @ (self._vectors / np.sqrt(self.eigenvalues))
 
-    def fit(self, targets: Floats) -> Fits:
+    def fit(self, targets: Floats, parts: Ints | None = None) -> Fits:
         """Fit each labelling with its own best penalty.
 
         Args:
             targets: 1 where a row has the class and else 0, or numbers, (n, c, p) for p labellings.
+            parts: Number of the fold that each row is in, (n,). The penalty is then the one with the least
+                error where each fold is left out in turn. Without folds, or with a single one, it is that of
+                least generalised cross-validation error, which takes rows for independent: of rows that
+                belong together it sees no harm in learning one from another.
         """
         n, c, p = targets.shape
         shares = targets.mean(axis=0)
         flat = (targets - shares).reshape(n, c * p)
         onto = self._onto(flat).reshape(-1, c, p)
-        energy = (onto**2).sum(axis=1)  # (r, p)
-        rest = np.maximum((flat**2).sum(axis=0).reshape(c, p).sum(axis=0) - energy.sum(axis=0), 0)
         unit = self.eigenvalues.mean() if len(self.eigenvalues) else 1.0
-        errors = np.array([self._error(unit * one, energy, rest, n) for one in PENALTIES])
+        if parts is None or len(np.unique(parts)) < 2:
+            energy = (onto**2).sum(axis=1)  # (r, p)
+            rest = np.maximum((flat**2).sum(axis=0).reshape(c, p).sum(axis=0) - energy.sum(axis=0), 0)
+            errors = np.array([self._error(unit * one, energy, rest, n) for one in PENALTIES])
+        else:
+            errors = self._left_out(flat, unit * PENALTIES, parts).reshape(-1, c, p).sum(axis=1) / n
         best = errors.argmin(axis=0)
         penalties = PENALTIES[best]
         shrunk = np.sqrt(self.eigenvalues)[:, None] / (self.eigenvalues[:, None] + unit * penalties)
@@ -133,12 +140,45 @@ class Ridge:
         free = n - 1 - (1 - left).sum()
         return np.asarray(n * residual / max(float(free), 1e-9) ** 2)
 
+    def _left_out(self, targets: Floats, penalties: Floats, parts: Ints) -> Floats:
+        """Squared error of each column of centred targets where each part is left out, (penalties, m).
+
+        No model is fitted for it: with H the matrix that makes predictions of targets, rows that are left
+        out are off by (I - H)^-1 of what the whole fit is off by, as one row is (Allen's PRESS).
+        """
+        onto, n = self._onto(targets), len(targets)
+        errors = np.zeros((len(penalties), targets.shape[1]))
+        for part in np.unique(parts):
+            of_part = parts == part
+            along = self._left_vectors[of_part]
+            for i, penalty in enumerate(penalties):
+                kept = self.eigenvalues / (self.eigenvalues + penalty)
+                off = targets[of_part] - along @ (kept[:, None] * onto)
+                root = np.column_stack([along * np.sqrt(kept), np.full(len(along), n**-0.5)])
+                errors[i] += (_without(root, off) ** 2).sum(axis=0)
+        return errors
+
+    @cached_property
+    def _left_vectors(self) -> Floats:
+        """The left singular vectors, (n, r)."""
+        if self._of_rows:
+            return self._vectors
+        return np.asarray(self.standard @ self._vectors / np.sqrt(self.eigenvalues))
+
     def decisions(self, fits: Fits, features: NDArray[np.floating], *, balanced: bool) -> Floats:
         """Decision value of each class in some rows, (n, c, p)."""
         along = self._standardised(features) @ self.axes
         r, c, p = fits.weights.shape
         values = (along @ fits.weights.reshape(r, c * p)).reshape(-1, c, p) + fits.shares
         return values / np.maximum(fits.shares, 1e-12) if balanced else np.asarray(values)
+
+
+def _without(root: Floats, off: Floats) -> Floats:
+    """(I - R R')^-1 of some columns, by the smaller of the two systems of equations that give it."""
+    m, r = root.shape
+    if m <= r:
+        return np.asarray(np.linalg.solve(np.eye(m) - root @ root.T, off), np.float64)
+    return np.asarray(off + root @ np.linalg.solve(np.eye(r) - root.T @ root, root.T @ off), np.float64)
 
 
 def rows_of(labellings: NDArray[Any], num_classes: int) -> Floats:

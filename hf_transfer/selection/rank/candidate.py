@@ -59,7 +59,8 @@ class Layer:
 
     Attributes:
         name: Of the group.
-        pooling: Of a text's tokens, `first token` or `mean`; None where there is one vector a row.
+        pooling: Of a text's tokens, `first token` (`last token` of a decoder) or `mean`; None where there
+            is one vector a row.
         depth: 0 for the first group, 1 for the last.
         width: Number of features.
         ridge: Score of the linear probe.
@@ -100,7 +101,7 @@ class Candidate:
         num_parameters: With a head for the labels.
         score: Of the linear probe on the layer that is picked inside each fold's training part.
         picked: How often each layer was picked, by its title.
-        layers: From the input to the output; of texts each twice, by the first token and by the mean.
+        layers: From the input to the output; of texts each twice, by a token and by the mean.
         shuffled: The permutation test; None for a control, and for blocks of time, whose rows are not
             exchangeable.
         seconds: Of the forward pass, or to find its result.

@@ -55,7 +55,10 @@ def _title(ranking: "Ranking") -> str:
 
 
 def _table(ranking: "Ranking") -> str:
-    poolings = ranking.benchmark.data.input.poolings
+    layers = (layer for candidate in ranking.candidates for layer in candidate.layers)
+    poolings = sorted(
+        {layer.pooling for layer in layers if layer.pooling}, key=lambda name: (name == "mean", name)
+    )
     pooled = [f"last by {name}" for name in poolings]
     columns = [*_COLUMNS, *pooled, *_REST, *["prior"] * bool(ranking.priors)]
     rows = []

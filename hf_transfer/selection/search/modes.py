@@ -9,7 +9,7 @@ from statistics import fmean
 import numpy as np
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.folds import nested_rows
+from hf_transfer.folds import SLICES, nested_rows
 from hf_transfer.machine.wording import fold_key
 from hf_transfer.runs.search_record import Mode
 from hf_transfer.selection.search.candidates import SETTLED, Candidate
@@ -20,7 +20,6 @@ from hf_transfer.study.study import Study
 
 MODES = ("design-slice", "nested", "shared")
 _ENOUGH_FOR_A_SLICE = 1000  # rows; below, a fifth of them is too few to choose by
-_SLICES = 5  # one of which is set aside to choose by
 WHOLE_PARTS = 5  # of a fold's training rows, of which one is held out where few rows cannot tell
 _FEWEST_TO_CHOOSE_BY = 200  # rows, where they need not be set aside
 
@@ -76,7 +75,7 @@ def select(study: Study, candidates: Sequence[Candidate], mode: str, on_trial: O
         learned, aside = np.sort(experiment.plans[0].train(experiment.plans[0].scored_folds[0])), ()
         rows, num_learned = part_of(experiment, learned), len(learned)
     else:
-        rows = np.sort(inner_plan(experiment, everything, "design-slice", _SLICES).valid(0))
+        rows = np.sort(inner_plan(experiment, everything, "design-slice", SLICES).valid(0))
         aside = tuple(rows.tolist())
         num_learned = (
             (len(everything) - len(rows)) * (experiment.config.num_folds - 1) // experiment.config.num_folds
@@ -145,8 +144,8 @@ def rows_to_choose_by(experiment: Experiment, mode: str) -> int:
     """Approximate number of rows that a choice is made by."""
     num_rows, num_folds = len(experiment.uids), experiment.config.num_folds
     if mode == "design-slice":
-        return num_rows // _SLICES
-    return min(max(num_rows // _SLICES, _FEWEST_TO_CHOOSE_BY), num_rows * (num_folds - 1) // num_folds)
+        return num_rows // SLICES
+    return min(max(num_rows // SLICES, _FEWEST_TO_CHOOSE_BY), num_rows * (num_folds - 1) // num_folds)
 
 
 def part_of(experiment: Experiment, rows: RowNumbers) -> RowNumbers:

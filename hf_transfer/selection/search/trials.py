@@ -12,7 +12,7 @@ import numpy as np
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
-from hf_transfer.folds import FoldPlan, derive_seed, plan_among
+from hf_transfer.folds import FoldPlan, derive_seed, search_plan
 from hf_transfer.machine.digests import bytes_digest, json_digest
 from hf_transfer.machine.files import write_json
 from hf_transfer.runs.reading import read_record
@@ -176,12 +176,11 @@ class Trials:
 
 def inner_plan(experiment: Experiment, rows: RowNumbers, tag: str, num_folds: int) -> FoldPlan:
     """Split some rows by the experiment's scheme, or by its other columns if its folds were predefined."""
-    scheme = experiment.config.scheme
-    return plan_among(
+    return search_plan(
         rows,
         experiment.uids,
         num_folds,
-        seed=derive_seed(experiment.config.seed, "search", tag),
-        columns=replace(experiment.columns, folds=None),
-        scheme="auto" if scheme == "predefined" else scheme,
+        tag=tag,
+        config=experiment.config,
+        columns=experiment.columns,
     )

@@ -26,7 +26,7 @@ from hf_transfer.runs.aggregate import final_epochs
 from hf_transfer.runs.final_record import Final, KeptFinal, RowScores, SharedStart, SoupTest
 from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.reading import read_record
-from hf_transfer.runs.run_folder import CHECKPOINT, reader_digests, weight_digests
+from hf_transfer.runs.run_folder import CALIBRATION_FILE, CHECKPOINT, reader_digests, weight_digests
 from hf_transfer.runs.schema import to_json
 from hf_transfer.scores.calibration import calibrate
 from hf_transfer.scores.cut_points import find_cuts
@@ -35,7 +35,6 @@ from hf_transfer.study.final.agreement import agreement, agreement_note
 from hf_transfer.study.final.ensemble import average_outputs, logits_of
 from hf_transfer.study.final.members import keep_member, member_folder
 from hf_transfer.study.final.model_folder import (
-    CALIBRATION_FILE,
     CUTS_FILE,
     member_name,
     save_ensemble,

@@ -16,7 +16,6 @@ from hf_transfer.tasks.task import Task
 
 MEMBER_FILE = "fold.json"  # which fold of which settings a model is of
 CUTS_FILE = "cuts.json"  # from which value on a label is given, or a grade
-CALIBRATION_FILE = "calibration.json"  # the temperature, and whether the weights are divided by it
 
 
 def save_trained(

@@ -56,10 +56,16 @@ def score_rows(model: TrainedModel, config: RunConfig) -> tuple[ScoredRows, pa.T
     )
     unseen, num_seen, note = _unseen(results, replace(data, rows=numbered, target=task.target))
     rows = numbered.select(unseen)
+    said = [note for note in data.notes if note not in data.fold_notes]
     if not len(rows):
         raise DataError(
-            f"All {len(data.rows):,} rows of {data.name} are among those that the model has learned from. "
-            "Give others: a score on these says nothing."
+            " ".join(
+                [
+                    f"All {len(data.rows):,} rows of {data.name} are among those that the model has "
+                    "learned from. Give others: a score on these says nothing.",
+                    *said,
+                ]
+            )
         )
     outputs = model.outputs(rows["input"][:], title="Scoring")
     columns: dict[str, Any] = {
@@ -71,7 +77,7 @@ def score_rows(model: TrainedModel, config: RunConfig) -> tuple[ScoredRows, pa.T
     if "group" in rows.column_names:
         columns["unit"] = read_ranks(rows["group"][:], "groups")  # as published: nobody's name
     table = pa.table(columns)
-    return _record(model, replace(data, rows=rows), table, num_seen, [*data.notes, *note]), table
+    return _record(model, replace(data, rows=rows), table, num_seen, [*said, *note]), table
 
 
 def _record(

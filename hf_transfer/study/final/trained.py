@@ -16,8 +16,9 @@ from hf_transfer.runs.hub.fetch import fetch_run, is_repository
 from hf_transfer.runs.reading import AGAIN, place_inside, read_json_file
 from hf_transfer.runs.records import Results
 from hf_transfer.runs.results import read_results
+from hf_transfer.runs.run_folder import CALIBRATION_FILE
 from hf_transfer.scores.statistics import apply_temperature
-from hf_transfer.study.final.model_folder import CALIBRATION_FILE, task_in
+from hf_transfer.study.final.model_folder import task_in
 from hf_transfer.tasks import target_of_run, task_class
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.data.labelled import fingerprint
 from hf_transfer.replay.batching import Batches
 from hf_transfer.replay.encoding import encode_rows
 from hf_transfer.runs.final_record import RowScores
@@ -33,8 +34,9 @@ class UntrainedRows:
     def __init__(
         self, experiment: Experiment, accelerator: Accelerator, folder: RunFolder, name: str, rows: Any
     ) -> None:
-        fingerprint = f"{name} of {experiment.data.fingerprint}"
-        self.data = replace(experiment.data, rows=rows, test=None, sealed=None, fingerprint=fingerprint)
+        data = experiment.data
+        known = fingerprint(rows, data.input, data.label_names)
+        self.data = replace(data, rows=rows, test=None, sealed=None, fingerprint=known)
         self.task, self.accelerator, self.folder, self.name = experiment.task, accelerator, folder, name
         self._scorer = FoldScorer(replace(experiment, data=self.data), folder)
 

@@ -9,7 +9,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import DataError
 from hf_transfer.machine.wording import count
 from hf_transfer.tasks.inputs.image import Image
-from hf_transfer.tasks.inputs.input import BadInput, Input, KeptTogether, Likeness, Original, SimpleProbe
+from hf_transfer.tasks.inputs.input import BadInput, Input, Likeness, Links, Original, SimpleProbe
 from hf_transfer.tasks.inputs.text import Text
 from hf_transfer.tasks.inputs.two_columns import APART, in_twos, object_with, two_columns
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from torch import nn
 
-    from hf_transfer.config.run_config import RunConfig
     from hf_transfer.tasks.inputs.pooling import Pooling
 
 _IMAGE, _TEXT = Image(), Text()
@@ -39,6 +38,7 @@ class ImageText(Input):
     )  # fmt: skip
     encoded_by: ClassVar[tuple[str, ...]] = ("max_length",)
     empty: ClassVar[str] = "with neither a picture nor a text"
+    needs: ClassVar[str] = "One of the two may be missing, not both."
     rows_at_once: ClassVar[int] = Image.rows_at_once
     sample_model: ClassVar[str] = "tiny-clip"
     parts: ClassVar[tuple[str, ...]] = ("picture", "text")
@@ -94,20 +94,14 @@ class ImageText(Input):
         """The text of each row."""
         return [text or "" for text in rows[self.columns_of(column)[1]]]
 
-    def kept_together(self, rows: "Dataset", config: "RunConfig") -> KeptTogether | None:
-        """Rows that share a picture, and those of them with a third by their group."""
+    def links(self, rows: "Dataset") -> Links:
+        """The picture."""
         from hf_transfer.machine.digests import bytes_digest
         from hf_transfer.tasks.inputs.pictures import picture_bytes
-        from hf_transfer.tasks.inputs.shared_texts import keep_together
 
         values = (value for batch in rows.iter(_AT_ONCE) for value in batch["input"])
         pictures = (picture_of(value) for value in values)
-        keys = [
-            f"row {row}" if picture is None else bytes_digest(picture_bytes(picture))
-            for row, picture in enumerate(pictures)
-        ]
-        given = rows["group"][:] if "group" in rows.column_names else None
-        return keep_together([keys], given, config, noun="picture")
+        return Links("picture", [[picture and bytes_digest(picture_bytes(picture)) for picture in pictures]])
 
     def empty_rows(self, inputs: "Dataset") -> list[int]:
         """Those with neither."""

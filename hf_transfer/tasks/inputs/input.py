@@ -56,6 +56,7 @@ class Opened:
         group_by: Whose equal values stay in one fold.
         site_column: That says where a row was made.
         notes: What was found in the files, a sentence each.
+        fold_notes: Those of them that tell what stays in one fold.
         sources: Number of the given row that each row came from; None where they are the given ones.
         numbers: Of each row in its file; None where a file held one alone.
     """
@@ -67,21 +68,20 @@ class Opened:
     notes: tuple[str, ...] = ()
     sources: Sequence[int] | None = None
     numbers: Sequence[int | None] = ()
+    fold_notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class KeptTogether:
-    """Which rows must share a fold for what they hold.
+class Links:
+    """What rows may share, so that they belong together.
 
     Attributes:
-        groups: Of each row, its group; None where they are not kept together after all.
-        notes: What was found and done, a sentence each.
-        by: What rows of one group have in common, in a word.
+        noun: What one is called.
+        columns: Those of all rows, once for each that a row has; None where a row has none.
     """
 
-    groups: Sequence[str] | None
-    notes: tuple[str, ...]
-    by: str | None = None
+    noun: str
+    columns: Sequence[Sequence[str | None]]
 
 
 class Input:
@@ -110,6 +110,8 @@ class Input:
     """Ends of the names of files that hold one each; none where they are written out."""
     empty: ClassVar[str] = ""
     """What messages say of a row that `empty_rows` gives."""
+    needs: ClassVar[str] = ""
+    """A sentence on what a row needs so as not to be one of them."""
     marks_uncertain: ClassVar[bool] = False
     """Whether a column of -1, 0 and 1 is likelier to hold uncertain labels than three classes."""
     rows_at_once: ClassVar[int] = 1000
@@ -120,8 +122,6 @@ class Input:
     """What `simple_probe` is called."""
     parts: ClassVar[tuple[str, ...]] = ()
     """What it is made of, where the features of each are also scored alone."""
-    poolings: ClassVar[tuple[str, ...]] = ()
-    """Vectors of a layer that stand side by side among its features, by which layers are also compared."""
 
     def columns_of(self, column: str) -> list[str]:
         """The columns that a name stands for; several have commas between them.
@@ -205,8 +205,8 @@ class Input:
         """What to call the input of each row of a file."""
         return [one if isinstance(one, str) else " ".join(one or ()) for one in rows[column]]
 
-    def kept_together(self, rows: "Dataset", config: "RunConfig") -> KeptTogether | None:
-        """Rows that must share a fold for what they hold, and those of one `group`; None where none must."""
+    def links(self, rows: "Dataset") -> Links | None:
+        """What rows must share a fold for, where two hold it; None where there is no such thing."""
         return None
 
     def empty_rows(self, inputs: "Dataset") -> list[int]:

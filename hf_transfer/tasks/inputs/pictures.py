@@ -62,7 +62,7 @@ def read_picture(picture: Picture) -> Image.Image:
     except DataError:
         raise
     except UnidentifiedImageError:
-        raise DataError(_unknown(data)) from None
+        raise DataError(_unknown(data, _path_of(picture))) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(_too_large(str(error))) from error
     except _BROKEN as error:
@@ -105,7 +105,12 @@ def _formats() -> tuple[str, ...]:
     return (*FORMATS, "HEIF")
 
 
-def _unknown(data: bytes) -> str:
+def _unknown(data: bytes, path: str) -> str:
+    if path.lower().endswith((".nii", ".nii.gz")):
+        return (
+            "damaged: it is named as a NIfTI volume and does not begin as one; whole ones need nibabel "
+            "(pip install 'hf-transfer-kit[medical]')"
+        )
     if "HEIF" not in _formats() and data[4:8] == b"ftyp" and data[8:12] in _HEIC:
         return (
             "a HEIC picture, which needs pillow-heif: pip install 'hf-transfer-kit[heic]', or save it as JPEG"

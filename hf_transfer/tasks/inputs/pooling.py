@@ -10,8 +10,6 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.models.mean_classifier import mean_of_tokens
 from hf_transfer.tasks.targets.target import IGNORE_INDEX
 
-OF_TEXTS = ("first token", "mean")  # two vectors, as either may be what a classifier reads
-
 
 class Pooling:
     """Pooling of layer outputs into features.
@@ -72,7 +70,19 @@ class PicturePooling(Pooling):
 
 
 class TextPooling(Pooling):
-    """The first token and the mean over all tokens but padding, concatenated."""
+    """The first token and the mean over all tokens but padding, concatenated: either may be what is read.
+
+    The last token instead of the first where a token sees only those before it, as in a decoder: of its
+    first token every layer knows that token alone.
+
+    Args:
+        model: Its attention layers say what a token sees.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model)
+        seen = [module.is_causal for module in model.modules() if hasattr(module, "is_causal")]
+        self.reads_last = bool(seen) and all(seen)
 
     def __call__(self, output: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """Pool to (b, d)."""
@@ -81,13 +91,14 @@ class TextPooling(Pooling):
         mask = batch.get("attention_mask")
         if mask is None:
             mask = torch.ones(output.shape[:2], device=output.device)
-        # The first token that is no padding, which some tokenizers put in front.
-        first = output[torch.arange(len(output), device=output.device), mask.argmax(dim=1)]
-        return torch.cat([first, mean_of_tokens(output, mask)], dim=1)
+        # Padding may stand on either side, whatever the side of the token.
+        place = mask.shape[1] - 1 - mask.flip(1).argmax(dim=1) if self.reads_last else mask.argmax(dim=1)
+        token = output[torch.arange(len(output), device=output.device), place]
+        return torch.cat([token, mean_of_tokens(output, mask)], dim=1)
 
     def parts(self, output: Tensor) -> tuple[str, ...]:
         """The two, of a layer that gives tokens."""
-        return OF_TEXTS if output.ndim == 3 else ()
+        return (f"{'last' if self.reads_last else 'first'} token", "mean") if output.ndim == 3 else ()
 
 
 class BranchPooling(Pooling):

@@ -1,14 +1,15 @@
 """Rows of several texts that belong together, as they share one: components, and pairs that are alike."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.wording import count
-from hf_transfer.tasks.inputs.input import KeptTogether
+from hf_transfer.tasks.inputs.input import Links
 from hf_transfer.tasks.inputs.similarity import Groups, equal_groups, plain_text, similar_texts
 
 if TYPE_CHECKING:
@@ -20,9 +21,22 @@ _WHOLE = {"auto", "group", "stratified-group", "entity"}  # schemes that keep gr
 _MOST = 0.5  # of the rows in one component, above which there are no folds to speak of
 
 
-def keep_together(
-    columns: Sequence[Sequence[str]], given: Sequence[str] | None, config: "RunConfig", noun: str = "text"
-) -> KeptTogether | None:
+@dataclass(frozen=True)
+class KeptTogether:
+    """Which rows must share a fold for what they hold.
+
+    Attributes:
+        groups: Of each row, its group; None where they are not kept together after all.
+        notes: What was found and done, a sentence each.
+        by: What rows of one group have in common, in a word.
+    """
+
+    groups: Sequence[str] | None
+    notes: tuple[str, ...]
+    by: str | None = None
+
+
+def keep_together(links: Links, given: Sequence[str] | None, config: "RunConfig") -> KeptTogether | None:
     """Put rows that share a text into one group, and what is in one group already; None where none do.
 
     Texts are equal but for case and spaces, whichever of a row's texts they are. If more than half of the
@@ -30,15 +44,14 @@ def keep_together(
     folds of like size.
 
     Args:
-        columns: The texts of all rows, once for each that a row has.
+        links: The texts, or what else rows share.
         given: Groups that are named by a column.
         config: Of which `shared_texts`, the scheme and the number of folds are used.
-        noun: What the texts stand for.
     """
-    size = len(columns[0])
-    links = text_links(columns)
-    rows_of_text = np.bincount(links[1])
-    sharing = np.unique(links[0][rows_of_text[links[1]] > 1])
+    noun, size = links.noun, len(links.columns[0])
+    places = text_links(links.columns)
+    rows_of_text = np.bincount(places[1])
+    sharing = np.unique(places[0][rows_of_text[places[1]] > 1])
     if not len(sharing):
         return None
     shared = f"{count(len(sharing), 'row')} of {size:,} share a {noun} with another row"
@@ -46,7 +59,7 @@ def keep_together(
         return KeptTogether(
             None, (f"{shared} and {why}: models may know it from training, so that scores may be too good.",)
         )
-    groups, dropped = _components(links, rows_of_text, given, 1 / config.num_folds, noun)
+    groups, dropped = _components(places, rows_of_text, given, 1 / config.num_folds, noun)
     sizes = np.bincount(groups)
     stays = f"{shared}. {dropped} The rows" if dropped else f"{shared} and are kept together: all rows"
     note = (
@@ -65,12 +78,35 @@ def _parted(config: "RunConfig") -> str:
     return "" if config.scheme in _WHOLE else f"are split by scheme={config.scheme} all the same"
 
 
-def text_links(columns: Sequence[Sequence[str]]) -> tuple[Ints, Ints]:
-    """Pairs of a row and the number of a text in it, each pair once: (rows, texts)."""
-    codes: dict[str, int] = {}
-    numbers = np.array(
-        [[codes.setdefault(plain_text(text), len(codes)) for text in texts] for texts in columns], np.int64
+def shared_with_test(train: Links, test: Links) -> tuple[str, ...]:
+    """Warn of test rows that share a text with a row to train on.
+
+    Args:
+        train: The texts of the rows to train on.
+        test: Those of the test rows.
+    """
+    known, tested = (
+        [[None if text is None else plain_text(text) for text in texts] for texts in part.columns]
+        for part in (train, test)
     )
+    texts = {text for column in known for text in column if text is not None}
+    found = [{*row} & texts for row in zip(*tested, strict=True)]
+    rows = sum(map(bool, found))
+    if not rows:
+        return ()
+    return (
+        f"{count(rows, 'test row')} of {len(found):,} share a {train.noun} with a row to train on "
+        f"({count(len(set().union(*found)), train.noun)}), so that the test score may be too good.",
+    )
+
+
+def text_links(columns: Sequence[Sequence[str | None]]) -> tuple[Ints, Ints]:
+    """Pairs of a row and the number of a text in it, each pair once: (rows, texts)."""
+    codes: dict[Any, int] = {}
+    keys = (
+        (row if text is None else plain_text(text) for row, text in enumerate(texts)) for texts in columns
+    )
+    numbers = np.array([[codes.setdefault(key, len(codes)) for key in texts] for texts in keys], np.int64)
     size, many = numbers.shape[1], max(1, len(codes))
     rows = np.tile(np.arange(size, dtype=np.int64), len(columns))
     return np.divmod(np.unique(rows * many + numbers.ravel()), many)

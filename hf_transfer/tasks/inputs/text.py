@@ -31,8 +31,8 @@ class Text(Input):
     settings: ClassVar[tuple[str, ...]] = ("max_length", "pooling", "zero_shot", "zero_shot_template")
     encoded_by: ClassVar[tuple[str, ...]] = ("max_length",)
     empty: ClassVar[str] = "with empty text"
+    needs: ClassVar[str] = "Each needs a text."
     simple_model: ClassVar[str] = "TF-IDF of words and pairs, linear"
-    poolings: ClassVar[tuple[str, ...]] = ("first token", "mean")
 
     def words(self, value: Any) -> list[str]:
         """The words of an input."""
@@ -89,7 +89,7 @@ class Text(Input):
         return TextJudge(base, names, template, each=each)
 
     def pooling(self, model: "nn.Module") -> "Pooling":
-        """The first token and the mean."""
+        """The first token, or a decoder's last, and the mean."""
         from hf_transfer.tasks.inputs.pooling import TextPooling
 
         return TextPooling(model)

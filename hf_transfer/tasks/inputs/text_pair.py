@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import DataError
-from hf_transfer.tasks.inputs.input import KeptTogether, Likeness, Original, SimpleProbe
+from hf_transfer.tasks.inputs.input import Likeness, Links, Original, SimpleProbe
 from hf_transfer.tasks.inputs.text import Text, values_of
 from hf_transfer.tasks.inputs.two_columns import APART, in_twos, object_with, two_columns
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from hf_transfer.config.run_config import RunConfig
 
 _KEYS = ("text", "text_pair")  # as the pipelines of transformers take a pair
 _TEXT = Text()
@@ -34,6 +33,7 @@ class TextPair(Text):
     )  # fmt: skip
     settings: ClassVar[tuple[str, ...]] = ("max_length", "pooling", "shared_texts")
     empty: ClassVar[str] = "with an empty text"
+    needs: ClassVar[str] = "A pair needs both of its texts."
     simple_model: ClassVar[str] = "TF-IDF of both texts and what they share, linear"
 
     def columns_of(self, column: str) -> list[str]:
@@ -107,13 +107,9 @@ class TextPair(Text):
         pairs = [tuple(plain_text(pair[key]) for key in _KEYS) for part in parts for pair in part["input"]]
         return pairs, lambda firsts: similar_pairs([pairs[row] for row in firsts])
 
-    def kept_together(self, rows: "Dataset", config: "RunConfig") -> KeptTogether | None:
-        """Rows that share a text, whichever of the two it is, and those of them with a third."""
-        from hf_transfer.tasks.inputs.shared_texts import keep_together
-
-        texts = [[pair[key] for pair in values_of(rows)] for key in _KEYS]
-        given = rows["group"][:] if "group" in rows.column_names else None
-        return keep_together(texts, given, config)
+    def links(self, rows: "Dataset") -> Links:
+        """Both texts, whichever of the two it is in another row."""
+        return Links("text", [[pair[key] for pair in values_of(rows)] for key in _KEYS])
 
     def excerpt(self, value: Any, length: int) -> str:
         """The beginnings of both."""

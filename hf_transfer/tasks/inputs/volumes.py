@@ -86,7 +86,7 @@ def _opened(rows: Dataset, slices: "_Slices", config: RunConfig) -> Opened:
     sites = [name for name in SITES if name in rows.column_names and len(set(rows[name])) > 1]
     site = config.site_column or next(iter(sites), None)
     notes = (*slices.told(), *note)
-    return Opened(rows, id_column, group, site, notes, slices.sources, slices.numbers)
+    return Opened(rows, id_column, group, site, notes, slices.sources, slices.numbers, note)
 
 
 def _group(rows: Dataset, slices: "_Slices", config: RunConfig) -> tuple[str | None, tuple[str, ...]]:

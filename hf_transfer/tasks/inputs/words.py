@@ -27,8 +27,8 @@ class Words(Text):
     settings: ClassVar[tuple[str, ...]] = ("max_length",)
     encoded_by: ClassVar[tuple[str, ...]] = ("max_length",)
     empty: ClassVar[str] = "without words"
+    needs: ClassVar[str] = "A sentence needs one or more words."
     simple_model: ClassVar[str] = "spelling of the word and its neighbours, linear"
-    poolings: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, split: "Callable[[str], list[str]]" = str.split) -> None:
         self._split = split

@@ -6,6 +6,8 @@ from transformers import (
     AutoModelForSequenceClassification,
     BertConfig,
     ConvNextConfig,
+    LlamaConfig,
+    Qwen2Config,
     ResNetConfig,
     RobertaConfig,
     SwinConfig,
@@ -46,6 +48,17 @@ def test_a_block_of_a_transformer_ends_after_its_residual_connection():
         states = model(**PICTURE, output_hidden_states=True).hidden_states
     assert list(found) == ["stem", "block.0", "block.1", "block.2", "head"]
     for name, state in zip(list(found)[:3], states, strict=False):
+        assert torch.equal(found[name], state)
+
+
+@pytest.mark.parametrize("kind", [Qwen2Config, LlamaConfig])
+def test_layers_of_a_decoder_are_its_hidden_states_and_not_its_table_of_positions(kind):
+    config = kind(vocab_size=50, num_labels=2, pad_token_id=0, num_key_value_heads=1, **SMALL)
+    model = AutoModelForSequenceClassification.from_config(config).eval()
+    _, found, _ = recorded(model, TEXT)
+    with torch.no_grad():
+        states = model(**TEXT, output_hidden_states=True).hidden_states
+    for name, state in zip(["stem", "block.0", "block.1", "head"], states, strict=True):
         assert torch.equal(found[name], state)
 
 

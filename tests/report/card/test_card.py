@@ -876,3 +876,45 @@ def test_an_agreement_that_cannot_be_missed_is_not_asked_for(copy: Callable[...,
         assert "they give the out-of-fold prediction in 50 % of cases" in text
         assert ("must do so in 40 % or more" in text) is asked
         assert "-48" not in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "(column `text` →\n`label`), and scored"),
+        (
+            {"input": "text_pair", "dataset__column": "question,context"},
+            "(columns `question` and `context` →\n`label`), and scored",
+        ),
+        (
+            {"config__label_columns": ["a", "b", "c"], "dataset__label_column": "labels of several columns"},
+            "(column `text` →\ncolumns `a`, `b` and `c`), and scored",
+        ),
+    ],
+)
+def test_a_card_names_all_columns(copy: Callable[..., Path], changes: dict[str, Any], words: str) -> None:
+    run = copy(**changes)
+    assert words in card.write_card(run).read_text()
+
+
+CUT_SETS = {
+    "target": "label_sets",
+    "cuts": {
+        "points": [{"name": "negative", "value": 0.3}, {"name": "positive", "value": 0.5}],
+        "moved": 1,
+        "scores": {},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("library", "words"),
+    [
+        ("transformers", "# what a pipeline says of an input"),
+        ("sentence-transformers", "# labels with their probabilities: 1 / (1 + exp(-logit))"),
+    ],
+)
+def test_thresholds_speak_of_what_the_card_loads(copy: Callable[..., Path], library: str, words: str) -> None:
+    text = card.write_card(copy(library=library, **CUT_SETS)).read_text()
+    assert words in text
+    assert ("a pipeline" in text.split("### Thresholds")[1]) == ("import pipeline" in text)

@@ -71,6 +71,13 @@ def test_the_legend_explains_each_mark_once(run: tuple[Path, Results]) -> None:
     ]
 
 
+def test_an_interval_is_called_the_same_beside_a_score_that_has_two(run: tuple[Path, Results]) -> None:
+    lone = replace(run[1].scores["f1_macro"], conservative_interval=None)
+    axes = axes_of(plots.fold_scores(replace(run[1], scores=run[1].scores | {"f1_macro": lone})))
+    assert points(axes, "95 % interval") == []
+    assert len(points(axes, "95 %, optimistic")) == 3
+
+
 def test_log_loss_is_drawn_only_where_nothing_else_is(run: tuple[Path, Results]) -> None:
     scores = {"log_loss": run[1].scores["log_loss"]}
     alone = replace(run[1], scores=scores, primary_metric="log_loss")

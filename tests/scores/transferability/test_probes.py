@@ -174,3 +174,43 @@ def test_what_walking_forward_leaves_out_stays_out():
 def test_what_does_not_fit_is_an_error(probe, labels, splits, message):
     with pytest.raises(DataError, match=message):
         probe(np.eye(4), labels, splits)
+
+
+@pytest.mark.parametrize(("n", "d"), [(40, 5), (40, 60)])
+@pytest.mark.parametrize("penalty", [PENALTIES[0], 1.0, PENALTIES[-1]])
+def test_the_error_of_left_out_folds_is_that_of_models_which_never_saw_them(n, d, penalty, monkeypatch):
+    monkeypatch.setattr("hf_transfer.scores.transferability.ridge.PENALTIES", np.array([penalty]))
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(n, d)) * rng.uniform(0.1, 10, d)
+    targets = rng.normal(size=(n, 2, 3))
+    parts = np.minimum(np.arange(n) // 3, 2)  # two small folds, and one of more rows than features
+    ridge = Ridge(features)
+    off = []
+    for part in range(3):
+        learn, check = ridge.standard[parts != part], ridge.standard[parts == part]
+        for labelling in range(3):
+            own = SklearnRidge(alpha=penalty * ridge.eigenvalues.mean())
+            own.fit(learn, targets[parts != part, :, labelling])
+            off.append(((own.predict(check) - targets[parts == part, :, labelling]) ** 2).sum())
+    expected = np.array(off).reshape(3, 3).sum(axis=0) / n
+    assert ridge.fit(targets, parts).errors == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_single_fold_or_none_leaves_the_choice_to_gcv():
+    rng = np.random.default_rng(0)
+    ridge, targets = Ridge(rng.normal(size=(30, 4))), rng.normal(size=(30, 1, 1))
+    plain, single = ridge.fit(targets), ridge.fit(targets, np.zeros(30, int))
+    assert (plain.errors, plain.penalties) == (single.errors, single.penalties)
+
+
+def test_copies_of_rows_change_no_choice_by_folds_and_mislead_gcv():
+    rng = np.random.default_rng(0)
+    features, folds = rng.normal(size=(40, 60)), np.arange(40) % 5
+    targets = np.eye(2)[(features[:, 0] + rng.normal(size=40) > 0).astype(int)][:, :, None]
+    once, copied = Ridge(features), Ridge(np.repeat(features, 4, axis=0))
+    fits = [once.fit(targets, folds), copied.fit(np.repeat(targets, 4, axis=0), np.repeat(folds, 4))]
+    assert fits[1].penalties == fits[0].penalties
+    assert fits[1].errors == pytest.approx(fits[0].errors)
+    by_gcv = copied.fit(np.repeat(targets, 4, axis=0))
+    assert by_gcv.penalties < fits[0].penalties / 100
+    assert by_gcv.errors < fits[0].errors / 10

@@ -2,8 +2,9 @@ import sys
 
 import numpy as np
 import pytest
-from small_runs import make_run
+from small_runs import make_run, plain_config
 
+from hf_transfer import ImageTextClassification, cross_validate, open_dataset
 from hf_transfer.cli.main import main
 from hf_transfer.errors import ConfigError, RunError
 from hf_transfer.study.final import export
@@ -39,8 +40,8 @@ def test_the_exported_model_answers_as_the_run_does(run, capsys):
         assert said["probability"] == pytest.approx(row.max(), abs=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["pictures", "words"])
-def test_pictures_and_words_are_exported_too(kind, tmp_path):
+@pytest.mark.parametrize("kind", ["pictures", "words", "sounds"])
+def test_other_inputs_are_exported_too(kind, tmp_path):
     pytest.importorskip("onnxruntime")
     run = make_run(kind, tmp_path, final="refit", card=False)
     assert export.export_onnx(run).is_file()
@@ -53,3 +54,15 @@ def test_a_model_that_differs_is_not_written(run, monkeypatch, tmp_path):
     with pytest.raises(RunError, match=r"differ by .* Nothing was written"):
         export.export_onnx(run)
     assert sorted(run.rglob("*")) == before
+
+
+def test_a_picture_with_a_text_is_exported_by_its_own_names(tmp_path):
+    runtime = pytest.importorskip("onnxruntime")
+    config = plain_config(
+        base_model="builtin:tiny-clip", dataset="builtin:digit_texts", max_rows=20, num_folds=2, num_epochs=1,
+        trainable="head", output_dir=str(tmp_path / "run"),
+    )  # fmt: skip
+    data = open_dataset(config, ImageTextClassification)
+    cross_validate(ImageTextClassification(config, data.target), data, config)
+    session = runtime.InferenceSession(export.export_onnx(tmp_path / "run"))
+    assert {"pixel_values", "input_ids", "present"} <= {one.name for one in session.get_inputs()}

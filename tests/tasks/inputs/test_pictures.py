@@ -210,3 +210,10 @@ def test_large_arrays_take_several_blocks():
 def test_arrays_that_are_no_picture_are_refused(pixels, message):
     with pytest.raises(DataError, match=message):
         encode_pixels(pixels)
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.NII.gz"])
+def test_a_damaged_volume_names_the_extra_that_whole_ones_need(name, tmp_path):
+    (tmp_path / name).write_bytes(b"no volume at all")
+    with pytest.raises(DataError, match=r"damaged: .* nibabel .*hf-transfer-kit\[medical\]"):
+        read_picture(str(tmp_path / name))

@@ -52,6 +52,20 @@ def test_padding_is_no_part_of_a_text(side):
     assert torch.allclose(found, torch.cat([output[:, 0], output.mean(dim=1)], dim=1))
 
 
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("causal", [[True, True], [True, False]])
+def test_where_tokens_see_only_those_before_them_the_last_is_read(causal, side):
+    output = torch.randn(2, 4, 3)
+    mask = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]])
+    output, mask = (output, mask) if side == "right" else (output.flip(1), mask.flip(1))
+    layers = nn.ModuleList(Model(is_causal=value) for value in causal)
+    pool = TextPooling(Model(layers=layers))
+    ends = [[0, 2], [0, 3]] if side == "right" else [[1, 3], [0, 3]]
+    wanted = torch.stack([row[end[all(causal)]] for row, end in zip(output, ends, strict=True)])
+    assert torch.equal(pool(output, {"attention_mask": mask})[:, :3], wanted)
+    assert pool.parts(output) == ("last token" if all(causal) else "first token", "mean")
+
+
 def test_a_text_without_a_mask_is_all_text():
     output = torch.randn(2, 3, 2)
     assert torch.allclose(TextPooling(Model())(output, {})[:, 2:], output.mean(dim=1))

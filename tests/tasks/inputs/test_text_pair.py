@@ -78,6 +78,34 @@ def test_rows_with_an_empty_text_are_left_out():
     assert "2 rows with an empty text left out: rows 1, 2." in data.notes
 
 
+def test_texts_shared_with_the_test_rows_are_told():
+    test = rows("premise", hypothesis=["PREMISE  one", "new", "newer"])
+    data = label_rows(rows("premise", "hypothesis"), RunConfig(), "text_pair", test=test)
+    assert data.notes[-1] == (
+        "3 test rows of 3 share a text with a row to train on (3 texts), so that the test score may be too "
+        "good."
+    )
+    apart = label_rows(
+        rows("premise", "hypothesis"),
+        RunConfig(),
+        "text_pair",
+        test=Dataset.from_dict(
+            {"premise": ["p", "hypothesis two"], "hypothesis": ["h", "i"], "label": ["a", "b"]}
+        ),
+    )
+    assert apart.notes[-1].startswith("1 test row of 2 share")
+
+
+def test_named_groups_shared_with_the_test_rows_are_told_whatever_texts_are_shared():
+    """Rows are joined by their texts into groups of other names."""
+    train = rows("premise", hypothesis=["same", "same", "other"], who=["1", "2", "x"])
+    test = rows("text_a", who=["0", "1", "y"]).rename_columns({"text_a": "premise"})
+    test = test.add_column("hypothesis", ["h", "i", "j"])
+    data = label_rows(train, RunConfig(group_by="who"), "text_pair", test=test)
+    (note,) = [note for note in data.notes if "in the test rows" in note]
+    assert note.startswith("1 group of the 3 in the test rows (1 row) is also in the rows to train on")
+
+
 def test_a_setting_of_pairs_is_none_of_texts(tmp_path):
     path = tmp_path / "rows.jsonl"
     rows("text").to_json(path)
