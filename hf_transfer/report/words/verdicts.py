@@ -379,4 +379,5 @@ def _gaps(results: Results, found: Overfitting) -> str:
         )
     gaps = "; ".join(parts)
     tail = {"gap": ", which by itself is not overfitting", "no sign": ", which may be nothing"}
+    tail["unknown"] = ": more than nothing, but folds so few and so far apart can't show it"
     return f"{gaps[0].upper()}{gaps[1:]}{tail.get(found.verdict, '')}."
