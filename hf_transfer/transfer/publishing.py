@@ -6,6 +6,7 @@ from pathlib import Path
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.data.opening import open_dataset
+from hf_transfer.errors import ConfigError
 from hf_transfer.machine.files import write_json
 from hf_transfer.report.card.card import write_card
 from hf_transfer.runs.combine_record import COMBINE_FILE, CombineRecord, member_run
@@ -19,8 +20,16 @@ def publish_combination(config: RunConfig, record: CombineRecord, *, judge_only:
 
     One member is an ordinary run in the folder itself. Of several, each is one in a folder below, and
     combine.json says how `predict` weighs them.
+
+    Raises:
+        ConfigError: If several are to stand where one model's run is, which `predict` would go on to read.
     """
     folder = Path(config.output_dir)
+    if record.joined and not judge_only and (folder / "results.json").is_file():
+        raise ConfigError(
+            f"{folder} holds the run of one model, and several are to be published together. Give another "
+            "--output_dir."
+        )
     for place, member in enumerate(record.members):
         if not judge_only and record.final_weights[place] > 0:
             run = folder / member_run(place) if record.joined else folder

@@ -125,6 +125,10 @@ def test_several_that_answer_together_are_read_by_predict(tmp_path):
     for name, share in answer["probabilities"].items():
         wanted = sum(weight * one[name] for weight, one in zip(weights, parts, strict=True))
         assert share == pytest.approx(wanted, abs=1e-5)
+    (tmp_path / "results.json").write_text("{}")
+    with pytest.raises(ConfigError, match="holds the run of one model, and several are to be published"):
+        publish_combination(config, replace(record, final_weights=weights), judge_only=False)
+    (tmp_path / "results.json").unlink()
     with pytest.raises(ConfigError, match="one of several models that answer together"):
         predict(tmp_path, str(picture), threshold="f1")
 
