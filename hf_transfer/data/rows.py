@@ -24,6 +24,7 @@ from hf_transfer.data.columns import (
 from hf_transfer.data.labelled import LabelledData, fingerprint
 from hf_transfer.data.origins import Origin
 from hf_transfer.data.sources import with_sources
+from hf_transfer.data.table_columns import find_table, table_names
 from hf_transfer.data.uncertain import settle_uncertain, without_uncertain
 from hf_transfer.errors import DataError
 from hf_transfer.folds import hash_order
@@ -72,7 +73,8 @@ def label_rows(
     opened = _opened([part for part in (dataset, test) if part is not None], config, task, origin)
     columns, written = _as_written(opened, config, task)
     parts = [part.rows for part in written]
-    notes = [*_notes_of(opened), *columns.notes, *_notes_of(written)]
+    task, table_notes = _with_table(task, parts[0], columns, config)
+    notes = [*_notes_of(opened), *columns.notes, *_notes_of(written), *table_notes]
     inputs = [_inputs(part, columns, task.input, origin) for part in parts]
     target, labels = _labels(_label_columns(parts, inputs, columns.label, config), target, config, task)
     rows = _standard_rows(parts, inputs, labels, columns, target, config)
@@ -90,8 +92,7 @@ def label_rows(
         notes=(*notes, *labels.notes),
         hub=origin.hub,
         scheme=written[0].scheme or labels.scheme,
-        **_read_from(columns, config),
-        **_kept_for(opened[0], columns, kept),
+        **_read_from(columns, config) | _kept_for(opened[0], columns, kept),
     )
 
 
@@ -113,6 +114,16 @@ def _without_labels(dataset: Dataset, config: RunConfig) -> tuple[Dataset, RunCo
         rows = rows.add_column(_NO_LABEL, [""] * len(rows), feature=Value("string"))
     nothing: dict[str, Any] = {"label_columns": (), "label_separator": None, "uncertain": None}
     return rows, replace(config, label_column=_NO_LABEL, **nothing)
+
+
+def _with_table(
+    task: type[Task], rows: Dataset, columns: Columns, config: RunConfig
+) -> tuple[type[Task], tuple[str, ...]]:
+    """The task for rows with these columns beside their inputs: those of a model, or those of the rows."""
+    if task.input.table:
+        return task, ()
+    table, notes = find_table(rows, columns, config)
+    return task.with_table(table), notes
 
 
 def _read_from(columns: Columns, config: RunConfig) -> dict[str, Any]:
@@ -241,7 +252,8 @@ def _standard_rows(
     target: type[Target],
     config: RunConfig,
 ) -> list[Dataset]:
-    label_type, used = target.label_type(labels.names), (columns.label, *config.label_columns)
+    label_type, used = target.label_type(labels.names), {columns.label, *config.label_columns}
+    used |= {*table_names(config.table_columns, parts[0].column_names)}
     each = zip(parts, inputs, labels.ids, strict=True)
     rows = [_standard_part(*part, columns, label_type) for part in each]
     rows[0] = with_sources(rows[0], parts[0], (*columns.inputs, *used))

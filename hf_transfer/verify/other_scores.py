@@ -39,6 +39,7 @@ from hf_transfer.runs.records import LearningCurve, PartScores, ShuffledLabels, 
 from hf_transfer.runs.run_folder import TRAIN_ROWS, fold_place, place_of
 from hf_transfer.runs.search_record import Judged, Search
 from hf_transfer.runs.zero_shot import Asked, zero_shot_part
+from hf_transfer.scores.cut_points import cut_scores
 from hf_transfer.scores.shuffled import shuffle_labels
 from hf_transfer.verify.check import (
     OK,
@@ -172,8 +173,10 @@ def _untrained(record: Record, name: str, written: RowScores) -> Check:
     def compare() -> Iterator[str]:
         rows = load_table(path)
         scores = record.scorer.score(rows)
-        known = RowScores(written.num_rows, {key: written.scores[key] for key in scores})
-        yield from differences(known, RowScores(rows.num_rows, scores), name)
+        points = record.results.cuts.points if record.results.cuts else []
+        known = replace(written, scores={key: written.scores[key] for key in scores})
+        cut = cut_scores(rows, record.scorer, points) if written.cut is not None else None
+        yield from differences(known, RowScores(rows.num_rows, scores, cut), name)
         yield from not_by_logits(rows, record.scorer, path.name)
 
     return judged(f"{name} scores", f"follow from {path.name}", compare)
@@ -256,7 +259,7 @@ def _zero_shot(record: Record, written: ZeroShot) -> Iterator[str]:
 
 def _parts(record: Record, written: PartScores) -> Iterator[str]:
     names = [name for name in record.names if name[0] == 0]
-    folders = {part: "probe" if part == TOGETHER else f"{part}-alone" for part in written.means}
+    folders = {part: "probe" if part in TOGETHER else f"{part}-alone" for part in written.means}
     runs = {part: _Runs(record, folder, names) for part, folder in folders.items()}
     for one in runs.values():
         yield from one.problems()

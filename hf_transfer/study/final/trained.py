@@ -1,6 +1,7 @@
 """A run's final model, opened to label rows that it has not seen."""
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from hf_transfer.runs.records import Results
 from hf_transfer.runs.results import read_results
 from hf_transfer.runs.run_folder import CALIBRATION_FILE
 from hf_transfer.scores.statistics import apply_temperature
-from hf_transfer.study.final.model_folder import task_in
+from hf_transfer.study.final.model_folder import task_in, with_table_of
 from hf_transfer.tasks import target_of_run, task_class
 
 if TYPE_CHECKING:
@@ -66,14 +67,16 @@ class TrainedModel:
         folder = folder if folder.is_dir() else run  # the top of a repository
         settings = replace(results.config, trust_remote_code=trust_remote_code)
         target = target_of_run(results.task, results.label_names, results.target, input=results.input)
-        task = task_class(results.task, results.input)(settings, target)
-        task.target = task.target.deciding(results.cuts.points if results.cuts else ())
         names = (results.final.members or ()) if results.final.kind == "ensemble" else ()
+        members = tuple(place_inside(folder, name) for name in names) or (folder,)
+        kind = with_table_of(task_class(results.task, results.input), settings, members[0])
+        task = kind(settings, target)
+        task.target = task.target.deciding(results.cuts.points if results.cuts else ())
         return cls(
             run,
             results,
             task,
-            tuple(place_inside(folder, name) for name in names) or (folder,),
+            members,
             *_temperature(folder / CALIBRATION_FILE),
         )
 
@@ -94,7 +97,10 @@ class TrainedModel:
 
         task = task_in(self.task, self.members[0])
         workers = Workers(make_accelerator(task.settings), together=False)
-        batches = Batches(task, encode_values(task, values), workers.accelerator.device)
+        encoded = encode_values(task, values)
+        notes = task.encoded_notes(encoded)
+        print(*notes, sep="\n", end="\n" * bool(notes), file=sys.stderr)
+        batches = Batches(task, encoded, workers.accelerator.device)
         wanted = 1.0 if raw else self.temperature
         found = average_outputs(
             (logits_of(task, folder, batches, workers, title) for folder in self.members),
