@@ -27,6 +27,7 @@ _HOMES = {
     "TokenClassification": "tasks",
     "TransferError": "errors",
     "adapt": "transfer.adapt_run",
+    "combine": "transfer.combining",
     "compare": "report.compare",
     "cross_validate": "study.cross_validation",
     "fine_tune": "selection.presets",
@@ -47,6 +48,7 @@ _HOMES = {
     "score": "report.scored",
     "search": "cli.search",
     "shift": "transfer.writing",
+    "shots": "transfer.shots",
     "verify_run": "verify.verify_run",
     "write_card": "report.card.card",
 }

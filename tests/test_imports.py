@@ -176,9 +176,11 @@ def record_fields() -> set[str]:
     from hf_transfer.runs.records import Results
     from hf_transfer.runs.search_record import Search
     from hf_transfer.runs.shift_record import ShiftRecord
+    from hf_transfer.runs.shots_record import ShotsRecord
 
     found: set[str] = set()
-    waiting: list[object] = [Results, ComparedRuns, RankRecord, Search, ShiftRecord, AdaptRecord]
+    waiting: list[object] = [Results, ComparedRuns, RankRecord, Search]
+    waiting += [ShiftRecord, AdaptRecord, ShotsRecord]
     seen: list[object] = []
     while waiting:
         kind = waiting.pop()

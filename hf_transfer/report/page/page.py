@@ -72,6 +72,7 @@ def render(run: Run, others: Sequence[Run] = (), *, with_data: bool = True) -> s
             rank=found.rank,
             search=found.search,
         ),
+        "combined": found.combine,
         "pictures": draw_pictures(results, histories, found),
         "hard": hard,
         "originals": find_originals(results, shown) if with_data else Originals(),

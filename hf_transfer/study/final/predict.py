@@ -117,6 +117,10 @@ def _reading(model: TrainedModel, wanted: PredictOptions) -> Reading:
         )
     if wanted.threshold is None:
         return Reading(top_k=top_k)
+    if model.joined:
+        raise ConfigError(
+            f"{model.run} is one of several models that answer together. Leave --threshold out."
+        )
     if target.not_two_classes:
         raise ConfigError(
             f"A threshold decides between two classes, and {model.run} {target.not_two_classes}. Leave "

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError
+from hf_transfer.runs.combine_record import joined_members
 from hf_transfer.runs.hub.fetch import fetch_run, is_repository
 from hf_transfer.runs.reading import AGAIN, place_inside, read_json_file
 from hf_transfer.runs.records import Results
 from hf_transfer.runs.results import read_results
 from hf_transfer.runs.run_folder import CALIBRATION_FILE
+from hf_transfer.scores.statistics import apply_temperature
 from hf_transfer.study.final.model_folder import task_in, with_table_of
 from hf_transfer.tasks import target_of_run, task_class
 
@@ -35,6 +37,7 @@ class TrainedModel:
         members: The folder of each model.
         temperature: What out-of-fold logits are to be divided by.
         in_weights: Whether the weights are divided already.
+        joined: Models of other runs that answer instead, with the weight of each.
     """
 
     run: Path
@@ -43,6 +46,7 @@ class TrainedModel:
     members: tuple[Path, ...]
     temperature: float
     in_weights: bool
+    joined: tuple[tuple["TrainedModel", float], ...] = ()
 
     @classmethod
     def open(cls, run: str | Path, *, trust_remote_code: bool = False) -> "TrainedModel":
@@ -53,6 +57,9 @@ class TrainedModel:
             HubError: If the repository cannot be fetched.
         """
         run = fetch_run(str(run))[0] if is_repository(run) else Path(run)
+        if weights := joined_members(run):
+            models = [cls.open(one, trust_remote_code=trust_remote_code) for one in weights]
+            return replace(models[0], joined=tuple(zip(models, weights.values(), strict=True)))
         results = read_results(run)
         if results.final.path is None:
             raise ConfigError(f"{run} kept no final model (final=none). Run it again with --final refit.")
@@ -81,6 +88,8 @@ class TrainedModel:
             raw: Take the logits as they were learned, without the temperature.
             title: Of a progress bar; none is shown without one.
         """
+        if self.joined:
+            return _weighted([(one.outputs(values, raw=raw, title=title), w) for one, w in self.joined])
         from hf_transfer.replay.batching import Batches
         from hf_transfer.replay.encoding import encode_values
         from hf_transfer.study.final.ensemble import average_outputs, logits_of
@@ -100,6 +109,13 @@ class TrainedModel:
         )
         nothing = np.zeros((0, len(task.label_names)), np.float32)  # for a sentence without words
         return [found.get(row, nothing) for row in range(len(values))]
+
+
+def _weighted(found: Sequence[tuple[Sequence[NDArray[Any]], float]]) -> list[NDArray[Any]]:
+    """Logarithms of the weighted mean of several models' probabilities for each input."""
+    smallest = np.finfo(np.float32).tiny  # a probability of 0 has no logarithm
+    shares = [[weight * apply_temperature(one, 1.0) for one in outputs] for outputs, weight in found]
+    return [np.log(np.maximum(sum(row), smallest)).astype(np.float32) for row in zip(*shares, strict=True)]
 
 
 def _temperature(file: Path) -> tuple[float, bool]:
