@@ -15,6 +15,7 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.data.audit import RowId, audit, without_repeats
 from hf_transfer.data.labelled import LabelledData, fingerprint
 from hf_transfer.data.opening import find_task, open_dataset
+from hf_transfer.data.pretrained import pretraining_notes
 from hf_transfer.errors import DataError
 from hf_transfer.machine.progress import own_bars
 from hf_transfer.machine.wording import count
@@ -82,7 +83,9 @@ def labelled_features(
             f"{data.name} has a label for each word, and data sets are compared by rows. Give rows of "
             "one label each."
         )
-    return _features(data, data.task(config, data.target), accelerator, labelled=True)
+    own = data.task(config, data.target)
+    seen = pretraining_notes(own.base, data.input, [data.rows], config)
+    return _features(replace(data, notes=(*data.notes, *seen)), own, accelerator, labelled=True)
 
 
 def domain_features(config: RunConfig, like: DomainFeatures, accelerator: Accelerator) -> DomainFeatures:

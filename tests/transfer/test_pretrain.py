@@ -15,6 +15,8 @@ from hf_transfer.errors import ConfigError, DataError, ModelError, RunError
 from hf_transfer.machine.signals import Interrupted, stop_signals
 from hf_transfer.runs.pretrain_record import PretrainRecord
 from hf_transfer.runs.reading import read_record
+from hf_transfer.training.workers import make_accelerator
+from hf_transfer.transfer.features import labelled_features
 from hf_transfer.transfer.text_objectives import MaskedWords
 
 NOUNS, VERBS = ("film", "actor", "scene", "plot", "cable"), ("saw", "liked", "knew", "missed")
@@ -163,6 +165,13 @@ def test_rank_refuses_rows_that_a_model_has_seen(made, tmp_path):
     data = labelled(tmp_path / "rows.csv", LINES[:24])
     with pytest.raises(DataError, match="pretrained on 24 rows of this data set"):
         rank_models(RunConfig(dataset=str(data)), [str(made[1])], kind="text")
+
+
+def test_features_of_rows_that_a_model_has_seen_are_refused(made, tmp_path):
+    data = labelled(tmp_path / "rows.csv", LINES[:24])
+    config = RunConfig(dataset=str(data), base_model=str(made[1]))
+    with pytest.raises(DataError, match="pretrained on 24 rows of this data set"):
+        labelled_features(config, make_accelerator(config), kind="text")
 
 
 def test_what_came_before_counts_too(made, tmp_path):
