@@ -27,6 +27,7 @@ _HOMES = {
     "TokenClassification": "tasks",
     "TransferError": "errors",
     "compare": "report.compare",
+    "compare_outcomes": "report.outcomes",
     "cross_validate": "study.cross_validation",
     "fine_tune": "selection.presets",
     "freeze": "layers",
