@@ -234,6 +234,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=int, help="this round alone")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # the disk is let go first
     until = time.monotonic() + 60 * options.minutes
     with TemporaryDirectory(prefix="hf-transfer-siege-") as folder, HubServer() as hub:
         base = Path(folder)
