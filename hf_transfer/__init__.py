@@ -26,6 +26,8 @@ _HOMES = {
     "TextPairClassification": "tasks",
     "TokenClassification": "tasks",
     "TransferError": "errors",
+    "adapt": "transfer.adapt_run",
+    "combine": "transfer.combining",
     "compare": "report.compare",
     "compare_outcomes": "report.outcomes",
     "cross_validate": "study.cross_validation",
@@ -45,6 +47,8 @@ _HOMES = {
     "run_recipe": "cli.main",
     "score": "report.scored",
     "search": "cli.search",
+    "shift": "transfer.writing",
+    "shots": "transfer.shots",
     "verify_run": "verify.verify_run",
     "write_card": "report.card.card",
 }
