@@ -50,7 +50,13 @@ def cubes(
             picture = shown + draw.normal(0, 12 if real else 2, shown.shape)
             picture[top : top + CUBE, left : left + CUBE] += 70 if real else 150
             side = "left" if left < (SIZE - CUBE) / 2 else "right"
-            about = {"episode_index": episode, "frame_index": frame, "label": side, "x": left, "y": top}
+            about = {
+                "episode_index": episode,
+                "frame_index": frame,
+                "label": side,
+                "cube_x": left,
+                "cube_y": top,
+            }
             yield picture, about
 
 

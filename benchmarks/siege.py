@@ -4,7 +4,7 @@
     python benchmarks/siege.py --minutes 10 --seed 3
     python benchmarks/siege.py --only 17 --seed 3             # round 17 of that siege again
 
-Each round starts one run, disturbs it by up to three faults that its seed draws, lets it go on, and holds
+Each round starts one run, disturbs it by two to four faults that its seed draws, lets it go on, and holds
 what it ends with against a run that nobody disturbed: bit for bit. A start may end with these bits, or with
 one line, a documented exit code and no traceback; then the next one must go on. Nothing beside the run and
 the cache may change. Needs no network: what is pushed goes to the test Hub, on this machine.
@@ -89,7 +89,7 @@ class Siege:
         name = draw.choice(sorted(BESIDE if len(cases) > len(CASES) else CASES))
         words = (CASES | BESIDE)[name]
         faults = [fault for fault in self.faults if fault != "Hub" or "--push_to_hub=ada/REPO" in words]
-        drawn = [draw.choice(faults) for _ in range(draw.randint(1, 3))]
+        drawn = [draw.choice(faults) for _ in range(draw.randint(2, 4))]
         place = self._place(f"round{number}")
         if draw.random() < 0.5:
             shutil.rmtree(place.cache, ignore_errors=True)
