@@ -87,12 +87,12 @@ def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         table.writerows(rows)
 
 
-def write(folder: Path, seed: int = 0) -> None:
+def write(folder: Path, seed: int = 0, episodes: int = 40) -> None:
     """Write all parts; each draws from a generator of its own."""
     of_frames, simulated, real, tried = (np.random.default_rng([seed, part]) for part in range(4))
-    write_frames(folder / "frames", frames(of_frames, 80, 6))
-    write_frames(folder / "simulation", cubes(simulated, 40, 6, real=False))
-    write_frames(folder / "reality", cubes(real, 40, 6, real=True))
+    write_frames(folder / "frames", frames(of_frames, 2 * episodes, 6))
+    write_frames(folder / "simulation", cubes(simulated, episodes, 6, real=False))
+    write_frames(folder / "reality", cubes(real, episodes, 6, real=True))
     write_csv(folder / "outcomes.csv", list(outcomes(tried, 50)))
 
 
