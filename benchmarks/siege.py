@@ -27,6 +27,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import psutil
 from disturbances import BEFORE, DURING, Place, bad_hub, damage, obey_permissions, small_disk
 from faults import PICTURES, TEXT, left_by, load_libraries, made_in_child, surroundings
 from hub_server import HubServer
@@ -85,8 +86,7 @@ class Siege:
     def play(self, number: int) -> None:
         """One round: a run, its faults, and what it ends with."""
         draw = random.Random(f"{self.seed}/{number}")
-        cases = CASES | (BESIDE if draw.random() < 0.1 else {})
-        name = draw.choice(sorted(BESIDE if len(cases) > len(CASES) else CASES))
+        name = draw.choice(sorted(BESIDE if draw.random() < 0.1 else CASES))
         words = (CASES | BESIDE)[name]
         faults = [fault for fault in self.faults if fault != "Hub" or "--push_to_hub=ada/REPO" in words]
         drawn = [draw.choice(faults) for _ in range(draw.randint(2, 4))]
@@ -128,15 +128,20 @@ class Siege:
         elif fault in BEFORE:
             prepare = BEFORE[fault](draw)
         child = self._start(place, name, prepare)
-        code = None
+        code, family = None, list[psutil.Process]()
         if fault in DURING:
             code = ended_within(child, draw.uniform(0.02, 0.95) * seconds)
             if code is None:
+                family = psutil.Process(child).children(recursive=True)
                 undo = DURING[fault](child, draw, place)
         try:
             end = self._ended(place, name, child, 20 * seconds + 120, code)
         finally:
             undo()
+        if left := psutil.wait_procs(family, timeout=60)[1]:  # children end with their parent
+            end = "CHILDREN LEFT"
+            for process in left:
+                process.kill()
         tally = self.tallies.setdefault(fault, Tally())
         tally.starts += 1
         tally.ends[end] += 1
