@@ -113,7 +113,7 @@ class Siege:
             place, began = self._place("whole"), time.monotonic()
             end = self._ended(place, name, self._start(place, name), 600)
             if end != "same bits":
-                raise SystemExit(f"The undisturbed run of {name} ended with {end}:\n{self._log(place)}")
+                raise SystemExit(f"The undisturbed run of {name} ended with {end}:\n{self._log()}")
             self.wanted[name] = left_by(place.run, place.run.name), time.monotonic() - began
             shutil.rmtree(place.run)
             self.around = self.around or self._digest()
@@ -146,20 +146,20 @@ class Siege:
         tally.starts += 1
         tally.ends[end] += 1
         if end not in ("same bits", "one line", "killed"):
-            self._find(f"{place.run.name}: {what}: {end}\n{self._log(place)[-3000:]}")
+            self._find(f"{place.run.name}: {what}: {end}\n{self._log()[-3000:]}")
         return f"{what} -> {end}"
 
     def _goes_on(self, place: Place, name: str, drawn: list[str], told: list[str]) -> None:
         """Start it undisturbed: in the same folder, and if that stays refused in a new one."""
         end = self._ended(place, name, self._start(place, name), 600)
         if end == "one line":
-            told.append(f"refused: {self._log(place).strip().splitlines()[-1]}")
+            told.append(f"refused: {self._log().strip().splitlines()[-1]}")
             shutil.rmtree(place.run, ignore_errors=True)
             again = self._ended(place, name, self._start(place, name), 600)
             end = "new folder needed" if again == "same bits" else f"new folder: {again}"
         told.append(f"then {end}")
         if end not in ("same bits", "new folder needed"):
-            self._find(f"{'; '.join(told)}\n{self._log(place)[-3000:]}")
+            self._find(f"{'; '.join(told)}\n{self._log()[-3000:]}")
         for fault in set(drawn):
             self.tallies[fault].ends[f"then {end}"] += 1
         if self._digest() != self.around:
@@ -194,7 +194,7 @@ class Siege:
             os.kill(child, signal.SIGKILL)
             ended_within(child, 10)
             return "HANGS"
-        text = self._log(place)
+        text = self._log()
         if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
             return "killed"
         if TRACEBACK in text:
@@ -212,7 +212,7 @@ class Siege:
         other = [part for part, value in found.items() if value != wanted[part]]
         return f"DIFFERS: {', '.join(other)}" if other else "same bits"
 
-    def _log(self, place: Place) -> str:
+    def _log(self) -> str:
         return (self.base / "log.txt").read_text(encoding="utf-8", errors="replace")
 
     def _digest(self) -> str:
