@@ -204,7 +204,7 @@ def enough_disk(folder: Path, needed: int | None = None) -> Iterator[None]:
     except (OSError, RuntimeError, SafetensorError) as error:
         if isinstance(error, DiskFullError) or not is_disk_full(error):
             raise
-        raise DiskFullError(_full_words(folder, needed)) from error
+        raise DiskFullError(full_words(folder, needed)) from error
 
 
 def check_room(folder: Path, needed: int) -> None:
@@ -214,7 +214,7 @@ def check_room(folder: Path, needed: int) -> None:
         DiskFullError: If it will not.
     """
     if shutil.disk_usage(_existing(folder)).free < needed:
-        raise DiskFullError(_full_words(folder, needed))
+        raise DiskFullError(full_words(folder, needed))
 
 
 def is_disk_full(error: BaseException | None) -> bool:
@@ -228,7 +228,8 @@ def is_disk_full(error: BaseException | None) -> bool:
     return False
 
 
-def _full_words(folder: Path, needed: int | None) -> str:
+def full_words(folder: Path, needed: int | None = None) -> str:
+    """Say that there is no room at a folder, and what to do."""
     wanted = f"{size_words(needed)} needed, " if needed else ""
     free = size_words(shutil.disk_usage(_existing(folder)).free)
     return (

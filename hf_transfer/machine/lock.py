@@ -151,8 +151,12 @@ def _lock(number: int, path: Path) -> bool:
 def _free(number: int, path: Path) -> None:
     """Remove the lock file while it is locked, then unlock it."""
     if os.name != "nt":
-        path.unlink(missing_ok=True)
-        os.close(number)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError:  # the folder has become read-only: a file that nobody has locked does no harm
+            pass
+        finally:
+            os.close(number)
         return
     os.close(number)  # Windows removes no file that is open, so this order does no harm there
     with suppress(PermissionError):  # the next one has opened it already

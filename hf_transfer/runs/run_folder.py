@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.flags import read_settings_file
@@ -30,6 +31,7 @@ from hf_transfer.machine.files import (
     write_table,
 )
 from hf_transfer.machine.lock import LOCK_FILE, locked, refuse_running
+from hf_transfer.machine.parsing import parse_json
 from hf_transfer.machine.wording import fold_key
 from hf_transfer.runs.fold_result import Epoch, FoldResult, KeptFold
 from hf_transfer.runs.reading import read_lines, read_record
@@ -144,11 +146,17 @@ class RunFolder:
     def finished(self, place: str, identity: str) -> FoldResult | None:
         """What was found there before, if the same rows and model were used.
 
+        A fold whose files are damaged counts as one that was never finished, which is said.
+
         Raises:
             ConfigError: If it was found with other rows or another model.
         """
         path = self.unit(place) / "done.json"
         if not path.is_file():
+            return None
+        if not _is_whole(path):
+            path.unlink(missing_ok=True)
+            print(f"Fold {place} is trained again: its files are damaged.", file=sys.stderr)
             return None
         kept = read_record(KeptFold, path)
         if kept.identity != identity:
@@ -193,6 +201,19 @@ class RunFolder:
         sync(folder)
         if table is not None:
             shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
+
+
+def _is_whole(done: Path) -> bool:
+    """Whether a finished fold's record and history are JSON, and its predictions a table with an end."""
+    try:
+        history = (done.parent / "history.jsonl").read_text(encoding="utf-8").split("\n")
+        for text in (done.read_text(encoding="utf-8"), *filter(str.strip, history)):
+            parse_json(text)
+        with (done.parent / "predictions.parquet").open("rb") as stream:
+            pq.read_metadata(stream)
+    except (ValueError, OSError):  # Arrow's errors are of these kinds
+        return False
+    return True
 
 
 def _make(path: Path) -> None:
