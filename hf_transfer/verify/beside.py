@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from hf_transfer import __version__, _guard  # noqa: F401
 from hf_transfer.report.words.search import search_answers
 from hf_transfer.report.words.shift import said_of
 from hf_transfer.runs.adapt_record import AdaptArm, AdaptRecord
-from hf_transfer.runs.companions import ComparedRuns, read_companions
+from hf_transfer.runs.companions import SHIFT_FILE, ComparedRuns, read_companions
 from hf_transfer.runs.paired import adjusted, retested
 from hf_transfer.runs.search_record import Judged, Search
 from hf_transfer.runs.shift_record import EstimatedAccuracy, ShiftRecord
@@ -43,6 +44,14 @@ def beside_checks(record: Record) -> Iterator[Check]:
             lambda: _search(record, search, there),
         )
     yield from _of_features(found.shots, found.shift, found.adapt)
+    yield from _shift_kept_back(record.folder)
+
+
+def _shift_kept_back(folder: Path) -> Iterator[Check]:
+    """What a card says of other data, whose file is not pushed."""
+    card, told = folder / "README.md", "<!-- hf-transfer:begin shift -->"
+    if not (folder / SHIFT_FILE).is_file() and card.is_file() and told in card.read_text("utf-8", "replace"):
+        yield left_out("shift", f"{SHIFT_FILE} is not here: it quotes rows, and push leaves it behind")
 
 
 def _of_features(

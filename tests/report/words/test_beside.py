@@ -104,6 +104,13 @@ def test_shots_without_draws_are_not_checked(copy):
     assert (check.state, "did not keep" in check.found) == ("not checked", True)
 
 
+def test_the_file_that_quotes_rows_may_be_left_behind(copy):
+    (copy / "shift.json").unlink()
+    checks = {check.name: check for check in verify_run(copy)}
+    assert (checks["shift"].state, checks["card"].state) == ("not checked", "ok")
+    assert "it quotes rows" in checks["shift"].found
+
+
 @pytest.mark.parametrize(
     ("name", "key"), [("shots", "dataset"), ("shift", "source_data"), ("adapt", "source")]
 )
