@@ -68,6 +68,12 @@ def stale_lines(old: str, new: str) -> Iterator[tuple[str, str | None, str | Non
                 yield from ((name, *pair) for pair in pairs if any(line and line.strip() for line in pair))
 
 
+def without_section(text: str, name: str) -> str:
+    """A card's text without one of the kit's sections, which its record does not list then either."""
+    text = _SECTION.sub(lambda found: "" if found[1] == name else found[0], text)
+    return _RECORD.sub(lambda found: re.sub(rf', "{name}"(?=[],])', "", found[0]), text)
+
+
 def card_name(text: str) -> str | None:
     """Model name in a card's metadata, if any.
 

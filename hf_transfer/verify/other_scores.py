@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hf_transfer import __version__, _guard  # noqa: F401
+from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import VerificationError
 from hf_transfer.folds import (
     FoldColumns,
@@ -19,18 +19,15 @@ from hf_transfer.folds import (
     rows_aside,
 )
 from hf_transfer.machine.files import load_table
-from hf_transfer.report.words.search import search_answers
-from hf_transfer.runs.companions import ComparedRuns, read_companions
 from hf_transfer.runs.controls import curve_part, price_part, probe_part, shuffled_part
 from hf_transfer.runs.final_record import RowScores
 from hf_transfer.runs.leak_record import APART, RANDOM, Leak
-from hf_transfer.runs.paired import adjusted, retested
 from hf_transfer.runs.part_scores import TOGETHER, parts_part
 from hf_transfer.runs.records import LearningCurve, PartScores, ShuffledLabels, ZeroShot
 from hf_transfer.runs.run_folder import place_of
-from hf_transfer.runs.search_record import Judged, Search
 from hf_transfer.runs.zero_shot import Asked, zero_shot_part
 from hf_transfer.scores.cut_points import cut_scores
+from hf_transfer.verify.beside import beside_checks
 from hf_transfer.verify.check import (
     Check,
     differences,
@@ -53,21 +50,7 @@ def other_score_checks(record: Record) -> Iterator[Check]:
         if written:
             yield _untrained(record, name, written)
     yield from _controls(record)
-    companions = read_companions(record.folder, record.results)
-    if companions.rank is not None:
-        yield left_out("rank", "its scores need the features of each model, which no run keeps")
-    if (compare := companions.compare) is not None:
-        yield judged(
-            "comparison",
-            "tests follow from the differences of the folds; the other runs are not here",
-            lambda: _comparison(compare),
-        )
-    if (search := companions.search) is not None and (there := search.judged) is not None:
-        yield judged(
-            "search",
-            "judged what results.json holds; its trials need training",
-            lambda: _search(record, search, there),
-        )
+    yield from beside_checks(record)
 
 
 def _controls(record: Record) -> Iterator[Check]:
@@ -108,24 +91,6 @@ def _untrained(record: Record, name: str, written: RowScores) -> Check:
         yield from not_by_logits(rows, record.scorer, path.name)
 
     return judged(f"{name} scores", f"follow from {path.name}", compare)
-
-
-def _search(record: Record, search: Search, there: Judged) -> Iterator[str]:
-    """Compare a search's scores and words with those that follow from its folds."""
-    results = record.results
-    metric, grid = results.primary_metric, results.grid or ()
-    again = {
-        "metric": metric,
-        "score": results.scores[metric],
-        "parameters": results.trainable.parameters,
-        "total": results.trainable.total,
-    }
-    yield from differences({name: getattr(there, name) for name in again}, again, "search.judged")
-    if grid:
-        yield from differences(there.tried, [entry.without_folds for entry in grid], "search.judged.tried")
-    if results.kit_version == __version__:  # others may have said it otherwise
-        words = {name: found.words for name, found in search_answers(search)._asdict().items()}
-        yield from differences(search.verdicts, words, "search.verdicts")
 
 
 def _control(record: Record, name: str, folder: str, compare: Any) -> Check:
@@ -227,11 +192,3 @@ def _plan_there(record: Record, folder: str) -> FoldPlan:
     folds[split] = table["fold"].to_numpy()[at.to_numpy(zero_copy_only=False)[split].astype(np.int64)]
     columns = FoldColumns(folds=folds)
     return plan_among(split, uids, len(paths), seed=record.plans[0].seed, columns=columns)
-
-
-def _comparison(compare: ComparedRuns) -> Iterator[str]:
-    """Test the differences of the folds again, of all runs that this one was compared with."""
-    written = [other.pair for other in compare.others]
-    again = adjusted([retested(pair) for pair in written])
-    for position, pairs in enumerate(zip(written, again, strict=True)):
-        yield from differences(*pairs, f"compare.others[{position}].pair")

@@ -8,7 +8,8 @@ from typing import Any
 from hf_transfer import __version__, _guard  # noqa: F401
 from hf_transfer.machine.wording import some
 from hf_transfer.report.card.card import card_text, pictures_there
-from hf_transfer.runs.card_file import card_name, read_card, stale_lines
+from hf_transfer.runs.card_file import card_name, read_card, stale_lines, without_section
+from hf_transfer.runs.companions import SHIFT_FILE
 from hf_transfer.runs.run_folder import CALIBRATION_FILE, reader_digests, weight_digests
 from hf_transfer.verify.check import NOTHING, TOLERANCE, Check, differences, judged, left_out
 from hf_transfer.verify.record import Record
@@ -28,6 +29,8 @@ def published_checks(record: Record) -> Iterator[Check]:
 
 def _card(record: Record) -> Iterator[str]:
     text, results = read_card(record.folder / "README.md"), record.results
+    if not (record.folder / SHIFT_FILE).is_file():
+        text = without_section(text, "shift")  # which is told to be not checked
     title = card_name(text) or record.folder.resolve().name
     fresh = card_text(record.folder, results, title, lambda: pictures_there(record.folder))
     stale = list(stale_lines(text, fresh))

@@ -14,6 +14,7 @@ from hf_transfer.machine.network import HUB_ID
 from hf_transfer.machine.secrets import local_name, one_line
 from hf_transfer.report.card.markdown import link
 from hf_transfer.report.card.templates import card_template
+from hf_transfer.report.words.beside import sections_beside
 from hf_transfer.report.words.verdicts import verdicts
 from hf_transfer.runs.card_file import KIT, Header, join_card, merge_card, read_card, with_record
 from hf_transfer.runs.commonest import uneven_line
@@ -43,7 +44,7 @@ _COMMIT = re.compile("[0-9a-f]{40}")
 
 _PICTURES = (
     "folds", "confusion", "scatter", "labels", "learning", "grid", "reliability", "learning_curve", "trials",
-    "depth",
+    "depth", "shots", "clouds", "adapt",
 )  # fmt: skip
 
 
@@ -71,6 +72,16 @@ def write_card(run: str | Path, *, redraw: bool = True) -> Path:
         text = merge_card(old, text)
     write_bytes(path, text.encode("utf-8", "backslashreplace"))
     return path
+
+
+def update_card(folder: Path) -> None:
+    """Write the card of a run again, where a folder holds one: another verb left something about the rows.
+
+    Raises:
+        TransferError: As `write_card` does.
+    """
+    if all((folder / name).is_file() for name in ("README.md", "results.json")):
+        write_card(folder)
 
 
 def pictures_there(run: Path) -> list[str]:
@@ -257,7 +268,7 @@ def _numbers(results: Results) -> dict[str, Any]:
 
 
 def _beside(results: Results, found: Companions) -> dict[str, Any]:
-    """Template variables about a search, a ranking or a comparison."""
+    """Template variables about what other verbs left."""
     from hf_transfer.report.plots.depth import DEPTH_CAPTION
     from hf_transfer.report.plots.search import TRIALS_CAPTION
 
@@ -270,7 +281,7 @@ def _beside(results: Results, found: Companions) -> dict[str, Any]:
         ),
         "parts_said": parts_words(results.parts) if results.parts else None,
         "search_mode": found.search.mode if found.search else None,
-        "combined": found.combine,
+        "sections": sections_beside(found),
         "captions": {"trials": TRIALS_CAPTION, "depth": DEPTH_CAPTION},
     }
 
