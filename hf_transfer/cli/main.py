@@ -22,7 +22,7 @@ from hf_transfer.cli.score import add_score
 from hf_transfer.cli.search import add_search
 from hf_transfer.cli.verb import Handler, Parser, guarded
 from hf_transfer.errors import ConfigError
-from hf_transfer.machine.launcher import is_main_process, tell_launcher
+from hf_transfer.machine.launcher import end_with_launcher, is_main_process, tell_launcher
 from hf_transfer.machine.secrets import traceback_without_secrets, without_secrets
 
 # In the order of --help: what trains, what looks before it, what uses a run, what judges it, the machine.
@@ -68,12 +68,13 @@ def run_recipe(recipe: Callable[[], Any]) -> NoReturn:
 
 
 def prepare_process() -> None:
-    """Print uncaught errors without tokens, and let the process exit without delay.
+    """Print uncaught errors without tokens, end with a launcher, and let the process exit without delay.
 
     An interpreter that ends looks several times through all objects for cycles. Of torch's and
     transformers' that takes seconds, and what they hold ends with the process anyway.
     """
     sys.excepthook = _show_uncaught
+    end_with_launcher()
     gc.freeze()  # what was imported so far stays, and need not be looked at again
     atexit.register(gc.freeze)
 
