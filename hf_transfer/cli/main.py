@@ -23,6 +23,7 @@ from hf_transfer.cli.search import add_search
 from hf_transfer.cli.verb import Handler, Parser, guarded
 from hf_transfer.errors import ConfigError
 from hf_transfer.machine.launcher import end_with_launcher, is_main_process, tell_launcher
+from hf_transfer.machine.paths import is_utf_8
 from hf_transfer.machine.secrets import traceback_without_secrets, without_secrets
 
 # In the order of --help: what trains, what looks before it, what uses a run, what judges it, the machine.
@@ -87,6 +88,9 @@ def _show_uncaught(_kind: type[BaseException], error: BaseException, _trace: Tra
 
 
 def _run_verb(words: list[str]) -> int:
+    for word in words:
+        if not is_utf_8(word):
+            raise ConfigError(f"{word!r} is not UTF-8. Rename the file or folder, e.g. by convmv.")
     parser = _parser()
     if words[:1] == ["run"]:  # all that follows the recipe's name is the recipe's
         options, settings = parser.parse_args(words[:2]), words[2:]

@@ -30,6 +30,7 @@ from hf_transfer.machine.files import (
     write_table,
 )
 from hf_transfer.machine.lock import LOCK_FILE, locked, refuse_running
+from hf_transfer.machine.paths import refuse_folders_elsewhere
 from hf_transfer.machine.wording import fold_key
 from hf_transfer.runs.fold_result import Epoch, FoldResult, KeptFold
 from hf_transfer.runs.reading import read_lines, read_record
@@ -223,6 +224,7 @@ def check_output(config: RunConfig) -> None:
         raise ConfigError(
             f"output_dir={config.output_dir!r} holds files that are no run's. Give an empty folder."
         )
+    refuse_folders_elsewhere(path)
     refuse_running(path, "Wait for that run, end it, or give another --output_dir.")
     before, now = _settings_there(path, config.overwrite), config.scored()
     if config.overwrite:
