@@ -136,6 +136,18 @@ def special_file(path: Path) -> str | None:
         return None
 
 
+def read_text(path: Path) -> str:
+    """Read a UTF-8 text.
+
+    Raises:
+        OSError: If it cannot be read, or is no file.
+        ValueError: If it is not UTF-8.
+    """
+    if kind := special_file(path):
+        raise OSError(f"it is {kind}, not a file")
+    return path.read_text(encoding="utf-8")
+
+
 def refuse_special(path: Path) -> None:
     """Stop at a pipe, a socket or a device.
 

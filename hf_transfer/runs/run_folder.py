@@ -86,14 +86,17 @@ def weight_digests(folder: Path) -> dict[str, str]:
     """SHA-256 of each weights file in a model's folder, by its path there."""
     digests = {}
     for path in sorted(folder.rglob("*.safetensors")):
-        digests[path.relative_to(folder).as_posix()] = file_digest(path)
+        if path.is_file():
+            digests[path.relative_to(folder).as_posix()] = file_digest(path)
     return digests
 
 
 def reader_digests(folder: Path) -> dict[str, str]:
     """SHA-256 of each file beside the weights by which a model's folder is read, by its path there."""
     paths = (
-        path for path in sorted(folder.rglob("*")) if path.suffix in {".json", ".txt", ".model", ".jinja"}
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in {".json", ".txt", ".model", ".jinja"} and path.is_file()
     )
     return {path.relative_to(folder).as_posix(): file_digest(path) for path in paths}
 
