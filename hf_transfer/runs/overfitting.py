@@ -25,6 +25,9 @@ History = Sequence[Epoch]
 Finding = Literal["overfits", "stopped in time", "gap", "no sign", "unknown"]
 
 
+_LARGE = 0.1  # of the range of a score, or of itself where it has none
+
+
 class Rival(NamedTuple):
     """Another configuration on the same folds: name, trained parameters, fold records."""
 
@@ -103,7 +106,17 @@ def _verdict(results: "Results", gaps: Mapping[str, Gap], turn: Turn | None) -> 
     known = {name: gap.interval for name, gap in gaps.items() if gap.interval}
     if any(_sign(results, name) * _nearer(ends, results, name) > 0 for name, ends in known.items()):
         return "gap"
-    return "no sign" if known else "unknown"
+    return "no sign" if known and not _large(results, gaps) else "unknown"
+
+
+def _large(results: "Results", gaps: Mapping[str, Gap]) -> bool:
+    """Whether the gap of the primary metric is too large to be called none, though folds can't show it."""
+    gap, name = gaps.get(results.primary_metric), results.primary_metric
+    if gap is None:
+        return False
+    low, high = results.ranges.get(name) or (None, None)
+    span = high - low if low is not None and high is not None else abs(gap.valid)
+    return _sign(results, name) * gap.mean > _LARGE * span
 
 
 def _nearer(interval: Interval, results: "Results", name: str) -> float:

@@ -72,6 +72,12 @@ def test_an_interval_that_holds_0_is_no_sign(results: dict[str, Any]) -> None:
     assert found.verdict == "no sign"
 
 
+def test_a_large_gap_that_few_folds_cannot_show_is_not_called_none(results: dict[str, Any]) -> None:
+    found = diagnose(with_folds(results, [0.9, 0.8, 0.83, None, None], [0.3, 0.75, 0.48, 0.5, 0.5]), {})
+    assert found.gaps["f1_macro"].interval[0] < 0 < found.gaps["f1_macro"].mean
+    assert found.verdict == "unknown"
+
+
 def test_rows_that_score_worse_in_training_are_no_gap(results: dict[str, Any]) -> None:
     found = diagnose(with_folds(results, [0.8, 0.82, 0.79, 0.81, 0.8], [0.99, 0.98, 1, 0.97, 0.99]), {})
     assert found.verdict == "no sign"

@@ -4,8 +4,6 @@ A card and a report show the same. "Can't tell" and "not measured" are answers t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.setting import AUTO
@@ -13,6 +11,7 @@ from hf_transfer.machine.wording import count, interval, number, probability, se
 from hf_transfer.report.words.others import SAME_BUDGET
 from hf_transfer.report.words.pairs import graded, sentence
 from hf_transfer.report.words.search import search_answers
+from hf_transfer.report.words.verdict import Verdict
 from hf_transfer.report.words.zero_shot import zero_shot_answer
 from hf_transfer.runs.commonest import commonest_share, without_skill
 from hf_transfer.runs.companions import Other
@@ -30,27 +29,11 @@ from hf_transfer.runs.summary import configuration_name
 from hf_transfer.scores.names import LOSS
 from hf_transfer.tasks import metric_name
 
-# What a question is called whatever its words, each with a page of that name in docs/verdicts/.
-Code = Literal[
-    "good-start", "worth-it", "better-than-another", "which-layers", "which-rate", "which-settings",
-    "learned-enough", "overfits", "random-folds", "related-rows", "published",
-]  # fmt: skip
-
 _MOST_NAMED = 6  # configurations in one sentence
 _ANSWERS = {
     "overfits": "yes", "stopped in time": "not as it was stopped", "gap": "not shown",
     "no sign": "no sign of it", "unknown": "can't tell",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """One question about a run, its answer in a few words, and the evidence in sentences."""
-
-    code: Code
-    question: str
-    answer: str
-    words: str
 
 
 def verdicts(
@@ -396,4 +379,5 @@ def _gaps(results: Results, found: Overfitting) -> str:
         )
     gaps = "; ".join(parts)
     tail = {"gap": ", which by itself is not overfitting", "no sign": ", which may be nothing"}
+    tail["unknown"] = ": more than nothing, but folds so few and so far apart can't show it"
     return f"{gaps[0].upper()}{gaps[1:]}{tail.get(found.verdict, '')}."

@@ -210,6 +210,7 @@ TURN = {"turned": True, "epoch": 4, "rise": 0.3, "interval": [0.2, 0.4], "train_
     [
         ({}, "not shown", "a gap of 0.190 (0.100 to 0.280), which by itself is not overfitting."),
         ({"verdict": "no sign"}, "no sign of it", "which may be nothing."),
+        ({"verdict": "unknown"}, "can't tell", "(0.100 to 0.280): more than nothing, but folds"),
         ({"verdict": "unknown", "gaps": {}}, "can't tell", "No fold was scored on training rows"),
         ({"verdict": "overfits", "turn": TURN}, "yes", "After epoch 4 the loss on inner splits rises by 0.3"),
         ({"verdict": "overfits", "turn": TURN}, "yes", "The weights after the last epoch were kept."),
