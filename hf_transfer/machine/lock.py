@@ -12,7 +12,6 @@ from pathlib import Path
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError
-from hf_transfer.machine.paths import special_file
 
 LOCK_FILE = ".lock"
 _SECONDS = 0.5  # somebody who only looks holds the lock for far less
@@ -125,8 +124,8 @@ def refuse_running(folder: Path, advice: str) -> None:
 def _lock_file(folder: Path) -> Path:
     """Where the lock is, which must be a file: what a link leads to would be written over."""
     path = folder / LOCK_FILE
-    if path.is_symlink() or special_file(path):
-        raise ConfigError(f"{path} is {special_file(path) or 'a link'}, not a file. Remove it.")
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise ConfigError(f"{path} is {'a link' if path.is_symlink() else 'special'}, not a file. Remove it.")
     return path
 
 

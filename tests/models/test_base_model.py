@@ -178,7 +178,9 @@ def test_a_model_of_another_task_is_refused(tiny_bert_folder):
         ModelError, match=r"is a model of texts \(bert\), and this task needs one of pictures"
     ):
         build(tiny_bert_folder, PICTURES)
-    with pytest.raises(ModelError, match=r"is a model of pictures \(resnet\), and this task needs one of"):
+    with pytest.raises(
+        ModelError, match=r"is a model of pictures \(timm_wrapper\), and this task needs one of"
+    ):
         build("builtin:digits-resnet", AutoModelForTokenClassification)
 
 
