@@ -34,6 +34,7 @@ BUILTIN = {
     "tiny-bert": "text: a BERT of two layers with random weights, not pretrained",
 }
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")  # names of files in a local folder
+_READ = ("config.json", "tokenizer_config.json", "tokenizer.json", "preprocessor_config.json")
 # What configurations and weights make libraries raise that are damaged, senseless or of another model.
 UNUSABLE = (
     ValueError, RuntimeError, OSError, KeyError, IndexError, TypeError, AttributeError, AssertionError,
@@ -314,7 +315,7 @@ def _check_folder(name: str, folder: Path) -> None:
             f"base_model={name!r} holds adapter_config.json, by which transformers would load another model "
             "and adapters into it. Merge them (peft: merge_and_unload) and save the model, or take it out."
         )
-    for path in folder.glob("*.json"):
+    for path in filter(Path.is_file, (folder / file for file in _READ)):
         try:
             parse_json(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:

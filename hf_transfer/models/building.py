@@ -77,7 +77,8 @@ def build_model(
     """
     if not (base.has_weights or settings.from_scratch or base.named_without_weights):
         raise ModelError(
-            f"base_model={base.name!r} has no weights: none of its files is called {' or '.join(WEIGHTS)}. "
+            wrong_kind(base.name, base.config, auto_class)
+            or f"base_model={base.name!r} has no weights: no file is called {' or '.join(WEIGHTS)}. "
             "Save the model again, or pass --from_scratch to begin with random ones."
         )
     try:
