@@ -36,6 +36,7 @@ from hf_transfer.config.setting import AUTO, groups_of, is_auto
 from hf_transfer.config.training import TrainingSettings
 from hf_transfer.errors import ConfigError
 from hf_transfer.machine.files import write_bytes
+from hf_transfer.machine.paths import is_utf_8
 from hf_transfer.machine.secrets import holds_secret
 
 # Settings that take lists, under their names with an "s", and are then combined.
@@ -57,7 +58,11 @@ class RunConfig(  # from the last group to the first, as dataclasses put the fie
     """Every setting of a run. Raises `ConfigError` that names all errors at once."""
 
     def __post_init__(self) -> None:
-        problems = self._secrets() or [*self._wrong_choices(), *self._too_small(), *self.problems()]
+        problems = (
+            self._secrets()
+            or self._not_utf_8()
+            or [*self._wrong_choices(), *self._too_small(), *self.problems()]
+        )
         if problems:
             raise ConfigError("\n".join(problems))
 
@@ -86,6 +91,14 @@ class RunConfig(  # from the last group to the first, as dataclasses put the fie
             "Take it out: the kit reads a token from HF_TOKEN or `hf auth login` only."
             for f in fields(self)
             if holds_secret(str(getattr(self, f.name)))
+        ]
+
+    def _not_utf_8(self) -> list[str]:
+        """Refuse names that no file of a run can hold: of files whose bytes are no UTF-8."""
+        return [
+            f"{f.name}={value!r} is not UTF-8. Rename what it names, e.g. by convmv."
+            for f in fields(self)
+            if not is_utf_8(value := str(getattr(self, f.name)))
         ]
 
     def _wrong_choices(self) -> list[str]:

@@ -20,6 +20,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import DataError
 from hf_transfer.machine.digests import bytes_digest
 from hf_transfer.machine.parsing import parse_yaml
+from hf_transfer.machine.paths import read_text
 
 KIT = "hf-transfer-kit"
 
@@ -109,7 +110,7 @@ def read_card(path: Path) -> str:
         DataError: If it is not UTF-8, or its header or its marks are broken.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except (UnicodeDecodeError, OSError) as error:
         raise _broken(str(error)) from error
     _split(text)

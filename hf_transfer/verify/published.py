@@ -1,11 +1,12 @@
 """Verify what readers see: the card, and the weights."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from hf_transfer import __version__, _guard  # noqa: F401
+from hf_transfer.machine.parsing import parse_json
+from hf_transfer.machine.paths import read_text
 from hf_transfer.machine.wording import some
 from hf_transfer.report.card.card import card_text, pictures_there
 from hf_transfer.runs.card_file import card_name, read_card, stale_lines, without_section
@@ -125,5 +126,5 @@ def _temperature(record: Record, path: Path) -> Iterator[str]:
 
 
 def _content(path: Path) -> dict[str, Any]:
-    values = json.loads(path.read_text(encoding="utf-8"))
+    values = parse_json(read_text(path))
     return values if isinstance(values, dict) else {}

@@ -11,6 +11,7 @@ from typing import Any
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.files import write_bytes
 from hf_transfer.machine.network import HUB_ID
+from hf_transfer.machine.paths import refuse_folders_elsewhere
 from hf_transfer.machine.secrets import local_name, one_line
 from hf_transfer.report.card.markdown import link
 from hf_transfer.report.card.templates import card_template
@@ -56,13 +57,14 @@ def write_card(run: str | Path, *, redraw: bool = True) -> Path:
         redraw: Whether to draw the pictures, or leave those that are there as they are.
 
     Raises:
-        ConfigError: If results.json is missing, unreadable or of another version.
+        ConfigError: If results.json is missing, unreadable or of another version, or plots/ leads elsewhere.
         DataError: If a README.md is there whose header or marks are broken; it is left as it is.
     """
     from hf_transfer.report.plots.scores import save_plots  # here, as matplotlib is slow to import
 
     run = Path(run)
     path, results = run / "README.md", read_results(run)
+    refuse_folders_elsewhere(run)
     title = one_line((results.config.push_to_hub or run.resolve().name).split("/")[-1])
     card_template(results.task)  # what cannot be written or brought up to date is told before drawing
     old = read_card(path) if path.exists() else None
