@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from hf_transfer.config.run_config import RunConfig
-from hf_transfer.report.words.verdicts import Code
+from hf_transfer.report.words.verdict import Code
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

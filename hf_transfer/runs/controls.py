@@ -18,6 +18,7 @@ from hf_transfer.runs.records import (
     PartScores,
     Probe,
     ShuffledLabels,
+    WiseTest,
     ZeroShot,
 )
 from hf_transfer.scores.learning_curve import PERCENTS, read_curve, verdict
@@ -41,6 +42,7 @@ class Controls:
     site: SiteReading | None = None
     leak: Leak | None = None
     parts: PartScores | None = None
+    wise: WiseTest | None = None
 
 
 def curve_part(

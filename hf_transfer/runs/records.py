@@ -214,6 +214,25 @@ class ZeroShot:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WiseTest:
+    """What weights reach that were averaged with those before fine-tuning.
+
+    Attributes:
+        metric: That they were compared by.
+        means: Over folds, of both ends and of the average.
+        against_start: Pretrained weights with a solved head first, the average second.
+        against_tuned: Plain fine-tuning first, the average second.
+        verdict: All in a line.
+    """
+
+    metric: str
+    means: Mapping[str, FoldMean]
+    against_start: Pair
+    against_tuned: Pair
+    verdict: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class PartScores:
     """What heads in closed form reach on the features of each part of an input alone, and of both.
 
@@ -298,6 +317,7 @@ class Results:
     probe: Probe | None = None
     zero_shot: ZeroShot | None = None
     parts: PartScores | None = None
+    wise: WiseTest | None = None
     site: SiteReading | None = None
     leak: Leak | None = None
     notes: list[str]

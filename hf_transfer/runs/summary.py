@@ -97,6 +97,7 @@ def summary_text(results: Results) -> str:
             (results.learning_curve, "more data"),
             (results.shuffled, "shuffled labels"),
             (results.zero_shot, "zero-shot"),
+            (results.wise, "averaged weights"),
         )
         if control
     ]

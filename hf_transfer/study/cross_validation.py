@@ -36,6 +36,7 @@ from hf_transfer.study.leaks import find_leak
 from hf_transfer.study.probing import Probing
 from hf_transfer.study.study import Study
 from hf_transfer.study.summary import build_results
+from hf_transfer.study.wise import check_wise
 from hf_transfer.study.zero_shot import judge_of
 from hf_transfer.tasks.task import Task
 from hf_transfer.training.workers import make_accelerator, others_needed
@@ -120,6 +121,7 @@ def check_study(study: Study) -> Study:
     model = task.build_model()
     check_first_batch(task, model, batch, study.runner.accelerator.device)
     study = study.of(with_defaults(study.experiment, model))
+    check_wise(study.experiment, model)
     check_study_room(study, model)  # of each configuration, which it freezes
     return study
 

@@ -57,10 +57,7 @@ _NOT_THERE = "the predictions behind them are not there: they are not published,
 def other_score_checks(record: Record) -> Iterator[Check]:
     """Recompute these scores, as far as their predictions are stored."""
     yield _train_check(record)
-    for name, written in (
-        ("test", record.results.test),
-        ("sealed", record.results.final.sealed),
-    ):
+    for name, written in (("test", record.results.test), ("sealed", record.results.final.sealed)):
         if written:
             yield _untrained(record, name, written)
     yield from _controls(record)
@@ -84,23 +81,23 @@ def other_score_checks(record: Record) -> Iterator[Check]:
 def _controls(record: Record) -> Iterator[Check]:
     """Recompute what control runs reached."""
     if curve := record.results.learning_curve:
-        yield _control(record, "learning curve", "curve-*", partial(_curve, record, curve))
+        yield control_check(record, "learning curve", "curve-*", partial(_curve, record, curve))
     if shuffled := record.results.shuffled:
-        yield _control(record, "shuffled labels", "shuffled", partial(_shuffled, record, shuffled))
+        yield control_check(record, "shuffled labels", "shuffled", partial(_shuffled, record, shuffled))
     if zero_shot := record.results.zero_shot:
-        yield _control(record, "zero-shot", zero_shot.folder, partial(_zero_shot, record, zero_shot))
+        yield control_check(record, "zero-shot", zero_shot.folder, partial(_zero_shot, record, zero_shot))
     yield from _probe_checks(record)
 
 
 def _probe_checks(record: Record) -> Iterator[Check]:
     """What the closed-form probe says: of the run, of each part of an input, and under other folds."""
     if record.results.probe:
-        yield _control(record, "closed-form probe", "probe", partial(_probe, record))
+        yield control_check(record, "closed-form probe", "probe", partial(_probe, record))
     if parts := record.results.parts:
-        yield _control(record, "one part alone", "probe", partial(_parts, record, parts))
+        yield control_check(record, "one part alone", "probe", partial(_parts, record, parts))
     if (leak := record.results.leak) and leak.price:
         name, folder = "leak's price", RANDOM if leak.kept else APART
-        yield _control(record, name, folder, partial(_leak, record, leak, folder))
+        yield control_check(record, name, folder, partial(_leak, record, leak, folder))
 
 
 def _train_check(record: Record) -> Check:
@@ -197,17 +194,18 @@ def _search(record: Record, search: Search, there: Judged) -> Iterator[str]:
         yield from differences(search.verdicts, words, "search.verdicts")
 
 
-def _control(record: Record, name: str, folder: str, compare: Any) -> Check:
+def control_check(record: Record, name: str, folder: str, compare: Any) -> Check:
+    """Check what control runs reached, if their predictions are there."""
     if not any(record.folder.glob(f"folds/**/{folder}/*/done.json")):
         return left_out(name, _NOT_THERE)
     return judged(name, "follows from the predictions of its runs", compare)
 
 
 def _curve(record: Record, written: LearningCurve) -> Iterator[str]:
-    runs: dict[int, _Runs] = {}
+    runs: dict[int, ControlRuns] = {}
     for size in written.sizes:
         if size.percent != 100:
-            runs[size.percent] = _Runs(record, f"curve-{size.percent}", record.names, size.percent)
+            runs[size.percent] = ControlRuns(record, f"curve-{size.percent}", record.names, size.percent)
             yield from runs[size.percent].problems()
     found = {percent: of_size.folds for percent, of_size in runs.items()}
     found[100] = list(record.fold_results[record.best])
@@ -223,7 +221,7 @@ def _curve(record: Record, written: LearningCurve) -> Iterator[str]:
 
 def _shuffled(record: Record, written: ShuffledLabels) -> Iterator[str]:
     names = record.names[: record.config.shuffled_labels]
-    runs = _Runs(record, "shuffled", names)
+    runs = ControlRuns(record, "shuffled", names)
     yield from runs.problems()
     yield from runs.other_labels()
     true = list(record.fold_results[record.best])[: len(names)]
@@ -234,13 +232,13 @@ def _shuffled(record: Record, written: ShuffledLabels) -> Iterator[str]:
 
 
 def _probe(record: Record) -> Iterator[str]:
-    runs = _Runs(record, "probe", [name for name in record.names if name[0] == 0])
+    runs = ControlRuns(record, "probe", [name for name in record.names if name[0] == 0])
     yield from runs.problems()
     yield from differences(record.results.probe, probe_part(runs.folds, record.scorer), "probe")
 
 
 def _zero_shot(record: Record, written: ZeroShot) -> Iterator[str]:
-    runs = _Runs(record, written.folder, record.names)
+    runs = ControlRuns(record, written.folder, record.names)
     yield from runs.problems()
     true = list(record.fold_results[record.best])
     again = zero_shot_part(
@@ -257,7 +255,7 @@ def _zero_shot(record: Record, written: ZeroShot) -> Iterator[str]:
 def _parts(record: Record, written: PartScores) -> Iterator[str]:
     names = [name for name in record.names if name[0] == 0]
     folders = {part: "probe" if part == TOGETHER else f"{part}-alone" for part in written.means}
-    runs = {part: _Runs(record, folder, names) for part, folder in folders.items()}
+    runs = {part: ControlRuns(record, folder, names) for part, folder in folders.items()}
     for one in runs.values():
         yield from one.problems()
     folds = {part: one.folds for part, one in runs.items()}
@@ -268,8 +266,8 @@ def _parts(record: Record, written: PartScores) -> Iterator[str]:
 def _leak(record: Record, leak: Leak, folder: str) -> Iterator[str]:
     """Make the price again; what relates rows of a run whose folds keep nothing is as the run told it."""
     plan = _random_plan(record) if leak.kept else _plan_there(record, folder)
-    own = _Runs(record, "probe", [name for name in record.names if name[0] == 0])
-    beside = _Runs(record, folder, [(0, fold) for fold in plan.scored_folds], given=(plan,))
+    own = ControlRuns(record, "probe", [name for name in record.names if name[0] == 0])
+    beside = ControlRuns(record, folder, [(0, fold) for fold in plan.scored_folds], given=(plan,))
     yield from own.problems()
     yield from beside.problems()
     random, apart = (beside, own) if leak.kept else (own, beside)
@@ -307,7 +305,7 @@ def _comparison(compare: ComparedRuns) -> Iterator[str]:
 
 
 @dataclass(frozen=True)
-class _Runs:
+class ControlRuns:
     """Folds of a control run, which have folders of their own.
 
     Attributes:

@@ -22,6 +22,7 @@ from hf_transfer.verify.record import Record
 from hf_transfer.verify.retrain import retrain_check
 from hf_transfer.verify.split import split_checks
 from hf_transfer.verify.stated import stated_checks
+from hf_transfer.verify.wise import wise_checks
 
 
 def verify_run(run: str | Path, *, retrain: int = 0, seed: int | None = None) -> list[Check]:
@@ -48,7 +49,15 @@ def verify_run(run: str | Path, *, retrain: int = 0, seed: int | None = None) ->
     files = judged("files", "can be read", record.problems)
     if files.state == WRONG:  # told once, and not by every check
         return [files]
-    kinds = (split_checks, stated_checks, reading_checks, number_checks, other_score_checks, published_checks)
+    kinds = (
+        split_checks,
+        stated_checks,
+        reading_checks,
+        number_checks,
+        other_score_checks,
+        wise_checks,
+        published_checks,
+    )
     checks = [files, *(check for kind in kinds for check in kind(record))]
     if retrain < 0:
         raise ConfigError(f"retrain={retrain}: give the number of folds to train again, 1 or more.")

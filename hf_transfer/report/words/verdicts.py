@@ -4,8 +4,6 @@ A card and a report show the same. "Can't tell" and "not measured" are answers t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.setting import AUTO
@@ -13,6 +11,8 @@ from hf_transfer.machine.wording import count, interval, number, probability, se
 from hf_transfer.report.words.others import SAME_BUDGET
 from hf_transfer.report.words.pairs import graded, sentence
 from hf_transfer.report.words.search import search_answers
+from hf_transfer.report.words.verdict import Verdict
+from hf_transfer.report.words.wise import wise_answer
 from hf_transfer.report.words.zero_shot import zero_shot_answer
 from hf_transfer.runs.commonest import commonest_share, without_skill
 from hf_transfer.runs.companions import Other
@@ -30,27 +30,11 @@ from hf_transfer.runs.summary import configuration_name
 from hf_transfer.scores.names import LOSS
 from hf_transfer.tasks import metric_name
 
-# What a question is called whatever its words, each with a page of that name in docs/verdicts/.
-Code = Literal[
-    "good-start", "worth-it", "better-than-another", "which-layers", "which-rate", "which-settings",
-    "learned-enough", "overfits", "random-folds", "related-rows", "published",
-]  # fmt: skip
-
 _MOST_NAMED = 6  # configurations in one sentence
 _ANSWERS = {
     "overfits": "yes", "stopped in time": "not as it was stopped", "gap": "not shown",
     "no sign": "no sign of it", "unknown": "can't tell",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """One question about a run, its answer in a few words, and the evidence in sentences."""
-
-    code: Code
-    question: str
-    answer: str
-    words: str
 
 
 def verdicts(
@@ -74,6 +58,7 @@ def verdicts(
     return [
         good_start(results, against, rank),
         *worth_it(results),
+        *averaged(results),
         *_others(results, against),
         *(searched(search) if search else [settings(results)]),
         learned(results, found),
@@ -123,6 +108,14 @@ def worth_it(results: Results) -> list[Verdict]:
         return []
     answer, words = zero_shot_answer(results, results.zero_shot)
     return [Verdict("worth-it", "Is fine-tuning worth it?", answer, words)]
+
+
+def averaged(results: Results) -> list[Verdict]:
+    """Say whether weights that were averaged with the pretrained ones are better than without."""
+    if results.wise is None:
+        return []
+    answer, words = wise_answer(results, results.wise)
+    return [Verdict("worth-averaging", "Is averaging with the pretrained weights worth it?", answer, words)]
 
 
 def _ranked(results: Results, rank: RankRecord | None) -> tuple[str, str] | None:
@@ -252,6 +245,8 @@ def _made(final: Final) -> str:
     if final.kind == "refit":
         rows, penalty = f"{final.num_rows:,} rows", final.weight_decay
         how = count(final.num_epochs or 0, "epoch") if penalty is None else f"weight_decay {setting(penalty)}"
+        if final.wise:
+            how += f", averaged with the start: {final.wise.share:g} of the fine-tuned ones"
         return f"The weights in model/ were trained once more, by the same procedure, on all {rows} ({how})."
     members = count(len(final.members or ()), "fold")
     if final.kind == "ensemble":
