@@ -24,6 +24,7 @@ from hf_transfer.runs.records import LearningCurve, PartScores, Probe, ShuffledL
 from hf_transfer.scores.learning_curve import PERCENTS
 from hf_transfer.scores.site import read_site
 from hf_transfer.scores.site_reading import SiteReading
+from hf_transfer.study.added import added_sources
 from hf_transfer.study.experiment import Experiment, Unit
 from hf_transfer.study.fold_runner import FoldRunner
 from hf_transfer.study.probing import Probing
@@ -58,6 +59,7 @@ def run_controls(study: "Study", probing: Probing, results: Sequence[FoldResult]
         _site(study, probing),
         parts=_parts(study, probing),
         wise=wise_test(study, config, results),
+        added_sources=added_sources(study, probing),
     )
 
 

@@ -25,6 +25,7 @@ from hf_transfer.runs.aggregate import FoldResults
 from hf_transfer.runs.results import CrossValidationResult
 from hf_transfer.runs.run_folder import RunFolder
 from hf_transfer.scores.evaluate_modules import hub_metric
+from hf_transfer.study.added import open_source
 from hf_transfer.study.controls import run_controls
 from hf_transfer.study.decision import Decision
 from hf_transfer.study.defaults import in_common, model_facts, num_repeats, settle, settled_words
@@ -115,6 +116,8 @@ def check_study(study: Study) -> Study:
     _check_target(study.experiment)
     if config.zero_shot:
         judge_of(study.experiment)
+    for name in config.add_source:
+        open_source(study.experiment, name)
     batch = first_batch(task, study.experiment.data.rows)
     for name in config.metrics:
         hub_metric(name)

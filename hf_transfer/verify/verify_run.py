@@ -12,6 +12,7 @@ from hf_transfer.machine.wording import aligned, count
 from hf_transfer.runs.hub.fetch import is_repository
 from hf_transfer.runs.results import read_results
 from hf_transfer.runs.schema import ShapeError
+from hf_transfer.verify.added import added_checks
 from hf_transfer.verify.check import WRONG, Check, judged
 from hf_transfer.verify.download import fetch_record
 from hf_transfer.verify.numbers import number_checks
@@ -56,6 +57,7 @@ def verify_run(run: str | Path, *, retrain: int = 0, seed: int | None = None) ->
         number_checks,
         other_score_checks,
         wise_checks,
+        added_checks,
         published_checks,
     )
     checks = [files, *(check for kind in kinds for check in kind(record))]

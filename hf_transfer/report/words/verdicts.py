@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.setting import AUTO
 from hf_transfer.machine.wording import count, interval, number, probability, setting
+from hf_transfer.report.words.added import added
 from hf_transfer.report.words.others import SAME_BUDGET
 from hf_transfer.report.words.pairs import graded, sentence
 from hf_transfer.report.words.search import search_answers
 from hf_transfer.report.words.verdict import Verdict
-from hf_transfer.report.words.wise import wise_answer
+from hf_transfer.report.words.wise import averaged
 from hf_transfer.report.words.zero_shot import zero_shot_answer
 from hf_transfer.runs.commonest import commonest_share, without_skill
 from hf_transfer.runs.companions import Other
@@ -59,6 +60,7 @@ def verdicts(
         good_start(results, against, rank),
         *worth_it(results),
         *averaged(results),
+        *added(results),
         *_others(results, against),
         *(searched(search) if search else [settings(results)]),
         learned(results, found),
@@ -108,14 +110,6 @@ def worth_it(results: Results) -> list[Verdict]:
         return []
     answer, words = zero_shot_answer(results, results.zero_shot)
     return [Verdict("worth-it", "Is fine-tuning worth it?", answer, words)]
-
-
-def averaged(results: Results) -> list[Verdict]:
-    """Say whether weights that were averaged with the pretrained ones are better than without."""
-    if results.wise is None:
-        return []
-    answer, words = wise_answer(results, results.wise)
-    return [Verdict("worth-averaging", "Is averaging with the pretrained weights worth it?", answer, words)]
 
 
 def _ranked(results: Results, rank: RankRecord | None) -> tuple[str, str] | None:

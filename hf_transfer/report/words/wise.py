@@ -3,13 +3,21 @@
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.wording import number
 from hf_transfer.report.words.pairs import graded, sentence
+from hf_transfer.report.words.verdict import Verdict
 from hf_transfer.runs.records import Results, WiseTest
 from hf_transfer.runs.wise import AVERAGED, START, TUNED, shares_words
 from hf_transfer.tasks import metric_name
 
 
-def wise_answer(results: Results, found: WiseTest) -> tuple[str, str]:
-    """The answer in a few words, and the evidence in sentences."""
+def averaged(results: Results) -> list[Verdict]:
+    """Say whether weights that were averaged with the pretrained ones are better than without."""
+    if results.wise is None:
+        return []
+    question = "Is averaging with the pretrained weights worth it?"
+    return [Verdict("worth-averaging", question, *_answer(results, results.wise))]
+
+
+def _answer(results: Results, found: WiseTest) -> tuple[str, str]:
     pair, shares = found.against_tuned, shares_words(results.done)
     answer = graded(pair, worse="no, plain fine-tuning is better", same="it changes nothing")
     name = metric_name(found.metric, results.task)
