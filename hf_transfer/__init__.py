@@ -26,6 +26,8 @@ _HOMES = {
     "TextPairClassification": "tasks",
     "TokenClassification": "tasks",
     "TransferError": "errors",
+    "adapt": "transfer.adapt_run",
+    "combine": "transfer.combining",
     "compare": "report.compare",
     "cross_validate": "study.cross_validation",
     "fine_tune": "selection.presets",
@@ -44,6 +46,8 @@ _HOMES = {
     "run_recipe": "cli.main",
     "score": "report.scored",
     "search": "cli.search",
+    "shift": "transfer.writing",
+    "shots": "transfer.shots",
     "verify_run": "verify.verify_run",
     "write_card": "report.card.card",
 }

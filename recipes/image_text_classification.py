@@ -1,12 +1,12 @@
 """Pictures with a text into classes, sets of labels or a number, under 5-fold cross-validation.
 
     python recipes/image_text_classification.py --dataset products.csv --input_column photo,title
-    python recipes/image_text_classification.py --base_model google/siglip-base-patch16-224 --dataset posts/
+    python recipes/image_text_classification.py --dataset products.csv --table_columns price,colour
     python recipes/image_text_classification.py --base_model builtin:tiny-clip --dataset builtin:digit_texts
     accelerate launch --config_file accelerate_config.yaml recipes/image_text_classification.py --num_folds 10
 
-Paths of pictures are relative to the file. The summary says what the picture alone and the text alone reach
-under the same folds. The third line needs no network. All settings: --help.
+Paths of pictures are relative to the file. The summary says what the picture, the text and the table alone
+reach under the same folds. The third line needs no network. All settings: --help.
 """
 
 from hf_transfer import (

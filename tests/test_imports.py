@@ -21,6 +21,7 @@ LOOSE = {"__init__", "__main__", "_guard", "errors"}
 ROOMS = (
     "cli",
     "verify",
+    "transfer",
     "selection",
     "report",
     "study",
@@ -140,6 +141,8 @@ LIGHT_CODE = (
     "from hf_transfer.report.compare import compare_runs",
     "from hf_transfer.report.page.page import write_report",
     "from hf_transfer.report.page.pictures import draw_pictures",
+    "import hf_transfer.report.page.shift, hf_transfer.report.page.label, hf_transfer.report.plots.clouds",
+    "import hf_transfer.scores.shift.two_samples, hf_transfer.scores.shift.few_labels",
 )
 
 
@@ -167,13 +170,17 @@ OTHER_KEYS = {"config", "data", "folds", "layers", "machine", "models", "replay"
 
 def record_fields() -> set[str]:
     """The names of the fields that results.json and what lies beside it have."""
+    from hf_transfer.runs.adapt_record import AdaptRecord
     from hf_transfer.runs.companions import ComparedRuns
     from hf_transfer.runs.rank_record import RankRecord
     from hf_transfer.runs.records import Results
     from hf_transfer.runs.search_record import Search
+    from hf_transfer.runs.shift_record import ShiftRecord
+    from hf_transfer.runs.shots_record import ShotsRecord
 
     found: set[str] = set()
     waiting: list[object] = [Results, ComparedRuns, RankRecord, Search]
+    waiting += [ShiftRecord, AdaptRecord, ShotsRecord]
     seen: list[object] = []
     while waiting:
         kind = waiting.pop()

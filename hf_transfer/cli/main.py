@@ -8,7 +8,9 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from hf_transfer import __version__, _guard  # noqa: F401
+from hf_transfer.cli.adapt import add_adapt
 from hf_transfer.cli.cache import add_cache
+from hf_transfer.cli.combine import add_combine
 from hf_transfer.cli.doctor import add_doctor
 from hf_transfer.cli.export import add_export
 from hf_transfer.cli.inspect import add_inspect
@@ -20,6 +22,8 @@ from hf_transfer.cli.rank import add_rank
 from hf_transfer.cli.run import add_run
 from hf_transfer.cli.score import add_score
 from hf_transfer.cli.search import add_search
+from hf_transfer.cli.shift import add_shift
+from hf_transfer.cli.shots import add_shots
 from hf_transfer.cli.verb import Handler, Parser, guarded
 from hf_transfer.errors import ConfigError
 from hf_transfer.machine.launcher import is_main_process, tell_launcher
@@ -30,6 +34,10 @@ _VERBS: tuple[Callable[[Any], None], ...] = (
     add_run,
     add_search,
     add_rank,
+    add_shift,
+    add_adapt,
+    add_shots,
+    add_combine,
     add_layers,
     add_inspect,
     add_predict,

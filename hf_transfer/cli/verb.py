@@ -39,7 +39,10 @@ def add_verb(
         takes_settings: Whether a run's settings may follow; the handler finds them in `settings`.
     """
     parser: argparse.ArgumentParser = verbs.add_parser(
-        name, help=help, description=f"{help[0].upper()}{help[1:]}."
+        name,
+        help=help,
+        description=f"{help[0].upper()}{help[1:]}.",
+        allow_abbrev=not takes_settings,  # --split is a setting, and not short for --split_target
     )
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
     parser.add_argument("--debug", action="store_true", help="show the whole traceback of an error")

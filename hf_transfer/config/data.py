@@ -70,6 +70,11 @@ class DataSettings(Group):
         "What -1 counts as among labels of 0 and 1; ignore leaves such rows out.",
         choices=("ignore", "zero", "one"),
     )
+    table_columns: tuple[str, ...] = setting(
+        (),
+        "Columns, comma-separated, of numbers or categories that stand beside each input, as features of the "
+        "output layer; NAME:category takes numbers as names.",
+    )
     id_column: str | None = setting(None, "Column that identifies a row; its number when not given.")
     max_rows: int | None = setting(
         None, "Number of rows to keep, chosen by a seeded hash.", aliases=("max_train_samples",), at_least=2

@@ -1,15 +1,16 @@
 """Audit rows before the split: duplicates, contradicting labels, class counts."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
-from hf_transfer.data.labelled import LabelledData
+from hf_transfer.data.labelled import LabelledData, fingerprint
 from hf_transfer.data.sources import Source, column_of, listed_sources
+from hf_transfer.data.telling import Telling, telling_columns
 from hf_transfer.machine.wording import count
 from hf_transfer.tasks.inputs.similarity import Groups, equal_groups
 
@@ -34,6 +35,7 @@ class Audit:
         sources: Columns and parts of names with equal values, of which rows may belong together; none
             where the folds keep something together already.
         near_follow: Near duplicates that stand beside each other.
+        telling: Columns of the table of which one alone nearly tells the label.
     """
 
     num_rows: int
@@ -48,6 +50,7 @@ class Audit:
     lengths: dict[str, float] | None
     sources: tuple[Source, ...] = ()
     near_follow: int = 0
+    telling: tuple[Telling, ...] = ()
 
     @property
     def rarest(self) -> tuple[str, int]:
@@ -89,6 +92,12 @@ class Audit:
                 f"{self.near_follow:,} stand beside each other: such rows may come from one "
                 "source. Name the column that says which by --group_by."
             )
+        found += [
+            f"Column {column.name!r} of the table alone tells {column.right:.1%} of the labels, and the "
+            f"commonest label is {column.commonest:.1%} of them. If it is written after the label is known, "
+            "it is a leak: leave it out."
+            for column in self.telling
+        ]
         if self.sorted_by_label:
             found.append("The rows are stored sorted by label: parts cut in this order would lack classes.")
         return found
@@ -121,8 +130,26 @@ def audit(data: LabelledData) -> Audit:
         sorted_by_label=not data.target.per_word and _is_sorted(data.target.tabled(labels[:size])[1]),
         lengths=data.input.lengths(data.rows),
         sources=() if kept else listed_sources(data.rows),
+        telling=telling_columns(data),
         near_follow=0 if kept else sum(group[1] - group[0] == 1 for group in map(sorted, near_inside)),
     )
+
+
+def without_repeats(data: LabelledData, found: Audit) -> tuple[LabelledData, tuple[str, ...]]:
+    """Leave out rows that repeat another exactly; say how many they were, in a sentence if any.
+
+    Args:
+        data: The rows.
+        found: Their audit.
+    """
+    repeats = {row_id for group in found.duplicates for row_id in group[1:]}
+    if not repeats:
+        return data, ()
+    kept = [row for row, row_id in enumerate(data.rows["row_id"]) if row_id not in repeats]
+    rows = data.rows.select(kept)
+    known = fingerprint(rows, data.input, data.label_names)
+    note = f"{count(len(repeats), 'row')} left out, as they repeat another exactly."
+    return replace(data, rows=rows, fingerprint=known), (note,)
 
 
 def _near(keys: Sequence[Any], similar: Callable[[list[int]], Groups]) -> Groups:

@@ -270,7 +270,7 @@ def _parse_times(values: Sequence[str], column: str) -> list[Any]:
             return [parse(value) for value in values]
         except ValueError:
             continue
-    numbers = [value for value in values if not _is_date(value)]
+    numbers = [value for value in values if not is_date(value)]
     raise DataError(
         f"Times in column {column!r} are neither all numbers nor all ISO dates such as 2026-01-31T12:00, "
         f"e.g. {some([repr(value) for value in numbers], noun='value', limit=3)}. Write them in one of the "
@@ -278,7 +278,8 @@ def _parse_times(values: Sequence[str], column: str) -> list[Any]:
     )
 
 
-def _is_date(value: str) -> bool:
+def is_date(value: str) -> bool:
+    """Whether a text is an ISO date, with or without a time."""
     try:
         datetime.datetime.fromisoformat(value)
     except ValueError:

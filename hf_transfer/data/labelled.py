@@ -78,6 +78,8 @@ def fingerprint(rows: Dataset, input: Input, label_names: Sequence[str]) -> str:
     """Hash the contents: `datasets`' own fingerprint changes with paths and versions."""
     digest = hashlib.sha256()
     _feed(digest, input.name, *label_names)
+    if input.table:
+        _feed(digest, repr(input.table))
     for start in range(0, len(rows), 256):
         batch = rows[start : start + 256]
         for row_id, content, label in zip(batch["row_id"], batch["input"], batch["label"], strict=True):

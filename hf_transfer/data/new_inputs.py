@@ -15,7 +15,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.data.data_files import SUFFIXES, read_file
 from hf_transfer.data.input_folder import inputs_below
-from hf_transfer.data.text_files import read_text
+from hf_transfer.data.text_files import read_text, text_lines
 from hf_transfer.errors import DataError
 from hf_transfer.machine.wording import count
 from hf_transfer.tasks.inputs.input import Input
@@ -129,7 +129,7 @@ def _parts(word: str, input: Input, column: str, config: RunConfig) -> list[NewI
     """What one word of the command stands for."""
     path = Path(word)
     if word == STANDARD_INPUT:
-        lines = _lines(_standard_input())
+        lines = text_lines(_standard_input())
         if input.suffixes:
             return [part for line in lines for part in _parts(line, input, column, config)]
         return [_listed(lines, input)]
@@ -141,7 +141,7 @@ def _parts(word: str, input: Input, column: str, config: RunConfig) -> list[NewI
         return [_on_disk(path, input, config)]
     if not path.is_file():
         raise DataError(f"No such file: {path.absolute()}.")
-    return [_listed(_lines(read_text(path)), input)]
+    return [_listed(text_lines(read_text(path)), input)]
 
 
 def _listed(texts: list[str], input: Input) -> NewInputs:
@@ -200,11 +200,6 @@ def _in_file(path: Path, input: Input, column: str, config: RunConfig) -> NewInp
 
 def _one_column(name: str, values: list[str]) -> pa.Table:
     return pa.table({name: pa.array(values, pa.string())})
-
-
-def _lines(text: str) -> list[str]:
-    """Lines that are not blank; texts may hold the other line ends of Unicode."""
-    return [line for line in (line.removesuffix("\r") for line in text.split("\n")) if line.strip()]
 
 
 def _standard_input() -> str:

@@ -24,6 +24,7 @@ from hf_transfer.data.columns import (
 from hf_transfer.data.labelled import LabelledData, fingerprint
 from hf_transfer.data.origins import Origin
 from hf_transfer.data.sources import with_sources
+from hf_transfer.data.table_columns import find_table, table_names
 from hf_transfer.data.uncertain import settle_uncertain, without_uncertain
 from hf_transfer.errors import DataError
 from hf_transfer.folds import hash_order
@@ -40,6 +41,7 @@ from hf_transfer.tasks.targets.target import Target
 from hf_transfer.tasks.task import Task, Written
 
 _IN_MEMORY = Origin()
+_NO_LABEL = "no label"  # the column that stands for that of the labels where there are none
 
 
 def label_rows(
@@ -49,7 +51,7 @@ def label_rows(
     *,
     test: Dataset | None = None,
     origin: Origin = _IN_MEMORY,
-    target: type[Target] | None = None,
+    target: type[Target] | Target | None = None,
 ) -> LabelledData:
     """Check rows from memory, and convert them to the standard columns.
 
@@ -59,21 +61,22 @@ def label_rows(
         task: What they are for, or what `--kind` calls its input.
         test: Rows to keep untouched; with the same columns.
         origin: Where the rows come from.
-        target: What the labels are; read from them where that is not given.
+        target: What the labels are; read from them when not given; an instance where rows have none.
 
     Raises:
         TransferError: If rows, columns or labels cannot be used as they are, or a setting by such inputs.
     """
     task = task_of_kind(task) if isinstance(task, str) else task
+    if not isinstance(target, type | None):
+        dataset, config = _without_labels(dataset, config)
     check_settings(config, task)
     opened = _opened([part for part in (dataset, test) if part is not None], config, task, origin)
     columns, written = _as_written(opened, config, task)
     parts = [part.rows for part in written]
-    notes = [*_notes_of(opened), *columns.notes, *_notes_of(written)]
+    task, table_notes = _with_table(task, parts[0], columns, config)
+    notes = [*_notes_of(opened), *columns.notes, *_notes_of(written), *table_notes]
     inputs = [_inputs(part, columns, task.input, origin) for part in parts]
-    label_columns = _label_columns(parts, inputs, columns.label, config)
-    target = target or choose_target(label_columns[0], task.targets, config.wanted_target)
-    labels = target.read(label_columns)
+    target, labels = _labels(_label_columns(parts, inputs, columns.label, config), target, config, task)
     rows = _standard_rows(parts, inputs, labels, columns, target, config)
     rows, kept = _usable(rows, config, task.input, notes, origin.name)
     return LabelledData(
@@ -89,9 +92,38 @@ def label_rows(
         notes=(*notes, *labels.notes),
         hub=origin.hub,
         scheme=written[0].scheme or labels.scheme,
-        **_read_from(columns, config),
-        **_kept_for(opened[0], columns, kept),
+        **_read_from(columns, config) | _kept_for(opened[0], columns, kept),
     )
+
+
+def _with_table(
+    task: type[Task], rows: Dataset, columns: Columns, config: RunConfig
+) -> tuple[type[Task], tuple[str, ...]]:
+    """The task for rows with these columns beside their inputs: those of a model, or those of the rows."""
+    if task.input.table:
+        return task, ()
+    table, notes = find_table(rows, columns, config)
+    return task.with_table(table), notes
+
+
+def _labels(
+    columns: Sequence[LabelColumn], target: type[Target] | Target | None, config: RunConfig, task: type[Task]
+) -> tuple[type[Target], NamedLabels]:
+    """What the labels are, and those of each part; stand-ins where there are none."""
+    if not isinstance(target, type | None):
+        stand_ins = tuple([target.unlabelled] * len(column.values) for column in columns)
+        return type(target), NamedLabels(target.label_names, stand_ins)
+    target = target or choose_target(columns[0], task.targets, config.wanted_target)
+    return target, target.read(columns)
+
+
+def _without_labels(dataset: Dataset, config: RunConfig) -> tuple[Dataset, RunConfig]:
+    """Rows with a column of empty labels, and settings that name it."""
+    rows = _plain(dataset)
+    with own_bars():
+        rows = rows.add_column(_NO_LABEL, [""] * len(rows), feature=Value("string"))
+    nothing: dict[str, Any] = {"label_columns": (), "label_separator": None, "uncertain": None}
+    return rows, replace(config, label_column=_NO_LABEL, **nothing)
 
 
 def _read_from(columns: Columns, config: RunConfig) -> dict[str, Any]:
@@ -220,7 +252,8 @@ def _standard_rows(
     target: type[Target],
     config: RunConfig,
 ) -> list[Dataset]:
-    label_type, used = target.label_type(labels.names), (columns.label, *config.label_columns)
+    label_type, used = target.label_type(labels.names), {columns.label, *config.label_columns}
+    used |= {*table_names(config.table_columns, parts[0].column_names)}
     each = zip(parts, inputs, labels.ids, strict=True)
     rows = [_standard_part(*part, columns, label_type) for part in each]
     rows[0] = with_sources(rows[0], parts[0], (*columns.inputs, *used))

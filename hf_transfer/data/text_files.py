@@ -27,6 +27,11 @@ def read_text(path: Path) -> str:
     return text.rstrip(END_OF_FILE) if text.endswith(END_OF_FILE) else text
 
 
+def text_lines(text: str) -> list[str]:
+    """Lines that are not blank; texts may hold the other line ends of Unicode."""
+    return [line for line in (line.removesuffix("\r") for line in text.split("\n")) if line.strip()]
+
+
 def refuse_other_than_utf8(path: Path) -> None:
     """Stop at a file that is not UTF-8.
 

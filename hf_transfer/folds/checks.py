@@ -13,6 +13,10 @@ from hf_transfer.machine.wording import count
 
 NAMED = 5  # classes that a message names
 
+# How far one draw of so many rows a class was off the mean of 200, in points: ten classes of pictures.
+_ONE_DRAW = {1: 8.6, 2: 6.7, 4: 4.8}
+_FEW = 5  # rows of a class to learn from, below which this is said
+
 
 class Limit(NamedTuple):
     """A maximum number of folds, and its reason."""
@@ -130,6 +134,25 @@ def what_folds_lack(
             f"Scored only by a model that was not trained on any, being in one fold: {_listed(unseen)}."
         )
     return tuple(notes)
+
+
+def few_to_learn(counts: Ints, names: Sequence[str]) -> tuple[str, ...]:
+    """Say what a few training rows of a class are worth, in a sentence; nothing where there are enough.
+
+    Args:
+        counts: Fewest training rows of each class in a fold, (c,).
+        names: Of the classes, (c,).
+    """
+    few = [c for c in np.argsort(counts, kind="stable").tolist() if 0 < counts[c] < _FEW]
+    if not few:
+        return ()
+    learned = _listed([f"{names[c]} ({count(int(counts[c]), 'row')})" for c in few])
+    size = max(size for size in _ONE_DRAW if size <= counts[few[0]])
+    return (
+        f"Some fold learns from fewer than {_FEW} rows of a class: {learned}. Which rows they are moves the "
+        f"score: on ten classes of pictures, one draw of {count(size, 'row')} a class was "
+        f"±{_ONE_DRAW[size]} points off. hf-transfer shots measures it on a labelled set.",
+    )
 
 
 def _listed(parts: Sequence[str]) -> str:

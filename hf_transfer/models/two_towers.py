@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import AutoModel, PretrainedConfig
 from transformers.modeling_outputs import SequenceClassifierOutput
 
@@ -57,6 +58,19 @@ class Towers(nn.Module):
         return self.join(picture, text, present)  # type: ignore[no-any-return]
 
 
+class ExactLinear(nn.Linear):
+    """A linear layer that computes in double precision where the device has it, and never in half.
+
+    Numbers of a table may be years: of 2017 and 2018, what differs is a small part of what is summed up.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute (b, c) from (b, d)."""
+        wide = torch.float32 if x.device.type == "mps" else torch.float64
+        with torch.autocast(x.device.type, enabled=False):
+            return functional.linear(x.to(wide), self.weight.to(wide), self.bias.to(wide)).float()
+
+
 class TwoTowerClassifier(nn.Module):
     """Two towers, their joined features, and one linear layer.
 
@@ -78,6 +92,10 @@ class TwoTowerClassifier(nn.Module):
         "text": "towers.model.text_model",
     }
     """Parts that run side by side, by what they read."""
+    table_width: ClassVar[int] = 0
+    """How many numbers of a table stand beside the features, in the output layer's last columns."""
+    read_at_top: ClassVar[tuple[str, ...]] = ("table",)
+    """Inputs that nothing but the output layer reads, so that they are needed wherever a pass begins."""
 
     def __init__(self, model: Any, config: PretrainedConfig) -> None:
         super().__init__()
@@ -87,22 +105,30 @@ class TwoTowerClassifier(nn.Module):
         for name in self.apart:
             delattr(model, name)
         self.towers = Towers(model)
-        self.output = nn.Linear(3 * width + 2, config.num_labels)
+        layer = ExactLinear if self.table_width else nn.Linear
+        self.output = layer(3 * width + 2 + self.table_width, config.num_labels)
         nn.init.normal_(self.output.weight, std=0.02)
         nn.init.zeros_(self.output.bias)
 
-    def forward(self, **inputs: Tensor) -> SequenceClassifierOutput:
+    @classmethod
+    def beside(cls, table_width: int) -> type[Self]:
+        """The class of models that read as many numbers of a table too; itself for none."""
+        return type(cls.__name__, (cls,), {"table_width": table_width}) if table_width else cls
+
+    def forward(self, table: Tensor | None = None, **inputs: Tensor) -> SequenceClassifierOutput:
         """Compute logits, (b, c)."""
-        return SequenceClassifierOutput(logits=self.output(self.towers(**inputs)))
+        features = self.towers(**inputs)
+        if self.table_width and table is not None:
+            features = torch.cat([features, table], dim=1)
+        return SequenceClassifierOutput(logits=self.output(features))
 
     @property
     def columns_alone(self) -> dict[str, list[int]]:
-        """The columns of the output layer's input that are of the picture alone, and of the text alone."""
-        width = (self.output.in_features - 2) // 3
-        return {
-            "picture": [*range(width), 3 * width],
-            "text": [*range(width, 2 * width), 3 * width + 1],
-        }
+        """The columns of the output layer's input that are of the picture, the text or a table alone."""
+        both = self.output.in_features - self.table_width
+        width = (both - 2) // 3
+        alone = {"picture": [*range(width), 3 * width], "text": [*range(width, 2 * width), 3 * width + 1]}
+        return alone | ({"table": [*range(both, self.output.in_features)]} if self.table_width else {})
 
     def group_matcher(self, coarse: bool = False) -> Callable[[str], float]:
         """The depth of a module by its name, as timm's models say it.

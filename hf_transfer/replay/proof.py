@@ -70,7 +70,7 @@ def _proven(model: nn.Module, cut: Cut, probe: Mapping[str, Tensor], seen: Recor
             features = _stored(model, cut, probe)
             if not _agree(features, entered[:, :1] if cut.first_only else entered):
                 return False  # attention, say, may drop out by itself, without a module of that name
-            logits = Suffix(model, cut)(features, **_without_floats(probe))
+            logits = Suffix(model, cut)(features, **_without_floats(model, probe))
     except (
         RuntimeError,
         ValueError,
@@ -107,10 +107,13 @@ def _stored(model: nn.Module, cut: Cut, probe: Mapping[str, Tensor]) -> Tensor:
         model.train()
 
 
-def _without_floats(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _without_floats(model: nn.Module, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A batch as in replay: with NaN in place of pixels, which lie below the cut."""
+    kept: tuple[str, ...] = getattr(model, "read_at_top", ())
     return {
-        name: torch.full_like(value, float("nan")) if value.is_floating_point() else value
+        name: torch.full_like(value, float("nan"))
+        if value.is_floating_point() and name not in kept
+        else value
         for name, value in batch.items()
     }
 

@@ -1,4 +1,4 @@
-"""What `hf-transfer search`, `rank` and `compare` left in a run's folder, as far as it is about this run."""
+"""What `search`, `rank`, `combine` and `compare` left in a run's folder, as far as it is about this run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.runs.combine_record import COMBINE_FILE, CombineRecord
 from hf_transfer.runs.paired import Pair
 from hf_transfer.runs.rank_record import RankRecord
 from hf_transfer.runs.reading import read_record
@@ -63,11 +64,12 @@ class ComparedRuns:
 
 @dataclass(frozen=True)
 class Companions:
-    """The content of search.json, rank.json and compare.json."""
+    """The content of search.json, rank.json, compare.json and combine.json."""
 
     search: Search | None = None
     rank: RankRecord | None = None
     compare: ComparedRuns | None = None
+    combine: CombineRecord | None = None
 
 
 def primary_scores(results: Results) -> list[float | None]:
@@ -76,7 +78,7 @@ def primary_scores(results: Results) -> list[float | None]:
 
 
 def read_companions(folder: str | Path, results: Results) -> Companions:
-    """Read search.json, rank.json and compare.json, if they are there and of these rows, folds and choice.
+    """Read search.json, rank.json, compare.json and combine.json, if they are of these rows and folds.
 
     Args:
         folder: The run's folder.
@@ -96,7 +98,10 @@ def read_companions(folder: str | Path, results: Results) -> Companions:
         rank = None
     if compare and not compare.is_about(results):
         compare = None  # of other folds, or of a run that was here before
-    return Companions(search, rank, compare)
+    combine = _if_there(CombineRecord, folder / COMBINE_FILE)
+    if combine and results.base_model not in {member.base_model for member in combine.members}:
+        combine = None  # of a run that was here before
+    return Companions(search, rank, compare, combine)
 
 
 def _if_there(kind: type[Any], path: Path) -> Any:

@@ -14,10 +14,17 @@ MOST_DIFFERENCE = 1e-6  # between a model and what plain libraries load
 
 @dataclass(frozen=True)
 class RowScores:
-    """Scores of the published model on rows that no fold has."""
+    """Scores of the published model on rows that no fold has.
+
+    Attributes:
+        num_rows: How many.
+        scores: With outputs as they come.
+        cut: Those that cut points change, with the published ones; None where there are none.
+    """
 
     num_rows: int
     scores: Scores
+    cut: Scores | None = None
 
 
 @dataclass(frozen=True)

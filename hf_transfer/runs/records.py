@@ -272,15 +272,15 @@ class AddedSource:
 
 @dataclass(frozen=True, kw_only=True)
 class PartScores:
-    """What heads in closed form reach on the features of each part of an input alone, and of both.
+    """What heads in closed form reach on the features of each part of an input alone, and of all.
 
     Attributes:
         metric: The primary one.
         folds: Of the first repeat.
         scores: Of each fold, by part.
         means: Over folds, by part.
-        best: The part that is better alone.
-        ahead: How much better both are than that part, on average.
+        best: The part that is best alone.
+        ahead: How much better all are than that part, on average.
         interval: Of `ahead`, corrected for shared training rows.
         p: Of `ahead`; None where it does not vary.
     """

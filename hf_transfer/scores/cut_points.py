@@ -1,6 +1,6 @@
 """Fit cut points to out-of-fold predictions, and score them on rows they were not fitted to. No torch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -8,7 +8,7 @@ import pyarrow as pa
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.scores.cutting import Cut, Cutting
 from hf_transfer.scores.over_folds import Cuts, CutScore, over_folds, score_folds
-from hf_transfer.scores.scorer import Scorer, array_of
+from hf_transfer.scores.scorer import Scorer, Scores, array_of
 
 FEWEST_FOLDS = 3  # so that the folds other than one can be cut by each other
 
@@ -44,6 +44,15 @@ def find_cuts(table: pa.Table, scorer: Scorer) -> Cuts | None:
             for name in cutting.metrics
         },
     )
+
+
+def cut_scores(table: pa.Table, scorer: Scorer, points: Sequence[Cut]) -> Scores | None:
+    """The scores that cut points change, with given ones, on rows that had no part in them; None without."""
+    cutting = scorer.cutting
+    if cutting is None or not points:
+        return None
+    scores = scorer.score(cutting.decide(table, points))
+    return {name: scores[name] for name in cutting.metrics}
 
 
 def helpful(table: pa.Table, cutting: Cutting) -> list[Cut]:

@@ -57,6 +57,8 @@ class LinearProblem:
         solver: `lbfgs` for the cross-entropy, or `ridge` for the squared error against 1 and -1.
         balanced: Whether all classes weigh the same, however many items they have.
         dropped: Variance that dropout will add to a feature, as a share of its squared mean.
+        shares: What each item counts of the whole, (n,), as if it were there that often; all the same, or all
+            classes the same with `balanced`, where it is not given.
     """
 
     features: NDArray[np.floating]
@@ -65,6 +67,7 @@ class LinearProblem:
     solver: str = "lbfgs"
     balanced: bool = False
     dropped: float = 0.0
+    shares: Matrix | None = None
 
     def solve(self, strengths: Sequence[float], tolerance: float = EXACT) -> dict[float, Classifier]:
         """Optimum for each penalty; a penalty is relative to the mean loss of an item.
@@ -87,7 +90,8 @@ class LinearProblem:
 
     def part(self, items: NDArray[np.int64]) -> "LinearProblem":
         """The same problem on some of the items."""
-        return replace(self, features=self.features[items], labels=self.labels[items])
+        shares = None if self.shares is None else self.shares[items] / self.shares[items].sum()
+        return replace(self, features=self.features[items], labels=self.labels[items], shares=shares)
 
     def loss(self, classifier: Classifier) -> float:
         """Loss of a classifier over all items, without the penalty."""
@@ -100,7 +104,11 @@ class LinearProblem:
     def _scale(self) -> tuple[Matrix, Matrix]:
         """Mean and standard deviation of each feature."""
         features = self.features.astype(np.float64)
-        middle, spread = features.mean(0), features.std(0)
+        if self.shares is None:
+            middle, spread = features.mean(0), features.std(0)
+        else:
+            middle = self.shares @ features
+            spread = np.sqrt(self.shares @ (features - middle) ** 2)
         spread[spread <= _NOISE * np.abs(middle) + 1e-8] = 1.0
         return middle, np.sqrt(spread**2 + self.dropped * middle**2)
 
@@ -117,6 +125,8 @@ class LinearProblem:
     @cached_property
     def _weights(self) -> Matrix:
         """Weight of each item; they sum to 1."""
+        if self.shares is not None:
+            return self.shares
         counts = np.bincount(self.labels, minlength=self.num_classes)
         each = 1 / (counts * np.count_nonzero(counts) + (counts == 0)) if self.balanced else None
         return np.full(len(self.labels), 1 / len(self.labels)) if each is None else each[self.labels]

@@ -48,6 +48,8 @@ def open_source(experiment: "Experiment", name: str) -> LabelledData:
             f"add_source={name!r} is tested on the stored features of pretrained weights, and there will be "
             "none: from_scratch, reinit_top, no_replay, or a base model without weights. Leave one out."
         )
+    if task.lacking:
+        raise ConfigError("add_source reads no table columns. Leave table_columns or add_source out.")
     data = open_dataset(replace(experiment.config, dataset=name, **_OF_THE_RUN), task.input.name)
     if data.target.name != task.target.name:
         raise DataError(
@@ -118,7 +120,7 @@ def _features(study: "Study", probing: Probing, encoded: Any, data: LabelledData
     torch.manual_seed(probing.config.seed)
     model = placed(task.build_model(), accelerator.device)
     batches = Batches(task, encoded, accelerator.device)
-    found = read_features(task.target, model, batches, data.rows["label"][:], accelerator)
+    found = read_features(model, batches, data.rows["label"][:], accelerator)
     if found is None:
         raise DataError(f"{data.name} has too many rows for add_source. Give a part of them.")
     return found

@@ -19,7 +19,7 @@ from hf_transfer.folds import FoldPlan, derive_seed
 from hf_transfer.replay.replayed import Replay
 from hf_transfer.runs.controls import Controls, curve_part, probe_part, shuffled_part
 from hf_transfer.runs.fold_result import FoldResult
-from hf_transfer.runs.part_scores import TOGETHER, parts_part
+from hf_transfer.runs.part_scores import parts_part, together
 from hf_transfer.runs.records import LearningCurve, PartScores, Probe, ShuffledLabels
 from hf_transfer.scores.learning_curve import PERCENTS
 from hf_transfer.scores.site import read_site
@@ -98,7 +98,7 @@ def _parts(study: "Study", probing: Probing) -> PartScores | None:
         units = study.probe_units(probing.config, part)
         if not probing.score(study.runner, units, part):
             return None
-        folds[part or TOGETHER] = study.results_of(units)
+        folds[part or together(experiment.task.input.parts)] = study.results_of(units)
     num_folds = experiment.plans[0].num_folds
     return parts_part(folds, experiment.task.target.scorer, num_folds=num_folds) if folds else None
 

@@ -141,6 +141,11 @@ def _check_input(experiment: Experiment) -> None:
             f"The rows are {data.input.nouns}, and the task is for {task.input.nouns}. Take "
             f"data.task(config, data.target), or open them with open_dataset(config, {task.input.name!r})."
         )
+    if task.input.table != data.input.table:
+        raise ConfigError(
+            f"The rows have a table beside their inputs, by table_columns={experiment.config.table_columns}, "
+            "and the task was made without it. Take data.task(config, data.target)."
+        )
 
 
 def _check_target(experiment: Experiment) -> None:

@@ -21,6 +21,7 @@ from hf_transfer.folds import (
     nested_rows,
     plan_repeats,
 )
+from hf_transfer.folds.checks import few_to_learn
 from hf_transfer.machine.digests import json_digest
 from hf_transfer.runs.run_folder import fold_place, place_of
 from hf_transfer.study.decision import Decision
@@ -103,8 +104,18 @@ class Experiment:
 
     @property
     def split_notes(self) -> tuple[str, ...]:
-        """Adjustments made to the folds, each once."""
-        return tuple(dict.fromkeys(note for plan in self.plans for note in plan.notes))
+        """Adjustments made to the folds, and classes of which they have few rows, each once."""
+        notes = [note for plan in self.plans for note in plan.notes]
+        return tuple(dict.fromkeys([*notes, *self._few_to_learn()]))
+
+    def _few_to_learn(self) -> tuple[str, ...]:
+        labels, names = self.columns.labels, self.columns.label_names
+        if not self.task.target.right_or_wrong or labels is None or not names:
+            return ()
+        trains = [plan.train(fold) for plan in self.plans for fold in plan.scored_folds]
+        classes = np.asarray(labels)
+        counts = [np.bincount(classes[rows], minlength=len(names)) for rows in trains]
+        return few_to_learn(np.min(counts, axis=0), names)
 
     def fold_table(self) -> "pa.Table":
         """The split and the columns it was made from, as folds.parquet holds them."""

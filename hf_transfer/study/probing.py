@@ -24,6 +24,7 @@ from hf_transfer.layers.output import output_layer
 from hf_transfer.machine.devices import placed
 from hf_transfer.machine.digests import bytes_digest
 from hf_transfer.replay.batching import Batches
+from hf_transfer.scores.columns import fit_columns, scale_columns
 from hf_transfer.scores.transferability.probe import Floats
 from hf_transfer.scores.transferability.ridge import Ridge, rows_of
 from hf_transfer.tasks.targets.target import Target
@@ -48,6 +49,7 @@ class Features:
         num_rows: Of the data.
         target: What the labels are.
         columns: Of the values, those of each part of an input alone.
+        lacking: Of the last values, those of a table; see `Task.lacking`.
     """
 
     values: NDArray[np.float32]
@@ -56,10 +58,15 @@ class Features:
     num_rows: int
     target: Target
     columns: Mapping[str, Sequence[int]]
+    lacking: Sequence[int] = ()
 
     def only(self, part: str | None) -> "Features":
         """The same with the values of one part of an input; with all for None."""
-        return self if part is None else replace(self, values=self.values[:, self.columns[part]])
+        if part is None:
+            return self
+        columns = self.columns[part]
+        tabled = columns[-1] == self.values.shape[1] - 1
+        return replace(self, values=self.values[:, columns], lacking=self.lacking if tabled else ())
 
     def with_rows(self, other: "Features") -> "Features":
         """The same with other rows after these."""
@@ -104,6 +111,15 @@ class Features:
         np.add.at(sums, self.row_of, lines)
         return np.asarray(sums / np.maximum(sizes, 1)[:, None])
 
+    def _at_scale_of(self, train: NDArray[np.int64]) -> NDArray[np.floating]:
+        """The values, with those of a table as they are learned from these lines."""
+        if not self.lacking:
+            return self.values
+        start = self.values.shape[1] - len(self.lacking)
+        table = self.values[:, start:].astype(np.float64)
+        scaled = scale_columns(table, *fit_columns(table[train], self.lacking), list(self.lacking))
+        return np.hstack([self.values[:, :start], scaled])
+
     def _lines(self, rows: "RowNumbers") -> NDArray[np.int64]:
         return np.flatnonzero(np.isin(self.row_of, rows))
 
@@ -113,9 +129,10 @@ class Features:
     def _decided(
         self, train: NDArray[np.int64], valid: NDArray[np.int64], parts: NDArray[np.int64] | None = None
     ) -> tuple[Floats, str]:
-        ridge = Ridge(self.values[train])
+        values = self._at_scale_of(train)
+        ridge = Ridge(values[train])
         fits = ridge.fit(self._targets(train)[:, :, None], parts)
-        decided = ridge.decisions(fits, self.values[valid], balanced=False)[:, :, 0]
+        decided = ridge.decisions(fits, values[valid], balanced=False)[:, :, 0]
         return decided, bytes_digest(fits.weights.tobytes())
 
 
@@ -170,21 +187,21 @@ def _features(runner: "FoldRunner", config: RunConfig) -> Features | None:
     model = placed(task.build_model(), runner.accelerator.device)
     batches = runner.replay.stored(model, config)
     labels = runner.experiment.data.rows["label"][:]
-    return None if batches is None else read_features(task.target, model, batches, labels, runner.accelerator)
+    return None if batches is None else read_features(model, batches, labels, runner.accelerator)
 
 
 def read_features(
-    target: Target, model: nn.Module, batches: Batches, labels: Sequence[Any], accelerator: Accelerator
+    model: nn.Module, batches: Batches, labels: Sequence[Any], accelerator: Accelerator
 ) -> Features | None:
     """Features of all rows of some batches; None if the output layer is not linear, or there are too many.
 
     Args:
-        target: What the labels are.
         model: Pretrained; its output layer is taken off.
         batches: Of the rows, for the model.
         labels: Of each row.
         accelerator: Where to run.
     """
+    task, target = batches.task, batches.task.target
     lengths = target.num_items(labels)
     try:
         name, layer = output_layer(model)
@@ -200,4 +217,5 @@ def read_features(
     if not np.isfinite(values).all():
         return None
     row_of = np.repeat(np.arange(len(labels)), lengths)
-    return Features(values, target.of_items(labels), row_of, len(labels), target, columns)
+    labels_of_items = target.of_items(labels)
+    return Features(values, labels_of_items, row_of, len(labels), target, columns, task.lacking)

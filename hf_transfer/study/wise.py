@@ -45,6 +45,8 @@ def check_wise(experiment: "Experiment", model: nn.Module) -> None:
     if not asked:
         return
     output_layer(model)
+    if experiment.task.lacking:
+        raise ConfigError("wise averages a head without table columns. Leave table_columns or wise out.")
     name = experiment.task.base.name
     if not experiment.task.base.has_weights:
         raise ConfigError(f"wise averages with pretrained weights, and {name} has none. Leave it out.")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from hf_transfer.models.base_model import BaseModel
+    from hf_transfer.tasks.inputs.table import Table
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,20 @@ class Task(Protocol):
 
         Raises:
             DataError: If they are of such a way and something is wrong with them.
+        """
+        ...
+
+    @classmethod
+    def with_table(cls, table: "Table | None") -> "type[Task]":
+        """The task for rows with these columns beside their inputs; itself where there are none."""
+        ...
+
+    @property
+    def lacking(self) -> Sequence[int]:
+        """For each number that stands beside the features, the place of the one that says it is missing.
+
+        Columns of 0 and 1 have their own place. In encoded rows they are `table`, and in the output layer
+        the last of its inputs; none without a table.
         """
         ...
 
@@ -165,6 +180,8 @@ class CommonTask:
     label_columns: ClassVar[tuple[str, ...]]
     metric_names: ClassVar[Mapping[str, str]] = MappingProxyType({})
     on_hub: ClassVar[bool] = True
+    beside_table: ClassVar[type[Any]]
+    """The class of its input with a table, of which it is made; of a task that takes one."""
     augments = False
     notes: Sequence[str] = ()
 
@@ -213,6 +230,16 @@ class CommonTask:
         """The rows themselves."""
         return Written(rows)
 
+    @classmethod
+    def with_table(cls, table: "Table | None") -> "type[Task]":
+        """A class that differs in its input only."""
+        return type(cls.__name__, (cls,), {"input": cls.beside_table(table)}) if table else cls
+
+    @property
+    def lacking(self) -> Sequence[int]:
+        """Of the input's table."""
+        return self.input.table.lacking if self.input.table else ()
+
     @cached_property
     def base(self) -> "BaseModel":
         """The opened base model."""
@@ -221,10 +248,18 @@ class CommonTask:
         return open_base_model(self.settings)
 
     def encoded_notes(self, encoded: "Dataset") -> Sequence[str]:
-        """How many inputs were cut."""
-        cut = sum(tokens > 0 for tokens in encoded["cut"]) if "cut" in encoded.column_names else 0
-        whole = f"{cut} of {len(encoded)} {self.input.nouns}"
-        return (f"{whole} were longer than the model reads and were cut.",) if cut else ()
+        """How many inputs were cut, and how many have a category that the table does not know."""
+        cut, unseen = (
+            sum(many > 0 for many in encoded[name]) if name in encoded.column_names else 0
+            for name in ("cut", "unseen")
+        )
+        of_all = f"of {len(encoded)} {self.input.nouns}"
+        notes = {
+            f"{cut} {of_all} were longer than the model reads and were cut.": cut,
+            f"{unseen} {of_all} have a category in the table that no row of the training had: it counts as "
+            "zeros.": unseen,
+        }
+        return tuple(note for note, many in notes.items() if many)
 
     @property
     def library(self) -> str:

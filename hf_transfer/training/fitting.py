@@ -15,6 +15,7 @@ from hf_transfer.machine.digests import json_digest
 from hf_transfer.replay.batching import Positions
 from hf_transfer.scores.regression import Split
 from hf_transfer.training.checkpoint import State
+from hf_transfer.training.column_scale import column_scale, columns_scaled
 from hf_transfer.training.heads.solvers import solve_output_layer, start_output_layer
 from hf_transfer.training.job import Fitted, Job
 from hf_transfer.training.loop import Loop
@@ -60,8 +61,9 @@ def fit(job: Job, train: Positions, inner: Positions | None = None, splits: Sequ
         loop.restore(state)
         for epoch in fitted.history if job.on_epoch else ():
             job.on_epoch(epoch)  # type: ignore[misc]
-    loop.run()
-    fitted.best_epoch = stopper.finish()
+    with columns_scaled(model, column_scale(job.replay.plain, train)):
+        loop.run()
+        fitted.best_epoch = stopper.finish()
     if start is not None:
         keep_ends(fitted, start)
     else:

@@ -6,7 +6,7 @@ from dataclasses import fields
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.runs.added import Source, added_part
 from hf_transfer.verify.check import Check, differences
-from hf_transfer.verify.other_scores import ControlRuns, control_check
+from hf_transfer.verify.control_runs import ControlRuns, control_check
 from hf_transfer.verify.record import Record
 
 

@@ -1,25 +1,18 @@
 """Verify scores other than those of the folds: training rows, sealed and test rows, control runs."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
-from functools import cached_property, partial
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from hf_transfer import __version__, _guard  # noqa: F401
 from hf_transfer.errors import VerificationError
 from hf_transfer.folds import (
     FoldColumns,
     FoldPlan,
-    RowIds,
-    derive_seed,
-    hash_order,
-    ids_at,
-    nested_rows,
     plan_among,
     plan_at_random,
     rows_aside,
@@ -29,35 +22,33 @@ from hf_transfer.report.words.search import search_answers
 from hf_transfer.runs.companions import ComparedRuns, read_companions
 from hf_transfer.runs.controls import curve_part, price_part, probe_part, shuffled_part
 from hf_transfer.runs.final_record import RowScores
-from hf_transfer.runs.fold_result import FoldResult, KeptFold
-from hf_transfer.runs.held_out import table_digest
 from hf_transfer.runs.leak_record import APART, RANDOM, Leak
 from hf_transfer.runs.paired import adjusted, retested
 from hf_transfer.runs.part_scores import TOGETHER, parts_part
-from hf_transfer.runs.reading import read_record
 from hf_transfer.runs.records import LearningCurve, PartScores, ShuffledLabels, ZeroShot
-from hf_transfer.runs.run_folder import TRAIN_ROWS, fold_place, place_of
+from hf_transfer.runs.run_folder import place_of
 from hf_transfer.runs.search_record import Judged, Search
 from hf_transfer.runs.zero_shot import Asked, zero_shot_part
-from hf_transfer.scores.shuffled import shuffle_labels
+from hf_transfer.scores.cut_points import cut_scores
 from hf_transfer.verify.check import (
-    OK,
     Check,
-    column_differences,
     differences,
     judged,
     left_out,
     not_by_logits,
 )
+from hf_transfer.verify.control_runs import ControlRuns, control_check
 from hf_transfer.verify.record import Record
-
-_NOT_THERE = "the predictions behind them are not there: they are not published, or an earlier version ran"
+from hf_transfer.verify.train_rows import train_check
 
 
 def other_score_checks(record: Record) -> Iterator[Check]:
     """Recompute these scores, as far as their predictions are stored."""
-    yield _train_check(record)
-    for name, written in (("test", record.results.test), ("sealed", record.results.final.sealed)):
+    yield train_check(record)
+    for name, written in (
+        ("test", record.results.test),
+        ("sealed", record.results.final.sealed),
+    ):
         if written:
             yield _untrained(record, name, written)
     yield from _controls(record)
@@ -100,66 +91,6 @@ def _probe_checks(record: Record) -> Iterator[Check]:
         yield control_check(record, name, folder, partial(_leak, record, leak, folder))
 
 
-def _train_check(record: Record) -> Check:
-    """Training scores, as far as the predictions behind them are there; what is not compared is told."""
-    told = [
-        _seen(record, fold, fold_place(place_of(config, list(record.entries)), fold.repeat, fold.fold))
-        for config, folds in record.entries.items()
-        for fold in folds
-        if fold.train_scores
-    ]
-    there = sum(rows is not None for rows in told)
-    if told and not there:
-        return left_out("train scores", _NOT_THERE)
-    check = judged("train scores", "follow from predictions of training rows", lambda: _train(record))
-    if check.state == OK and there < len(told):
-        return left_out("train scores", f"those of {len(told) - there} of {len(told)} folds: {_NOT_THERE}")
-    return check
-
-
-def _train(record: Record) -> Iterator[str]:
-    for config, folds in record.entries.items():
-        inside = place_of(config, list(record.entries))
-        for fold in folds:
-            yield from _train_scores(record, fold, fold_place(inside, fold.repeat, fold.fold))
-
-
-def _train_scores(record: Record, fold: FoldResult, place: str, percent: int = 100) -> Iterator[str]:
-    """Compare a fold's training scores with those that its predictions give."""
-    rows = _seen(record, fold, place)
-    if rows is None:
-        return
-    scores, (uids, _) = record.scorer.score(rows), record.split
-    written = {name: fold.train_scores.get(name) for name in scores}
-    yield from differences(written, scores, f"{place}.train_scores")
-    yield from not_by_logits(rows, record.scorer, f"{place}/{TRAIN_ROWS}")
-    train = _train_rows(record, record.plans, fold, percent)
-    order = hash_order(ids_at(uids, train), fold.seed)
-    sample = np.sort(train[order[: fold.num_valid]])
-    yield from _other_rows(rows, ids_at(uids, sample), f"{place}/{TRAIN_ROWS}")
-
-
-def _seen(record: Record, fold: FoldResult, place: str) -> pa.Table | None:
-    """Predictions of a fold's training rows, if stored."""
-    path = record.folder / "folds" / place / TRAIN_ROWS
-    return load_table(path) if fold.status == "done" and path.is_file() else None
-
-
-def _train_rows(
-    record: Record, plans: Sequence[FoldPlan], fold: FoldResult, percent: int
-) -> NDArray[np.int64]:
-    plan, (uids, columns) = plans[fold.repeat], record.split
-    rows = plan.train(fold.fold)
-    if percent == 100:
-        return rows
-    return nested_rows(rows, percent, uids=uids, seed=plan.seed, columns=columns)
-
-
-def _other_rows(rows: pa.Table, uids: RowIds, where: str) -> Iterator[str]:
-    again = pa.table({"row_id": pa.array(uids, rows["row_id"].type)})
-    yield from column_differences(rows.select(["row_id"]), again, where)
-
-
 def _untrained(record: Record, name: str, written: RowScores) -> Check:
     """Scores of the published model on sealed and test rows."""
     path = record.folder / f"{name}_predictions.parquet"
@@ -169,8 +100,10 @@ def _untrained(record: Record, name: str, written: RowScores) -> Check:
     def compare() -> Iterator[str]:
         rows = load_table(path)
         scores = record.scorer.score(rows)
-        known = RowScores(written.num_rows, {key: written.scores[key] for key in scores})
-        yield from differences(known, RowScores(rows.num_rows, scores), name)
+        points = record.results.cuts.points if record.results.cuts else []
+        known = replace(written, scores={key: written.scores[key] for key in scores})
+        cut = cut_scores(rows, record.scorer, points) if written.cut is not None else None
+        yield from differences(known, RowScores(rows.num_rows, scores, cut), name)
         yield from not_by_logits(rows, record.scorer, path.name)
 
     return judged(f"{name} scores", f"follow from {path.name}", compare)
@@ -192,13 +125,6 @@ def _search(record: Record, search: Search, there: Judged) -> Iterator[str]:
     if results.kit_version == __version__:  # others may have said it otherwise
         words = {name: found.words for name, found in search_answers(search)._asdict().items()}
         yield from differences(search.verdicts, words, "search.verdicts")
-
-
-def control_check(record: Record, name: str, folder: str, compare: Any) -> Check:
-    """Check what control runs reached, if their predictions are there."""
-    if not any(record.folder.glob(f"folds/**/{folder}/*/done.json")):
-        return left_out(name, _NOT_THERE)
-    return judged(name, "follows from the predictions of its runs", compare)
 
 
 def _curve(record: Record, written: LearningCurve) -> Iterator[str]:
@@ -254,7 +180,7 @@ def _zero_shot(record: Record, written: ZeroShot) -> Iterator[str]:
 
 def _parts(record: Record, written: PartScores) -> Iterator[str]:
     names = [name for name in record.names if name[0] == 0]
-    folders = {part: "probe" if part == TOGETHER else f"{part}-alone" for part in written.means}
+    folders = {part: "probe" if part in TOGETHER else f"{part}-alone" for part in written.means}
     runs = {part: ControlRuns(record, folder, names) for part, folder in folders.items()}
     for one in runs.values():
         yield from one.problems()
@@ -302,97 +228,3 @@ def _comparison(compare: ComparedRuns) -> Iterator[str]:
     again = adjusted([retested(pair) for pair in written])
     for position, pairs in enumerate(zip(written, again, strict=True)):
         yield from differences(*pairs, f"compare.others[{position}].pair")
-
-
-@dataclass(frozen=True)
-class ControlRuns:
-    """Folds of a control run, which have folders of their own.
-
-    Attributes:
-        record: Of the run.
-        name: Of the folder that holds those of the folds.
-        names: The folds, as (repeat, fold).
-        percent: Of the training rows.
-        given: The plan of each repeat, where it is not the run's.
-    """
-
-    record: Record
-    name: str
-    names: Sequence[tuple[int, int]]
-    percent: int = 100
-    given: tuple[FoldPlan, ...] = ()
-
-    @property
-    def _plans(self) -> tuple[FoldPlan, ...]:
-        return self.given or self.record.plans
-
-    @cached_property
-    def folds(self) -> list[FoldResult]:
-        """Records of the folds, with scores and sizes recomputed."""
-        return [self._again(fold, place) for fold, place in self._written]
-
-    @cached_property
-    def predictions(self) -> pa.Table:
-        """Held-out rows of the finished folds."""
-        return pa.concat_tables([self._rows(place) for fold, place in self._written if fold.status == "done"])
-
-    @cached_property
-    def _written(self) -> list[tuple[FoldResult, str]]:
-        inside = f"{place_of(self.record.best, list(self.record.entries))}/{self.name}".lstrip("/")
-        return [self._read(fold_place(inside, *name)) for name in self.names]
-
-    def _read(self, place: str) -> tuple[FoldResult, str]:
-        folder = self.record.folder / "folds" / place
-        path = next(
-            (folder / name for name in ("done.json", "failed.json") if (folder / name).is_file()), None
-        )
-        if path is None:
-            raise VerificationError(f"folds/{place}: has neither done.json nor failed.json")
-        return read_record(KeptFold, path).result, place
-
-    def _rows(self, place: str) -> pa.Table:
-        return load_table(self.record.folder / "folds" / place / "predictions.parquet")
-
-    def _again(self, fold: FoldResult, place: str) -> FoldResult:
-        if fold.status != "done":
-            return replace(fold, scores={}, train_scores={})
-        seen, scorer = _seen(self.record, fold, place), self.record.scorer
-        return replace(
-            fold,
-            num_train=len(_train_rows(self.record, self._plans, fold, self.percent)),
-            num_valid=len(self._plans[fold.repeat].valid(fold.fold)),
-            scores=scorer.score(self._rows(place)),
-            train_scores=fold.train_scores if seen is None else scorer.score(seen),
-        )
-
-    def problems(self) -> Iterator[str]:
-        """Compare each fold's record with its predictions, and their rows with those it held out."""
-        uids = self.record.split[0]
-        for (fold, place), again in zip(self._written, self.folds, strict=True):
-            if fold.status != "done":
-                continue
-            rows, where = self._rows(place), f"folds/{place}"
-            written = {name: fold.scores.get(name) for name in again.scores}
-            yield from differences(written, again.scores, f"{where}.scores")
-            yield from differences(fold.num_train, again.num_train, f"{where}.num_train")
-            held_out = self._plans[fold.repeat].valid(fold.fold)
-            yield from _other_rows(rows, ids_at(uids, held_out), f"predictions of {where}")
-            digests = [reading.predictions for reading in fold.readings]
-            yield from differences(digests, [table_digest(rows)], f"{where}.readings")
-            yield from _train_scores(self.record, fold, place, self.percent)
-
-    def other_labels(self) -> Iterator[str]:
-        """Compare the labels with the shuffle that the seed gives, for rows with one label each."""
-        uids, columns = self.record.split
-        for fold, place in self._written:
-            if fold.status != "done" or columns.labels is None:
-                continue
-            plan, rows = self.record.plans[fold.repeat], self._rows(place)
-            seed = derive_seed(fold.seed, "shuffled")
-            labels = self.record.row_labels()
-            shuffled = shuffle_labels(labels, plan.fold_of_row(), seed=seed, groups=columns.groups)
-            held_out = plan.valid(fold.fold)
-            again = {"row_id": ids_at(uids, held_out), "label": [shuffled[row] for row in held_out.tolist()]}
-            yield from column_differences(
-                rows.select(["row_id", "label"]), pa.table(again), f"predictions of folds/{place}"
-            )

@@ -108,9 +108,12 @@ class Record:
         return read_fold_table(self.fold_table, self.label_names, self.config.gap)
 
     def row_labels(self) -> list[Any]:
-        """The label of each row, from the split; where that has bins of numbers, from the predictions."""
+        """The label of each row, from the split; where that has bins or counts, from the predictions.
+
+        None for a row that then no fold has scored.
+        """
         uids, columns = self.split
-        if not self.target.scales:
+        if columns.labels is not None and not self.target.scales:
             return list(np.asarray(columns.labels).tolist())
         rows = self.predictions
         labels = dict(zip(rows["row_id"].to_pylist(), self.target.read_back(rows), strict=True))

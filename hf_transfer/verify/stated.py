@@ -113,7 +113,7 @@ def _aside(record: Record) -> Iterator[str]:
 def _beside_the_folds(record: Record, name: str, written: RowScores, path: Path) -> Check:
     """Which rows these are: each once, and of sealed ones those that the seed chooses."""
     hidden = {"group", "time", "predefined"} & set(record.fold_table.column_names)
-    again = name == "sealed" and not hidden
+    again = name == "sealed" and not hidden and None not in record.row_labels()
 
     def compare() -> Iterator[str]:
         rows = load_table(path)
@@ -125,7 +125,8 @@ def _beside_the_folds(record: Record, name: str, written: RowScores, path: Path)
     check = judged(f"{name} rows", "each once, in no fold, those that the seed chooses", compare)
     if again or check.state != OK:
         return check
-    why = f"by the {', '.join(sorted(hidden))} of rows that are not here" if hidden else "of another split"
+    why = f"by the {', '.join(sorted(hidden)) or 'labels'} of rows that are not here"
+    why = "of another split" if name == "test" else why
     return left_out(check.name, f"each is there once; that they are chosen {why} is as the run told it")
 
 
@@ -147,8 +148,6 @@ def _sealed(record: Record, rows: pa.Table) -> Iterator[str]:
     of_folds = np.asarray(uids).tolist()
     sealed = rows["row_id"].to_pylist()
     labels = [*record.row_labels(), *record.target.read_back(rows)]
-    if any(label is None for label in labels):
-        return  # of rows that no fold has scored
     together = np.asarray([*of_folds, *sealed])
     balanced = record.target.balance({"label": labels})
     _, made = inner_split(

@@ -6,7 +6,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.runs.records import WiseTest
 from hf_transfer.runs.wise import ENDS, wise_part
 from hf_transfer.verify.check import Check, differences
-from hf_transfer.verify.other_scores import ControlRuns, control_check
+from hf_transfer.verify.control_runs import ControlRuns, control_check
 from hf_transfer.verify.record import Record
 
 

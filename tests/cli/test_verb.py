@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from hf_transfer.cli import verb
-from hf_transfer.cli.main import main
+from hf_transfer.cli.main import _parser, main
 from hf_transfer.cli.verb import guarded
 from hf_transfer.machine.signals import stop_signals
 
@@ -39,3 +39,9 @@ def test_a_verb_starts_itself_again(monkeypatch):
              "builtin:digits-resnet", "--dataset", "builtin:digits_5to9"]  # fmt: skip
     assert main(words) == 7
     assert started == [([sys.executable, "-m", "hf_transfer", *words], 2)]
+
+
+def test_a_setting_is_not_the_start_of_a_verbs_own_flag():
+    """`--split test` is a setting that follows, and not `--split_target`."""
+    options, settings = _parser().parse_known_args(["adapt", "a", "b", "--split", "test"])
+    assert (options.split_target, settings) == (False, ["--split", "test"])

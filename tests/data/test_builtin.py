@@ -58,7 +58,7 @@ def test_names_are_listed_by_kind():
 
 def test_captions_tell_odd_digits_from_even_ones_and_no_more():
     rows = builtin.load("digit_texts", "image_text")
-    assert rows.column_names == ["image", "text", "label"]
+    assert rows.column_names == ["image", "text", "roundness", "ink", "label"]
     odd = {("odd" in row["text"], row["label"] % 2 == 0) for row in rows}  # the first label is a five
     assert odd == {(True, True), (False, False)}
     assert {len({row["text"] for row in rows if row["label"] == label}) for label in range(5)} == {4}

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hf_transfer.errors import FoldError
-from hf_transfer.folds.checks import Limit, fit_num_folds, limit_groups, what_folds_lack
+from hf_transfer.folds.checks import Limit, few_to_learn, fit_num_folds, limit_groups, what_folds_lack
 from hf_transfer.folds.columns import Codes
 
 ROWS = Limit(8, "there are 8 rows")
@@ -57,3 +57,16 @@ def test_a_long_list_is_cut():
     table = np.tile([2, 0, 1], (7, 1))
     (note,) = what_folds_lack(table, range(2), list("abcdefg"), ("class", "row"))
     assert note.endswith("e (3 rows) is in 1 of 2 and 2 more.")
+
+
+def test_few_training_rows_of_a_class_are_said_with_what_one_draw_is_worth():
+    (said,) = few_to_learn(np.array([9, 3, 1]), ["ant", "bee", "cow"])
+    assert "fewer than 5 rows of a class: cow (1 row), bee (3 rows)." in said
+    assert "one draw of 1 row a class was ±8.6 points off" in said
+    (said,) = few_to_learn(np.array([9, 3]), ["ant", "bee"])
+    assert "one draw of 2 rows a class was ±6.7 points off" in said
+
+
+def test_enough_rows_of_each_class_are_not_spoken_of():
+    assert few_to_learn(np.array([5, 9]), ["ant", "bee"]) == ()
+    assert few_to_learn(np.array([0, 9]), ["ant", "bee"]) == ()  # which the folds' own note names

@@ -173,3 +173,15 @@ def test_numbers_are_a_ridge_regression_of_scikit_learn():
     for strength, found in NumberProblem(features, labels, 1, "ridge").solve(STRENGTHS).items():
         own = Ridge(alpha=strength * len(scaled)).fit(scaled, labels)
         assert np.abs(found.scores(features)[:, 0] - own.predict(scaled)).max() < 1e-9
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "ridge"])
+def test_a_share_counts_as_if_the_item_were_there_that_often(solver):
+    random = np.random.default_rng(0)
+    labels = np.arange(12) % 3
+    rows = random.normal(size=(12, 4)) + labels[:, None]
+    often = np.repeat(np.arange(12), random.integers(1, 5, 12))
+    shares = np.bincount(often) / len(often)
+    repeated = LinearProblem(rows[often], labels[often], 3, solver).solve([0.1])[0.1]
+    weighted = LinearProblem(rows, labels, 3, solver, shares=shares).solve([0.1])[0.1]
+    np.testing.assert_allclose(weighted.scores(rows), repeated.scores(rows), atol=1e-7)

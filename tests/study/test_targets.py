@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset
-from small_runs import plain_config
+from small_runs import edit, plain_config, wrong
 from target_rows import pictures, texts
 from torch import nn
 from transformers import pipeline
@@ -142,6 +142,24 @@ def test_everything_that_is_written_follows_from_the_predictions(run):
     assert ("plots/scatter.png" in card) == (target in MEASURED)
     assert ("hf-transfer:begin cuts" in card) == (target in ("label_sets", "grades"))
     assert ("### Each label" in card) == (target == "label_sets")
+
+
+@pytest.mark.parametrize("kind_and_target", [("text", "grades"), ("image", "label_sets")], ids="-".join)
+def test_sealed_rows_are_scored_with_the_published_cut_points_too(tmp_path, kind_and_target):
+    kind, target = kind_and_target
+    make(kind, target, tmp_path / "run", sealed=0.2)
+    write_card(tmp_path / "run")
+    sealed = read_results(tmp_path / "run").final.sealed
+    assert sealed.cut.keys() < sealed.scores.keys()
+    assert "With the published cut points, which these rows had no part in" in card_of(tmp_path / "run")
+    assert wrong(tmp_path / "run") == ""
+    name = next(iter(sealed.cut))
+    edit(tmp_path / "run", lambda v: v["final"]["sealed"]["cut"].update({name: 0.123}))
+    assert f"sealed.cut.{name}: written 0.123, recomputed" in wrong(tmp_path / "run")
+
+
+def card_of(folder: Path) -> str:
+    return (folder / "README.md").read_text(encoding="utf-8")
 
 
 def test_a_run_is_reported_and_compared_with_another(run):

@@ -129,7 +129,10 @@ def _review_pairs() -> "Dataset":
 
 @cache
 def _digit_texts() -> "Dataset":
-    """Digits 5 to 9, each with a caption that says whether it is odd: the picture tells which it is."""
+    """Digits 5 to 9, each with a caption that says whether it is odd: the picture tells which it is.
+
+    Of two more columns `roundness` is what somebody guessed of some rows, about right; `ink` says nothing.
+    """
     from datasets import concatenate_datasets
 
     rows = _digits(5, 9)
@@ -138,7 +141,14 @@ def _digit_texts() -> "Dataset":
         captions[row % len(captions)].format("even" if label % 2 else "odd")  # the first label is a five
         for row, label in enumerate(rows["label"])
     ]
-    column = type(rows).from_dict({"text": texts})
+    table = {
+        "roundness": [
+            None if row % 9 == 0 else round((0.3, 0.6, 0.1, 0.9, 0.7)[label] + (row * 7 % 11 - 5) / 25, 2)
+            for row, label in enumerate(rows["label"])
+        ],
+        "ink": [("black", "blue", "green")[row * row % 7 % 3] for row in range(len(rows))],
+    }
+    column = type(rows).from_dict({"text": texts} | table)
     return concatenate_datasets(
         [rows.select_columns(["image"]), column, rows.select_columns(["label"])], axis=1
     )

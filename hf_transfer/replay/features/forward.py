@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,22 +15,14 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.folds.order import derive_seed
 from hf_transfer.layers.freezing import tensor_digest
-from hf_transfer.machine.cache import StoreFolder, stores_folder
 from hf_transfer.machine.devices import placed
-from hf_transfer.machine.digests import bytes_digest, json_digest
-from hf_transfer.machine.files import reserve
-from hf_transfer.machine.progress import progress_bar
 from hf_transfer.replay.batching import Batch, Batches, Positions
 from hf_transfer.replay.features.outputs import GroupOutputs, Output, below_output
+from hf_transfer.replay.features.stored import FeaturePass, Ints, StoredFeatures
 from hf_transfer.tasks.task import Task
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-Ints = NDArray[np.int64]
-
-_FULL_PRECISION = 1e9  # bytes up to which features are stored as float32
-_LARGEST_HALF = 65504.0  # in float16; what is larger is stored as this
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,9 +95,9 @@ def layer_features(
     began = time.monotonic()
     batches = Batches(task, encoded, accelerator.device)
     chosen = np.arange(len(encoded)) if rows is None else batches.positions_of(rows)
-    model, is_head_pretrained = _built(task, config, accelerator)
-    forward = _Forward(model, batches, task, chosen, head=is_head_pretrained)
-    values, reused = _Stored(forward, config).found_or_made()
+    model, is_head_pretrained = pretrained_model(task, config, accelerator)
+    forward = _LayerPass(model, batches, task, chosen, head=is_head_pretrained)
+    values, reused = StoredFeatures(forward, config, "every layer group, pooled").found_or_made()
     return LayerFeatures(
         groups=forward.names,
         row_of=np.repeat(batches.row_of[chosen], forward.items),
@@ -119,8 +110,11 @@ def layer_features(
     )
 
 
-def _built(task: Task, config: RunConfig, accelerator: Accelerator) -> tuple[nn.Module, bool]:
-    """Build the model, and tell whether its head has pretrained layers before the last."""
+def pretrained_model(task: Task, config: RunConfig, accelerator: Accelerator) -> tuple[nn.Module, bool]:
+    """Build the model, and tell whether its head has pretrained layers before the last.
+
+    What is new in it follows from the seed.
+    """
     seeds = (derive_seed(config.seed, "features", i) for i in range(2))
     torch.manual_seed(next(seeds))
     model = task.build_model()
@@ -133,27 +127,23 @@ def _built(task: Task, config: RunConfig, accelerator: Accelerator) -> tuple[nn.
     return placed(model, accelerator.device).eval(), is_head_pretrained
 
 
-class _Forward:
+class _LayerPass(FeaturePass):
     """A forward pass over encoded rows, pooled for each group."""
 
     def __init__(
         self, model: nn.Module, batches: Batches, task: Task, chosen: Positions, *, head: bool
     ) -> None:
-        self.model, self.batches, self.chosen = model, batches, chosen
         self.outputs = GroupOutputs(model, len(task.label_names), head=head)
         self.pool = task.input.pooling(model)
-        self.items = self._items(task)
+        super().__init__(model, batches, chosen, self.outputs.tensors)
+        self.items = task.target.num_items(self._labels())
         found, batch = self._outputs(chosen[:1])
-        self.names = tuple(found)
         self.parts = tuple(self.pool.parts(output) for output in found.values())
-        widths = [self.pool(output, batch).shape[1] for output in found.values()]
-        self.starts = (0, *np.cumsum(widths).tolist())
-        self.shape = (int(self.items.sum()), self.starts[-1])
+        self.sized({name: self.pool(output, batch).shape[1] for name, output in found.items()})
 
-    def _items(self, task: Task) -> Ints:
-        """Number of feature rows of each encoded row: one, or one a tagged word."""
-        labels = self.batches.encoded.select_columns(["labels"])[self.chosen]["labels"]
-        return task.target.num_items(labels)
+    def _labels(self) -> list[Any]:
+        """Of each encoded row, by which its tagged words are counted."""
+        return list(self.batches.encoded.select_columns(["labels"])[self.chosen]["labels"])
 
     def run(self, positions: Positions) -> dict[str, NDArray[np.float32]]:
         """Features (m, d) of each group for some encoded rows."""
@@ -168,104 +158,3 @@ class _Forward:
         with self.outputs.recorded() as found:
             self.model(**inputs)
         return {name: found[name] for name in (*self.outputs.ends, "head") if name in found}, batch
-
-    def blocks(self) -> Iterator[tuple[Ints, NDArray[np.float32]]]:
-        """Yield features of all rows with their positions, in batches of similar size."""
-        starts = np.concatenate([[0], np.cumsum(self.items)])
-        place_of = dict(zip(self.chosen.tolist(), range(len(self.chosen)), strict=True))
-        blocks = self.batches.by_size(self.chosen)
-        with progress_bar("features", total=len(blocks), unit="batch") as bar:
-            for block in blocks:
-                own = [place_of[position] for position in block.tolist()]
-                places = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in own])
-                yield places, np.concatenate(list(self.run(block).values()), axis=1)
-                bar.update()
-
-
-class _Stored:
-    """Features in a file of the cache, or in memory if the cache is full."""
-
-    def __init__(self, forward: _Forward, config: RunConfig) -> None:
-        self.forward, self.config = forward, config
-        self.folder = StoreFolder(stores_folder(), config.cache_gb * 1e9)
-        numbers = int(np.prod(forward.shape))
-        self.dtype: Any = np.float32 if numbers * 4 <= _FULL_PRECISION else np.float16
-        self.num_bytes = numbers * np.dtype(self.dtype).itemsize
-
-    def found_or_made(self) -> tuple[Any, bool]:
-        """Load or compute the values (m, sum of widths); True if they were loaded."""
-        key = self._key()
-        values = self._found(key)
-        if values is not None:
-            self.folder.used(key)
-            return values, True
-        return self._made(key), False
-
-    def _found(self, key: str) -> Any:
-        if not self.folder.found(key):
-            return None
-        try:
-            values = np.load(self.folder.file(key), mmap_mode="r", allow_pickle=False)
-        except (ValueError, OSError, EOFError):
-            return None
-        if (values.shape, values.dtype) != (self.forward.shape, np.dtype(self.dtype)):
-            return None
-        return values if self._agrees(values) else None
-
-    def _agrees(self, values: Any) -> bool:
-        """Whether the model reproduces the first stored row, up to rounding."""
-        wanted = np.concatenate(list(self.forward.run(self.forward.chosen[:1]).values()), axis=1)
-        found = np.asarray(values[: len(wanted)], np.float32)
-        near = 1e-3 if self.dtype is np.float32 else 5e-2
-        return bool(
-            np.allclose(found, wanted, rtol=near, atol=near * max(1e-3, float(np.abs(wanted).max(initial=0))))
-        )
-
-    def _made(self, key: str) -> Any:
-        part = self._created(key)
-        values: Any = (
-            np.empty(self.forward.shape, self.dtype)
-            if part is None
-            else np.load(part, mmap_mode="r+", allow_pickle=False)
-        )
-        for places, block in self.forward.blocks():
-            values[places] = (
-                np.clip(block, -_LARGEST_HALF, _LARGEST_HALF) if self.dtype is np.float16 else block
-            )
-        if part is None:
-            return values
-        values.flush()
-        about = {
-            "base_model": self.config.base_model + (", random weights" if self.config.from_scratch else ""),
-            "dataset": self.config.dataset,
-            "cut": "every layer group, pooled",
-            "rows": self.forward.shape[0],
-        }
-        self.folder.finish(part, key, about)
-        return values
-
-    def _created(self, key: str) -> Path | None:
-        """Create the file at its full size; None if there is no room."""
-        part = self.folder.unfinished(key)
-        try:
-            if self.folder.make_room(self.num_bytes):
-                return None
-            array = np.lib.format.open_memmap(part, mode="w+", dtype=self.dtype, shape=self.forward.shape)
-            del array
-            reserve(part)
-        except OSError:
-            part.unlink(missing_ok=True)
-            return None
-        return part
-
-    def _key(self) -> str:
-        """Cache key: equal for the same rows, weights and arithmetic."""
-        forward = self.forward
-        parts: dict[str, Any] = {
-            "features": [list(forward.names), list(forward.starts), forward.parts],
-            "encoded": forward.batches.encoded._fingerprint,
-            "rows": bytes_digest(forward.chosen.tobytes()),
-            "weights": tensor_digest(forward.model, forward.outputs.tensors),
-            "arithmetic": [torch.__version__, forward.batches.device.type, torch.get_num_threads()],
-        }
-        return json_digest(parts)

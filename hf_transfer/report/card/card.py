@@ -270,6 +270,7 @@ def _beside(results: Results, found: Companions) -> dict[str, Any]:
         ),
         "parts_said": parts_words(results.parts) if results.parts else None,
         "search_mode": found.search.mode if found.search else None,
+        "combined": found.combine,
         "captions": {"trials": TRIALS_CAPTION, "depth": DEPTH_CAPTION},
     }
 

@@ -40,4 +40,4 @@ def find_originals(results: Results, row_ids: Sequence[Any]) -> Originals:
     wanted = set(row_ids)
     places = {row_id: place for place, row_id in enumerate(data.rows["row_id"]) if row_id in wanted}
     inputs = zip(places, data.rows.select(list(places.values()))["input"], strict=True)
-    return Originals({row_id: task.input.original(content) for row_id, content in inputs})
+    return Originals({row_id: data.input.original(content) for row_id, content in inputs})

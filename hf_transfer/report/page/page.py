@@ -2,26 +2,18 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import jinja2
 from jinja2 import pass_context
-from markupsafe import Markup
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.files import write_bytes
-from hf_transfer.machine.secrets import local_name, one_line, public
-from hf_transfer.machine.wording import (
-    UNDEFINED,
-    duration,
-    interval,
-    number,
-    plus_minus,
-    setting,
-)
+from hf_transfer.machine.secrets import one_line
+from hf_transfer.machine.wording import plus_minus, setting
 from hf_transfer.report.card.templates import epochs, fold_title
 from hf_transfer.report.compare import Run, check_comparable, compared_with, open_runs
 from hf_transfer.report.page.originals import Originals, find_originals
+from hf_transfer.report.page.template import page_template
 from hf_transfer.report.words.verdicts import verdicts
 from hf_transfer.runs.companions import read_companions
 from hf_transfer.runs.findings import Overfitting
@@ -80,6 +72,7 @@ def render(run: Run, others: Sequence[Run] = (), *, with_data: bool = True) -> s
             rank=found.rank,
             search=found.search,
         ),
+        "combined": found.combine,
         "pictures": draw_pictures(results, histories, found),
         "hard": hard,
         "originals": find_originals(results, shown) if with_data else Originals(),
@@ -113,26 +106,11 @@ def _diagnosis(run: Run, others: Sequence[Run], histories: dict[str, list[Epoch]
 
 
 def _template(task: str) -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        undefined=jinja2.StrictUndefined,
-        finalize=_readable,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    return page_template(
+        "page.html",
+        epochs=pass_context(epochs),
+        fold_name=pass_context(fold_title),
+        metric=lambda name: metric_name(name, task),
+        plus_minus=plus_minus,
+        setting=setting,
     )
-    environment.filters |= {
-        "count": "{:,}".format, "duration": duration, "epochs": pass_context(epochs),
-        "fold_name": pass_context(fold_title),
-        "interval": interval, "metric": lambda name: metric_name(name, task),
-        "number": number, "plus_minus": plus_minus, "setting": setting,
-        "local": local_name,
-    }  # fmt: skip
-    return environment.get_template("page.html")
-
-
-def _readable(value: Any) -> Any:
-    """Leave out what should not be seen or would hide letters; jinja2 escapes the rest."""
-    if isinstance(value, Markup):
-        return value
-    return UNDEFINED if value is None else public(str(value))

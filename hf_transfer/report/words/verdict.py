@@ -8,8 +8,8 @@ from hf_transfer import _guard  # noqa: F401
 # What a question is called whatever its words, each with a page of that name in docs/verdicts/.
 Code = Literal[
     "good-start", "worth-it", "better-than-another", "which-layers", "which-rate", "which-settings",
-    "learned-enough", "overfits", "random-folds", "related-rows", "published", "worth-averaging",
-    "added-source",
+    "learned-enough", "overfits", "random-folds", "related-rows", "published", "another-domain", "adapted",
+    "worth-averaging", "added-source",
 ]  # fmt: skip
 
 

@@ -63,8 +63,7 @@ def corrected_resampled_t(
     """
     if not 0 < level < 1:
         raise ConfigError(f"level must lie between 0 and 1, such as 0.95, got {level}.")
-    if alternative not in ("two-sided", "greater", "less"):
-        raise ConfigError(f"alternative must be 'two-sided', 'greater' or 'less', got {alternative!r}.")
+    _check_alternative(alternative)
     values = _checked_differences(differences, num_folds)
     mean, error = float(values.mean()), _corrected_error(values, num_folds)
     if not error:
@@ -74,6 +73,11 @@ def corrected_resampled_t(
     tails = {"two-sided": -abs(mean), "greater": -mean, "less": mean}
     tail = float(special.stdtr(freedom, tails[alternative] / error))
     return CorrectedT(mean, (mean - margin, mean + margin), 2 * tail if alternative == "two-sided" else tail)
+
+
+def _check_alternative(alternative: str) -> None:
+    if alternative not in ("two-sided", "greater", "less"):
+        raise ConfigError(f"alternative must be 'two-sided', 'greater' or 'less', got {alternative!r}.")
 
 
 def corrected_error(differences: ArrayLike, num_folds: float) -> float:
@@ -202,14 +206,16 @@ def one_standard_error(differences: ArrayLike, costs: ArrayLike, num_folds: floa
 
 
 class McNemar(NamedTuple):
-    """Rows that just one of two configurations got right, and the two-sided p-value."""
+    """Rows that just one of two configurations got right, and the p-value."""
 
     only_first: int
     only_second: int
     p: float
 
 
-def mcnemar(first_right: ArrayLike, second_right: ArrayLike) -> McNemar:
+def mcnemar(
+    first_right: ArrayLike, second_right: ArrayLike, *, alternative: Alternative = "two-sided"
+) -> McNemar:
     """McNemar's test: are two configurations right equally often, on the rows where they differ?
 
     Of rows that one got right and the other wrong, each side gets half when neither is better. The
@@ -219,11 +225,14 @@ def mcnemar(first_right: ArrayLike, second_right: ArrayLike) -> McNemar:
     Args:
         first_right: Whether the first configuration was right, (n,), one entry a row.
         second_right: The same of the second configuration, of the same rows in the same order.
+        alternative: What p speaks for: a first configuration that differs, is right more often ("greater") or
+            less often ("less").
 
     Returns:
         The two counts and p, which is 1 when the two never differ.
 
     Raises:
+        ConfigError: If `alternative` is not one of the three.
         DataError: If the two are not lists of one length, or hold something but right and wrong.
 
     References:
@@ -235,6 +244,7 @@ def mcnemar(first_right: ArrayLike, second_right: ArrayLike) -> McNemar:
         >>> mcnemar([1, 1, 1, 1, 1, 0], [0, 0, 0, 0, 0, 0])
         McNemar(only_first=5, only_second=0, p=0.0625)
     """
+    _check_alternative(alternative)
     first, second = np.asarray(first_right), np.asarray(second_right)
     if first.ndim != 1 or first.shape != second.shape:
         raise DataError(f"Expected two lists of one length, got shapes {first.shape} and {second.shape}.")
@@ -242,8 +252,9 @@ def mcnemar(first_right: ArrayLike, second_right: ArrayLike) -> McNemar:
         raise DataError("Expected True where a configuration was right and False elsewhere, or 1 and 0.")
     only_first = int(np.count_nonzero(first > second))
     only_second = int(np.count_nonzero(first < second))
-    p = 2 * float(special.bdtr(min(only_first, only_second), only_first + only_second, 0.5))
-    return McNemar(only_first, only_second, min(1.0, p))
+    fewest = {"two-sided": min(only_first, only_second), "greater": only_second, "less": only_first}
+    p = float(special.bdtr(fewest[alternative], only_first + only_second, 0.5))
+    return McNemar(only_first, only_second, min(1.0, 2 * p) if alternative == "two-sided" else p)
 
 
 def holm(p_values: ArrayLike) -> Floats:

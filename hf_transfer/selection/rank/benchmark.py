@@ -1,6 +1,6 @@
 """The benchmark that all candidates share: rows, folds and metric."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
-from hf_transfer.data.audit import Audit, audit
-from hf_transfer.data.labelled import LabelledData, fingerprint
+from hf_transfer.data.audit import audit, without_repeats
+from hf_transfer.data.labelled import LabelledData
 from hf_transfer.data.sealing import fold_columns
 from hf_transfer.folds import FoldPlan, derive_seed, plan_folds
 from hf_transfer.machine.wording import count
@@ -149,27 +149,16 @@ def make_benchmark(data: LabelledData, config: RunConfig, num_repeats: int | Non
         num_repeats: How often; by the number of rows when not given.
     """
     found = audit(data)
-    kept, notes = _without_repeats(data, found)
-    if num_repeats is None:
-        num_repeats = 5 if len(kept.rows) <= _FEW else 3 if len(kept.rows) <= _SOME else 1
-    if config.scheme in ("time", "walk-forward", "predefined") or config.time_by or config.fold_column:
-        num_repeats = 1  # another seed gives the same folds
-    return Benchmark(kept, config, (*data.notes, *notes), num_repeats)
-
-
-def _without_repeats(data: LabelledData, found: Audit) -> tuple[LabelledData, list[str]]:
-    notes = []
-    repeats = {row_id for group in found.duplicates for row_id in group[1:]}
+    kept, repeats = without_repeats(data, found)
+    notes = [*data.notes, *repeats]
     if found.near_duplicates:
         groups = count(len(found.near_duplicates), "group")
         notes.append(
             f"Rows that are almost the same: {groups}. Where they are in different folds, scores are too "
             "good; group_by keeps them together."
         )
-    if not repeats:
-        return data, notes
-    notes.insert(0, f"{count(len(repeats), 'row')} left out, as they repeat another exactly.")
-    kept = [row for row, row_id in enumerate(data.rows["row_id"]) if row_id not in repeats]
-    rows = data.rows.select(kept)
-    known = fingerprint(rows, data.input, data.label_names)
-    return replace(data, rows=rows, fingerprint=known), notes
+    if num_repeats is None:
+        num_repeats = 5 if len(kept.rows) <= _FEW else 3 if len(kept.rows) <= _SOME else 1
+    if config.scheme in ("time", "walk-forward", "predefined") or config.time_by or config.fold_column:
+        num_repeats = 1  # another seed gives the same folds
+    return Benchmark(kept, config, tuple(notes), num_repeats)

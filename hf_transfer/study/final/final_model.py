@@ -30,6 +30,7 @@ from hf_transfer.runs.run_folder import CALIBRATION_FILE, CHECKPOINT, reader_dig
 from hf_transfer.runs.schema import to_json
 from hf_transfer.scores.calibration import calibrate
 from hf_transfer.scores.cut_points import find_cuts
+from hf_transfer.scores.cutting import Cut
 from hf_transfer.study.experiment import Unit
 from hf_transfer.study.final.agreement import agreement, agreement_note
 from hf_transfer.study.final.ensemble import average_outputs, logits_of
@@ -279,6 +280,12 @@ class _FinalModel:
         )
         return None if found is None else found.temperature
 
+    @cached_property
+    def _points(self) -> list[Cut]:
+        """Cut points of the out-of-fold predictions; empty where nothing is cut."""
+        cuts = find_cuts(self._out_of_fold, self.experiment.task.target.scorer)
+        return [] if cuts is None else list(cuts.points)
+
     def _calibrate(self, fitted: Fitted) -> None:
         """Divide the weights by the temperature: all who load them get calibrated probabilities."""
         if self._temperature not in (None, 1.0):
@@ -287,8 +294,7 @@ class _FinalModel:
     @property
     def _records(self) -> dict[str, dict[str, Any]]:
         """Files for the model folder that say how its outputs are read: calibration, and cut points."""
-        cuts = find_cuts(self._out_of_fold, self.experiment.task.target.scorer)
-        found = {} if cuts is None else {CUTS_FILE: {"points": to_json(cuts.points)}}
+        found = {CUTS_FILE: {"points": to_json(self._points)}} if self._points else {}
         return found | self._calibration
 
     @property
@@ -328,7 +334,7 @@ class _FinalModel:
     def _score(
         self, rows: UntrainedRows | None, logits: Callable[[UntrainedRows], Logits]
     ) -> RowScores | None:
-        return None if rows is None else rows.score(logits(rows), keep=self.saves)
+        return None if rows is None else rows.score(logits(rows), self._points, keep=self.saves)
 
     def _member_logits(self, rows: UntrainedRows, folder: Path) -> Logits:
         return logits_of(self.experiment.task, folder, rows.batches, self.runner.workers)
@@ -370,7 +376,7 @@ class _FinalModel:
         assert self.sealed is not None  # the settings say so
         assert sealed is not None
         scores = [
-            self.sealed.score(self._member_logits(self.sealed, folder)).scores.get(metric)
+            self.sealed.score(self._member_logits(self.sealed, folder), ()).scores.get(metric)
             for _, folder in self._members
         ]
         return judge_soup(

@@ -9,9 +9,11 @@ from shutil import copy2, copytree, rmtree
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config.run_config import RunConfig
 from hf_transfer.machine.files import new_folder, write_json
 from hf_transfer.machine.wording import fold_key
 from hf_transfer.models.saving import save_model
+from hf_transfer.tasks.inputs.table import Table
 from hf_transfer.tasks.task import Task
 
 MEMBER_FILE = "fold.json"  # which fold of which settings a model is of
@@ -79,6 +81,11 @@ def member_identity(folder: Path) -> str | None:
 
 
 def task_in(task: Task, folder: Path) -> Task:
-    """The same task, with a trained model's folder as its base model."""
+    """The same task, with a trained model's folder as its base model, and the table that was saved there."""
     settings = replace(task.settings, base_model=str(folder), revision=None, from_scratch=False, reinit_top=0)
-    return type(task)(settings, task.target)
+    return with_table_of(type(task), task.settings, folder)(settings, task.target)
+
+
+def with_table_of(task: type[Task], settings: RunConfig, folder: Path) -> type[Task]:
+    """A run's task with the table that its model's folder has, if it learned from one."""
+    return task.with_table(Table.open(folder)) if settings.table_columns else task

@@ -1,6 +1,7 @@
 """Label new inputs with a run's final model."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -50,13 +51,18 @@ class PredictOptions:
 
 
 def predict(
-    run: str | Path, inputs: str | Path | Sequence[str], *, output: str | Path | None = None, **options: Any
+    run: str | Path,
+    inputs: str | Path | Mapping[str, Any] | Sequence[str | Mapping[str, Any]],
+    *,
+    output: str | Path | None = None,
+    **options: Any,
 ) -> Answers:
     """Label texts, pictures or sentences with a run's final model.
 
     Args:
         run: A finished run's folder with its final model, or the repository it was pushed to, `user/name`.
         inputs: Pictures or folders of them; texts; or a file of them, .txt (one a line) or what a run reads.
+            An input of several parts may be a mapping, as its JSON would be.
         output: A .csv, .jsonl or .parquet file for the answers, with all columns of the inputs' file.
         options: Those of `PredictOptions`: `raw`, `threshold`, `top_k`, `all_probabilities`,
             `trust_remote_code`.
@@ -69,8 +75,9 @@ def predict(
         DataError: If an input is not usable.
         HubError: If the repository cannot be fetched.
     """
-    given = [str(inputs)] if isinstance(inputs, str | Path) else [str(one) for one in inputs]
-    return predict_inputs(run, given, output=output, **options)[0]
+    given = [inputs] if isinstance(inputs, str | Path | Mapping) else inputs
+    words = [json.dumps(dict(one)) if isinstance(one, Mapping) else str(one) for one in given]
+    return predict_inputs(run, words, output=output, **options)[0]
 
 
 def predict_inputs(
@@ -110,6 +117,10 @@ def _reading(model: TrainedModel, wanted: PredictOptions) -> Reading:
         )
     if wanted.threshold is None:
         return Reading(top_k=top_k)
+    if model.joined:
+        raise ConfigError(
+            f"{model.run} is one of several models that answer together. Leave --threshold out."
+        )
     if target.not_two_classes:
         raise ConfigError(
             f"A threshold decides between two classes, and {model.run} {target.not_two_classes}. Leave "

@@ -49,7 +49,7 @@ def score_rows(model: TrainedModel, config: RunConfig) -> tuple[ScoredRows, pa.T
         DataError: If the rows cannot be used, have a label that the run has not, or were all learned from.
     """
     results, task = model.results, model.task
-    data = open_dataset(config, task.input.name)
+    data = open_dataset(config, type(task) if task.input.table else task.input.name)
     labels = task.target.renumbered(data.rows["label"][:], data.label_names, data.name)
     numbered = data.rows.remove_columns("label").add_column(
         "label", labels, feature=type(task.target).label_type(task.label_names)

@@ -1,6 +1,7 @@
 """A run's final model, opened to label rows that it has not seen."""
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,12 +12,14 @@ from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError
+from hf_transfer.runs.combine_record import joined_members
 from hf_transfer.runs.hub.fetch import fetch_run, is_repository
 from hf_transfer.runs.reading import AGAIN, place_inside, read_json_file
 from hf_transfer.runs.records import Results
 from hf_transfer.runs.results import read_results
 from hf_transfer.runs.run_folder import CALIBRATION_FILE
-from hf_transfer.study.final.model_folder import task_in
+from hf_transfer.scores.statistics import apply_temperature
+from hf_transfer.study.final.model_folder import task_in, with_table_of
 from hf_transfer.tasks import target_of_run, task_class
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ class TrainedModel:
         members: The folder of each model.
         temperature: What out-of-fold logits are to be divided by.
         in_weights: Whether the weights are divided already.
+        joined: Models of other runs that answer instead, with the weight of each.
     """
 
     run: Path
@@ -42,6 +46,7 @@ class TrainedModel:
     members: tuple[Path, ...]
     temperature: float
     in_weights: bool
+    joined: tuple[tuple["TrainedModel", float], ...] = ()
 
     @classmethod
     def open(cls, run: str | Path, *, trust_remote_code: bool = False) -> "TrainedModel":
@@ -52,6 +57,9 @@ class TrainedModel:
             HubError: If the repository cannot be fetched.
         """
         run = fetch_run(str(run))[0] if is_repository(run) else Path(run)
+        if weights := joined_members(run):
+            models = [cls.open(one, trust_remote_code=trust_remote_code) for one in weights]
+            return replace(models[0], joined=tuple(zip(models, weights.values(), strict=True)))
         results = read_results(run)
         if results.final.path is None:
             raise ConfigError(f"{run} kept no final model (final=none). Run it again with --final refit.")
@@ -59,14 +67,16 @@ class TrainedModel:
         folder = folder if folder.is_dir() else run  # the top of a repository
         settings = replace(results.config, trust_remote_code=trust_remote_code)
         target = target_of_run(results.task, results.label_names, results.target, input=results.input)
-        task = task_class(results.task, results.input)(settings, target)
-        task.target = task.target.deciding(results.cuts.points if results.cuts else ())
         names = (results.final.members or ()) if results.final.kind == "ensemble" else ()
+        members = tuple(place_inside(folder, name) for name in names) or (folder,)
+        kind = with_table_of(task_class(results.task, results.input), settings, members[0])
+        task = kind(settings, target)
+        task.target = task.target.deciding(results.cuts.points if results.cuts else ())
         return cls(
             run,
             results,
             task,
-            tuple(place_inside(folder, name) for name in names) or (folder,),
+            members,
             *_temperature(folder / CALIBRATION_FILE),
         )
 
@@ -78,6 +88,8 @@ class TrainedModel:
             raw: Take the logits as they were learned, without the temperature.
             title: Of a progress bar; none is shown without one.
         """
+        if self.joined:
+            return _weighted([(one.outputs(values, raw=raw, title=title), w) for one, w in self.joined])
         from hf_transfer.replay.batching import Batches
         from hf_transfer.replay.encoding import encode_values
         from hf_transfer.study.final.ensemble import average_outputs, logits_of
@@ -85,7 +97,10 @@ class TrainedModel:
 
         task = task_in(self.task, self.members[0])
         workers = Workers(make_accelerator(task.settings), together=False)
-        batches = Batches(task, encode_values(task, values), workers.accelerator.device)
+        encoded = encode_values(task, values)
+        notes = task.encoded_notes(encoded)
+        print(*notes, sep="\n", end="\n" * bool(notes), file=sys.stderr)
+        batches = Batches(task, encoded, workers.accelerator.device)
         wanted = 1.0 if raw else self.temperature
         found = average_outputs(
             (logits_of(task, folder, batches, workers, title) for folder in self.members),
@@ -94,6 +109,13 @@ class TrainedModel:
         )
         nothing = np.zeros((0, len(task.label_names)), np.float32)  # for a sentence without words
         return [found.get(row, nothing) for row in range(len(values))]
+
+
+def _weighted(found: Sequence[tuple[Sequence[NDArray[Any]], float]]) -> list[NDArray[Any]]:
+    """Logarithms of the weighted mean of several models' probabilities for each input."""
+    smallest = np.finfo(np.float32).tiny  # a probability of 0 has no logarithm
+    shares = [[weight * apply_temperature(one, 1.0) for one in outputs] for outputs, weight in found]
+    return [np.log(np.maximum(sum(row), smallest)).astype(np.float32) for row in zip(*shares, strict=True)]
 
 
 def _temperature(file: Path) -> tuple[float, bool]:

@@ -1,5 +1,6 @@
 """Test rows and sealed rows, which score the model to publish."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -14,6 +15,8 @@ from hf_transfer.replay.batching import Batches
 from hf_transfer.replay.encoding import encode_rows
 from hf_transfer.runs.final_record import RowScores
 from hf_transfer.runs.run_folder import RunFolder
+from hf_transfer.scores.cut_points import cut_scores
+from hf_transfer.scores.cutting import Cut
 from hf_transfer.study.experiment import Experiment
 from hf_transfer.study.fold_scorer import FoldScorer
 from hf_transfer.training.predicting import Logits, predict
@@ -51,9 +54,10 @@ class UntrainedRows:
         positions = np.arange(len(self.batches.encoded))
         return predict(self.batches.learner(model), self.batches, positions, workers)
 
-    def score(self, logits: Logits, *, keep: bool = False) -> RowScores:
-        """Score logits of all rows, and store the predictions if asked."""
+    def score(self, logits: Logits, points: Sequence[Cut], *, keep: bool = False) -> RowScores:
+        """Score logits of all rows, also with the published cut points; store the predictions if asked."""
         table = self._scorer.table(logits, np.arange(len(self.data.rows)))
         if keep:
             self.folder.keep_rows(f"{self.name}_predictions.parquet", table)
-        return RowScores(table.num_rows, self._scorer.scores(table))
+        cut = cut_scores(table, self.task.target.scorer, points)
+        return RowScores(table.num_rows, self._scorer.scores(table), cut)

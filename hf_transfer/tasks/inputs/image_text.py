@@ -35,6 +35,7 @@ class ImageText(Input):
     )
     settings: ClassVar[tuple[str, ...]] = (
         "augmentation", "cached_views", "max_length", "on_bad_image", "shared_texts",
+        "table_columns",
     )  # fmt: skip
     encoded_by: ClassVar[tuple[str, ...]] = ("max_length",)
     empty: ClassVar[str] = "with neither a picture nor a text"
@@ -72,12 +73,16 @@ class ImageText(Input):
         """A picture with a text of each two words; a word that is both already stands by itself."""
         return in_twos(
             words,
-            _is_whole,
+            self.is_whole,
             lambda first: (
                 f"The model reads pictures with texts, and {first} has no text. Give a text after "
                 'each picture, "" where there is none.'
             ),
         )
+
+    def is_whole(self, word: str) -> bool:
+        """Whether a word holds both."""
+        return APART in word or _as_object(word) is not None
 
     def from_text(self, text: str) -> Any:
         """A path and a text with a tab between them, or an object of JSON with "image" and "text"."""
@@ -197,6 +202,11 @@ def text_of(value: Mapping[str, Any]) -> str:
     return text if text.strip() else ""
 
 
+def values_of(rows: "Dataset", field: str) -> list[Any]:
+    """One of the fields of each row."""
+    return [value for batch in _column(rows, field).iter(_AT_ONCE) for value in batch["input"]]
+
+
 def _present(inputs: "Dataset") -> list[tuple[bool, bool]]:
     """Whether each row has a picture, and a text."""
     values = (value for batch in inputs.iter(_AT_ONCE) for value in batch["input"])
@@ -225,10 +235,6 @@ def _of_field(table: Any, field: str, schema: Any) -> Any:
 
     values = pa.chunked_array(table["input"]).combine_chunks().field(field)
     return pa.RecordBatch.from_arrays([values.cast(schema.field("input").type)], schema=schema)
-
-
-def _is_whole(word: str) -> bool:
-    return APART in word or _as_object(word) is not None
 
 
 def _as_object(text: str) -> dict[str, str] | None:

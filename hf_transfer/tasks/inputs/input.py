@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hf_transfer.scores.transferability import Probe
     from hf_transfer.tasks.inputs.judges import Judge
     from hf_transfer.tasks.inputs.pooling import Pooling
+    from hf_transfer.tasks.inputs.table import Table
 
 Likeness = tuple[Sequence[Any], Callable[[list[int]], list[list[int]]]]
 SimpleProbe = Callable[..., "Probe"]
@@ -122,6 +123,8 @@ class Input:
     """What `simple_probe` is called."""
     parts: ClassVar[tuple[str, ...]] = ()
     """What it is made of, where the features of each are also scored alone."""
+    table: "Table | None" = None
+    """Columns of numbers and categories that stand beside it."""
 
     def columns_of(self, column: str) -> list[str]:
         """The columns that a name stands for; several have commas between them.
@@ -192,6 +195,10 @@ class Input:
             predicted: Gives one column of the run's predictions.
         """
         return self
+
+    def table_values(self, inputs: "Dataset") -> list[dict[str, Any]]:
+        """What each row has in the columns of the table, which it has."""
+        raise NotImplementedError
 
     def from_text(self, text: str) -> Any:
         """An input that was written out, on the command line or as a line of a file."""

@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.scores.columns import fit_columns, scale_columns
 from hf_transfer.scores.transferability import Probe, Split, is_classes, ridge_probe
+from hf_transfer.tasks.inputs.table import Table
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -74,11 +76,17 @@ def pair_probe(rows: "Dataset", labels: Labels, splits: Sequence[Split], *, bala
 
 
 def picture_text_probe(
-    rows: "Dataset", labels: Labels, splits: Sequence[Split], *, balanced: bool = False
+    rows: "Dataset",
+    labels: Labels,
+    splits: Sequence[Split],
+    *,
+    balanced: bool = False,
+    table: Table | None = None,
 ) -> Probe:
-    """Fit a linear model on TF-IDF beside `picture_features`, each brought to a length of about 1."""
+    """Fit a linear model on TF-IDF beside `picture_features` and a table, each of a length of about 1."""
     from scipy.sparse import csr_array, hstack
 
+    numbers = _of_table(rows, table)
     texts = np.asarray([row["text"] or "" for row in rows["input"]], object)
     pictures = np.stack([_of_row(row["image"]) for row in rows["input"]])
 
@@ -86,13 +94,26 @@ def picture_text_probe(
         words = _tfidf().fit([*texts[train], _ANY_WORD])  # as all texts may be missing
         mean, spread = pictures[train].mean(axis=0), pictures[train].std(axis=0)
         scaled = (pictures - mean) / (np.maximum(spread, 1e-6) * np.sqrt(pictures.shape[1]))
+        beside = _scaled(numbers, train, table.lacking) if table else numbers
 
         def of(some: Ints) -> Any:
-            return hstack([words.transform(texts[some]), csr_array(scaled[some])]).tocsr()
+            more = csr_array(np.hstack([scaled[some], beside[some]]))
+            return hstack([words.transform(texts[some]), more]).tocsr()
 
         return of(train), of(valid)
 
     return _linear(columns, labels, splits, balanced=balanced)
+
+
+def _of_table(rows: "Dataset", table: Table | None) -> NDArray[np.float64]:
+    values = table.encode([row["table"] for row in rows["input"]])["table"] if table else []
+    return np.asarray(values, np.float64).reshape(len(rows), -1 if table else 0)
+
+
+def _scaled(numbers: NDArray[np.float64], train: Ints, lacking: Sequence[int]) -> NDArray[np.float64]:
+    mean, factor = fit_columns(numbers[train], lacking)
+    found = scale_columns(numbers, mean, factor, list(lacking)) / np.sqrt(numbers.shape[1])
+    return np.asarray(found, np.float64)
 
 
 def _of_row(picture: Any) -> NDArray[np.float32]:

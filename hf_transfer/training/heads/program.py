@@ -14,6 +14,7 @@ from torch.func import functional_call, vmap
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.replay.batching import Positions
+from hf_transfer.training.column_scale import column_scale, of_folds
 from hf_transfer.training.epochs import effective_batches, epoch_order, label_weights
 from hf_transfer.training.heads.dropout import Dropout
 from hf_transfer.training.heads.linear import SharedInputs
@@ -51,6 +52,7 @@ class Program:
         self.target = template.replay.task.target
         self.weights = self._of_folds(lambda train: label_weights(template.replay, self.config, train))
         self.scales = self._of_folds(lambda train: label_scale(template.model, template.replay, train))
+        self.columns = [column_scale(self.batches, fold.train) for fold in folds]
         self.active = torch.ones(len(folds), len(configs), dtype=torch.bool, device=self.device)
         self.history: list[dict[str, Any]] = []
         self.stopping = self._stopping()
@@ -120,7 +122,9 @@ class Program:
         labels = batch["labels"].reshape(shape + batch["labels"].shape[1:]).clone()
         for fold, own in enumerate(rows):
             labels[fold, len(own) :] = self.target.missing
-        return batch["features"].reshape(shape + batch["features"].shape[1:]), scaled(labels, self.scales)
+        features = batch["features"].reshape(shape + batch["features"].shape[1:])
+        columns = of_folds(self.columns)
+        return columns(features) if columns else features, scaled(labels, self.scales)
 
     def _forward(self, state: State, features: Tensor) -> Tensor:
         """Compute logits (F, G, b, …, c)."""
@@ -180,9 +184,10 @@ class Program:
         total = torch.zeros(2, len(self.configs), device=self.device)
         with torch.no_grad(), self.template.replay.accelerator.autocast():
             for part in self.batches.by_size(inner):
-                batch = self.batches.collate(part)
+                batch, columns = self.batches.collate(part), self.columns[fold]
+                features = columns(batch["features"]) if columns else batch["features"]
                 logits = vmap(lambda own, x: functional_call(self.learner, own, (x,)), in_dims=(0, None))(
-                    state, batch["features"]
+                    state, features
                 )
                 labels = scaled(batch["labels"], None if self.scales is None else self.scales[fold])
                 loss, weight = self.target.head_losses(logits[None], labels[None])
@@ -220,7 +225,7 @@ class Program:
         ]
         state = {name: tensor[fold, config].clone() for name, tensor in final.items()}
         scale = None if self.scales is None else self.scales[fold]
-        return Head(state, history, best, *self.hashes[fold], scale)
+        return Head(state, history, best, *self.hashes[fold], scale, self.columns[fold])
 
     def _stack(self, starts: Sequence[State]) -> State:
         """Stack the starting weights; the heads of a fold start equal."""

@@ -8,6 +8,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.layers.freezing import frozen_hash
 from hf_transfer.layers.output import output_layer
+from hf_transfer.training.column_scale import column_scale
 from hf_transfer.training.heads.solvers import layer_inputs, set_layer, solve_layers
 from hf_transfer.training.heads.template import Rows, Template
 from hf_transfer.training.job import Fitted
@@ -37,9 +38,12 @@ def solve_heads(
     hashes = {"hash_before": template.frozen_hash, "start_hash": start_hash(model, configs[0])}
     _, layer = output_layer(model)
     for fold, fold_rows in enumerate(folds):
-        solutions = solve_layers(inputs, fold_rows.train, configs, fold_rows.splits)
+        scale = column_scale(template.batches, fold_rows.train)
+        solutions = solve_layers(inputs.at(scale), fold_rows.train, configs, fold_rows.splits)
         for config, (strength, solved) in enumerate(solutions):
             set_layer(layer, solved)
+            if scale:
+                scale.fold(model)
             if "hash_after" not in hashes:
                 hashes["hash_after"] = frozen_hash(model, template.freezing)
             yield config, fold, template.fitted(best_epoch=1, strength=strength, **hashes)

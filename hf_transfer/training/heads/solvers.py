@@ -1,7 +1,7 @@
 """Solve the output layer in closed form, from the features of all training rows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from hf_transfer.layers.output import output_layer
 from hf_transfer.replay.batching import Batches, Positions
 from hf_transfer.scores.regression import Classifier, LinearProblem, Split
 from hf_transfer.tasks.targets.target import Target
+from hf_transfer.training.column_scale import ColumnScale, column_scale
 
 _DROPPED = 0.1  # variance that the usual dropout of 0.1 adds, as a share of the squared mean
 
@@ -47,6 +48,13 @@ class LayerInputs:
         items = np.flatnonzero(np.isin(self.positions, train))
         options = {"solver": config.head_solver, "balanced": config.class_weights == "balanced"}
         return self.target.linear_problem(self.features[items], self.labels[items], **options)
+
+    def at(self, scale: ColumnScale | None) -> "LayerInputs":
+        """The same with the columns of a table at a scale."""
+        if scale is None:
+            return self
+        features = torch.from_numpy(self.features).to(scale.mean.device)
+        return replace(self, features=scale(features).cpu().numpy())
 
     def places(self, train: Positions, some: Positions) -> NDArray[np.int64]:
         """Indices of some rows' items among those of the training rows."""
@@ -132,9 +140,12 @@ def solve_output_layer(
     Returns:
         The strength of the penalty.
     """
-    inputs = layer_inputs(model, batches, train)
+    scale = column_scale(batches, train)
+    inputs = layer_inputs(model, batches, train).at(scale)
     ((strength, solved),) = solve_layers(inputs, train, [config], splits)
     set_layer(output_layer(model)[1], solved)
+    if scale:
+        scale.fold(model)
     return strength
 
 
@@ -143,7 +154,7 @@ def start_output_layer(model: nn.Module, batches: Batches, train: Positions, con
 
     The strength of the penalty is chosen by every fifth labelled item.
     """
-    inputs = layer_inputs(model, batches, train)
+    inputs = layer_inputs(model, batches, train).at(column_scale(batches, train))  # as it goes on learning
     options = {"solver": inputs.target.solvers[0], "balanced": config.class_weights == "balanced"}
     problem = inputs.target.linear_problem(inputs.features, inputs.labels, **options, dropped=_DROPPED)
     strength = problem.choose(STRENGTHS, [every_fifth(len(inputs.labels))])

@@ -17,6 +17,7 @@ from hf_transfer.layers.phases import freeze_for
 from hf_transfer.replay.batching import Positions
 from hf_transfer.replay.replayed_batches import ReplayedBatches
 from hf_transfer.scores.regression import Split
+from hf_transfer.training.column_scale import ColumnScale
 from hf_transfer.training.heads.optimizer import State
 from hf_transfer.training.job import Epoch, Fitted
 from hf_transfer.training.scale import fold_scale
@@ -46,6 +47,7 @@ class Head:
     hash_before: str | None
     start_hash: str | None
     scale: Tensor | None = None
+    columns: ColumnScale | None = None
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,8 @@ class Template:
             for name, tensor in head.state.items():
                 self._own[name].copy_(tensor)
         fold_scale(self.model, head.scale)
+        if head.columns:
+            head.columns.fold(self.model)
         return self.fitted(
             history=head.history,
             best_epoch=head.best_epoch,

@@ -118,7 +118,7 @@ def test_without_room_they_stay_in_memory(setting):
 def test_beyond_a_limit_half_precision_is_stored(setting, monkeypatch):
     arguments = setting()
     full = layer_features(*arguments)
-    monkeypatch.setattr("hf_transfer.replay.features.forward._FULL_PRECISION", 100)
+    monkeypatch.setattr("hf_transfer.replay.features.stored._FULL_PRECISION", 100)
     half = layer_features(*arguments)
     assert not half.reused
     assert half["block.1"].dtype == np.float32

@@ -3,13 +3,13 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 from fake_run import TASKS, Shape, make_run, save
+from html_page import Page
 
 from hf_transfer.cli.main import main
 from hf_transfer.errors import ConfigError
@@ -21,39 +21,6 @@ from hf_transfer.report.page.page import render, write_report
 from hf_transfer.runs.results import read_results
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=http://x/y onerror=a()>{{ 7*7 }}"
-VOID = {"meta", "img", "br"}
-
-
-class Page(HTMLParser):
-    """Checks that tags are closed in order; keeps elements, attributes and text."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: list[str] = []
-        self.feed(text)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open[-1:] != ["style"]:
-            self.texts.append(data)
-
-    def of(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.elements if name == tag]
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.texts).split())
 
 
 @pytest.fixture(scope="session")

@@ -229,3 +229,18 @@ def test_equal_scores_everywhere_choose_the_cheapest():
 def test_configurations_that_cannot_be_compared_are_refused(lines, costs, message):
     with pytest.raises(DataError, match=message):
         one_standard_error(lines, costs, 5)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40))
+def test_mcnemar_with_one_side_is_the_binomial_test(rows):
+    first, second = np.array(rows).T
+    both = {side: mcnemar(first, second, alternative=side) for side in ("greater", "less")}
+    gained, lost, _ = both["greater"]
+    for side, test in both.items():
+        wanted = stats.binomtest(gained, gained + lost, alternative=side).pvalue if gained + lost else 1.0
+        assert test.p == pytest.approx(wanted)
+
+
+def test_mcnemar_refuses_another_alternative():
+    with pytest.raises(ConfigError, match="'two-sided', 'greater' or 'less', got 'better'"):
+        mcnemar([1], [0], alternative="better")

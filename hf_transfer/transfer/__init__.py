@@ -1,0 +1,1 @@
+"""From one domain to another: whether it is another, what a model will do there, what helps."""
