@@ -118,11 +118,6 @@ class RunConfig(  # from the last group to the first, as dataclasses put the fie
         return problems
 
     def _measuring_conflicts(self) -> list[str]:
-        if self.add_source and (self.trainable != "head" or self.trainables):
-            return [
-                "add_source is tested on the features of a frozen backbone: it needs trainable='head' alone. "
-                "Take that, or leave add_source out."
-            ]
         most = self.num_folds * (1 if is_auto(self.num_repeats) else self.num_repeats)
         if self.shuffled_labels <= most:
             return []

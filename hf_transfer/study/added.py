@@ -43,6 +43,11 @@ def open_source(experiment: "Experiment", name: str) -> LabelledData:
         DataError: If they cannot be opened, or have a label that the run's rows do not have.
     """
     task, config = experiment.task, experiment.config
+    if config.trainable != "head" or config.trainables:
+        raise ConfigError(
+            "add_source is tested on the features of a frozen backbone: it needs trainable='head' alone. "
+            "Take that, or leave add_source out."
+        )
     if not task.base.has_weights or config.from_scratch or config.reinit_top or not config.replay:
         raise ConfigError(
             f"add_source={name!r} is tested on the stored features of pretrained weights, and there will be "

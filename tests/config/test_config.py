@@ -119,7 +119,7 @@ def test_help_shows_each_group_and_the_recipes_own_defaults(capsys, monkeypatch)
     recipe = RunConfig(
         base_model="builtin:tiny-bert", dataset="50%.csv", metrics=("f1", "mae"), private=True,
         trainables=("head", "all"), learning_rates=(0.1, 0.2), weight_decays=(0.0, 0.1),
-        label_columns=("a", "b"), table_columns=("c", "d"),
+        label_columns=("a", "b"), table_columns=("c", "d"), add_source=("e", "f"),
     )  # fmt: skip
     shown = help_of(recipe, capsys, monkeypatch)
     values = {name: value for defaults in shown.values() for name, value in defaults.items()}

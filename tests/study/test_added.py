@@ -100,9 +100,11 @@ def test_a_base_model_without_weights_is_refused(tmp_path):
         make_run("text", tmp_path, card=False, add_source=("builtin:reviews",))
 
 
-def test_it_needs_a_frozen_backbone():
+def test_it_needs_a_frozen_backbone(tmp_path):
     with pytest.raises(ConfigError, match="needs trainable='head' alone"):
-        RunConfig(add_source=("a.csv",))
+        make_run(
+            "pictures", tmp_path, card=False, **OWN, trainable="last:1", add_source=("builtin:digits_5to9",)
+        )
 
 
 def test_numbers_have_no_classes_that_lose():
