@@ -80,6 +80,7 @@ class RunConfig(  # from the last group to the first, as dataclasses put the fie
             *self._measuring_conflicts(),
             *self._solver_conflicts(),
             *self._final_conflicts(),
+            *self._wise_conflicts(),
         ]
 
     def _secrets(self) -> list[str]:
@@ -159,6 +160,22 @@ class RunConfig(  # from the last group to the first, as dataclasses put the fie
                 "from few rows; use final='refit'."
             )
         return problems
+
+    def _wise_conflicts(self) -> list[str]:
+        """What leaves no pretrained end to average with, or none that all the weights have."""
+        specs = self.trainables or (self.trainable,)
+        reasons = {
+            "from_scratch leaves no pretrained weights": self.from_scratch,
+            "reinit_top gives the top new weights": self.reinit_top > 0,
+            "trainable=head lets nothing below the head learn": "head" in specs,
+            "adapters (+lora) are no weights of the pretrained model": any("+lora" in one for one in specs),
+            "head_start=random leaves the head unsolved": self.head_start == "random",
+            "final=soup averages the folds, which start from other heads": self.final == "soup",
+        }
+        if self.wise is None:
+            return []
+        how = "wise averages fine-tuned weights with the pretrained ones and a solved head"
+        return [f"{how}, and {why}. Leave one out." for why, is_so in reasons.items() if is_so]
 
     def _solver_conflicts(self) -> list[str]:
         if is_auto(self.head_solver) or not self.solved:
@@ -294,6 +311,7 @@ _NOT_SOLVED = {
     "max_grad_norm": "has no gradient to clip",
     "layer_decay": "has no rate to lower",
     "head_start": "has no start",
+    "wise": "leaves nothing to average",
     "label_smoothing": "minimises the loss without smoothing",
     "number_loss": "minimises the squared error",
     "early_stopping": "has no epochs to stop",

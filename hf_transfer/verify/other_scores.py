@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -35,9 +34,9 @@ from hf_transfer.verify.check import (
     left_out,
     not_by_logits,
 )
-from hf_transfer.verify.control_runs import ControlRuns
+from hf_transfer.verify.control_runs import ControlRuns, control_check
 from hf_transfer.verify.record import Record
-from hf_transfer.verify.train_rows import NOT_THERE, train_check
+from hf_transfer.verify.train_rows import train_check
 
 
 def other_score_checks(record: Record) -> Iterator[Check]:
@@ -56,23 +55,23 @@ def other_score_checks(record: Record) -> Iterator[Check]:
 def _controls(record: Record) -> Iterator[Check]:
     """Recompute what control runs reached."""
     if curve := record.results.learning_curve:
-        yield _control(record, "learning curve", "curve-*", partial(_curve, record, curve))
+        yield control_check(record, "learning curve", "curve-*", partial(_curve, record, curve))
     if shuffled := record.results.shuffled:
-        yield _control(record, "shuffled labels", "shuffled", partial(_shuffled, record, shuffled))
+        yield control_check(record, "shuffled labels", "shuffled", partial(_shuffled, record, shuffled))
     if zero_shot := record.results.zero_shot:
-        yield _control(record, "zero-shot", zero_shot.folder, partial(_zero_shot, record, zero_shot))
+        yield control_check(record, "zero-shot", zero_shot.folder, partial(_zero_shot, record, zero_shot))
     yield from _probe_checks(record)
 
 
 def _probe_checks(record: Record) -> Iterator[Check]:
     """What the closed-form probe says: of the run, of each part of an input, and under other folds."""
     if record.results.probe:
-        yield _control(record, "closed-form probe", "probe", partial(_probe, record))
+        yield control_check(record, "closed-form probe", "probe", partial(_probe, record))
     if parts := record.results.parts:
-        yield _control(record, "one part alone", "probe", partial(_parts, record, parts))
+        yield control_check(record, "one part alone", "probe", partial(_parts, record, parts))
     if (leak := record.results.leak) and leak.price:
         name, folder = "leak's price", RANDOM if leak.kept else APART
-        yield _control(record, name, folder, partial(_leak, record, leak, folder))
+        yield control_check(record, name, folder, partial(_leak, record, leak, folder))
 
 
 def _untrained(record: Record, name: str, written: RowScores) -> Check:
@@ -91,12 +90,6 @@ def _untrained(record: Record, name: str, written: RowScores) -> Check:
         yield from not_by_logits(rows, record.scorer, path.name)
 
     return judged(f"{name} scores", f"follow from {path.name}", compare)
-
-
-def _control(record: Record, name: str, folder: str, compare: Any) -> Check:
-    if not any(record.folder.glob(f"folds/**/{folder}/*/done.json")):
-        return left_out(name, NOT_THERE)
-    return judged(name, "follows from the predictions of its runs", compare)
 
 
 def _curve(record: Record, written: LearningCurve) -> Iterator[str]:
