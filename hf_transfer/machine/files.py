@@ -101,7 +101,7 @@ def load_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         path: The file.
         columns: Which to read; None reads all.
     """
-    with pa.OSFile(str(path)) as stream, pq.ParquetFile(stream) as file:
+    with pa.OSFile(os.fsencode(path)) as stream, pq.ParquetFile(stream) as file:
         return file.read(columns)
 
 

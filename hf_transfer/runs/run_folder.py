@@ -32,6 +32,7 @@ from hf_transfer.machine.files import (
 )
 from hf_transfer.machine.lock import LOCK_FILE, locked, refuse_running
 from hf_transfer.machine.parsing import parse_json
+from hf_transfer.machine.paths import refuse_folders_elsewhere
 from hf_transfer.machine.wording import fold_key
 from hf_transfer.runs.fold_result import Epoch, FoldResult, KeptFold
 from hf_transfer.runs.reading import read_lines, read_record
@@ -87,14 +88,17 @@ def weight_digests(folder: Path) -> dict[str, str]:
     """SHA-256 of each weights file in a model's folder, by its path there."""
     digests = {}
     for path in sorted(folder.rglob("*.safetensors")):
-        digests[path.relative_to(folder).as_posix()] = file_digest(path)
+        if path.is_file():
+            digests[path.relative_to(folder).as_posix()] = file_digest(path)
     return digests
 
 
 def reader_digests(folder: Path) -> dict[str, str]:
     """SHA-256 of each file beside the weights by which a model's folder is read, by its path there."""
     paths = (
-        path for path in sorted(folder.rglob("*")) if path.suffix in {".json", ".txt", ".model", ".jinja"}
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in {".json", ".txt", ".model", ".jinja"} and path.is_file()
     )
     return {path.relative_to(folder).as_posix(): file_digest(path) for path in paths}
 
@@ -244,6 +248,7 @@ def check_output(config: RunConfig) -> None:
         raise ConfigError(
             f"output_dir={config.output_dir!r} holds files that are no run's. Give an empty folder."
         )
+    refuse_folders_elsewhere(path)
     refuse_running(path, "Wait for that run, end it, or give another --output_dir.")
     before, now = _settings_there(path, config.overwrite), config.scored()
     if config.overwrite:
