@@ -1,6 +1,5 @@
 """The zero-shot arm: each row is judged once, by the names of the classes, and scored under the folds."""
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -92,7 +91,7 @@ def _stored(experiment: Experiment, judge: "Judge", device: torch.device) -> NDA
         "zero-shot", experiment.data.fingerprint, base.name, base.revision, judge.prompts, judge.each,
         torch.__version__, device.type, torch.get_num_threads(),
     ])  # fmt: skip
-    with contextlib.suppress(OSError, ValueError, EOFError):  # not there, or damaged: it is made again
+    if folder.found(key):
         found: NDArray[Any] = np.load(folder.file(key), allow_pickle=False)
         if found.shape == shape and found.dtype == np.float32:
             folder.used(key)

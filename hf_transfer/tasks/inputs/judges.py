@@ -1,13 +1,20 @@
-"""Judge inputs by the names of labels, without any training: CLIP and SigLIP for pictures, NLI for texts."""
+"""Judge inputs by the names of labels, without any training.
 
+CLIP and SigLIP judge pictures; models of entailment (NLI) and chat models judge texts.
+"""
+
+import math
 from collections.abc import Sequence
 from functools import cached_property
+from importlib.util import find_spec
 from typing import Any, ClassVar
 
 import torch
+import transformers
 from torch import Tensor, nn
 from transformers import (
     AutoImageProcessor,
+    AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoModelForZeroShotImageClassification,
     AutoTokenizer,
@@ -22,6 +29,10 @@ from hf_transfer.tasks.inputs.pictures import read_picture
 from hf_transfer.tasks.targets.meanings import spoken
 
 _PAIRS = 64  # of a text and a name that pass through the model together
+_LETTERS = 26
+_LEAST = 1e-12  # probability, whose logarithm is taken
+_FOR_THE_QUESTION = 256  # tokens beside the text
+_QUESTION = "Which label fits the text best?"
 _USUAL_LENGTH = 512  # tokens, where neither model nor tokenizer says how many
 
 
@@ -183,3 +194,67 @@ class TextJudge(Judge):
         )  # fmt: skip
         found: Tensor = self.model(**batch.to(device)).logits
         return found.float().cpu()
+
+
+class ChatJudge(Judge):
+    """A chat model that is asked which label fits: one forward pass, read at the letters of the answers.
+
+    It is asked as the pipeline `decision` of transformers asks.
+    """
+
+    usual_template: ClassVar[str] = "{}"
+    auto_class: ClassVar[Any] = AutoModelForCausalLM
+
+    def problem(self) -> str | None:
+        """That transformers is too old, there are too many names, or the model is no chat model."""
+        if find_spec("transformers.decision") is None:
+            return f"needs the pipeline 'decision', which transformers {transformers.__version__} has not."
+        if not self.each and len(self.prompts) > _LETTERS:
+            return f"answers by a letter, and here are {len(self.prompts)} labels: more than {_LETTERS}."
+        if self.tokenizer.chat_template is None:
+            return (
+                "has no chat template, so it cannot be asked. Name a chat model, such as "
+                "Qwen/Qwen2.5-0.5B-Instruct."
+            )
+        return None
+
+    @cached_property
+    def pipeline(self) -> Any:
+        """What asks the model."""
+        from transformers.decision import DecisionConfig
+        from transformers.pipelines.decision import DecisionPipeline
+
+        device = next(self.model.parameters()).device
+        return DecisionPipeline(
+            model=self.model, tokenizer=self.tokenizer, decision_config=DecisionConfig(), device=device
+        )
+
+    @cached_property
+    def questions(self) -> dict[str, dict[str, Any]]:
+        """One question with all names as options, or one a name."""
+        if self.each:
+            return {
+                str(place): {"type": "noul", "instructions": f"Does this label fit the text: {prompt}?"}
+                for place, prompt in enumerate(self.prompts)
+            }
+        options: dict[str, Any] = dict.fromkeys(self.prompts)
+        return {"label": {"type": "choice", "instructions": _QUESTION, "criteria": options}}
+
+    def answers(self, inputs: Sequence[Any], device: torch.device) -> Tensor:
+        """Logarithm of each option's probability; of each name alone, its log odds."""
+        return torch.tensor([self._answer(str(text)) for text in inputs])
+
+    def _answer(self, text: str) -> list[float]:
+        given = self.pipeline({"state": self._shortened(text), "questions": self.questions})
+        if self.each:
+            shares = [given[str(place)]["noul"] for place in range(len(self.prompts))]
+            return [math.log(max(p, _LEAST)) - math.log(max(1 - p, _LEAST)) for p in shares]
+        shares = given["label"]["probabilities"]
+        return [math.log(max(shares[prompt], _LEAST)) for prompt in self.prompts]
+
+    def _shortened(self, text: str) -> str:
+        """The text's first tokens, so that question and options still fit."""
+        limits = (longest_input(self.base), self.tokenizer.model_max_length)
+        most = max(1, min(int(limit) for limit in limits if limit) - _FOR_THE_QUESTION)
+        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return text if len(ids) <= most else str(self.tokenizer.decode(ids[:most]))

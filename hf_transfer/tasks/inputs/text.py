@@ -83,10 +83,11 @@ class Text(Input):
         return Original(text=value if len(value) <= _LETTERS else f"{value[:_LETTERS]}…")
 
     def judge(self, base: "BaseModel", names: Sequence[str], template: str | None, *, each: bool) -> "Judge":
-        """A model of entailment (NLI)."""
-        from hf_transfer.tasks.inputs.judges import TextJudge
+        """A chat model, or one of entailment (NLI)."""
+        from hf_transfer.tasks.inputs.judges import ChatJudge, TextJudge
 
-        return TextJudge(base, names, template, each=each)
+        writes = str((base.config.architectures or [""])[0]).endswith("ForCausalLM")
+        return (ChatJudge if writes else TextJudge)(base, names, template, each=each)
 
     def pooling(self, model: "nn.Module") -> "Pooling":
         """The first token, or a decoder's last, and the mean."""
