@@ -645,6 +645,8 @@ REPOSITORIES = [
 ]  # fmt: skip
 
 RUNS = [
+    Bad("a verification of what another verb left", file("out/shift.json", "{}"), "verify out", SETTINGS,
+        "holds no finished run, only what another verb left: shift.json. Give the folder of a run"),
     Bad("a card of nothing", nothing, "card nowhere", SETTINGS, "holds no finished run. Run a recipe first"),
     Bad("a report of nothing", nothing, "report nowhere", SETTINGS, "the folder holds no finished run"),
     Bad("a prediction by nothing", nothing, "predict nowhere text", SETTINGS, "holds no finished run"),
