@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEMO := --base_model builtin:digits-resnet --dataset builtin:digits_5to9 --max_rows 100 --overwrite
 SHORT := --num_epochs 5 --batch_size 16 --lr 3e-3
 
-.PHONY: demo test test-all test-oldest check docs bench bench-faults fuzz clean
+.PHONY: demo test test-all test-oldest check docs bench bench-faults bench-siege fuzz clean
 
 # Digits 5 to 9 with a backbone that has only ever seen 0 to 4, in three ways under the same folds.
 demo: $(VENV)/.installed
@@ -44,6 +44,10 @@ docs: $(VENV)/.installed-docs
 # Kills runs at random and at named points, and goes on with them: about half an hour.
 bench-faults: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/faults.py
+
+# Disturbs small runs at random: kills, full disks, files that are damaged, a bad Hub. Two hours.
+bench-siege: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/siege.py
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/against_trainer.py

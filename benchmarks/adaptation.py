@@ -18,11 +18,11 @@ from datasets import concatenate_datasets
 from numpy.typing import NDArray
 
 from hf_transfer.config.run_config import RunConfig
+from hf_transfer.runs.adapt_record import FEWEST_LABELS
 from hf_transfer.training.workers import make_accelerator
 from hf_transfer.transfer.adapting import LABEL_ARMS, ROW_ARMS, SOURCE, USUAL, Adapting, AdaptOptions
 from hf_transfer.transfer.features import DomainFeatures, chosen, labelled_features
 from hf_transfer.transfer.few_labels import FewLabels
-from hf_transfer.transfer.gate import FEWEST_LABELS
 
 Rows = NDArray[np.int64]
 

@@ -19,6 +19,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from hashlib import sha256
 from mmap import mmap
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,7 +29,7 @@ sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from hub_server import HubServer
-from kill_points import AREAS, POINTS, Point, die_at, ended, in_child, watch
+from kill_points import AREAS, POINTS, Point, die_at, ended, ended_within, in_child, watch
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 TIMES = ("seconds", "at", "created", "command", "hardware", "replay", "output_dir")
@@ -90,7 +91,7 @@ class Bench:
         if self._run("whole") != 0:
             raise SystemExit(f"The undisturbed run failed:\n{self.log.read_text()}")
         self.seconds = time.monotonic() - began
-        self.wanted = self._found("whole")
+        self.wanted = left_by(folder / "whole", folder.name)
 
     def kill_at_random(self, number: int, most: int) -> None:
         """Kill one run up to so many times from outside, and judge what it ends with."""
@@ -98,7 +99,7 @@ class Bench:
         for _ in range(most):
             child = self._start(f"random{number}")
             wait, sent = self.random.uniform(0.02, 0.4) * self.seconds, self.random.choice(SIGNALS)
-            code = self._wait(child, wait)
+            code = ended_within(child, wait)
             if code is None:
                 where = self.shared[0]
                 os.kill(child, sent)
@@ -131,7 +132,7 @@ class Bench:
 
     def _judge(self, name: str) -> None:
         self.tally.runs += 1
-        found = self._found(name)
+        found = left_by(self.folder / name, self.folder.name)
         self.tally.equal += found == self.wanted
         for part, value in found.items():
             if value != self.wanted[part]:
@@ -157,37 +158,33 @@ class Bench:
         words = [word.replace("REPO", f"{self.folder.name}-{name}") for word in self.words]
         raise SystemExit(main(["run", self.recipe, *words, f"--output_dir={self.folder / name}"]))
 
-    def _wait(self, child: int, seconds: float) -> int | None:
-        """Wait for a child for some time; None when it still runs."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            number, status = os.waitpid(child, os.WNOHANG)
-            if number:
-                return os.waitstatus_to_exitcode(status)
-            time.sleep(0.005)
-        return None
-
     def _clear_store(self) -> None:
         from hf_transfer.machine.cache import cache_folder, clear
 
         clear(cache_folder())
 
-    def _found(self, name: str) -> dict[str, Any]:
-        """All that a run leaves, without what depends on the clock or its folder's name."""
-        import pyarrow.parquet as pq
 
-        from hf_transfer.runs.run_folder import weight_digests
+def left_by(run: Path, name: str) -> dict[str, Any]:
+    """All that a run leaves, without what depends on the clock or its folder's name.
 
-        run = self.folder / name
-        results = json.loads((run / "results.json").read_text(encoding="utf-8"))
-        half = [path for path in run.rglob("*") if path.name.startswith(".") or path.name == "checkpoint"]
-        return {
-            "predictions": pq.read_table(run / "predictions.parquet"),
-            "results": _timeless(results, self.folder.name),
-            "weights": weight_digests(run / "model"),
-            "files": sorted(path.relative_to(run).as_posix() for path in run.rglob("*")),
-            "left over": half,
-        }
+    Args:
+        run: Its folder.
+        name: What else is in its texts and tells it from others: the folder above.
+    """
+    import pyarrow.parquet as pq
+
+    from hf_transfer.runs.run_folder import weight_digests
+
+    results = json.loads((run / "results.json").read_text(encoding="utf-8"))
+    half = [path for path in run.rglob("*") if path.name.startswith(".") or path.name == "checkpoint"]
+    return {
+        "predictions": pq.read_table(run / "predictions.parquet"),
+        "results": _timeless(results, name),
+        "weights": weight_digests(run / "model"),
+        "model": {path.name: sha256(path.read_bytes()).hexdigest() for path in (run / "model").iterdir()},
+        "files": sorted(path.relative_to(run).as_posix() for path in run.rglob("*")),
+        "left over": half,
+    }
 
 
 def _timeless(value: Any, name: str) -> Any:
@@ -205,11 +202,9 @@ def main() -> None:
     options = parser.parse_args()
     cases = {name: words for name, words in CASES.items() if options.only in name}
     with TemporaryDirectory(prefix="hf-transfer-faults-") as folder, HubServer() as hub:
-        hub.account("hf_test", "ada")
-        os.environ |= {"HF_HOME": f"{folder}/home", "HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_test"}
-        os.environ |= {"HF_HUB_DISABLE_XET": "1", "TOKENIZERS_PARALLELISM": "false"}
-        _load_libraries()
-        model = _made_in_child(Path(folder))
+        os.environ |= surroundings(Path(folder) / "home", hub)
+        load_libraries()
+        model = made_in_child(Path(folder))
         each = -(-options.kills // len(cases))
         tallies = {
             name: _case(words, Path(folder) / f"case{i}", model, each, options.seed + i, name)
@@ -217,6 +212,15 @@ def main() -> None:
         }
         pushed = [len(repo.commits) - 1 for repo in hub.repos.values()]  # the first makes the repository
     _show(tallies, pushed)
+
+
+def surroundings(home: Path, hub: HubServer) -> dict[str, str]:
+    """The variables of a process that reaches the test Hub alone, and has a cache of its own."""
+    hub.account("hf_test", "ada")
+    return {
+        "HF_HOME": str(home), "HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_test", "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_OFFLINE": "0", "TOKENIZERS_PARALLELISM": "false",
+    }  # fmt: skip
 
 
 def _case(words: list[str], folder: Path, model: Path, each: int, seed: int, name: str) -> Tally:
@@ -232,7 +236,7 @@ def _case(words: list[str], folder: Path, model: Path, each: int, seed: int, nam
     return tally
 
 
-def _load_libraries() -> None:
+def load_libraries() -> None:
     """Import what every run needs, and start nothing: what is forked afterwards is as good as new."""
     import accelerate  # noqa: F401
     import datasets  # noqa: F401
@@ -246,7 +250,7 @@ def _load_libraries() -> None:
         getattr(transformers, name)
 
 
-def _made_in_child(folder: Path) -> Path:
+def made_in_child(folder: Path) -> Path:
     """A BERT of four blocks with weights, so that there are frozen layers to store."""
 
     def make() -> None:

@@ -29,6 +29,7 @@ _HOMES = {
     "adapt": "transfer.adapt_run",
     "combine": "transfer.combining",
     "compare": "report.compare",
+    "compare_outcomes": "report.outcomes",
     "cross_validate": "study.cross_validation",
     "fine_tune": "selection.presets",
     "freeze": "layers",

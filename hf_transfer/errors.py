@@ -11,6 +11,7 @@ TransferError                 exit code
 │   └── VerificationError     3   what a run says does not follow from what it holds
 ├── RunError                  4   some folds failed; the rest is kept and reported
 ├── DiskFullError             4   there is no room left; what was finished is kept
+├── MachineError              4   the machine refuses a file; what was finished is kept
 └── HubError                  5   nothing was published, nothing was lost
 """
 
@@ -85,6 +86,12 @@ class RunError(TransferError, RuntimeError):
 
 class DiskFullError(TransferError, OSError):
     """The disk is full; finished work is kept."""
+
+    exit_code = 4
+
+
+class MachineError(TransferError, OSError):
+    """A file may not be read or written, or too many are open; finished work is kept."""
 
     exit_code = 4
 

@@ -43,9 +43,9 @@ def add_adapt(verbs: Any) -> None:
 
 def _adapt(options: argparse.Namespace) -> int:
     from hf_transfer.config.run_config import RunConfig
+    from hf_transfer.report.words.adapt import adapt_text
     from hf_transfer.runs.schema import to_json
-    from hf_transfer.transfer.adapt_run import run_adapt
-    from hf_transfer.transfer.adapt_words import adapt_text
+    from hf_transfer.transfer.adapt_run import model_home, run_adapt
     from hf_transfer.transfer.adapting import USUAL, AdaptOptions
 
     defaults = replace(RunConfig(), dataset=options.dataset, output_dir="runs/adapt")
@@ -58,11 +58,6 @@ def _adapt(options: argparse.Namespace) -> int:
     )
     record = run_adapt(config, options.target, wanted, target_split=options.target_split, kind=options.kind)
     folder = Path(config.output_dir)
-    show(
-        options,
-        (
-            to_json(record),
-            f"{adapt_text(record)}\n\nThe model: {folder / 'model'}. All figures: {folder / 'adapt.json'}.",
-        ),
-    )
+    files = f"The model: {model_home(folder) / 'model'}. All figures: {folder / 'adapt.json'}."
+    show(options, (to_json(record), f"{adapt_text(record)}\n\n{files}"))
     return 0

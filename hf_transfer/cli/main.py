@@ -26,7 +26,8 @@ from hf_transfer.cli.shift import add_shift
 from hf_transfer.cli.shots import add_shots
 from hf_transfer.cli.verb import Handler, Parser, guarded
 from hf_transfer.errors import ConfigError
-from hf_transfer.machine.launcher import is_main_process, tell_launcher
+from hf_transfer.machine.launcher import end_with_launcher, is_main_process, tell_launcher
+from hf_transfer.machine.paths import is_utf_8
 from hf_transfer.machine.secrets import traceback_without_secrets, without_secrets
 
 # In the order of --help: what trains, what looks before it, what uses a run, what judges it, the machine.
@@ -76,12 +77,13 @@ def run_recipe(recipe: Callable[[], Any]) -> NoReturn:
 
 
 def prepare_process() -> None:
-    """Print uncaught errors without tokens, and let the process exit without delay.
+    """Print uncaught errors without tokens, end with a launcher, and let the process exit without delay.
 
     An interpreter that ends looks several times through all objects for cycles. Of torch's and
     transformers' that takes seconds, and what they hold ends with the process anyway.
     """
     sys.excepthook = _show_uncaught
+    end_with_launcher()
     gc.freeze()  # what was imported so far stays, and need not be looked at again
     atexit.register(gc.freeze)
 
@@ -94,6 +96,9 @@ def _show_uncaught(_kind: type[BaseException], error: BaseException, _trace: Tra
 
 
 def _run_verb(words: list[str]) -> int:
+    for word in words:
+        if not is_utf_8(word):
+            raise ConfigError(f"{word!r} is not UTF-8. Rename the file or folder, e.g. by convmv.")
     parser = _parser()
     if words[:1] == ["run"]:  # all that follows the recipe's name is the recipe's
         options, settings = parser.parse_args(words[:2]), words[2:]

@@ -37,8 +37,9 @@ def add_shift(verbs: Any) -> None:
 def _shift(options: argparse.Namespace) -> int:
     from hf_transfer.config.run_config import RunConfig
     from hf_transfer.report.words.shift import shift_text
+    from hf_transfer.runs.companions import SHIFT_FILE
     from hf_transfer.runs.schema import to_json
-    from hf_transfer.transfer.writing import PAGE, RECORD, find_and_write
+    from hf_transfer.transfer.writing import PAGE, find_and_write
 
     defaults = replace(RunConfig(), dataset=options.source, output_dir="runs/shift")
     config = RunConfig.from_args(defaults, options.settings)
@@ -51,6 +52,6 @@ def _shift(options: argparse.Namespace) -> int:
         labels=options.labels,
     )
     folder = Path(config.output_dir)
-    files = f"With pictures: {folder / PAGE}. All figures: {folder / RECORD}."
+    files = f"With pictures: {folder / PAGE}. All figures: {folder / SHIFT_FILE}."
     show(options, (to_json(found), f"{shift_text(found)}\n\n{files}"))
     return 0

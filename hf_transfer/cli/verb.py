@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError, LaunchError, TransferError
 from hf_transfer.machine.launcher import is_heard, is_main_process, launch, tell_launcher
+from hf_transfer.machine.refusals import refusal
 from hf_transfer.machine.secrets import traceback_without_secrets, without_secrets
 from hf_transfer.machine.wording import visible
 
@@ -78,13 +79,7 @@ def guarded(run: Callable[[], int], again: Sequence[str], *, debug: bool) -> int
     except LaunchError as needed:
         return launch(again, needed.num_processes)
     except TransferError as error:
-        if debug:
-            print(visible(traceback_without_secrets(error)), file=sys.stderr, end="")
-        reason = visible(without_secrets(f"{type(error).__name__}: {error}"))
-        if not is_heard():
-            print(reason, file=sys.stderr)
-        tell_launcher(reason, reason)
-        return error.exit_code
+        return _told(error, debug=debug)
     except KeyboardInterrupt as stopped:
         if is_main_process() or not is_heard():
             print(
@@ -95,3 +90,20 @@ def guarded(run: Callable[[], int], again: Sequence[str], *, debug: bool) -> int
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:
+        refused = refusal(error)
+        if refused is None:  # a defect: its traceback is what helps to mend it
+            raise
+        refused.__cause__ = error
+        return _told(refused, debug=debug)
+
+
+def _told(error: TransferError, *, debug: bool) -> int:
+    """Print an error in one line, here or by the launcher; gives its exit code."""
+    if debug:
+        print(visible(traceback_without_secrets(error)), file=sys.stderr, end="")
+    reason = visible(without_secrets(f"{type(error).__name__}: {error}"))
+    if not is_heard():
+        print(reason, file=sys.stderr)
+    tell_launcher(reason, reason)
+    return error.exit_code

@@ -30,8 +30,8 @@ class FoldSettings(Group):
     )  # fmt: skip
     group_by: str | None = setting(
         None,
-        "Column whose equal values stay in one fold (patient, author).",
-        aliases=("group_on", "group_column"),
+        "Column whose equal values stay in one fold (patient, author, domain).",
+        aliases=("group_on", "group_column", "domain_column"),
     )
     site_column: str | None = setting(
         None,

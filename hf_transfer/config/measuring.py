@@ -37,6 +37,12 @@ class MeasuringSettings(Group):
         scored=False,
         at_least=0,
     )
+    add_source: tuple[str, ...] = setting(
+        (),
+        "Other labelled data, comma-separated: does it help to add it to every training part? Tested on the "
+        "features of a frozen backbone, beside the rows of the run alone.",
+        scored=False,
+    )
     zero_shot: str | None = setting(
         None,
         "Model that judges each row without training too, by the names of the classes: CLIP or SigLIP for "

@@ -36,6 +36,7 @@ from hf_transfer.config.setting import AUTO, groups_of, is_auto
 from hf_transfer.config.training import TrainingSettings
 from hf_transfer.errors import ConfigError
 from hf_transfer.machine.files import write_bytes
+from hf_transfer.machine.paths import is_utf_8
 from hf_transfer.machine.secrets import holds_secret
 
 # Settings that take lists, under their names with an "s", and are then combined.
@@ -57,7 +58,11 @@ class RunConfig(  # from the last group to the first, as dataclasses put the fie
     """Every setting of a run. Raises `ConfigError` that names all errors at once."""
 
     def __post_init__(self) -> None:
-        problems = self._secrets() or [*self._wrong_choices(), *self._too_small(), *self.problems()]
+        problems = (
+            self._secrets()
+            or self._not_utf_8()
+            or [*self._wrong_choices(), *self._too_small(), *self.problems()]
+        )
         if problems:
             raise ConfigError("\n".join(problems))
 
@@ -75,6 +80,7 @@ class RunConfig(  # from the last group to the first, as dataclasses put the fie
             *self._measuring_conflicts(),
             *self._solver_conflicts(),
             *self._final_conflicts(),
+            *self._wise_conflicts(),
         ]
 
     def _secrets(self) -> list[str]:
@@ -86,6 +92,14 @@ class RunConfig(  # from the last group to the first, as dataclasses put the fie
             "Take it out: the kit reads a token from HF_TOKEN or `hf auth login` only."
             for f in fields(self)
             if holds_secret(str(getattr(self, f.name)))
+        ]
+
+    def _not_utf_8(self) -> list[str]:
+        """Refuse names that no file of a run can hold: of files whose bytes are no UTF-8."""
+        return [
+            f"{f.name}={value!r} is not UTF-8. Rename what it names, e.g. by convmv."
+            for f in fields(self)
+            if not is_utf_8(value := str(getattr(self, f.name)))
         ]
 
     def _wrong_choices(self) -> list[str]:
@@ -146,6 +160,22 @@ class RunConfig(  # from the last group to the first, as dataclasses put the fie
                 "from few rows; use final='refit'."
             )
         return problems
+
+    def _wise_conflicts(self) -> list[str]:
+        """What leaves no pretrained end to average with, or none that all the weights have."""
+        specs = self.trainables or (self.trainable,)
+        reasons = {
+            "from_scratch leaves no pretrained weights": self.from_scratch,
+            "reinit_top gives the top new weights": self.reinit_top > 0,
+            "trainable=head lets nothing below the head learn": "head" in specs,
+            "adapters (+lora) are no weights of the pretrained model": any("+lora" in one for one in specs),
+            "head_start=random leaves the head unsolved": self.head_start == "random",
+            "final=soup averages the folds, which start from other heads": self.final == "soup",
+        }
+        if self.wise is None:
+            return []
+        how = "wise averages fine-tuned weights with the pretrained ones and a solved head"
+        return [f"{how}, and {why}. Leave one out." for why, is_so in reasons.items() if is_so]
 
     def _solver_conflicts(self) -> list[str]:
         if is_auto(self.head_solver) or not self.solved:
@@ -281,6 +311,7 @@ _NOT_SOLVED = {
     "max_grad_norm": "has no gradient to clip",
     "layer_decay": "has no rate to lower",
     "head_start": "has no start",
+    "wise": "leaves nothing to average",
     "label_smoothing": "minimises the loss without smoothing",
     "number_loss": "minimises the squared error",
     "early_stopping": "has no epochs to stop",

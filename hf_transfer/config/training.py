@@ -11,6 +11,11 @@ def is_solved(head_solver: str) -> bool:
     return head_solver in {"lbfgs", "ridge"}
 
 
+# Shares of the fine-tuned weights that `wise=auto` tries: from the pretrained model with a solved head to
+# plain fine-tuning.
+WISE_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings(Group):
     """How the model is trained: head, learning rate, epochs, loss."""
@@ -27,6 +32,11 @@ class TrainingSettings(Group):
         AUTO,
         "Where the head starts: random weights (auto), or the output layer solved on pretrained features.",
         choices=(AUTO, "random", "probe"),
+    )
+    wise: str | None = setting(
+        None,
+        "Average the fine-tuned weights with those before it (pretrained, with a solved head), for other "
+        "data than was learned from: a share of the fine-tuned ones such as 0.5, or auto, by inner folds.",
     )
     learning_rate: float = setting(
         AUTO,
@@ -103,6 +113,13 @@ class TrainingSettings(Group):
         """Whether the head is solved in closed form, without a learning rate or epochs."""
         return is_solved(self.head_solver)
 
+    @property
+    def wise_shares(self) -> tuple[float, ...]:
+        """Shares of the fine-tuned weights to choose from; one where it is given, none without `wise`."""
+        if self.wise is None:
+            return ()
+        return WISE_SHARES if is_auto(self.wise) else (float(self.wise),)
+
     def problems(self) -> list[str]:
         """Errors in numbers, in lists too."""
         problems = [
@@ -115,6 +132,15 @@ class TrainingSettings(Group):
             for decay in self.weight_decays
             if decay < 0
         ]
+        if self.wise is not None and not is_auto(self.wise) and not _is_share(self.wise):
+            problems.append(f"wise={self.wise!r} is neither auto nor a share from 0 to 1, e.g. 0.5.")
         if not self.label_smoothing < 1:
             problems.append(f"label_smoothing={self.label_smoothing!r} must be from 0 to below 1.")
         return problems
+
+
+def _is_share(word: str) -> bool:
+    try:
+        return 0 <= float(word) <= 1
+    except ValueError:
+        return False

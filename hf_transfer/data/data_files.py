@@ -1,5 +1,6 @@
 """Read CSV, TSV, JSON, JSON Lines and Parquet files; texts never become missing values."""
 
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -123,7 +124,7 @@ def _read_csv(path: Path) -> tuple[pa.Table, tuple[str, ...]]:
 
 def _read_parquet(path: Path) -> tuple[pa.Table, tuple[str, ...]]:
     try:
-        with pa.OSFile(str(path)) as stream, pq.ParquetFile(stream) as file:  # a name is no protocol
+        with pa.OSFile(os.fsencode(path)) as stream, pq.ParquetFile(stream) as file:  # a name is no protocol
             return mapped_table(_bounded_batches(file, path), file.schema_arrow), ()
     except (pa.ArrowException, OSError) as error:
         raise DataError(

@@ -10,7 +10,7 @@ from datasets import Dataset, Features, Value
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.data.data_files import SPLITS, Loaded, read_file
 from hf_transfer.errors import DataError
-from hf_transfer.machine.paths import local_path, refuse_links
+from hf_transfer.machine.paths import local_path, refuse_links, utf_8
 from hf_transfer.machine.wording import count
 from hf_transfer.tasks.inputs.input import Input
 from hf_transfer.tasks.inputs.scans import file_format
@@ -76,7 +76,7 @@ def input_rows(paths: Sequence[Path], input: Input, columns: Mapping[str, Any]) 
     """Make rows of inputs that stay on disk until they are read, with other columns."""
     name = input.columns[0]
     features = Features({name: {"bytes": Value("binary"), "path": Value("string")}})
-    rows = Dataset.from_dict({name: [{"bytes": None, "path": str(path)} for path in paths]}, features)
+    rows = Dataset.from_dict({name: [{"bytes": None, "path": utf_8(path)} for path in paths]}, features)
     for name, values in columns.items():
         rows = rows.add_column(name, values, feature=Value("string"))
     return rows

@@ -10,7 +10,7 @@ from pathlib import Path
 import datasets
 import huggingface_hub.errors
 import pyarrow as pa
-from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
+from datasets import Dataset, DatasetDict, load_dataset
 from datasets.exceptions import DatasetNotFoundError, DatasetsError
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
@@ -26,9 +26,10 @@ from hf_transfer.data.data_files import (
     split_files,
 )
 from hf_transfer.data.input_folder import folder_splits, holds_inputs, is_class_folder
+from hf_transfer.data.saved_folder import is_saved, load_saved
 from hf_transfer.errors import DataError
 from hf_transfer.machine.network import hub_reachable
-from hf_transfer.machine.paths import refuse_links, refuse_special
+from hf_transfer.machine.paths import hub_folder, refuse_links, refuse_special
 from hf_transfer.tasks.inputs.input import Input
 
 # Over the Hub's client: what it raises for a bad name, no network, no access, or broken files.
@@ -106,7 +107,7 @@ def find_origin(config: RunConfig, input: Input, *others: Input) -> Origin:
         return _folder(path, input, outside=config.allow_outside)
     if missing_path(name):
         raise DataError(f"No such file or folder: {path}. {_offline_advice(input)}")
-    return _hub(name, config.dataset_config, input)
+    return _hub(name, config.dataset_config, input, outside=config.allow_outside)
 
 
 def _file(path: Path, *, outside: bool) -> Origin:
@@ -120,8 +121,9 @@ def _file(path: Path, *, outside: bool) -> Origin:
 
 
 def _folder(path: Path, input: Input, *, outside: bool) -> Origin:
-    if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
-        return Origin(path.name, splits=_from_disk(path))
+    if is_saved(path):
+        splits = _splits(load_saved(path, outside=outside))
+        return Origin(path.name, folder=path, outside=outside, splits=splits)
     if input.suffixes and is_class_folder(path, input):
         return _inputs(path, input, outside=outside)
     for place in (path, path / "data"):
@@ -155,16 +157,6 @@ def _data_files(folder: Path) -> list[Path]:
     return known or [file for file in files if file.suffix.lower() == ".txt" and is_data_file(file)]
 
 
-def _from_disk(path: Path) -> dict[str, Callable[[], Loaded]]:
-    try:
-        saved = load_from_disk(str(path))
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-        raise DataError(
-            f"{path} is not a whole save_to_disk folder: {_reason(error)}. Save it again."
-        ) from error
-    return _splits(saved)
-
-
 def _splits(loaded: Dataset | DatasetDict) -> dict[str, Callable[[], Loaded]]:
     parts = loaded if isinstance(loaded, DatasetDict) else {str(loaded.split or "train"): loaded}
     return {str(split): partial(_with_no_notes, part) for split, part in parts.items()}
@@ -174,7 +166,7 @@ def _with_no_notes(dataset: Dataset) -> Loaded:
     return dataset, ()
 
 
-def _hub(name: str, config_name: str | None, input: Input) -> Origin:
+def _hub(name: str, config_name: str | None, input: Input, *, outside: bool) -> Origin:
     cached = Path(datasets.config.HF_DATASETS_CACHE) / name.replace("/", "___")
     if not cached.exists() and not hub_reachable():  # its client would try for half a minute
         raise DataError(
@@ -196,7 +188,9 @@ def _hub(name: str, config_name: str | None, input: Input) -> Origin:
         ) from error
     except _HUB_ERRORS as error:
         raise DataError(f"The Hub dataset {name!r} cannot be loaded: {_reason(error)}") from error
-    return Origin(name, config_name, hub=True, splits=_splits(loaded))
+    return Origin(
+        name, config_name, hub=True, folder=hub_folder(name), outside=outside, splits=_splits(loaded)
+    )
 
 
 def _offline_advice(input: Input) -> str:

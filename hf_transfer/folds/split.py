@@ -19,6 +19,7 @@ from hf_transfer.folds.plan import FoldPlan
 if TYPE_CHECKING:
     from datasets import Dataset
 
+NUM_INNER = 3  # folds of training rows, to choose a setting by
 SLICES = 5  # of the rows, of which a search of many sets one aside to choose by
 
 
@@ -245,7 +246,13 @@ def search_plan(
 
 
 def inner_folds(
-    rows: Ints, uids: RowIds, *, seed: int, columns: FoldColumns, scheme: str = "auto", num_folds: int = 3
+    rows: Ints,
+    uids: RowIds,
+    *,
+    seed: int,
+    columns: FoldColumns,
+    scheme: str = "auto",
+    num_folds: int = NUM_INNER,
 ) -> list[tuple[Ints, Ints]]:
     """Split the training rows into inner folds, to choose a setting without the held-out fold.
 

@@ -101,7 +101,7 @@ def load_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         path: The file.
         columns: Which to read; None reads all.
     """
-    with pa.OSFile(str(path)) as stream, pq.ParquetFile(stream) as file:
+    with pa.OSFile(os.fsencode(path)) as stream, pq.ParquetFile(stream) as file:
         return file.read(columns)
 
 
@@ -204,7 +204,7 @@ def enough_disk(folder: Path, needed: int | None = None) -> Iterator[None]:
     except (OSError, RuntimeError, SafetensorError) as error:
         if isinstance(error, DiskFullError) or not is_disk_full(error):
             raise
-        raise DiskFullError(_full_words(folder, needed)) from error
+        raise DiskFullError(full_words(folder, needed)) from error
 
 
 def check_room(folder: Path, needed: int) -> None:
@@ -214,7 +214,7 @@ def check_room(folder: Path, needed: int) -> None:
         DiskFullError: If it will not.
     """
     if shutil.disk_usage(_existing(folder)).free < needed:
-        raise DiskFullError(_full_words(folder, needed))
+        raise DiskFullError(full_words(folder, needed))
 
 
 def is_disk_full(error: BaseException | None) -> bool:
@@ -228,7 +228,8 @@ def is_disk_full(error: BaseException | None) -> bool:
     return False
 
 
-def _full_words(folder: Path, needed: int | None) -> str:
+def full_words(folder: Path, needed: int | None = None) -> str:
+    """Say that there is no room at a folder, and what to do."""
     wanted = f"{size_words(needed)} needed, " if needed else ""
     free = size_words(shutil.disk_usage(_existing(folder)).free)
     return (

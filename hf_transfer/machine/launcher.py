@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,10 +14,13 @@ from tempfile import TemporaryDirectory
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import LaunchError
+from hf_transfer.machine.lock import is_alive
 from hf_transfer.machine.signals import STOP_SIGNALS
 
 _ERROR_FILE, _COLLECTED = "TORCHELASTIC_ERROR_FILE", "HF_TRANSFER_ERRORS_COLLECTED"
+_OF_TORCH = "TORCHELASTIC_RUN_ID"  # set by the launchers of PyTorch and Accelerate
 _LOOK_EVERY = 0.1  # seconds
+_WATCH_EVERY = 1.0  # seconds between two looks whether the launcher is there
 _GRACE = 10.0  # seconds that the others have to end by themselves when one has ended badly
 
 
@@ -75,7 +79,7 @@ def _environments(num_processes: int, folder: Path) -> Iterator[dict[str, str]]:
             "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(num_processes),
             "LOCAL_WORLD_SIZE": str(num_processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
             "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),  # until the run sets its own
-            _ERROR_FILE: str(folder / f"{rank}.json"), _COLLECTED: "1",
+            _ERROR_FILE: str(folder / f"{rank}.json"), _COLLECTED: str(os.getpid()),
         }  # fmt: skip
 
 
@@ -90,6 +94,25 @@ def _told(file: Path) -> str:
 def is_heard() -> bool:
     """Whether the parent process collects the errors of all processes and prints them."""
     return _COLLECTED in os.environ
+
+
+def end_with_launcher() -> None:
+    """End this process when the one that launched it has ended, if one did; called at its start.
+
+    A launcher that is killed can tell nobody, and its processes would compute on and hold the lock of their
+    folder. They are asked to stop, which keeps where they are, and ended if they do not.
+    """
+    parent = os.environ.get(_COLLECTED) or (os.getppid() if _OF_TORCH in os.environ else None)
+    if parent is not None:
+        threading.Thread(target=_end_after, args=(int(parent), time.time()), daemon=True).start()
+
+
+def _end_after(parent: int, since: float) -> None:
+    while is_alive(parent, since):
+        time.sleep(_WATCH_EVERY)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_GRACE)  # it may wait for another process, and then hears no signal
+    os._exit(128 + signal.SIGTERM)
 
 
 def _exit_code(children: Sequence["subprocess.Popen[bytes]"]) -> int:

@@ -79,7 +79,7 @@ def locked(folder: Path) -> Iterator[Holder | None]:
     Raises:
         ConfigError: If another run is at work in the folder, naming its process and machine.
     """
-    path = folder / LOCK_FILE
+    path = _lock_file(folder)
     number = _taken(path)
     before = _read(path)
     try:
@@ -93,7 +93,7 @@ def locked(folder: Path) -> Iterator[Holder | None]:
 
 def holder(folder: Path) -> Holder | None:
     """The process that holds the lock of a folder, if any."""
-    path = folder / LOCK_FILE
+    path = _lock_file(folder)
     with suppress(FileNotFoundError):
         # NFS locks only what is open for writing; on a disk of this machine, reading will do.
         number = os.open(path, os.O_RDWR if os.access(path, os.W_OK) else os.O_RDONLY)
@@ -119,6 +119,14 @@ def refuse_running(folder: Path, advice: str) -> None:
     current = holder(folder)
     if current is not None and current.process != os.getpid():
         raise ConfigError(f"{folder} is in use by {current}. {advice}")
+
+
+def _lock_file(folder: Path) -> Path:
+    """Where the lock is, which must be a file: what a link leads to would be written over."""
+    path = folder / LOCK_FILE
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise ConfigError(f"{path} is {'a link' if path.is_symlink() else 'special'}, not a file. Remove it.")
+    return path
 
 
 def _taken(path: Path) -> int:
@@ -151,8 +159,12 @@ def _lock(number: int, path: Path) -> bool:
 def _free(number: int, path: Path) -> None:
     """Remove the lock file while it is locked, then unlock it."""
     if os.name != "nt":
-        path.unlink(missing_ok=True)
-        os.close(number)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError:  # the folder has become read-only: a file that nobody has locked does no harm
+            pass
+        finally:
+            os.close(number)
         return
     os.close(number)  # Windows removes no file that is open, so this order does no harm there
     with suppress(PermissionError):  # the next one has opened it already

@@ -16,16 +16,33 @@ def parse_json(text: str) -> Any:
 
     Raises:
         json.JSONDecodeError: If it is not JSON, with the place.
-        ValueError: If it is nested too deep, or a number has more digits than Python reads.
+        ValueError: If it is nested too deep, a number has more digits than Python reads, or an object has one
+            name twice, of which parsers take the last and people the first.
     """
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_once)
     except json.JSONDecodeError:
         raise
     except RecursionError:
         raise ValueError("it is nested too deep") from None
+    except TwiceError:
+        raise
     except ValueError as error:  # the length of a number
         raise ValueError(f"a number is too long ({str(error).partition(';')[0]})") from None
+
+
+class TwiceError(ValueError):
+    """An object has one name twice."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of its names and values."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise TwiceError(f"it has {twice[:60]!r} twice")
+    return found
 
 
 def parse_yaml(text: str) -> Any:
@@ -50,6 +67,13 @@ class _PlainLoader(yaml.SafeLoader):
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.num_aliases = self.depth = 0
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        names = [key.value for key, _ in node.value if isinstance(key.value, str) and key.value != "<<"]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise yaml.YAMLError(f"it has {twice[:60]!r} twice")
+        return super().construct_mapping(node, deep)
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         event = self.peek_event()  # type: ignore[no-untyped-call]

@@ -12,6 +12,8 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from transformers import AutoConfig, PretrainedConfig
 from transformers.utils import logging as transformers_logging
 
@@ -19,6 +21,8 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import ModelError
 from hf_transfer.machine.network import hub_reachable
+from hf_transfer.machine.parsing import parse_json
+from hf_transfer.machine.paths import special_file
 from hf_transfer.models.kinds import wrong_kind
 from hf_transfer.models.mean_classifier import files_of
 from hf_transfer.models.sentence_modules import SentenceModules, read_modules
@@ -29,7 +33,15 @@ BUILTIN = {
     "tiny-wav2vec2": "audio: a wav2vec2 of two layers with random weights, not pretrained",
     "tiny-bert": "text: a BERT of two layers with random weights, not pretrained",
 }
+WEIGHTS = ("*.safetensors", "pytorch_model*.bin")  # names of files in a local folder
+_READ = ("config.json", "tokenizer_config.json", "tokenizer.json", "preprocessor_config.json")
+# What configurations and weights make libraries raise that are damaged, senseless or of another model.
+UNUSABLE = (
+    ValueError, RuntimeError, OSError, KeyError, IndexError, TypeError, AttributeError, AssertionError,
+    ArithmeticError, ImportError, SafetensorError, UnpicklingError, StrictDataclassError,
+)  # fmt: skip
 _HALF = 0.5
+_MOST_LAYERS = 10_000  # that somebody means
 _GENERATES = re.compile("(ForCausalLM|GPT2LMHeadModel)$")
 
 
@@ -50,6 +62,11 @@ class BaseModel:
     def is_timm(self) -> bool:
         """Whether it is a timm model, which transformers wraps."""
         return bool(self.config.model_type == "timm_wrapper")
+
+    @property
+    def named_without_weights(self) -> bool:
+        """Whether its name is that of a model whose weights are random where it has none."""
+        return self.name.startswith(("builtin:", "timm:"))
 
     @property
     def architecture(self) -> str:
@@ -116,7 +133,7 @@ class BaseModel:
         with quiet():
             try:
                 return loader.from_pretrained(self.location, **self.hub_options, **options)
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except UNUSABLE as error:
                 what = loader.__name__.removeprefix("Auto")
                 reason = why(error) if "custom code" in str(error) else first_line(error)
                 raise ModelError(
@@ -150,9 +167,10 @@ def open_base_model(settings: RunConfig) -> BaseModel:
             config = AutoConfig.from_pretrained(
                 location, **{k: v for k, v in options.items() if v is not None}
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except UNUSABLE as error:
             raise ModelError(_unreachable(name, location, error)) from error
     _refuse_kernels(name, config)
+    _refuse_depth(name, config)
     folder = Path(location)
     return BaseModel(
         name=name,
@@ -160,7 +178,7 @@ def open_base_model(settings: RunConfig) -> BaseModel:
         config=config,
         revision=content_digest(folder) if local else getattr(config, "_commit_hash", None),
         trust_remote_code=settings.trust_remote_code,
-        has_weights=not local or any(folder.glob("*.safetensors")) or any(folder.glob("pytorch_model*.bin")),
+        has_weights=not local or any(any(folder.glob(pattern)) for pattern in WEIGHTS),
         image_size=settings.image_size,
     )
 
@@ -174,6 +192,16 @@ def _refuse_kernels(name: str, config: PretrainedConfig) -> None:
                 f"base_model={name!r} asks in its config.json for {key}={value!r}, which is code of the Hub. "
                 "Take that line out of config.json; the kit runs the attention of PyTorch."
             )
+
+
+def _refuse_depth(name: str, config: PretrainedConfig) -> None:
+    """Refuse so many layers that nobody would see the end of building them."""
+    layers = getattr(config.get_text_config(), "num_hidden_layers", None)
+    if isinstance(layers, int) and layers > _MOST_LAYERS:
+        raise ModelError(
+            f"base_model={name!r} says in its config.json that it has {layers:,} layers, and at most "
+            f"{_MOST_LAYERS:,} are built. Save the model again."
+        )
 
 
 def why(error: BaseException) -> str:
@@ -271,10 +299,29 @@ def _check_path(name: str, location: str) -> None:
     looks_like_path = name.startswith((".", "/", "~")) or name.count("/") > 1
     if looks_like_path and not Path(location).is_dir():
         raise ModelError(f"base_model={name!r}: no such folder {Path(location).absolute()}. {_advice()}")
-    if Path(location).is_dir() and not (Path(location) / "config.json").is_file():
+    if Path(location).is_dir():
+        _check_folder(name, Path(location))
+
+
+def _check_folder(name: str, folder: Path) -> None:
+    """Refuse a folder whose files would mean something else than they seem to, or stop a library short."""
+    for path in folder.iterdir():
+        if kind := special_file(path):
+            raise ModelError(f"base_model={name!r}: {path} is {kind}, not a file. Save the model again.")
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"base_model={name!r}: {folder.absolute()} holds no config.json. {_advice()}")
+    if (folder / "adapter_config.json").exists():
         raise ModelError(
-            f"base_model={name!r}: {Path(location).absolute()} holds no config.json. {_advice()}"
+            f"base_model={name!r} holds adapter_config.json, by which transformers would load another model "
+            "and adapters into it. Merge them (peft: merge_and_unload) and save the model, or take it out."
         )
+    for path in filter(Path.is_file, (folder / file for file in _READ)):
+        try:
+            parse_json(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ModelError(
+                f"base_model={name!r}: {path.name} cannot be used: {first_line(error)} Save the model again."
+            ) from error
 
 
 def _unreachable(name: str, location: str, error: BaseException) -> str:

@@ -1,11 +1,9 @@
 """Build a model from an opened base model, with a head for the labels at hand."""
 
 from collections.abc import Iterator, Sequence
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoModel,
@@ -19,18 +17,22 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import ModelError
 from hf_transfer.layers.groups import LayerGroup, layer_groups
 from hf_transfer.machine.collection import no_collection
-from hf_transfer.models.base_model import BaseModel, first_line, open_base_model, quiet, require_timm, why
+from hf_transfer.models.base_model import (
+    UNUSABLE,
+    WEIGHTS,
+    BaseModel,
+    first_line,
+    open_base_model,
+    quiet,
+    require_timm,
+    why,
+)
 from hf_transfer.models.image_size import resized, sized_config
 from hf_transfer.models.kinds import wrong_kind
 from hf_transfer.models.loading import new_weights
 from hf_transfer.models.mean_classifier import MeanClassifier
 from hf_transfer.models.sound_classifier import SoundClassifier
 
-# What configurations and weights make libraries raise that are damaged or of another model.
-_UNUSABLE = (
-    ValueError, RuntimeError, OSError, KeyError, TypeError, AttributeError, ImportError, SafetensorError,
-    UnpicklingError,
-)  # fmt: skip
 _POOLINGS = {"mean": "mean", "cls": "first"}  # of a checkpoint, as the setting calls them
 
 
@@ -71,8 +73,14 @@ def build_model(
         configured: Changes to the model's configuration.
 
     Raises:
-        ModelError: If the checkpoint is for another task, or lacks weights below the head.
+        ModelError: If the checkpoint is for another task, or lacks weights, or those below the head.
     """
+    if not (base.has_weights or settings.from_scratch or base.named_without_weights):
+        raise ModelError(
+            wrong_kind(base.name, base.config, auto_class)
+            or f"base_model={base.name!r} has no weights: no file is called {' or '.join(WEIGHTS)}. "
+            "Save the model again, or pass --from_scratch to begin with random ones."
+        )
     try:
         with quiet(), no_collection():  # the first model of a kind imports what makes it
             made_for = _with_labels(base, label_names, **configured)
@@ -83,7 +91,7 @@ def build_model(
             model: nn.Module = resized(original, base, config, auto_class.from_config)
     except ModelError:
         raise
-    except _UNUSABLE as error:
+    except UNUSABLE as error:
         kind = wrong_kind(base.name, base.config, auto_class)
         what = f"base_model={base.name!r} cannot be built as {auto_class.__name__}: {why(error)}"
         raise ModelError(kind or what) from error
@@ -105,7 +113,7 @@ def bare_model(settings: RunConfig) -> nn.Module:
             with quiet(), torch.device("meta"):
                 config = _with_labels(base, ("a", "b"), **configured)
                 return auto_class.from_config(config)  # type: ignore[no-any-return]
-        except (ValueError, KeyError, TypeError) as error:
+        except UNUSABLE as error:
             problem = error
     raise ModelError(
         f"base_model={base.name!r} has no classifier in transformers: {first_line(problem)}"
@@ -126,7 +134,7 @@ def longest_input(base: BaseModel) -> int | None:
     try:
         with quiet(), torch.device("meta"):
             model = AutoModel.from_config(base.config, trust_remote_code=base.trust_remote_code)
-    except _UNUSABLE:  # not by itself; its classifier tells why
+    except UNUSABLE:  # not by itself; its classifier tells why
         return int(positions)
     tables = (m for name, m in model.named_modules() if name.endswith("position_embeddings"))
     # RoBERTa and its kin number the places of a text from behind the padding id.

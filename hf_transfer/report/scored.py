@@ -9,6 +9,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import ConfigError
 from hf_transfer.machine.files import json_bytes, new_folder, table_bytes
+from hf_transfer.machine.paths import refuse_folders_elsewhere
 from hf_transfer.runs.hub.fetch import is_repository
 from hf_transfer.runs.records import Results
 from hf_transfer.runs.results import read_results
@@ -43,6 +44,7 @@ def score_with(run: str | Path, config: RunConfig) -> tuple[ScoredRows, Path]:
     from hf_transfer.study.final.trained import TrainedModel
 
     model = TrainedModel.open(run, trust_remote_code=config.trust_remote_code)
+    refuse_folders_elsewhere(model.run)
     record, table = score_rows(model, config)
     folder = scored_folder(model.run, record)
     folder.parent.mkdir(exist_ok=True)

@@ -8,6 +8,9 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.runs.final_record import Reload
 from hf_transfer.runs.schema import FORMAT_VERSION
 
+FEWEST_LABELS = 30
+"""Fewer say too little of anything: with none more right, an arm needs five rows for p < .05."""
+
 Interval = tuple[float, float]
 AdaptVerdict = Literal["adapted", "no better", "same domain", "too few labels", "no labels"]
 

@@ -20,6 +20,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import DataError
 from hf_transfer.machine.digests import bytes_digest
 from hf_transfer.machine.parsing import parse_yaml
+from hf_transfer.machine.paths import read_text
 
 KIT = "hf-transfer-kit"
 
@@ -68,6 +69,12 @@ def stale_lines(old: str, new: str) -> Iterator[tuple[str, str | None, str | Non
                 yield from ((name, *pair) for pair in pairs if any(line and line.strip() for line in pair))
 
 
+def without_section(text: str, name: str) -> str:
+    """A card's text without one of the kit's sections, which its record does not list then either."""
+    text = _SECTION.sub(lambda found: "" if found[1] == name else found[0], text)
+    return _RECORD.sub(lambda found: re.sub(rf', "{name}"(?=[],])', "", found[0]), text)
+
+
 def card_name(text: str) -> str | None:
     """Model name in a card's metadata, if any.
 
@@ -103,7 +110,7 @@ def read_card(path: Path) -> str:
         DataError: If it is not UTF-8, or its header or its marks are broken.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except (UnicodeDecodeError, OSError) as error:
         raise _broken(str(error)) from error
     _split(text)

@@ -1,4 +1,4 @@
-"""What `search`, `rank`, `combine` and `compare` left in a run's folder, as far as it is about this run."""
+"""What other verbs, such as `search` and `rank`, left in a run's folder, as far as it is about this run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.runs.adapt_record import AdaptRecord
 from hf_transfer.runs.combine_record import COMBINE_FILE, CombineRecord
 from hf_transfer.runs.paired import Pair
 from hf_transfer.runs.rank_record import RankRecord
@@ -13,8 +14,10 @@ from hf_transfer.runs.reading import read_record
 from hf_transfer.runs.records import Results
 from hf_transfer.runs.schema import FORMAT_VERSION
 from hf_transfer.runs.search_record import Search
+from hf_transfer.runs.shift_record import ShiftRecord
+from hf_transfer.runs.shots_record import SHOTS_FILE, ShotsRecord
 
-COMPARE_FILE = "compare.json"
+COMPARE_FILE, SHIFT_FILE, ADAPT_FILE = "compare.json", "shift.json", "adapt.json"
 
 
 @dataclass(frozen=True)
@@ -64,12 +67,15 @@ class ComparedRuns:
 
 @dataclass(frozen=True)
 class Companions:
-    """The content of search.json, rank.json, compare.json and combine.json."""
+    """The content of search.json, rank.json, compare.json and so on, by the verbs that write them."""
 
     search: Search | None = None
     rank: RankRecord | None = None
     compare: ComparedRuns | None = None
     combine: CombineRecord | None = None
+    shots: ShotsRecord | None = None
+    shift: ShiftRecord | None = None
+    adapt: AdaptRecord | None = None
 
 
 def primary_scores(results: Results) -> list[float | None]:
@@ -78,7 +84,7 @@ def primary_scores(results: Results) -> list[float | None]:
 
 
 def read_companions(folder: str | Path, results: Results) -> Companions:
-    """Read search.json, rank.json, compare.json and combine.json, if they are of these rows and folds.
+    """Read what other verbs left beside results.json, if it is of these rows and folds.
 
     Args:
         folder: The run's folder.
@@ -101,7 +107,19 @@ def read_companions(folder: str | Path, results: Results) -> Companions:
     combine = _if_there(CombineRecord, folder / COMBINE_FILE)
     if combine and results.base_model not in {member.base_model for member in combine.members}:
         combine = None  # of a run that was here before
-    return Companions(search, rank, compare, combine)
+    shots = _if_there(ShotsRecord, folder / SHOTS_FILE)
+    shift = _if_there(ShiftRecord, folder / SHIFT_FILE)
+    adapt = _if_there(AdaptRecord, folder / ADAPT_FILE)
+    known = results.dataset.fingerprint
+    return Companions(
+        search,
+        rank,
+        compare,
+        combine,
+        shots if shots and shots.dataset.fingerprint == known else None,
+        shift if shift and shift.source_data.fingerprint == known else None,
+        adapt if adapt and adapt.source.fingerprint == known else None,
+    )
 
 
 def _if_there(kind: type[Any], path: Path) -> Any:

@@ -1,7 +1,7 @@
 """Learning curve, probe and shuffled labels: their parts of results.json, from the folds' files. No torch."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -13,11 +13,13 @@ from hf_transfer.runs.leak_record import Arm, Leak, Price
 from hf_transfer.runs.leak_words import related_words
 from hf_transfer.runs.paired import corrected, folds_of
 from hf_transfer.runs.records import (
+    AddedSource,
     CurveSize,
     LearningCurve,
     PartScores,
     Probe,
     ShuffledLabels,
+    WiseTest,
     ZeroShot,
 )
 from hf_transfer.scores.learning_curve import PERCENTS, read_curve, verdict
@@ -41,6 +43,8 @@ class Controls:
     site: SiteReading | None = None
     leak: Leak | None = None
     parts: PartScores | None = None
+    wise: WiseTest | None = None
+    added_sources: list[AddedSource] = field(default_factory=list)
 
 
 def curve_part(

@@ -6,6 +6,7 @@ from typing import Literal
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.runs.schema import FORMAT_VERSION
+from hf_transfer.runs.share import Wise
 from hf_transfer.scores.scorer import Scores
 
 MOST_DIFFERENCE = 1e-6  # between a model and what plain libraries load
@@ -103,6 +104,7 @@ class Final:
         sealed: Its scores on sealed rows.
         notes: What to know of it.
         weight_decay: The penalty of a head in closed form.
+        wise: How its weights were averaged with those before fine-tuning.
         agreement: With the folds' models.
         members: Names of the folds' models that it is made of.
         soup: What a mean of weights was accepted or refused by.
@@ -120,6 +122,7 @@ class Final:
     sealed: RowScores | None = None
     notes: list[str] = field(default_factory=list)
     weight_decay: float | None = None
+    wise: Wise | None = None
     agreement: Agreement | None = None
     members: list[str] | None = None
     soup: SoupTest | None = None

@@ -5,6 +5,7 @@ from typing import Literal
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.runs.schema import FORMAT_VERSION
+from hf_transfer.runs.share import Wise
 from hf_transfer.scores.scorer import Scores
 
 
@@ -59,6 +60,7 @@ class FoldResult:
     start_hash: str | None = None
     weight_decay: float | None = None  # the penalty of a head in closed form
     notes: list[str] = field(default_factory=list)
+    wise: Wise | None = None
     environment: Environment | None = None  # None where nothing was trained, and of earlier versions
 
 

@@ -13,6 +13,7 @@ from hf_transfer import __version__, _guard  # noqa: F401
 from hf_transfer.errors import ConfigError, TransferError
 from hf_transfer.machine.files import load_table
 from hf_transfer.machine.parsing import parse_json
+from hf_transfer.machine.paths import read_text
 from hf_transfer.runs.schema import FORMAT_VERSION, ShapeError, from_json
 
 T = TypeVar("T")
@@ -33,7 +34,7 @@ def read_json_file(path: Path) -> Any:
         ConfigError: If it is not JSON.
     """
     try:
-        return parse_json(path.read_text(encoding="utf-8"))
+        return parse_json(read_text(path))
     except (ValueError, OSError) as error:
         raise ConfigError(f"{path} is not readable as JSON ({error}). {AGAIN}") from error
 
@@ -74,7 +75,7 @@ def read_lines(kind: type[T], path: Path) -> list[T]:
         ConfigError: If a line is not JSON or not such a record, with its number.
     """
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = read_text(path).split("\n")
     except (ValueError, OSError) as error:
         raise ConfigError(f"{path} cannot be read ({error}). {AGAIN}") from error
     return [_parsed(kind, line, number, path) for number, line in enumerate(lines, 1) if line.strip()]

@@ -14,7 +14,7 @@ from hf_transfer.runs.leak_record import Leak
 from hf_transfer.runs.paired import Pair
 from hf_transfer.runs.schema import FORMAT_VERSION, REST
 from hf_transfer.scores.calibration import Calibration
-from hf_transfer.scores.findings import Detections
+from hf_transfer.scores.findings import ClassChange, Detections
 from hf_transfer.scores.learning_curve import CurveReading
 from hf_transfer.scores.over_folds import Cuts, FoldMean, Score
 from hf_transfer.scores.scorer import ClassScores
@@ -214,6 +214,63 @@ class ZeroShot:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WiseTest:
+    """What weights reach that were averaged with those before fine-tuning.
+
+    Attributes:
+        metric: That they were compared by.
+        means: Over folds, of both ends and of the average.
+        against_start: Pretrained weights with a solved head first, the average second.
+        against_tuned: Plain fine-tuning first, the average second.
+        verdict: All in a line.
+    """
+
+    metric: str
+    means: Mapping[str, FoldMean]
+    against_start: Pair
+    against_tuned: Pair
+    verdict: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddedSource:
+    """What other labelled rows in every training part do to linear heads on frozen features.
+
+    Attributes:
+        name: Of the other data.
+        fingerprint: Of its rows, as they were opened.
+        num_rows: That were added.
+        num_dropped: Left out, as the run's data has the same inputs.
+        folder: Name of the folders of the predictions, within `folds/`.
+        alone: Mean over folds of the primary metric without them.
+        added: The same with them.
+        pair: Without them first, with them second.
+        classes: How each class changes; none where a row is not right or wrong.
+    """
+
+    name: str
+    fingerprint: str
+    num_rows: int
+    num_dropped: int
+    folder: str
+    alone: float | None
+    added: float | None
+    pair: Pair
+    classes: list[ClassChange]
+
+    @property
+    def verdict(self) -> Literal["helps", "hurts", "can't tell"]:
+        """Whether adding them is better or worse, each tested on its side, corrected for all tests."""
+        found = {"second is better": "helps", "first is better": "hurts"}.get(self.pair.verdict, "can't tell")
+        return found  # type: ignore[return-value]
+
+    @property
+    def losing(self) -> list[ClassChange]:
+        """Classes of which fewer rows are right."""
+        return [one for one in self.classes if one.added < one.alone]
+
+
+@dataclass(frozen=True, kw_only=True)
 class PartScores:
     """What heads in closed form reach on the features of each part of an input alone, and of all.
 
@@ -298,6 +355,8 @@ class Results:
     probe: Probe | None = None
     zero_shot: ZeroShot | None = None
     parts: PartScores | None = None
+    wise: WiseTest | None = None
+    added_sources: list[AddedSource] = field(default_factory=list)
     site: SiteReading | None = None
     leak: Leak | None = None
     notes: list[str]

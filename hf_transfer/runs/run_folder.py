@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.flags import read_settings_file
@@ -30,6 +31,8 @@ from hf_transfer.machine.files import (
     write_table,
 )
 from hf_transfer.machine.lock import LOCK_FILE, locked, refuse_running
+from hf_transfer.machine.parsing import parse_json
+from hf_transfer.machine.paths import refuse_folders_elsewhere
 from hf_transfer.machine.wording import fold_key
 from hf_transfer.runs.fold_result import Epoch, FoldResult, KeptFold
 from hf_transfer.runs.reading import read_lines, read_record
@@ -85,14 +88,17 @@ def weight_digests(folder: Path) -> dict[str, str]:
     """SHA-256 of each weights file in a model's folder, by its path there."""
     digests = {}
     for path in sorted(folder.rglob("*.safetensors")):
-        digests[path.relative_to(folder).as_posix()] = file_digest(path)
+        if path.is_file():
+            digests[path.relative_to(folder).as_posix()] = file_digest(path)
     return digests
 
 
 def reader_digests(folder: Path) -> dict[str, str]:
     """SHA-256 of each file beside the weights by which a model's folder is read, by its path there."""
     paths = (
-        path for path in sorted(folder.rglob("*")) if path.suffix in {".json", ".txt", ".model", ".jinja"}
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in {".json", ".txt", ".model", ".jinja"} and path.is_file()
     )
     return {path.relative_to(folder).as_posix(): file_digest(path) for path in paths}
 
@@ -144,11 +150,17 @@ class RunFolder:
     def finished(self, place: str, identity: str) -> FoldResult | None:
         """What was found there before, if the same rows and model were used.
 
+        A fold whose files are damaged counts as one that was never finished, which is said.
+
         Raises:
             ConfigError: If it was found with other rows or another model.
         """
         path = self.unit(place) / "done.json"
         if not path.is_file():
+            return None
+        if not _is_whole(path):
+            path.unlink(missing_ok=True)
+            print(f"Fold {place} is trained again: its files are damaged.", file=sys.stderr)
             return None
         kept = read_record(KeptFold, path)
         if kept.identity != identity:
@@ -195,6 +207,19 @@ class RunFolder:
             shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
 
 
+def _is_whole(done: Path) -> bool:
+    """Whether a finished fold's record and history are JSON, and its predictions a table with an end."""
+    try:
+        history = (done.parent / "history.jsonl").read_text(encoding="utf-8").split("\n")
+        for text in (done.read_text(encoding="utf-8"), *filter(str.strip, history)):
+            parse_json(text)
+        with (done.parent / "predictions.parquet").open("rb") as stream:
+            pq.read_metadata(stream)
+    except (ValueError, OSError):  # Arrow's errors are of these kinds
+        return False
+    return True
+
+
 def _make(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -223,6 +248,7 @@ def check_output(config: RunConfig) -> None:
         raise ConfigError(
             f"output_dir={config.output_dir!r} holds files that are no run's. Give an empty folder."
         )
+    refuse_folders_elsewhere(path)
     refuse_running(path, "Wait for that run, end it, or give another --output_dir.")
     before, now = _settings_there(path, config.overwrite), config.scored()
     if config.overwrite:

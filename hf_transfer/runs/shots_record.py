@@ -1,7 +1,7 @@
 """What shots.json holds: what heads that learned from a few rows a class score. No torch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.wording import aligned, count, interval, number, paragraphs_html, table_html, visible
@@ -46,6 +46,7 @@ class ShotScore:
         one_draw: Where 95 % of the draws lie.
         solvers: The mean by each solver.
         episodes: None where there are too few rows.
+        draws: The score of each draw; empty in records of earlier versions.
     """
 
     shots: int
@@ -55,6 +56,7 @@ class ShotScore:
     one_draw: Interval
     solvers: Mapping[str, float]
     episodes: Episodes | None
+    draws: list[float | None] = field(default_factory=list)
 
     @property
     def off_by(self) -> float:
@@ -101,8 +103,8 @@ class ShotsRecord:
 
     def to_text(self) -> str:
         """A table, and what one draw is worth in words."""
-        said = "\n".join([*self._said, *(f"Note: {note}" for note in self.notes)])
-        return visible("\n\n".join([self._about, aligned(self._rows), said]))
+        said = "\n".join([*self.said, *(f"Note: {note}" for note in self.notes)])
+        return visible("\n\n".join([self.about, aligned(self.rows), said]))
 
     def __repr__(self) -> str:
         found = ", ".join(f"{size.shots}: {number(size.mean)}" for size in self.sizes)
@@ -110,10 +112,11 @@ class ShotsRecord:
 
     def _repr_html_(self) -> str:
         """What `to_text` says, for a notebook."""
-        return paragraphs_html([self._about]) + table_html(self._rows) + paragraphs_html(self._said)
+        return paragraphs_html([self.about]) + table_html(self.rows) + paragraphs_html(self.said)
 
     @property
-    def _about(self) -> str:
+    def about(self) -> str:
+        """What was drawn from what."""
         classes, rows = len(self.dataset.label_names), self.dataset.num_scored
         return (
             f"{self.dataset.name}: {count(rows, 'row')} of {classes} classes, frozen features of "
@@ -122,7 +125,8 @@ class ShotsRecord:
         )
 
     @property
-    def _rows(self) -> list[list[str]]:
+    def rows(self) -> list[list[str]]:
+        """A table of the sizes."""
         others = [name for name in self.sizes[0].solvers if name != self.solver]
         rows = [["rows a class", self.solver, "95 % of the mean", "95 % of one draw", *others, "episodes"]]
         for size in self.sizes:
@@ -131,7 +135,8 @@ class ShotsRecord:
         return rows
 
     @property
-    def _said(self) -> list[str]:
+    def said(self) -> list[str]:
+        """What one draw is worth, and how to read the table."""
         lines = [
             f"With one split of {count(size.shots, 'row')} a class you are ±{100 * size.off_by:.1f} points "
             "off."

@@ -15,6 +15,7 @@ from hf_transfer.machine.wording import (
     setting,
     visible,
 )
+from hf_transfer.runs.added import added_words
 from hf_transfer.runs.commonest import commonest_line, uneven_line
 from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.leak_words import leak_lines
@@ -97,9 +98,11 @@ def summary_text(results: Results) -> str:
             (results.learning_curve, "more data"),
             (results.shuffled, "shuffled labels"),
             (results.zero_shot, "zero-shot"),
+            (results.wise, "averaged weights"),
         )
         if control
     ]
+    controls += [f"added source: {added_words(one)}" for one in results.added_sources]
     if results.parts:
         controls.append(f"one part alone: {parts_words(results.parts)}")
     controls += [f"site: {results.site.words}"] if results.site else []

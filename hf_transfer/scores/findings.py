@@ -41,3 +41,22 @@ class Detections:
     at_specificity: float
     unit: str
     findings: list[Detection]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassChange:
+    """How much of a class is found without added rows and with them, and a one-sided test of a loss.
+
+    Attributes:
+        label: The class.
+        rows: Held-out rows of it.
+        alone: Share of them that was right without the added rows.
+        added: The same with them.
+        p_loses: That so many are lost by chance, over all classes by Holm's rule.
+    """
+
+    label: str
+    rows: int
+    alone: float
+    added: float
+    p_loses: float

@@ -24,9 +24,11 @@ from hf_transfer.runs.records import LearningCurve, PartScores, Probe, ShuffledL
 from hf_transfer.scores.learning_curve import PERCENTS
 from hf_transfer.scores.site import read_site
 from hf_transfer.scores.site_reading import SiteReading
+from hf_transfer.study.added import added_sources
 from hf_transfer.study.experiment import Experiment, Unit
 from hf_transfer.study.fold_runner import FoldRunner
 from hf_transfer.study.probing import Probing
+from hf_transfer.study.wise import wise_test
 from hf_transfer.study.zero_shot import zero_shot
 
 if TYPE_CHECKING:
@@ -56,6 +58,8 @@ def run_controls(study: "Study", probing: Probing, results: Sequence[FoldResult]
         zero_shot(study, config, results) if asked.zero_shot else None,
         _site(study, probing),
         parts=_parts(study, probing),
+        wise=wise_test(study, config, results),
+        added_sources=added_sources(study, probing),
     )
 
 

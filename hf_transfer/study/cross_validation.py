@@ -25,6 +25,7 @@ from hf_transfer.runs.aggregate import FoldResults
 from hf_transfer.runs.results import CrossValidationResult
 from hf_transfer.runs.run_folder import RunFolder
 from hf_transfer.scores.evaluate_modules import hub_metric
+from hf_transfer.study.added import open_source
 from hf_transfer.study.controls import run_controls
 from hf_transfer.study.decision import Decision
 from hf_transfer.study.defaults import in_common, model_facts, num_repeats, settle, settled_words
@@ -36,6 +37,7 @@ from hf_transfer.study.leaks import find_leak
 from hf_transfer.study.probing import Probing
 from hf_transfer.study.study import Study
 from hf_transfer.study.summary import build_results
+from hf_transfer.study.wise import check_wise
 from hf_transfer.study.zero_shot import judge_of
 from hf_transfer.tasks.task import Task
 from hf_transfer.training.workers import make_accelerator, others_needed
@@ -114,12 +116,15 @@ def check_study(study: Study) -> Study:
     _check_target(study.experiment)
     if config.zero_shot:
         judge_of(study.experiment)
+    for name in config.add_source:
+        open_source(study.experiment, name)
     batch = first_batch(task, study.experiment.data.rows)
     for name in config.metrics:
         hub_metric(name)
     model = task.build_model()
     check_first_batch(task, model, batch, study.runner.accelerator.device)
     study = study.of(with_defaults(study.experiment, model))
+    check_wise(study.experiment, model)
     check_study_room(study, model)  # of each configuration, which it freezes
     return study
 

@@ -120,7 +120,7 @@ def settle(config: RunConfig, model: nn.Module, facts: ModelFacts, num_rows: int
         "weight_decay": 0.01,
         # Of what was tried on few rows, one rate for all layers and a head from random weights lost least.
         "layer_decay": 1.0,
-        "head_start": "random",
+        "head_start": "probe" if config.wise else "random",
     }
     return replace(config, **{name: chosen[name] for name in chosen if is_auto(getattr(config, name))})
 

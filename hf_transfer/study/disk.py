@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
+from hf_transfer.folds.split import NUM_INNER
 from hf_transfer.layers.phases import freeze_for
 from hf_transfer.machine.files import check_room
 
@@ -39,7 +40,9 @@ def needed_bytes(study: "Study", model: nn.Module) -> int:
     whole = _size(_tensors(model))
     learning = max(_learning(experiment.grid, model))
     trainings = 1 if runner.workers.together else runner.accelerator.num_processes
-    checkpoints = 0 if config.checkpoint_minutes is None else _STATES * _AT_ONCE * learning * trainings
+    inner = NUM_INNER if len(config.wise_shares) > 1 else 0  # each kept until its fold is done
+    kept = _STATES * (_AT_ONCE + inner) * learning * trainings
+    checkpoints = 0 if config.checkpoint_minutes is None else kept
     models = {"none": 0, "refit": 1, "ensemble": config.num_folds, "soup": config.num_folds + 1}
     rows = len(experiment.uids) * len(experiment.plans) * len(experiment.grid)
     predictions = rows * len(experiment.task.label_names) * _BYTES_A_NUMBER

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _TIMED_UPDATES = 3
 _TIMED_ROWS = 16  # of the forward pass
 _WORTH_TIMING = 30  # updates for each that is timed: the estimate may cost a tenth
+_WITH_INNER = 3  # trainings in one whose share is chosen: three inner folds of two thirds, and itself
 _QUICK_SELF_COST = 10.0  # seconds that a frozen run takes beside its one pass: encoding, heads, the card
 
 
@@ -51,7 +52,8 @@ def say_duration(runner: "FoldRunner", units: Sequence[Unit]) -> None:
         return
     try:
         each = [
-            _seconds_an_update(runner, config) * many for config, many in zip(configs, updates, strict=True)
+            _seconds_an_update(runner, config) * many * (_WITH_INNER if len(config.wise_shares) > 1 else 1)
+            for config, many in zip(configs, updates, strict=True)
         ]
     except RunError:
         return  # the training itself will say it, with the fold that it is in

@@ -42,9 +42,11 @@ def check_first_batch(
     Raises:
         ModelError: If it cannot, or has another number of outputs than there are labels.
     """
-    with _told(task), torch.inference_mode():
+    with _told(task):
+        model.to(device).eval()  # outside of inference mode, or what is moved could never learn
         inputs = {name: tensor.to(device) for name, tensor in batch.items()}
-        width = model.to(device).eval()(**inputs).logits.shape[-1]
+        with torch.inference_mode():
+            width = model(**inputs).logits.shape[-1]
     if width != len(task.label_names):
         raise ModelError(
             f"base_model={task.base.name!r} gives {width} numbers for {len(task.label_names)} labels: its "

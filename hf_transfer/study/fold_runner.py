@@ -26,12 +26,14 @@ from hf_transfer.study.experiment import Experiment, RowNumbers, Unit
 from hf_transfer.study.final.members import keep_member, keeps_member
 from hf_transfer.study.fold_scorer import FoldScorer, environment
 from hf_transfer.study.tracking import FoldTracker
+from hf_transfer.study.wise import choose_share, keep_ends
 from hf_transfer.training.checkpoint import Checkpoints
 from hf_transfer.training.fitting import fit
 from hf_transfer.training.heads.fitting import fit_heads, heads_together
 from hf_transfer.training.heads.template import Rows
 from hf_transfer.training.job import Fitted, Job
 from hf_transfer.training.predicting import Logits
+from hf_transfer.training.wise import average
 from hf_transfer.training.workers import Workers, fold_parallel
 
 # What fails a fold, and not the run.
@@ -110,6 +112,7 @@ class FoldRunner:
         try:
             fitted = self.fit_unit(unit, self._name(unit), tracker)
             result, table = self.scorer.score(unit, fitted, self.workers)
+            keep_ends(self, unit, fitted)
         except _FAILURES as error:
             if not self._fails_a_fold(error):
                 raise
@@ -202,6 +205,8 @@ class FoldRunner:
     ) -> Fitted:
         """Train a new model on some rows, with an inner split for early stopping if asked.
 
+        With `wise`, its weights are averaged with those that it started from.
+
         Args:
             rows: Their numbers.
             seed: Of everything random in it.
@@ -210,6 +215,24 @@ class FoldRunner:
             folder: Where the training keeps its checkpoints; it goes on from the newest.
             tracker: Is told of each epoch.
         """
+        wise = choose_share(self, rows, seed, title, config=config, folder=folder)
+        fitted = self.fit_plain(rows, seed, title, config=config, folder=folder, tracker=tracker)
+        if wise is not None:
+            average(fitted, wise.share)
+            fitted.wise = wise
+        return fitted
+
+    def fit_plain(
+        self,
+        rows: RowNumbers,
+        seed: int,
+        title: str,
+        *,
+        config: RunConfig,
+        folder: Path,
+        tracker: FoldTracker | None = None,
+    ) -> Fitted:
+        """Train a new model as `fit` does, and leave its weights as they have become."""
         report = tracker.epoch if tracker else None
         job = Job(
             self.experiment.task,

@@ -90,6 +90,7 @@ class FoldScorer:
             readings=self.held_out(unit).readings,
             start_hash=fitted.start_hash,
             weight_decay=fitted.strength,
+            wise=fitted.wise,
             notes=fitted.notes,
             environment=environment(next(fitted.model.parameters()).device),
         )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import nn
 
@@ -22,15 +23,16 @@ from hf_transfer.errors import LayerSelectionError
 from hf_transfer.layers.output import output_layer
 from hf_transfer.machine.devices import placed
 from hf_transfer.machine.digests import bytes_digest
+from hf_transfer.replay.batching import Batches
 from hf_transfer.scores.columns import fit_columns, scale_columns
 from hf_transfer.scores.transferability.probe import Floats
 from hf_transfer.scores.transferability.ridge import Ridge, rows_of
-from hf_transfer.study.experiment import RowNumbers, Unit
 from hf_transfer.tasks.targets.target import Target
 from hf_transfer.training.predicting import Logits, predict
 from hf_transfer.training.workers import Workers
 
 if TYPE_CHECKING:
+    from hf_transfer.study.experiment import RowNumbers, Unit
     from hf_transfer.study.fold_runner import FoldRunner
 
 _MOST_NUMBERS = 5e7  # in the table of features; in double precision, twice, it takes 0.8 GB
@@ -66,8 +68,18 @@ class Features:
         tabled = columns[-1] == self.values.shape[1] - 1
         return replace(self, values=self.values[:, columns], lacking=self.lacking if tabled else ())
 
+    def with_rows(self, other: "Features") -> "Features":
+        """The same with other rows after these."""
+        return replace(
+            self,
+            values=np.concatenate([self.values, other.values]),
+            labels=np.concatenate([self.labels, other.labels]),
+            row_of=np.concatenate([self.row_of, other.row_of + self.num_rows]),
+            num_rows=self.num_rows + other.num_rows,
+        )
+
     def solved(
-        self, train_rows: RowNumbers, valid_rows: RowNumbers, folds: NDArray[np.int64]
+        self, train_rows: "RowNumbers", valid_rows: "RowNumbers", folds: NDArray[np.int64]
     ) -> tuple[Logits, str]:
         """Fit ridge regression on training rows; return the other rows' decisions, and the model's digest.
 
@@ -108,7 +120,7 @@ class Features:
         scaled = scale_columns(table, *fit_columns(table[train], self.lacking), list(self.lacking))
         return np.hstack([self.values[:, :start], scaled])
 
-    def _lines(self, rows: RowNumbers) -> NDArray[np.int64]:
+    def _lines(self, rows: "RowNumbers") -> NDArray[np.int64]:
         return np.flatnonzero(np.isin(self.row_of, rows))
 
     def _targets(self, lines: NDArray[np.int64]) -> Floats:
@@ -135,7 +147,7 @@ class Probing:
     def __init__(self, runner: "FoldRunner", config: RunConfig) -> None:
         self.runner, self.config = runner, config
 
-    def score(self, runner: "FoldRunner", units: Sequence[Unit], part: str | None = None) -> bool:
+    def score(self, runner: "FoldRunner", units: "Sequence[Unit]", part: str | None = None) -> bool:
         """Solve and score the probe of some folds, in their folders; all processes must call this.
 
         Args:
@@ -173,18 +185,33 @@ def _features(runner: "FoldRunner", config: RunConfig) -> Features | None:
     torch.manual_seed(config.seed)
     task = runner.experiment.task
     model = placed(task.build_model(), runner.accelerator.device)
-    target, labels = task.target, runner.experiment.data.rows["label"][:]
-    lengths = target.num_items(labels)
     batches = runner.replay.stored(model, config)
+    labels = runner.experiment.data.rows["label"][:]
+    return None if batches is None else read_features(model, batches, labels, runner.accelerator)
+
+
+def read_features(
+    model: nn.Module, batches: Batches, labels: Sequence[Any], accelerator: Accelerator
+) -> Features | None:
+    """Features of all rows of some batches; None if the output layer is not linear, or there are too many.
+
+    Args:
+        model: Pretrained; its output layer is taken off.
+        batches: Of the rows, for the model.
+        labels: Of each row.
+        accelerator: Where to run.
+    """
+    task, target = batches.task, batches.task.target
+    lengths = target.num_items(labels)
     try:
         name, layer = output_layer(model)
     except LayerSelectionError:
         return None
-    if batches is None or lengths.sum() * layer.in_features > _MOST_NUMBERS:
+    if lengths.sum() * layer.in_features > _MOST_NUMBERS:
         return None
     columns: Any = getattr(model, "columns_alone", {})
     model.set_submodule(name, nn.Identity())
-    alone = Workers(runner.accelerator, together=False)
+    alone = Workers(accelerator, together=False)
     features = predict(batches.learner(model), batches, np.arange(len(batches.encoded)), alone)
     values = np.concatenate([features[row] for row in range(len(labels))])
     if not np.isfinite(values).all():

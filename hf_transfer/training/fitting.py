@@ -22,6 +22,7 @@ from hf_transfer.training.loop import Loop
 from hf_transfer.training.scale import fold_scale, label_scale, unfold_scale
 from hf_transfer.training.start import fresh_model, start_hash
 from hf_transfer.training.stopping import Stopper
+from hf_transfer.training.wise import keep_ends
 
 
 def fit(job: Job, train: Positions, inner: Positions | None = None, splits: Sequence[Split] = ()) -> Fitted:
@@ -52,6 +53,7 @@ def fit(job: Job, train: Positions, inner: Positions | None = None, splits: Sequ
         return _solve(job, fitted, train, splits)
     job = _with_own_checkpoints(job, train, inner)
     fitted.scale = label_scale(model, job.replay, train)
+    start = fitted.weights() if job.config.wise else None
     stopper = Stopper(fitted, job, inner)
     loop = Loop(job, fitted, train, stopper)
     state = _kept_before(job, fitted)
@@ -62,7 +64,10 @@ def fit(job: Job, train: Positions, inner: Positions | None = None, splits: Sequ
     with columns_scaled(model, column_scale(job.replay.plain, train)):
         loop.run()
         fitted.best_epoch = stopper.finish()
-    fold_scale(model, fitted.scale)
+    if start is not None:
+        keep_ends(fitted, start)
+    else:
+        fold_scale(model, fitted.scale)
     freeze_for(model, job.config)
     fitted.hash_after = frozen_hash(model, freezing)
     model.eval()

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
@@ -11,6 +12,7 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.folds.order import RowIds
 from hf_transfer.layers.freezing import Freezing, moving_tensors
 from hf_transfer.replay.batching import Batches
+from hf_transfer.runs.share import Wise
 from hf_transfer.tasks.task import Task
 from hf_transfer.training.checkpoint import Checkpoints
 from hf_transfer.training.workers import Workers
@@ -19,6 +21,16 @@ if TYPE_CHECKING:
     from hf_transfer.replay.replayed import Replay
 
 Epoch = dict[str, Any]
+Weights = dict[str, Tensor]
+"""Parameters and buffers by their names in a model."""
+
+
+@dataclass(frozen=True)
+class Ends:
+    """What may learn of a model, before its training and after it."""
+
+    start: Weights
+    tuned: Weights
 
 
 @dataclass(frozen=True)
@@ -57,6 +69,8 @@ class Fitted:
     scale: Tensor | None = None  # that numbers are learned at, until it is folded into the output layer
     strength: float | None = None  # of the penalty of a head in closed form
     seconds_before: float = 0.0  # in processes that were stopped
+    ends: Ends | None = None  # to average between
+    wise: Wise | None = None  # how they were averaged
 
     @property
     def parameters(self) -> int:
@@ -71,3 +85,13 @@ class Fitted:
     def moving(self) -> Iterator[tuple[str, Tensor]]:
         """Parameters and buffers that training may change, by their names in the model."""
         return moving_tensors(self.model, self.freezing)
+
+    def weights(self) -> Weights:
+        """A copy of these."""
+        return {name: tensor.detach().clone() for name, tensor in self.moving()}
+
+    def load(self, weights: Weights) -> None:
+        """Take on a copy of these."""
+        with torch.no_grad():
+            for name, tensor in self.moving():
+                tensor.copy_(weights[name])

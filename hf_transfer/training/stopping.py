@@ -38,7 +38,7 @@ class Stopper:
         epoch = len(self.fitted.history) + 1
         if self.smooth < self.best:
             self.best, self.best_epoch = self.smooth, epoch
-            self.kept = {name: tensor.detach().clone() for name, tensor in self.fitted.moving()}
+            self.kept = self.fitted.weights()
         self.stopped = epoch - self.best_epoch >= self.job.config.patience
         return loss
 
@@ -46,9 +46,7 @@ class Stopper:
         """Restore the best epoch's weights, and return its number."""
         if self.inner is None:
             return len(self.fitted.history)
-        with torch.no_grad():
-            for name, tensor in self.fitted.moving():
-                tensor.copy_(self.kept[name])
+        self.fitted.load(self.kept)
         return self.best_epoch
 
     def values(self) -> dict[str, Any]:

@@ -14,9 +14,12 @@ from hf_transfer.errors import ConfigError, DataError
 from hf_transfer.layers.output import output_layer
 from hf_transfer.machine.files import write_bytes, write_json
 from hf_transfer.replay.features.forward import pretrained_model
+from hf_transfer.report.card.card import update_card
 from hf_transfer.report.plots.adapting import adapt_plot
 from hf_transfer.report.plots.scores import save
+from hf_transfer.report.words.adapt import advice, card_text
 from hf_transfer.runs.adapt_record import AdaptRecord
+from hf_transfer.runs.companions import ADAPT_FILE
 from hf_transfer.runs.final_record import Reload
 from hf_transfer.runs.schema import to_json
 from hf_transfer.runs.shift_record import DrawnRows
@@ -24,7 +27,6 @@ from hf_transfer.study.final.model_folder import save_trained
 from hf_transfer.study.final.reload import NUM_RELOADED, reload_check
 from hf_transfer.training.heads.solvers import set_layer
 from hf_transfer.training.workers import make_accelerator
-from hf_transfer.transfer.adapt_words import advice, card_text
 from hf_transfer.transfer.adapting import Adapting, AdaptOptions
 from hf_transfer.transfer.features import DomainFeatures
 from hf_transfer.transfer.few_labels import FewLabels
@@ -87,14 +89,22 @@ def run_adapt(
     )
     adapting = begin(domains, options)
     folder = Path(config.output_dir)
-    reload = publish(adapting, folder / "model")
+    home = model_home(folder)
+    reload = publish(adapting, home / "model")
     record = adapting.record(time.monotonic() - began)
     notes = [f"The model cannot be pushed: {reload.problem}."] if reload.problem else []
     record = replace(record, advice=advice(record), reload=reload, notes=[*record.notes, *notes])
-    write_json(folder / "adapt.json", to_json(record))
-    save(adapt_plot(record), folder / "adapt.png")
-    write_bytes(folder / "README.md", card_text(record).encode())
+    write_json(folder / ADAPT_FILE, to_json(record))
+    save(adapt_plot(record), home / "adapt.png")
+    write_bytes(home / "README.md", card_text(record).encode())
+    if home != folder:
+        update_card(folder)
     return record
+
+
+def model_home(folder: Path) -> Path:
+    """Where the model, its card and its picture go: into a run's folder not in place of the run's own."""
+    return folder / "adapted" if (folder / "results.json").is_file() else folder
 
 
 def begin(domains: TwoDomains, options: AdaptOptions) -> Adapting:

@@ -12,14 +12,21 @@ from hf_transfer import __version__, _guard  # noqa: F401
 from hf_transfer.errors import ConfigError
 from hf_transfer.folds import derive_seed, hash_order
 from hf_transfer.machine.environment import versions
-from hf_transfer.runs.adapt_record import AdaptArm, AdaptedData, AdaptRecord, AdaptVerdict, FoundShift
+from hf_transfer.runs.adapt_record import (
+    FEWEST_LABELS,
+    AdaptArm,
+    AdaptedData,
+    AdaptRecord,
+    AdaptVerdict,
+    FoundShift,
+)
 from hf_transfer.scores.regression import EXACT, Classifier
 from hf_transfer.scores.shift.few_labels import exact_interval
 from hf_transfer.scores.shift.two_samples import two_sample_test
 from hf_transfer.transfer.arms import Domains, coral, prototypes, z_scored
 from hf_transfer.transfer.features import DomainFeatures, chosen
 from hf_transfer.transfer.few_labels import FewFit, FewLabels, cross_fitted, labels_alone, with_labels
-from hf_transfer.transfer.gate import FEWEST_LABELS, Gate, judge_arms
+from hf_transfer.transfer.gate import Gate, judge_arms
 from hf_transfer.transfer.trained_arms import dann, mcc
 
 SOURCE = "source"  # the head of the source alone, which needs no licence

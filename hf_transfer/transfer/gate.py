@@ -7,12 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.runs.adapt_record import FEWEST_LABELS
+from hf_transfer.runs.paired import LEVEL
 from hf_transfer.scores.statistics.comparison import holm, mcnemar
-
-LEVEL = 0.05
-FEWEST_LABELS = (
-    30  # fewer say too little of anything: with none more right, an arm needs five rows for p < .05
-)
 
 
 @dataclass(frozen=True)

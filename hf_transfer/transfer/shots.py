@@ -127,13 +127,15 @@ def score_shots(config: RunConfig, options: ShotOptions, *, kind: str | None = N
 
 
 def write_shots(record: ShotsRecord, folder: Path) -> ShotsRecord:
-    """Write shots.json and shots.png into a folder; gives the record back."""
+    """Write shots.json and shots.png into a folder, and a run's card there again; gives the record back."""
+    from hf_transfer.report.card.card import update_card
     from hf_transfer.report.plots.scores import save
     from hf_transfer.report.plots.shots import shots_plot
 
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / SHOTS_FILE, to_json(record))
     save(shots_plot(record), folder / "shots.png")
+    update_card(folder)
     return record
 
 
@@ -187,6 +189,7 @@ def _size(pool: Pool, size: int, drawn: Any, options: ShotOptions, seed: int) ->
         one_draw=found.one_draw,
         solvers={name: one.mean for name, one in by_solver.items()},
         episodes=_episodes(pool, size, options, seed),
+        draws=found.draws.tolist(),
     )
 
 

@@ -9,6 +9,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import ConfigError
 from hf_transfer.machine.files import write_bytes, write_json
+from hf_transfer.runs.companions import SHIFT_FILE
 from hf_transfer.runs.reading import read_record
 from hf_transfer.runs.schema import to_json
 from hf_transfer.runs.shift_record import ShiftRecord
@@ -17,7 +18,7 @@ from hf_transfer.transfer.features import DomainFeatures
 from hf_transfer.transfer.labelling import draw_rows, judge_by_labels, read_labels, write_to_label
 from hf_transfer.transfer.shift import TwoDomains, find_shift, open_domains
 
-RECORD, PICTURE, PAGE = "shift.json", "clouds.png", "shift.html"
+PICTURE, PAGE = "clouds.png", "shift.html"
 
 
 def shift(
@@ -111,7 +112,7 @@ def _drawn_before(folder: Path, *, needed: bool) -> ShiftRecord | None:
     Raises:
         ConfigError: If it is needed and does not, or is not readable.
     """
-    path = folder / RECORD
+    path = folder / SHIFT_FILE
     if path.is_file():
         try:
             found = read_record(ShiftRecord, path)
@@ -136,14 +137,14 @@ def _of_same_rows(before: ShiftRecord, target: DomainFeatures) -> bool:
 
 
 def _written(found: ShiftRecord, domains: TwoDomains, folder: Path) -> ShiftRecord:
+    from hf_transfer.report.card.card import update_card
     from hf_transfer.report.page.shift import BothOriginals, shift_page
     from hf_transfer.report.plots.clouds import cloud_plot
     from hf_transfer.report.plots.scores import save
-    from hf_transfer.report.words.shift import shift_verdict
+    from hf_transfer.report.words.shift import said_of
 
-    verdict = shift_verdict(found)
-    found = replace(found, conclusion=f"{verdict.question} {verdict.answer.capitalize()}. {verdict.words}")
-    write_json(folder / RECORD, to_json(found))
+    found = replace(found, conclusion=said_of(found))
+    write_json(folder / SHIFT_FILE, to_json(found))
     save(cloud_plot(found), folder / PICTURE)
     test, far = found.domain_test, found.distances.farthest
     originals = BothOriginals(
@@ -151,6 +152,7 @@ def _written(found: ShiftRecord, domains: TwoDomains, folder: Path) -> ShiftReco
         _originals(domains.target, [*(row.row for row in test.telling_target), *(r.row for r in far)]),
     )
     write_bytes(folder / PAGE, shift_page(found, originals).encode("utf-8", "replace"))
+    update_card(folder)
     return found
 
 

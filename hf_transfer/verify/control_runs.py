@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import pyarrow as pa
 
@@ -19,12 +20,10 @@ from hf_transfer.runs.held_out import table_digest
 from hf_transfer.runs.reading import read_record
 from hf_transfer.runs.run_folder import fold_place, place_of
 from hf_transfer.scores.shuffled import shuffle_labels
-from hf_transfer.verify.check import (
-    column_differences,
-    differences,
-)
+from hf_transfer.verify.check import Check, column_differences, differences, judged, left_out
 from hf_transfer.verify.record import Record
 from hf_transfer.verify.train_rows import (
+    NOT_THERE,
     other_rows,
     seen_rows,
     train_rows,
@@ -124,3 +123,10 @@ class ControlRuns:
             yield from column_differences(
                 rows.select(["row_id", "label"]), pa.table(again), f"predictions of folds/{place}"
             )
+
+
+def control_check(record: Record, name: str, folder: str, compare: Any) -> Check:
+    """Check what control runs reached, if their predictions are there."""
+    if not any(record.folder.glob(f"folds/**/{folder}/*/done.json")):
+        return left_out(name, NOT_THERE)
+    return judged(name, "follows from the predictions of its runs", compare)

@@ -3,13 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hf_transfer import __version__, _guard  # noqa: F401
+from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import VerificationError
 from hf_transfer.folds import (
     FoldColumns,
@@ -19,18 +18,15 @@ from hf_transfer.folds import (
     rows_aside,
 )
 from hf_transfer.machine.files import load_table
-from hf_transfer.report.words.search import search_answers
-from hf_transfer.runs.companions import ComparedRuns, read_companions
 from hf_transfer.runs.controls import curve_part, price_part, probe_part, shuffled_part
 from hf_transfer.runs.final_record import RowScores
 from hf_transfer.runs.leak_record import APART, RANDOM, Leak
-from hf_transfer.runs.paired import adjusted, retested
 from hf_transfer.runs.part_scores import TOGETHER, parts_part
 from hf_transfer.runs.records import LearningCurve, PartScores, ShuffledLabels, ZeroShot
 from hf_transfer.runs.run_folder import place_of
-from hf_transfer.runs.search_record import Judged, Search
 from hf_transfer.runs.zero_shot import Asked, zero_shot_part
 from hf_transfer.scores.cut_points import cut_scores
+from hf_transfer.verify.beside import beside_checks
 from hf_transfer.verify.check import (
     Check,
     differences,
@@ -38,9 +34,9 @@ from hf_transfer.verify.check import (
     left_out,
     not_by_logits,
 )
-from hf_transfer.verify.control_runs import ControlRuns
+from hf_transfer.verify.control_runs import ControlRuns, control_check
 from hf_transfer.verify.record import Record
-from hf_transfer.verify.train_rows import NOT_THERE, train_check
+from hf_transfer.verify.train_rows import train_check
 
 
 def other_score_checks(record: Record) -> Iterator[Check]:
@@ -53,43 +49,29 @@ def other_score_checks(record: Record) -> Iterator[Check]:
         if written:
             yield _untrained(record, name, written)
     yield from _controls(record)
-    companions = read_companions(record.folder, record.results)
-    if companions.rank is not None:
-        yield left_out("rank", "its scores need the features of each model, which no run keeps")
-    if (compare := companions.compare) is not None:
-        yield judged(
-            "comparison",
-            "tests follow from the differences of the folds; the other runs are not here",
-            lambda: _comparison(compare),
-        )
-    if (search := companions.search) is not None and (there := search.judged) is not None:
-        yield judged(
-            "search",
-            "judged what results.json holds; its trials need training",
-            lambda: _search(record, search, there),
-        )
+    yield from beside_checks(record)
 
 
 def _controls(record: Record) -> Iterator[Check]:
     """Recompute what control runs reached."""
     if curve := record.results.learning_curve:
-        yield _control(record, "learning curve", "curve-*", partial(_curve, record, curve))
+        yield control_check(record, "learning curve", "curve-*", partial(_curve, record, curve))
     if shuffled := record.results.shuffled:
-        yield _control(record, "shuffled labels", "shuffled", partial(_shuffled, record, shuffled))
+        yield control_check(record, "shuffled labels", "shuffled", partial(_shuffled, record, shuffled))
     if zero_shot := record.results.zero_shot:
-        yield _control(record, "zero-shot", zero_shot.folder, partial(_zero_shot, record, zero_shot))
+        yield control_check(record, "zero-shot", zero_shot.folder, partial(_zero_shot, record, zero_shot))
     yield from _probe_checks(record)
 
 
 def _probe_checks(record: Record) -> Iterator[Check]:
     """What the closed-form probe says: of the run, of each part of an input, and under other folds."""
     if record.results.probe:
-        yield _control(record, "closed-form probe", "probe", partial(_probe, record))
+        yield control_check(record, "closed-form probe", "probe", partial(_probe, record))
     if parts := record.results.parts:
-        yield _control(record, "one part alone", "probe", partial(_parts, record, parts))
+        yield control_check(record, "one part alone", "probe", partial(_parts, record, parts))
     if (leak := record.results.leak) and leak.price:
         name, folder = "leak's price", RANDOM if leak.kept else APART
-        yield _control(record, name, folder, partial(_leak, record, leak, folder))
+        yield control_check(record, name, folder, partial(_leak, record, leak, folder))
 
 
 def _untrained(record: Record, name: str, written: RowScores) -> Check:
@@ -108,30 +90,6 @@ def _untrained(record: Record, name: str, written: RowScores) -> Check:
         yield from not_by_logits(rows, record.scorer, path.name)
 
     return judged(f"{name} scores", f"follow from {path.name}", compare)
-
-
-def _search(record: Record, search: Search, there: Judged) -> Iterator[str]:
-    """Compare a search's scores and words with those that follow from its folds."""
-    results = record.results
-    metric, grid = results.primary_metric, results.grid or ()
-    again = {
-        "metric": metric,
-        "score": results.scores[metric],
-        "parameters": results.trainable.parameters,
-        "total": results.trainable.total,
-    }
-    yield from differences({name: getattr(there, name) for name in again}, again, "search.judged")
-    if grid:
-        yield from differences(there.tried, [entry.without_folds for entry in grid], "search.judged.tried")
-    if results.kit_version == __version__:  # others may have said it otherwise
-        words = {name: found.words for name, found in search_answers(search)._asdict().items()}
-        yield from differences(search.verdicts, words, "search.verdicts")
-
-
-def _control(record: Record, name: str, folder: str, compare: Any) -> Check:
-    if not any(record.folder.glob(f"folds/**/{folder}/*/done.json")):
-        return left_out(name, NOT_THERE)
-    return judged(name, "follows from the predictions of its runs", compare)
 
 
 def _curve(record: Record, written: LearningCurve) -> Iterator[str]:
@@ -227,11 +185,3 @@ def _plan_there(record: Record, folder: str) -> FoldPlan:
     folds[split] = table["fold"].to_numpy()[at.to_numpy(zero_copy_only=False)[split].astype(np.int64)]
     columns = FoldColumns(folds=folds)
     return plan_among(split, uids, len(paths), seed=record.plans[0].seed, columns=columns)
-
-
-def _comparison(compare: ComparedRuns) -> Iterator[str]:
-    """Test the differences of the folds again, of all runs that this one was compared with."""
-    written = [other.pair for other in compare.others]
-    again = adjusted([retested(pair) for pair in written])
-    for position, pairs in enumerate(zip(written, again, strict=True)):
-        yield from differences(*pairs, f"compare.others[{position}].pair")

@@ -1,14 +1,16 @@
 """Verify what readers see: the card, and the weights."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from hf_transfer import __version__, _guard  # noqa: F401
+from hf_transfer.machine.parsing import parse_json
+from hf_transfer.machine.paths import read_text
 from hf_transfer.machine.wording import some
 from hf_transfer.report.card.card import card_text, pictures_there
-from hf_transfer.runs.card_file import card_name, read_card, stale_lines
+from hf_transfer.runs.card_file import card_name, read_card, stale_lines, without_section
+from hf_transfer.runs.companions import SHIFT_FILE
 from hf_transfer.runs.run_folder import CALIBRATION_FILE, reader_digests, weight_digests
 from hf_transfer.verify.check import NOTHING, TOLERANCE, Check, differences, judged, left_out
 from hf_transfer.verify.record import Record
@@ -28,6 +30,8 @@ def published_checks(record: Record) -> Iterator[Check]:
 
 def _card(record: Record) -> Iterator[str]:
     text, results = read_card(record.folder / "README.md"), record.results
+    if not (record.folder / SHIFT_FILE).is_file():
+        text = without_section(text, "shift")  # which is told to be not checked
     title = card_name(text) or record.folder.resolve().name
     fresh = card_text(record.folder, results, title, lambda: pictures_there(record.folder))
     stale = list(stale_lines(text, fresh))
@@ -122,5 +126,5 @@ def _temperature(record: Record, path: Path) -> Iterator[str]:
 
 
 def _content(path: Path) -> dict[str, Any]:
-    values = json.loads(path.read_text(encoding="utf-8"))
+    values = parse_json(read_text(path))
     return values if isinstance(values, dict) else {}

@@ -12,6 +12,7 @@ from hf_transfer.machine.wording import aligned, count
 from hf_transfer.runs.hub.fetch import is_repository
 from hf_transfer.runs.results import read_results
 from hf_transfer.runs.schema import ShapeError
+from hf_transfer.verify.added import added_checks
 from hf_transfer.verify.check import WRONG, Check, judged
 from hf_transfer.verify.download import fetch_record
 from hf_transfer.verify.numbers import number_checks
@@ -22,6 +23,7 @@ from hf_transfer.verify.record import Record
 from hf_transfer.verify.retrain import retrain_check
 from hf_transfer.verify.split import split_checks
 from hf_transfer.verify.stated import stated_checks
+from hf_transfer.verify.wise import wise_checks
 
 
 def verify_run(run: str | Path, *, retrain: int = 0, seed: int | None = None) -> list[Check]:
@@ -48,7 +50,16 @@ def verify_run(run: str | Path, *, retrain: int = 0, seed: int | None = None) ->
     files = judged("files", "can be read", record.problems)
     if files.state == WRONG:  # told once, and not by every check
         return [files]
-    kinds = (split_checks, stated_checks, reading_checks, number_checks, other_score_checks, published_checks)
+    kinds = (
+        split_checks,
+        stated_checks,
+        reading_checks,
+        number_checks,
+        other_score_checks,
+        wise_checks,
+        added_checks,
+        published_checks,
+    )
     checks = [files, *(check for kind in kinds for check in kind(record))]
     if retrain < 0:
         raise ConfigError(f"retrain={retrain}: give the number of folds to train again, 1 or more.")

@@ -511,7 +511,7 @@ MODELS = [
     Bad("a folder that is no model's", file("bert/a.txt", ""), f"{MODEL} ./bert", SETTINGS,
         "bert holds no config.json"),
     Bad("a broken config.json", file("bert/config.json", '{"model_type":'), f"{MODEL} ./bert", SETTINGS,
-        "base_model='./bert': its configuration is not usable"),
+        "base_model='./bert': config.json cannot be used"),
     Bad("a config.json of an unknown kind", file("bert/config.json", '{"model_type": "nonesuch"}'),
         f"{MODEL} ./bert", SETTINGS, "base_model='./bert': its configuration is not usable.*nonesuch"),
     Bad("modules of a sentence encoder that are none",

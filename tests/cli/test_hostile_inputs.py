@@ -104,6 +104,30 @@ def test_what_steers_a_terminal_is_shown_as_its_code(tmp_path, capsys, monkeypat
             json.loads(shown.out)
 
 
+@pytest.mark.parametrize("words", [["verify"], ["inspect", "--json"], ["run", "sentiment", "--dataset"]])
+def test_a_name_that_is_not_utf_8_is_told_and_nothing_written(words, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = os.fsdecode(b"te\xffxt.csv")
+    Path(name).write_text("text,label\na,0\nb,1\n")
+    assert main([*words, name]) == 2
+    assert capsys.readouterr().err == (
+        "ConfigError: 'te\\udcffxt.csv' is not UTF-8. Rename the file or folder, e.g. by convmv.\n"
+    )
+    with pytest.raises(hf_transfer.errors.ConfigError, match=r"dataset='te.*' is not UTF-8"):
+        hf_transfer.RunConfig(dataset=name)
+
+
+def test_card_and_run_write_through_no_link(tmp_path, capsys):
+    make_run(tmp_path / "run", shape=Shape(num_rows=20, num_folds=2))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "run" / "plots").symlink_to(tmp_path / "other")
+    assert main(["card", str(tmp_path / "run")]) == 2
+    settings = ["--dataset", "builtin:reviews", "--output_dir", str(tmp_path / "run"), "--overwrite"]
+    assert main(["run", "sentiment", "--base_model", "builtin:tiny-bert", *settings]) == 2
+    assert capsys.readouterr().err.count("plots is a link to ") == 2
+    assert not list((tmp_path / "other").iterdir())
+
+
 def test_a_line_end_in_a_name_breaks_no_table():
     assert aligned([["name", "rows"], ["a\nb", "1"]]).count("\n") == 1
     assert visible("a\tb\nc é 日本") == "a\tb\nc é 日本"

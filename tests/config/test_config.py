@@ -71,6 +71,14 @@ def test_flags_that_people_type_are_understood(words, name, value):
             ["--final", "ensemble", "--scheme", "walk-forward", "--time_by", "day"],
             "final='ensemble' joins the folds' models.*use final='refit'",
         ),
+        (["--wise", "2"], "wise='2' is neither auto nor a share from 0 to 1"),
+        (["--wise", "auto", "--from_scratch"], "from_scratch leaves no pretrained weights"),
+        (["--wise", "auto", "--trainable", "head"], "lets nothing below the head learn"),
+        (["--wise", "auto", "--trainables", "head,all"], "lets nothing below the head learn"),
+        (["--wise", "auto", "--trainable", "head+lora"], r"adapters \(\+lora\) are no weights"),
+        (["--wise", "auto", "--reinit_top", "1"], "reinit_top gives the top new weights"),
+        (["--wise", "auto", "--head_start", "random"], "head_start=random leaves the head unsolved"),
+        (["--wise", "0", "--final", "soup", "--sealed", "0.1"], "final=soup averages the folds"),
         (["no.yaml"], "No such settings file: .*no.yaml"),
         (["a.yaml", "b"], "'b' is not expected here"),
         (["--lr"], "expected one argument"),
@@ -111,7 +119,7 @@ def test_help_shows_each_group_and_the_recipes_own_defaults(capsys, monkeypatch)
     recipe = RunConfig(
         base_model="builtin:tiny-bert", dataset="50%.csv", metrics=("f1", "mae"), private=True,
         trainables=("head", "all"), learning_rates=(0.1, 0.2), weight_decays=(0.0, 0.1),
-        label_columns=("a", "b"), table_columns=("c", "d"),
+        label_columns=("a", "b"), table_columns=("c", "d"), add_source=("e", "f"),
     )  # fmt: skip
     shown = help_of(recipe, capsys, monkeypatch)
     values = {name: value for defaults in shown.values() for name, value in defaults.items()}

@@ -124,6 +124,28 @@ def test_ids_that_repeat_or_miss_are_refused():
         row_ids(table(a=["x", None]), "a")
 
 
+@pytest.mark.parametrize("kind", ["image", "text", "audio"])
+@pytest.mark.parametrize("name", ["episode_index", "episode", "Episode_ID"])
+def test_frames_of_an_episode_stay_together_unless_something_else_is_asked(kind, name):
+    rows = table(**{"image": ["x"], "text": ["x"], "audio": ["x"], "label": ["a"], name: [3], "frame": [0]})
+    columns = find_columns(rows, RunConfig(), task_of_kind(kind))
+    assert columns.group == name
+    assert columns.fold_notes[0].startswith(f"Rows of one {name!r} stay together in a fold.")
+    for settings in ({"scheme": "stratified"}, {"group_by": "frame"}, {"fold_column": "frame"}):
+        found_group = find_columns(rows, RunConfig(**settings), task_of_kind(kind)).group
+        assert found_group == settings.get("group_by")
+
+
+def test_an_episode_that_is_the_label_or_the_input_groups_nothing():
+    rows = table(text=["x"], episode=["a"])
+    assert find_columns(rows, RunConfig(label_column="episode"), task_of_kind("text")).group is None
+
+
+def test_speakers_come_before_episodes():
+    rows = table(audio=["x"], label=["a"], episode=[1], speaker=["ann"])
+    assert find_columns(rows, RunConfig(), task_of_kind("audio")).group == "speaker"
+
+
 def test_groups_are_texts():
     assert groups(table(a=[3, 1]), "a") == ["3", "1"]
     for values in ([float("nan"), 1.0, None], ["nan", "NA", "<NA>"]):

@@ -228,6 +228,28 @@ def test_a_group_is_in_one_fold(case, scheme):
     assert {len(folds) for folds in homes.values()} == {1}
 
 
+@quick
+@given(
+    st.lists(st.integers(2, 9), min_size=2, max_size=6),
+    st.integers(0, 9),
+    st.sampled_from(["auto", "group", "stratified-group", "entity"]),
+)
+def test_as_many_folds_as_groups_leave_one_group_out_each(sizes, seed, scheme):
+    """Leave one domain out, where groups are domains."""
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    labels = np.concatenate([np.arange(size) % 2 for size in sizes])
+    counts = np.stack([labels == 0, labels == 1], axis=1).astype(int)
+    split = plan(len(groups), len(sizes), scheme, seed=seed, groups=groups, labels=labels, counts=counts)
+    held_out = [set(groups[rows].tolist()) for rows in valid(split)]
+    assert sorted(held_out, key=min) == [{group} for group in range(len(sizes))]
+
+
+def test_a_class_of_one_domain_lowers_the_folds_unless_classes_are_left_alone():
+    groups, labels = np.repeat(np.arange(4), 6), [0] * 6 + [0, 1, 2] * 6
+    assert plan(24, 4, groups=groups, labels=labels).num_folds == 3
+    assert plan(24, 4, "group", groups=groups, labels=labels).num_folds == 4
+
+
 def test_classes_are_spread_over_folds_of_groups():
     groups = np.repeat(np.arange(20), 5)
     labels = [int(group < 5) for group in groups]  # a quarter of the authors write all of class 1

@@ -17,6 +17,7 @@ from hf_transfer import RunConfig
 from hf_transfer.errors import ConfigError, LaunchError
 from hf_transfer.machine import launcher
 from hf_transfer.machine.launcher import check_launched, is_main_process, launch, tell_launcher
+from hf_transfer.machine.lock import is_alive
 from hf_transfer.training.workers import use_cores
 
 RECIPE = Path(hf_transfer.__file__).parents[1] / "recipes" / "image_classification.py"
@@ -102,6 +103,59 @@ def test_a_signal_to_stop_is_passed_on(tmp_path, number):
     assert launch(children(tmp_path, "wait", "wait"), 2) == 128 + number
     assert len(list(tmp_path.glob("*.stopped"))) == 2
     assert signal.getsignal(number) == handler
+
+
+LAUNCH = """
+import sys
+from hf_transfer.machine.launcher import launch
+sys.exit(launch([sys.executable, "-c", *sys.argv[1:]], 2))
+"""
+WATCHED = """
+import os, pathlib, signal, sys, time
+from hf_transfer.machine import launcher
+launcher._WATCH_EVERY, launcher._GRACE = 0.05, 0.2
+launcher.end_with_launcher()
+def stop(number, frame):
+    pathlib.Path(sys.argv[1], os.environ["RANK"] + ".stopped").touch()
+    if sys.argv[2] == "ends":
+        sys.exit(0)
+signal.signal(signal.SIGTERM, stop)
+mine = pathlib.Path(sys.argv[1], os.environ["RANK"])
+mine.with_suffix(".new").write_text(str(os.getpid()))
+mine.with_suffix(".new").rename(mine)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("how", ["ends", "goes on"])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_processes_end_with_a_launcher_that_can_tell_nobody(tmp_path, how, number):
+    parent = subprocess.Popen([sys.executable, "-c", LAUNCH, WATCHED, str(tmp_path), how])
+    numbers = [int(appeared(tmp_path / rank).read_text()) for rank in ("0", "1")]
+    assert all(map(is_alive, numbers))
+    parent.send_signal(number)
+    until = time.monotonic() + 20
+    while any(map(is_alive, numbers)):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    assert len(list(tmp_path.glob("*.stopped"))) == 2
+    parent.wait()
+
+
+def appeared(file):
+    until = time.monotonic() + 20
+    while not file.exists():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    return file
+
+
+def test_a_process_that_nobody_launched_watches_nobody(monkeypatch):
+    for name in ("HF_TRANSFER_ERRORS_COLLECTED", "TORCHELASTIC_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+    number = threading.active_count()
+    launcher.end_with_launcher()
+    assert threading.active_count() == number
 
 
 def test_what_all_end_by_is_said_once(tmp_path, capfd):

@@ -13,7 +13,7 @@ import pytest
 import hf_transfer
 
 ROOT = Path(hf_transfer.__file__).parents[1]
-DYING = ROOT / "tests" / "dying_recipe.py"
+DYING = ROOT / "tests" / "support" / "dying_recipe.py"
 SMALL = [
     "--base_model", "builtin:tiny-bert", "--dataset", "builtin:reviews", "--max_rows", "50",
     "--num_folds", "3", "--num_epochs", "2", "--batch_size", "8", "--learning_rate", "1e-3",

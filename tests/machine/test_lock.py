@@ -125,3 +125,14 @@ def test_without_locks_of_the_file_system_a_record_is_held_against_the_process(
     else:
         with locked(tmp_path):
             pass
+
+
+@pytest.mark.parametrize("kind", ["a link", "special"])
+def test_a_lock_file_that_is_no_file_is_refused(tmp_path, kind):
+    (tmp_path / "mine").write_text("mine")
+    os.mkfifo(tmp_path / ".lock") if kind == "special" else (tmp_path / ".lock").symlink_to(tmp_path / "mine")
+    with pytest.raises(ConfigError, match=rf"\.lock is {kind}, not a file"), locked(tmp_path):
+        pass
+    with pytest.raises(ConfigError, match=rf"\.lock is {kind}, not a file"):
+        holder(tmp_path)
+    assert (tmp_path / "mine").read_text() == "mine"

@@ -4,8 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from hf_transfer.errors import DataError
-from hf_transfer.machine.paths import local_path, refuse_links, refuse_special, special_file
+from hf_transfer.errors import ConfigError, DataError
+from hf_transfer.machine.paths import (
+    local_path,
+    refuse_folders_elsewhere,
+    refuse_links,
+    refuse_special,
+    special_file,
+    utf_8,
+)
 
 
 @pytest.mark.parametrize("name", ["../a.jpg", "/etc/passwd", "x/../../a.jpg", "", "."])
@@ -59,3 +66,22 @@ def test_what_is_neither_a_file_nor_a_folder_is_refused(tmp_path, monkeypatch):
                 refuse_special(Path(name))
     for name in (".", "absent", "a\x00b"):
         refuse_special(Path(name))
+
+
+def test_names_that_no_table_can_hold_are_refused(tmp_path):
+    assert utf_8(tmp_path / "größe 日本.png").endswith("größe 日本.png")
+    with pytest.raises(DataError, match=r"'.*a\\udcff.png' is not UTF-8.*Rename it"):
+        utf_8(tmp_path / os.fsdecode(b"a\xff.png"))
+
+
+@pytest.mark.parametrize("name", ["plots", "folds/r0f0", "folds/r0f0/checkpoint"])
+def test_a_run_writes_through_no_link(tmp_path, name):
+    run = tmp_path / "run"
+    (run / name).parent.mkdir(parents=True)
+    (run / "own").mkdir()
+    (run / name).symlink_to(run / "own")
+    refuse_folders_elsewhere(run)
+    (run / name).unlink()
+    (run / name).symlink_to(tmp_path)
+    with pytest.raises(ConfigError, match=f"{name} is a link to .*writes only inside its own folder"):
+        refuse_folders_elsewhere(run)

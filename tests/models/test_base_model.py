@@ -174,9 +174,13 @@ def test_a_folder_without_configuration_is_refused(tmp_path):
 
 
 def test_a_model_of_another_task_is_refused(tiny_bert_folder):
-    with pytest.raises(ModelError, match="cannot be built as AutoModelForImageClassification"):
+    with pytest.raises(
+        ModelError, match=r"is a model of texts \(bert\), and this task needs one of pictures"
+    ):
         build(tiny_bert_folder, PICTURES)
-    with pytest.raises(ModelError, match="cannot be built as AutoModelForTokenClassification"):
+    with pytest.raises(
+        ModelError, match=r"is a model of pictures \(timm_wrapper\), and this task needs one of"
+    ):
         build("builtin:digits-resnet", AutoModelForTokenClassification)
 
 

@@ -188,7 +188,7 @@ def test_where_transformers_has_a_word_for_it_the_model_stays_plain(tmp_path, de
         )
         (tmp_path / "1_Pooling").mkdir()
         (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode": declared}))
-    task = task_of(tmp_path, pooling=asked)
+    task = task_of(tmp_path, pooling=asked, from_scratch=True)
     model = task.build_model()
     assert (type(model).__name__, task.library) == ("ModernBertForSequenceClassification", "transformers")
     assert model.config.classifier_pooling == pooling

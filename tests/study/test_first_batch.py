@@ -111,3 +111,13 @@ def test_the_language_that_a_model_names_stays(tiny_bert_folder, tmp_path):
     task = task_of_xmod(tmp_path, tiny_bert_folder, languages=["en_XX", "de_DE"], default_language="de_DE")
     assert task.build_model().config.default_language == "de_DE"
     assert language_note(task.base) is None
+
+
+def test_a_model_that_is_moved_to_another_device_can_still_learn(tmp_path):
+    """As to each GPU, and to the processor under its other name, as several processes call it."""
+    model = hf.ViTForImageClassification(hf.ViTConfig(**VIT))
+    task = picture_task(tmp_path, model, processor_of(hf.ViTImageProcessor, 32))
+    model = task.build_model()
+    check_first_batch(task, model, first_batch(task, pictures()), torch.device("cpu", 0))
+    assert not any(parameter.is_inference() for parameter in model.parameters())
+    model.requires_grad_(requires_grad=True)

@@ -1,12 +1,14 @@
 """Where a run can be killed: at named points by its own hand, or anywhere from outside.
 
-Used by the tests and by `benchmarks/faults.py`. Everything is patched in a forked child only.
+Used by the tests, and by `faults.py` and `siege.py` of the benchmarks. Everything is patched in a forked
+child only.
 """
 
 import importlib
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -89,6 +91,17 @@ def in_child(run: Callable[[], Any], log: Path) -> int:
 def ended(child: int) -> int:
     """Wait for a child; gives its exit code, or minus the signal that killed it."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def ended_within(child: int, seconds: float) -> int | None:
+    """Wait for a child for some time; None when it still runs."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        number, status = os.waitpid(child, os.WNOHANG)
+        if number:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.005)
+    return None
 
 
 def die_at(point: Point, time: int = 1) -> None:

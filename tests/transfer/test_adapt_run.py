@@ -1,41 +1,26 @@
 """`hf-transfer adapt`, from two data sets to a model that plain libraries load."""
 
-import csv
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from digit_pictures import label_file, pictures
 from PIL import Image
-from sklearn.datasets import load_digits
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from hf_transfer import RunConfig
 from hf_transfer.cli.main import main
 from hf_transfer.errors import ConfigError, DataError
+from hf_transfer.report.words.adapt import adapt_text
 from hf_transfer.runs.adapt_record import AdaptRecord
 from hf_transfer.runs.schema import from_json
 from hf_transfer.transfer.adapt_run import begin, run_adapt
-from hf_transfer.transfer.adapt_words import adapt_text
 from hf_transfer.transfer.adapting import SOURCE, AdaptOptions
-from hf_transfer.transfer.labelling import draw_rows
 from hf_transfer.transfer.shift import open_domains
 
 MODEL = {"base_model": "builtin:digits-resnet"}
-
-
-def pictures(folder, rows, change=lambda grey: grey):
-    """A folder of handwritten digits 5 to 9, a folder a class."""
-    digits = load_digits()
-    mixed = np.random.default_rng(0).permutation(np.flatnonzero(digits.target >= 5))  # by writer, else
-    kept = mixed[rows]
-    for number in kept.tolist():
-        place = folder / str(digits.target[number])
-        place.mkdir(parents=True, exist_ok=True)
-        grey = change(np.kron(np.round(digits.images[number] * (255 / 16)), np.ones((4, 4)))).astype(np.uint8)
-        Image.fromarray(grey).save(place / f"{number:04}.png")
-    return str(folder)
 
 
 @pytest.fixture(scope="module")
@@ -57,17 +42,6 @@ def alike(tmp_path_factory):
 @pytest.fixture(scope="module")
 def opened(source, negatives):
     return open_domains(RunConfig(dataset=source, **MODEL), negatives)
-
-
-def label_file(path, features, number=40, name=lambda name: name):
-    """Rows of a target that are drawn as `shift --label_target` does, with their labels."""
-    places = {row_id: place for place, row_id in enumerate(features.row_ids)}
-    with path.open("w", newline="") as stream:
-        lines = csv.writer(stream)
-        lines.writerow(["row_id", "label"])
-        for row_id in draw_rows(features, number, seed=0):
-            lines.writerow([row_id, name(features.label_names[features.labels[places[row_id]]])])
-    return path
 
 
 def test_what_passes_is_published_as_a_plain_model(source, negatives, opened, tmp_path, capsys):

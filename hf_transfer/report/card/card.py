@@ -11,9 +11,11 @@ from typing import Any
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.files import write_bytes
 from hf_transfer.machine.network import HUB_ID
+from hf_transfer.machine.paths import refuse_folders_elsewhere
 from hf_transfer.machine.secrets import local_name, one_line
 from hf_transfer.report.card.markdown import link
 from hf_transfer.report.card.templates import card_template
+from hf_transfer.report.words.beside import sections_beside
 from hf_transfer.report.words.verdicts import verdicts
 from hf_transfer.runs.card_file import KIT, Header, join_card, merge_card, read_card, with_record
 from hf_transfer.runs.commonest import uneven_line
@@ -43,7 +45,7 @@ _COMMIT = re.compile("[0-9a-f]{40}")
 
 _PICTURES = (
     "folds", "confusion", "scatter", "labels", "learning", "grid", "reliability", "learning_curve", "trials",
-    "depth",
+    "depth", "shots", "clouds", "adapt",
 )  # fmt: skip
 
 
@@ -55,13 +57,14 @@ def write_card(run: str | Path, *, redraw: bool = True) -> Path:
         redraw: Whether to draw the pictures, or leave those that are there as they are.
 
     Raises:
-        ConfigError: If results.json is missing, unreadable or of another version.
+        ConfigError: If results.json is missing, unreadable or of another version, or plots/ leads elsewhere.
         DataError: If a README.md is there whose header or marks are broken; it is left as it is.
     """
     from hf_transfer.report.plots.scores import save_plots  # here, as matplotlib is slow to import
 
     run = Path(run)
     path, results = run / "README.md", read_results(run)
+    refuse_folders_elsewhere(run)
     title = one_line((results.config.push_to_hub or run.resolve().name).split("/")[-1])
     card_template(results.task)  # what cannot be written or brought up to date is told before drawing
     old = read_card(path) if path.exists() else None
@@ -71,6 +74,16 @@ def write_card(run: str | Path, *, redraw: bool = True) -> Path:
         text = merge_card(old, text)
     write_bytes(path, text.encode("utf-8", "backslashreplace"))
     return path
+
+
+def update_card(folder: Path) -> None:
+    """Write the card of a run again, where a folder holds one: another verb left something about the rows.
+
+    Raises:
+        TransferError: As `write_card` does.
+    """
+    if all((folder / name).is_file() for name in ("README.md", "results.json")):
+        write_card(folder)
 
 
 def pictures_there(run: Path) -> list[str]:
@@ -257,7 +270,7 @@ def _numbers(results: Results) -> dict[str, Any]:
 
 
 def _beside(results: Results, found: Companions) -> dict[str, Any]:
-    """Template variables about a search, a ranking or a comparison."""
+    """Template variables about what other verbs left."""
     from hf_transfer.report.plots.depth import DEPTH_CAPTION
     from hf_transfer.report.plots.search import TRIALS_CAPTION
 
@@ -270,7 +283,7 @@ def _beside(results: Results, found: Companions) -> dict[str, Any]:
         ),
         "parts_said": parts_words(results.parts) if results.parts else None,
         "search_mode": found.search.mode if found.search else None,
-        "combined": found.combine,
+        "sections": sections_beside(found),
         "captions": {"trials": TRIALS_CAPTION, "depth": DEPTH_CAPTION},
     }
 

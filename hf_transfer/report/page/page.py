@@ -14,6 +14,7 @@ from hf_transfer.report.card.templates import epochs, fold_title
 from hf_transfer.report.compare import Run, check_comparable, compared_with, open_runs
 from hf_transfer.report.page.originals import Originals, find_originals
 from hf_transfer.report.page.template import page_template
+from hf_transfer.report.words.beside import sections_beside
 from hf_transfer.report.words.verdicts import verdicts
 from hf_transfer.runs.companions import read_companions
 from hf_transfer.runs.findings import Overfitting
@@ -58,7 +59,10 @@ def render(run: Run, others: Sequence[Run] = (), *, with_data: bool = True) -> s
     Raises:
         ConfigError: If results.json lacks what the page tells.
     """
-    from hf_transfer.report.page.pictures import draw_pictures  # here, as matplotlib is slow to import
+    from hf_transfer.report.page.pictures import (
+        draw_pictures,
+        pictures_beside,
+    )  # here, as matplotlib is slow to import
 
     results, histories = run.results, read_histories(place_inside(run.folder, run.results.folds_path))
     hard, found = _hard_rows(run), read_companions(run.folder, results)
@@ -72,7 +76,8 @@ def render(run: Run, others: Sequence[Run] = (), *, with_data: bool = True) -> s
             rank=found.rank,
             search=found.search,
         ),
-        "combined": found.combine,
+        "sections": sections_beside(found),
+        "drawn": pictures_beside(found),
         "pictures": draw_pictures(results, histories, found),
         "hard": hard,
         "originals": find_originals(results, shown) if with_data else Originals(),

@@ -60,6 +60,12 @@ def draw_pictures(
     ]
 
 
+def pictures_beside(found: Companions) -> dict[str, str]:
+    """The pictures of what `shots`, `shift` and `adapt` found, as data: URIs by their names."""
+    drawn = plots.beside_plots(found)
+    return {name: svg_uri(figure) for name, figure in drawn.items() if figure is not None}
+
+
 def _of_trainings(results: Results, histories: Mapping[str, History], found: Companions) -> list[Drawing]:
     metric = metric_name(results.primary_metric, results.task)
     return [

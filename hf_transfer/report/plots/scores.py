@@ -21,13 +21,16 @@ from numpy.typing import NDArray
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.files import write_bytes
 from hf_transfer.machine.wording import setting
+from hf_transfer.report.plots.adapting import adapt_plot
 from hf_transfer.report.plots.answers import label_bars, number_scatter
+from hf_transfer.report.plots.clouds import cloud_plot
 from hf_transfer.report.plots.depth import depth_plot
 from hf_transfer.report.plots.palette import BLUE, ORANGE, empty_axes, legend_above, plain_texts
 from hf_transfer.report.plots.reliability import reliability_diagram
 from hf_transfer.report.plots.search import trial_map
+from hf_transfer.report.plots.shots import shots_plot
 from hf_transfer.report.plots.sizes import size_curve
-from hf_transfer.runs.companions import read_companions
+from hf_transfer.runs.companions import Companions, read_companions
 from hf_transfer.runs.fold_result import Epoch
 from hf_transfer.runs.reading import place_inside
 from hf_transfer.runs.records import GridEntry, Results
@@ -71,6 +74,7 @@ def save_plots(run: Path, results: Results) -> list[str]:
         "learning_curve": size_curve(results),
         "trials": trial_map(companions.search) if companions.search else None,
         "depth": depth_plot(companions.rank) if companions.rank else None,
+        **beside_plots(companions),
     }
     folder = run / "plots"
     folder.mkdir(exist_ok=True)
@@ -80,6 +84,15 @@ def save_plots(run: Path, results: Results) -> list[str]:
         else:
             save(figure, folder / f"{name}.png")
     return [name for name, figure in figures.items() if figure is not None]
+
+
+def beside_plots(found: Companions) -> dict[str, Figure | None]:
+    """Draw what `shots`, `shift` and `adapt` found about a run's rows, by the pictures' names."""
+    return {
+        "shots": shots_plot(found.shots) if found.shots else None,
+        "clouds": cloud_plot(found.shift) if found.shift else None,
+        "adapt": adapt_plot(found.adapt) if found.adapt else None,
+    }
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -32,6 +32,12 @@ def shift_verdict(shift: ShiftRecord) -> Verdict:
     )
 
 
+def said_of(shift: ShiftRecord) -> str:
+    """The verdict with its question, as shift.json keeps it."""
+    verdict = shift_verdict(shift)
+    return f"{verdict.question} {verdict.answer.capitalize()}. {verdict.words}"
+
+
 def _told_apart(shift: ShiftRecord) -> str:
     test, source = shift.domain_test, shift.source_data.title
     halves = test.control_auc

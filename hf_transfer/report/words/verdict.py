@@ -9,6 +9,7 @@ from hf_transfer import _guard  # noqa: F401
 Code = Literal[
     "good-start", "worth-it", "better-than-another", "which-layers", "which-rate", "which-settings",
     "learned-enough", "overfits", "random-folds", "related-rows", "published", "another-domain", "adapted",
+    "worth-averaging", "added-source",
 ]  # fmt: skip
 
 

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.setting import AUTO
 from hf_transfer.machine.wording import count, interval, number, probability, setting
+from hf_transfer.report.words.added import added
 from hf_transfer.report.words.others import SAME_BUDGET
 from hf_transfer.report.words.pairs import graded, sentence
 from hf_transfer.report.words.search import search_answers
 from hf_transfer.report.words.verdict import Verdict
+from hf_transfer.report.words.wise import averaged
 from hf_transfer.report.words.zero_shot import zero_shot_answer
 from hf_transfer.runs.commonest import commonest_share, without_skill
 from hf_transfer.runs.companions import Other
@@ -57,6 +59,8 @@ def verdicts(
     return [
         good_start(results, against, rank),
         *worth_it(results),
+        *averaged(results),
+        *added(results),
         *_others(results, against),
         *(searched(search) if search else [settings(results)]),
         learned(results, found),
@@ -235,6 +239,8 @@ def _made(final: Final) -> str:
     if final.kind == "refit":
         rows, penalty = f"{final.num_rows:,} rows", final.weight_decay
         how = count(final.num_epochs or 0, "epoch") if penalty is None else f"weight_decay {setting(penalty)}"
+        if final.wise:
+            how += f", averaged with the start: {final.wise.share:g} of the fine-tuned ones"
         return f"The weights in model/ were trained once more, by the same procedure, on all {rows} ({how})."
     members = count(len(final.members or ()), "fold")
     if final.kind == "ensemble":

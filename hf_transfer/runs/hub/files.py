@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _AT_ROOT = (
     "README.md", "results.json", "config.yaml", "folds.parquet", "predictions.parquet",
     "test_predictions.parquet", "sealed_predictions.parquet", "search.json", "rank.json", "compare.json",
+    "combine.json", "shots.json", "adapt.json",  # but not shift.json, which quotes rows of both data sets
 )  # fmt: skip
 _IN_MODEL = {".safetensors", ".json", ".txt", ".model", ".jinja"}
 ONNX_FOLDER = "onnx"

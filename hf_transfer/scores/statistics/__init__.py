@@ -24,11 +24,13 @@ from hf_transfer.scores.statistics.comparison import (
 from hf_transfer.scores.statistics.counts import divide, mean_defined, scores_from_counts
 from hf_transfer.scores.statistics.roc import RocCurve, roc_curves
 from hf_transfer.scores.statistics.selection import best_of
+from hf_transfer.scores.statistics.success import PairedTable, paired_interval, pairs_needed, wilson_interval
 from hf_transfer.scores.statistics.threshold import Threshold, best_threshold
 
 __all__ = [
     "CorrectedT",
     "McNemar",
+    "PairedTable",
     "Reliability",
     "RocCurve",
     "Threshold",
@@ -48,7 +50,10 @@ __all__ = [
     "mcnemar",
     "mean_defined",
     "one_standard_error",
+    "paired_interval",
+    "pairs_needed",
     "reliability",
     "roc_curves",
     "scores_from_counts",
+    "wilson_interval",
 ]

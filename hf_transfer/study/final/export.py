@@ -10,6 +10,7 @@ import numpy as np
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError, RunError
 from hf_transfer.machine.files import new_folder
+from hf_transfer.machine.paths import refuse_folders_elsewhere
 from hf_transfer.runs.hub.files import ONNX_FOLDER
 from hf_transfer.study.final.model_folder import task_in
 from hf_transfer.study.final.trained import TrainedModel
@@ -39,6 +40,7 @@ def export_onnx(run: str | Path, *, trust_remote_code: bool = False) -> Path:
     """
     model = TrainedModel.open(run, trust_remote_code=trust_remote_code)
     _require()
+    refuse_folders_elsewhere(model.run)
     if len(model.members) > 1:
         raise ConfigError(
             f"{run} published an ensemble, which is several models. Export one of --final refit."

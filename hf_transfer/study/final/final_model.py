@@ -195,7 +195,7 @@ class _FinalModel:
         self._calibrate(fitted)
         self._save(fitted)
         sealed, test = self._scores(self._logits_by(fitted))
-        record = replace(self._record("refit", sealed), weight_decay=fitted.strength)
+        record = replace(self._record("refit", sealed), weight_decay=fitted.strength, wise=fitted.wise)
         return self._compared(record, fitted), test
 
     def ensemble(self) -> tuple[Final, RowScores | None]:

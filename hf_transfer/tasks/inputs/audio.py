@@ -31,7 +31,7 @@ class Audio(Input):
         "audio", "sound", "speech", "waveform", "recording", "array", "audio_path", "wav", "file_name",
         "filename", "filepath", "path", "file", "clip",
     )  # fmt: skip
-    groups: ClassVar[tuple[str, ...]] = ("speaker", "speaker_id", "client_id")
+    groups: ClassVar[tuple[str, ...]] = ("speaker", "speaker_id", "client_id", *Input.groups)
     settings: ClassVar[tuple[str, ...]] = ("max_length_seconds", "on_bad_image")
     encoded_by: ClassVar[tuple[str, ...]] = ("max_length_seconds",)
     measured_in: ClassVar[str] = "Seconds a row"

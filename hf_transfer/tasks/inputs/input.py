@@ -99,7 +99,7 @@ class Input:
     """What several are called."""
     columns: ClassVar[tuple[str, ...]]
     """Names that people usually give the column, the likeliest first."""
-    groups: ClassVar[tuple[str, ...]] = ()
+    groups: ClassVar[tuple[str, ...]] = ("episode_index", "episode_id", "episode")
     """Names of columns whose equal values stay in one fold, unless the settings say how to split."""
     settings: ClassVar[tuple[str, ...]] = ()
     """Settings that it uses and that not every input does."""

@@ -13,7 +13,7 @@ from datasets import Array2D, Array3D, Dataset, Features, Image
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.errors import DataError
 from hf_transfer.machine.mapped import mapped_rows
-from hf_transfer.machine.paths import local_path, refuse_links
+from hf_transfer.machine.paths import local_path, refuse_links, utf_8
 from hf_transfer.tasks.inputs.pictures import encode_pixels
 from hf_transfer.tasks.inputs.text_column import LIST_TYPES, TEXT_TYPES, type_name
 
@@ -81,7 +81,7 @@ def path_of(path: str | None, *, folder: Path | None, outside: bool, row: int) -
     if folder is not None:
         place = local_path(path, folder, outside=outside)
         refuse_links([place], folder, outside=outside)
-        path = str(place)
+        path = utf_8(place)
     elif "://" in path:
         raise DataError(f"Row {row} holds the web address {path!r}; download the files first.")
     return {"bytes": None, "path": path}

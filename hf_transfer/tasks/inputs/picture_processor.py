@@ -15,7 +15,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ModelError
 from hf_transfer.models.base_model import BaseModel, quiet
 from hf_transfer.models.image_size import size_processor, sized_config
-from hf_transfer.tasks.inputs.pictures import Picture, read_picture
+from hf_transfer.tasks.inputs.pictures import Picture, is_large, made_small, read_picture
 
 
 class PictureProcessor:
@@ -64,8 +64,21 @@ class PictureProcessor:
         """
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             if hasattr(self.processor, "val_transforms"):
-                return list(pool.map(lambda picture: self.resize([read_picture(picture)])[0], pictures))
-            return self.resize(list(pool.map(read_picture, pictures)))
+                return list(
+                    pool.map(
+                        lambda picture: made_small(picture, lambda image: self.resize([image])[0]), pictures
+                    )
+                )
+            found = list(pool.map(self._small, pictures))
+        decoded = [one for one in found if isinstance(one, Image.Image)]
+        resized = iter(self.resize(decoded) if decoded else ())
+        return [next(resized) if isinstance(one, Image.Image) else one for one in found]
+
+    def _small(self, picture: Picture) -> Image.Image | Tensor:
+        """A decoded picture; of a large one what is left of it, so that few of them are in memory."""
+        if is_large(picture):
+            return cast(Tensor, made_small(picture, lambda image: self.resize([image])[0]))
+        return read_picture(picture)
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Scale and normalise uint8 (b, 3, h, w) to float32, on their device."""

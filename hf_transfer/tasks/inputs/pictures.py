@@ -2,11 +2,13 @@
 
 import io
 import struct
+import threading
 import warnings
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,8 @@ MAX_PIXELS = 89_478_485  # where Pillow begins to warn of a decompression bomb; 
 _EIGHT_BITS = frozenset({"1", "CMYK", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr"})
 _HEIC = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 _BATCH = 64  # pictures decoded at once, so that few are in memory
+_LARGE = 1_000_000  # pixels from which on a picture is made small before others are decoded
+_AT_ONCE = 96_000_000  # pixels of large pictures that are in memory at one time
 # What Pillow's parsers raise on garbage; found by feeding them damaged files of each format.
 _BROKEN = (
     OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, RuntimeError,
@@ -67,6 +71,59 @@ def read_picture(picture: Picture) -> Image.Image:
         raise DataError(_too_large(str(error))) from error
     except _BROKEN as error:
         raise DataError(f"the file is damaged or cut short ({error})") from error
+
+
+class _Room:
+    """Pixels that several threads may hold at one time."""
+
+    def __init__(self, pixels: int) -> None:
+        self._most = self._free = pixels
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def taken(self, pixels: int) -> Iterator[None]:
+        """Wait until there is room, and hold it."""
+        pixels = min(pixels, self._most)
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= pixels)
+            self._free -= pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += pixels
+                self._changed.notify_all()
+
+
+_room = _Room(_AT_ONCE)
+
+
+def made_small(picture: Picture, make: Callable[[Image.Image], Any]) -> Any:
+    """Decode a picture, and give what is made of it; of large ones, few are in memory at one time.
+
+    Args:
+        picture: As `read_picture` takes it.
+        make: What to make, which holds no pixels any more.
+
+    Raises:
+        DataError: As `read_picture` does.
+    """
+    with _room.taken(stated_pixels(picture)):
+        return make(read_picture(picture))
+
+
+def is_large(picture: Picture) -> bool:
+    """Whether a picture takes so much memory that only what is made of it should be kept."""
+    return stated_pixels(picture) > _LARGE
+
+
+def stated_pixels(picture: Picture) -> int:
+    """How many pixels a picture says that it has; 0 where that is not to be read."""
+    try:
+        with Image.open(io.BytesIO(picture_bytes(picture)), formats=_formats()) as image:
+            return image.width * image.height
+    except (DataError, UnidentifiedImageError, *_BROKEN):
+        return 0  # who reads it tells of it
 
 
 def _path_of(picture: Picture) -> str:
@@ -121,27 +178,32 @@ def _unknown(data: bytes, path: str) -> str:
 
 
 def scan_pictures(
-    rows: Dataset, *, visit: Callable[[int, Image.Image], None] | None = None
+    rows: Dataset,
+    *,
+    make: Callable[[Image.Image], Any] | None = None,
+    visit: Callable[[int, Any], None] | None = None,
 ) -> list[BadInput]:
     """Decode every picture of the `input` column once; give those that cannot be read.
 
     Args:
         rows: Rows with pictures in `input`.
-        visit: Called with position and picture of each good one, in order. What is made from the
-            pixels (a hash, an encoding) can so share the one decoding.
+        make: What to make of each good picture, by several threads at once; the picture itself if not given.
+        visit: Called with the position of each good one, in order, and with what was made of it, such as a
+            hash. Pictures are not kept for it.
     """
     bad = []
+    attempt = partial(_attempt, make=make or (lambda image: image if visit else None))
     bar = progress_bar("Reading pictures", total=len(rows), unit="picture")
     with warnings.catch_warnings(), ThreadPoolExecutor() as pool, bar:
         # Set here, as filters belong to the process and not to a thread. Odd metadata is no fault.
         warnings.filterwarnings("ignore", module=r"PIL\.")
         for start in range(0, len(rows), _BATCH):
             batch = [picture or {} for picture in rows[start : start + _BATCH]["input"]]
-            for position, outcome in enumerate(pool.map(_attempt, batch), start):
-                if isinstance(outcome, str):
+            for position, outcome in enumerate(pool.map(attempt, batch), start):
+                if isinstance(outcome, DataError):
                     path = batch[position - start].get("path")
                     private = path is not None and file_format(Path(path)) == "DICOM"
-                    bad.append(BadInput(position, path, outcome, private))
+                    bad.append(BadInput(position, path, str(outcome), private))
                 elif visit is not None:
                     visit(position, outcome)
             bar.update(len(batch))
@@ -225,8 +287,8 @@ def _too_large(what: str) -> str:
     return f"too large ({what}); at most {MAX_PIXELS:,} pixels are read, so shrink it first"
 
 
-def _attempt(picture: Picture) -> Image.Image | str:
+def _attempt(picture: Picture, make: Callable[[Image.Image], Any]) -> Any:
     try:
-        return read_picture(picture)
+        return made_small(picture, make)
     except DataError as error:
-        return str(error)
+        return error

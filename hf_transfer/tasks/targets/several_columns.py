@@ -41,7 +41,7 @@ class LabelColumns:
         names = config.label_columns
         if not names or not is_auto(config.target):
             return cls(names, config.target == "numbers")
-        of_marks = [_all_are(_mark, part[name][:]) for name in names]
+        of_marks = [_all_are(as_mark, part[name][:]) for name in names]
         of_numbers = [_all_are(as_number, part[name][:]) for name in names]
         mixed = any(of_marks) and not all(of_marks)
         if mixed and all(of_numbers):
@@ -86,7 +86,7 @@ def _cut(text: str, separator: str) -> list[str]:
     return [label for part in text.split(separator) if (label := part.strip())]
 
 
-def _mark(value: Any) -> int | None:
+def as_mark(value: Any) -> int | None:
     """0 or 1, however it is written; None for anything else."""
     if isinstance(value, str):
         return _MARKS.get(value.strip().lower().removesuffix(".0"))
@@ -100,8 +100,8 @@ def _all_are(read: Callable[[Any], float | None], values: Sequence[Any]) -> bool
 
 def _marks(part: "Dataset", column: str) -> list[int]:
     values = part[column][:]
-    marks = [mark for value in values if (mark := _mark(value)) is not None]
-    wrong = [row for row, value in enumerate(values) if _mark(value) is None]
+    marks = [mark for value in values if (mark := as_mark(value)) is not None]
+    wrong = [row for row, value in enumerate(values) if as_mark(value) is None]
     refuse_rows(
         wrong,
         f"with neither 0 nor 1 in column {column!r}",

@@ -1,6 +1,7 @@
 import contextlib
 import io
 import struct
+import time
 
 import numpy as np
 import pytest
@@ -10,8 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image as Pillow
 
+from hf_transfer import RunConfig
 from hf_transfer.errors import DataError
+from hf_transfer.models.base_model import open_base_model
 from hf_transfer.tasks.inputs import pictures
+from hf_transfer.tasks.inputs.picture_processor import PictureProcessor
 from hf_transfer.tasks.inputs.pictures import encode_pixels, picture_bytes, read_picture, scan_pictures
 
 
@@ -28,6 +32,10 @@ def noise(mode="RGB", size=(12, 8)):
 
 def pixel(picture, place=(0, 0)):
     return read_picture(picture).getpixel(place)
+
+
+def grey(level, side=4):
+    return saved(Pillow.new("RGB", (side, side), (level, level, level)))
 
 
 def rows_of(pictures):
@@ -217,3 +225,38 @@ def test_a_damaged_volume_names_the_extra_that_whole_ones_need(name, tmp_path):
     (tmp_path / name).write_bytes(b"no volume at all")
     with pytest.raises(DataError, match=r"damaged: .* nibabel .*hf-transfer-kit\[medical\]"):
         read_picture(str(tmp_path / name))
+
+
+def test_what_is_made_of_pictures_is_given_in_order():
+    rows = rows_of([grey(i) for i in range(20)])
+    seen = []
+    assert (
+        scan_pictures(rows, make=lambda p: p.getpixel((0, 0))[0], visit=lambda *words: seen.append(words))
+        == []
+    )
+    assert seen == [(i, i) for i in range(20)]
+
+
+def test_few_large_pictures_are_in_memory_at_one_time(monkeypatch):
+    """As many as their pixels have room for; one that is larger than all room, alone."""
+    room, held, most = pictures._Room(100), [], []
+    monkeypatch.setattr(pictures, "_room", room)
+    rows = rows_of([grey(i, side) for i, side in enumerate([5, 7, 20] * 8)])
+
+    def make(image):
+        held.append(image.width * image.height)
+        most.append(sorted(held))
+        time.sleep(0.002)
+        held.remove(image.width * image.height)
+
+    assert scan_pictures(rows, make=make) == []
+    assert len(most) == 24
+    assert all(sum(now) <= 100 or len(now) == 1 for now in most)
+
+
+def test_large_pictures_are_resized_as_others_are(monkeypatch):
+    processor = PictureProcessor(open_base_model(RunConfig(base_model="builtin:digits-resnet")))
+    given = [grey(i, 20 + i) for i in range(9)]
+    together = processor.read(given)
+    monkeypatch.setattr(pictures, "_LARGE", 24 * 24)
+    assert all(one.equal(other) for one, other in zip(processor.read(given), together, strict=True))

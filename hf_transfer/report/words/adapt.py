@@ -5,9 +5,9 @@ from hf_transfer.machine.network import HUB_ID
 from hf_transfer.machine.secrets import local_name
 from hf_transfer.machine.wording import aligned, count, interval, number, probability
 from hf_transfer.report.words.verdict import Verdict
-from hf_transfer.runs.adapt_record import AdaptArm, AdaptRecord
+from hf_transfer.runs.adapt_record import FEWEST_LABELS, AdaptArm, AdaptRecord
 from hf_transfer.runs.card_file import KIT, join_card
-from hf_transfer.transfer.gate import FEWEST_LABELS, LEVEL
+from hf_transfer.runs.paired import LEVEL
 
 _LEARNS = {"nothing": "source alone", "rows": "target rows", "labels": "target labels"}
 _VERDICTS = {
@@ -24,17 +24,10 @@ _VERDICTS = {
 
 def adapt_text(record: AdaptRecord) -> str:
     """Write what was compared, the arms, the verdict, and what helps."""
-    source, target, verdict = record.source, record.target, adapt_verdict(record)
-    told = "can" if record.shift.p < LEVEL else "can't"
-    title = (
-        f"From {source.name} ({count(source.num_rows, 'labelled row')}) to {target.name} "
-        f"({count(target.num_rows, 'row')}), by frozen features of {local_name(record.base_model)}\n"
-        f"Rows of the two {told} be told apart: AUC {number(record.shift.auc)}, "
-        f"p {probability(record.shift.p)}"
-    )
+    verdict = adapt_verdict(record)
     parts = [
-        title,
-        _table(record),
+        "\n".join(adapt_about(record)),
+        aligned(adapt_rows(record)),
         f"{verdict.question} {verdict.answer.capitalize()}. {verdict.words}",
         f"What helps, the most first\n{_listed(record.advice)}",
     ]
@@ -47,12 +40,26 @@ def _listed(lines: list[str]) -> str:
     return "\n".join(f"  {place}. {line}" for place, line in enumerate(lines, 1))
 
 
-def _table(record: AdaptRecord) -> str:
+def adapt_about(record: AdaptRecord) -> list[str]:
+    """What was adapted to what, and whether the two differ at all."""
+    source, target = record.source, record.target
+    told = "can" if record.shift.p < LEVEL else "can't"
+    return [
+        f"From {source.name} ({count(source.num_rows, 'labelled row')}) to "
+        f"{target.name} ({count(target.num_rows, 'row')}), by frozen features of "
+        f"{local_name(record.base_model)}",
+        f"Rows of the two {told} be told apart: AUC {number(record.shift.auc)}, "
+        f"p {probability(record.shift.p)}",
+    ]
+
+
+def adapt_rows(record: AdaptRecord) -> list[list[str]]:
+    """A table of the arms."""
     labels, domains = record.num_labels > 0, record.domain_column is not None
     columns = ["arm", "learns from", "answers changed"]
     columns += ["right", "95 %", "gained", "lost", "p", "p corrected"] * labels
     columns += ["gain over own domains"] * domains
-    return aligned([columns, *(_line(arm, labels, domains) for arm in record.arms)])
+    return [columns, *(_line(arm, labels, domains) for arm in record.arms)]
 
 
 def _line(arm: AdaptArm, labels: bool, domains: bool) -> list[str]:

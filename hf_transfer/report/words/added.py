@@ -1,0 +1,34 @@
+"""Say whether rows of other data help in training, or hurt."""
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.machine.secrets import local_name
+from hf_transfer.machine.wording import count, number
+from hf_transfer.report.words.pairs import sentence
+from hf_transfer.report.words.verdict import Verdict
+from hf_transfer.runs.added import losing_words
+from hf_transfer.runs.records import AddedSource, Results
+from hf_transfer.tasks import metric_name
+
+_ANSWERS = {"helps": "yes", "hurts": "no, they hurt: negative transfer", "can't tell": "can't tell"}
+
+
+def added(results: Results) -> list[Verdict]:
+    """Say for each other data set whether its rows help in training."""
+    return [
+        Verdict("added-source", f"Do more rows from {local_name(one.name)} help?", *_answer(results, one))
+        for one in results.added_sources
+    ]
+
+
+def _answer(results: Results, found: AddedSource) -> tuple[str, str]:
+    tested, metric = sentence(found.pair), metric_name(found.pair.metric, results.task)
+    left_out = f" {count(found.num_dropped, 'row')} left out, as the run's data has the same inputs."
+    words = (
+        f"{count(found.num_rows, 'row')} of {local_name(found.name)} in every training part: linear heads on "
+        f"the frozen features reach {number(found.added)} {metric} with them and {number(found.alone)} "
+        f"without.{left_out if found.num_dropped else ''}",
+        f"{tested[0].upper()}{tested[1:]}",
+        losing_words(found),
+        "The published weights learned from none of them.",
+    )
+    return _ANSWERS[found.verdict], " ".join(filter(None, words))

@@ -1,0 +1,66 @@
+"""Averaged weights beside both of their ends, on the same folds: their part of results.json. No torch."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+
+from hf_transfer import _guard  # noqa: F401
+from hf_transfer.machine.wording import interval, number, probability
+from hf_transfer.runs.fold_result import FoldResult
+from hf_transfer.runs.paired import Pair, adjusted, pair_folds
+from hf_transfer.runs.records import WiseTest
+from hf_transfer.runs.same_rows import in_order, with_rows
+from hf_transfer.scores.over_folds import over_folds
+from hf_transfer.tasks.targets.target import Target
+
+START, TUNED, AVERAGED = "solved head", "fine-tuning", "averaged"
+ENDS = {START: "wise-start", TUNED: "wise-tuned"}
+"""Both ends, and the folders of their predictions."""
+
+FoldsScored = tuple[Sequence[FoldResult], pa.Table]
+
+
+def wise_part(
+    ends: Mapping[str, FoldsScored], averaged: FoldsScored, target: Target, *, seed: int
+) -> WiseTest:
+    """Build the `wise` part of results.json.
+
+    Args:
+        ends: Of both, what each fold scored, and its held-out predictions.
+        averaged: The same of the averaged weights.
+        target: What the labels are.
+        seed: The run's.
+    """
+    scorer = target.scorer
+    metric, mine = scorer.primary_metric, in_order(averaged[1])
+    better = scorer.higher_is_better[metric]
+    pairs = adjusted([
+        with_rows(
+            pair_folds((name, folds), (AVERAGED, averaged[0]), metric, higher_is_better=better),
+            in_order(table), mine, target, seed=seed,
+        )
+        for name, (folds, table) in ends.items()
+    ])  # fmt: skip
+    everyone = {name: folds for name, (folds, _) in ends.items()} | {AVERAGED: averaged[0]}
+    means = {
+        name: over_folds([fold.scores.get(metric) for fold in folds]) for name, folds in everyone.items()
+    }
+    reached = ", ".join(f"{name} {number(mean.mean)}" for name, mean in means.items())
+    first, second = pairs
+    words = f"{metric}: {reached}; {_against(second)}; {shares_words(averaged[0])}."
+    return WiseTest(metric=metric, means=means, against_start=first, against_tuned=second, verdict=words)
+
+
+def _against(pair: Pair) -> str:
+    if pair.mean is None:
+        return "no fold has both scores"
+    tested = f" ({interval(pair.interval)}, p {probability(pair.p_adjusted)})" if pair.interval else ""
+    return f"averaged against plain fine-tuning {pair.mean:+.3f}{tested}"
+
+
+def shares_words(folds: Sequence[FoldResult]) -> str:
+    """Which shares of the fine-tuned weights the folds took."""
+    counts = Counter(fold.wise.share for fold in folds if fold.wise)
+    told = ", ".join(f"{share:g} in {many}" for share, many in sorted(counts.items()))
+    return f"share of the fine-tuned weights {told} of {sum(counts.values())} folds"

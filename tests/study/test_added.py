@@ -1,0 +1,114 @@
+"""Other labelled rows in every training part: their effect is tested, copies of held-out rows left out."""
+
+from pathlib import Path
+
+import pytest
+from small_runs import edit, make_run, wrong
+
+from hf_transfer import RunConfig, open_dataset
+from hf_transfer.errors import ConfigError, DataError
+from hf_transfer.report.card.card import card_text
+from hf_transfer.runs.added import class_changes, losing_words
+from hf_transfer.runs.results import read_results
+from hf_transfer.runs.summary import summary_text
+from hf_transfer.tasks.inputs.pictures import read_picture
+from hf_transfer.verify.verify_run import verify_run
+
+OWN = {"max_rows": 60, "num_folds": 5, "final": "none"}
+
+
+def write(folder: Path, name_of) -> str:
+    """Digits as pictures in folders, each called as said."""
+    data = open_dataset(RunConfig(dataset="builtin:digits_5to9", max_rows=120), "image")
+    for number, row in enumerate(data.rows):
+        path = folder / name_of(data.label_names[row["label"]]) / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        read_picture(row["input"]).save(path)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    swapped = write(folder / "swapped", lambda name: str(5 + (int(name) + 1) % 5))
+    alike = write(folder / "alike", str)
+    return make_run("pictures", folder, card=False, **OWN, add_source=(swapped, alike))
+
+
+def test_rows_with_the_wrong_labels_hurt_and_the_classes_that_lose_are_named(run):
+    swapped, alike = read_results(run).added_sources
+    assert swapped.verdict == "hurts"
+    assert {one.label for one in swapped.classes} == {"5", "6", "7", "8", "9"}
+    assert len(swapped.losing) >= 3
+    assert any(one.p_loses < 0.05 for one in swapped.losing)
+    assert f"{len(swapped.losing)} of 5 classes lose" in losing_words(swapped)
+    assert "Beyond chance: " in losing_words(swapped)
+    assert alike.verdict != "hurts"
+
+
+def test_copies_of_the_runs_own_rows_are_left_out_and_counted(run):
+    swapped, alike = read_results(run).added_sources
+    assert (swapped.num_rows, swapped.num_dropped) == (60, 60)
+    assert (alike.num_rows, alike.num_dropped) == (60, 60)
+
+
+def test_nothing_of_the_run_changes_by_it(run, tmp_path):
+    other = make_run("pictures", tmp_path, card=False, **OWN)
+    assert (run / "predictions.parquet").read_bytes() == (other / "predictions.parquet").read_bytes()
+    assert read_results(other).added_sources == []
+
+
+def test_card_and_summary_tell_it(run):
+    results = read_results(run)
+    card = card_text(run, results, "a run", list)
+    assert "Do more rows from swapped help?" in card
+    assert "negative transfer" in card
+    assert "60 rows left out, as the run's data has the same inputs." in card
+    assert str(run.parent) not in card
+    assert "of swapped: hurts; accuracy" in summary_text(results)
+
+
+def test_it_is_verified_and_a_forged_score_is_found(run):
+    (check,) = [check for check in verify_run(run) if check.name == "added source"]
+    assert check.state == "ok"
+    edit(run, lambda values: values["added_sources"][0].update(added=0.99))
+    assert "added_sources[0].added" in wrong(run)
+    edit(run, lambda values: values["added_sources"][0].update(added=read_pair(values)))
+
+
+def read_pair(values) -> float:
+    """The true mean, from the other and the difference."""
+    first = values["added_sources"][0]
+    return first["alone"] + first["pair"]["mean"]
+
+
+def test_rows_of_the_run_alone_are_refused(tmp_path):
+    same = write(tmp_path / "same", str)
+    with pytest.raises(DataError, match="are among those of the run"):
+        make_run("pictures", tmp_path, card=False, **OWN | {"max_rows": 120}, add_source=(same,))
+
+
+def test_other_labels_are_refused_before_anything_is_trained(tmp_path):
+    other = write(tmp_path / "other", lambda name: f"digit {name}")
+    with pytest.raises(DataError, match="digit 5"):
+        make_run("pictures", tmp_path, card=False, **OWN, add_source=(other,))
+    assert not list(tmp_path.glob("pictures/folds/*"))
+
+
+def test_a_base_model_without_weights_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="a base model without weights"):
+        make_run("text", tmp_path, card=False, add_source=("builtin:reviews",))
+
+
+def test_it_needs_a_frozen_backbone(tmp_path):
+    with pytest.raises(ConfigError, match="needs trainable='head' alone"):
+        make_run(
+            "pictures", tmp_path, card=False, **OWN, trainable="last:1", add_source=("builtin:digits_5to9",)
+        )
+
+
+def test_numbers_have_no_classes_that_lose():
+    class Numbers:
+        right_or_wrong = False
+
+    assert class_changes(None, None, Numbers()) == []
