@@ -6,6 +6,7 @@ TransferError                 exit code
 │   ├── LayerSelectionError   2   `trainable` matches nothing, or cuts a tied weight in two
 │   └── ModelError            2   the base model is absent, incomplete or made for another task
 ├── DataError                 3   rows, columns, labels or pictures
+│   ├── ColumnError           3   a column that a setting names, or of a usual name, is not there
 │   ├── FoldError             3   the rows cannot be split as asked
 │   └── VerificationError     3   what a run says does not follow from what it holds
 ├── RunError                  4   some folds failed; the rest is kept and reported
@@ -55,6 +56,18 @@ class DataError(TransferError, ValueError):
     """The rows, their columns, labels or pictures are not usable."""
 
     exit_code = 3
+
+
+class ColumnError(DataError):
+    """The rows have no column that a setting names, or of a usual name.
+
+    Attributes:
+        setting: Which would name it.
+    """
+
+    def __init__(self, message: str, setting: str) -> None:
+        super().__init__(message)
+        self.setting = setting
 
 
 class FoldError(DataError):

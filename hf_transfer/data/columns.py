@@ -12,7 +12,7 @@ from datasets import ClassLabel, Dataset
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.config.run_config import RunConfig
-from hf_transfer.errors import DataError
+from hf_transfer.errors import ColumnError, DataError
 from hf_transfer.machine.wording import some
 from hf_transfer.tasks.targets.labels import WRITTEN_MISSING, refuse_rows
 from hf_transfer.tasks.task import Task
@@ -226,7 +226,7 @@ def require(dataset: Dataset, name: str, setting: str) -> str:
     return name
 
 
-def _absent(dataset: Dataset, names: Sequence[str], setting: str) -> DataError:
+def _absent(dataset: Dataset, names: Sequence[str], setting: str) -> ColumnError:
     has = ", ".join(repr(column) for column in sorted(dataset.column_names))
     near = difflib.get_close_matches(names[0], dataset.column_names, n=1) if len(names) == 1 else []
     example = repr(near[0])[1:-1] if near else ",".join("NAME" for _ in names)
@@ -234,7 +234,9 @@ def _absent(dataset: Dataset, names: Sequence[str], setting: str) -> DataError:
     if len(names) > 1:
         absent = f"columns {' and '.join(map(repr, names))}, nor others of usual names,"
     advice = " If the first line is a row already, put a line of names above it." * _may_be_a_row(dataset)
-    return DataError(f"No {absent} in the dataset; it has {has}. Pass --{setting} {example}.{advice}")
+    return ColumnError(
+        f"No {absent} in the dataset; it has {has}. Pass --{setting} {example}.{advice}", setting
+    )
 
 
 def _may_be_a_row(dataset: Dataset) -> bool:

@@ -1,5 +1,6 @@
 """Open a labelled dataset from any storage; imports a reader only if it is needed."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
-from hf_transfer.errors import ConfigError, DataError
+from hf_transfer.errors import ColumnError, ConfigError, DataError
 from hf_transfer.machine.collection import no_collection
 
 if TYPE_CHECKING:
@@ -51,8 +52,9 @@ def find_task(config: RunConfig) -> "type[Task]":
     """Find the kind of input of `config.dataset`, trying the most specific kind first.
 
     Raises:
-        DataError: If they open for none of them, with each one's reason: first of the kind that the names of
-            the files tell.
+        DataError: If they open for none of them, with each one's reason, first of the kind that the names of
+            the files tell; that of the kinds alone whose inputs are there, if there are any.
+        ConfigError: If a setting is the only reason.
     """
     from hf_transfer.data import builtin
     from hf_transfer.data.origins import missing_path
@@ -65,16 +67,28 @@ def find_task(config: RunConfig) -> "type[Task]":
         )
     if kind := builtin.kind_of(config.dataset):
         return open_dataset(replace(config, max_rows=20), kind).task
-    problems = {}
+    problems: dict[type[Task], ConfigError | DataError] = {}
     for task in all_tasks():
         if task is not task_class(task.name):
             continue  # it is tried with the usual one of its Hub task id
         try:
             return open_dataset(replace(config, max_rows=20), task).task
         except (ConfigError, DataError) as error:
-            problems[task] = f"as {task.input.name}: {error}"
-    told = sorted(problems, key=lambda task: _unlikeliness(task, Path(config.dataset)))
-    raise DataError("\n".join(["The data set opens as no kind of input.", *(problems[one] for one in told)]))
+            problems[task] = error
+    told = sorted(_telling(problems), key=lambda task: _unlikeliness(task, Path(config.dataset)))
+    if len({str(problems[task]) for task in told}) == 1:
+        raise problems[told[0]]
+    lines = (f"as {task.input.name}: {problems[task]}" for task in told)
+    raise DataError("\n".join(["The data set opens as no kind of input.", *lines]))
+
+
+def _telling(problems: "Mapping[type[Task], Exception]") -> "list[type[Task]]":
+    """The tasks whose inputs are there, so that something else stopped them; all where there is none."""
+
+    def lacks_inputs(error: Exception) -> bool:
+        return isinstance(error, ColumnError) and error.setting == "input_column"
+
+    return [task for task, error in problems.items() if not lacks_inputs(error)] or list(problems)
 
 
 def _unlikeliness(task: "type[Task]", path: Path) -> int:

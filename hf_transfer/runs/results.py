@@ -120,7 +120,12 @@ def read_results(folder: str | Path) -> Results:
     path = Path(folder) / "results.json"
     if not path.is_file():
         refuse_running(path.parent, "Wait until that run is over.")
+        others = sorted(file.name for file in path.parent.glob("*.json"))
+        there = (
+            f", only what another verb left: {', '.join(others)}. Give the folder of a run, or run a recipe"
+        )
         raise ConfigError(
-            f"{path.absolute()} does not exist: the folder holds no finished run. Run a recipe first."
+            f"{path.absolute()} does not exist: the folder holds no finished run"
+            f"{there if others else '. Run a recipe'} first."
         )
     return read_record(Results, path)

@@ -26,7 +26,7 @@ from hf_transfer.runs.shift_record import (
 )
 from hf_transfer.scores.shift.label_shift import label_shift
 from hf_transfer.scores.shift.neighbours import nearest_rows, seen_from
-from hf_transfer.scores.shift.two_samples import LEVEL, halves, two_sample_test
+from hf_transfer.scores.shift.two_samples import FEW, LEVEL, halves, two_sample_test
 from hf_transfer.training.workers import make_accelerator
 from hf_transfer.transfer.estimating import estimate_accuracy
 from hf_transfer.transfer.features import (
@@ -204,10 +204,12 @@ def _domain_test(domains: TwoDomains) -> DomainTest:
 
 
 def _control(domains: TwoDomains, number: int, seed: int) -> float | None:
-    """The area for two random halves of the first data set; None where they are too few."""
+    """The area for two random halves of the first data set; None where they are too few for it."""
     drawn = sample(domains.source, number, seed)
     of_rows = drawn.groups if domains.grouped else None
     parts = halves(of_rows, len(drawn), seed)
+    if min(map(len, parts)) < FEW:
+        return None
     groups = (None, None) if of_rows is None else (of_rows[parts[0]], of_rows[parts[1]])
     try:
         found = two_sample_test(*(drawn.values[part] for part in parts), groups=groups, num_permutations=1)

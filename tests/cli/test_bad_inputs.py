@@ -645,6 +645,8 @@ REPOSITORIES = [
 ]  # fmt: skip
 
 RUNS = [
+    Bad("a verification of what another verb left", file("out/shift.json", "{}"), "verify out", SETTINGS,
+        "holds no finished run, only what another verb left: shift.json. Give the folder of a run"),
     Bad("a card of nothing", nothing, "card nowhere", SETTINGS, "holds no finished run. Run a recipe first"),
     Bad("a report of nothing", nothing, "report nowhere", SETTINGS, "the folder holds no finished run"),
     Bad("a prediction by nothing", nothing, "predict nowhere text", SETTINGS, "holds no finished run"),
@@ -723,11 +725,17 @@ OTHER_VERBS = [
     Bad("an inspection of no kind", file("a.csv", "x,y\n1,2\n3,4\n"), "inspect a.csv", DATA,
         "(?s)opens as no kind of input.*as text: .*No column"),
     Bad("an inspection of sentences that lack a tag", file("a.conll", "Anna B-PER\nsaw\n"), "inspect a.conll",
-        DATA, "opens as no kind of input.\nas tokens: "),
+        DATA, "^DataError: a.conll, line 2 has 1 value"),
     Bad("an inspection of pictures without classes", file("d/a.png", png()), "inspect d", DATA,
         "opens as no kind of input.\nas image: "),
     Bad("an inspection of texts without labels", file("t.csv", "x,y\n1,2\n3,4\n"), "inspect t.csv", DATA,
         "(?s)opens as no kind of input.*as image: [^\n]*$"),
+    Bad("an inspection of one class", file("a.csv", "text,label\nfine,good\nnice,good\n"),
+        "inspect a.csv", DATA, "^DataError: All 2 rows have the label 'good'"),
+    Bad("an inspection of texts some of which lack a label", file("a.csv", "text,label\nfine,good\nbad,\n"),
+        "inspect a.csv", DATA, "^DataError: 1 row without a label"),
+    Bad("an inspection of an empty file", file("a.csv", ""), "inspect a.csv", DATA,
+        "^DataError: a.csv holds no rows[^\n]*$"),
     Bad("a ranking of no model", nothing, "rank builtin:reviews builtin:none --max_rows 20 --output_dir out",
         SETTINGS, "no built-in model 'none'"),
     Bad("a search without a recipe", nothing, "search sentimant", SETTINGS, "Did you mean 'sentiment'"),

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,23 @@ def test_text_for_a_terminal(found):
     assert "--label_target" not in shift_text(found["more films"][0])
 
 
+def test_an_area_of_few_rows_is_not_measured_by_a_half(found):
+    record = found["more films"][0]
+    few = replace(record.domain_test, num_rows=(5, 5), auc=0.2, p=0.2, found_from=0.16)
+    text = shift_text(replace(record, domain_test=few))
+    assert "of so few rows chance is below 0.5" in text
+    assert "0.160" not in text
+    text = shift_text(replace(record, domain_test=replace(few, p=0.01)))
+    assert "how large it is can't be told" in text
+    assert "0.5 is chance" in shift_text(record)
+
+
+def test_halves_of_few_rows_are_no_control(files, tmp_path):
+    few = write(tmp_path / "few.csv", FILMS, 3, rows=30)
+    record = shift(few, files["tools"], output_dir=str(tmp_path / "out"), **MODEL)
+    assert record.domain_test.control_auc is None
+
+
 def test_a_second_call_finds_its_features(files, tmp_path):
     config = RunConfig(dataset=files["films"], **MODEL)
     labelled_features(config, make_accelerator(config))
@@ -225,7 +243,7 @@ def test_pictures_from_the_command_line(tmp_path, capsys):
 def test_a_page_runs_nothing_that_rows_or_labels_hold(files, tmp_path):
     hostile = "<script>alert(1)</script><img src=http://x/y onerror=a()>{{ 7*7 }}"
     lines = [f"{hostile} {word} {n},{hostile if n % 2 else 'other'}" for n, word in enumerate(FILMS * 3)]
-    for name, part in (("a", lines), ("b", [line.replace("film", "bolt") for line in lines])):
+    for name, part in (("a", lines), ("b", [line.replace("}} ", "}} bolt ", 1) for line in lines])):
         (tmp_path / f"{name}.csv").write_text("\n".join(["text,label", *part]))
     shift(tmp_path / "a.csv", tmp_path / "b.csv", output_dir=str(tmp_path / "out"), **MODEL)
     page = Page((tmp_path / "out" / "shift.html").read_text())

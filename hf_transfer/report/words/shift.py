@@ -5,6 +5,7 @@ from hf_transfer.machine.secrets import local_name
 from hf_transfer.machine.wording import aligned, count, interval, number, probability
 from hf_transfer.report.words.verdict import Verdict
 from hf_transfer.runs.shift_record import EstimatedAccuracy, LabelledAccuracy, ShiftRecord
+from hf_transfer.scores.shift.two_samples import FEW
 from hf_transfer.tasks import task_class
 
 LEVEL = 0.05
@@ -41,16 +42,19 @@ def _told_apart(shift: ShiftRecord) -> str:
     test, source = shift.domain_test, shift.source_data.title
     halves = test.control_auc
     control = "" if halves is None else f"; two random halves of {source}: {number(halves)}"
+    few = min(test.num_rows) < FEW
+    chance = "of so few rows chance is below 0.5" if few else "0.5 is chance"
     area = (
         "A linear model tells rows that it has not seen apart with an area under the ROC curve of "
-        f"{number(test.auc)} (0.5 is chance; p {probability(test.p)}, {test.num_permutations} permutations "
+        f"{number(test.auc)} ({chance}; p {probability(test.p)}, {test.num_permutations} permutations "
         f"of {test.unit}s{control})."
     )
     if test.p >= LEVEL:
-        least = number(test.found_from)
+        least = number(max(test.found_from, 0.5))
         return f"{area} With as many {test.unit}s, an area above {least} would have been found."
     if shift.verdict == "none":
-        return f"{area} The difference is real, but too small to matter."
+        size = "how large it is can't be told from so few rows" if few else "too small to matter"
+        return f"{area} The difference is real, but {size}."
     return area
 
 

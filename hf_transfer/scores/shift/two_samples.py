@@ -1,5 +1,6 @@
 """Can a linear model tell the rows of two data sets apart? A classifier two-sample test with an exact p."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ Ints = NDArray[np.int64]
 Features = NDArray[np.floating]
 
 LEVEL = 0.05
-_FEWEST = 2  # units of each side: with fewer, nothing can be held out
+FEW = 20  # rows of each side: with fewer, the area of rows that are left out is well below 0.5 by chance
 _NO_SPREAD = 1e-9  # of the largest: a feature that does not vary
 
 
@@ -62,7 +63,7 @@ def two_sample_test(
         seed: Of the permutations.
 
     Raises:
-        DataError: If either has fewer than two rows, or groups.
+        DataError: If they have so few rows, or groups, that no p-value could be below 0.05.
 
     References:
         Lopez-Paz and Oquab, "Revisiting classifier two-sample tests", ICLR 2017.
@@ -103,13 +104,16 @@ def _units(num_first: int, num_second: int, groups: tuple[Ints | None, Ints | No
         np.arange(size) if given is None else np.unique(given, return_inverse=True)[1]
         for size, given in zip((num_first, num_second), groups, strict=True)
     ]
-    for side, given, rows in zip(sides, groups, (num_first, num_second), strict=True):
-        if rows == 0 or side.max() + 1 < _FEWEST:
-            noun = "rows" if given is None else "groups"
-            raise DataError(
-                f"Data sets are told apart by two {noun} of each or more, and one has "
-                f"{0 if rows == 0 else side.max() + 1}. Give more {noun}, or leave --group_by out."
-            )
+    sizes = [len(np.unique(side)) for side in sides]
+    ways = math.comb(sum(sizes), sizes[0])  # two of them are told apart as well: sides may change names
+    if min(sizes) == 0 or 2 / ways >= LEVEL:
+        noun, rest = (
+            ("rows", "") if groups[0] is groups[1] is None else ("groups", ", or leave --group_by out")
+        )
+        raise DataError(
+            f"Too few {noun} to tell data sets apart: {sizes[0]} and {sizes[1]}, of which p could not be "
+            f"below {LEVEL}, whatever they hold. Give four {noun} of each or more{rest}."
+        )
     return np.concatenate([sides[0], sides[1] + sides[0].max() + 1]).astype(np.int64)
 
 

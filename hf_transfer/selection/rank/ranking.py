@@ -16,6 +16,7 @@ from hf_transfer.data.opening import find_task, open_dataset
 from hf_transfer.data.pretrained import pretraining_notes
 from hf_transfer.errors import ConfigError, ModelError
 from hf_transfer.machine.environment import versions
+from hf_transfer.machine.secrets import local_name
 from hf_transfer.machine.wording import number, paragraphs_html, table_html
 from hf_transfer.models.base_model import open_base_model
 from hf_transfer.replay.encoding import encode_rows
@@ -264,7 +265,7 @@ def shown_names(models: Sequence[str]) -> dict[str, str]:
     if not models or twice:
         given = f"{', '.join(twice)} twice" if twice else "none"
         raise ConfigError(f"Give one or more models, each once; got {given}.")
-    short = {model: Path(model).name if Path(model).expanduser().is_dir() else model for model in models}
+    short = {model: local_name(model) if Path(model).expanduser().is_dir() else model for model in models}
     taken = list(short.values())
     return {model: name if taken.count(name) == 1 else model for model, name in short.items()}
 

@@ -95,12 +95,15 @@ def test_features_that_do_not_vary_say_nothing():
     assert found.p == plain.p
 
 
-def test_too_few_rows_or_groups_are_an_error():
+def test_rows_or_groups_of_which_nothing_could_be_told_are_an_error():
     first, second = samples(5)
-    with pytest.raises(DataError, match="two rows of each or more, and one has 1"):
-        two_sample_test(first[:1], second)
-    with pytest.raises(DataError, match="two groups of each or more, and one has 1"):
+    for sizes in ((0, 5), (1, 26), (3, 3)):
+        with pytest.raises(DataError, match=f"few rows to tell data sets apart: {sizes[0]} and {sizes[1]},"):
+            two_sample_test(first[: sizes[0]], second[: sizes[1]])
+    with pytest.raises(DataError, match=r"few groups .*: 1 and 26, .* or leave --group_by out"):
         two_sample_test(first, second, groups=(np.zeros(30, np.int64), None))
+    far = np.full((4, 3), 9.0) + first[:4, :3]
+    assert two_sample_test(first[:4, :3], far).p < 0.05, "of four rows each it can be told"
 
 
 def test_halves_hold_every_row_once_and_groups_whole():

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -178,10 +179,11 @@ def test_bad_commands_end_in_one_line(words, code, message, capsys):
 
 
 def test_names_are_short_where_that_tells_them_apart(tmp_path):
-    for place in ("a/bert", "b/bert", "b/vit"):
-        (tmp_path / place).mkdir(parents=True)
-    models = [str(tmp_path / place) for place in ("a/bert", "b/bert", "b/vit")]
-    assert list(shown_names([*models, "me/model"]).values()) == [*models[:2], "vit", "me/model"]
+    places = ("a/bert", "b/bert", "b/vit", "run/model")
+    models = [str(tmp_path / place) for place in places]
+    for model in models:
+        Path(model).mkdir(parents=True)
+    assert list(shown_names([*models, "me/model"]).values()) == [*models[:2], "vit", "run", "me/model"]
     with pytest.raises(ConfigError, match="got none"):
         shown_names([])
 
