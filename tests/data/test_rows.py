@@ -199,6 +199,13 @@ def test_empty_texts_are_left_out_and_counted():
         labelled(texts_of(["x", "x", "y", "y", "x", "y"], texts), strict=True)
 
 
+def test_texts_of_marks_that_nobody_sees_are_empty():
+    texts = ["a", "\u200b\u200d", "b\u200b", "\ufeff \u202e", "\U0001f600"]
+    data = labelled(texts_of(["x", "x", "y", "y", "x"], texts))
+    assert data.rows["row_id"][:] == [0, 2, 4]
+    assert data.notes == ("2 rows with empty text left out: rows 1, 3.",)
+
+
 def test_sentences_without_words_are_left_out_and_counted():
     dataset = Dataset.from_dict({"tokens": [["a"], [], ["b"]], "ner_tags": [["B-X"], [], ["O"]]})
     data = labelled(dataset, "tokens")

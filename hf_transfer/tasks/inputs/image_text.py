@@ -10,7 +10,7 @@ from hf_transfer.errors import DataError
 from hf_transfer.machine.wording import count
 from hf_transfer.tasks.inputs.image import Image
 from hf_transfer.tasks.inputs.input import BadInput, Input, Likeness, Links, Original, SimpleProbe
-from hf_transfer.tasks.inputs.text import Text
+from hf_transfer.tasks.inputs.text import Text, is_visible
 from hf_transfer.tasks.inputs.two_columns import APART, in_twos, object_with, two_columns
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def picture_of(value: Mapping[str, Any]) -> Any:
 def text_of(value: Mapping[str, Any]) -> str:
     """The text of an input; empty where it has no visible character."""
     text = value["text"] or ""
-    return text if text.strip() else ""
+    return text if is_visible(text) else ""
 
 
 def values_of(rows: "Dataset", field: str) -> list[Any]:

@@ -1,5 +1,6 @@
 """Texts as inputs, one a row."""
 
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
     from hf_transfer.tasks.inputs.pooling import Pooling
 
 _LETTERS = 400  # of a text in a report
+
+
+def is_visible(text: str) -> bool:
+    """Whether a text has anything that is seen: not spaces alone, nor marks of no width or of direction."""
+    return any(unicodedata.category(letter)[0] not in "ZC" for letter in text)
 
 
 class Text(Input):
@@ -49,7 +55,7 @@ class Text(Input):
 
     def empty_rows(self, inputs: "Dataset") -> list[int]:
         """Those without a visible character."""
-        return [row for row, text in enumerate(values_of(inputs)) if not text.strip()]
+        return [row for row, text in enumerate(values_of(inputs)) if not is_visible(text)]
 
     def doubts(self, inputs: "Dataset") -> tuple[str, ...]:
         """Texts that may stand for a missing one."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import DataError
 from hf_transfer.tasks.inputs.input import Likeness, Links, Original, SimpleProbe
-from hf_transfer.tasks.inputs.text import Text, values_of
+from hf_transfer.tasks.inputs.text import Text, is_visible, values_of
 from hf_transfer.tasks.inputs.two_columns import APART, in_twos, object_with, two_columns
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class TextPair(Text):
     def empty_rows(self, inputs: "Dataset") -> list[int]:
         """Those with a text that has no visible character."""
         pairs = enumerate(values_of(inputs))
-        return [row for row, pair in pairs if not all(pair[key].strip() for key in _KEYS)]
+        return [row for row, pair in pairs if not all(is_visible(pair[key]) for key in _KEYS)]
 
     def doubts(self, inputs: "Dataset") -> tuple[str, ...]:
         """Texts that may stand for a missing one."""
