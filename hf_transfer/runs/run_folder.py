@@ -211,11 +211,16 @@ def _is_whole(done: Path) -> bool:
     """Whether a finished fold's record and history are JSON, and its predictions a table with an end."""
     try:
         history = (done.parent / "history.jsonl").read_text(encoding="utf-8").split("\n")
-        for text in (done.read_text(encoding="utf-8"), *filter(str.strip, history)):
-            parse_json(text)
+        epochs = [parse_json(text) for text in filter(str.strip, history)]
+        record = parse_json(done.read_text(encoding="utf-8"))
+        by_steps = (
+            record["num_epochs"] and record["weight_decay"] is None
+        )  # a head in closed form has no epochs
+        if by_steps and len(epochs) < record["num_epochs"]:
+            return False
         with (done.parent / "predictions.parquet").open("rb") as stream:
             pq.read_metadata(stream)
-    except (ValueError, OSError):  # Arrow's errors are of these kinds
+    except (ValueError, OSError, TypeError, KeyError):  # Arrow's errors are of the first two kinds
         return False
     return True
 

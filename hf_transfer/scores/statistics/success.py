@@ -69,7 +69,7 @@ def paired_interval(table: PairedTable, level: float = 0.95) -> Interval:
     Example:
         >>> table = PairedTable(both=4, only_first=1, only_second=7, neither=8)
         >>> tuple(round(end, 3) for end in paired_interval(table))
-        (0.014, 0.519)
+        (0.026, 0.516)
     """
     trials = sum(table)
     below_first, above_first = _reach(table.both + table.only_first, trials, level)
