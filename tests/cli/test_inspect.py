@@ -88,7 +88,10 @@ def test_numbers_are_told_by_ranges_and_sets_by_labels(target, words, tmp_path, 
     [
         (["nowhere/rows.csv"], r"DataError: No such file or folder: .*rows\.csv\. Give a file, a folder"),
         (["builtin:reviewz"], r"DataError: No dataset builtin:reviewz\. Did you mean builtin:reviews\?"),
-        (["builtin:reviews", "--label_column", "y"], "DataError: No column 'y' .* Pass --label_column NAME"),
+        (
+            ["builtin:reviews", "--label_column", "y"],
+            r"ColumnError: No column 'y' .* Pass --label_column NAME",
+        ),
     ],
 )
 def test_what_is_wrong_for_every_kind_is_told_in_one_line(capsys, words, message):

@@ -43,7 +43,7 @@ def damage(path: Path, start: float = 0.6) -> None:
 
 
 @pytest.mark.parametrize("where", ["stores", "encoded"])
-@pytest.mark.parametrize("start", [0.0, 0.6])
+@pytest.mark.parametrize("start", [pytest.param(0.0, marks=pytest.mark.slow), 0.6])
 def test_a_damaged_file_is_made_again_and_no_score_changes(tmp_path, monkeypatch, capsys, where, start):
     _, wanted = run(tmp_path / "first")
     folder, pattern = (stores_folder(), "*.npy") if where == "stores" else (cache_folder(), "*.arrow")
@@ -64,6 +64,7 @@ def test_an_intact_file_is_used_again(tmp_path, monkeypatch):
     assert [stored.reused for stored in result.results.replay] == [True]
 
 
+@pytest.mark.slow
 def test_a_file_without_a_digest_is_made_again_without_a_word(tmp_path, monkeypatch, capsys):
     _, wanted = run(tmp_path / "first")
     for path in cache_folder().rglob("*.sha256"):

@@ -32,8 +32,11 @@ def finished(tmp_path_factory):
     return config, task, run(config, task), pq.read_table(folder / "predictions.parquet")
 
 
+SELDOM = (Path.unlink, cut, lambda path: path.write_bytes(b""))
+
+
 @pytest.mark.parametrize("name", ["done.json", "predictions.parquet", "history.jsonl"])
-@pytest.mark.parametrize("damage", [Path.unlink, zeros, cut, lambda path: path.write_bytes(b"")])
+@pytest.mark.parametrize("damage", [zeros, *(pytest.param(one, marks=pytest.mark.slow) for one in SELDOM)])
 def test_a_damaged_fold_is_trained_again(finished, capsys, name, damage):
     config, task, results, predictions = finished
     damage(Path(config.output_dir) / "folds" / "r0f1" / name)

@@ -50,12 +50,14 @@ def test_another_number_of_threads_is_refused(tmp_path, threads):
     assert f"threads {number} (1 fold), {number + 1} (1 fold)" in note
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_read_with_any_number_of_threads(tmp_path, threads):
     before = run(tmp_path / "run")
     threads()
     assert run(tmp_path / "run").scores == before.scores
 
 
+@pytest.mark.slow
 def test_another_version_is_told(tmp_path):
     run(tmp_path / "run")
     lose_a_fold(tmp_path / "run")

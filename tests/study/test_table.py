@@ -234,6 +234,7 @@ def read_folds(run):
     return pq.read_table(run / "folds.parquet", columns=["row_id", "fold"]).to_pylist()
 
 
+@pytest.mark.slow
 def test_a_head_alone_learns_what_heads_together_do(tmp_path):
     save_clip(tmp_path / "base")
     rows = with_table(rows_in(tmp_path / "data", 16, seed=3), told=True)
@@ -246,6 +247,7 @@ def test_a_head_alone_learns_what_heads_together_do(tmp_path):
     assert np.abs(one - two).max() <= 1e-5 * np.abs(one).max()
 
 
+@pytest.mark.slow
 def test_blocks_that_learn_read_the_table_beside_stored_features(tmp_path):
     save_clip(tmp_path / "base")
     rows = with_table(rows_in(tmp_path / "data", 24), told=True)
@@ -285,6 +287,7 @@ def test_a_telling_table_wins(run, tmp_path):
     assert read_results(run).scores[metric].mean > read_results(other).scores[metric].mean + 0.1
 
 
+@pytest.mark.slow
 def test_numbers_are_learned_at_both_scales(tmp_path, monkeypatch):
     save_clip(tmp_path / "base")
     rows = with_table(rows_in(tmp_path / "data", 24), told=True)

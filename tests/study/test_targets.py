@@ -265,7 +265,7 @@ def test_other_rows_are_scored_and_labelled(run, tmp_path):
     [
         pytest.param("image", "numbers", marks=pytest.mark.slow),
         ("image", "label_sets"),
-        ("text", "numbers"),
+        pytest.param("text", "numbers", marks=pytest.mark.slow),
         ("text", "label_sets"),
     ],
 )

@@ -95,6 +95,7 @@ def test_labelled_rows_are_kept_apart(opened, tmp_path):
     assert not any(opened.target.values[row].tobytes() in seen for row in found.few.rows)
 
 
+@pytest.mark.slow
 def test_the_sources_domains_choose_one_arm(source, negatives, alike, tmp_path):
     """By rows of which each half is another domain."""
     both = tmp_path / "both.jsonl"

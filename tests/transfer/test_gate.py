@@ -71,7 +71,7 @@ def test_without_labels_nothing_is_tested():
     assert not gate.enough_labels
 
 
-@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("missing", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_what_the_gate_lets_through_seldom_harms(missing):
     """On rows that the test has not seen: also where the target lacks a class, so that arms harm."""
     harmed = opened = ungated = 0

@@ -12,7 +12,10 @@ from hf_transfer.errors import ConfigError, VerificationError
 from hf_transfer.verify.verify_run import verify_run
 
 
-@pytest.fixture(scope="module", params=["text", "pictures", "groups"])
+@pytest.fixture(
+    scope="module",
+    params=["text", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("pictures", "groups"))],
+)
 def run(request, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp(request.param)
     return make_run(request.param, folder, sealed=0.2 * (request.param == "pictures"), card=False)

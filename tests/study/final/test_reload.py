@@ -10,7 +10,7 @@ from hf_transfer.study.final.model_folder import task_in
 from hf_transfer.tasks import task_of_kind
 
 
-@pytest.mark.parametrize("kind", ["pictures", "text"])
+@pytest.mark.parametrize("kind", ["pictures", pytest.param("text", marks=pytest.mark.slow)])
 def test_a_doubtful_difference_is_taken_again_in_double_precision(tmp_path, monkeypatch, kind):
     run = make_run(kind, tmp_path, card=False, final="refit", num_folds=2)
     config = RunConfig.load(run / "config.yaml")
