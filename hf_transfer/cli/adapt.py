@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.cli.verb import add_verb, show
+from hf_transfer.cli.verb import add_kind, add_verb, show
 
 
 def add_adapt(verbs: Any) -> None:
@@ -20,9 +20,7 @@ def add_adapt(verbs: Any) -> None:
     )
     parser.add_argument("target", metavar="TARGET", help="the other domain, with or without labels")
     parser.add_argument("--target_split", metavar="NAME", help="which split of the target to use")
-    parser.add_argument(
-        "--kind", metavar="INPUT", help="such as text or image; found by itself when not given"
-    )
+    add_kind(parser)
     parser.add_argument(
         "--labels", metavar="FILE", help="target rows with labels, as `shift --label_target` draws them"
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.cli.verb import add_verb, show
+from hf_transfer.cli.verb import add_kind, add_repeats, add_verb, show
 
 
 def add_combine(verbs: Any) -> None:
@@ -24,12 +24,8 @@ def add_combine(verbs: Any) -> None:
     parser.add_argument(
         "--judge_only", action="store_true", help="write combine.json only, and make no model to publish"
     )
-    parser.add_argument(
-        "--kind", metavar="INPUT", help="such as text or image; found by itself when not given"
-    )
-    parser.add_argument(
-        "--num_repeats", "--repeats", type=int, metavar="N", help="by the number of rows when not given"
-    )
+    add_kind(parser)
+    add_repeats(parser)
 
 
 def _combine(options: argparse.Namespace) -> int:

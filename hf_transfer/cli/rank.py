@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.cli.verb import add_verb, show
+from hf_transfer.cli.verb import add_kind, add_repeats, add_verb, show
 from hf_transfer.errors import ConfigError
 
 
@@ -20,12 +20,8 @@ def add_rank(verbs: Any) -> None:
         help="what --dataset takes; other settings may follow, such as --max_rows, --num_folds, --output_dir",
     )
     parser.add_argument("models", nargs="+", metavar="MODEL", help="what --base_model takes")
-    parser.add_argument(
-        "--kind", metavar="INPUT", help="such as text or image; found by itself when not given"
-    )
-    parser.add_argument(
-        "--num_repeats", "--repeats", type=int, metavar="N", help="by the number of rows when not given"
-    )
+    add_kind(parser)
+    add_repeats(parser)
     parser.add_argument(
         "--prior",
         nargs="+",

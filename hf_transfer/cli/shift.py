@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.cli.verb import add_verb, show
+from hf_transfer.cli.verb import add_kind, add_verb, show
 
 
 def add_shift(verbs: Any) -> None:
@@ -19,9 +19,7 @@ def add_shift(verbs: Any) -> None:
         "--group_by, --output_dir",
     )
     parser.add_argument("target", help="the other data: the same, a folder of files, or a .txt of lines")
-    parser.add_argument(
-        "--kind", metavar="INPUT", help="such as text or image; found by itself when not given"
-    )
+    add_kind(parser)
     parser.add_argument("--target_split", metavar="NAME", help="split of the other data")
     parser.add_argument(
         "--label_target",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.cli.verb import add_verb, show
+from hf_transfer.cli.verb import add_kind, add_verb, show
 from hf_transfer.errors import ConfigError
 
 
@@ -31,9 +31,7 @@ def add_shots(verbs: Any) -> None:
         "--episodes", type=int, default=600, metavar="N", help="as few-shot papers count; 0 for none"
     )
     parser.add_argument("--way", type=int, metavar="N", help="classes of an episode; 5 when not given")
-    parser.add_argument(
-        "--kind", metavar="INPUT", help="such as text or image; found by itself when not given"
-    )
+    add_kind(parser)
 
 
 def _shots(options: argparse.Namespace) -> int:

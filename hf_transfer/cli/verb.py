@@ -1,6 +1,7 @@
 """The parts that all verbs share: parser, output, and exit codes."""
 
 import argparse
+import difflib
 import json
 import os
 import sys
@@ -20,7 +21,13 @@ _INTERRUPTED = 130
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that raises our errors instead of exiting."""
+    """A parser that raises our errors instead of exiting, and knows the names of its flags."""
+
+    def add_argument(self, *names: Any, **how: Any) -> argparse.Action:
+        """Add an argument, and note its name if it is a flag."""
+        flags = self.__dict__.setdefault("flags", [])  # the first comes from the constructor
+        flags.extend(name.removeprefix("--") for name in names if name.startswith("--"))
+        return super().add_argument(*names, **how)
 
     def error(self, message: str) -> NoReturn:
         """Raise the error, with where to read more."""
@@ -39,7 +46,7 @@ def add_verb(
         help: One line, without a full stop.
         takes_settings: Whether a run's settings may follow; the handler finds them in `settings`.
     """
-    parser: argparse.ArgumentParser = verbs.add_parser(
+    parser: Parser = verbs.add_parser(
         name,
         help=help,
         description=f"{help[0].upper()}{help[1:]}.",
@@ -47,8 +54,41 @@ def add_verb(
     )
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
     parser.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
-    parser.set_defaults(handler=handler, takes_settings=takes_settings)
+    parser.set_defaults(handler=handler, takes_settings=takes_settings, parser=parser)
     return parser
+
+
+def refuse_misspelt(settings: Sequence[str], parser: Parser) -> None:
+    """Stop at a flag that is nearer to one of the verb's own than to any setting.
+
+    Raises:
+        ConfigError: With the name that was meant.
+    """
+    from hf_transfer.config.flags import setting_names
+    from hf_transfer.config.run_config import RunConfig
+
+    known = setting_names(RunConfig)
+    for word in settings:
+        name = word.partition("=")[0].removeprefix("--").replace("-", "_")
+        if not word.startswith("--") or name.removeprefix("no_") in known:
+            continue
+        near = difflib.get_close_matches(name, [*parser.__dict__["flags"], *known], n=1, cutoff=0.6)
+        if near and near[0] in parser.__dict__["flags"]:
+            raise ConfigError(
+                f"Unknown argument --{name}. Did you mean --{near[0]}? See `{parser.prog} --help`."
+            )
+
+
+def add_kind(parser: argparse.ArgumentParser) -> None:
+    """Let a verb be told what the inputs are."""
+    help = "such as text or image; found by itself when not given"
+    parser.add_argument("--kind", metavar="INPUT", help=help)
+
+
+def add_repeats(parser: argparse.ArgumentParser) -> None:
+    """Let a verb be told how often to repeat with other folds."""
+    help = "by the number of rows when not given"
+    parser.add_argument("--num_repeats", "--repeats", type=int, metavar="N", help=help)
 
 
 def show(options: argparse.Namespace, found: tuple[Any, str]) -> None:

@@ -57,14 +57,9 @@ def find_task(config: RunConfig) -> "type[Task]":
         ConfigError: If a setting is the only reason.
     """
     from hf_transfer.data import builtin
-    from hf_transfer.data.origins import missing_path
     from hf_transfer.tasks import all_tasks, task_class
 
-    if path := missing_path(config.dataset):
-        raise DataError(
-            f"No such file or folder: {path}. Give a file, a folder, a Hub id, or one that is built in: "
-            f"{', '.join(builtin.names())}."
-        )
+    refuse_missing(config.dataset)
     if kind := builtin.kind_of(config.dataset):
         return open_dataset(replace(config, max_rows=20), kind).task
     problems: dict[type[Task], ConfigError | DataError] = {}
@@ -75,11 +70,39 @@ def find_task(config: RunConfig) -> "type[Task]":
             return open_dataset(replace(config, max_rows=20), task).task
         except (ConfigError, DataError) as error:
             problems[task] = error
-    told = sorted(_telling(problems), key=lambda task: _unlikeliness(task, Path(config.dataset)))
+    raise of_no_kind(problems, config.dataset)
+
+
+def refuse_missing(dataset: str) -> None:
+    """Stop at the path of a data set where nothing is.
+
+    Raises:
+        DataError: Saying what may be given.
+    """
+    from hf_transfer.data import builtin
+    from hf_transfer.data.origins import missing_path
+
+    if path := missing_path(dataset):
+        raise DataError(
+            f"No such file or folder: {path}. Give a file, a folder, a Hub id, or one that is built in: "
+            f"{', '.join(builtin.names())}."
+        )
+
+
+def of_no_kind(
+    problems: "Mapping[type[Task], ConfigError | DataError]", dataset: str | None
+) -> ConfigError | DataError:
+    """One error of what each kind of input said: the reason of those whose inputs are there, likeliest first.
+
+    Args:
+        problems: By the task that the data were to be opened for.
+        dataset: What `config.dataset` names.
+    """
+    told = sorted(_telling(problems), key=lambda task: _unlikeliness(task, Path(dataset or "")))
     if len({str(problems[task]) for task in told}) == 1:
-        raise problems[told[0]]
+        return problems[told[0]]
     lines = (f"as {task.input.name}: {problems[task]}" for task in told)
-    raise DataError("\n".join(["The data set opens as no kind of input.", *lines]))
+    return DataError("\n".join(["The data set opens as no kind of input.", *lines]))
 
 
 def _telling(problems: "Mapping[type[Task], Exception]") -> "list[type[Task]]":

@@ -63,6 +63,7 @@ def keep_digest(path: Path, of: Path | None = None) -> None:
         of: Where it lies now, if it gets its name later.
     """
     write_bytes(_digest_file(path), file_digest(of or path).encode())
+    _INTACT[path] = _state(of or path)  # a file keeps its inode when it gets its name
 
 
 def intact(path: Path) -> bool:

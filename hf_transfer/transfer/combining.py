@@ -16,7 +16,6 @@ from hf_transfer.errors import ConfigError, DataError
 from hf_transfer.machine.environment import versions
 from hf_transfer.machine.progress import progress_bar
 from hf_transfer.runs.combine_record import Combination, CombineRecord, Member
-from hf_transfer.runs.rank_record import RankedData, RankedFolds
 from hf_transfer.scores.combining import WAYS, WEIGHTED, Outputs, shares_of, weigh
 from hf_transfer.scores.transferability import Probe, is_classes
 from hf_transfer.selection.rank.benchmark import Benchmark, make_benchmark
@@ -204,7 +203,6 @@ def _recorded(
     judged: Judged, names: Mapping[str, str], found: Sequence[DomainFeatures], seconds: float
 ) -> CombineRecord:
     benchmark, way = judged.benchmark, judged.way
-    plan, data = benchmark.plans[0], benchmark.data
     gain = judged.gains.get(way)
     joined = way in WEIGHTED and gain is not None and gain.verdict == "better"
     final = judged.final_weights(way if joined else "pick")
@@ -212,23 +210,15 @@ def _recorded(
     notes = [note for one in found for note in one.notes]
     return CombineRecord(
         kit_version=__version__,
-        dataset=RankedData(
-            name=data.name,
-            split=data.split,
-            fingerprint=data.fingerprint,
-            num_rows=len(data.rows),
-            num_scored=len(benchmark.labels),
-            kind=data.input.name,
-            label_names=list(data.label_names),
-        ),
-        folds=RankedFolds(plan.scheme, plan.num_folds, len(benchmark.plans), benchmark.config.seed),
+        dataset=benchmark.data_record,
+        folds=benchmark.folds_record,
         measure=benchmark.measure.name,
         way=way,
         members=_members(judged, names),
         combinations=[_combination(judged, one) for one in judged.ways],
         published=f"{way} of {', '.join(shown)}" if joined else shown[int(final.argmax())],
         final_weights=final.tolist(),
-        notes=list(dict.fromkeys([*notes, *benchmark.notes, *plan.notes])),
+        notes=list(dict.fromkeys([*notes, *benchmark.notes, *benchmark.plans[0].notes])),
         versions=versions(),
         seconds=seconds,
     )

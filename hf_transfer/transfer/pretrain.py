@@ -16,7 +16,7 @@ from hf_transfer import __version__, _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.config.setting import is_auto
 from hf_transfer.data.labelled import LabelledData, fingerprint
-from hf_transfer.data.opening import find_task, open_dataset
+from hf_transfer.data.opening import find_task, of_no_kind, open_dataset, refuse_missing
 from hf_transfer.data.pretrained import pretraining_of
 from hf_transfer.data.row_digests import row_digests
 from hf_transfer.data.unlabelled import open_unlabelled
@@ -243,13 +243,14 @@ def _open_pool(config: RunConfig, kind: str | None) -> LabelledData:
     if kind is not None and (given := task_of_kind(kind)) not in able:
         kinds = " or ".join(task.input.name for task in able)
         raise ConfigError(f"There is nothing to pretrain for --kind {given.input.name}. Give {kinds}.")
-    problems = []
+    refuse_missing(config.dataset)
+    problems: dict[type[Task], ConfigError | DataError] = {}
     for task in able if kind is None else [task_of_kind(kind)]:
         try:
             return open_unlabelled(config, task, task.targets[0](_NO_LABELS, config))
         except (DataError, ConfigError) as error:
-            problems.append(f"as {task.input.name}: {error}")
-    raise DataError("\n".join(["The pool opens as no kind of input.", *problems]))
+            problems[task] = error
+    raise of_no_kind(problems, config.dataset)
 
 
 def _open_labelled(config: RunConfig, options: PretrainOptions) -> LabelledData | None:

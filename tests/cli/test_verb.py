@@ -1,6 +1,7 @@
 """How an error or a signal becomes an exit code."""
 
 import os
+import re
 import signal
 import sys
 
@@ -45,3 +46,16 @@ def test_a_setting_is_not_the_start_of_a_verbs_own_flag():
     """`--split test` is a setting that follows, and not `--split_target`."""
     options, settings = _parser().parse_known_args(["adapt", "a", "b", "--split", "test"])
     assert (options.split_target, settings) == (False, ["--split", "test"])
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["shots", "builtin:reviews", "--shot", "1"], r"Unknown argument --shot\. Did you mean --shots\?"),
+        (["shift", "a", "b", "--label-targt=30"], r"--label_targt\. Did you mean --label_target\?"),
+        (["rank", "builtin:reviews", "m", "--num_fold", "3"], "Unknown setting 'num_fold'.*'num_folds'"),
+    ],
+)
+def test_a_misspelt_flag_is_told_by_the_verb_s_own_names_too(words, meant, capsys):
+    assert main(words) == 2
+    assert re.search(meant, capsys.readouterr().err)

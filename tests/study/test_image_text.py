@@ -3,15 +3,14 @@
 import csv
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hub_case import hub_for
-from small_runs import SOLVED, edit, plain_config, wrong
-from two_towers import rows_in, save_clip, save_siglip
+from small_runs import SOLVED, edit, wrong
+from two_towers import rows_in, save_clip, save_siglip, trained
 
-from hf_transfer import ImageTextClassification, cross_validate, open_dataset, push, score
+from hf_transfer import push, score
 from hf_transfer.cli.main import main
 from hf_transfer.errors import DataError
 from hf_transfer.report.card.card import write_card
@@ -26,17 +25,6 @@ from hf_transfer.verify.verify_run import verify_run
 
 NEAR = 1e-6
 NEW = {"image": "data/3.png", "text": "old cold new"}
-
-
-def trained(folder, rows, **settings):
-    """Train a head on the rows; give the run's folder and the data."""
-    config = plain_config(**{
-        "base_model": str(folder / "base"), "dataset": str(rows), "num_folds": 4, "num_epochs": 4,
-        "trainable": "head", "learning_rate": 1e-2, "output_dir": str(folder / "run"), **settings,
-    })  # fmt: skip
-    data = open_dataset(config, ImageTextClassification)
-    cross_validate(data.task(config, data.target), data, config)
-    return Path(config.output_dir), data
 
 
 @pytest.fixture(scope="module")

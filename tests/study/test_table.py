@@ -3,12 +3,12 @@
 import json
 import re
 from contextlib import nullcontext
-from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import two_towers
 from accelerate import Accelerator
 from hub_case import hub_for
 from safetensors.numpy import load_file
@@ -57,15 +57,8 @@ def with_table(rows, *, told: bool, seed=0):
 
 
 def trained(folder, rows, **settings):
-    """Train a head on the rows; give the run's folder and the data."""
-    config = plain_config(**{
-        "base_model": str(folder / "base"), "dataset": str(rows), "num_folds": 4, "num_epochs": 4,
-        "trainable": "head", "learning_rate": 1e-2, "output_dir": str(folder / "run"),
-        "table_columns": COLUMNS, **settings,
-    })  # fmt: skip
-    data = open_dataset(config, ImageTextClassification)
-    cross_validate(data.task(config, data.target), data, config)
-    return Path(config.output_dir), data
+    """Train a head on the rows and their table; give the run's folder and the data."""
+    return two_towers.trained(folder, rows, **{"table_columns": COLUMNS, **settings})
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,10 @@ import numpy as np
 import torch
 import transformers as hf
 from PIL import Image
+from small_runs import plain_config
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+
+from hf_transfer import ImageTextClassification, cross_validate, open_dataset
 
 WORDS = "red green blue small large old new round flat warm cold a the of in"
 _TOWER = {"num_attention_heads": 2, "intermediate_size": 32}
@@ -106,3 +109,14 @@ def rows_in(
     path = folder / "rows.jsonl"
     path.write_text("\n".join(map(json.dumps, lines)))
     return path
+
+
+def trained(folder, rows, **settings):
+    """Train a head on the rows; give the run's folder and the data."""
+    config = plain_config(**{
+        "base_model": str(folder / "base"), "dataset": str(rows), "num_folds": 4, "num_epochs": 4,
+        "trainable": "head", "learning_rate": 1e-2, "output_dir": str(folder / "run"), **settings,
+    })  # fmt: skip
+    data = open_dataset(config, ImageTextClassification)
+    cross_validate(data.task(config, data.target), data, config)
+    return Path(config.output_dir), data

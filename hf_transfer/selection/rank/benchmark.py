@@ -15,6 +15,7 @@ from hf_transfer.data.sealing import fold_columns
 from hf_transfer.folds import FoldPlan, derive_seed, plan_folds
 from hf_transfer.machine.wording import count
 from hf_transfer.replay.features.sample import rows_of_words
+from hf_transfer.runs.rank_record import RankedData, RankedFolds
 from hf_transfer.scores.transferability import Measure, Probe, Split, splits_of
 
 Ints = NDArray[np.int64]
@@ -64,6 +65,24 @@ class Benchmark:
             )
             for seed in seeds
         )
+
+    @property
+    def data_record(self) -> RankedData:
+        """What a record says of the rows."""
+        return RankedData(
+            name=self.data.name,
+            split=self.data.split,
+            fingerprint=self.data.fingerprint,
+            num_rows=len(self.data.rows),
+            num_scored=len(self.labels),
+            kind=self.data.input.name,
+            label_names=list(self.data.label_names),
+        )
+
+    @property
+    def folds_record(self) -> RankedFolds:
+        """What a record says of the folds."""
+        return RankedFolds(self.plans[0].scheme, self.num_folds, len(self.plans), self.config.seed)
 
     @property
     def num_folds(self) -> int:

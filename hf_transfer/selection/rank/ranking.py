@@ -24,8 +24,6 @@ from hf_transfer.replay.features.forward import LayerFeatures, layer_features
 from hf_transfer.runs.rank_record import (
     AgainstEach,
     RankControls,
-    RankedData,
-    RankedFolds,
     RankedModel,
     RankRecord,
     ScratchScore,
@@ -121,22 +119,11 @@ class Ranking:
     @property
     def record(self) -> RankRecord:
         """The content of rank.json, without conclusions."""
-        data, plan = self.benchmark.data, self.benchmark.plans[0]
-        simple = SimpleModel(data.input.simple_model, self.baseline.record)
+        simple = SimpleModel(self.benchmark.data.input.simple_model, self.baseline.record)
         return RankRecord(
             kit_version=__version__,
-            dataset=RankedData(
-                name=data.name,
-                split=data.split,
-                fingerprint=data.fingerprint,
-                num_rows=len(data.rows),
-                num_scored=len(self.benchmark.labels),
-                kind=data.input.name,
-                label_names=list(data.label_names),
-            ),
-            folds=RankedFolds(
-                plan.scheme, plan.num_folds, len(self.benchmark.plans), self.benchmark.config.seed
-            ),
+            dataset=self.benchmark.data_record,
+            folds=self.benchmark.folds_record,
             measure=self.benchmark.measure.name,
             candidates=[self._described(candidate) for candidate in self.candidates],
             controls=RankControls(self.constant, simple),
