@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.machine.devices import draws_of, restore_draws
 from hf_transfer.training.checkpoint import State
 from hf_transfer.training.workers import Workers
 
@@ -50,10 +51,9 @@ def _laid_out(saved: Tensor, parameter: Tensor) -> Tensor:
 
 def random_state(workers: Workers) -> dict[str, Tensor]:
     """RNG state of every process, which dropout depends on; all processes must call this."""
-    device = workers.accelerator.device
     own = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        own["device"] = torch.cuda.get_rng_state(device)
+    if (there := draws_of(workers.accelerator.device)) is not None:
+        own["device"] = there
     states = workers.gather([own])
     return {f"random.{rank}.{name}": t for rank, own in enumerate(states) for name, t in own.items()}
 
@@ -61,6 +61,4 @@ def random_state(workers: Workers) -> dict[str, Tensor]:
 def restore_random_state(state: State, workers: Workers) -> None:
     """Restore the RNG state of this process."""
     torch.set_rng_state(state.tensors[f"random.{workers.rank}.cpu"])
-    on_device = state.tensors.get(f"random.{workers.rank}.device")
-    if on_device is not None and workers.accelerator.device.type == "cuda":
-        torch.cuda.set_rng_state(on_device, workers.accelerator.device)
+    restore_draws(workers.accelerator.device, state.tensors.get(f"random.{workers.rank}.device"))

@@ -1,0 +1,105 @@
+"""Every path of the kit on a pretend GPU: its predictions are those of the processor."""
+
+import runpy
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import hf_transfer
+
+pytestmark = pytest.mark.device
+RECIPES = Path(hf_transfer.__file__).parents[1] / "recipes"
+SMALL = "--max_rows 36 --num_folds 2 --num_repeats 1"
+BY_GRADIENT = "--num_epochs 2 --batch_size 16 --learning_rate 3e-3"
+DATA = {
+    "image_classification": "--base_model builtin:digits-resnet --dataset builtin:digits_5to9",
+    "sentiment": "--base_model builtin:tiny-bert --dataset builtin:reviews --max_length 32",
+    "text_classification": "--base_model builtin:tiny-bert --dataset builtin:review_pairs --max_length 32",
+    "ner": "--base_model builtin:tiny-bert --dataset builtin:mentions",
+    "audio_classification": "--base_model builtin:tiny-wav2vec2 --dataset builtin:tones",
+    "image_text_classification": "--base_model builtin:tiny-clip --dataset builtin:digit_texts",
+}
+IMAGE, TEXT, ENTITIES = "image_classification", "sentiment", "ner"
+PATHS = {
+    "pictures, all": (IMAGE, "--trainable all --final none"),
+    "pictures, replayed": (IMAGE, "--trainable last:2 --final none"),
+    "pictures, not replayed": (IMAGE, "--trainable last:2 --no_replay --final none"),
+    "pictures, cached views": (IMAGE, "--trainable last:2 --augmentation flip --cached_views 2 --final none"),
+    "pictures, augmented": (IMAGE, "--trainable all --augmentation crop-flip --final none"),
+    "head": (IMAGE, "--trainable head --head_solver gradient"),
+    "grid": (
+        IMAGE,
+        "--trainable head --head_solver gradient --learning_rates 1e-3,1e-2 --weight_decays 0,0.1",
+    ),
+    "lbfgs": (IMAGE, "--trainable head --head_solver lbfgs --final none"),
+    "ridge": (IMAGE, "--trainable head --head_solver ridge --final none"),
+    "probe": (IMAGE, "--trainable last:2 --head_start probe --final none"),
+    "lp-ft": (IMAGE, "--trainable last:2 --schedule lp-ft --final none"),
+    "gradual": (IMAGE, "--trainable last:2 --schedule gradual --layer_decay 0.7 --final none"),
+    "class weights": (IMAGE, "--trainable last:2 --class_weights balanced --label_smoothing 0.1"),
+    "sgd": (IMAGE, "--trainable last:2 --optimizer sgd --final none"),
+    "micro batches": (IMAGE, "--trainable last:2 --per_device_batch_size 5 --final none"),
+    "early stopping": (IMAGE, "--trainable last:2 --early_stopping --final none"),
+    "soup, sealed rows": (IMAGE, "--trainable last:2 --final soup --sealed 0.25"),
+    "ensemble": (IMAGE, "--trainable last:2 --final ensemble"),
+    "refit": (IMAGE, "--trainable last:2 --final refit"),
+    "learning curve": (IMAGE, "--trainable last:2 --learning_curve --final none"),
+    "from scratch": (IMAGE, "--from_scratch --final none"),
+    "texts, head": (TEXT, "--trainable head --head_solver gradient --final none"),
+    "texts, all": (TEXT, "--trainable all --final none"),
+    "pairs": ("text_classification", "--trainable last:1 --final none"),
+    "entities": (ENTITIES, "--trainable all --final none"),
+    "entities, head": (ENTITIES, "--trainable head --final none"),
+    "sounds": ("audio_classification", "--trainable head --head_solver gradient --final none"),
+    "pictures with texts": ("image_text_classification", "--trainable head --final none"),
+}  # fmt: skip
+
+
+def run_recipe(recipe, words):
+    """Run a recipe but for its card, and without dropout, whose draws are a device's own."""
+    from torch.nn import functional
+
+    attention = functional.scaled_dot_product_attention
+    with (
+        patch.object(functional, "dropout", lambda x, *_, **__: x),
+        patch.object(
+            functional, "scaled_dot_product_attention", lambda *x, dropout_p=0, **more: attention(*x, **more)
+        ),
+        patch("hf_transfer.publish", lambda config: None),
+        patch("sys.argv", [str(recipe), *words]),
+        pytest.raises(SystemExit) as end,
+    ):
+        runpy.run_path(str(recipe), run_name="__main__")
+    assert not end.value.code
+
+
+def predicted(run):
+    """Outputs of each held-out row by its id and configuration, in one array a row."""
+    rows = pq.read_table(run / "predictions.parquet").to_pylist()
+    output = "logits" if "logits" in rows[0] else "predictions"
+    keys = sorted(rows[0].keys() - {output}, key=str)
+    rows.sort(key=lambda row: str([row[key] for key in keys]))
+    return [row[output] for row in rows]
+
+
+def assert_close(there, here):
+    assert len(there) == len(here)
+    if isinstance(here[0][0], str):
+        assert there == here
+    else:
+        np.testing.assert_allclose(np.concatenate(there), np.concatenate(here), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_predictions_are_those_of_the_processor(path, device, tmp_path):
+    recipe, own = PATHS[path]
+    words = f"{DATA[recipe]} {SMALL} {'' if path in ('lbfgs', 'ridge') else BY_GRADIENT} {own}".split()
+    file = RECIPES / f"{recipe}.py"
+    answer = device.call(run_recipe, str(file), [*words, "--output_dir", str(tmp_path / "there")])
+    answer.checked()
+    assert answer.counts["launches"]
+    run_recipe(file, [*words, "--output_dir", str(tmp_path / "here")])
+    assert_close(predicted(tmp_path / "there"), predicted(tmp_path / "here"))
