@@ -23,7 +23,6 @@ from hf_transfer.machine.wording import count, visible
 
 Result = TypeVar("Result")
 Rows = NDArray[np.int64]
-Agreed = Callable[[bool], bool]
 
 # Of CUDA and ROCm, XPU, NPU and MPS, their libraries, and a processor.
 _WORDS = re.compile(
@@ -87,7 +86,7 @@ def attempt(
     when: str,
     *,
     undo: Callable[[], None] = lambda: None,
-    agreed: Agreed = bool,
+    agreed: Callable[[bool], bool] = bool,
     advice: str = "",
     tries: int = 1,
 ) -> Result:
@@ -97,8 +96,8 @@ def attempt(
         run: What may be called again.
         when: Of messages, after "Memory ran out": "at update 3", say.
         undo: Takes back what a call changed before memory ran out.
-        agreed: Turns what this process finds into what holds for all at work together, which each call it
-            as often: whether memory ran out, then whether there was something to let go of.
+        agreed: Where processes work together and `run` fails in all of them if in one: whether any has let
+            go of something, by whether this one has, so that all go the same way.
         advice: Of the error, before the usual one.
         tries: Where there is nothing to let go of: another program on the device may have needed the memory
             for a moment only.
@@ -107,16 +106,12 @@ def attempt(
         ShortOfMemoryError: If that does not help.
     """
     while True:
-        said, tries = "", tries - 1
         try:
-            result = run()
+            return run()
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            said = _first_line(error)
-        if not agreed(bool(said)):
-            return result
-        result = None  # type: ignore[assignment]  # of a call that another process could not follow
+            said, tries = _first_line(error), tries - 1
         undo()
         given_back = agreed(let_go())
         free_memory()  # here, as the error holds on to what was computed
@@ -126,7 +121,7 @@ def attempt(
                 "longer kept on the device."
             )
         elif tries < 1:
-            raise short_of_memory(when, said or "in another process", advice)
+            raise short_of_memory(when, said, advice)
 
 
 def in_parts(

@@ -15,7 +15,7 @@ from hf_transfer.errors import RunError, ShortOfMemoryError
 from hf_transfer.folds.order import derive_seed
 from hf_transfer.layers.freezing import parameter_groups
 from hf_transfer.layers.phases import Phase, freeze_for, phases_of
-from hf_transfer.machine.memory import attempt, explained, noted, short_of_memory
+from hf_transfer.machine.memory import attempt, explained, noted
 from hf_transfer.machine.progress import progress_bar
 from hf_transfer.replay.batching import Positions, cut_by_size
 from hf_transfer.training.checkpoint import State
@@ -215,23 +215,25 @@ class Loop:
         while True:
             try:
                 gradients = partial(self._gradients, batch, epoch)
-                loss = attempt(gradients, when, undo=self.undo, agreed=self._agreed)
+                loss = attempt(gradients, when, undo=self.undo, agreed=self._agreed, advice=self._advice)
                 break
             except ShortOfMemoryError:
-                if not self._halve(batch):
+                if self.job.workers.together or not self._halve(batch):
                     raise
         self._step(when)
         return loss
 
-    def _agreed(self, short: bool) -> bool:
-        """Whether memory ran out: for processes at work together this is the place to agree on it."""
-        if short and self.job.workers.together:
-            rows = self.job.config.batch_size // self.job.workers.size
-            advice = (
-                f"Set per_device_batch_size to {max(1, rows // 2)} or less, which changes no update, or take"
-            )
-            raise short_of_memory(f"at update {self.step + 1}", "in one of several processes", advice)
-        return short
+    def _agreed(self, given_back: bool) -> bool:
+        """Whether to try again as it is: processes at work together can't tell each other that they do."""
+        return given_back and not self.job.workers.together
+
+    @property
+    def _advice(self) -> str:
+        if not self.job.workers.together:
+            return ""
+        share = max(1, self.job.config.batch_size // self.job.workers.size)
+        half = max(1, min(self.per_device or share, share) // 2)
+        return f"Set per_device_batch_size to {half} or less, which changes no update, or take"
 
     def _halve(self, batch: Positions) -> bool:
         """Take half as many rows at a time from here on; False if it was one."""

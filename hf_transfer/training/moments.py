@@ -12,14 +12,16 @@ def make_moments(optimizer: torch.optim.Optimizer) -> None:
     """
     optimizer.state.clear()  # of a try before this one
     given = [(group["lr"], group["weight_decay"]) for group in optimizer.param_groups]
-    for group in optimizer.param_groups:
-        group["lr"] = group["weight_decay"] = 0.0
-        for parameter in group["params"]:
-            parameter.grad = torch.zeros_like(parameter)
-    optimizer.step()
-    optimizer.zero_grad()
-    for group, (rate, decay) in zip(optimizer.param_groups, given, strict=True):
-        group["lr"], group["weight_decay"] = rate, decay
+    try:
+        for group in optimizer.param_groups:
+            group["lr"] = group["weight_decay"] = 0.0
+            for parameter in group["params"]:
+                parameter.grad = torch.zeros_like(parameter)
+        optimizer.step()
+    finally:
+        optimizer.zero_grad()
+        for group, (rate, decay) in zip(optimizer.param_groups, given, strict=True):
+            group["lr"], group["weight_decay"] = rate, decay
     for state in optimizer.state.values():
         if "step" in state:
             state["step"].zero_()
