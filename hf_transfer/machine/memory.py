@@ -137,7 +137,7 @@ def in_parts(
     Raises:
         ShortOfMemoryError: If memory runs out for a single row.
     """
-    most = max(map(len, parts), default=0)
+    most = too_many = max(map(len, parts), default=0)
     left = list(reversed(parts))
     while left:
         part = left.pop()
@@ -149,10 +149,12 @@ def in_parts(
         except ShortOfMemoryError:
             if len(part) == 1:
                 raise
-            most = len(part) // 2
-            _note(f"Memory ran out {when}: {count(most, 'row')} at a time instead of {len(part)}.")
+            too_many, most = max(too_many, len(part)), len(part) // 2
             left.append(part)
             continue
+        if most < too_many:
+            _note(f"Memory ran out {when}: {count(most, 'row')} at a time instead of {too_many}.")
+            too_many = most
         yield part, result
 
 

@@ -143,7 +143,7 @@ class Replay:
         began = time.monotonic()
         store, reused, reason = self.stores.get(cut, digest, model)
         if store is None:
-            self.notes.append(str(reason))
+            self.notes += [] if reason in self.notes else [str(reason)]
             return
         about = {
             "cut": cut.module,

@@ -101,8 +101,7 @@ def test_what_ran_out_is_not_tried_again_with_as_many_rows(capsys):
         list(in_parts(run, np.split(np.arange(24), 3), "as rows were predicted"))
     assert tried == [8, 4, 2, 2, 2, 2] + [2] * 8
     assert notes == [
-        "Memory ran out as rows were predicted: 4 rows at a time instead of 8.",
-        "Memory ran out as rows were predicted: 2 rows at a time instead of 4.",
+        "Memory ran out as rows were predicted: 2 rows at a time instead of 8.",
     ]
     assert capsys.readouterr().err.splitlines() == notes
 
