@@ -6,6 +6,7 @@ from small_runs import plain_config
 
 from hf_transfer.training.moments import make_moments
 from hf_transfer.training.optimizer import make_optimizer
+from hf_transfer.training.state import Undo
 
 
 def learned(kind: str, *, before: bool) -> list[torch.Tensor]:
@@ -42,3 +43,22 @@ def test_moments_that_were_made_by_half_are_made_anew(monkeypatch):
         "step": 0, "exp_avg": 0, "exp_avg_sq": 0,
     }  # fmt: skip
     assert weight.tolist() == [1, 1, 1]
+
+
+def test_a_try_at_an_update_is_taken_back_whole():
+    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.Dropout())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    undo = Undo(optimizer, [*model.parameters(), *model.buffers()], torch.device("cpu"))
+
+    def tried() -> tuple[list[torch.Tensor], torch.Tensor]:
+        output = model(torch.arange(6.0).reshape(2, 3))
+        output.sum().backward()
+        return [buffer.clone() for buffer in model.buffers()], output.detach()
+
+    undo.keep()
+    once = tried()
+    undo()
+    assert all(parameter.grad is None for parameter in model.parameters())
+    again = tried()
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(once[0], again[0], strict=True))
+    assert torch.equal(once[1], again[1])  # by the same draws
