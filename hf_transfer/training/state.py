@@ -52,16 +52,21 @@ def _laid_out(saved: Tensor, parameter: Tensor) -> Tensor:
 def own_random_state(device: torch.device) -> dict[str, Tensor]:
     """RNG state of this process, on a processor and on a device."""
     own = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        own["device"] = torch.cuda.get_rng_state(device)
+    if device.type != "cpu":
+        own["device"] = torch.get_device_module(device).get_rng_state(*_which(device))
     return own
 
 
 def set_random_state(own: Mapping[str, Tensor], device: torch.device) -> None:
     """Set the RNG state of this process to one that `own_random_state` gave."""
     torch.set_rng_state(own["cpu"])
-    if device.type == "cuda" and "device" in own:
-        torch.cuda.set_rng_state(own["device"], device)
+    if device.type != "cpu" and "device" in own:
+        torch.get_device_module(device).set_rng_state(own["device"], *_which(device))
+
+
+def _which(device: torch.device) -> list[torch.device]:
+    """Which of a module's devices is meant: of Apple's there is one."""
+    return [] if device.type == "mps" else [device]
 
 
 class Undo:
