@@ -20,7 +20,7 @@ from hf_transfer.transfer.adapt_run import begin, run_adapt
 from hf_transfer.transfer.adapting import SOURCE, AdaptOptions
 from hf_transfer.transfer.shift import open_domains
 
-MODEL = {"base_model": "builtin:digits-resnet"}
+MODEL = {"base_model": "builtin:digits-resnet", "trainable": "head"}
 
 
 @pytest.fixture(scope="module")
