@@ -14,7 +14,7 @@ from hf_transfer.runs.leak_record import Leak
 from hf_transfer.runs.paired import Pair
 from hf_transfer.runs.schema import FORMAT_VERSION, REST
 from hf_transfer.scores.calibration import Calibration
-from hf_transfer.scores.findings import ClassChange, Detections
+from hf_transfer.scores.findings import ClassChange, Detections, GroupChanges
 from hf_transfer.scores.learning_curve import CurveReading
 from hf_transfer.scores.over_folds import Cuts, FoldMean, Score
 from hf_transfer.scores.scorer import ClassScores
@@ -246,6 +246,7 @@ class AddedSource:
         added: The same with them.
         pair: Without them first, with them second.
         classes: How each class changes; none where a row is not right or wrong.
+        groups: How many groups lose; None where rows have no group, or are not right or wrong.
     """
 
     name: str
@@ -257,6 +258,7 @@ class AddedSource:
     added: float | None
     pair: Pair
     classes: list[ClassChange]
+    groups: GroupChanges | None = None
 
     @property
     def verdict(self) -> Literal["helps", "hurts", "can't tell"]:
