@@ -178,8 +178,10 @@ def _own_random(seed: int, device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng(devices, device_type="cuda" if device.type == "cpu" else device.type):
         torch.manual_seed(seed)
         np.random.seed(seed % 2**32)  # by which speech models mask
-        yield
-    np.random.set_state(before)
+        try:
+            yield
+        finally:
+            np.random.set_state(before)
 
 
 @contextmanager
