@@ -155,6 +155,7 @@ def open_base_model(settings: RunConfig) -> BaseModel:
     if name.startswith("timm:"):
         return replace(_open_timm(name), image_size=settings.image_size)
     location = _builtin_folder(name) if name.startswith("builtin:") else os.path.expanduser(name)  # noqa: PTH111
+    location = _model_in(location)
     _check_path(name, location)
     local = Path(location).is_dir()
     options = {
@@ -293,6 +294,14 @@ def _builtin_folder(name: str) -> str:
     if short not in BUILTIN:
         raise ModelError(f"There is no built-in model {short!r}. {_advice()}")
     return str(Path(__file__).parents[1] / "data" / "builtin" / short)
+
+
+def _model_in(location: str) -> str:
+    """The folder `model` in that of a run, which is the run's model; other places as they are."""
+    folder = Path(location)
+    inner = folder / "model"
+    is_run = not (folder / "config.json").is_file() and (inner / "config.json").is_file()
+    return str(inner) if is_run else location
 
 
 def _check_path(name: str, location: str) -> None:

@@ -34,6 +34,7 @@ from hf_transfer.machine.lock import LOCK_FILE, locked, refuse_running
 from hf_transfer.machine.parsing import parse_json
 from hf_transfer.machine.paths import refuse_folders_elsewhere
 from hf_transfer.machine.wording import fold_key
+from hf_transfer.runs.base_origin import LEARNED_ROWS
 from hf_transfer.runs.fold_result import Epoch, FoldResult, KeptFold
 from hf_transfer.runs.reading import read_lines, read_record
 from hf_transfer.runs.schema import to_json
@@ -53,6 +54,7 @@ _OWN = (
     "predictions.parquet",
     "test_predictions.parquet",
     "sealed_predictions.parquet",
+    LEARNED_ROWS,
     "results.json",
     "compare.json",
     "plots",
