@@ -59,7 +59,7 @@ def test_a_run_begins_with_the_model_of_another_and_says_so(first, tmp_path, ins
     )
     assert (origin.num_rows, origin.num_shared, origin.with_labels) == (len(FIRST), 0, True)
     assert origin.score == before.scores["accuracy"].mean
-    assert f"by the run first (from builtin:tiny-bert, accuracy {origin.score:.3f}" in origin.words
+    assert f"run first (from random weights of builtin:tiny-bert, accuracy {origin.score:.3f}" in origin.words
     card = card_text(folder, results, "second", list)
     assert "trained by the run first" in card
     assert "none of which is among these rows" in card
