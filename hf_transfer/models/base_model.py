@@ -172,6 +172,7 @@ def open_base_model(settings: RunConfig) -> BaseModel:
             raise ModelError(_unreachable(name, location, error)) from error
     _refuse_kernels(name, config)
     _refuse_depth(name, config)
+    _refuse_padding(name, config)
     folder = Path(location)
     return BaseModel(
         name=name,
@@ -202,6 +203,16 @@ def _refuse_depth(name: str, config: PretrainedConfig) -> None:
         raise ModelError(
             f"base_model={name!r} says in its config.json that it has {layers:,} layers, and at most "
             f"{_MOST_LAYERS:,} are built. Save the model again."
+        )
+
+
+def _refuse_padding(name: str, config: PretrainedConfig) -> None:
+    """Refuse a padding token below 0, which PyTorch takes for one from the end of the vocabulary."""
+    token = getattr(config.get_text_config(), "pad_token_id", None)
+    if isinstance(token, int) and token < 0:
+        raise ModelError(
+            f"base_model={name!r} says in its config.json that pad_token_id is {token}, and no token has a "
+            "number below 0. Set it to the tokenizer's, or take the line out."
         )
 
 
