@@ -7,6 +7,7 @@ from typing import Any, Literal
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.config.training import is_solved
+from hf_transfer.runs.base_origin import BaseOrigin
 from hf_transfer.runs.final_record import Final, RowScores
 from hf_transfer.runs.findings import Interval, Learned, Overfitting
 from hf_transfer.runs.fold_result import FoldResult
@@ -324,6 +325,7 @@ class Results:
     architecture: str
     library: str
     from_scratch: bool
+    base_origin: BaseOrigin | None = None  # of a base model that a run or `pretrain` made
     dataset: DatasetFacts
     config: RunConfig  # of what is reported, with the lists that it was chosen from
     choice: Choice = field(default_factory=Choice)
