@@ -116,7 +116,7 @@ def attempt(
         given_back = agreed(let_go())
         free_memory()  # here, as the error holds on to what was computed
         if given_back:
-            _note(
+            note(
                 f"Memory ran out {when}: from there on rows are read from disk for every batch, and no "
                 "longer kept on the device."
             )
@@ -153,7 +153,7 @@ def in_parts(
             left.append(part)
             continue
         if most < too_many:
-            _note(f"Memory ran out {when}: {count(most, 'row')} at a time instead of {too_many}.")
+            note(f"Memory ran out {when}: {count(most, 'row')} at a time instead of {too_many}.")
             too_many = most
         yield part, result
 
@@ -171,7 +171,7 @@ def if_it_fits(make: Callable[[], Result], otherwise: str) -> Result | None:
         if not is_out_of_memory(error):
             raise
     free_memory()
-    _note(otherwise)
+    note(otherwise)
     return None
 
 
@@ -207,7 +207,7 @@ def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
-def _note(words: str) -> None:
+def note(words: str) -> None:
     """Say it on the screen, and put it with the results."""
     notes = _notes.get()
     if notes is None or words not in notes:

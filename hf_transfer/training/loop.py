@@ -15,7 +15,7 @@ from hf_transfer.errors import RunError, ShortOfMemoryError
 from hf_transfer.folds.order import derive_seed
 from hf_transfer.layers.freezing import parameter_groups
 from hf_transfer.layers.phases import Phase, freeze_for, phases_of
-from hf_transfer.machine.memory import attempt, explained, noted
+from hf_transfer.machine.memory import attempt, explained, note, noted
 from hf_transfer.machine.progress import progress_bar
 from hf_transfer.replay.batching import Positions, cut_by_size
 from hf_transfer.training.checkpoint import State
@@ -245,7 +245,7 @@ class Loop:
         if rows == 1:
             return False
         self.halved, self.per_device = True, rows // 2
-        self.fitted.notes.append(
+        note(
             f"Memory ran out at update {self.step + 1}: from there on {self.per_device} rows were taken at a "
             f"time instead of {rows}. Each update is still by {self.job.config.batch_size} rows."
         )
