@@ -23,11 +23,10 @@ from hf_transfer import (
     cross_validate,
     open_dataset,
 )
-from hf_transfer.config.run_config import Kind
 from hf_transfer.data.sealing import fold_columns
 from hf_transfer.folds import FoldPlan, plan_folds
 
-TASKS: dict[Kind, type[Task]] = {
+TASKS: dict[str, type[Task]] = {
     "image": ImageClassification,
     "text": SequenceClassification,
     "tokens": TokenClassification,
@@ -47,13 +46,13 @@ class Workload:
     """
 
     config: RunConfig
-    kind: Kind
+    kind: str
     num_rates: int = 1
 
     @cached_property
     def data(self) -> LabelledData:
         """Rows and label names."""
-        return open_dataset(self.config, self.kind)
+        return open_dataset(self.config, TASKS[self.kind])
 
     @cached_property
     def task(self) -> Task:
@@ -102,7 +101,7 @@ def run_kit(work: Workload) -> float:
     config = replace(work.config, learning_rate=work.rates[0], **rates)
     clock = Clock()
     with redirect_stderr(StringIO()):  # a line for each fold
-        data = open_dataset(config, work.kind)
+        data = open_dataset(config, TASKS[work.kind])
         result = cross_validate(TASKS[work.kind](config, data.label_names), data, config)
     seconds = clock.lap()
     failed = [fold.error for fold in result.folds if fold.status == "failed"]

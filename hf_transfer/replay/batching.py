@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.devices import on_processor
 from hf_transfer.machine.memory import fits_on_device, if_it_fits, keep_for_speed
+from hf_transfer.replay.encoded_rows import EncodedRows
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -102,10 +103,14 @@ class Batches:
     def stacked(self, positions: Positions) -> Batch:
         """Stack encoded rows into tensors on the device."""
         if self.device_copy.inputs is None:
-            return self.moved(self.task.collate(batch_rows(self.encoded, positions)))
+            return self.moved(self.task.collate(self._rows.at(positions)))
         at = torch.from_numpy(positions).to(self.device, non_blocking=True)
         inputs = {name: tensor[at] for name, tensor in self.device_copy.inputs.items()}
         return inputs | {"labels": self._labels[at]}
+
+    @cached_property
+    def _rows(self) -> EncodedRows:
+        return EncodedRows(self.encoded)
 
     @cached_property
     def _labels(self) -> Tensor:
@@ -208,11 +213,6 @@ class _Whole(nn.Module):
     def forward(self, **inputs: Tensor) -> Tensor:
         logits: Tensor = self.model(**inputs).logits
         return logits
-
-
-def batch_rows(encoded: "Dataset", positions: Positions) -> list[dict[str, Any]]:
-    """Read some encoded rows, as one dictionary each."""
-    return as_rows(encoded[positions])
 
 
 def as_rows(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:

@@ -152,7 +152,7 @@ class Task(Protocol):
         """Stack encoded rows into the model's keyword arguments and `labels`.
 
         Args:
-            encoded: Rows that `encode` made.
+            encoded: Rows that `encode` made. Token ids and bytes may come as arrays that lie in a file.
         """
         ...
 

@@ -70,9 +70,9 @@ def job_of(tmp_path):
 @pytest.fixture
 def with_room(monkeypatch):
     """Every device has room, and the rows that are read are counted."""
-    read, batch_rows = [], batches.batch_rows
+    read, at = [], batches.EncodedRows.at
     monkeypatch.setattr(batches, "fits_on_device", lambda needed, device: needed < 10**9)
-    monkeypatch.setattr(batches, "batch_rows", lambda e, rows: (read.extend(rows), batch_rows(e, rows))[1])
+    monkeypatch.setattr(batches.EncodedRows, "at", lambda self, rows: (read.extend(rows), at(self, rows))[1])
     return read
 
 

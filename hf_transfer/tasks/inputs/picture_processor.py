@@ -103,7 +103,10 @@ class PictureProcessor:
                 f"The image processor of {self.name!r} gives pictures of different sizes, which cannot be "
                 "batched. Save one with a fixed 'size' or 'crop_size' into the model's folder."
             )
-        return torch.from_numpy(np.frombuffer(b"".join(pictures), np.uint8).reshape(-1, *self.shape).copy())
+        found = np.empty((len(pictures), size), np.uint8)
+        for row, picture in zip(found, pictures, strict=True):
+            row[:] = np.frombuffer(picture, np.uint8)
+        return torch.from_numpy(found.reshape(-1, *self.shape))
 
     def save(self, folder: Path) -> None:
         """Write preprocessor_config.json; nothing for timm, whose config.json has it all."""

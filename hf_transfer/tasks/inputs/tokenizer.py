@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import AutoTokenizer
@@ -171,11 +172,13 @@ class Tokenizer:
 
     def padded(self, rows: Sequence[Sequence[int]], value: int) -> Tensor:
         """Stack lists of unequal length, filled with `value` on the side of the padding."""
-        left = self.tokenizer.padding_side == "left"
-        result = torch.full((len(rows), max(map(len, rows))), value)
-        for row, ids in zip(result, rows, strict=True):
-            row[len(row) - len(ids) if left else 0 :][: len(ids)] = torch.tensor(ids)
-        return result
+        sizes = np.fromiter(map(len, rows), np.int64, len(rows))
+        places = np.arange(sizes.max())
+        if self.tokenizer.padding_side == "left":
+            places = places[::-1]
+        result = np.full((len(rows), len(places)), value)
+        result[places < sizes[:, None]] = np.concatenate(rows)
+        return torch.from_numpy(result)
 
     def save(self, folder: Path) -> None:
         """Write the tokenizer, with the length limit that was used."""
