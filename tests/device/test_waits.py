@@ -40,7 +40,7 @@ HEADS = ("hf_transfer.training.heads.program", "Program._update")
     [
         (LOOP, "sentiment", "--trainable last:1", 1),
         (LOOP, "image_classification", "--trainable all", 0),
-        (HEADS, "image_classification", "--trainable head --head_solver gradient", 3),
+        (HEADS, "image_classification", "--trainable head --head_solver gradient", 0),
     ],
     ids=["text", "pictures", "heads"],
 )

@@ -62,7 +62,7 @@ class Dropout(AbstractContextManager[None]):
                 _draw(mask[fold][tuple(slice(n) for n in own)], 1 - rate, self.generators[fold])
 
         list(self.pool.map(draw, range(len(features))))
-        return [mask.to(features.device) for mask in masks]
+        return [mask.to(features.device, non_blocking=True) for mask in masks]
 
     def _calls_for(self, features: Tensor) -> list[tuple[float, tuple[int, ...]]]:
         """Rate and input shape of every dropout call for such a batch, in order."""

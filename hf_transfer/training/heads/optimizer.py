@@ -3,11 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
+from hf_transfer.machine.devices import on_processor
 from hf_transfer.training.optimizer import make_optimizer
 
 State = dict[str, Tensor]
@@ -37,7 +40,7 @@ class StackedOptimizer:
         self.state, self.decays, self.configs, self.steps = state, decays, configs, steps
         self.optimizer: torch.optim.Optimizer | None = None
 
-    def step(self, gradients: State, moving: Tensor, factors: Sequence[float]) -> None:
+    def step(self, gradients: State, moving: NDArray[np.bool_], factors: Sequence[float]) -> None:
         """Clip each head's gradient, and update the heads that still learn.
 
         Args:
@@ -115,7 +118,8 @@ def _clip(gradients: State, longest: float) -> None:
         for gradient in gradients.values()
     ]
     factor = (longest / (torch.stack(norms).square().sum(0).sqrt() + 1e-6)).clamp(max=1)
-    if bool((factor < 1).any()):
+    # A device would have to be waited for; a factor of 1 changes nothing.
+    if not on_processor(factor.device) or bool((factor < 1).any()):
         for gradient in gradients.values():
             gradient.mul_(like(factor, gradient))
 

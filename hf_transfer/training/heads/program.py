@@ -54,6 +54,7 @@ class Program:
         self.scales = self._of_folds(lambda train: label_scale(template.model, template.replay, train))
         self.columns = [column_scale(self.batches, fold.train) for fold in folds]
         self.active = torch.ones(len(folds), len(configs), dtype=torch.bool, device=self.device)
+        self.learning = np.ones((len(folds), len(configs)), bool)  # the same, for which nobody waits
         self.history: list[dict[str, Any]] = []
         self.stopping = self._stopping()
 
@@ -72,7 +73,8 @@ class Program:
                 self.history.append(record | {"inner_loss": self._look(epoch)})
                 self.history[-1]["seconds"] = (time.monotonic() - began) / self.active.numel()
                 tick()
-                if not bool(self.active.any()):
+                self.learning = self.active.cpu().numpy()
+                if not self.learning.any():
                     break
 
     def _epoch(self, epoch: int) -> tuple[Tensor, list[float]]:
@@ -96,23 +98,22 @@ class Program:
             batches = [
                 order[step] if here else order[0][:1] for order, here in zip(orders, present, strict=True)
             ]
-            losses += self._update(batches, torch.tensor(present, device=self.device), factors)
+            losses += self._update(batches, present, factors)
         return losses / torch.tensor(total, device=self.device)[:, None], factors
 
-    def _update(self, rows: Sequence[Positions], present: Tensor, factors: Sequence[float]) -> Tensor:
+    def _update(self, rows: Sequence[Positions], present: Sequence[bool], factors: Sequence[float]) -> Tensor:
         """Make one update of every head that still learns; return the losses, 0 for idle heads."""
         features, labels = self._batch(rows)
         learned = {name: self.state[name].detach().requires_grad_() for name in self.learned}
-        here = present.tolist()
-        counts = [len(r) if p else 0 for r, p in zip(rows, here, strict=True)]
+        counts = [len(r) if here else 0 for r, here in zip(rows, present, strict=True)]
         lengths = [int(self.batches.sizes[r].max()) for r in rows]
         self.masks = self.dropout.draw(features, counts, lengths)
         logits = self._forward(self.state | learned, features)
         loss = self._loss(logits, labels)
         gradients = torch.autograd.grad(loss.sum(), list(learned.values()))
-        moving = self.active & present[:, None]
+        moving = self.learning & np.array(present)[:, None]
         self.optimizer.step(dict(zip(learned, gradients, strict=True)), moving, factors)
-        return loss.detach() * moving
+        return loss.detach() * torch.from_numpy(moving).to(self.device, non_blocking=True)
 
     def _batch(self, rows: Sequence[Positions]) -> tuple[Tensor, Tensor]:
         """Features and labels (F, b, …), padded to the longest fold with ignored rows."""

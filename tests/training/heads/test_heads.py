@@ -240,7 +240,7 @@ def test_the_optimizer_follows_pytorchs_however_gradients_lie(optimizer, turned,
     if turned:
         gradients = gradients.transpose(-1, -2).contiguous().transpose(-1, -2)
     for gradient in gradients.clone():
-        stacked.step({"w": gradient}, torch.ones(1, 2, dtype=torch.bool), [1.0])
+        stacked.step({"w": gradient}, np.ones((1, 2), bool), [1.0])
     for g, config in enumerate(configs):
         weight = start[0, g].clone().requires_grad_()
         kind = torch.optim.AdamW if optimizer == "adamw" else torch.optim.SGD
