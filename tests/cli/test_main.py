@@ -1,8 +1,11 @@
 import json
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from hf_transfer import RunConfig, SequenceClassification, cross_validate, open_dataset
+from hf_transfer.cli.doctor import examine
 from hf_transfer.cli.main import main, run_recipe
 from hf_transfer.errors import ConfigError, DataError, HubError, RunError
 from hf_transfer.machine.resources import recipes_folder
@@ -66,6 +69,20 @@ def test_card_and_compare_read_a_run(finished, capsys):
 def test_doctor_finds_nothing_wrong_here(capsys):
     assert main(["doctor"]) == 0
     assert "hf_transfer is hf-transfer-kit" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("capability", "tf32", "said"),
+    [((7, 5), False, None), ((9, 0), False, "--mixed_precision bf16"), ((8, 0), True, "11 significant bits")],
+)
+def test_doctor_says_how_a_gpu_would_compute_faster(capability, tf32, said, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    monkeypatch.setattr(torch.version, "hip", None)
+    monkeypatch.setattr(torch.backends.cuda, "matmul", SimpleNamespace(allow_tf32=tf32))
+    lines = [check["found"] for check in examine()[0] if check["name"] == "precision"]
+    assert len(lines) == bool(said)
+    assert all(said in line for line in lines)
 
 
 def test_run_without_a_name_lists_the_recipes(capsys):
