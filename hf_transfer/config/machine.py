@@ -21,7 +21,7 @@ class MachineSettings(Group):
     parallel: str = setting(
         "auto",
         "Several processes: each takes whole folds, or all share each batch; auto prefers folds.",
-        choices=("auto", "folds", "data"),
+        choices=("auto", "folds", "data", "fsdp"),
         scored=False,
     )
     folds_per_device: int = setting(

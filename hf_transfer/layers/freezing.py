@@ -16,6 +16,7 @@ from hf_transfer.errors import LayerSelectionError
 from hf_transfer.layers.adapters import adapter_rank, add_adapters
 from hf_transfer.layers.groups import LayerGroup, layer_groups
 from hf_transfer.layers.spec import Selection, is_norm, select_parameters
+from hf_transfer.machine.environment import pool_size
 from hf_transfer.machine.wording import setting, some, table_html
 
 
@@ -156,7 +157,7 @@ def tensor_digest(model: nn.Module, names: Iterable[str]) -> str:
     names = list(names)
     tensors = dict(chain(model.named_parameters(), model.named_buffers()))
     # Several at a time: hashing leaves the interpreter to other threads.
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+    with ThreadPoolExecutor(pool_size()) as pool:
         digests = list(pool.map(_digest, [tensors[name] for name in names]))
     whole = hashlib.sha256()
     for name, digest in zip(names, digests, strict=True):

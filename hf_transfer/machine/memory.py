@@ -29,6 +29,11 @@ def free_memory() -> None:
         torch.cuda.empty_cache()
 
 
+def first_words(error: BaseException) -> str:
+    """The first line of an error, to stand in brackets."""
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
 def memory_error(error: BaseException, update: int, rows: int) -> RunError:
     """Make the error for a training that does not fit even with fewer rows at a time.
 
@@ -37,9 +42,8 @@ def memory_error(error: BaseException, update: int, rows: int) -> RunError:
         update: At which it did.
         rows: That were taken at a time.
     """
-    said = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
     return RunError(
-        f"Memory ran out at update {update} with {rows} rows at a time ({said}). Set per_device_batch_size "
-        f"to {max(1, rows // 2)} or less, which changes no update, or take a shorter max_length, a smaller "
-        "model or fewer layers (trainable)."
+        f"Memory ran out at update {update} with {rows} rows at a time ({first_words(error)}). Set "
+        f"per_device_batch_size to {max(1, rows // 2)} or less, which changes no update, or take a shorter "
+        "max_length, a smaller model or fewer layers (trainable)."
     )

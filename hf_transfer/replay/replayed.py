@@ -77,6 +77,12 @@ class Replay:
         if self._is_prepared or not self.config.replay or self._refused():
             return
         self._is_prepared = True
+        if self.stores.blind:
+            self.notes.append(
+                "The frozen layers run in full: the folder for their output is not shared by all machines "
+                f"({', '.join(self.stores.blind)}). HF_TRANSFER_CACHE names another."
+            )
+            return
         model = placed(self.task.build_model(), self.accelerator.device)
         seen: set[frozenset[str]] = set()
         for config in self.grid:

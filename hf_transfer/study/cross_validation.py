@@ -19,6 +19,7 @@ from hf_transfer.data.sealing import seal_rows
 from hf_transfer.errors import ConfigError
 from hf_transfer.machine.files import write_table
 from hf_transfer.machine.launcher import check_launched
+from hf_transfer.machine.processes import blind_to, wait_for_all
 from hf_transfer.machine.signals import stop_signals
 from hf_transfer.machine.wording import some, visible
 from hf_transfer.runs.aggregate import FoldResults
@@ -94,8 +95,23 @@ def at_work(folder: RunFolder, config: RunConfig, accelerator: Accelerator) -> I
     """
     held = folder.held(config) if accelerator.is_main_process else nullcontext()
     with stop_signals.handled(), others_needed(), held:
-        accelerator.wait_for_everyone()
+        wait_for_all(accelerator)
+        _check_one_folder(folder, accelerator)
         yield
+
+
+def _check_one_folder(folder: RunFolder, accelerator: Accelerator) -> None:
+    """Stop before anything is trained where each machine would write into a folder of its own.
+
+    Raises:
+        ConfigError: Naming the machines that do not see the run's folder.
+    """
+    if blind := blind_to(accelerator, folder.path):
+        raise ConfigError(
+            f"output_dir={str(folder.path)!r} is not one folder for all processes: {', '.join(blind)} can't "
+            "see what the main process writes there. Give an --output_dir on a disk that all machines share, "
+            "or run on one machine."
+        )
 
 
 def check_study(study: Study) -> Study:
@@ -199,7 +215,7 @@ def run_study(study: Study, began: float) -> CrossValidationResult:
         for words in (*experiment.decision.words, *experiment.split_notes):
             print(visible(words), file=sys.stderr)
     study.run()
-    accelerator.wait_for_everyone()
+    wait_for_all(accelerator)
     fold_results = study.results()
     best = study.choose(fold_results)
     probing = Probing(study.runner, best)
@@ -210,7 +226,7 @@ def run_study(study: Study, began: float) -> CrossValidationResult:
         seconds = _seconds(study, fold_results, time.monotonic() - began)
         result = build_results(study, fold_results, best, made=made, controls=controls, seconds=seconds)
         result.save(folder.path)
-    accelerator.wait_for_everyone()
+    wait_for_all(accelerator)
     return CrossValidationResult.load(folder.path)
 
 

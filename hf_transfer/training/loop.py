@@ -1,7 +1,6 @@
 """Train a model, epoch by epoch and phase by phase, from the start or from a checkpoint."""
 
 import time
-from contextlib import nullcontext
 from typing import cast
 
 import numpy as np
@@ -17,11 +16,13 @@ from hf_transfer.layers.phases import Phase, freeze_for, phases_of
 from hf_transfer.machine.memory import free_memory, is_out_of_memory, memory_error
 from hf_transfer.machine.progress import progress_bar
 from hf_transfer.replay.batching import Positions, cut_by_size
+from hf_transfer.training.attempt import Attempt
 from hf_transfer.training.checkpoint import State
 from hf_transfer.training.epochs import (
     effective_batches,
     epoch_order,
     label_weights,
+    most_rows,
     pads_much,
     shares,
     tokens_a_pass,
@@ -202,7 +203,7 @@ class Loop:
             try:
                 return self._stepped(batch, epoch)
             except (MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error):
+                if not is_out_of_memory(error) or self.job.workers.sharded:
                     raise
                 if not self._without_copy():
                     self._halve(batch, error)
@@ -220,8 +221,13 @@ class Loop:
         return True
 
     def _halve(self, batch: Positions, error: BaseException) -> None:
-        rows = max(map(len, self._pieces(batch)))
-        if self.halved or self.job.workers.together or rows == 1:
+        workers = self.job.workers
+        rows = (
+            most_rows(batch, workers, self.per_device)
+            if workers.together
+            else max(map(len, self._pieces(batch)))
+        )
+        if self.halved or rows == 1:
             raise memory_error(error, self.step + 1, rows) from error
         self.halved, self.per_device = True, rows // 2
         self.fitted.notes.append(
@@ -231,26 +237,40 @@ class Loop:
 
     def _stepped(self, batch: Positions, epoch: int) -> Tensor:
         """Make one update on an effective batch; return its mean loss."""
-        accelerator = self.job.workers.accelerator
-        pieces = [self._collate(piece, epoch) for piece in self._pieces(batch)]
-        # The mean is over the whole effective batch, however it is cut over processes and steps.
-        weights = [self.target.weight(piece["labels"], self.label_weights) for piece in pieces]
-        weight = sum(weights, torch.zeros((), device=accelerator.device))
-        weight = self.job.workers.total(weight).clamp(min=1e-12)
-        loss = torch.zeros((), device=accelerator.device)
-        for i, piece in enumerate(pieces):
-            waits = self.job.workers.together and i + 1 < len(pieces)
-            with accelerator.no_sync(self.prepared) if waits else nullcontext():
-                share = self._loss(piece) / weight
-                accelerator.backward(share * self.job.workers.size)
-            loss += share.detach()
+        workers = self.job.workers
+        accelerator, attempt = workers.accelerator, Attempt(workers)
+        pieces: list[dict[str, Tensor]] = []
+        weight = loss = torch.zeros((), device=accelerator.device)
+        with attempt:
+            pieces = [self._collate(piece, epoch) for piece in self._pieces(batch)]
+            # The mean is over the whole effective batch, however it is cut over processes and steps.
+            weight = sum(
+                (self.target.weight(piece["labels"], self.label_weights) for piece in pieces), weight
+            )
+        weight = workers.total(weight).clamp(min=1e-12)
+        with attempt:
+            loss = self._learned(pieces, weight)
+        loss = attempt.agreed(loss)
+        workers.sum_gradients(self.model)
         if self.job.config.max_grad_norm:
             accelerator.clip_grad_norm_(
                 [p for p in self.model.parameters() if p.requires_grad], self.job.config.max_grad_norm
             )
         self.optimizer.step()
         self.optimizer.zero_grad()
-        return self.job.workers.total(loss)
+        return loss
+
+    def _learned(self, pieces: list[dict[str, Tensor]], weight: Tensor) -> Tensor:
+        """Add up this process's gradients of some pieces of a batch; return its part of the loss."""
+        workers = self.job.workers
+        loss = torch.zeros((), device=workers.accelerator.device)
+        for i, piece in enumerate(pieces):
+            with workers.at_piece(self.prepared, last=i + 1 == len(pieces)):
+                share = self._loss(piece) / weight
+                # Shards are averaged on their way, other gradients summed.
+                workers.accelerator.backward(share * workers.size if workers.sharded else share)
+            loss += share.detach()
+        return loss
 
     def _pieces(self, batch: Positions) -> list[Positions]:
         """This process's share of an effective batch, in pieces that fit in memory."""

@@ -20,6 +20,7 @@ from hf_transfer.layers.phases import freeze_for
 from hf_transfer.machine.devices import placed
 from hf_transfer.machine.digests import json_digest
 from hf_transfer.machine.files import write_json
+from hf_transfer.machine.processes import wait_for_all
 from hf_transfer.machine.wording import fold_name
 from hf_transfer.replay.batching import Positions
 from hf_transfer.runs.aggregate import final_epochs
@@ -83,7 +84,7 @@ def make_final(
         return Final(kind="none"), None
     final = _FinalModel(study, config, results)
     before = final.made_before()
-    runner.accelerator.wait_for_everyone()  # all have looked before anyone writes
+    wait_for_all(runner.accelerator)  # all have looked before anyone writes
     if before is not None:
         return before
     final.encode_untrained()
@@ -92,9 +93,7 @@ def make_final(
     if not study.runner.workers.together:
         if not study.runner.accelerator.is_main_process:
             return Final(kind="none"), None
-        use_cores(
-            study.runner.accelerator, study.experiment.config
-        )  # the other processes only wait from here on
+        use_cores(runner.accelerator, study.experiment.config)  # the others only wait from here on
     try:
         record, test = {"refit": final.refit, "ensemble": final.ensemble, "soup": final.soup}[kind]()
     except (RuntimeError, ArithmeticError, MemoryError) as error:
@@ -234,14 +233,14 @@ class _FinalModel:
         """
         runner, folder = self.runner, self.runner.folder
         missing = [unit for unit in self._units if self._member_folder(unit) is None]
-        runner.accelerator.wait_for_everyone()  # before one of them is there
+        wait_for_all(runner.accelerator)  # before one of them is there
         for unit in runner.workers.own(missing):
             name = fold_name(unit.repeat, unit.fold, self.experiment.config.num_repeats)
             fitted = runner.fit_unit(unit, f"{name} again, to keep its model")
             if runner.workers.rank == 0:
                 keep_member(self.experiment, folder, unit, fitted.model)
                 rmtree(folder.unit(unit.place) / CHECKPOINT, ignore_errors=True)
-        runner.accelerator.wait_for_everyone()
+        wait_for_all(runner.accelerator)
 
     def _member_folder(self, unit: Unit) -> Path | None:
         return member_folder(self.experiment, self.runner.folder, unit)
