@@ -77,7 +77,8 @@ class FoldRunner:
         """How processes share the work: whole folds each, or every batch."""
         experiment = self.experiment
         alone = fold_parallel(experiment.config, self.accelerator, len(experiment.units))
-        return Workers(self.accelerator, together=not alone)
+        sharded = experiment.config.parallel == "fsdp"
+        return Workers(self.accelerator, together=not alone, sharded=sharded)
 
     def finished(self, unit: Unit) -> FoldResult | None:
         """Load the result of a fold; None if it is not finished."""

@@ -160,7 +160,7 @@ class Probing:
             Whether there is one: not without stored features, or where the top of the pretrained model
             starts anew.
         """
-        if self.config.reinit_top:
+        if self.config.reinit_top or runner.workers.sharded:
             return False
         done = all(runner.finished(unit) for unit in units)
         wait_for_all(runner.accelerator)  # all have looked before anyone writes
@@ -179,6 +179,8 @@ class Probing:
     @cached_property
     def features(self) -> Features | None:
         """Features of all rows from stored ones, once those are prepared; None if nothing is stored."""
+        if self.runner.workers.sharded:
+            return None
         return _features(self.runner, self.config)
 
 

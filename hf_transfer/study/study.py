@@ -55,7 +55,7 @@ class Study:
         if all(found):
             return
         runner.check_environment(filter(None, found))
-        for together in self._heads(units):
+        for together in self._heads(units) if not runner.workers.sharded else ():
             # So quick that sharing it would only make the bits depend on who takes part.
             if accelerator.is_main_process:
                 runner.run_heads(together)

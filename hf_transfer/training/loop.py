@@ -13,6 +13,7 @@ from hf_transfer.errors import RunError
 from hf_transfer.folds.order import derive_seed
 from hf_transfer.layers.freezing import parameter_groups
 from hf_transfer.layers.phases import Phase, freeze_for, phases_of
+from hf_transfer.layers.shards import local
 from hf_transfer.machine.memory import free_memory, is_out_of_memory, memory_error
 from hf_transfer.machine.progress import progress_bar
 from hf_transfer.replay.batching import Positions, cut_by_size
@@ -36,6 +37,7 @@ from hf_transfer.training.state import (
     random_state,
     restore_optimizer,
     restore_random_state,
+    to_keep,
 )
 from hf_transfer.training.stopping import Stopper
 
@@ -105,7 +107,9 @@ class Loop:
 
     def restore(self, state: State) -> None:
         """Resume from a checkpoint of this training."""
-        values, tensors = state.values, state.tensors
+        values, moving = state.values, dict(self.fitted.moving())
+        like = {f"{part}.{name}": tensor for part in ("model", "kept") for name, tensor in moving.items()}
+        tensors = state.tensors | state.shards(like)
         with torch.no_grad():
             for name, tensor in self.fitted.moving():
                 tensor.copy_(tensors[f"model.{name}"])
@@ -123,8 +127,8 @@ class Loop:
     def _state(self) -> State:
         """Collect everything a checkpoint needs; all processes that work together must call this."""
         self._check(len(self.fitted.history) + 1)
-        moving = {f"model.{name}": tensor.detach().cpu() for name, tensor in self.fitted.moving()}
-        kept = {f"kept.{name}": tensor.cpu() for name, tensor in self.stopper.kept.items()}
+        moving = {f"model.{name}": to_keep(tensor) for name, tensor in self.fitted.moving()}
+        kept = {f"kept.{name}": to_keep(tensor) for name, tensor in self.stopper.kept.items()}
         losses = torch.stack(self.losses).cpu() if self.losses else torch.zeros(0)
         values = {
             "phase": self.phase,
@@ -264,9 +268,12 @@ class Loop:
         """Add up this process's gradients of some pieces of a batch; return its part of the loss."""
         workers = self.job.workers
         loss = torch.zeros((), device=workers.accelerator.device)
-        for i, piece in enumerate(pieces):
-            with workers.at_piece(self.prepared, last=i + 1 == len(pieces)):
-                share = self._loss(piece) / weight
+        rounds = len(pieces)
+        if workers.sharded and self.fitted.batches.alike is not None:  # or all have as many
+            rounds = workers.most(rounds)
+        for i in range(rounds):
+            with workers.at_piece(self.model, last=i + 1 == rounds):
+                share = self._loss(pieces[min(i, len(pieces) - 1)]) / weight * (i < len(pieces))
                 # Shards are averaged on their way, other gradients summed.
                 workers.accelerator.backward(share * workers.size if workers.sharded else share)
             loss += share.detach()
@@ -319,7 +326,9 @@ class Loop:
 
     def _check_weights(self, epoch: int) -> None:
         """Stop if the last update of an epoch left weights that are not finite."""
-        if not all(bool(torch.isfinite(p).all()) for p in self.model.parameters() if p.requires_grad):
+        learning = [p for p in self.model.parameters() if p.requires_grad]
+        finite = all(bool(torch.isfinite(local(p)).all()) for p in learning)
+        if not all(self.job.workers.gather([finite])):  # of a shard only one process knows
             raise RunError(self._not_finite("A weight", epoch, len(self.losses) - 1))
 
     def _not_finite(self, what: str, epoch: int, update: int) -> str:

@@ -14,6 +14,7 @@ from hf_transfer.machine.memory import free_memory, is_out_of_memory
 from hf_transfer.machine.progress import progress_bar
 from hf_transfer.replay.batching import Batch, Batches, Positions
 from hf_transfer.training.scale import scaled
+from hf_transfer.training.sharding import reshard
 from hf_transfer.training.workers import Workers
 
 Logits = Mapping[int, NDArray[Any]]
@@ -117,9 +118,15 @@ def _forward(
     learner: nn.Module, batches: Batches, positions: Positions, workers: Workers
 ) -> Iterator[tuple[Positions, Batch, Tensor]]:
     learner.eval()
-    with torch.inference_mode(), workers.accelerator.autocast():
-        for part in workers.share(batches.by_size(positions)):
+    parts = batches.by_size(positions)
+    # What shards were gathered into in inference mode could never be trained.
+    with torch.no_grad() if workers.sharded else torch.inference_mode(), workers.accelerator.autocast():
+        for part in workers.share(parts):
             yield part, *_passed(learner, batches, part)
+        if workers.sharded:
+            if workers.rank >= len(parts) % workers.size > 0:  # the others take one more, and need our shards
+                _passed(learner, batches, parts[0])
+            reshard(learner)
 
 
 def _passed(learner: nn.Module, batches: Batches, part: Positions) -> tuple[Batch, Tensor]:

@@ -95,6 +95,10 @@ class Workers:
         """Gather the items of all processes that work together."""
         return gather_object(items) if self.together else items
 
+    def most(self, number: int) -> int:
+        """The largest of the numbers of all processes that work together."""
+        return int(max(self.gather([number])))
+
     def total(self, value: Tensor) -> Tensor:
         """Sum a tensor over all processes that work together."""
         return self.accelerator.reduce(value, "sum") if self.together else value

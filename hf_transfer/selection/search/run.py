@@ -100,6 +100,11 @@ def search(
         TransferError: As `cross_validate` does; or if the base model has nothing pretrained.
     """
     options = options or SearchOptions()
+    if config.parallel == "fsdp":
+        raise ConfigError(
+            "parallel='fsdp' trains one model at a time, and a search many. Search on one device with a frozen "
+            "prefix or adapters (--trainable last:2, head+lora), or give `run` lists such as --learning_rates."
+        )
     if accelerator is None:
         check_launched(config.folds_per_device)
     study = check_study(open_study(task, dataset, config, accelerator))

@@ -54,6 +54,7 @@ from hf_transfer.study.final.untrained import UntrainedRows
 from hf_transfer.training.epochs import effective_batches, epoch_order
 from hf_transfer.training.job import Fitted
 from hf_transfer.training.predicting import Logits
+from hf_transfer.training.sharding import whole_model
 from hf_transfer.training.start import shared_seed
 from hf_transfer.training.workers import use_cores
 
@@ -307,9 +308,11 @@ class _FinalModel:
         }
 
     def _save(self, fitted: Fitted) -> None:
-        self._saved = fitted.model
+        self._saved, task, runner = fitted.model, self.experiment.task, self.runner
+        if runner.workers.sharded:
+            self._saved = whole_model(task, fitted.model, self.config, runner.accelerator)
         if self.saves:
-            save_trained(self.experiment.task, fitted.model, self.folder, records=self._records)
+            save_trained(task, self._saved, self.folder, records=self._records)
 
     def _record(self, kind: Literal["refit", "ensemble", "soup"], sealed: RowScores | None) -> Final:
         return Final(
