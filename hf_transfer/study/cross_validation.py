@@ -7,7 +7,6 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import torch
 from accelerate import Accelerator
 from torch import nn
 
@@ -140,9 +139,7 @@ def check_study(study: Study) -> Study:
     for name in config.metrics:
         hub_metric(name)
     model = task.build_model()
-    device = study.runner.accelerator.device
-    # A model that is to be shared out may be too large for a device.
-    check_first_batch(task, model, batch, torch.device("cpu") if study.runner.workers.sharded else device)
+    check_first_batch(task, model, batch, study.runner.workers.birthplace)
     study = study.of(with_defaults(study.experiment, model))
     check_wise(study.experiment, model)
     check_study_room(study, model)  # of each configuration, which it freezes

@@ -18,10 +18,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.layers.shards import is_shard
+from hf_transfer.layers.shards import is_shard, read_shards
 from hf_transfer.machine.digests import file_digest
 from hf_transfer.machine.files import new_folder, remove_stale, write_json
-from hf_transfer.training.sharding import read_shards
 
 _TENSORS, _VALUES, _MANIFEST = "state.safetensors", "state.json", "manifest.json"
 _NAME = re.compile(r"step-(\d{8})")

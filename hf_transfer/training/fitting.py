@@ -5,7 +5,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
 from torch import nn
 
 from hf_transfer import _guard  # noqa: F401
@@ -45,13 +44,12 @@ def fit(job: Job, train: Positions, inner: Positions | None = None, splits: Sequ
         RunError: If the loss becomes infinite or NaN, or memory is short.
         Interrupted: If the process was asked to stop.
     """
-    sharded, device = job.workers.sharded, job.workers.accelerator.device
-    model = fresh_model(job.task, job.config, job.seed, torch.device("cpu") if sharded else device)
+    workers = job.workers
+    model = fresh_model(job.task, job.config, job.seed, workers.birthplace)
     if job.config.head_start == "probe":
         _start_from_probe(job, model, train)
     freezing = freeze_for(model, job.config)
-    if sharded:
-        shard(model, job.workers.accelerator)
+    shard(model, workers)
     fitted = Fitted(model, freezing, job.replay.plain, hash_before=frozen_hash(model, freezing))
     fitted.start_hash = start_hash(model, job.config)
     if job.config.solved:
@@ -76,7 +74,7 @@ def fit(job: Job, train: Positions, inner: Positions | None = None, splits: Sequ
     freeze_for(model, job.config)
     fitted.hash_after = frozen_hash(model, freezing)
     model.eval()
-    job.workers.accelerator.free_memory()  # or its lists keep every fold's model alive
+    workers.accelerator.free_memory()  # or its lists keep every fold's model alive
     return fitted
 
 

@@ -8,10 +8,9 @@ from contextlib import AbstractContextManager, ExitStack
 import torch
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.layers.shards import is_shard
+from hf_transfer.layers.shards import is_shard, write_shards
 from hf_transfer.machine.signals import Interrupted, stop_signals
 from hf_transfer.training.checkpoint import Checkpoints, State
-from hf_transfer.training.sharding import write_shards
 from hf_transfer.training.workers import Workers
 
 _MOST = 0.05  # of the time may go into checkpoints after epochs

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import RunError
+from hf_transfer.layers.shards import reshard
 from hf_transfer.machine.memory import free_memory, is_out_of_memory
 from hf_transfer.machine.progress import progress_bar
 from hf_transfer.replay.batching import Batch, Batches, Positions
 from hf_transfer.training.scale import scaled
-from hf_transfer.training.sharding import reshard
 from hf_transfer.training.workers import Workers
 
 Logits = Mapping[int, NDArray[Any]]

@@ -53,6 +53,11 @@ class Workers:
         self.size = accelerator.num_processes if self.together else 1
         self.line = 0 if self.together else accelerator.process_index  # of its progress bar on the screen
 
+    @property
+    def birthplace(self) -> torch.device:
+        """Where models are built: in main memory if they are to be shared out."""
+        return torch.device("cpu") if self.sharded else self.accelerator.device
+
     def prepare(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, Any]:
         """Move model and optimizer to the device, with mixed precision; a sharded model is there already."""
         if not self.sharded:

@@ -102,8 +102,8 @@ def search(
     options = options or SearchOptions()
     if config.parallel == "fsdp":
         raise ConfigError(
-            "parallel='fsdp' trains one model at a time, and a search many. Search on one device with a frozen "
-            "prefix or adapters (--trainable last:2, head+lora), or give `run` lists such as --learning_rates."
+            "parallel='fsdp' trains one model at a time, and a search many. Leave it out and search with "
+            "most layers frozen, on a device each, or give `run` lists such as --learning_rates 1e-5,3e-5."
         )
     if accelerator is None:
         check_launched(config.folds_per_device)

@@ -308,11 +308,9 @@ class _FinalModel:
         }
 
     def _save(self, fitted: Fitted) -> None:
-        self._saved, task, runner = fitted.model, self.experiment.task, self.runner
-        if runner.workers.sharded:
-            self._saved = whole_model(task, fitted.model, self.config, runner.accelerator)
+        self._saved = whole_model(self.experiment.task, fitted.model, self.config, self.runner.workers)
         if self.saves:
-            save_trained(task, self._saved, self.folder, records=self._records)
+            save_trained(self.experiment.task, self._saved, self.folder, records=self._records)
 
     def _record(self, kind: Literal["refit", "ensemble", "soup"], sealed: RowScores | None) -> Final:
         return Final(
