@@ -95,7 +95,7 @@ class Checkpoints:
             shards = [name for name in state.tensors if name not in whole]
             for file in self.shards.iterdir() if shards else ():
                 file.rename(beside / file.name)
-            about = {"identity": self.identity, "step": state.step, "shards": shards}
+            about = {"identity": self.identity, "step": state.step} | ({"shards": shards} if shards else {})
             write_json(beside / _VALUES, about | state.values)
             files = {path.name: _measured(path) for path in beside.iterdir()}
             write_json(beside / _MANIFEST, {"files": files})

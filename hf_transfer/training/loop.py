@@ -17,7 +17,6 @@ from hf_transfer.layers.shards import local
 from hf_transfer.machine.memory import free_memory, is_out_of_memory, memory_error
 from hf_transfer.machine.progress import progress_bar
 from hf_transfer.replay.batching import Positions, cut_by_size
-from hf_transfer.training.attempt import Attempt
 from hf_transfer.training.checkpoint import State
 from hf_transfer.training.epochs import (
     effective_batches,
@@ -29,6 +28,7 @@ from hf_transfer.training.epochs import (
     tokens_a_pass,
 )
 from hf_transfer.training.job import Fitted, Job
+from hf_transfer.training.joint import JointUpdate
 from hf_transfer.training.optimizer import learning_rate_factor, make_optimizer
 from hf_transfer.training.pausing import Pauses
 from hf_transfer.training.scale import scaled
@@ -242,19 +242,19 @@ class Loop:
     def _stepped(self, batch: Positions, epoch: int) -> Tensor:
         """Make one update on an effective batch; return its mean loss."""
         workers = self.job.workers
-        accelerator, attempt = workers.accelerator, Attempt(workers)
+        accelerator, joint = workers.accelerator, JointUpdate(workers)
         pieces: list[dict[str, Tensor]] = []
         weight = loss = torch.zeros((), device=accelerator.device)
-        with attempt:
+        with joint:
             pieces = [self._collate(piece, epoch) for piece in self._pieces(batch)]
             # The mean is over the whole effective batch, however it is cut over processes and steps.
             weight = sum(
                 (self.target.weight(piece["labels"], self.label_weights) for piece in pieces), weight
             )
         weight = workers.total(weight).clamp(min=1e-12)
-        with attempt:
+        with joint:
             loss = self._learned(pieces, weight)
-        loss = attempt.agreed(loss)
+        loss = joint.agreed(loss)
         workers.sum_gradients(self.model)
         if self.job.config.max_grad_norm:
             accelerator.clip_grad_norm_(

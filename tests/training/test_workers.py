@@ -7,7 +7,7 @@ from torch import nn
 from hf_transfer import RunConfig
 from hf_transfer.errors import ConfigError, RunError
 from hf_transfer.training import workers as module
-from hf_transfer.training.attempt import Attempt
+from hf_transfer.training.joint import JointUpdate
 from hf_transfer.training.workers import (
     PATIENCE,
     Workers,
@@ -72,24 +72,24 @@ OUT = RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
 
 @pytest.mark.parametrize(("here", "there"), [(OUT, 0.0), (None, 1.0), (OUT, 1.0)])
 def test_memory_that_runs_out_in_one_process_ends_the_attempt_of_all(here, there):
-    attempt = Attempt(Together([torch.tensor([2.0, there])]))
-    with attempt:
+    joint = JointUpdate(Together([torch.tensor([2.0, there])]))
+    with joint:
         if here:
             raise here
     with pytest.raises(RuntimeError, match="out of memory"):
-        attempt.agreed(torch.tensor(1.0))
+        joint.agreed(torch.tensor(1.0))
 
 
 def test_an_attempt_that_all_make_gives_the_sum():
-    attempt = Attempt(Together([torch.tensor([2.0, 0.0])]))
-    with attempt:
+    joint = JointUpdate(Together([torch.tensor([2.0, 0.0])]))
+    with joint:
         pass
-    assert attempt.agreed(torch.tensor(1.0)) == 3
+    assert joint.agreed(torch.tensor(1.0)) == 3
 
 
 @pytest.mark.parametrize("error", [KeyError("a defect"), RuntimeError("a defect")])
 def test_other_errors_end_the_process(error):
-    with pytest.raises(type(error), match="a defect"), Attempt(Together()):
+    with pytest.raises(type(error), match="a defect"), JointUpdate(Together()):
         raise error
 
 
@@ -97,7 +97,7 @@ def test_nobody_goes_on_alone_without_others_or_with_a_part_of_the_model():
     alone = Workers(SimpleNamespace(num_processes=1, process_index=0), together=True)
     sharded = Workers(SimpleNamespace(num_processes=2, process_index=0), together=True, sharded=True)
     for workers in (alone, sharded):
-        with pytest.raises(RuntimeError, match="out of memory"), Attempt(workers):
+        with pytest.raises(RuntimeError, match="out of memory"), JointUpdate(workers):
             raise OUT
 
 

@@ -10,7 +10,7 @@ from hf_transfer.machine.memory import is_out_of_memory
 from hf_transfer.training.workers import Workers
 
 
-class Attempt(AbstractContextManager["Attempt"]):
+class JointUpdate(AbstractContextManager["JointUpdate"]):
     """What a process computes by itself between two meetings with the others.
 
     Memory may run out in one of them alone. It keeps the error and goes on to where they meet, as they
