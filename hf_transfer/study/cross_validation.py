@@ -7,6 +7,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import torch
 from accelerate import Accelerator
 from torch import nn
 
@@ -41,7 +42,7 @@ from hf_transfer.study.summary import build_results
 from hf_transfer.study.wise import check_wise
 from hf_transfer.study.zero_shot import judge_of
 from hf_transfer.tasks.task import Task
-from hf_transfer.training.workers import make_accelerator, others_needed
+from hf_transfer.training.workers import make_accelerator, others_needed, shares_model
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -139,7 +140,10 @@ def check_study(study: Study) -> Study:
     for name in config.metrics:
         hub_metric(name)
     model = task.build_model()
-    check_first_batch(task, model, batch, study.runner.workers.birthplace)
+    device = study.runner.accelerator.device
+    if shares_model(config, study.runner.accelerator):  # it may be too large for one
+        device = torch.device("cpu")
+    check_first_batch(task, model, batch, device)
     study = study.of(with_defaults(study.experiment, model))
     check_wise(study.experiment, model)
     check_study_room(study, model)  # of each configuration, which it freezes

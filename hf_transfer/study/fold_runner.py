@@ -34,7 +34,7 @@ from hf_transfer.training.heads.template import Rows
 from hf_transfer.training.job import Fitted, Job
 from hf_transfer.training.predicting import Logits
 from hf_transfer.training.wise import average
-from hf_transfer.training.workers import Workers, fold_parallel
+from hf_transfer.training.workers import Workers, fold_parallel, shares_model
 
 # What fails a fold, and not the run.
 _FAILURES = (RuntimeError, ArithmeticError, MemoryError, LookupError, ValueError)
@@ -77,7 +77,7 @@ class FoldRunner:
         """How processes share the work: whole folds each, or every batch."""
         experiment = self.experiment
         alone = fold_parallel(experiment.config, self.accelerator, len(experiment.units))
-        sharded = experiment.config.parallel == "fsdp"
+        sharded = shares_model(experiment.config, self.accelerator)
         return Workers(self.accelerator, together=not alone, sharded=sharded)
 
     def finished(self, unit: Unit) -> FoldResult | None:

@@ -233,6 +233,11 @@ def _backend() -> str | None:
     return "gloo" if 0 < torch.accelerator.device_count() < local_processes() else None
 
 
+def shares_model(config: RunConfig, accelerator: Accelerator) -> bool:
+    """Whether each process keeps a part of the model only."""
+    return config.parallel == "fsdp" and int(accelerator.num_processes) > 1
+
+
 def fold_parallel(config: RunConfig, accelerator: Accelerator, num_units: int) -> bool:
     """Whether each process takes whole folds: as asked, or if there are enough for all.
 
