@@ -154,6 +154,8 @@ class Loop:
         if not self.job.workers.together:  # together they could not agree on letting go
             self.fitted.batches.hold()
         self.by_size = pads_much(self.job, self.fitted.batches, freezing)
+        if self.job.term:
+            self.job.term.begin(self.fitted, freezing)
         optimizer = _optimizer(self.model, self.job.config)
         self.prepared, self.optimizer = self.job.workers.prepare(self.fitted.learner, optimizer)
         if self.job.config.compile:
@@ -174,6 +176,8 @@ class Loop:
         for batch in batches[len(self.losses) :]:
             rate = self._set_rate(phase, start)
             self.losses.append(self._update(batch, number))
+            if self.job.term:
+                self.job.term.step(rate)
             self.bar.update()
             if self.step % _CHECK_EVERY == 0 or len(self.losses) == self.steps_per_epoch:
                 self._check(number)
@@ -253,7 +257,7 @@ class Loop:
             )
         weight = workers.total(weight).clamp(min=1e-12)
         with joint:
-            loss = self._learned(pieces, weight)
+            loss = self._learned(pieces, weight, len(batch))
         loss = joint.agreed(loss)
         workers.sum_gradients(self.model)
         if self.job.config.max_grad_norm:
@@ -264,7 +268,7 @@ class Loop:
         self.optimizer.zero_grad()
         return loss
 
-    def _learned(self, pieces: list[dict[str, Tensor]], weight: Tensor) -> Tensor:
+    def _learned(self, pieces: list[dict[str, Tensor]], weight: Tensor, num_rows: int) -> Tensor:
         """Add up this process's gradients of some pieces of a batch; return its part of the loss."""
         workers = self.job.workers
         loss = torch.zeros((), device=workers.accelerator.device)
@@ -273,7 +277,12 @@ class Loop:
             rounds = workers.most(rounds)
         for i in range(rounds):
             with workers.at_piece(self.model, last=i + 1 == rounds):
-                share = self._loss(pieces[min(i, len(pieces) - 1)]) / weight * (i < len(pieces))
+                piece = pieces[min(i, len(pieces) - 1)]
+                share = self._loss(piece) / weight
+                if self.job.term:
+                    part = len(piece["labels"]) / num_rows
+                    share = share + self.job.term(len(piece["labels"]), self.step / self.total) * part
+                share = share * (i < len(pieces))
                 # Shards are averaged on their way, other gradients summed.
                 workers.accelerator.backward(share * workers.size if workers.sharded else share)
             loss += share.detach()
