@@ -10,6 +10,7 @@ TransferError                 exit code
 │   ├── FoldError             3   the rows cannot be split as asked
 │   └── VerificationError     3   what a run says does not follow from what it holds
 ├── RunError                  4   some folds failed; the rest is kept and reported
+│   └── ShortOfMemoryError    4   something does not fit in memory, not even in parts
 ├── DiskFullError             4   there is no room left; what was finished is kept
 ├── MachineError              4   the machine refuses a file; what was finished is kept
 └── HubError                  5   nothing was published, nothing was lost
@@ -82,6 +83,10 @@ class RunError(TransferError, RuntimeError):
     """Some folds failed; the others are kept and reported."""
 
     exit_code = 4
+
+
+class ShortOfMemoryError(RunError):
+    """Something does not fit in memory, not even in parts."""
 
 
 class DiskFullError(TransferError, OSError):

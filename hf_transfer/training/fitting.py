@@ -44,12 +44,11 @@ def fit(job: Job, train: Positions, inner: Positions | None = None, splits: Sequ
         RunError: If the loss becomes infinite or NaN, or memory is short.
         Interrupted: If the process was asked to stop.
     """
-    workers = job.workers
-    model = fresh_model(job.task, job.config, job.seed, workers.birthplace)
+    model = fresh_model(job.task, job.config, job.seed, job.workers.birthplace)
     if job.config.head_start == "probe":
         _start_from_probe(job, model, train)
     freezing = freeze_for(model, job.config)
-    shard(model, workers)
+    shard(model, job.workers)
     fitted = Fitted(model, freezing, job.replay.plain, hash_before=frozen_hash(model, freezing))
     fitted.start_hash = start_hash(model, job.config)
     if job.config.solved:
@@ -59,14 +58,16 @@ def fit(job: Job, train: Positions, inner: Positions | None = None, splits: Sequ
     start = fitted.weights() if job.config.wise else None
     stopper = Stopper(fitted, job, inner)
     loop = Loop(job, fitted, train, stopper)
-    state = _kept_before(job, fitted)
-    if state is not None:
+    if (state := _kept_before(job, fitted)) is not None:
         loop.restore(state)
         for epoch in fitted.history if job.on_epoch else ():
             job.on_epoch(epoch)  # type: ignore[misc]
-    with columns_scaled(model, column_scale(job.replay.plain, train)):
-        loop.run()
-        fitted.best_epoch = stopper.finish()
+    try:
+        with columns_scaled(model, column_scale(job.replay.plain, train)):
+            loop.run()
+            fitted.best_epoch = stopper.finish()
+    finally:
+        job.workers.accelerator.free_memory()  # or its list keeps every fold's model alive
     if start is not None:
         keep_ends(fitted, start)
     else:
@@ -74,7 +75,6 @@ def fit(job: Job, train: Positions, inner: Positions | None = None, splits: Sequ
     freeze_for(model, job.config)
     fitted.hash_after = frozen_hash(model, freezing)
     model.eval()
-    workers.accelerator.free_memory()  # or its lists keep every fold's model alive
     return fitted
 
 

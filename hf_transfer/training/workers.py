@@ -11,6 +11,7 @@ import psutil
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
+from accelerate.optimizer import AcceleratedOptimizer
 from accelerate.utils import InitProcessGroupKwargs, gather_object
 from torch import Tensor, nn
 
@@ -19,13 +20,15 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import ConfigError, RunError, TransferError
 from hf_transfer.machine.allocator import keep_freed_memory
 from hf_transfer.machine.environment import local_processes, usable_cores
-from hf_transfer.machine.memory import first_words, is_out_of_memory
+from hf_transfer.machine.memory import attempt, explained
 from hf_transfer.machine.processes import LOST
+from hf_transfer.training.moments import make_moments
 
 # For what processes send each other while they share batches; who waits for others' folds waits in
 # `wait_for_all`, which has no limit while they live.
 PATIENCE = timedelta(minutes=30)
 _BUCKET = 2**24  # numbers of gradients that travel at a time
+_FIRST_SCALE = 2.0**16  # of fp16, as torch has it
 _LAUNCHED = {"ACCELERATE_MIXED_PRECISION", "LOCAL_WORLD_SIZE"}  # set by accelerate launch, and by torchrun
 # How gloo, the store and NCCL put it. Of these, NCCL's watchdog alone ends a process without an exception.
 _GONE = re.compile(
@@ -59,11 +62,20 @@ class Workers:
         return torch.device("cpu") if self.sharded else self.accelerator.device
 
     def prepare(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, Any]:
-        """Move model and optimizer to the device, with mixed precision; a sharded model is there already."""
+        """Move model and optimizer to the device, with mixed precision; a sharded model is there already.
+
+        The optimizer has all its memory then. Accelerate is not told of it: it divides the gradients of each
+        optimizer that it knows by the scale of fp16, those of a phase before as well.
+
+        Raises:
+            ShortOfMemoryError: If they do not fit there.
+        """
         if not self.sharded:
             # "For evaluation", as Accelerate calls it, is without DDP around it: see `sum_gradients`.
             model = self.accelerator.prepare_model(model, evaluation_mode=True)
-        return model, self.accelerator.prepare_optimizer(optimizer)
+        wrapped = AcceleratedOptimizer(optimizer, scaler=self.accelerator.scaler)
+        attempt(lambda: make_moments(optimizer), "as the optimizer's moments were made", tries=2)
+        return model, wrapped
 
     @contextmanager
     def at_piece(self, model: nn.Module, *, last: bool) -> Iterator[None]:
@@ -95,6 +107,28 @@ class Workers:
             parts = torch.split(flat, [tensor.numel() for tensor in bucket])
             for tensor, part in zip(bucket, parts, strict=True):
                 tensor.copy_(part.view_as(tensor))
+
+    def clip(self, optimizer: Any, parameters: Sequence[nn.Parameter], longest: float) -> None:
+        """Clip the norm of an optimizer's gradients."""
+        self.accelerator.unscale_gradients(optimizer)
+        self.accelerator.clip_grad_norm_(parameters, longest)
+
+    def restart_scale(self) -> None:
+        """Let the scale of fp16 begin anew, so that a training depends on none before it."""
+        scaler, handler = self.accelerator.scaler, self.accelerator.scaler_handler
+        if scaler is None:
+            return
+        first = handler.init_scale if handler else _FIRST_SCALE
+        scaler.scale(torch.zeros((), device=self.accelerator.device))  # or it has nothing to update
+        scaler.update(first)  # forgets an update that was not finished, too
+        scaler.load_state_dict(scaler.state_dict() | {"scale": first, "_growth_tracker": 0})
+
+    def agreed(self, *wishes: bool) -> list[bool]:
+        """Combine decisions over processes that work together: true for all if true for one."""
+        if not self.together:
+            return list(wishes)
+        mine = torch.tensor(wishes, dtype=torch.float32, device=self.accelerator.device)
+        return [wish > 0 for wish in self.total(mine).tolist()]
 
     def gather(self, items: list[Any]) -> list[Any]:
         """Gather the items of all processes that work together."""
@@ -209,19 +243,13 @@ def others_needed() -> Iterator[None]:
         RunError: Instead of what the library of processes raises.
     """
     try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if isinstance(error, TransferError):
+        with explained("where processes share the work"):
+            yield
+    except RuntimeError as error:
+        gone = isinstance(error, dist.DistError) or _GONE.search(str(error))
+        if isinstance(error, TransferError) or not gone:
             raise
-        if is_out_of_memory(error):
-            raise RunError(
-                f"Memory ran out, where processes share the work ({first_words(error)}). Set "
-                "per_device_batch_size lower, which changes no update. Finished work is kept: run the same "
-                "command again to resume."
-            ) from error
-        if isinstance(error, dist.DistError) or _GONE.search(str(error)):
-            raise RunError(LOST) from error
-        raise
+        raise RunError(LOST) from error
 
 
 def _backend() -> str | None:

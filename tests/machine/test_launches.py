@@ -95,12 +95,10 @@ def test_the_end_of_one_process_is_the_end_of_all_and_the_run_goes_on(
             0,
             "Memory ran out at update 3: from there on 2 rows were taken at a time instead of 4",
         ),
-        ("memory", 1, "Memory ran out at update 3 with 2 rows at a time (out of memory in another process)"),
+        ("memory", 1, "Memory ran out at update 3 ("),
     ],
 )
-def test_memory_that_ends_in_one_process_halves_the_rows_of_all_or_fails_the_fold_of_all(
-    tmp_path, how, expected, words
-):
+def test_memory_that_ends_in_one_process_halves_the_rows_of_all_or_ends_all(tmp_path, how, expected, words):
     settings = [*SMALL, "--parallel", "data", "--final", "none", "--output_dir", tmp_path / "run"]
     code, shown = launch([1, "pass", how, *settings], launcher=TORCHRUN)
     assert code == expected, shown
