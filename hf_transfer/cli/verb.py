@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.errors import ConfigError, LaunchError, TransferError
+from hf_transfer.errors import ConfigError, DoneEarlyError, LaunchError, TransferError
 from hf_transfer.machine.launcher import is_heard, is_main_process, launch, tell_launcher
 from hf_transfer.machine.refusals import refusal
 from hf_transfer.machine.secrets import traceback_without_secrets, without_secrets
@@ -116,6 +116,9 @@ def guarded(run: Callable[[], int], again: Sequence[str], *, debug: bool) -> int
     """
     try:
         return run()
+    except DoneEarlyError as done:
+        print(visible(str(done)))
+        return done.exit_code
     except LaunchError as needed:
         return launch(again, needed.num_processes)
     except TransferError as error:

@@ -86,30 +86,30 @@ def make_final(
     runner.accelerator.wait_for_everyone()  # all have looked before anyone writes
     if before is not None:
         return before
+    if study.engine is not None:
+        failed = study.engine.finish(study, config, results) or "its files did not arrive whole"
+        return final.made_before() or (_failed(failed), None)
     final.encode_untrained()
     if kind != "refit":
         final.complete_members()
-    if not study.runner.workers.together:
-        if not study.runner.accelerator.is_main_process:
+    if not runner.workers.together:
+        if not runner.accelerator.is_main_process:
             return Final(kind="none"), None
-        use_cores(
-            study.runner.accelerator, study.experiment.config
-        )  # the other processes only wait from here on
+        use_cores(runner.accelerator, study.experiment.config)  # the other processes only wait from here on
     try:
         record, test = {"refit": final.refit, "ensemble": final.ensemble, "soup": final.soup}[kind]()
     except (RuntimeError, ArithmeticError, MemoryError) as error:
         if runner.workers.together and not isinstance(error, RunError):
             raise  # the other processes know nothing of it
-        return _failed(error), None
+        return _failed(f"{type(error).__name__}: {error}"), None
     if final.saves:
         record = final.checked(record)
         final.keep(record, test)
     return record, test
 
 
-def _failed(error: Exception) -> Final:
+def _failed(said: str) -> Final:
     """Record of a final model that could not be made, so that the folds' results are still reported."""
-    said = f"{type(error).__name__}: {error}"
     print(f"final model: {said}", file=sys.stderr)
     note = f"The final model could not be made, and none is published. {said}"
     return Final(kind="none", notes=[note], error=said)
