@@ -79,6 +79,23 @@ def refuse_misspelt(settings: Sequence[str], parser: Parser) -> None:
             )
 
 
+_PLACES = ("run", "search", "features")  # verbs whose work an engine can place
+
+
+def refuse_engine(settings: Sequence[str], verb: str) -> None:
+    """Stop at the flag for another engine where the verb works in one process.
+
+    Raises:
+        ConfigError: Naming the verbs that take it.
+    """
+    given = next((word for word in settings if word.partition("=")[0] == "--engine"), None)
+    if given is not None and verb not in _PLACES:
+        raise ConfigError(
+            f"{verb} works in this process and takes no --engine; {', '.join(_PLACES)} and recipes do. Leave "
+            "it out."
+        )
+
+
 def add_kind(parser: argparse.ArgumentParser) -> None:
     """Let a verb be told what the inputs are."""
     help = "such as text or image; found by itself when not given"
