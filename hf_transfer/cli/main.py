@@ -13,6 +13,7 @@ from hf_transfer.cli.cache import add_cache
 from hf_transfer.cli.combine import add_combine
 from hf_transfer.cli.doctor import add_doctor
 from hf_transfer.cli.export import add_export
+from hf_transfer.cli.features import add_features
 from hf_transfer.cli.inspect import add_inspect
 from hf_transfer.cli.judge import add_compare, add_verify
 from hf_transfer.cli.layers import add_layers
@@ -41,6 +42,7 @@ _VERBS: tuple[Callable[[Any], None], ...] = (
     add_pretrain,
     add_shots,
     add_combine,
+    add_features,
     add_layers,
     add_inspect,
     add_predict,

@@ -79,7 +79,7 @@ def refuse_misspelt(settings: Sequence[str], parser: Parser) -> None:
             )
 
 
-_PLACES = ("run", "search", "features")  # verbs whose work an engine can place
+_PLACES = ("run", "search")  # verbs whose work an engine can place
 
 
 def refuse_engine(settings: Sequence[str], verb: str) -> None:
