@@ -46,7 +46,7 @@ def test_a_shard_that_is_there_is_not_made_again(tmp_path, capsys):
 
 def test_shards_that_do_not_go_together_are_not_joined(tmp_path, capsys):
     made(tmp_path, "0/2", capsys)
-    with pytest.raises(ConfigError, match="lacks 1 of 2"):
+    with pytest.raises(ConfigError, match="lacks shard 1 of 2"):
         read_shards(tmp_path)
     made(tmp_path, "1/2", capsys, "--max_rows", "40")
     with pytest.raises(ConfigError, match="different data or base models"):
