@@ -1,11 +1,13 @@
 """Start a run by the engine that its settings name."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
+from hf_transfer.errors import ConfigError
 from hf_transfer.machine.collection import no_collection
 from hf_transfer.runs.results import CrossValidationResult
 
@@ -74,8 +76,13 @@ def engine_of(config: RunConfig) -> "tuple[RunConfig, Engine | None]":
     """The engine that settings name, None for this process; and the settings by which it runs.
 
     Raises:
-        ConfigError: If it is not installed or not there.
+        ConfigError: If it is not installed or not there, or several processes were launched to drive it.
     """
+    if config.engine != "here" and os.environ.get("WORLD_SIZE", "1") != "1":
+        raise ConfigError(
+            f"engine={config.engine!r} hands out the folds from one process, and {os.environ['WORLD_SIZE']} "
+            "were launched. Start it without a launcher."
+        )
     if config.engine == "parts":
         with no_collection():
             from hf_transfer.cluster.parts import AllParts, OnePart, part_folder, parts_folder

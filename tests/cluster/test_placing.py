@@ -185,3 +185,20 @@ def test_folds_of_two_kinds_of_machine_are_refused(here, tmp_path, monkeypatch):
     config = replace(here[0], output_dir=str(tmp_path / "run"), trainable="all", final="none")
     with pytest.raises(ConfigError, match=r"threads? on another; .* on cpu.*--mixed_environments"):
         run(config, "text", NearCarrier())
+
+
+@pytest.mark.slow
+def test_a_search_places_the_folds_that_judge_its_choice(tmp_path):
+    from hf_transfer.selection.search.run import SearchOptions, search
+
+    kind, settings = KINDS["pictures"]
+    config = plain_config(**settings | {"final": "refit"}, output_dir=str(tmp_path / "one"))
+    data = open_dataset(config, kind)
+    task = data.task(config, data.target)
+    search(task, data, config, SearchOptions("shared"))
+    carrier = NearCarrier()
+    many = replace(config, output_dir=str(tmp_path / "many"))
+    search(task, data, many, SearchOptions("shared"), engine=Placing(carrier))
+    assert "final" in {order["kind"] for order in carrier.orders}
+    assert predictions(tmp_path / "one") == predictions(tmp_path / "many")
+    assert weights(tmp_path / "one") == weights(tmp_path / "many") != {}

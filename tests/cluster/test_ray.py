@@ -25,6 +25,12 @@ def test_without_ray_the_engine_says_how_to_get_it(monkeypatch):
         engine_of(RunConfig(engine="ray"))
 
 
+def test_one_process_drives_it(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="from one process, and 2 were launched"):
+        engine_of(RunConfig(engine="parts"))
+
+
 @pytest.fixture(scope="module")
 def cluster():
     pytest.importorskip("ray")
