@@ -1,6 +1,8 @@
 """Build a model from an opened base model, with a head for the labels at hand."""
 
+import json
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -215,15 +217,23 @@ def _reset_output(
     sized = (name for name in head.parameters if model.get_parameter(name).shape[:1] == (config.num_labels,))
     if new.issuperset(sized):
         return  # the checkpoint had another size, or no head: a second model need not be made
-    with torch.device("meta"):
-        other = type(config).from_dict(config.to_dict(), num_labels=config.num_labels + 1)
-        shapes = {name: p.shape for name, p in auto_class.from_config(other).named_parameters()}
-    output = {name for name, p in model.named_parameters() if shapes[name] != p.shape}
+    wider = _shapes(
+        auto_class, config.__class__, config.to_json_string(use_diff=False), config.num_labels + 1
+    )
+    output = {name for name, p in model.named_parameters() if wider[name] != p.shape}
     for layer in sorted({name.rpartition(".")[0] for name in output - new}):  # each draws from torch's seed
         module = model.get_submodule(layer)
         nn.init.normal_(module.weight, std=getattr(config, "initializer_range", 0.02))  # type: ignore[arg-type]
         if module.bias is not None:
             nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+
+
+@lru_cache(maxsize=16)  # the model of every fold asks for the same
+def _shapes(auto_class: Any, kind: Any, config: str, labels: int) -> dict[str, torch.Size]:
+    """Shape of each parameter of a model with that many labels, whose configuration is given as JSON."""
+    with torch.device("meta"):
+        model = auto_class.from_config(kind.from_dict(json.loads(config), num_labels=labels))
+    return {name: p.shape for name, p in model.named_parameters()}
 
 
 def _random_model(base: BaseModel, auto_class: Any, config: PretrainedConfig) -> nn.Module:

@@ -69,12 +69,18 @@ def build_results(
         seconds: What the whole run took.
     """
     experiment, runner, results = study.experiment, study.runner, fold_results[best]
-    scorer = experiment.task.target.scorer
+    scorer, model = experiment.task.target.scorer, experiment.task.build_model()
 
     def predictions_of(config: RunConfig) -> pa.Table:
         return study.predictions(config, fold_results[config])
 
     built = Results(
+        notes=[  # first, of the model before it is frozen, or adapters are in it
+            *_notes(study, model),
+            *choice_notes(fold_results, best, scorer),
+            *fold_notes(results),
+            *control_notes(controls),
+        ],
         **_process(),
         **_learned(experiment),
         dataset=_dataset(experiment),
@@ -84,21 +90,15 @@ def build_results(
         folds_path=f"folds/{place_of(best, list(fold_results))}".rstrip("/"),
         **split_part(experiment.plans, experiment.uids),
         **score_part(fold_results, best, predictions_of, scorer),
-        **_freezing(experiment, best, results),
+        **_freezing(model, best, results),
         final=made[0],
         test=made[1],
         **vars(controls),
-        notes=[
-            *_notes(study),
-            *choice_notes(fold_results, best, scorer),
-            *fold_notes(results),
-            *control_notes(controls),
-        ],
         hardware=_hardware(runner, seconds),
         folds=list(results),
     )
-    histories = read_histories(runner.folder.path / built.folds_path)
-    return CrossValidationResult(_judged(built, histories), predictions_of(best))
+    judged = _judged(built, read_histories(runner.folder.path / built.folds_path))
+    return CrossValidationResult(judged, predictions_of(best))
 
 
 def _judged(results: Results, histories: Mapping[str, History]) -> Results:
@@ -177,9 +177,8 @@ def _config(experiment: Experiment, best: RunConfig) -> RunConfig:
     return replace(best, **{f"{name}s": getattr(experiment.config, f"{name}s") for name in GRID_SETTINGS})
 
 
-def _freezing(experiment: Experiment, config: RunConfig, folds: Sequence[FoldResult]) -> dict[str, Any]:
+def _freezing(model: nn.Module, config: RunConfig, folds: Sequence[FoldResult]) -> dict[str, Any]:
     """The freeze table, and its proof from every fold."""
-    model = experiment.task.build_model()
     freezing = freeze_for(model, config)
     sizes = {name: p.numel() for name, p in model.named_parameters()}
     return {
@@ -199,7 +198,7 @@ def _layers(model: nn.Module, freezing: Freezing, config: RunConfig) -> list[Lay
     return [LayerRow(**row) for row in freeze_table(model, freezing, **rates)]
 
 
-def _notes(study: "Study") -> list[str]:
+def _notes(study: "Study", model: nn.Module) -> list[str]:
     """Notes on automatic choices about data, folds and model, each once."""
     experiment, task, replay = study.experiment, study.experiment.task, study.runner.replay
     notes = [
@@ -210,7 +209,6 @@ def _notes(study: "Study") -> list[str]:
     ]
     base = task.base
     notes += (*experiment.pretraining_notes, *task.notes)
-    model = task.build_model()
     own = [head_note(base, task.label_names), kept_share_note(base), language_note(base), dropout_note(model)]
     notes += filter(None, own)
     if not base.has_weights and not experiment.config.from_scratch:
