@@ -132,7 +132,7 @@ def test_a_final_model_that_is_lost_leaves_the_scores(here, tmp_path):
     assert result.scores == here[1].scores
 
 
-@pytest.mark.parametrize("final", ["ensemble", "soup"])
+@pytest.mark.parametrize("final", ["ensemble", pytest.param("soup", marks=pytest.mark.slow)])
 def test_models_of_the_folds_come_back_to_be_joined(final, tmp_path):
     config = plain_config(**LAST | {"final": final, "sealed": 0.2}, output_dir=str(tmp_path / "one"))
     run(config, "text")
