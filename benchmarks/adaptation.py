@@ -59,7 +59,9 @@ def domain(model: str, dataset: str, splits: Sequence[str], max_rows: int | None
     """A labelled domain, of several splits of a data set if need be."""
     parts = []
     for split in splits:
-        config = RunConfig(base_model=model, dataset=dataset, split=split, max_rows=max_rows)
+        config = RunConfig(
+            base_model=model, dataset=dataset, split=split, max_rows=max_rows, trainable="head"
+        )
         parts.append(labelled_features(config, make_accelerator(config)))
     rows = concatenate_datasets([part.data.rows for part in parts])
     return replace(

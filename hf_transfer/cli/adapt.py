@@ -27,7 +27,9 @@ def add_adapt(verbs: Any) -> None:
     parser.add_argument(
         "--arms",
         metavar="A,B",
-        help="of z-score, coral, prototypes, labels-in-training, labels-alone (all unless given), dann, mcc",
+        help="which to try, of z-score, coral, prototypes, labels-in-training and labels-alone (these five "
+        "unless given), dann and mcc; with --trainable last:N or all, dann, mcc and the source alone train "
+        "layers of the backbone",
     )
     parser.add_argument(
         "--split_target", action="store_true", help="keep labelled rows out of what arms learn from"
@@ -46,7 +48,7 @@ def _adapt(options: argparse.Namespace) -> int:
     from hf_transfer.transfer.adapt_run import model_home, run_adapt
     from hf_transfer.transfer.adapting import USUAL, AdaptOptions
 
-    defaults = replace(RunConfig(), dataset=options.dataset, output_dir="runs/adapt")
+    defaults = replace(RunConfig(), dataset=options.dataset, output_dir="runs/adapt", trainable="head")
     config = RunConfig.from_args(defaults, options.settings)
     wanted = AdaptOptions(
         labels=options.labels,

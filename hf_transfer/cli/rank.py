@@ -36,7 +36,7 @@ def _rank(options: argparse.Namespace) -> int:
     from hf_transfer.config.run_config import RunConfig
     from hf_transfer.selection.rank.ranking import rank_models
     from hf_transfer.selection.rank.words import ranking_text
-    from hf_transfer.selection.rank.writing import write_ranking
+    from hf_transfer.selection.rank.writing import write_beside
 
     defaults = replace(RunConfig(), dataset=options.dataset, output_dir="runs/rank")
     config = RunConfig.from_args(defaults, options.settings)
@@ -48,7 +48,7 @@ def _rank(options: argparse.Namespace) -> int:
         priors=read_priors(options.prior),
     )
     folder = Path(config.output_dir)
-    value = write_ranking(ranking, folder)
+    value = write_beside(ranking, folder)
     files = f"Layer by layer: {folder / 'depth.png'}. All figures: {folder / 'rank.json'}."
     show(options, (value, f"{ranking_text(ranking)}\n\n{files}"))
     return 0

@@ -22,8 +22,8 @@ class ModelSettings(Group):
     from_scratch: bool = setting(False, "Same architecture, random weights: the control arm.")
     transductive: bool = setting(
         False,
-        "Take a base model that was pretrained, without labels, on rows of this data set too; the card says "
-        "so.",
+        "Take a base model that `pretrain` or another run trained on rows of this data set too; the card "
+        "says so.",
     )
     pooling: str = setting(
         "auto",

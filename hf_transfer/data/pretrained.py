@@ -1,66 +1,150 @@
-"""Which rows of a data set a base model has seen before, when it was pretrained without labels."""
+"""Which rows of a data set a base model has seen before, in `pretrain` or in another run."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+import pyarrow as pa
 from datasets import Dataset
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
+from hf_transfer.data.labelled import LabelledData
 from hf_transfer.data.row_digests import row_digests
-from hf_transfer.errors import DataError, ModelError
+from hf_transfer.errors import ConfigError, DataError, ModelError
+from hf_transfer.machine.secrets import local_name, one_line
 from hf_transfer.machine.wording import count
 from hf_transfer.models.base_model import BaseModel
 from hf_transfer.models.mean_classifier import files_of
+from hf_transfer.runs.base_origin import LEARNED_ROWS, BaseOrigin
 from hf_transfer.runs.pretrain_record import PRETRAIN_FILE, PretrainRecord
-from hf_transfer.runs.reading import read_record
+from hf_transfer.runs.reading import read_json_file, read_record, read_table
+from hf_transfer.runs.records import Results
 from hf_transfer.tasks.inputs.input import Input
 
 
-def pretraining_of(base: BaseModel) -> PretrainRecord | None:
-    """What `pretrain` wrote beside a base model; None of a model that it did not make.
+@dataclass(frozen=True)
+class Seen:
+    """What made a base model, and the rows that it learned from.
+
+    Attributes:
+        origin: Without how many of them are among the rows at hand.
+        digests: Of each row, and of those that it began with; None where none were kept.
+        fingerprint: Of the rows, as they were opened; None where that is not known.
+    """
+
+    origin: BaseOrigin
+    digests: frozenset[str] | None
+    fingerprint: str | None = None
+
+    def num_shared(self, input: Input, parts: Sequence[Dataset], fingerprint: str) -> int | None:
+        """How many of some rows are among them; None if that can't be told."""
+        if self.digests is None:
+            return sum(map(len, parts)) if fingerprint == self.fingerprint else None
+        return sum(one in self.digests for part in parts for one in row_digests(input, part))
+
+
+def seen_by(base: BaseModel) -> Seen | None:
+    """What a base model learned from, if `pretrain` or a run made it.
 
     Raises:
-        ConfigError: If that is damaged.
+        ConfigError: If what that wrote is damaged.
         ModelError: If the Hub does not answer.
     """
-    if base.is_timm:
+    if base.name.startswith("timm:"):
         return None
+    find = files_of(base.location, base.hub_options)
     try:
-        path = files_of(base.location, base.hub_options)(PRETRAIN_FILE)
+        return _by_pretraining(base, find(PRETRAIN_FILE)) or _by_run(base, _results_of(base, find))
     except OSError as error:
         raise ModelError(f"base_model={base.name!r} cannot be read: {error}") from error
-    return read_record(PretrainRecord, path) if path else None
 
 
-def pretraining_notes(
-    base: BaseModel, input: Input, parts: Sequence[Dataset | None], config: RunConfig
-) -> tuple[str, ...]:
-    """Say what a base model was pretrained on; none for a model that `pretrain` did not make.
+def _by_pretraining(base: BaseModel, path: Path | None) -> Seen | None:
+    if path is None:
+        return None
+    record = read_record(PretrainRecord, path)
+    origin = BaseOrigin(
+        made_by=local_name(base.name),
+        with_labels=False,
+        base_model=local_name(record.base_model),
+        from_scratch=record.from_scratch,
+        dataset=record.pool.name,
+        num_rows=record.pool.num_rows,
+    )
+    return Seen(origin, frozenset(record.rows))
+
+
+def _results_of(base: BaseModel, find: Callable[[str], Path | None]) -> Path | None:
+    """The results.json of the run that a model lies in, or was pushed with."""
+    folder = Path(base.location)
+    if not folder.is_dir():
+        return find("results.json")
+    place = Path(os.path.abspath(folder))  # noqa: PTH100  (resolve() would follow links)
+    place = place.parent if place.parent.name == "model" else place  # a member of an ensemble
+    place = place.parent if place.name == "model" else place
+    return next((path for path in [place / "results.json"] if path.is_file()), None)
+
+
+def _by_run(base: BaseModel, path: Path | None) -> Seen | None:
+    if path is None or not _is_ours(path):
+        return None
+    results = read_record(Results, path)
+    learned = path.with_name(LEARNED_ROWS)
+    digests = read_table(learned, ["digest"])["digest"].to_pylist() if learned.is_file() else None
+    score, is_folder = results.headline, (results.base_model_revision or "").startswith("blake2b:")
+    origin = BaseOrigin(
+        made_by=one_line(local_name(str(path.parent)) if Path(base.location).is_dir() else base.name),
+        with_labels=True,
+        base_model=one_line(local_name(results.base_model) if is_folder else results.base_model),
+        from_scratch=results.from_scratch,
+        dataset=one_line(results.dataset.name),
+        num_rows=results.final.num_rows or results.dataset.num_rows,
+        metric=results.primary_metric,
+        score=None if score is None else score.mean,
+    )
+    return Seen(origin, digests and frozenset(digests), results.dataset.fingerprint)
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a results.json is one of the kit: other programs call theirs so too."""
+    try:
+        found = read_json_file(path)
+    except ConfigError:
+        return False
+    return isinstance(found, dict) and {"kit_version", "format_version", "folds"} <= found.keys()
+
+
+def base_origin(base: BaseModel, data: LabelledData, config: RunConfig) -> BaseOrigin | None:
+    """What made a base model; None of a model that the kit did not make.
 
     Args:
         base: The base model.
-        input: What the rows hold.
-        parts: All rows that scores are made of.
+        data: All rows that scores are made of, also sealed and test rows.
         config: Of which `transductive` and `from_scratch` are used.
 
     Raises:
-        DataError: If some of the rows are among those, and `transductive` does not allow it.
+        DataError: If it has seen some of the rows, and `transductive` does not allow it.
     """
-    record = None if config.from_scratch else pretraining_of(base)
-    if record is None:
-        return ()
-    seen = {*record.rows}
-    shared = sum(one in seen for part in parts if part is not None for one in row_digests(input, part))
-    pretrained = f"The base model was pretrained without labels on {count(record.pool.num_rows, 'row')} of "
-    if not shared:
-        return (f"{pretrained}{record.pool.name}, none of which is among these rows.",)
-    if not config.transductive:
+    seen = None if config.from_scratch else seen_by(base)
+    if seen is None:
+        return None
+    parts = [part for part in (data.rows, data.test, data.sealed) if part is not None]
+    shared = seen.num_shared(data.input, parts, data.fingerprint)
+    if shared and not config.transductive:
+        how = "trained, with labels," if seen.origin.with_labels else "pretrained"
         raise DataError(
-            f"base_model={base.name!r} was pretrained on {count(shared, 'row')} of this data set, so that "
-            "its scores may be too good for new rows. Pretrain on other rows, or add --transductive, which "
+            f"base_model={base.name!r} was {how} on {count(shared, 'row')} of this data set, so that "
+            "its scores may be too good for new rows. Take other rows, or add --transductive, which "
             "the card will say."
         )
-    return (
-        f"{pretrained}{record.pool.name}, and {count(shared, 'row')} of this data set are among them "
-        "(transductive): new rows may fare worse than the scores say.",
-    )
+    return replace(seen.origin, num_shared=shared)
+
+
+def learned_rows(base: BaseModel, data: LabelledData, config: RunConfig) -> pa.Table:
+    """Digests of the rows that a run's model learns from, and of those that its base model had seen."""
+    before = None if config.from_scratch else seen_by(base)
+    earlier = sorted((before and before.digests) or ())
+    own = row_digests(data.input, data.rows)
+    return pa.table({"digest": pa.array(dict.fromkeys([*own, *earlier]), pa.string())})

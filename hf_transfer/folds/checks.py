@@ -16,6 +16,11 @@ NAMED = 5  # classes that a message names
 # How far one draw of so many rows a class was off the mean of 200, in points: ten classes of pictures.
 _ONE_DRAW = {1: 8.6, 2: 6.7, 4: 4.8}
 _FEW = 5  # rows of a class to learn from, below which this is said
+_FEW_FOR_A_HEAD = 20  # the same, below which other solvers are worth a look
+_SOLVERS = (
+    f"Some fold learns from fewer than {_FEW_FOR_A_HEAD} rows of a class: hf-transfer shots has solvers made "
+    "for so few."
+)
 
 
 class Limit(NamedTuple):
@@ -145,13 +150,14 @@ def few_to_learn(counts: Ints, names: Sequence[str]) -> tuple[str, ...]:
     """
     few = [c for c in np.argsort(counts, kind="stable").tolist() if 0 < counts[c] < _FEW]
     if not few:
-        return ()
+        return (_SOLVERS,) if ((counts > 0) & (counts < _FEW_FOR_A_HEAD)).any() else ()
     learned = _listed([f"{names[c]} ({count(int(counts[c]), 'row')})" for c in few])
     size = max(size for size in _ONE_DRAW if size <= counts[few[0]])
     return (
         f"Some fold learns from fewer than {_FEW} rows of a class: {learned}. Which rows they are moves the "
         f"score: on ten classes of pictures, one draw of {count(size, 'row')} a class was "
-        f"±{_ONE_DRAW[size]} points off. hf-transfer shots measures it on a labelled set.",
+        f"±{_ONE_DRAW[size]} points off. hf-transfer shots measures it on a labelled set, by "
+        "solvers made for few rows.",
     )
 
 

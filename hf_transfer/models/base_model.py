@@ -155,6 +155,7 @@ def open_base_model(settings: RunConfig) -> BaseModel:
     if name.startswith("timm:"):
         return replace(_open_timm(name), image_size=settings.image_size)
     location = _builtin_folder(name) if name.startswith("builtin:") else os.path.expanduser(name)  # noqa: PTH111
+    location = _model_in(location)
     _check_path(name, location)
     local = Path(location).is_dir()
     options = {
@@ -171,6 +172,7 @@ def open_base_model(settings: RunConfig) -> BaseModel:
             raise ModelError(_unreachable(name, location, error)) from error
     _refuse_kernels(name, config)
     _refuse_depth(name, config)
+    _refuse_padding(name, config)
     folder = Path(location)
     return BaseModel(
         name=name,
@@ -201,6 +203,16 @@ def _refuse_depth(name: str, config: PretrainedConfig) -> None:
         raise ModelError(
             f"base_model={name!r} says in its config.json that it has {layers:,} layers, and at most "
             f"{_MOST_LAYERS:,} are built. Save the model again."
+        )
+
+
+def _refuse_padding(name: str, config: PretrainedConfig) -> None:
+    """Refuse a padding token below 0, which PyTorch takes for one from the end of the vocabulary."""
+    token = getattr(config.get_text_config(), "pad_token_id", None)
+    if isinstance(token, int) and token < 0:
+        raise ModelError(
+            f"base_model={name!r} says in its config.json that pad_token_id is {token}, and no token has a "
+            "number below 0. Set it to the tokenizer's, or take the line out."
         )
 
 
@@ -293,6 +305,14 @@ def _builtin_folder(name: str) -> str:
     if short not in BUILTIN:
         raise ModelError(f"There is no built-in model {short!r}. {_advice()}")
     return str(Path(__file__).parents[1] / "data" / "builtin" / short)
+
+
+def _model_in(location: str) -> str:
+    """The folder `model` in that of a run, which is the run's model; other places as they are."""
+    folder = Path(location)
+    inner = folder / "model"
+    is_run = not (folder / "config.json").is_file() and (inner / "config.json").is_file()
+    return str(inner) if is_run else location
 
 
 def _check_path(name: str, location: str) -> None:

@@ -34,6 +34,19 @@ class FoundShift:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrainedLayers:
+    """How arms were trained that change layers of the backbone; the source alone decides it."""
+
+    trainable: str
+    num_epochs: int
+    learning_rate: float
+    batch_size: int
+    optimizer: str
+    norm: str
+    schedule: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class AdaptArm:
     """A head, and what is known of it in the target.
 
@@ -48,6 +61,7 @@ class AdaptArm:
         p: One-sided, that it is no better.
         adjusted: The same for the number of arms tried.
         left_out: Mean gain in accuracy over the source's own domains, each left out in turn.
+        deep: Whether layers of the backbone learned too.
     """
 
     name: str
@@ -60,6 +74,7 @@ class AdaptArm:
     p: float | None = None
     adjusted: float | None = None
     left_out: float | None = None
+    deep: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +85,7 @@ class AdaptRecord:
         transductive: Whether the arms saw the labelled rows, without their labels, before they were tested
             on them.
         published: The arm whose head is in `model/`.
+        trained: How deep arms were trained; None where all are heads on frozen features.
     """
 
     format_version: int = FORMAT_VERSION
@@ -93,3 +109,4 @@ class AdaptRecord:
     reload: Reload | None
     versions: Mapping[str, str]
     seconds: float
+    trained: TrainedLayers | None = None

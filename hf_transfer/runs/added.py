@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from scipy import special
 
 from hf_transfer import _guard  # noqa: F401
@@ -14,13 +15,14 @@ from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.paired import LEVEL, adjusted, pair_folds
 from hf_transfer.runs.records import AddedSource
 from hf_transfer.runs.same_rows import in_order, with_rows
-from hf_transfer.scores.findings import ClassChange
+from hf_transfer.scores.findings import ClassChange, GroupChanges
 from hf_transfer.scores.over_folds import over_folds
 from hf_transfer.scores.statistics import holm
 from hf_transfer.tasks.targets.target import Target
 
 ARMS = ("the run's rows alone", "with the added rows")
 
+Rows = NDArray[np.bool_]
 FoldsScored = tuple[Sequence[FoldResult], pa.Table]
 
 
@@ -66,6 +68,7 @@ def added_part(
             added=_mean(folds, metric),
             pair=pair,
             classes=class_changes(before, in_order(table), target),
+            groups=group_changes(before, in_order(table), target),
         )
         for pair, (source, (folds, table)) in zip(adjusted(pairs), tested, strict=True)
     ]
@@ -79,24 +82,51 @@ def class_changes(before: pa.Table, after: pa.Table, target: Target) -> list[Cla
     """How each class changes, by the same rows in the same order; none where rows are not right or wrong."""
     if not target.right_or_wrong:
         return []
-    right = [np.equal(*found) for table in (before, after) if (found := target.compared(table))]
+    right = _right(before, after, target)
     names, counts = target.tabled(target.read_back(before))
     of_class = {name: has for name, has in zip(names, counts.T > 0, strict=True) if has.any()}
-    lost = [int((has & right[0] & ~right[1]).sum()) for has in of_class.values()]
-    won = [int((has & ~right[0] & right[1]).sum()) for has in of_class.values()]
-    # The chance that as many of the rows on which the two differ are lost, if either is as likely.
-    pairs = zip(lost, won, strict=True)
-    chances = [float(special.bdtrc(a - 1, a + b, 0.5)) if a else 1.0 for a, b in pairs]
+    won, lost = ([int((has & some).sum()) for has in of_class.values()] for some in _differing(right))
     return [
         ClassChange(
             label=name,
             rows=int(has.sum()),
             alone=float(right[0][has].mean()),
             added=float(right[1][has].mean()),
-            p_loses=float(p),
+            p_loses=p,
         )
-        for (name, has), p in zip(of_class.items(), holm(chances), strict=True)
+        for (name, has), p in zip(of_class.items(), _chances(lost, won), strict=True)
     ]
+
+
+def group_changes(before: pa.Table, after: pa.Table, target: Target) -> GroupChanges | None:
+    """How many groups lose, by the same rows in the same order; None without groups of several rows."""
+    if not target.right_or_wrong or "unit" not in before.column_names:
+        return None
+    units, of_row = np.unique(before["unit"].to_numpy(), return_inverse=True)
+    if len(units) == len(of_row):
+        return None
+    right = _right(before, after, target)
+    won, lost = (np.bincount(of_row[some], minlength=len(units)) for some in _differing(right))
+    losing = lost > won
+    sure = losing & (np.asarray(_chances(lost.tolist(), won.tolist())) < LEVEL)
+    return GroupChanges(num_groups=len(units), num_losing=int(losing.sum()), num_sure=int(sure.sum()))
+
+
+def _right(before: pa.Table, after: pa.Table, target: Target) -> list[Rows]:
+    """Which rows are right without the added ones, and with them."""
+    return [np.equal(*found) for table in (before, after) if (found := target.compared(table))]
+
+
+def _differing(right: Sequence[Rows]) -> tuple[Rows, Rows]:
+    """Rows that are won by the added ones, and rows that are lost."""
+    return ~right[0] & right[1], right[0] & ~right[1]
+
+
+def _chances(lost: Sequence[int], won: Sequence[int]) -> list[float]:
+    """That as many of the rows on which the two differ are lost, if either is as likely; by Holm's rule."""
+    pairs = zip(lost, won, strict=True)
+    found = holm([float(special.bdtrc(a - 1, a + b, 0.5)) if a else 1.0 for a, b in pairs])
+    return [float(p) for p in found]
 
 
 def added_words(found: AddedSource) -> str:
@@ -111,7 +141,18 @@ def added_words(found: AddedSource) -> str:
 
 
 def losing_words(found: AddedSource) -> str:
-    """Which classes lose, and which of them by more than chance."""
+    """Which classes lose, how many groups, and which by more than chance."""
+    return " ".join(filter(None, (_losing_classes(found), _losing_groups(found.groups))))
+
+
+def _losing_groups(groups: GroupChanges | None) -> str:
+    if groups is None:
+        return ""
+    share = f"{groups.num_losing} of {count(groups.num_groups, 'group')} lose"
+    return f"{share}, {groups.num_sure} of them beyond chance." if groups.num_losing else f"{share}."
+
+
+def _losing_classes(found: AddedSource) -> str:
     if not found.classes:
         return ""
     losing = sorted(found.losing, key=lambda one: one.added - one.alone)

@@ -134,9 +134,14 @@ class Final:
 
 @dataclass(frozen=True)
 class KeptFinal:
-    """The file final/done.json: a model that is finished, and a digest of all that decided it."""
+    """The file final/done.json: a model that is finished, and a digest of all that decided it.
+
+    The last two are those of `KeptFold`.
+    """
 
     identity: str
     final: Final
     test: RowScores | None
     format_version: int = FORMAT_VERSION
+    files: Mapping[str, str] = field(default_factory=dict)
+    digest: str | None = None

@@ -1,5 +1,6 @@
 """The record of one fold, in results.json and in the fold's own folder. No torch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
@@ -66,10 +67,17 @@ class FoldResult:
 
 @dataclass(frozen=True)
 class KeptFold(FoldResult):
-    """A fold's own file, done.json or failed.json: its result, and a digest of what it was found with."""
+    """A fold's own file, done.json or failed.json: its result, and a digest of what it was found with.
+
+    Attributes:
+        files: Digest of each file beside it; none of earlier versions.
+        digest: Of all else that it says.
+    """
 
     identity: str = ""
     format_version: int = FORMAT_VERSION
+    files: Mapping[str, str] = field(default_factory=dict)
+    digest: str | None = None
 
     @property
     def result(self) -> FoldResult:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.config.training import is_solved
+from hf_transfer.runs.base_origin import BaseOrigin
 from hf_transfer.runs.final_record import Final, RowScores
 from hf_transfer.runs.findings import Interval, Learned, Overfitting
 from hf_transfer.runs.fold_result import FoldResult
@@ -14,7 +15,7 @@ from hf_transfer.runs.leak_record import Leak
 from hf_transfer.runs.paired import Pair
 from hf_transfer.runs.schema import FORMAT_VERSION, REST
 from hf_transfer.scores.calibration import Calibration
-from hf_transfer.scores.findings import ClassChange, Detections
+from hf_transfer.scores.findings import ClassChange, Detections, GroupChanges
 from hf_transfer.scores.learning_curve import CurveReading
 from hf_transfer.scores.over_folds import Cuts, FoldMean, Score
 from hf_transfer.scores.scorer import ClassScores
@@ -246,6 +247,7 @@ class AddedSource:
         added: The same with them.
         pair: Without them first, with them second.
         classes: How each class changes; none where a row is not right or wrong.
+        groups: How many groups lose; None where rows have no group, or are not right or wrong.
     """
 
     name: str
@@ -257,6 +259,7 @@ class AddedSource:
     added: float | None
     pair: Pair
     classes: list[ClassChange]
+    groups: GroupChanges | None = None
 
     @property
     def verdict(self) -> Literal["helps", "hurts", "can't tell"]:
@@ -322,6 +325,7 @@ class Results:
     architecture: str
     library: str
     from_scratch: bool
+    base_origin: BaseOrigin | None = None  # of a base model that a run or `pretrain` made
     dataset: DatasetFacts
     config: RunConfig  # of what is reported, with the lists that it was chosen from
     choice: Choice = field(default_factory=Choice)

@@ -121,11 +121,13 @@ def read_results(folder: str | Path) -> Results:
     if not path.is_file():
         refuse_running(path.parent, "Wait until that run is over.")
         others = sorted(file.name for file in path.parent.glob("*.json"))
+        plain = (path.parent / "model" / "config.json").is_file()
         there = (
             f", only what another verb left: {', '.join(others)}. Give the folder of a run, or run a recipe"
         )
+        loads = f" {path.parent / 'model'} is a plain model, which transformers loads."
         raise ConfigError(
             f"{path.absolute()} does not exist: the folder holds no finished run"
-            f"{there if others else '. Run a recipe'} first."
+            f"{there if others else '. Run a recipe'} first.{loads * plain}"
         )
     return read_record(Results, path)

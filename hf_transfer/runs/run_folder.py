@@ -34,9 +34,11 @@ from hf_transfer.machine.lock import LOCK_FILE, locked, refuse_running
 from hf_transfer.machine.parsing import parse_json
 from hf_transfer.machine.paths import refuse_folders_elsewhere
 from hf_transfer.machine.wording import fold_key
+from hf_transfer.runs.base_origin import LEARNED_ROWS
 from hf_transfer.runs.fold_result import Epoch, FoldResult, KeptFold
 from hf_transfer.runs.reading import read_lines, read_record
 from hf_transfer.runs.schema import to_json
+from hf_transfer.runs.unit_files import DONE, changed_files, with_digests
 
 CHECKPOINT = "checkpoint"  # in the folder of a training that goes on
 
@@ -53,6 +55,7 @@ _OWN = (
     "predictions.parquet",
     "test_predictions.parquet",
     "sealed_predictions.parquet",
+    LEARNED_ROWS,
     "results.json",
     "compare.json",
     "plots",
@@ -155,7 +158,7 @@ class RunFolder:
         Raises:
             ConfigError: If it was found with other rows or another model.
         """
-        path = self.unit(place) / "done.json"
+        path = self.unit(place) / DONE
         if not path.is_file():
             return None
         if not _is_whole(path):
@@ -192,24 +195,36 @@ class RunFolder:
         folder = self.unit(place)
         folder.mkdir(parents=True, exist_ok=True)
         lines = "".join(json.dumps(epoch) + "\n" for epoch in history)
-        kept = json_bytes(to_json(KeptFold(**vars(result), identity=identity)))
+        kept = to_json(KeptFold(**vars(result), identity=identity))
         files = {"history.jsonl": lines.encode()}
         if table is None:
-            files["failed.json"] = kept
+            files["failed.json"] = json_bytes(kept)
         else:
             (folder / "failed.json").unlink(missing_ok=True)
             files["predictions.parquet"] = table_bytes(table)
             files["scores.json"] = json_bytes(result.scores)
-            files["done.json"] = kept
+            files[DONE] = json_bytes(with_digests(kept, files | _train_rows(folder)))
         write_files({folder / name: content for name, content in files.items()})
         sync(folder)
         if table is not None:
             shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
 
 
+def _train_rows(folder: Path) -> dict[str, bytes]:
+    """The file that stood in a fold's folder before its others, if there is one."""
+    path = folder / TRAIN_ROWS
+    return {TRAIN_ROWS: path.read_bytes()} if path.is_file() else {}
+
+
 def _is_whole(done: Path) -> bool:
-    """Whether a finished fold's record and history are JSON, and its predictions a table with an end."""
+    """Whether a finished fold's files are those that it was kept with.
+
+    Of a fold of an earlier version, which has no digests: whether its record and history are JSON, and its
+    predictions a table with an end.
+    """
     try:
+        if (changed := changed_files(done)) is not None:
+            return not changed
         history = (done.parent / "history.jsonl").read_text(encoding="utf-8").split("\n")
         epochs = [parse_json(text) for text in filter(str.strip, history)]
         record = parse_json(done.read_text(encoding="utf-8"))

@@ -44,6 +44,21 @@ class Detections:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GroupChanges:
+    """In how many groups of rows fewer are right with added rows than without.
+
+    Attributes:
+        num_groups: With held-out rows.
+        num_losing: Of which fewer are right.
+        num_sure: Of these, by more than chance, one-sided, over all groups by Holm's rule.
+    """
+
+    num_groups: int
+    num_losing: int
+    num_sure: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClassChange:
     """How much of a class is found without added rows and with them, and a one-sided test of a loss.
 

@@ -14,14 +14,16 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.config.setting import is_auto
 from hf_transfer.data.labelled import LabelledData
+from hf_transfer.data.pretrained import learned_rows
 from hf_transfer.data.rows import label_rows
 from hf_transfer.data.sealing import seal_rows
-from hf_transfer.errors import ConfigError, DoneEarlyError
+from hf_transfer.errors import ConfigError, DataError, DoneEarlyError
 from hf_transfer.machine.files import write_table
 from hf_transfer.machine.launcher import check_launched
 from hf_transfer.machine.signals import stop_signals
 from hf_transfer.machine.wording import some, visible
 from hf_transfer.runs.aggregate import FoldResults
+from hf_transfer.runs.base_origin import LEARNED_ROWS
 from hf_transfer.runs.results import CrossValidationResult
 from hf_transfer.runs.run_folder import RunFolder
 from hf_transfer.scores.evaluate_modules import hub_metric
@@ -120,7 +122,7 @@ def check_study(study: Study) -> Study:
     task, config = study.experiment.task, study.experiment.config
     _check_input(study.experiment)
     _check_target(study.experiment)
-    _ = study.experiment.pretraining_notes  # refuses rows that the base model has seen
+    _ = study.experiment.base_origin  # refuses rows that the base model has seen
     if config.zero_shot:
         judge_of(study.experiment)
     for name in config.add_source:
@@ -216,8 +218,21 @@ def run_study(study: Study, began: float) -> CrossValidationResult:
         seconds = _seconds(study, fold_results, time.monotonic() - began)
         result = build_results(study, fold_results, best, made=made, controls=controls, seconds=seconds)
         result.save(folder.path)
+        if made[0].path:
+            _keep_learned_rows(study)
     accelerator.wait_for_everyone()
     return CrossValidationResult.load(folder.path)
+
+
+def _keep_learned_rows(study: Study) -> None:
+    """Keep digests of what the model learned from, by which a run that begins with it finds shared rows."""
+    experiment, folder = study.experiment, study.runner.folder
+    try:
+        digests = learned_rows(experiment.task.base, experiment.data, experiment.config)
+    except DataError as error:  # the run itself is whole
+        print(f"No digests of the rows are kept: {error}", file=sys.stderr)
+        return
+    folder.keep_rows(LEARNED_ROWS, digests)
 
 
 def _seconds(study: Study, fold_results: FoldResults, passed: float) -> float:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.data.labelled import LabelledData
-from hf_transfer.data.pretrained import pretraining_notes
+from hf_transfer.data.pretrained import base_origin
 from hf_transfer.data.sealing import fold_columns
 from hf_transfer.folds import (
     FoldColumns,
@@ -24,6 +24,7 @@ from hf_transfer.folds import (
 )
 from hf_transfer.folds.checks import few_to_learn
 from hf_transfer.machine.digests import json_digest
+from hf_transfer.runs.base_origin import BaseOrigin
 from hf_transfer.runs.run_folder import fold_place, place_of
 from hf_transfer.study.decision import Decision
 from hf_transfer.tasks.task import Task
@@ -119,14 +120,13 @@ class Experiment:
         return few_to_learn(np.min(counts, axis=0), names)
 
     @cached_property
-    def pretraining_notes(self) -> tuple[str, ...]:
-        """What the base model was pretrained on, if the kit knows.
+    def base_origin(self) -> BaseOrigin | None:
+        """What made the base model, if the kit did.
 
         Raises:
-            DataError: If that were some of these rows, and `transductive` does not allow it.
+            DataError: If it has seen some of these rows, and `transductive` does not allow it.
         """
-        data = self.data
-        return pretraining_notes(self.task.base, data.input, (data.rows, data.test, data.sealed), self.config)
+        return base_origin(self.task.base, self.data, self.config)
 
     def fold_table(self) -> "pa.Table":
         """The split and the columns it was made from, as folds.parquet holds them."""

@@ -151,6 +151,7 @@ def _learned(experiment: Experiment) -> dict[str, Any]:
         "architecture": base.architecture,
         "library": task.library,
         "from_scratch": experiment.config.from_scratch or not base.has_weights,
+        "base_origin": experiment.base_origin,
     }
 
 
@@ -208,7 +209,8 @@ def _notes(study: "Study", model: nn.Module) -> list[str]:
         *replay.notes,
     ]
     base = task.base
-    notes += (*experiment.pretraining_notes, *task.notes)
+    origin = experiment.base_origin
+    notes += (*([origin.words] if origin else []), *task.notes)
     own = [head_note(base, task.label_names), kept_share_note(base), language_note(base), dropout_note(model)]
     notes += filter(None, own)
     if not base.has_weights and not experiment.config.from_scratch:

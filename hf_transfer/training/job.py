@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,7 @@ class Job:
     Attributes:
         row_ids: What identifies each row, for messages; its number when not given.
         checkpoints: Where the training keeps its state while it goes on; None keeps nothing.
+        term: What is added to the loss of each batch; it keeps no state in checkpoints.
     """
 
     task: Task
@@ -51,6 +52,7 @@ class Job:
     on_epoch: Callable[[Epoch], None] | None = None
     row_ids: RowIds = ()
     checkpoints: Checkpoints | None = None
+    term: "Term | None" = None
 
 
 @dataclass
@@ -95,3 +97,21 @@ class Fitted:
         with torch.no_grad():
             for name, tensor in self.moving():
                 tensor.copy_(weights[name])
+
+
+class Term(Protocol):
+    """What is added to the loss of each batch, such as what other rows say without labels."""
+
+    def begin(self, fitted: Fitted, freezing: Freezing) -> None:
+        """Take up the model as it is frozen from here on."""
+
+    def __call__(self, num_rows: int, progress: float) -> Tensor:
+        """The term, a number, after the model has answered for some rows of the batch.
+
+        Args:
+            num_rows: Which have just passed.
+            progress: Of the training, from 0 to 1.
+        """
+
+    def step(self, rate: float) -> None:
+        """Update weights that are not the model's, at this learning rate."""

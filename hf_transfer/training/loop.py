@@ -149,6 +149,8 @@ class Loop:
         if not self.job.workers.together:  # together they could not agree on letting go
             self.fitted.batches.hold()
         self.by_size = pads_much(self.job, self.fitted.batches, freezing)
+        if self.job.term:
+            self.job.term.begin(self.fitted, freezing)
         optimizer = _optimizer(self.model, self.job.config)
         self.prepared, self.optimizer = self.job.workers.prepare(self.fitted.learner, optimizer)
         if self.job.config.compile:
@@ -169,6 +171,8 @@ class Loop:
         for batch in batches[len(self.losses) :]:
             rate = self._set_rate(phase, start)
             self.losses.append(self._update(batch, number))
+            if self.job.term:
+                self.job.term.step(rate)
             self.bar.update()
             if self.step % _CHECK_EVERY == 0 or len(self.losses) == self.steps_per_epoch:
                 self._check(number)
@@ -242,6 +246,9 @@ class Loop:
             waits = self.job.workers.together and i + 1 < len(pieces)
             with accelerator.no_sync(self.prepared) if waits else nullcontext():
                 share = self._loss(piece) / weight
+                if self.job.term:
+                    rows = len(piece["labels"])
+                    share = share + self.job.term(rows, self.step / self.total) * (rows / len(batch))
                 accelerator.backward(share * self.job.workers.size)
             loss += share.detach()
         if self.job.config.max_grad_norm:

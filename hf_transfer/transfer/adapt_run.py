@@ -50,7 +50,7 @@ def adapt(
         target_split: Its split.
         kind: What a row's input is; found by itself when not given.
         settings: Fields of `AdaptOptions`, such as `labels` and `arms`, and settings, such as `base_model`,
-            `max_rows` and `output_dir`.
+            `max_rows`, `output_dir`, and `trainable`, which is "head" here unless it is given.
 
     Returns:
         The content of adapt.json.
@@ -62,7 +62,7 @@ def adapt(
     """
     names = {field.name for field in fields(AdaptOptions)}
     options = AdaptOptions(**{name: settings.pop(name) for name in names & settings.keys()})
-    config = RunConfig(dataset=str(source), output_dir="runs/adapt").changed(settings)
+    config = RunConfig(dataset=str(source), output_dir="runs/adapt", trainable="head").changed(settings)
     return run_adapt(config, str(target), options, target_split=target_split, kind=kind)
 
 
@@ -111,6 +111,7 @@ def begin(domains: TwoDomains, options: AdaptOptions) -> Adapting:
     """Check that the source can be learned from, and find the target's labels.
 
     Raises:
+        ConfigError: If the arms are to be chosen by domains of the source, and train layers of the backbone.
         DataError: If rows do not have one class each, the source has but one domain, or the labels' file
             cannot be used.
     """
@@ -119,6 +120,11 @@ def begin(domains: TwoDomains, options: AdaptOptions) -> Adapting:
         raise DataError(
             f"The labels of {source.data.name} are {source.task.target.name}, and a head is adapted for rows "
             "of one class each. Give such rows, or say --target classes if they are."
+        )
+    if options.domain_column is not None and source.task.settings.trainable != "head":
+        raise ConfigError(
+            "--domain_column tries heads on frozen features, and --trainable "
+            f"{source.task.settings.trainable} trains layers below. Leave one of them out."
         )
     if options.domain_column is not None and (source.groups is None or np.ptp(source.groups) == 0):
         raise DataError(
@@ -153,10 +159,13 @@ def few_labels(path: Path, target: DomainFeatures) -> FewLabels:
 
 
 def publish(adapting: Adapting, folder: Path) -> Reload:
-    """Save the model with the head that is published, and load it again with plain libraries."""
-    task = adapting.source.task
-    model, _ = pretrained_model(task, task.settings, make_accelerator(task.settings))
-    set_layer(output_layer(model)[1], adapting.heads[adapting.published])
+    """Save the model that is published, and load it again with plain libraries."""
+    task, name = adapting.source.task, adapting.published
+    if name in adapting.tuned:
+        model = adapting.tuned[name].model
+    else:
+        model, _ = pretrained_model(task, task.settings, make_accelerator(task.settings))
+        set_layer(output_layer(model)[1], adapting.heads[name])
     save_trained(task, model, folder)
     values = adapting.target.data.rows["input"][:NUM_RELOADED]
     return reload_check(task, model, [folder], values)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +25,11 @@ from hf_transfer.scores.regression import EXACT, Classifier
 from hf_transfer.scores.shift.few_labels import exact_interval
 from hf_transfer.scores.shift.two_samples import two_sample_test
 from hf_transfer.transfer.arms import Domains, coral, prototypes, z_scored
+from hf_transfer.transfer.deep_arms import DeepTraining, Tuned
 from hf_transfer.transfer.features import DomainFeatures, chosen
 from hf_transfer.transfer.few_labels import FewFit, FewLabels, cross_fitted, labels_alone, with_labels
 from hf_transfer.transfer.gate import Gate, judge_arms
+from hf_transfer.transfer.target_term import COMPARISONS
 from hf_transfer.transfer.trained_arms import dann, mcc
 
 SOURCE = "source"  # the head of the source alone, which needs no licence
@@ -101,12 +104,43 @@ class Adapting:
         labels = np.asarray(self.source.labels, np.int64)
         return Domains(self.source.values, labels, rows, len(self.source.label_names))
 
+    @property
+    def names(self) -> list[str]:
+        """Of all arms, that of the source first."""
+        return [SOURCE, *self.row_arms, *self.label_arms]
+
+    @property
+    def deep(self) -> list[str]:
+        """Arms that train layers of the backbone: none where the head alone is to learn."""
+        if self.source.task.settings.trainable == "head":
+            return []
+        return [name for name in self.names if name == SOURCE or name in COMPARISONS]
+
+    @cached_property
+    def training(self) -> DeepTraining:
+        """What trains those."""
+        rows = np.arange(len(self.target))
+        kept = np.delete(rows, self.few.rows) if self.options.split_target else rows
+        return DeepTraining(self.source, self.target, kept)
+
+    @cached_property
+    def tuned(self) -> dict[str, Tuned]:
+        """The models that they give."""
+        return self.training.tuned(self.deep) if self.deep else {}
+
     @cached_property
     def heads(self) -> dict[str, Classifier]:
-        """The head of each arm, that of the source first."""
-        found = {SOURCE: self.domains.head}
-        found |= {name: ROW_ARMS[name](self.domains) for name in self.row_arms}
+        """The head of each other arm."""
+        found = {SOURCE: self.domains.head} if SOURCE not in self.deep else {}
+        found |= {name: ROW_ARMS[name](self.domains) for name in self.row_arms if name not in self.deep}
         return found | {name: LABEL_ARMS[name](self.whole, self.few, EXACT) for name in self.label_arms}
+
+    @cached_property
+    def classes(self) -> dict[str, Answers]:
+        """What each arm says of all rows of the target."""
+        scores: dict[str, NDArray[Any]] = {name: one.outputs for name, one in self.tuned.items()}
+        scores |= {name: head.scores(self.target.values) for name, head in self.heads.items()}
+        return {name: scores[name].argmax(axis=1) for name in self.names}
 
     @property
     def row_arms(self) -> list[str]:
@@ -142,8 +176,7 @@ class Adapting:
     @cached_property
     def answers(self) -> dict[str, Answers]:
         """Class of each labelled row by each arm; by those that learn from labels without the row's own."""
-        rows = self.target.values[self.few.rows]
-        found = {name: self.heads[name].scores(rows).argmax(axis=1) for name in (SOURCE, *self.row_arms)}
+        found = {name: self.classes[name][self.few.rows] for name in (SOURCE, *self.row_arms)}
         return found | {
             name: cross_fitted(LABEL_ARMS[name], self.whole, self.few) for name in self.label_arms
         }
@@ -206,22 +239,22 @@ class Adapting:
             classes_without_label=self.classes_without_label,
             transductive=bool(len(self.few.rows)) and not self.options.split_target,
             domain_column=self.options.domain_column,
-            arms=[self._arm(name) for name in self.heads],
+            arms=[self._arm(name) for name in self.names],
             advice=[],
             notes=list(self.notes),
             reload=None,
             versions=versions(),
             seconds=seconds,
+            trained=self.training.described if self.deep else None,
         )
 
     def _arm(self, name: str) -> AdaptArm:
-        rows = self.target.values
-        own, plain = (self.heads[one].scores(rows).argmax(axis=1) for one in (name, SOURCE))
         arm = AdaptArm(
             name=name,
             learns_from="nothing" if name == SOURCE else "labels" if name in LABEL_ARMS else "rows",
-            changed=float((own != plain).mean()),
+            changed=float((self.classes[name] != self.classes[SOURCE]).mean()),
             left_out=self.left_out.get(name),
+            deep=name in self.deep,
         )
         if not len(self.few.rows):
             return arm

@@ -15,7 +15,7 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.data.audit import RowId, audit, without_repeats
 from hf_transfer.data.labelled import LabelledData, fingerprint
 from hf_transfer.data.opening import find_task, open_dataset
-from hf_transfer.data.pretrained import pretraining_notes
+from hf_transfer.data.pretrained import base_origin
 from hf_transfer.errors import DataError
 from hf_transfer.machine.progress import own_bars
 from hf_transfer.machine.wording import count
@@ -84,8 +84,9 @@ def labelled_features(
             "one label each."
         )
     own = data.task(config, data.target)
-    seen = pretraining_notes(own.base, data.input, [data.rows], config)
-    return _features(replace(data, notes=(*data.notes, *seen)), own, accelerator, labelled=True)
+    origin = base_origin(own.base, data, config)
+    notes = (*data.notes, origin.words) if origin else data.notes
+    return _features(replace(data, notes=notes), own, accelerator, labelled=True)
 
 
 def domain_features(config: RunConfig, like: DomainFeatures, accelerator: Accelerator) -> DomainFeatures:

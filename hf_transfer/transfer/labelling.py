@@ -24,7 +24,7 @@ from hf_transfer.transfer.heads import SourceHead
 
 TABLE, PAGE = "to_label.csv", "to_label.html"
 
-_LETTERS = 200  # of a row in the table
+_WHOLE = 2**31  # letters of a text in the table: all of them
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the start of a formula
 
 
@@ -52,7 +52,7 @@ def write_to_label(target: DomainFeatures, row_ids: Sequence[RowId], seed: int, 
     places = {row_id: place for place, row_id in enumerate(target.row_ids)}
     drawn = chosen(target, [places[row_id] for row_id in row_ids])
     input, values = target.data.input, list(drawn.data.rows["input"])
-    table = _table(row_ids, [input.excerpt(value, _LETTERS) for value in values])
+    table = _table(row_ids, [input.excerpt(value, _WHOLE) for value in values])
     path = folder / TABLE
     if path.exists() and path.read_bytes() != table:
         raise ConfigError(

@@ -17,7 +17,7 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.config.setting import is_auto
 from hf_transfer.data.labelled import LabelledData, fingerprint
 from hf_transfer.data.opening import find_task, of_no_kind, open_dataset, refuse_missing
-from hf_transfer.data.pretrained import pretraining_of
+from hf_transfer.data.pretrained import seen_by
 from hf_transfer.data.row_digests import row_digests
 from hf_transfer.data.unlabelled import open_unlabelled
 from hf_transfer.errors import ConfigError, DataError
@@ -210,8 +210,8 @@ def _begin(config: RunConfig, options: PretrainOptions, accelerator: Accelerator
             "more. Give more rows."
         )
     task = pool.task(config, pool.target)
-    before = None if options.from_scratch else pretraining_of(task.base)
-    all_digests = (*first, *(before.rows if before else ()))
+    before = None if options.from_scratch else seen_by(task.base)
+    all_digests = (*first, *sorted((before and before.digests) or ()))
     labelled = _open_labelled(config, options)
     found = row_digests(labelled.input, labelled.rows) if labelled else []
     num_shared = shared_rows(all_digests, found)

@@ -39,14 +39,12 @@ def dann(domains: Domains) -> Classifier:
     torch.manual_seed(_SEED)
     width = domains.source.shape[1]
     projection, head = nn.Linear(width, _WIDTH, bias=False), nn.Linear(_WIDTH, domains.num_classes)
-    teller = nn.Sequential(nn.Linear(_WIDTH, _HIDDEN), nn.ReLU(), nn.Linear(_HIDDEN, 1))
-    is_source = torch.cat([torch.ones(_BATCH, 1), torch.zeros(_BATCH, 1)])
+    teller = domain_teller(_WIDTH)
 
     def loss_of(progress: float, rows: Tensor, labels: Tensor, others: Tensor) -> Tensor:
         features = projection(torch.cat([rows, others]))
-        told = teller(_Reversed.apply(features, reversal(progress)))
         learned = functional.cross_entropy(head(features[:_BATCH]), labels)
-        return learned + functional.binary_cross_entropy_with_logits(told, is_source)
+        return learned + told_apart(teller, features, _BATCH, reversal(progress))
 
     _train(domains, nn.ModuleList([projection, head, teller]), loss_of)
     with torch.no_grad():
@@ -68,6 +66,25 @@ def mcc(domains: Domains) -> Classifier:
     _train(domains, head, loss_of)
     with torch.no_grad():
         return _folded(domains, head.weight, head.bias)
+
+
+def domain_teller(width: int) -> nn.Sequential:
+    """A network that tells source from target by features of this width."""
+    return nn.Sequential(nn.Linear(width, _HIDDEN), nn.ReLU(), nn.Linear(_HIDDEN, 1))
+
+
+def told_apart(teller: nn.Module, features: Tensor, num_source: int, scale: float) -> Tensor:
+    """Loss of telling the domains apart, whose gradient reaches the features reversed.
+
+    Args:
+        teller: What `domain_teller` gives.
+        features: Of rows of the source, then of the target, (b, d).
+        num_source: How many are of the source.
+        scale: What the reversed gradient is multiplied by.
+    """
+    told = teller(_Reversed.apply(features, scale))
+    is_source = (torch.arange(len(features), device=features.device) < num_source).float()[:, None]
+    return functional.binary_cross_entropy_with_logits(told, is_source)
 
 
 def reversal(progress: float) -> float:

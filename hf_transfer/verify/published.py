@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from hf_transfer import __version__, _guard  # noqa: F401
-from hf_transfer.machine.parsing import parse_json
-from hf_transfer.machine.paths import read_text
 from hf_transfer.machine.wording import some
 from hf_transfer.report.card.card import card_text, pictures_there
 from hf_transfer.runs.card_file import card_name, read_card, stale_lines, without_section
 from hf_transfer.runs.companions import SHIFT_FILE
+from hf_transfer.runs.reading import read_json_file
 from hf_transfer.runs.run_folder import CALIBRATION_FILE, reader_digests, weight_digests
 from hf_transfer.verify.check import NOTHING, TOLERANCE, Check, differences, judged, left_out
 from hf_transfer.verify.record import Record
@@ -126,5 +125,5 @@ def _temperature(record: Record, path: Path) -> Iterator[str]:
 
 
 def _content(path: Path) -> dict[str, Any]:
-    values = parse_json(read_text(path))
+    values = read_json_file(path)
     return values if isinstance(values, dict) else {}

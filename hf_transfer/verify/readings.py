@@ -1,6 +1,7 @@
 """Check that each held-out row was scored once, and that the stored predictions are those."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -11,6 +12,7 @@ from hf_transfer.machine.wording import count, fold_key
 from hf_transfer.runs.fold_result import FoldResult, KeptFold
 from hf_transfer.runs.held_out import table_digest
 from hf_transfer.runs.reading import read_record
+from hf_transfer.runs.unit_files import DONE, changed_files
 from hf_transfer.verify.check import Check, column_differences, differences, judged, left_out, places
 from hf_transfer.verify.record import Record
 
@@ -23,6 +25,7 @@ def reading_checks(record: Record) -> Iterator[Check]:
     )
     if any(record.folder.glob("folds/**/done.json")):
         yield judged("fold folders", "say the same as results.json", lambda: _folders(record))
+        yield _files(record)
     else:
         yield left_out("fold folders", "not there: they are not published")
 
@@ -81,6 +84,25 @@ def _folders(record: Record) -> Iterator[str]:
             own = read_record(KeptFold, path).result
             words = f"{{}} in results.json, {{}} in {path.relative_to(record.folder)}"
             yield from differences(fold, own, _title(record, config, fold), words)
+
+
+def _files(record: Record) -> Check:
+    """Compare the files of each finished unit with the digests that it kept, also those beside the folds."""
+    units = [*sorted(record.folder.glob("folds/**/done.json")), record.folder / "final" / DONE]
+    found = {path: changed_files(path) for path in units if path.is_file()}
+    told = {path: names for path, names in found.items() if names is not None}
+    name = "unit files"
+    check = judged(name, f"have the digests in the {DONE} beside them", lambda: _changed(record, told))
+    if check.differences or len(told) == len(found):
+        return check
+    missing = f"{len(found) - len(told)} of {len(found)}"
+    return left_out(name, f"an earlier version kept no digests ({missing} not checked)")
+
+
+def _changed(record: Record, changed: Mapping[Path, Sequence[str]]) -> Iterator[str]:
+    for done, names in changed.items():
+        for path in filter(Path.is_file, (done.parent / name for name in names)):  # others tell what is lost
+            yield f"{path.relative_to(record.folder)}: is not as it was kept, by {done.name}"
 
 
 def _within(record: Record, config: RunConfig) -> str:

@@ -68,5 +68,7 @@ def test_few_training_rows_of_a_class_are_said_with_what_one_draw_is_worth():
 
 
 def test_enough_rows_of_each_class_are_not_spoken_of():
-    assert few_to_learn(np.array([5, 9]), ["ant", "bee"]) == ()
-    assert few_to_learn(np.array([0, 9]), ["ant", "bee"]) == ()  # which the folds' own note names
+    (said,) = few_to_learn(np.array([5, 90]), ["ant", "bee"])
+    assert "fewer than 20 rows of a class: hf-transfer shots has solvers" in said
+    assert few_to_learn(np.array([20, 90]), ["ant", "bee"]) == ()
+    assert few_to_learn(np.array([0, 90]), ["ant", "bee"]) == ()  # which the folds' own note names

@@ -90,3 +90,9 @@ def test_adapters_that_lie_beside_a_model_are_refused(folder):
     (folder / "adapter_config.json").write_text(json.dumps(adapters))
     with pytest.raises(ModelError, match=r"holds adapter_config.json, by which .* another model.*Merge"):
         open_base_model(RunConfig(base_model=str(folder)))
+
+
+def test_a_padding_token_below_0_is_refused(folder):
+    change(folder, pad_token_id=-1)
+    with pytest.raises(ModelError, match=r"pad_token_id is -1, and no token .* Set it to the tokenizer's"):
+        open_base_model(RunConfig(base_model=str(folder)))

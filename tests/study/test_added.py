@@ -1,16 +1,20 @@
 """Other labelled rows in every training part: their effect is tested, copies of held-out rows left out."""
 
+import json
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from small_runs import edit, make_run, wrong
 
 from hf_transfer import RunConfig, open_dataset
 from hf_transfer.errors import ConfigError, DataError
 from hf_transfer.report.card.card import card_text
-from hf_transfer.runs.added import class_changes, losing_words
+from hf_transfer.runs.added import class_changes, group_changes, losing_words
 from hf_transfer.runs.results import read_results
 from hf_transfer.runs.summary import summary_text
+from hf_transfer.scores.findings import GroupChanges
 from hf_transfer.tasks.inputs.pictures import read_picture
 from hf_transfer.verify.verify_run import verify_run
 
@@ -107,8 +111,54 @@ def test_it_needs_a_frozen_backbone(tmp_path):
         )
 
 
-def test_numbers_have_no_classes_that_lose():
-    class Numbers:
-        right_or_wrong = False
+class Numbers:
+    right_or_wrong = False
 
+
+class Yes:
+    """A row is right where it says 1."""
+
+    right_or_wrong = True
+
+    def compared(self, table):
+        return table["said"].to_numpy(), np.ones(len(table))
+
+
+def test_numbers_have_no_classes_and_no_groups_that_lose():
     assert class_changes(None, None, Numbers()) == []
+    assert group_changes(None, None, Numbers()) is None
+
+
+def test_groups_that_lose_are_counted():
+    """One of 20 rows loses all, by more than chance; one loses one of two, one wins, one stays."""
+    sizes = (20, 2, 3, 4)
+    units = np.repeat(np.arange(4), sizes)
+    before, after = np.ones(29), np.ones(29)
+    after[:20] = after[20] = before[22] = 0
+    tables = [pa.table({"unit": units, "said": said}) for said in (before, after)]
+    found = group_changes(*tables, Yes())
+    assert found == GroupChanges(num_groups=4, num_losing=2, num_sure=1)
+    assert group_changes(*(table.drop_columns("unit") for table in tables), Yes()) is None
+    alone = [table.set_column(0, "unit", pa.array(range(29))) for table in tables]
+    assert group_changes(*alone, Yes()) is None
+
+
+@pytest.mark.slow
+def test_a_run_with_groups_says_how_many_lose_and_is_verified(tmp_path):
+    data = open_dataset(RunConfig(dataset="builtin:digits_5to9", max_rows=60), "image")
+    lines = []
+    for number, row in enumerate(data.rows):
+        path = tmp_path / "own" / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        read_picture(row["input"]).save(path)
+        lines.append({"image": path.name, "label": data.label_names[row["label"]], "who": number % 12})
+    (tmp_path / "own" / "rows.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    swapped = write(tmp_path / "swapped", lambda name: str(5 + (int(name) + 1) % 5))
+    own = OWN | {"dataset": str(tmp_path / "own" / "rows.jsonl"), "group_by": "who"}
+    run = make_run("pictures", tmp_path, card=False, **own, add_source=(swapped,))
+    (found,) = read_results(run).added_sources
+    assert found.groups.num_groups == 12
+    assert found.groups.num_losing > 3
+    assert f"{found.groups.num_losing} of 12 groups lose" in losing_words(found)
+    (check,) = [check for check in verify_run(run) if check.name == "added source"]
+    assert check.state == "ok"

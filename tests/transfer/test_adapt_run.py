@@ -20,7 +20,7 @@ from hf_transfer.transfer.adapt_run import begin, run_adapt
 from hf_transfer.transfer.adapting import SOURCE, AdaptOptions
 from hf_transfer.transfer.shift import open_domains
 
-MODEL = {"base_model": "builtin:digits-resnet"}
+MODEL = {"base_model": "builtin:digits-resnet", "trainable": "head"}
 
 
 @pytest.fixture(scope="module")
@@ -163,3 +163,14 @@ def test_one_grouping_at_a_time(source, negatives):
     config = RunConfig(dataset=source, group_by="a", **MODEL)
     with pytest.raises(ConfigError, match="leave --group_by out"):
         run_adapt(config, negatives, AdaptOptions(domain_column="b"))
+
+
+@pytest.mark.parametrize("words", [["predict", "{}", "a.png"], ["verify", "{}"], ["score", "{}", "data"]])
+def test_verbs_of_runs_say_what_the_folder_holds(tmp_path, words, capsys):
+    (tmp_path / "model").mkdir()
+    for name in ("adapt.json", "model/config.json"):
+        (tmp_path / name).write_text("{}")
+    assert main([word.format(tmp_path) for word in words]) == 2
+    said = capsys.readouterr().err
+    assert "only what another verb left: adapt.json. Give the folder of a run" in said
+    assert f"{tmp_path / 'model'} is a plain model, which transformers loads" in said

@@ -87,6 +87,15 @@ def test_the_table_and_the_page_hold_the_drawn_rows(both, tmp_path):
     write_to_label(target, row_ids, 0, tmp_path)  # nothing was written into it
 
 
+def test_the_table_holds_all_of_a_long_text(both, tmp_path):
+    _, target = both
+    rows = target.data.rows.map(lambda row: {"input": f"{row['input']} {'very ' * 200}long"})
+    long = replace(target, data=replace(target.data, rows=rows))
+    drawn = write_to_label(long, draw_rows(long, 3, seed=0), 0, tmp_path)
+    with Path(drawn.table).open(newline="") as stream:
+        assert all(row["input"].endswith("very long'") for row in csv.DictReader(stream))
+
+
 def test_a_table_with_labels_is_not_written_over(both, tmp_path):
     _, target = both
     drawn = write_to_label(target, draw_rows(target, 5, seed=0), 0, tmp_path)

@@ -13,7 +13,7 @@ from PIL import Image
 from hf_transfer import RunConfig, shift
 from hf_transfer.cli.main import main
 from hf_transfer.errors import ConfigError, DataError
-from hf_transfer.report.words.shift import shift_text
+from hf_transfer.report.words.shift import label_rows, shares_words, shift_text
 from hf_transfer.runs.reading import read_record
 from hf_transfer.runs.schema import from_json, to_json
 from hf_transfer.runs.shift_record import ShiftRecord
@@ -119,6 +119,20 @@ def test_text_for_a_terminal(found):
     assert text.startswith("Texts: 60 of films.csv and 60 of tools.csv, by the features of builtin:tiny-bert")
     assert "--label_target 30" in text
     assert "--label_target" not in shift_text(found["more films"][0])
+
+
+@pytest.mark.parametrize(("moved", "shown"), [(0, 0), (4, 5), (40, 10)])
+def test_of_many_labels_those_are_shown_that_moved(found, moved, shown):
+    """At most ten; the others are counted."""
+    first = [1] * 999 + [50]
+    second = [2] * moved + [1] * (999 - moved) + [50 - moved]
+    record = found["more films"][0]
+    names = [f"label {number}" for number in range(1000)]
+    given = replace(record.given_labels, label_names=names, source_counts=first, target_counts=second)
+    many = replace(record, given_labels=given)
+    assert len(label_rows(many)) == shown
+    assert f"{1000 - shown:,} other labels moved less, or not at all" in shares_words(many)
+    assert ("labels that the head gives" in shift_text(many)) == (shown > 0)
 
 
 def test_an_area_of_few_rows_is_not_measured_by_a_half(found):

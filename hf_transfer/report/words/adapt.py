@@ -5,7 +5,7 @@ from hf_transfer.machine.network import HUB_ID
 from hf_transfer.machine.secrets import local_name
 from hf_transfer.machine.wording import aligned, count, interval, number, probability
 from hf_transfer.report.words.verdict import Verdict
-from hf_transfer.runs.adapt_record import FEWEST_LABELS, AdaptArm, AdaptRecord
+from hf_transfer.runs.adapt_record import FEWEST_LABELS, AdaptArm, AdaptRecord, TrainedLayers
 from hf_transfer.runs.card_file import KIT, join_card
 from hf_transfer.runs.paired import LEVEL
 
@@ -44,13 +44,24 @@ def adapt_about(record: AdaptRecord) -> list[str]:
     """What was adapted to what, and whether the two differ at all."""
     source, target = record.source, record.target
     told = "can" if record.shift.p < LEVEL else "can't"
+    deep = [arm.name for arm in record.arms if arm.deep]
     return [
         f"From {source.name} ({count(source.num_rows, 'labelled row')}) to "
         f"{target.name} ({count(target.num_rows, 'row')}), by frozen features of "
         f"{local_name(record.base_model)}",
         f"Rows of the two {told} be told apart: AUC {number(record.shift.auc)}, "
         f"p {probability(record.shift.p)}",
+        *([_trained(record.trained, deep)] if record.trained else []),
     ]
+
+
+def _trained(how: TrainedLayers, names: list[str]) -> str:
+    return (
+        f"Trained with layers of the backbone ({how.trainable}): {', '.join(names)}; "
+        f"{count(how.num_epochs, 'epoch')} of batches of {how.batch_size} at {how.learning_rate:g}, each "
+        "with as many target rows. The other arms are heads on frozen features. Settings are the source's, "
+        "and so are running statistics of normalisation layers."
+    )
 
 
 def adapt_rows(record: AdaptRecord) -> list[list[str]]:
@@ -161,8 +172,12 @@ def _used(record: AdaptRecord) -> str:
         "rows": f"{count(record.target.num_rows, 'row')} of the target were used without labels.",
         "labels": f"{count(record.num_labels, 'label')} of the target were learned from.",
     }[arm.learns_from]
+    model = local_name(record.base_model)
+    if arm.deep and record.trained:
+        made = f"{model}, of which {record.trained.trainable} learned: {arm.name}"
+    else:
+        made = f"The frozen backbone {model} with a linear head: {arm.name}"
     return (
-        f"The frozen backbone {local_name(record.base_model)} with a linear head: {arm.name}, of "
-        f"{count(record.source.num_rows, 'labelled row')} of {record.source.name}. {rows} The folder "
-        "`model/` loads with plain libraries."
+        f"{made}, of {count(record.source.num_rows, 'labelled row')} of {record.source.name}. {rows} The "
+        "folder `model/` loads with plain libraries."
     )

@@ -4,7 +4,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.secrets import local_name
 from hf_transfer.machine.wording import aligned, count, interval, number, probability
 from hf_transfer.report.words.verdict import Verdict
-from hf_transfer.runs.shift_record import EstimatedAccuracy, LabelledAccuracy, ShiftRecord
+from hf_transfer.runs.shift_record import EstimatedAccuracy, GivenLabels, LabelledAccuracy, ShiftRecord
 from hf_transfer.scores.shift.two_samples import FEW
 from hf_transfer.tasks import task_class
 
@@ -12,7 +12,7 @@ LEVEL = 0.05
 _ANSWERS = {
     "none": "no sign of it", "mild": "a little", "another domain": "yes",
 }  # fmt: skip
-_MOST_LABELS = 12  # in a table
+_MOST_LABELS = 10  # in a table
 _SHOWN = 3  # rows in a table
 
 
@@ -133,13 +133,11 @@ def labels_text(shift: ShiftRecord) -> str:
         ["labels that the head gives", shift.source_data.title, shift.target_data.title],
         *label_rows(shift),
     ]
-    more = len(shift.given_labels.label_names) - _MOST_LABELS
-    rest = f"\n… and {count(more, 'label')} more" if more > 0 else ""
-    return f"{aligned(rows)}{rest}\n{shares_words(shift)}"
+    return f"{aligned(rows)}\n{shares_words(shift)}" if len(rows) > 1 else shares_words(shift)
 
 
 def label_rows(shift: ShiftRecord) -> list[list[str]]:
-    """The labels with their counts and shares, the one that moved most first."""
+    """Labels whose shares differ, at most ten, the one that moved most first."""
     given = shift.given_labels
     if given is None:
         return []
@@ -148,7 +146,14 @@ def label_rows(shift: ShiftRecord) -> list[list[str]]:
         (abs(a / sums[0] - b / sums[1]), [name, f"{a / sums[0]:.1%}", f"{b / sums[1]:.1%}"])
         for name, a, b in zip(given.label_names, given.source_counts, given.target_counts, strict=True)
     ]
-    return [cells for _, cells in sorted(lines, key=lambda line: -line[0])][:_MOST_LABELS]
+    moved = sorted((line for line in lines if line[0]), key=lambda line: -line[0])
+    return [cells for _, cells in moved][:_MOST_LABELS]
+
+
+def _others(shift: ShiftRecord, given: GivenLabels) -> str:
+    """How many labels are not in that table."""
+    left = len(given.label_names) - len(label_rows(shift))
+    return f" {count(left, 'other label')} moved less, or not at all." if left else ""
 
 
 def shares_words(shift: ShiftRecord) -> str:
@@ -157,10 +162,12 @@ def shares_words(shift: ShiftRecord) -> str:
     if given is None:
         return ""
     if given.p >= LEVEL:
-        return f"Their shares differ no more than by chance (p {probability(given.p)})."
+        return (
+            f"Their shares differ no more than by chance (p {probability(given.p)}).{_others(shift, given)}"
+        )
     return (
         f"Their shares differ (p {probability(given.p)}): other labels are frequent there, or the head "
-        "mistakes some for others."
+        f"mistakes some for others.{_others(shift, given)}"
     )
 
 

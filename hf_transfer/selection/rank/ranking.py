@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from hf_transfer import __version__, _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.data.opening import find_task, open_dataset
-from hf_transfer.data.pretrained import pretraining_notes
+from hf_transfer.data.pretrained import base_origin
 from hf_transfer.errors import ConfigError, ModelError
 from hf_transfer.machine.environment import versions
 from hf_transfer.machine.secrets import local_name
@@ -213,9 +213,9 @@ def rank_models(
 
 
 def _seen(config: RunConfig, benchmark: Benchmark) -> tuple[str, ...]:
-    """What a model was pretrained on, if the kit knows; refused if that were some of the rows."""
-    data = benchmark.data
-    return pretraining_notes(open_base_model(config), data.input, [data.rows], config)
+    """What made a model, if the kit did; refused if it has seen some of the rows."""
+    origin = base_origin(open_base_model(config), benchmark.data, config)
+    return (origin.words,) if origin else ()
 
 
 def _judged(

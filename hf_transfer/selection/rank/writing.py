@@ -8,6 +8,7 @@ from typing import Any
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.machine.files import write_json
+from hf_transfer.report.card.card import update_card
 from hf_transfer.runs.schema import to_json
 from hf_transfer.selection.rank.ranking import Ranking, rank_models
 from hf_transfer.selection.rank.words import TRUST, conclusion
@@ -37,8 +38,15 @@ def rank(
     """
     config = RunConfig(dataset=str(dataset), output_dir="runs/rank").changed(settings)
     found = rank_models(config, models, kind=kind, num_repeats=num_repeats, priors=priors)
-    write_ranking(found, Path(config.output_dir))
+    write_beside(found, Path(config.output_dir))
     return found
+
+
+def write_beside(ranking: Ranking, folder: Path) -> dict[str, Any]:
+    """Do what `write_ranking` does, and write the card again, if a run is there that has one."""
+    value = write_ranking(ranking, folder)
+    update_card(folder)
+    return value
 
 
 def write_ranking(ranking: Ranking, folder: Path) -> dict[str, Any]:

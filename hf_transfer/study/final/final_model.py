@@ -25,9 +25,9 @@ from hf_transfer.replay.batching import Positions
 from hf_transfer.runs.aggregate import final_epochs
 from hf_transfer.runs.final_record import Final, KeptFinal, RowScores, SharedStart, SoupTest
 from hf_transfer.runs.fold_result import FoldResult
-from hf_transfer.runs.reading import read_record
 from hf_transfer.runs.run_folder import CALIBRATION_FILE, CHECKPOINT, reader_digests, weight_digests
 from hf_transfer.runs.schema import to_json
+from hf_transfer.runs.unit_files import DONE, read_whole, with_digests
 from hf_transfer.scores.calibration import calibrate
 from hf_transfer.scores.cut_points import find_cuts
 from hf_transfer.scores.cutting import Cut
@@ -132,10 +132,9 @@ class _FinalModel:
 
     def made_before(self) -> tuple[Final, RowScores | None] | None:
         """Records of the same model from an earlier run, if its weights are still there."""
-        path = self.record_folder / "done.json"
-        if not path.is_file():
+        kept = read_whole(KeptFinal, self.record_folder / DONE, "The final model")
+        if kept is None:
             return None
-        kept = read_record(KeptFinal, path)
         there = kept.final.sha256 == weight_digests(self.folder)
         if kept.identity != self._identity or not there or not self._read_alike(kept.final):
             return None
@@ -164,7 +163,8 @@ class _FinalModel:
     def keep(self, record: Final, test: RowScores | None) -> None:
         """Record how the model was made, which marks it as finished."""
         self.record_folder.mkdir(exist_ok=True)
-        write_json(self.record_folder / "done.json", to_json(KeptFinal(self._identity, record, test)))
+        kept = to_json(KeptFinal(self._identity, record, test))
+        write_json(self.record_folder / DONE, with_digests(kept, {}))
         rmtree(self.record_folder / CHECKPOINT, ignore_errors=True)
         if self.experiment.config.final == "soup":
             self._drop_members()

@@ -137,6 +137,8 @@ def test_an_npz_file_holds_its_rate_and_an_npy_file_does_not(tmp_path):
         (written(WHOLE[:0]), "^it holds no samples"),
         (written(np.zeros((0, 2), np.int16)), "^it holds no samples"),
         (written(np.array([0, np.nan], np.float32)), "not finite"),
+        (written(np.array([0, np.inf], np.float32)), "not finite"),
+        (written(np.array([0, -np.inf], np.float32)), "not finite"),
         (written(np.array([0, 2e4], np.float32)), "samples up to 20000, where -1 to 1 is full volume"),
         (written(WHOLE, rate=10), "10 samples a second; from 1,000 to 384,000"),
         (b"fLaC but no more of it", "not a WAV file, .* FLAC, MP3 and OGG need soundfile: pip install"),
