@@ -11,6 +11,7 @@ TransferError                 exit code
 │   └── VerificationError     3   what a run says does not follow from what it holds
 ├── DoneEarlyError            0   what was asked for is done, before the run has results
 ├── RunError                  4   some folds failed; the rest is kept and reported
+│   └── ShortOfMemoryError    4   something does not fit in memory, not even in parts
 ├── DiskFullError             4   there is no room left; what was finished is kept
 ├── MachineError              4   the machine refuses a file; what was finished is kept
 └── HubError                  5   nothing was published, nothing was lost
@@ -89,6 +90,10 @@ class RunError(TransferError, RuntimeError):
     """Some folds failed; the others are kept and reported."""
 
     exit_code = 4
+
+
+class ShortOfMemoryError(RunError):
+    """Something does not fit in memory, not even in parts."""
 
 
 class DiskFullError(TransferError, OSError):

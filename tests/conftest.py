@@ -87,6 +87,17 @@ def reviews_config(tmp_path) -> "RunConfig":
 
 
 @pytest.fixture(scope="session")
+def device():
+    """A process with a pretend GPU, for tests with the mark `device`; see `support/pretend_device.py`."""
+    from pretend_device import PretendDevice, why_not
+
+    if reason := why_not():
+        pytest.skip(reason)
+    with PretendDevice() as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
 def sentence_encoder(tiny_bert_folder, tmp_path_factory) -> Path:
     """The same as a sentence encoder that was made for the mean of its tokens, in the usual layout."""
     folder = tmp_path_factory.mktemp("models") / "sentence-encoder"

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.layers.freezing import Freezing
+from hf_transfer.machine.memory import is_out_of_memory
 from hf_transfer.replay.calls import Recording, record, seeded
 from hf_transfer.replay.candidates import candidates
 from hf_transfer.replay.cut import Cut, Suffix, features_at
@@ -80,7 +81,9 @@ def _proven(model: nn.Module, cut: Cut, probe: Mapping[str, Tensor], seen: Recor
         KeyError,
         AssertionError,
         Warning,
-    ):
+    ) as error:
+        if is_out_of_memory(error):
+            raise
         return False  # a model that cannot run on stand-ins is no error: it is run whole
     return logits.shape == seen.logits.shape and _agree(logits, seen.logits)
 

@@ -17,7 +17,7 @@ from hf_transfer.layers.adapters import has_adapters
 from hf_transfer.layers.freezing import Freezing, tensor_digest
 from hf_transfer.layers.phases import freeze_but_output, freeze_for, phases_of
 from hf_transfer.machine.devices import placed
-from hf_transfer.machine.memory import fits_on_device
+from hf_transfer.machine.memory import attempt, fits_on_device, if_it_fits
 from hf_transfer.replay.batching import Batch, Batches, DeviceCopy
 from hf_transfer.replay.cut import Cut, features_at
 from hf_transfer.replay.proof import find_cut
@@ -132,7 +132,10 @@ class Replay:
         return False
 
     def _prepare(self, model: nn.Module, freezing: Freezing) -> None:
-        cut, digest, reason, seconds = from_main(self.accelerator, lambda: self._find(model, freezing))
+        find = partial(attempt, partial(self._find, model, freezing), "in the proof of replay")
+        otherwise = "The frozen layers run in full: memory ran out in the proof that they can be replayed."
+        found = from_main(self.accelerator, lambda: if_it_fits(find, otherwise))
+        cut, digest, reason, seconds = found or (None, "", None, 0.0)
         if cut is None:
             if reason:
                 self.notes.append(reason)
@@ -140,7 +143,7 @@ class Replay:
         began = time.monotonic()
         store, reused, reason = self.stores.get(cut, digest, model)
         if store is None:
-            self.notes.append(str(reason))
+            self.notes += [] if reason in self.notes else [str(reason)]
             return
         about = {
             "cut": cut.module,

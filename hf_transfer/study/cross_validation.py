@@ -20,6 +20,7 @@ from hf_transfer.data.sealing import seal_rows
 from hf_transfer.errors import ConfigError, DataError, DoneEarlyError
 from hf_transfer.machine.files import write_table
 from hf_transfer.machine.launcher import check_launched
+from hf_transfer.machine.memory import noted
 from hf_transfer.machine.signals import stop_signals
 from hf_transfer.machine.wording import some, visible
 from hf_transfer.runs.aggregate import FoldResults
@@ -201,6 +202,11 @@ def with_defaults(experiment: Experiment, model: nn.Module) -> Experiment:
 
 def run_study(study: Study, began: float) -> CrossValidationResult:
     """Run a study in its open folder, and write the results; `began` is its monotonic start time."""
+    with noted(study.runner.replay.notes):
+        return _run_study(study, began)
+
+
+def _run_study(study: Study, began: float) -> CrossValidationResult:
     experiment, accelerator, folder = study.experiment, study.runner.accelerator, study.runner.folder
     if accelerator.is_main_process:
         write_table(folder.path / "folds.parquet", experiment.fold_table())

@@ -14,7 +14,9 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import RunError
 from hf_transfer.machine.devices import placed
+from hf_transfer.machine.memory import in_parts
 from hf_transfer.machine.wording import count, duration
+from hf_transfer.replay.batching import Positions
 from hf_transfer.study.experiment import Unit
 from hf_transfer.training.fitting import fit
 from hf_transfer.training.job import Job
@@ -129,13 +131,17 @@ def forward_seconds(runner: "FoldRunner") -> float:
     """Seconds of a forward pass a row."""
     batches = runner.replay.plain
     positions = np.linspace(0, len(batches.sizes) - 1, min(_TIMED_ROWS, len(batches.sizes))).astype(np.int64)
-    parts = [batches.collate(part) for part in batches.by_size(positions)]
-    inputs = [{name: tensor for name, tensor in part.items() if name != "labels"} for part in parts]
     learner = batches.learner(placed(runner.experiment.task.build_model(), runner.accelerator.device).eval())
-    with torch.inference_mode(), runner.accelerator.autocast():
+
+    def timed(part: Positions) -> float:
+        inputs = {name: tensor for name, tensor in batches.collate(part).items() if name != "labels"}
         seconds = []
         for _ in range(4):  # the first warms up, and of the others the quickest was disturbed the least
             began = time.perf_counter()
-            sum(learner(**part).sum().item() for part in inputs)  # which waits for a device
+            learner(**inputs).sum().item()  # which waits for a device
             seconds.append(time.perf_counter() - began)
-    return min(seconds) / len(positions)
+        return min(seconds)
+
+    with torch.inference_mode(), runner.accelerator.autocast():
+        parts = in_parts(timed, batches.by_size(positions), "as a forward pass was timed")
+        return sum(seconds for _, seconds in parts) / len(positions)

@@ -16,6 +16,7 @@ from hf_transfer.config.setting import is_auto
 from hf_transfer.errors import ConfigError, RunError, TransferError
 from hf_transfer.folds import inner_folds, inner_split
 from hf_transfer.machine.digests import json_digest
+from hf_transfer.machine.memory import free_memory
 from hf_transfer.machine.wording import count, fold_name, visible
 from hf_transfer.replay.encoding import encode_rows
 from hf_transfer.replay.replayed import Replay
@@ -106,6 +107,13 @@ class FoldRunner:
 
     def run(self, unit: Unit) -> FoldResult:
         """Train a fold, score its held-out rows once, and store the result."""
+        result = self._run(unit)
+        # Here no frame and no error holds on to the model. Autocast leaves it in a circle.
+        if result.status == "failed" or self.accelerator.native_amp:
+            self.accelerator.free_memory()
+        return result
+
+    def _run(self, unit: Unit) -> FoldResult:
         began = time.monotonic()
         tracker = self._tracker(unit) if self.workers.rank == 0 else None
         fitted, table = None, None
@@ -174,6 +182,9 @@ class FoldRunner:
             self.replay.notes.append(
                 f"Heads were trained one by one, as together they failed ({type(error).__name__}: {error})."
             )
+        else:
+            return
+        free_memory()  # here, as the error holds on to what was computed
 
     def _keep_head(self, unit: Unit, fitted: Fitted) -> None:
         """Score and store one of the heads that were trained together, unless it is stored already."""

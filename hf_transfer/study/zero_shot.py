@@ -14,6 +14,7 @@ from hf_transfer.config.setting import is_auto
 from hf_transfer.errors import ModelError
 from hf_transfer.machine.cache import StoreFolder, stores_folder
 from hf_transfer.machine.digests import json_digest
+from hf_transfer.machine.memory import attempt, in_parts
 from hf_transfer.machine.progress import progress_bar
 from hf_transfer.models.base_model import open_base_model
 from hf_transfer.runs.fold_result import FoldResult
@@ -110,11 +111,15 @@ def _stored(experiment: Experiment, judge: "Judge", device: torch.device) -> NDA
 def _judged(experiment: Experiment, judge: "Judge", device: torch.device) -> NDArray[np.float32]:
     """Judge every row, some at a time, on the device."""
     rows, outputs = experiment.data.rows, []
-    judge.model.to(device)
-    starts = range(0, len(rows), _ROWS_AT_ONCE)
-    with torch.inference_mode(), progress_bar("zero-shot", total=len(starts), unit="batch") as bar:
-        for start in starts:
-            inputs = rows[start : start + _ROWS_AT_ONCE]["input"]
-            outputs.append(judge.answers(inputs, device).numpy())
-            bar.update()
+    attempt(lambda: judge.model.to(device), "as the model that judges was moved to the device")
+    parts = np.split(np.arange(len(rows)), range(_ROWS_AT_ONCE, len(rows), _ROWS_AT_ONCE))
+
+    def judged(part: NDArray[np.int64]) -> NDArray[np.float32]:
+        answers: NDArray[np.float32] = judge.answers(rows[part]["input"], device).numpy()
+        return answers
+
+    with torch.inference_mode(), progress_bar("zero-shot", total=len(rows), unit="row") as bar:
+        for part, answers in in_parts(judged, parts, "as rows were judged"):
+            outputs.append(answers)
+            bar.update(len(part))
     return np.concatenate(outputs)

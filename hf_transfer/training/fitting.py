@@ -61,9 +61,12 @@ def fit(job: Job, train: Positions, inner: Positions | None = None, splits: Sequ
         loop.restore(state)
         for epoch in fitted.history if job.on_epoch else ():
             job.on_epoch(epoch)  # type: ignore[misc]
-    with columns_scaled(model, column_scale(job.replay.plain, train)):
-        loop.run()
-        fitted.best_epoch = stopper.finish()
+    try:
+        with columns_scaled(model, column_scale(job.replay.plain, train)):
+            loop.run()
+            fitted.best_epoch = stopper.finish()
+    finally:
+        job.workers.accelerator.free_memory()  # or its list keeps every fold's model alive
     if start is not None:
         keep_ends(fitted, start)
     else:
@@ -71,7 +74,6 @@ def fit(job: Job, train: Positions, inner: Positions | None = None, splits: Sequ
     freeze_for(model, job.config)
     fitted.hash_after = frozen_hash(model, freezing)
     model.eval()
-    job.workers.accelerator.free_memory()  # or its lists keep every fold's model alive
     return fitted
 
 

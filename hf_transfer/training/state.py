@@ -1,9 +1,10 @@
 """Optimizer and RNG state needed to resume training, as plain tensors."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.training.checkpoint import State
@@ -48,19 +49,62 @@ def _laid_out(saved: Tensor, parameter: Tensor) -> Tensor:
     return saved.to(parameter.device)
 
 
+def own_random_state(device: torch.device) -> dict[str, Tensor]:
+    """RNG state of this process, on a processor and on a device."""
+    own = {"cpu": torch.get_rng_state()}
+    if device.type != "cpu":
+        own["device"] = torch.get_device_module(device).get_rng_state(*_which(device))
+    return own
+
+
+def set_random_state(own: Mapping[str, Tensor], device: torch.device) -> None:
+    """Set the RNG state of this process to one that `own_random_state` gave."""
+    torch.set_rng_state(own["cpu"])
+    if device.type != "cpu" and "device" in own:
+        torch.get_device_module(device).set_rng_state(own["device"], *_which(device))
+
+
+def _which(device: torch.device) -> list[torch.device]:
+    """Which of a module's devices is meant: of Apple's there is one."""
+    return [] if device.type == "mps" else [device]
+
+
+class Undo:
+    """Takes back what a failed try at an update has changed: gradients, draws, running statistics.
+
+    Args:
+        optimizer: Of the weights.
+        tensors: Of the model, of which parameters are left alone: only a step moves them.
+        device: Where it learns.
+    """
+
+    def __init__(self, optimizer: Any, tensors: Iterable[Tensor], device: torch.device) -> None:
+        self.optimizer, self.device = optimizer, device
+        self.statistics = [tensor for tensor in tensors if not isinstance(tensor, nn.Parameter)]
+        self.kept = [tensor.clone() for tensor in self.statistics]
+
+    def keep(self) -> None:
+        """Take note of how it stands before an update."""
+        self.random = own_random_state(self.device)
+        if self.kept:
+            torch._foreach_copy_(self.kept, self.statistics)
+
+    def __call__(self) -> None:
+        """Put all back as it stood then."""
+        self.optimizer.zero_grad()
+        set_random_state(self.random, self.device)
+        if self.kept:
+            torch._foreach_copy_(self.statistics, self.kept)
+
+
 def random_state(workers: Workers) -> dict[str, Tensor]:
     """RNG state of every process, which dropout depends on; all processes must call this."""
-    device = workers.accelerator.device
-    own = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        own["device"] = torch.cuda.get_rng_state(device)
-    states = workers.gather([own])
+    states = workers.gather([own_random_state(workers.accelerator.device)])
     return {f"random.{rank}.{name}": t for rank, own in enumerate(states) for name, t in own.items()}
 
 
 def restore_random_state(state: State, workers: Workers) -> None:
     """Restore the RNG state of this process."""
-    torch.set_rng_state(state.tensors[f"random.{workers.rank}.cpu"])
-    on_device = state.tensors.get(f"random.{workers.rank}.device")
-    if on_device is not None and workers.accelerator.device.type == "cuda":
-        torch.cuda.set_rng_state(on_device, workers.accelerator.device)
+    own = f"random.{workers.rank}."
+    found = {name.removeprefix(own): t for name, t in state.tensors.items() if name.startswith(own)}
+    set_random_state(found, workers.accelerator.device)

@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 import torch
 from accelerate import Accelerator
+from accelerate.optimizer import AcceleratedOptimizer
 from accelerate.utils import InitProcessGroupKwargs, gather_object
 from torch import Tensor, nn
 
@@ -18,10 +19,13 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import RunError, TransferError
 from hf_transfer.machine.allocator import keep_freed_memory
 from hf_transfer.machine.environment import usable_cores
+from hf_transfer.machine.memory import attempt
+from hf_transfer.training.moments import make_moments
 
 # A process that is done with its folds waits for the slowest, for hours if it must. No time limit tells
 # one that works from one that is dead: a dead one closes its connections, and the launcher ends the rest.
 _PATIENCE = timedelta(days=7)
+_FIRST_SCALE = 2.0**16  # of fp16, as torch has it
 _LAUNCHED = {"ACCELERATE_MIXED_PRECISION", "LOCAL_WORLD_SIZE"}  # set by accelerate launch, and by torchrun
 _GONE = re.compile(r"connection (closed|reset) by peer|remote worker crashing|broken pipe", re.IGNORECASE)
 
@@ -42,10 +46,41 @@ class Workers:
         self.line = 0 if self.together else accelerator.process_index  # of its progress bar on the screen
 
     def prepare(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, Any]:
-        """Move model and optimizer to the device, with mixed precision, and with DDP when together."""
+        """Move model and optimizer to the device, with mixed precision, and with DDP when together.
+
+        The optimizer has all its memory then. Accelerate is not told of it: it divides the gradients of each
+        optimizer that it knows by the scale of fp16, those of a phase before as well.
+
+        Raises:
+            ShortOfMemoryError: If they do not fit there.
+        """
         # Not "for evaluation": that option is how Accelerate leaves a model without DDP around it.
         prepared = self.accelerator.prepare_model(model, evaluation_mode=not self.together)
-        return prepared, self.accelerator.prepare_optimizer(optimizer)
+        wrapped = AcceleratedOptimizer(optimizer, scaler=self.accelerator.scaler)
+        attempt(lambda: make_moments(optimizer), "as the optimizer's moments were made", tries=2)
+        return prepared, wrapped
+
+    def clip(self, optimizer: Any, parameters: Sequence[nn.Parameter], longest: float) -> None:
+        """Clip the norm of an optimizer's gradients."""
+        self.accelerator.unscale_gradients(optimizer)
+        self.accelerator.clip_grad_norm_(parameters, longest)
+
+    def restart_scale(self) -> None:
+        """Let the scale of fp16 begin anew, so that a training depends on none before it."""
+        scaler, handler = self.accelerator.scaler, self.accelerator.scaler_handler
+        if scaler is None:
+            return
+        first = handler.init_scale if handler else _FIRST_SCALE
+        scaler.scale(torch.zeros((), device=self.accelerator.device))  # or it has nothing to update
+        scaler.update(first)  # forgets an update that was not finished, too
+        scaler.load_state_dict(scaler.state_dict() | {"scale": first, "_growth_tracker": 0})
+
+    def agreed(self, *wishes: bool) -> list[bool]:
+        """Combine decisions over processes that work together: true for all if true for one."""
+        if not self.together:
+            return list(wishes)
+        mine = torch.tensor(wishes, dtype=torch.float32, device=self.accelerator.device)
+        return [wish > 0 for wish in self.total(mine).tolist()]
 
     def gather(self, items: list[Any]) -> list[Any]:
         """Gather the items of all processes that work together."""
