@@ -18,6 +18,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import RunError, TransferError
 from hf_transfer.machine.allocator import keep_freed_memory
+from hf_transfer.machine.devices import on_processor
 from hf_transfer.machine.environment import usable_cores
 from hf_transfer.machine.memory import attempt
 from hf_transfer.training.moments import make_moments
@@ -109,7 +110,7 @@ def make_accelerator(config: RunConfig) -> Accelerator:
         mixed_precision=config.mixed_precision,
         kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE, backend=_backend())],
     )
-    if accelerator.device.type == "cpu":
+    if on_processor(accelerator.device):
         keep_freed_memory()
     use_cores(accelerator, config, beside=config.folds_per_device)
     return accelerator
@@ -129,7 +130,7 @@ def use_cores(accelerator: Accelerator, config: RunConfig, *, beside: int = 1) -
     """
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
-    elif accelerator.device.type == "cpu" and os.environ.keys() & _LAUNCHED:
+    elif on_processor(accelerator.device) and os.environ.keys() & _LAUNCHED:
         cores = usable_cores()
         cores = min(cores, psutil.cpu_count(logical=False) or cores)
         torch.set_num_threads(max(1, cores // beside))
