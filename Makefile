@@ -26,7 +26,7 @@ test: $(VENV)/.installed-dev
 test-all: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest --hypothesis-profile random -m "not network and not gpu and not device"
 
-# Everything on a pretend GPU: kernels of the processor behind the walls of a device. Needs g++ and ninja.
+# Recipes on a pretend GPU: kernels of the processor behind the walls of a device. Needs g++ and ninja.
 test-device: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m device
 

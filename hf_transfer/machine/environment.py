@@ -79,8 +79,9 @@ def processor_name() -> str:
 
 def device_name(device: Any) -> str:
     """Product name of a torch device."""
-    if device.type == "cuda":
-        import torch
+    import torch
 
-        return str(torch.cuda.get_device_name(device))
-    return f"cpu: {processor_name()}" if device.type == "cpu" else str(device)
+    if device.type == "cpu":
+        return f"cpu: {processor_name()}"
+    named = getattr(torch.get_device_module(device), "get_device_name", None)  # Apple's has none
+    return str(named(device)) if named else str(device)

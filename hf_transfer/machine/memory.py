@@ -44,7 +44,8 @@ _notes: ContextVar[list[str] | None] = ContextVar("notes of memory", default=Non
 
 def fits_on_device(needed: float, device: torch.device) -> bool:
     """Whether this many bytes leave half of a GPU's free memory unused; always False on a CPU."""
-    return device.type == "cuda" and needed < 0.5 * torch.cuda.mem_get_info(device)[0]
+    told = getattr(torch.get_device_module(device), "mem_get_info", None)
+    return told is not None and needed < 0.5 * told(device)[0]
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.machine.devices import on_processor
 from hf_transfer.machine.memory import fits_on_device, if_it_fits, keep_for_speed
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ class Batches:
         On a processor what passes between layers should stay in its cache: at 16 rows ResNet-18 and
         ViT-tiny took a sixth less time for each than at 64, MiniLM a twentieth.
         """
-        return 16 if self.device.type == "cpu" else 64
+        return 16 if on_processor(self.device) else 64
 
     def by_size(self, positions: Positions) -> list[Positions]:
         """Batches of rows of similar size for a pass without training, so that padding is short."""

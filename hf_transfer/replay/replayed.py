@@ -16,7 +16,7 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.layers.adapters import has_adapters
 from hf_transfer.layers.freezing import Freezing, tensor_digest
 from hf_transfer.layers.phases import freeze_but_output, freeze_for, phases_of
-from hf_transfer.machine.devices import placed
+from hf_transfer.machine.devices import on_processor, placed
 from hf_transfer.machine.memory import attempt, fits_on_device, if_it_fits
 from hf_transfer.replay.batching import Batch, Batches, DeviceCopy
 from hf_transfer.replay.cut import Cut, features_at
@@ -199,9 +199,12 @@ class Replay:
 
     def _not_worth(self, model: nn.Module, cut: Cut, probe: Batch) -> str | None:
         """Why replay would be slower than computing; None if it is not."""
+        probe = self._full_pass(probe)
         rows = len(next(iter(probe.values())))
         model.eval()
         with torch.inference_mode(), self.accelerator.autocast():
+            if not on_processor(self.accelerator.device):
+                features_at(model, cut, probe)  # once for nothing: it chooses and loads its kernels
             began = time.perf_counter()
             _ = features_at(model, cut, probe).sum().item()  # waits for a GPU
             computing = (time.perf_counter() - began) / rows
@@ -213,6 +216,14 @@ class Replay:
                 f"reading their output takes {reading * 1e3:.2f} ms a row, computing it {computing * 1e3:.2f}"
             )
         return None
+
+    def _full_pass(self, probe: Batch) -> Batch:
+        """The rows of a probe as often as fills a pass on an accelerator, where few take as long."""
+        rows = len(next(iter(probe.values())))
+        if on_processor(self.accelerator.device):
+            return probe
+        again = torch.arange(max(rows, self.plain.rows_a_pass), device=self.accelerator.device) % rows
+        return {name: tensor[again] for name, tensor in probe.items()}
 
 
 def _ways_to_freeze(model: nn.Module, config: RunConfig) -> Iterator[Callable[[], Freezing]]:

@@ -15,6 +15,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.folds.order import derive_seed
 from hf_transfer.machine.cache import StoreFolder, stores_folder
+from hf_transfer.machine.devices import arithmetic_of
 from hf_transfer.machine.digests import json_digest
 from hf_transfer.machine.memory import fits_on_device, if_it_fits, in_parts
 from hf_transfer.machine.processes import blind_to, wait_for_all
@@ -192,7 +193,7 @@ class Stores:
             else [],
             "arithmetic": [
                 torch.__version__,
-                self.accelerator.device.type,
+                arithmetic_of(self.accelerator.device),
                 str(self.accelerator.mixed_precision),
                 torch.get_num_threads(),
                 self.plain.rows_a_pass,

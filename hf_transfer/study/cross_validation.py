@@ -18,7 +18,7 @@ from hf_transfer.data.labelled import LabelledData
 from hf_transfer.data.pretrained import learned_rows
 from hf_transfer.data.rows import label_rows
 from hf_transfer.data.sealing import seal_rows
-from hf_transfer.errors import ConfigError, DataError
+from hf_transfer.errors import ConfigError, DataError, DoneEarlyError
 from hf_transfer.machine.files import write_table
 from hf_transfer.machine.launcher import check_launched
 from hf_transfer.machine.memory import noted
@@ -35,6 +35,7 @@ from hf_transfer.study.controls import run_controls
 from hf_transfer.study.decision import Decision
 from hf_transfer.study.defaults import in_common, model_facts, num_repeats, settle, settled_words
 from hf_transfer.study.disk import check_study_room
+from hf_transfer.study.engine import Engine
 from hf_transfer.study.experiment import Experiment
 from hf_transfer.study.final.final_model import make_final
 from hf_transfer.study.first_batch import check_first_batch, first_batch
@@ -58,6 +59,7 @@ def cross_validate(
     *,
     accelerator: Accelerator | None = None,
     grid: Sequence[RunConfig] = (),
+    engine: Engine | None = None,
 ) -> CrossValidationResult:
     """Score `config` on `task` by k-fold cross-validation, and make the model to publish.
 
@@ -71,8 +73,10 @@ def cross_validate(
         accelerator: Where to run; made from the launcher's environment when not given.
         grid: Configurations to try under the same folds, where lists in `config` do not say it; they
             differ from it in how to learn only.
+        engine: Trains folds and final model elsewhere; None trains them here.
 
     Raises:
+        DoneEarlyError: With what it will cost, if `dry_run` asks for that alone; when a `part` of it is done.
         TransferError: If a setting, the data or the base model is not usable; or every fold failed.
     """
     if accelerator is None:
@@ -84,7 +88,9 @@ def cross_validate(
         data = label_rows(data, config, type(task), target=type(task.target))
     folder = RunFolder(config.output_dir)
     experiment = Experiment(task, seal_rows(task, data, config), config, Decision(tuple(grid)))
-    study = check_study(Study(experiment, accelerator, folder))
+    study = check_study(Study(experiment, accelerator, folder, engine))
+    if config.dry_run:
+        raise DoneEarlyError(study.price())
     with at_work(folder, study.experiment.config, accelerator):
         return run_study(study, began)
 

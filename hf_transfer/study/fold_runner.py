@@ -294,7 +294,7 @@ class FoldRunner:
             keep_member(self.experiment, self.folder, unit, fitted.model)
         history = fitted.history if fitted else []
         self.folder.keep(unit.place, result, self.experiment.identity(unit.config), history, table)
-        self._say(unit, result)
+        self.say(unit, result)
 
     def _tracker(self, unit: Unit) -> FoldTracker:
         return FoldTracker(self.experiment.config, unit.place.replace("/", "-"))
@@ -302,7 +302,8 @@ class FoldRunner:
     def _name(self, unit: Unit) -> str:
         return fold_name(unit.repeat, unit.fold, self.experiment.config.num_repeats)
 
-    def _say(self, unit: Unit, result: FoldResult) -> None:
+    def say(self, unit: Unit, result: FoldResult) -> None:
+        """Print how a fold went, in a line."""
         metric = self.experiment.task.target.scorer.primary_metric
         value = result.scores.get(metric)
         outcome = f"{metric} {value:.3f}" if value is not None else result.error or f"{metric} undefined"

@@ -13,6 +13,7 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.config.setting import is_auto
 from hf_transfer.errors import ModelError
 from hf_transfer.machine.cache import StoreFolder, stores_folder
+from hf_transfer.machine.devices import arithmetic_of
 from hf_transfer.machine.digests import json_digest
 from hf_transfer.machine.memory import attempt, in_parts
 from hf_transfer.machine.processes import wait_for_all
@@ -91,7 +92,7 @@ def _stored(experiment: Experiment, judge: "Judge", device: torch.device) -> NDA
     folder = StoreFolder(stores_folder(), config.cache_gb * 1e9)
     key = json_digest([
         "zero-shot", experiment.data.fingerprint, base.name, base.revision, judge.prompts, judge.each,
-        torch.__version__, device.type, torch.get_num_threads(),
+        torch.__version__, arithmetic_of(device), torch.get_num_threads(),
     ])  # fmt: skip
     if folder.found(key):
         found: NDArray[Any] = np.load(folder.file(key), allow_pickle=False)

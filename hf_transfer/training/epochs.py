@@ -11,6 +11,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.folds.order import derive_seed
 from hf_transfer.layers.freezing import Freezing
+from hf_transfer.machine.devices import on_processor
 from hf_transfer.replay.batching import Batches, Positions
 from hf_transfer.training.job import Job
 from hf_transfer.training.workers import Workers
@@ -77,5 +78,5 @@ def pads_much(job: Job, batches: Batches, freezing: Freezing) -> bool:
     pass. A head costs little, and is the same for a part of a batch from a store or from the model.
     """
     head = set(freezing.groups[-1].parameters)
-    alone = job.workers.size == 1 and job.workers.accelerator.device.type == "cpu" and not job.config.compile
+    alone = job.workers.size == 1 and on_processor(job.workers.accelerator.device) and not job.config.compile
     return alone and bool(batches.sizes.any()) and not freezing.trainable <= head

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.layers.shards import is_shard
+from hf_transfer.machine.devices import on_processor
 from hf_transfer.training.checkpoint import State
 from hf_transfer.training.workers import Workers
 
@@ -61,7 +62,7 @@ def _laid_out(saved: Tensor, parameter: Tensor) -> Tensor:
 def own_random_state(device: torch.device) -> dict[str, Tensor]:
     """RNG state of this process, on a processor and on a device."""
     own = {"cpu": torch.get_rng_state()}
-    if device.type != "cpu":
+    if not on_processor(device):
         own["device"] = torch.get_device_module(device).get_rng_state(*_which(device))
     return own
 
@@ -69,7 +70,7 @@ def own_random_state(device: torch.device) -> dict[str, Tensor]:
 def set_random_state(own: Mapping[str, Tensor], device: torch.device) -> None:
     """Set the RNG state of this process to one that `own_random_state` gave."""
     torch.set_rng_state(own["cpu"])
-    if device.type != "cpu" and "device" in own:
+    if not on_processor(device) and "device" in own:
         torch.get_device_module(device).set_rng_state(own["device"], *_which(device))
 
 

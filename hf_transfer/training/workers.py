@@ -19,6 +19,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import ConfigError, RunError, TransferError
 from hf_transfer.machine.allocator import keep_freed_memory
+from hf_transfer.machine.devices import on_processor
 from hf_transfer.machine.environment import local_processes, usable_cores
 from hf_transfer.machine.memory import attempt, explained
 from hf_transfer.machine.processes import LOST
@@ -180,7 +181,7 @@ def make_accelerator(config: RunConfig) -> Accelerator:
         mixed_precision=config.mixed_precision,
         kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE, backend=_backend())],
     )
-    if accelerator.device.type == "cpu":
+    if on_processor(accelerator.device):
         keep_freed_memory()
     use_cores(accelerator, config, beside=config.folds_per_device)
     return accelerator
@@ -200,7 +201,7 @@ def use_cores(accelerator: Accelerator, config: RunConfig, *, beside: int = 1) -
     """
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
-    elif accelerator.device.type == "cpu" and os.environ.keys() & _LAUNCHED:
+    elif on_processor(accelerator.device) and os.environ.keys() & _LAUNCHED:
         cores = usable_cores()
         cores = min(cores, psutil.cpu_count(logical=False) or cores)
         torch.set_num_threads(max(1, cores // beside))

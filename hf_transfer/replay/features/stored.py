@@ -13,6 +13,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.layers.freezing import tensor_digest
 from hf_transfer.machine.cache import StoreFolder, stores_folder
+from hf_transfer.machine.devices import arithmetic_of
 from hf_transfer.machine.digests import bytes_digest, json_digest
 from hf_transfer.machine.files import reserve
 from hf_transfer.machine.memory import in_parts
@@ -164,6 +165,6 @@ class StoredFeatures:
             "encoded": forward.batches.encoded._fingerprint,
             "rows": bytes_digest(forward.chosen.tobytes()),
             "weights": tensor_digest(forward.model, forward.tensors),
-            "arithmetic": [torch.__version__, forward.batches.device.type, torch.get_num_threads()],
+            "arithmetic": [torch.__version__, arithmetic_of(forward.batches.device), torch.get_num_threads()],
         }
         return json_digest(parts)

@@ -88,11 +88,14 @@ def make_final(
     wait_for_all(runner.accelerator)  # all have looked before anyone writes
     if before is not None:
         return before
+    if study.engine is not None:
+        failed = study.engine.finish(study, config, results) or "its files did not arrive whole"
+        return final.made_before() or (_failed(failed), None)
     final.encode_untrained()
     if kind != "refit":
         final.complete_members()
-    if not study.runner.workers.together:
-        if not study.runner.accelerator.is_main_process:
+    if not runner.workers.together:
+        if not runner.accelerator.is_main_process:
             return Final(kind="none"), None
         use_cores(runner.accelerator, study.experiment.config)  # the others only wait from here on
     try:
@@ -100,16 +103,15 @@ def make_final(
     except (RuntimeError, ArithmeticError, MemoryError) as error:
         if runner.workers.together and not isinstance(error, RunError):
             raise  # the other processes know nothing of it
-        return _failed(error), None
+        return _failed(f"{type(error).__name__}: {error}"), None
     if final.saves:
         record = final.checked(record)
         final.keep(record, test)
     return record, test
 
 
-def _failed(error: Exception) -> Final:
+def _failed(said: str) -> Final:
     """Record of a final model that could not be made, so that the folds' results are still reported."""
-    said = f"{type(error).__name__}: {error}"
     print(f"final model: {said}", file=sys.stderr)
     note = f"The final model could not be made, and none is published. {said}"
     return Final(kind="none", notes=[note], error=said)
@@ -208,7 +210,9 @@ class _FinalModel:
 
     def soup(self) -> tuple[Final, RowScores | None]:
         """Average the folds' weights; if that model is worse, train on all rows."""
-        start = SharedStart(shared_seed(self.config), check_start(self._scored_members))
+        start = SharedStart(
+            shared_seed(self.config), check_start([result for result in self.done if result.repeat == 0])
+        )
         fitted = self._stirred()
         self._calibrate(fitted)
         logits = self._logits_by(fitted)
@@ -259,10 +263,6 @@ class _FinalModel:
     def _members(self) -> list[tuple[Unit, Path]]:
         found = [(unit, self._member_folder(unit)) for unit in self._units]
         return [(unit, folder) for unit, folder in found if folder is not None]
-
-    @property
-    def _scored_members(self) -> list[FoldResult]:
-        return [result for result in self.done if result.repeat == 0]
 
     @property
     def _num_epochs(self) -> int:

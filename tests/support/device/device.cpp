@@ -222,14 +222,24 @@ struct Hooks final : at::PrivateUse1HooksInterface {
 
 bool on_device(const at::Tensor& tensor) { return tensor.defined() && tensor.device().type() == kDevice; }
 
-at::Tensor shaped_as(const at::Tensor& like, c10::Storage storage, c10::DispatchKey key) {
-  auto made = at::detail::make_tensor<c10::TensorImpl>(std::move(storage), c10::DispatchKeySet(key), like.dtype());
+at::Tensor shaped(at::Tensor made, const at::Tensor& like) {
   auto* impl = made.unsafeGetTensorImpl();
   impl->set_sizes_and_strides(like.sizes(), like.strides());
   impl->set_storage_offset(like.storage_offset());
   if (like.is_conj()) made._set_conj(true);
   if (like.is_neg()) made._set_neg(true);
   return made;
+}
+at::Tensor shaped_as(const at::Tensor& like, c10::Storage storage, c10::DispatchKey key) {
+  const c10::DispatchKeySet keys(key);
+  return shaped(at::detail::make_tensor<c10::TensorImpl>(std::move(storage), keys, like.dtype()), like);
+}
+// Of a tensor outside of inference mode a view is none of it either: it has the same keys.
+Given view_of(const Given& given, const Host& like) {
+  auto storage = given.storage();
+  constexpr auto kind = c10::TensorImpl::VIEW;
+  auto made = at::detail::make_tensor<c10::TensorImpl>(kind, std::move(storage), given.key_set(), like.dtype());
+  return shaped(std::move(made), like);
 }
 
 // An ordinary tensor over a device tensor's memory, which it keeps alive.
@@ -363,8 +373,7 @@ class Call {
     if (!made.defined()) return made;
     for (auto& [given, host] : pairs_) {
       if (made.is_same(host)) { only_views_ = false; return given; }
-      if (made.storage().is_alias_of(host.storage()))
-        return shaped_as(made, given.storage(), c10::DispatchKey::PrivateUse1);
+      if (made.storage().is_alias_of(host.storage())) return view_of(given, made);
     }
     only_views_ = false;
     return to_device(made, device_);
