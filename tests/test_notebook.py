@@ -119,6 +119,7 @@ def test_a_bar_is_live_in_a_notebook(monkeypatch):
         assert bar.mininterval < 1
 
 
+@pytest.mark.slow
 def test_the_example_notebook_runs(tmp_path, monkeypatch):
     """As a kernel would run it: cell by cell in one namespace, and the last expression is shown."""
     notebook = json.loads((Path(__file__).parents[1] / "docs" / "notebook.ipynb").read_text(encoding="utf-8"))

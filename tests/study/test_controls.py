@@ -164,6 +164,7 @@ def test_the_card_and_the_summary_say_what_was_found(run):
     assert not [line for check in verify_run(run) for line in check.differences]
 
 
+@pytest.mark.slow
 def test_training_on_held_out_rows_raises_the_alarm(tmp_path, monkeypatch):
     train_rows = Experiment.train_rows
 

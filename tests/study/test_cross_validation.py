@@ -376,6 +376,7 @@ def test_ner_scores_whole_entities(tmp_path):
     assert set(result.scores) == {"precision", "recall", "f1", "accuracy"}
 
 
+@pytest.mark.slow
 def test_pictures_run_from_the_built_in_backbone(tmp_path):
     config = plain_config(
         base_model="builtin:digits-resnet", dataset="builtin:digits_5to9", max_rows=80, num_folds=2,

@@ -151,6 +151,7 @@ def test_a_report_shows_the_picture_and_the_text_of_hard_rows(run):
 
 
 @pytest.mark.filterwarnings("ignore:Use 'content=<...>' to upload raw bytes:DeprecationWarning")
+@pytest.mark.slow
 def test_what_is_pushed_answers_as_the_run_does(run, tmp_path, monkeypatch):
     folder, _ = run
     write_card(folder)

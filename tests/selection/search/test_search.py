@@ -145,6 +145,7 @@ def test_the_card_tells_what_was_searched_and_is_verified_when_published(sliced,
 
 
 @pytest.mark.usefixtures("unranked")
+@pytest.mark.slow
 def test_it_goes_on_with_the_trials_that_are_there(sliced):
     run, config, about = sliced
     before = {path: path.stat().st_mtime_ns for path in (run / "search").iterdir()}
