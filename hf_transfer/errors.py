@@ -9,6 +9,7 @@ TransferError                 exit code
 │   ├── ColumnError           3   a column that a setting names, or of a usual name, is not there
 │   ├── FoldError             3   the rows cannot be split as asked
 │   └── VerificationError     3   what a run says does not follow from what it holds
+├── DoneEarlyError            0   what was asked for is done, before the run has results
 ├── RunError                  4   some folds failed; the rest is kept and reported
 │   └── ShortOfMemoryError    4   something does not fit in memory, not even in parts
 ├── DiskFullError             4   there is no room left; what was finished is kept
@@ -77,6 +78,12 @@ class FoldError(DataError):
 
 class VerificationError(DataError):
     """A number of a run does not follow from its split and predictions."""
+
+
+class DoneEarlyError(TransferError):
+    """What was asked for is done before the run has results: its price is told, or a part of it trained."""
+
+    exit_code = 0
 
 
 class RunError(TransferError, RuntimeError):
