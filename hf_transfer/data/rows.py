@@ -94,9 +94,7 @@ def label_rows(
         notes=(*notes, *labels.notes),
         hub=origin.hub,
         scheme=written[0].scheme or labels.scheme,
-        digests=digests[0],
-        test_digests=digests[-1],
-        **_read_from(columns, config) | _kept_for(opened[0], columns, kept),
+        **_read_from(columns, config) | _kept_for(opened[0], columns, kept, digests),
     )
 
 
@@ -141,9 +139,16 @@ def _read_from(columns: Columns, config: RunConfig) -> dict[str, Any]:
     }
 
 
-def _kept_for(opened: Opened, columns: Columns, kept: KeptTogether) -> dict[str, Any]:
-    """Why rows stay in one fold, as `LabelledData` calls it."""
-    return {"kept_by": kept.by, "fold_notes": (*opened.fold_notes, *columns.fold_notes, *kept.notes)}
+def _kept_for(
+    opened: Opened, columns: Columns, kept: KeptTogether, digests: Sequence[pa.Table | None]
+) -> dict[str, Any]:
+    """Why rows stay in one fold, and the digests of each part, as `LabelledData` calls it."""
+    return {
+        "kept_by": kept.by,
+        "fold_notes": (*opened.fold_notes, *columns.fold_notes, *kept.notes),
+        "digests": digests[0],
+        "test_digests": digests[-1],
+    }
 
 
 def _plain(dataset: Any) -> Dataset:
