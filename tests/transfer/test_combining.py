@@ -108,6 +108,7 @@ def test_the_verb_publishes_the_best_alone_and_its_card_tells(tmp_path, capsys):
     assert "Beside other base models" in write_report(tmp_path).read_text()
 
 
+@pytest.mark.slow
 def test_several_that_answer_together_are_read_by_predict(tmp_path):
     """Their probabilities are the weighted mean of the members'."""
     config = RunConfig(**DIGITS | QUICK, trainable="head", output_dir=str(tmp_path))
