@@ -1,6 +1,9 @@
-"""Small runs of each recipe, within this process."""
+"""Small runs of each recipe and verb, within this process."""
 
+import io
+import json
 import runpy
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from unittest.mock import patch
 
@@ -21,8 +24,9 @@ DATA = {
 }
 
 
-def run_recipe(recipe, words):
-    """Run a recipe but for its card, and without dropout, whose draws are a device's own."""
+@contextmanager
+def without_dropout():
+    """Let nothing drop out, as its draws are a device's own."""
     from torch.nn import functional
 
     attention = functional.scaled_dot_product_attention
@@ -31,9 +35,27 @@ def run_recipe(recipe, words):
         patch.object(
             functional, "scaled_dot_product_attention", lambda *x, dropout_p=0, **more: attention(*x, **more)
         ),
+    ):
+        yield
+
+
+def run_recipe(recipe, words):
+    """Run a recipe but for its card, and without dropout."""
+    with (
+        without_dropout(),
         patch("hf_transfer.publish", lambda config: None),
         patch("sys.argv", [str(recipe), *words]),
         pytest.raises(SystemExit) as end,
     ):
         runpy.run_path(str(recipe), run_name="__main__")
     assert not end.value.code
+
+
+def run_verb(words):
+    """Run a verb without dropout; give what it prints as JSON."""
+    from hf_transfer.cli.main import main
+
+    printed = io.StringIO()
+    with without_dropout(), redirect_stdout(printed):
+        assert main([*words, "--json"]) == 0
+    return json.loads(printed.getvalue())
