@@ -161,7 +161,7 @@ def _backend() -> str | None:
     launch more of them than there are GPUs. NCCL refuses two on one device.
     """
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return "gloo" if 0 < torch.cuda.device_count() < processes else None
+    return "gloo" if 0 < torch.accelerator.device_count() < processes else None
 
 
 def fold_parallel(config: RunConfig, accelerator: Accelerator, num_units: int) -> bool:

@@ -2,16 +2,14 @@
 
 import re
 
-import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset
-from recipe_runs import BY_GRADIENT, DATA, RECIPES, SMALL, run_recipe
+from recipe_runs import BY_GRADIENT, DATA, RECIPES, SMALL, assert_close, predicted, run_recipe
 from target_rows import texts
 from tiny_decoders import decoder
 
 pytestmark = pytest.mark.device
-IMAGE, TEXT, ENTITIES = "image_classification", "sentiment", "ner"
+IMAGE, TEXT, PAIRS, ENTITIES = "image_classification", "sentiment", "text_classification", "ner"
 PATHS = {
     "pictures, replayed": (IMAGE, "--trainable last:2 --final none"),
     "pictures, not replayed": (IMAGE, "--trainable last:2 --no_replay --final none"),
@@ -34,16 +32,16 @@ PATHS = {
     "from scratch": (IMAGE, "--trainable all --from_scratch --final none"),
     "learning curve": (IMAGE, "--trainable head --head_solver gradient --learning_curve --final none"),
     "texts, all": (TEXT, "--trainable all --final none"),
-    "pairs": ("text_classification", "--trainable last:1 --final none"),
+    "pairs": (PAIRS, "--trainable last:1 --final none"),
     "entities": (ENTITIES, "--trainable all --final none"),
     "entities, head": (ENTITIES, "--trainable head --final none"),
     "sounds": ("audio_classification", "--trainable head --head_solver gradient --final none"),
     "pictures with texts": ("image_text_classification", "--trainable head --final none"),
     "texts, head": (TEXT, "--trainable head --head_solver gradient --final none"),
     "lora": (TEXT, "--trainable head+lora --final refit"),
-    "decoder": (TEXT, "--trainable last:1 --base_model {decoder} --final none"),
-    "numbers": (TEXT, "--trainable last:1 --dataset {numbers} --final none"),
-    "label sets": (TEXT, "--trainable last:1 --dataset {label_sets} --final none"),
+    "decoder": (TEXT, "--trainable last:1 --base_model {decoder} --max_length 16 --final none"),
+    "numbers": (PAIRS, "--trainable last:1 --dataset {numbers} --final none"),
+    "label sets": (PAIRS, "--trainable last:1 --dataset {label_sets} --final none"),
 }  # fmt: skip
 HALF = {
     "bf16": (IMAGE, "--trainable all --mixed_precision bf16 --final none"),
@@ -61,23 +59,6 @@ def made(tmp_path_factory):
         found[target] = str(folder / f"{target}.jsonl")
         Dataset.from_dict(texts(target)).to_json(found[target])
     return found
-
-
-def predicted(run):
-    """Outputs of each held-out row by its id and configuration, in one array a row."""
-    rows = pq.read_table(run / "predictions.parquet").to_pylist()
-    output = "logits" if "logits" in rows[0] else "predictions"
-    keys = sorted(rows[0].keys() - {output}, key=str)
-    rows.sort(key=lambda row: str([row[key] for key in keys]))
-    return [row[output] for row in rows]
-
-
-def assert_close(there, here, near=1e-5):
-    assert len(there) == len(here)
-    if isinstance(here[0][0], str):
-        assert there == here
-    else:
-        np.testing.assert_allclose(np.concatenate(there), np.concatenate(here), rtol=near, atol=near)
 
 
 def compared(device, folder, recipe, there, here, near):

@@ -3,10 +3,13 @@
 import io
 import json
 import runpy
+import sys
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from unittest.mock import patch
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 import hf_transfer
@@ -59,3 +62,24 @@ def run_verb(words):
     with without_dropout(), redirect_stdout(printed):
         assert main([*words, "--json"]) == 0
     return json.loads(printed.getvalue())
+
+
+def predicted(run):
+    """Outputs of each held-out row by its id and configuration, in one array a row."""
+    rows = pq.read_table(run / "predictions.parquet").to_pylist()
+    output = "logits" if "logits" in rows[0] else "predictions"
+    keys = sorted(rows[0].keys() - {output}, key=str)
+    rows.sort(key=lambda row: str([row[key] for key in keys]))
+    return [row[output] for row in rows]
+
+
+def assert_close(there, here, near=1e-5):
+    assert len(there) == len(here)
+    if isinstance(here[0][0], str):
+        assert there == here
+    else:
+        np.testing.assert_allclose(np.concatenate(there), np.concatenate(here), rtol=near, atol=near)
+
+
+if __name__ == "__main__":  # one of several processes that a launcher has started
+    run_recipe(sys.argv[1], sys.argv[2:])

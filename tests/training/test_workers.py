@@ -10,7 +10,7 @@ from hf_transfer.training.workers import _backend, others_needed
 )
 def test_processes_that_share_a_gpu_do_not_meet_through_nccl(monkeypatch, processes, gpus, expected):
     monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
-    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+    monkeypatch.setattr("torch.accelerator.device_count", lambda: gpus)
     assert _backend() == expected
 
 
