@@ -24,6 +24,8 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from hf_transfer import RunConfig
 
+collect_ignore = ["support/device"]  # which runs in processes of its own, where doctests aren't looked for
+
 # The same examples each time, so that a change is judged by itself; `make test-all` draws others.
 # No deadline, which a busy machine misses.
 settings.register_profile("fixed", derandomize=True, deadline=None)

@@ -21,8 +21,9 @@ class MachineSettings(Group):
     compile: bool = setting(False, "Compile the model with torch.compile.", aliases=("torch_compile",))
     parallel: str = setting(
         "auto",
-        "Several processes: each takes whole folds, or all share each batch; auto prefers folds.",
-        choices=("auto", "folds", "data"),
+        "Several processes: each takes whole folds, or all share each batch (data), or the model too, for "
+        "one that no device holds (fsdp); auto prefers folds.",
+        choices=("auto", "folds", "data", "fsdp"),
         scored=False,
     )
     folds_per_device: int = setting(
@@ -74,11 +75,15 @@ class MachineSettings(Group):
     def problems(self) -> list[str]:
         """Settings that exclude each other."""
         problems = []
-        if self.folds_per_device > 1 and self.parallel == "data":
+        if self.folds_per_device > 1 and self.parallel in {"data", "fsdp"}:
             problems.append(
                 f"folds_per_device={self.folds_per_device} gives each process folds of its own, and "
-                "parallel='data' each process a part of every batch. Leave out one of them."
+                f"parallel={self.parallel!r} each process a part of every batch. Leave out one of them."
             )
+        if self.parallel == "fsdp" and self.mixed_precision == "fp16":
+            problems.append("parallel='fsdp' goes with mixed_precision='bf16' or 'no', and not with fp16.")
+        if self.parallel == "fsdp" and self.compile:
+            problems.append("parallel='fsdp' takes the model apart, and compile as a whole. Leave out one.")
         if self.engine == "ray" and (self.folds_per_device > 1 or self.parallel != "auto"):
             problems.append(
                 "engine='ray' hands out the folds itself. Leave folds_per_device and parallel out; "

@@ -287,9 +287,9 @@ def _usable(
     Returns:
         The rows, grouped by what they hold where they must share a fold for it, and what is known of that.
     """
-    notes += [note for part in parts for note in input.doubts(part)]
     filled = [_without_empty(part, config, input, notes) for part in parts]
     filled[0] = _first_rows(filled[0], config)
+    notes += [note for part in filled for note in input.doubts(part)]
     usable = [_without_bad(part, config, input, notes) for part in filled]
     if not len(usable[0]):
         raise DataError(f"No row of {name} is left. {' '.join(notes)}")

@@ -77,6 +77,12 @@ class Replay:
         if self._is_prepared or not self.config.replay or self._refused():
             return
         self._is_prepared = True
+        if self.stores.blind:
+            self.notes.append(
+                "The frozen layers run in full: the folder for their output is not shared by all machines "
+                f"({', '.join(self.stores.blind)}). HF_TRANSFER_CACHE names another."
+            )
+            return
         model = placed(self.task.build_model(), self.accelerator.device)
         seen: set[frozenset[str]] = set()
         for config in self.grid:
@@ -123,6 +129,13 @@ class Replay:
         config = self.config
         if config.from_scratch or not self.task.base.has_weights:
             return True  # another backbone in each fold: nothing to share
+        if config.parallel == "fsdp" and self.accelerator.num_processes > 1:
+            if any(one.trainable != "all" for one in self.grid):
+                self.notes.append(
+                    "The frozen layers run in full for every batch, as the model is shared out over the "
+                    "processes (parallel=fsdp). Where it fits on one device, without that is faster."
+                )
+            return True
         if self.task.augments and not config.cached_views:
             self.notes.append(
                 "Frozen layers were run for every picture and epoch, as augmentation changes the pictures. "

@@ -18,6 +18,7 @@ from hf_transfer.machine.cache import StoreFolder, stores_folder
 from hf_transfer.machine.devices import arithmetic_of
 from hf_transfer.machine.digests import json_digest
 from hf_transfer.machine.memory import fits_on_device, if_it_fits, in_parts
+from hf_transfer.machine.processes import blind_to, wait_for_all
 from hf_transfer.machine.progress import progress_bar
 from hf_transfer.replay.batching import Batches, Positions
 from hf_transfer.replay.cut import Cut, features_at
@@ -58,6 +59,13 @@ class Stores:
         """The folder of the stores, and its size limit."""
         return StoreFolder(stores_folder(), self.config.cache_gb * 1e9)
 
+    @cached_property
+    def blind(self) -> list[str]:
+        """Machines that do not see the folder of the main process; all processes must ask."""
+        if self.accelerator.is_main_process:
+            self.folder.path.mkdir(parents=True, exist_ok=True)
+        return blind_to(self.accelerator, self.folder.path)
+
     @property
     def num_views(self) -> int:
         """Number of versions of each row: the plain one and the augmented ones."""
@@ -91,6 +99,7 @@ class Stores:
         with torch.inference_mode(), self.accelerator.autocast():
             filled = if_it_fits(lambda: self._fill(store, cut, model), otherwise)
         store.flush()
+        wait_for_all(self.accelerator)
         if not all(gather_object([bool(filled)])):
             path.unlink(missing_ok=True)
             return None, otherwise
@@ -102,7 +111,7 @@ class Stores:
         }
         if self.accelerator.is_main_process:
             self.folder.finish(path, key, about)
-        self.accelerator.wait_for_everyone()
+        wait_for_all(self.accelerator)
         store = self._open(key, cut)
         if from_main(self.accelerator, lambda: self._agrees(store, cut, model)):
             return store, None

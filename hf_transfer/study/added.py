@@ -17,6 +17,7 @@ from hf_transfer.data.opening import open_dataset
 from hf_transfer.errors import ConfigError, DataError
 from hf_transfer.machine.devices import placed
 from hf_transfer.machine.digests import json_digest
+from hf_transfer.machine.processes import wait_for_all
 from hf_transfer.replay.batching import Batches
 from hf_transfer.replay.encoding import encode_rows
 from hf_transfer.runs.added import Source, added_part
@@ -103,7 +104,7 @@ def _scored(study: "Study", probing: Probing, name: str) -> tuple[Source, list[A
         for unit in study.probe_units(probing.config)
     ]
     done = all(runner.finished(unit) for unit in units)
-    runner.accelerator.wait_for_everyone()  # all have looked before anyone writes
+    wait_for_all(runner.accelerator)  # all have looked before anyone writes
     encoded = encode_rows(experiment.task, data.rows, data.fingerprint, runner.accelerator)
     if not done and runner.accelerator.is_main_process:
         others = _features(study, probing, encoded, data)
@@ -115,7 +116,7 @@ def _scored(study: "Study", probing: Probing, name: str) -> tuple[Source, list[A
             of_all = np.concatenate([folds, new % plan.num_folds])  # only the penalty is chosen by these
             rows = np.concatenate([experiment.train_rows(unit), new])
             runner.keep_outputs(unit, *both.solved(rows, experiment.valid_rows(unit), of_all))
-    runner.accelerator.wait_for_everyone()
+    wait_for_all(runner.accelerator)
     return source, units
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import torch
 from accelerate import Accelerator
 from torch import nn
 
@@ -21,6 +22,7 @@ from hf_transfer.errors import ConfigError, DataError, DoneEarlyError
 from hf_transfer.machine.files import write_table
 from hf_transfer.machine.launcher import check_launched
 from hf_transfer.machine.memory import noted
+from hf_transfer.machine.processes import blind_to, wait_for_all
 from hf_transfer.machine.signals import stop_signals
 from hf_transfer.machine.wording import some, visible
 from hf_transfer.runs.aggregate import FoldResults
@@ -44,7 +46,7 @@ from hf_transfer.study.summary import build_results
 from hf_transfer.study.wise import check_wise
 from hf_transfer.study.zero_shot import judge_of
 from hf_transfer.tasks.task import Task
-from hf_transfer.training.workers import make_accelerator, others_needed
+from hf_transfer.training.workers import make_accelerator, others_needed, shares_model
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -103,8 +105,23 @@ def at_work(folder: RunFolder, config: RunConfig, accelerator: Accelerator) -> I
     """
     held = folder.held(config) if accelerator.is_main_process else nullcontext()
     with stop_signals.handled(), others_needed(), held:
-        accelerator.wait_for_everyone()
+        wait_for_all(accelerator)
+        _check_one_folder(folder, accelerator)
         yield
+
+
+def _check_one_folder(folder: RunFolder, accelerator: Accelerator) -> None:
+    """Stop before anything is trained where each machine would write into a folder of its own.
+
+    Raises:
+        ConfigError: Naming the machines that do not see the run's folder.
+    """
+    if blind := blind_to(accelerator, folder.path):
+        raise ConfigError(
+            f"output_dir={str(folder.path)!r} is not one folder for all processes: {', '.join(blind)} can't "
+            "see what the main process writes there. Give an --output_dir on a disk that all machines share, "
+            "or run on one machine."
+        )
 
 
 def check_study(study: Study) -> Study:
@@ -132,7 +149,10 @@ def check_study(study: Study) -> Study:
     for name in config.metrics:
         hub_metric(name)
     model = task.build_model()
-    check_first_batch(task, model, batch, study.runner.accelerator.device)
+    device = study.runner.accelerator.device
+    if shares_model(config, study.runner.accelerator):  # it may be too large for one
+        device = torch.device("cpu")
+    check_first_batch(task, model, batch, device)
     study = study.of(with_defaults(study.experiment, model))
     check_wise(study.experiment, model)
     check_study_room(study, model)  # of each configuration, which it freezes
@@ -213,7 +233,7 @@ def _run_study(study: Study, began: float) -> CrossValidationResult:
         for words in (*experiment.decision.words, *experiment.split_notes):
             print(visible(words), file=sys.stderr)
     study.run()
-    accelerator.wait_for_everyone()
+    wait_for_all(accelerator)
     fold_results = study.results()
     best = study.choose(fold_results)
     probing = Probing(study.runner, best)
@@ -226,7 +246,7 @@ def _run_study(study: Study, began: float) -> CrossValidationResult:
         result.save(folder.path)
         if made[0].path:
             _keep_learned_rows(study)
-    accelerator.wait_for_everyone()
+    wait_for_all(accelerator)
     return CrossValidationResult.load(folder.path)
 
 

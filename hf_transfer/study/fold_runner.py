@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.config.setting import is_auto
-from hf_transfer.errors import ConfigError, RunError, TransferError
+from hf_transfer.errors import ConfigError, RunError, ShortOfMemoryError, TransferError
 from hf_transfer.folds import inner_folds, inner_split
 from hf_transfer.machine.digests import json_digest
 from hf_transfer.machine.memory import free_memory
@@ -35,7 +35,7 @@ from hf_transfer.training.heads.template import Rows
 from hf_transfer.training.job import Fitted, Job
 from hf_transfer.training.predicting import Logits
 from hf_transfer.training.wise import average
-from hf_transfer.training.workers import Workers, fold_parallel
+from hf_transfer.training.workers import Workers, fold_parallel, shares_model
 
 # What fails a fold, and not the run.
 _FAILURES = (RuntimeError, ArithmeticError, MemoryError, LookupError, ValueError)
@@ -78,7 +78,8 @@ class FoldRunner:
         """How processes share the work: whole folds each, or every batch."""
         experiment = self.experiment
         alone = fold_parallel(experiment.config, self.accelerator, len(experiment.units))
-        return Workers(self.accelerator, together=not alone)
+        sharded = shares_model(experiment.config, self.accelerator)
+        return Workers(self.accelerator, together=not alone, sharded=sharded)
 
     def finished(self, unit: Unit) -> FoldResult | None:
         """Load the result of a fold; None if it is not finished."""
@@ -152,11 +153,11 @@ class FoldRunner:
     def _fails_a_fold(self, error: Exception) -> bool:
         """Whether an error fails this fold only, so that the other folds can go on.
 
-        Processes at work together all raise a RunError. Of another error the others would know
-        nothing, and wait for this one.
+        Processes at work together all raise a RunError. Of another error, and of memory that ends in one,
+        the others may know nothing, and wait for this one: it ends, and its launcher ends them.
         """
         if isinstance(error, RunError):
-            return True
+            return not (self.workers.together and isinstance(error, ShortOfMemoryError))
         return not isinstance(error, TransferError) and not self.workers.together
 
     def run_heads(self, units: Sequence[Unit]) -> None:

@@ -11,6 +11,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import RunError
 from hf_transfer.machine.files import load_table
+from hf_transfer.machine.processes import wait_for_all
 from hf_transfer.replay.replayed import Replay
 from hf_transfer.runs.aggregate import FoldResults, best_of, frugal_of
 from hf_transfer.runs.fold_result import FoldResult
@@ -70,7 +71,7 @@ class Study:
         """Train and score the unfinished ones of some folds; all processes must call this."""
         accelerator, runner = self.runner.accelerator, self.runner
         found = [runner.finished(unit) for unit in units]
-        accelerator.wait_for_everyone()  # all have looked before anyone writes
+        wait_for_all(accelerator)  # all have looked before anyone writes
         if all(found):
             return
         if self.engine is not None:
@@ -82,15 +83,15 @@ class Study:
     def train_here(self, units: Sequence[Unit]) -> None:
         """Train and score the unfinished ones of some folds in this launch; all processes must call this."""
         accelerator, runner = self.runner.accelerator, self.runner
-        for together in self.heads(units):
+        for together in self.heads(units) if not runner.workers.sharded else ():
             # So quick that sharing it would only make the bits depend on who takes part.
             if accelerator.is_main_process:
                 runner.run_heads(together)
-            accelerator.wait_for_everyone()
+            wait_for_all(accelerator)
         for unit in runner.workers.own(units):
             if runner.finished(unit) is None:
                 runner.run(unit)
-        accelerator.wait_for_everyone()
+        wait_for_all(accelerator)
 
     def heads(self, units: Sequence[Unit]) -> list[list[Unit]]:
         """Group folds whose heads can train together: their configurations differ in rates only."""

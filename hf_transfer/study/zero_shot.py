@@ -16,6 +16,7 @@ from hf_transfer.machine.cache import StoreFolder, stores_folder
 from hf_transfer.machine.devices import arithmetic_of
 from hf_transfer.machine.digests import json_digest
 from hf_transfer.machine.memory import attempt, in_parts
+from hf_transfer.machine.processes import wait_for_all
 from hf_transfer.machine.progress import progress_bar
 from hf_transfer.models.base_model import open_base_model
 from hf_transfer.runs.fold_result import FoldResult
@@ -63,7 +64,7 @@ def zero_shot(study: "Study", config: RunConfig, results: Sequence[FoldResult]) 
         study.control_unit(unit, asked.folder, purpose="zero-shot") for unit in experiment.units_of(config)
     ]
     done = all(runner.finished(unit) for unit in units)
-    runner.accelerator.wait_for_everyone()  # all have looked before anyone writes
+    wait_for_all(runner.accelerator)  # all have looked before anyone writes
     if not done and runner.accelerator.is_main_process:
         outputs = _stored(experiment, judge, runner.accelerator.device)
         by_row = dict(enumerate(outputs[:, None, :]))
@@ -71,7 +72,7 @@ def zero_shot(study: "Study", config: RunConfig, results: Sequence[FoldResult]) 
         for unit in units:
             if runner.finished(unit) is None:
                 runner.keep_outputs(unit, by_row, weights)
-    runner.accelerator.wait_for_everyone()
+    wait_for_all(runner.accelerator)
     judged = study.results_of(units)
     tables = study.predictions_of(units, judged), study.predictions(config, results)
     target = experiment.task.target

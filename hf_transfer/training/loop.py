@@ -1,7 +1,6 @@
 """Train a model, epoch by epoch and phase by phase, from the start or from a checkpoint."""
 
 import time
-from contextlib import nullcontext
 from functools import partial
 from typing import cast
 
@@ -15,6 +14,7 @@ from hf_transfer.errors import RunError, ShortOfMemoryError
 from hf_transfer.folds.order import derive_seed
 from hf_transfer.layers.freezing import parameter_groups
 from hf_transfer.layers.phases import Phase, freeze_for, phases_of
+from hf_transfer.layers.shards import local
 from hf_transfer.machine.memory import attempt, explained, note, noted
 from hf_transfer.machine.progress import progress_bar
 from hf_transfer.replay.batching import Positions, cut_by_size
@@ -23,11 +23,13 @@ from hf_transfer.training.epochs import (
     effective_batches,
     epoch_order,
     label_weights,
+    most_rows,
     pads_much,
     shares,
     tokens_a_pass,
 )
 from hf_transfer.training.job import Fitted, Job
+from hf_transfer.training.joint import JointUpdate
 from hf_transfer.training.optimizer import learning_rate_factor, make_optimizer
 from hf_transfer.training.pausing import Pauses
 from hf_transfer.training.scale import scaled
@@ -37,6 +39,7 @@ from hf_transfer.training.state import (
     random_state,
     restore_optimizer,
     restore_random_state,
+    to_keep,
 )
 from hf_transfer.training.stopping import Stopper
 
@@ -109,7 +112,9 @@ class Loop:
 
     def restore(self, state: State) -> None:
         """Resume from a checkpoint of this training."""
-        values, tensors = state.values, state.tensors
+        values, moving = state.values, dict(self.fitted.moving())
+        like = {f"{part}.{name}": tensor for part in ("model", "kept") for name, tensor in moving.items()}
+        tensors = state.tensors | state.shards(like)
         with torch.no_grad():
             for name, tensor in self.fitted.moving():
                 tensor.copy_(tensors[f"model.{name}"])
@@ -127,8 +132,8 @@ class Loop:
     def _state(self) -> State:
         """Collect everything a checkpoint needs; all processes that work together must call this."""
         self._check(len(self.fitted.history) + 1)
-        moving = {f"model.{name}": tensor.detach().cpu() for name, tensor in self.fitted.moving()}
-        kept = {f"kept.{name}": tensor.cpu() for name, tensor in self.stopper.kept.items()}
+        moving = {f"model.{name}": to_keep(tensor) for name, tensor in self.fitted.moving()}
+        kept = {f"kept.{name}": to_keep(tensor) for name, tensor in self.stopper.kept.items()}
         losses = torch.stack(self.losses).cpu() if self.losses else torch.zeros(0)
         values = {
             "phase": self.phase,
@@ -222,18 +227,18 @@ class Loop:
                 loss = attempt(gradients, when, undo=self.undo, agreed=self._agreed, advice=self._advice)
                 break
             except ShortOfMemoryError:
-                if self.job.workers.together or not self._halve(batch):
+                if self.job.workers.sharded or not self._halve(batch):
                     raise
         self._step(when)
         return loss
 
     def _agreed(self, given_back: bool) -> bool:
-        """Whether to try again as it is: processes at work together can't tell each other that they do."""
-        return given_back and not self.job.workers.together
+        """Whether any process has given memory back; those that hold parts of a model can't ask."""
+        return not self.job.workers.sharded and self.job.workers.agreed(given_back)[0]
 
     @property
     def _advice(self) -> str:
-        if not self.job.workers.together:
+        if not self.job.workers.sharded:
             return ""
         share = max(1, self.job.config.batch_size // self.job.workers.size)
         half = max(1, min(self.per_device or share, share) // 2)
@@ -242,6 +247,8 @@ class Loop:
     def _halve(self, batch: Positions) -> bool:
         """Take half as many rows at a time from here on; False if it was one."""
         rows = max(map(len, self._pieces(batch)))
+        if self.job.workers.together:  # as all of them count it
+            rows = most_rows(batch, self.job.workers, self.per_device)
         if rows == 1:
             return False
         self.halved, self.per_device = True, rows // 2
@@ -253,23 +260,42 @@ class Loop:
 
     def _gradients(self, batch: Positions, epoch: int) -> Tensor:
         """Compute the gradients of an effective batch; return its mean loss."""
-        accelerator = self.job.workers.accelerator
-        pieces = [self._collate(piece, epoch) for piece in self._pieces(batch)]
-        # The mean is over the whole effective batch, however it is cut over processes and steps.
-        weights = [self.target.weight(piece["labels"], self.label_weights) for piece in pieces]
-        weight = sum(weights, torch.zeros((), device=accelerator.device))
-        weight = self.job.workers.total(weight).clamp(min=1e-12)
-        loss = torch.zeros((), device=accelerator.device)
-        for i, piece in enumerate(pieces):
-            waits = self.job.workers.together and i + 1 < len(pieces)
-            with accelerator.no_sync(self.prepared) if waits else nullcontext():
+        workers = self.job.workers
+        accelerator, joint = workers.accelerator, JointUpdate(workers)
+        pieces: list[dict[str, Tensor]] = []
+        weight = loss = torch.zeros((), device=accelerator.device)
+        with joint:
+            pieces = [self._collate(piece, epoch) for piece in self._pieces(batch)]
+            # The mean is over the whole effective batch, however it is cut over processes and steps.
+            weight = sum(
+                (self.target.weight(piece["labels"], self.label_weights) for piece in pieces), weight
+            )
+        weight = workers.total(weight).clamp(min=1e-12)
+        with joint:
+            loss = self._learned(pieces, weight, len(batch))
+        loss = joint.agreed(loss)
+        workers.sum_gradients(self.model)
+        return loss
+
+    def _learned(self, pieces: list[dict[str, Tensor]], weight: Tensor, num_rows: int) -> Tensor:
+        """Add up this process's gradients of some pieces of a batch; return its part of the loss."""
+        workers = self.job.workers
+        loss = torch.zeros((), device=workers.accelerator.device)
+        rounds = len(pieces)
+        if workers.sharded and self.fitted.batches.alike is not None:  # or all have as many
+            rounds = workers.most(rounds)
+        for i in range(rounds):
+            with workers.at_piece(self.model, last=i + 1 == rounds):
+                piece = pieces[min(i, len(pieces) - 1)]
                 share = self._loss(piece) / weight
                 if self.job.term:
-                    rows = len(piece["labels"])
-                    share = share + self.job.term(rows, self.step / self.total) * (rows / len(batch))
-                accelerator.backward(share * self.job.workers.size)
+                    part = len(piece["labels"]) / num_rows
+                    share = share + self.job.term(len(piece["labels"]), self.step / self.total) * part
+                share = share * (i < len(pieces))
+                # Shards are averaged on their way, other gradients summed.
+                workers.accelerator.backward(share * workers.size if workers.sharded else share)
             loss += share.detach()
-        return self.job.workers.total(loss)
+        return loss
 
     def _step(self, when: str) -> None:
         """Move the weights, once: a step that stopped halfway cannot be taken back."""
@@ -327,7 +353,9 @@ class Loop:
 
     def _check_weights(self, epoch: int) -> None:
         """Stop if the last update of an epoch left weights that are not finite."""
-        if not all(bool(torch.isfinite(p).all()) for p in self.model.parameters() if p.requires_grad):
+        learning = [p for p in self.model.parameters() if p.requires_grad]
+        finite = all(bool(torch.isfinite(local(p)).all()) for p in learning)
+        if not all(self.job.workers.gather([finite])):  # of a shard only one process knows
             raise RunError(self._not_finite("A weight", epoch, len(self.losses) - 1))
 
     def _not_finite(self, what: str, epoch: int, update: int) -> str:

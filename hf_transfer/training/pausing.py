@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.layers.shards import is_shard, write_shards
 from hf_transfer.machine.signals import Interrupted, stop_signals
 from hf_transfer.training.checkpoint import Checkpoints, State
 from hf_transfer.training.workers import Workers
@@ -67,7 +68,11 @@ class Pauses(AbstractContextManager["Pauses"]):
         """Write a checkpoint now."""
         began = time.monotonic()
         state = self.state()
-        if self.checkpoints is not None and self.workers.rank == 0:
-            self.checkpoints.save(state)
+        if self.checkpoints is not None:
+            shards = {name: tensor for name, tensor in state.tensors.items() if is_shard(tensor)}
+            if shards:
+                write_shards(self.checkpoints.shards, shards, self.workers.accelerator)
+            if self.workers.rank == 0:
+                self.checkpoints.save(state)
         self.kept = time.monotonic()
         self.cost = self.kept - began

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import RunError
+from hf_transfer.layers.shards import reshard
 from hf_transfer.machine.memory import in_parts
 from hf_transfer.machine.progress import progress_bar
 from hf_transfer.replay.batching import Batch, Batches, Positions
@@ -123,7 +124,17 @@ def _forward(
         return batch, learner(**{k: v for k, v in batch.items() if k != "labels"})
 
     learner.eval()
-    with torch.inference_mode(), workers.accelerator.autocast():
-        parts = workers.share(batches.by_size(positions))
-        for part, (batch, logits) in in_parts(passed, parts, "as rows were predicted"):
-            yield part, batch, logits
+    parts = batches.by_size(positions)
+    mine = workers.share(parts)
+    if not workers.sharded:
+        with torch.inference_mode(), workers.accelerator.autocast():
+            for part, (batch, logits) in in_parts(passed, mine, "as rows were predicted"):
+                yield part, batch, logits
+        return
+    # What shards were gathered into in inference mode could never be trained.
+    with torch.no_grad(), workers.accelerator.autocast():
+        for part in mine:
+            yield part, *passed(part)
+        if workers.rank >= len(parts) % workers.size > 0:  # the others take one more, and need our shards
+            passed(parts[0])
+    reshard(learner)

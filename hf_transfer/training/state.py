@@ -7,9 +7,17 @@ import torch
 from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.layers.shards import is_shard
 from hf_transfer.machine.devices import own_random_state, set_random_state
 from hf_transfer.training.checkpoint import State
 from hf_transfer.training.workers import Workers
+
+_MOMENTS = ("exp_avg", "exp_avg_sq", "momentum_buffer")  # which have a parameter's shape
+
+
+def to_keep(tensor: Tensor) -> Tensor:
+    """A tensor for a checkpoint: on a processor, unless it is a shard, which is written from where it is."""
+    return tensor.detach() if is_shard(tensor) else tensor.detach().cpu()
 
 
 def optimizer_tensors(optimizer: Any, workers: Workers) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
@@ -21,7 +29,7 @@ def optimizer_tensors(optimizer: Any, workers: Workers) -> tuple[dict[str, Tenso
     """
     state = optimizer.optimizer.state_dict()["state"]
     tensors = {
-        f"optimizer.{number}.{name}": value.detach().cpu()
+        f"optimizer.{number}.{name}": to_keep(value)
         for number, values in state.items()
         for name, value in values.items()
         if isinstance(value, Tensor)
@@ -34,7 +42,8 @@ def restore_optimizer(optimizer: Any, state: State, workers: Workers) -> None:
     """Load what `optimizer_tensors` saved into a new optimizer."""
     own = optimizer.optimizer
     parameters = [p for group in own.param_groups for p in group["params"]]
-    for key, saved in state.tensors.items():
+    like = {f"optimizer.{i}.{name}": p for i, p in enumerate(parameters) for name in _MOMENTS}
+    for key, saved in (state.tensors | state.shards(like)).items():
         if key.startswith("optimizer."):
             _, number, name = key.split(".", 2)
             parameter = parameters[int(number)]

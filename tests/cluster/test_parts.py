@@ -21,7 +21,10 @@ def run(config, kind="text"):
 
 @pytest.mark.parametrize(
     ("kind", "settings", "trained"),
-    [("text", LAST, [2, 1]), ("image", KINDS["pictures"][1], [2, 0])],  # of which the heads are one
+    [
+        pytest.param("text", LAST, [2, 1], marks=pytest.mark.slow),
+        ("image", KINDS["pictures"][1], [2, 0]),
+    ],  # of which the heads are one
 )
 def test_parts_that_are_joined_are_one_run_to_the_bit(kind, settings, trained, tmp_path, monkeypatch):
     config = plain_config(**settings, output_dir=str(tmp_path / "one"))

@@ -44,7 +44,6 @@ PATHS = {
     "label sets": (PAIRS, "--trainable last:1 --dataset {label_sets} --final none"),
 }  # fmt: skip
 HALF = {
-    "bf16": (IMAGE, "--trainable all --mixed_precision bf16 --final none"),
     "bf16, replayed": (TEXT, "--trainable last:1 --mixed_precision bf16 --final none"),
     "fp16": (IMAGE, "--trainable last:2 --mixed_precision fp16 --final none"),
 }  # fmt: skip

@@ -11,7 +11,6 @@ DIGITS = "--base_model builtin:digits-resnet --seed 0"
 OF_A_MACHINE = ("seconds", "identity", "reused", "environment", "prices", "output_dir")
 FEW = "--max_rows 40 --num_folds 2 --num_repeats 1"
 VERBS = {
-    "search": f"search image_classification {DIGITS} --dataset builtin:digits_5to9 {FEW} --exhaustive",
     "rank": f"rank builtin:digits_5to9 builtin:digits-resnet {FEW} --learning_curve false",
     "shots": f"shots builtin:digits_5to9 {DIGITS} --max_rows 60 --shots 1,4 --draws 10 --episodes 10",
     "shift": f"shift {{source}} {{target}} {DIGITS} --num_folds 3",

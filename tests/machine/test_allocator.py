@@ -18,6 +18,7 @@ print(keep_freed_memory(), usual, faults())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the GNU C library is needed")
+@pytest.mark.slow
 def test_memory_is_not_asked_for_twice():
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
     taken, usual, kept = done.stdout.split()

@@ -23,7 +23,9 @@ from hf_transfer.verify.verify_run import verify_run
 CASES = [
     pytest.param(("qwen2", "classes", "head"), marks=pytest.mark.slow, id="qwen2-classes-head"),
     ("qwen2", "numbers", "head+lora"),
-    ("llama", "label_sets", "head+lora"),
+    pytest.param(
+        ("llama", "label_sets", "head+lora"), marks=pytest.mark.slow, id="llama-label_sets-head+lora"
+    ),
     ("smollm", "classes", "head+lora"),
 ]
 

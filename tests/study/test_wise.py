@@ -81,6 +81,7 @@ def test_card_and_summary_tell_shares_and_the_comparison(run):
     assert [pair.first for pair in (wise.against_start, wise.against_tuned)] == [START, TUNED]
 
 
+@pytest.mark.slow
 def test_it_is_verified_and_a_forged_end_is_found(run, tmp_path):
     (check,) = [check for check in verify_run(run) if check.name == "averaged weights"]
     assert check.state == "ok"

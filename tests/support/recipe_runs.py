@@ -67,10 +67,10 @@ def run_verb(words):
 def predicted(run):
     """Outputs of each held-out row by its id and configuration, in one array a row."""
     rows = pq.read_table(run / "predictions.parquet").to_pylist()
-    output = "logits" if "logits" in rows[0] else "predictions"
+    output = next(name for name in ("logits", "predictions", "prediction") if name in rows[0])
     keys = sorted(rows[0].keys() - {output}, key=str)
     rows.sort(key=lambda row: str([row[key] for key in keys]))
-    return [row[output] for row in rows]
+    return [np.atleast_1d(row[output]).tolist() for row in rows]
 
 
 def assert_close(there, here, near=1e-5):

@@ -103,6 +103,11 @@ def search(
         TransferError: As `cross_validate` does; or if the base model has nothing pretrained.
     """
     options = options or SearchOptions()
+    if config.parallel == "fsdp":
+        raise ConfigError(
+            "parallel='fsdp' trains one model at a time, and a search many. Leave it out and search with "
+            "most layers frozen, on a device each, or give `run` lists such as --learning_rates 1e-5,3e-5."
+        )
     if accelerator is None:
         check_launched(config.folds_per_device)
     study = check_study(open_study(task, dataset, config, accelerator, engine))
