@@ -260,9 +260,12 @@ def _backend() -> str | None:
     A small model does not fill a GPU, so that several processes on folds of their own may share one:
     launch more of them than there are GPUs. NCCL refuses two on one device.
     """
-    if not 0 < torch.accelerator.device_count() < local_processes():
-        return None
-    return "gloo" if torch.accelerator.current_accelerator().type in _MEET_BY_ANY else None
+    device, crowded = torch.accelerator.current_accelerator(), _devices_are_shared()
+    return "gloo" if crowded and device is not None and device.type in _MEET_BY_ANY else None
+
+
+def _devices_are_shared() -> bool:
+    return 0 < torch.accelerator.device_count() < local_processes()
 
 
 def shares_model(config: RunConfig, accelerator: Accelerator) -> bool:
@@ -276,6 +279,5 @@ def fold_parallel(config: RunConfig, accelerator: Accelerator, num_units: int) -
     Processes that outnumber the devices always do, unless told otherwise.
     """
     if config.parallel == "auto":
-        crowded = 0 < torch.accelerator.device_count() < local_processes()
-        return crowded or num_units >= int(accelerator.num_processes)
+        return _devices_are_shared() or num_units >= int(accelerator.num_processes)
     return config.parallel == "folds"

@@ -30,7 +30,7 @@ def test_processes_that_share_a_gpu_do_not_meet_through_nccl(monkeypatch, proces
     """Where Accelerate takes another library; it fails where one is named for an NPU."""
     monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
     monkeypatch.setattr("torch.accelerator.device_count", lambda: gpus)
-    monkeypatch.setattr("torch.accelerator.current_accelerator", lambda: kind and torch.device(kind))
+    monkeypatch.setattr("torch.accelerator.current_accelerator", lambda: kind and SimpleNamespace(type=kind))
     assert _backend() == expected
 
 
