@@ -136,9 +136,8 @@ def _without_copies(data: LabelledData, experiment: "Experiment") -> LabelledDat
     """Leave out rows whose input is that of a row of the run, in its folds or set aside."""
     own = experiment.data
     parts = [rows for rows in (own.rows, own.test, own.sealed) if rows is not None]
-    keys = list(own.input.likeness([*parts, data.rows])[0])
-    known, others = set(keys[: -len(data.rows)]), keys[-len(data.rows) :]
-    fresh = [row for row, key in enumerate(others) if key not in known]
+    known = {digest for rows in parts for digest in own.row_digests(rows)}
+    fresh = [row for row, digest in enumerate(data.row_digests(data.rows)) if digest not in known]
     if not fresh:
         raise DataError(f"All rows of {data.name} are among those of the run. Give others to add_source.")
     rows = data.rows.select(fresh)

@@ -28,7 +28,8 @@ def test_memory_is_not_asked_for_twice():
 
 
 def test_elsewhere_there_is_nothing_to_set(monkeypatch):
-    from hf_transfer.machine.allocator import keep_freed_memory
+    from hf_transfer.machine.allocator import keep_freed_memory, return_freed_memory
 
     monkeypatch.setattr(sys, "platform", "darwin")
     assert keep_freed_memory() is False
+    assert return_freed_memory() is False
