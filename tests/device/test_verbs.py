@@ -2,9 +2,7 @@
 
 import pytest
 from digit_pictures import pictures
-from recipe_runs import BY_GRADIENT, DATA, RECIPES, SMALL, run_recipe, run_verb
-
-from hf_transfer.models.base_model import _builtin_folder
+from recipe_runs import run_verb
 
 pytestmark = pytest.mark.device
 DIGITS = "--base_model builtin:digits-resnet --seed 0"
@@ -17,8 +15,6 @@ VERBS = {
     "adapt": f"adapt {{source}} {{target}} {DIGITS} --arms z-score,coral",
     "adapt, trained": f"adapt {{source}} {{target}} {DIGITS} --arms dann,mcc"
     " --trainable last:1 --num_epochs 1",
-    "combine": f"combine builtin:digits_5to9 builtin:digits-resnet {{other}} {FEW} --learning_curve false",
-    "pretrain": "pretrain {lines} --base_model builtin:tiny-bert --num_epochs 1 --max_length 16 --lr 1e-3",
 }
 
 
@@ -26,20 +22,9 @@ VERBS = {
 def given(tmp_path_factory):
     """What the verbs read."""
     folder = tmp_path_factory.mktemp("given")
-    lines = folder / "lines.txt"
-    lines.write_text(
-        "\n".join(
-            f"We {v} the {n} {i}"
-            for i in range(3)
-            for n in ("film", "book", "play")
-            for v in ("like", "read", "see", "buy")
-        )
-    )
     return {
         "source": pictures(folder / "source", range(60)),
         "target": pictures(folder / "target", range(60, 120), lambda grey: 255 - grey),
-        "lines": str(lines),
-        "other": _builtin_folder("builtin:digits-resnet"),
     }
 
 
@@ -65,16 +50,3 @@ def test_a_verb_finds_what_it_finds_on_the_processor(verb, device, given, tmp_pa
     there = answer.checked()
     assert answer.counts["launches"]
     assert not close(there, run_verb([*words, "--output_dir", str(tmp_path / "here")]))
-
-
-def test_a_finished_model_answers_and_is_scored_alike(device, tmp_path):
-    words = f"{DATA['sentiment']} {SMALL} {BY_GRADIENT} --trainable last:1 --output_dir {tmp_path}/run"
-    run_recipe(RECIPES / "sentiment.py", words.split())
-    for verb in (
-        ["predict", "{run}", "A fine film", "Bad"],
-        ["score", "{run}", "builtin:reviews", "--split", "train"],
-    ):
-        words = [word.format(run=tmp_path / "run") for word in verb]
-        there = device.call(run_verb, words)
-        assert there.counts["launches"]
-        assert not close(there.checked(), run_verb(words))
