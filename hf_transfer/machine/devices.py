@@ -1,7 +1,10 @@
-"""The device that computes: put models there, and what tells it from others."""
+"""The device that computes: put models there, what tells it from others, and its random draws."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils._foreach_utils import _get_fused_kernels_supported_devices
 
 from hf_transfer import _guard  # noqa: F401
@@ -32,3 +35,39 @@ def arithmetic_of(device: torch.device) -> str:
 def fuses_updates(device: torch.device) -> bool:
     """Whether an optimizer has one kernel for a whole update there."""
     return device.type in _get_fused_kernels_supported_devices()
+
+
+def has_doubles(device: torch.device) -> bool:
+    """Whether it computes in double precision: Apple's do not."""
+    return device.type != "mps"
+
+
+def own_random_state(device: torch.device) -> dict[str, Tensor]:
+    """RNG state of this process, on a processor and on a device."""
+    own = {"cpu": torch.get_rng_state()}
+    if not on_processor(device):
+        own["device"] = torch.get_device_module(device).get_rng_state(*_which(device))
+    return own
+
+
+def set_random_state(own: Mapping[str, Tensor], device: torch.device) -> None:
+    """Set the RNG state of this process to one that `own_random_state` gave."""
+    torch.set_rng_state(own["cpu"])
+    if not on_processor(device) and "device" in own:
+        torch.get_device_module(device).set_rng_state(own["device"], *_which(device))
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Run a block with a seed of its own, then go on with the draws from before, also on a device."""
+    before = own_random_state(device)
+    torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        set_random_state(before, device)
+
+
+def _which(device: torch.device) -> list[torch.device]:
+    """Which of a module's devices is meant: of Apple's there is one."""
+    return [] if device.type == "mps" else [device]

@@ -4,6 +4,8 @@ import platform
 import secrets
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,6 +114,16 @@ def wait_for_all(accelerator: "Accelerator") -> None:
     if id(store) not in _meetings:
         _meetings[id(store)] = Meeting(store, accelerator.process_index, accelerator.num_processes)
     _meetings[id(store)].wait()
+
+
+@contextmanager
+def first_of_machine_first(accelerator: "Accelerator") -> Iterator[None]:
+    """Run a block in the first process of each machine, then in the others; all must come here."""
+    if not accelerator.is_local_main_process:
+        wait_for_all(accelerator)
+    yield
+    if accelerator.is_local_main_process:
+        wait_for_all(accelerator)
 
 
 def blind_to(accelerator: "Accelerator", folder: Path) -> list[str]:

@@ -14,6 +14,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ModelError
+from hf_transfer.machine.devices import has_doubles
 from hf_transfer.models.loading import new_weights
 from hf_transfer.models.mean_classifier import files_of
 
@@ -66,7 +67,7 @@ class ExactLinear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute (b, c) from (b, d)."""
-        wide = torch.float32 if x.device.type == "mps" else torch.float64
+        wide = torch.float64 if has_doubles(x.device) else torch.float32
         with torch.autocast(x.device.type, enabled=False):
             return functional.linear(x.to(wide), self.weight.to(wide), self.bias.to(wide)).float()
 

@@ -1,7 +1,6 @@
 """Record the module calls of a forward pass: which ones, in which order, with which tensors."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.machine.devices import seeded
 
 
 @dataclass
@@ -85,17 +85,9 @@ def record(model: nn.Module, batch: Mapping[str, Tensor], *, seed: int) -> Recor
             )
             hooks.append(module.register_forward_hook(lambda _, __, out, name=name: ended(name, out)))
     try:
-        with seeded(seed), torch.no_grad():
+        with seeded(seed, next(model.parameters()).device), torch.no_grad():
             logits = model(**batch).logits
     finally:
         for hook in hooks:
             hook.remove()
     return Recording(tuple(calls), logits)
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Run a block with a seed of its own, then restore the RNG state."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield

@@ -14,6 +14,7 @@ from hf_transfer.data.labelled import fingerprint as content_fingerprint
 from hf_transfer.errors import DataError
 from hf_transfer.machine.cache import cache_folder, intact, keep_digest, remove_unfinished
 from hf_transfer.machine.digests import json_digest
+from hf_transfer.machine.processes import first_of_machine_first
 from hf_transfer.machine.progress import own_bars, progress_bar
 from hf_transfer.tasks.task import Task
 
@@ -37,7 +38,7 @@ def encode_rows(task: Task, rows: "Dataset", fingerprint: str, accelerator: Acce
     """
     key = _key(task, fingerprint, len(rows))
     path = cache_folder() / f"{key}.arrow"
-    with accelerator.local_main_process_first():
+    with first_of_machine_first(accelerator):
         path.parent.mkdir(parents=True, exist_ok=True)
         first = accelerator.is_local_main_process
         if first:

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.layers.freezing import Freezing
-from hf_transfer.machine.devices import on_processor
+from hf_transfer.machine.devices import on_processor, seeded
 from hf_transfer.machine.memory import is_out_of_memory
-from hf_transfer.replay.calls import Recording, record, seeded
+from hf_transfer.replay.calls import Recording, record
 from hf_transfer.replay.candidates import candidates
 from hf_transfer.replay.cut import Cut, Suffix, features_at
 
@@ -52,7 +52,7 @@ def _shaken(model: nn.Module) -> Iterator[None]:
     """Perturb the trained weights for the test, as a head of zeros would hide every difference."""
     learning = [p for p in model.parameters() if p.requires_grad]
     original = [p.detach().clone() for p in learning]
-    with seeded(_SEED), torch.no_grad():
+    with seeded(_SEED, next(model.parameters()).device), torch.no_grad():
         for p in learning:
             p.add_(torch.randn_like(p), alpha=0.02)
     try:
@@ -68,7 +68,7 @@ def _proven(model: nn.Module, cut: Cut, probe: Mapping[str, Tensor], seen: Recor
     entered = seen.of(cut.module)[0].tensor
     assert entered is not None  # a candidate has one
     try:
-        with seeded(_SEED), torch.no_grad(), _no_shared_writes():
+        with seeded(_SEED, entered.device), torch.no_grad(), _no_shared_writes():
             features = _stored(model, cut, probe)
             if not _agree(features, entered[:, :1] if cut.first_only else entered):
                 return False  # attention, say, may drop out by itself, without a module of that name

@@ -17,8 +17,8 @@ from hf_transfer.layers.adapters import has_adapters
 from hf_transfer.layers.freezing import Freezing, tensor_digest
 from hf_transfer.layers.phases import freeze_but_output, freeze_for, phases_of
 from hf_transfer.machine.devices import on_processor, placed
-from hf_transfer.machine.memory import attempt, fits_on_device, if_it_fits
-from hf_transfer.replay.batching import Batch, Batches, DeviceCopy
+from hf_transfer.machine.memory import attempt, fits_on_device, if_it_fits, in_parts
+from hf_transfer.replay.batching import Batch, Batches, DeviceCopy, Positions
 from hf_transfer.replay.cut import Cut, features_at
 from hf_transfer.replay.proof import find_cut
 from hf_transfer.replay.replayed_batches import ReplayedBatches
@@ -199,15 +199,7 @@ class Replay:
 
     def _not_worth(self, model: nn.Module, cut: Cut, probe: Batch) -> str | None:
         """Why replay would be slower than computing; None if it is not."""
-        probe = self._full_pass(probe)
-        rows = len(next(iter(probe.values())))
-        model.eval()
-        with torch.inference_mode(), self.accelerator.autocast():
-            if not on_processor(self.accelerator.device):
-                features_at(model, cut, probe)  # once for nothing: it chooses and loads its kernels
-            began = time.perf_counter()
-            _ = features_at(model, cut, probe).sum().item()  # waits for a GPU
-            computing = (time.perf_counter() - began) / rows
+        computing = self._seconds_a_row(model, cut, probe)
         needed = store_bytes(cut.shape, self.plain.sizes, 1)
         speed = _READ_ON_DEVICE if fits_on_device(needed, self.accelerator.device) else _READ_PER_SECOND
         reading = needed / len(self.plain.sizes) / speed
@@ -217,13 +209,25 @@ class Replay:
             )
         return None
 
-    def _full_pass(self, probe: Batch) -> Batch:
-        """The rows of a probe as often as fills a pass on an accelerator, where few take as long."""
-        rows = len(next(iter(probe.values())))
-        if on_processor(self.accelerator.device):
-            return probe
-        again = torch.arange(max(rows, self.plain.rows_a_pass), device=self.accelerator.device) % rows
-        return {name: tensor[again] for name, tensor in probe.items()}
+    def _seconds_a_row(self, model: nn.Module, cut: Cut, probe: Batch) -> float:
+        """Time of the frozen layers; on an accelerator of a full pass, where few rows take as long."""
+        device = self.accelerator.device
+        rows = np.arange(len(next(iter(probe.values()))))
+        if not on_processor(device):
+            rows = np.arange(max(len(rows), self.plain.rows_a_pass)) % len(rows)
+
+        def timed(part: Positions) -> float:
+            chosen = torch.from_numpy(part).to(device)
+            batch = {name: tensor[chosen] for name, tensor in probe.items()}
+            for _ in range(1 if on_processor(device) else 2):  # the first chooses and loads its kernels
+                began = time.perf_counter()
+                _ = features_at(model, cut, batch).sum().item()  # waits for a GPU
+            return time.perf_counter() - began
+
+        model.eval()
+        with torch.inference_mode(), self.accelerator.autocast():
+            parts = in_parts(timed, [rows], "as the frozen layers were timed")
+            return sum(seconds for _, seconds in parts) / len(rows)
 
 
 def _ways_to_freeze(model: nn.Module, config: RunConfig) -> Iterator[Callable[[], Freezing]]:

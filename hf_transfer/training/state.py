@@ -1,6 +1,6 @@
 """Optimizer and RNG state needed to resume training, as plain tensors."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.layers.shards import is_shard
-from hf_transfer.machine.devices import on_processor
+from hf_transfer.machine.devices import own_random_state, set_random_state
 from hf_transfer.training.checkpoint import State
 from hf_transfer.training.workers import Workers
 
@@ -57,26 +57,6 @@ def _laid_out(saved: Tensor, parameter: Tensor) -> Tensor:
     if saved.shape == parameter.shape:
         return torch.empty_like(parameter, dtype=saved.dtype, requires_grad=False).copy_(saved)
     return saved.to(parameter.device)
-
-
-def own_random_state(device: torch.device) -> dict[str, Tensor]:
-    """RNG state of this process, on a processor and on a device."""
-    own = {"cpu": torch.get_rng_state()}
-    if not on_processor(device):
-        own["device"] = torch.get_device_module(device).get_rng_state(*_which(device))
-    return own
-
-
-def set_random_state(own: Mapping[str, Tensor], device: torch.device) -> None:
-    """Set the RNG state of this process to one that `own_random_state` gave."""
-    torch.set_rng_state(own["cpu"])
-    if not on_processor(device) and "device" in own:
-        torch.get_device_module(device).set_rng_state(own["device"], *_which(device))
-
-
-def _which(device: torch.device) -> list[torch.device]:
-    """Which of a module's devices is meant: of Apple's there is one."""
-    return [] if device.type == "mps" else [device]
 
 
 class Undo:

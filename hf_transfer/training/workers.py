@@ -28,6 +28,7 @@ from hf_transfer.training.moments import make_moments
 # For what processes send each other while they share batches; who waits for others' folds waits in
 # `wait_for_all`, which has no limit while they live.
 PATIENCE = timedelta(minutes=30)
+_MEET_BY_ANY = {"cuda", "xpu", "hpu"}  # elsewhere Accelerate takes the device's own library, or fails
 _BUCKET = 2**24  # numbers of gradients that travel at a time
 _FIRST_SCALE = 2.0**16  # of fp16, as torch has it
 _LAUNCHED = {"ACCELERATE_MIXED_PRECISION", "LOCAL_WORLD_SIZE"}  # set by accelerate launch, and by torchrun
@@ -259,7 +260,12 @@ def _backend() -> str | None:
     A small model does not fill a GPU, so that several processes on folds of their own may share one:
     launch more of them than there are GPUs. NCCL refuses two on one device.
     """
-    return "gloo" if 0 < torch.accelerator.device_count() < local_processes() else None
+    device, crowded = torch.accelerator.current_accelerator(), _devices_are_shared()
+    return "gloo" if crowded and device is not None and device.type in _MEET_BY_ANY else None
+
+
+def _devices_are_shared() -> bool:
+    return 0 < torch.accelerator.device_count() < local_processes()
 
 
 def shares_model(config: RunConfig, accelerator: Accelerator) -> bool:
@@ -273,6 +279,5 @@ def fold_parallel(config: RunConfig, accelerator: Accelerator, num_units: int) -
     Processes that outnumber the devices always do, unless told otherwise.
     """
     if config.parallel == "auto":
-        crowded = 0 < torch.accelerator.device_count() < local_processes()
-        return crowded or num_units >= int(accelerator.num_processes)
+        return _devices_are_shared() or num_units >= int(accelerator.num_processes)
     return config.parallel == "folds"

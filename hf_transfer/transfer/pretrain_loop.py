@@ -13,6 +13,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import RunError
 from hf_transfer.folds.order import derive_seed
+from hf_transfer.machine.devices import seeded
 from hf_transfer.machine.memory import attempt, explained
 from hf_transfer.machine.progress import progress_bar
 from hf_transfer.replay.batching import Batch, Batches, Positions
@@ -186,14 +187,13 @@ class PretrainLoop:
         objective, config = self.given.objective, self.given.config
         parts = effective_batches(self.given.held_out, config.batch_size, 1)
         total = 0.0
-        with torch.random.fork_rng():
-            self.prepared.train(objective.drops_out)
-            for number, positions in enumerate(parts):
-                seed = derive_seed(config.seed, "held out", number)
-                torch.manual_seed(seed)
+        self.prepared.train(objective.drops_out)
+        for number, positions in enumerate(parts):
+            seed = derive_seed(config.seed, "held out", number)
+            with seeded(seed, self.given.workers.accelerator.device):
                 random = torch.Generator().manual_seed(seed)
                 loss = objective.loss(self.prepared, self._inputs(positions), random)
-                total += loss.item() * len(positions)
+            total += loss.item() * len(positions)
         return total / len(self.given.held_out)
 
     def _measured(self, epoch: int, train_loss: float | None) -> None:

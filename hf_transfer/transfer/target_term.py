@@ -7,7 +7,7 @@ source as it is, to the bit.
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from hf_transfer.errors import ModelError
 from hf_transfer.folds import derive_seed
 from hf_transfer.layers.freezing import Freezing
 from hf_transfer.layers.output import output_layer
+from hf_transfer.machine.devices import seeded
 from hf_transfer.replay.batching import Positions
 from hf_transfer.replay.replayed import Replay
 from hf_transfer.training.job import Fitted
@@ -173,10 +174,8 @@ def _endless(positions: Positions, seed: int) -> Iterator[int]:
 @contextmanager
 def _own_random(seed: int, device: torch.device) -> Iterator[None]:
     """Draw from other streams of random numbers, and leave those of the training as they are."""
-    devices: list[Any] = [] if device.type == "cpu" else [device]
     before = np.random.get_state()
-    with torch.random.fork_rng(devices, device_type="cuda" if device.type == "cpu" else device.type):
-        torch.manual_seed(seed)
+    with seeded(seed, device):
         np.random.seed(seed % 2**32)  # by which speech models mask
         try:
             yield

@@ -1,12 +1,15 @@
 """Paths of the kit on a pretend GPU: predictions are those of the processor."""
 
-import numpy as np
-import pyarrow.parquet as pq
+import re
+
 import pytest
-from recipe_runs import BY_GRADIENT, DATA, RECIPES, SMALL, run_recipe
+from datasets import Dataset
+from recipe_runs import BY_GRADIENT, DATA, RECIPES, SMALL, assert_close, predicted, run_recipe
+from target_rows import texts
+from tiny_decoders import decoder
 
 pytestmark = pytest.mark.device
-IMAGE, TEXT, ENTITIES = "image_classification", "sentiment", "ner"
+IMAGE, TEXT, PAIRS, ENTITIES = "image_classification", "sentiment", "text_classification", "ner"
 PATHS = {
     "pictures, replayed": (IMAGE, "--trainable last:2 --final none"),
     "pictures, not replayed": (IMAGE, "--trainable last:2 --no_replay --final none"),
@@ -23,40 +26,60 @@ PATHS = {
     "sgd": (IMAGE, "--trainable last:2 --optimizer sgd --final none"),
     "early stopping": (IMAGE, "--trainable last:2 --early_stopping --final none"),
     "soup, sealed rows": (IMAGE, "--trainable last:2 --final soup --sealed 0.2"),
+    "pictures, all, augmented": (IMAGE, "--trainable all --augmentation crop-flip --final none"),
+    "lp-ft": (IMAGE, "--trainable last:2 --schedule lp-ft --final ensemble"),
+    "micro batches": (IMAGE, "--trainable last:2 --no_replay --per_device_batch_size 5 --final refit"),
+    "from scratch": (IMAGE, "--trainable all --from_scratch --final none"),
+    "learning curve": (IMAGE, "--trainable head --head_solver gradient --learning_curve --final none"),
     "texts, all": (TEXT, "--trainable all --final none"),
-    "pairs": ("text_classification", "--trainable last:1 --final none"),
+    "pairs": (PAIRS, "--trainable last:1 --final none"),
     "entities": (ENTITIES, "--trainable all --final none"),
     "entities, head": (ENTITIES, "--trainable head --final none"),
     "sounds": ("audio_classification", "--trainable head --head_solver gradient --final none"),
     "pictures with texts": ("image_text_classification", "--trainable head --final none"),
+    "texts, head": (TEXT, "--trainable head --head_solver gradient --final none"),
+    "lora": (TEXT, "--trainable head+lora --final refit"),
+    "decoder": (TEXT, "--trainable last:1 --base_model {decoder} --max_length 16 --final none"),
+    "numbers": (PAIRS, "--trainable last:1 --dataset {numbers} --final none"),
+    "label sets": (PAIRS, "--trainable last:1 --dataset {label_sets} --final none"),
+}  # fmt: skip
+HALF = {
+    "bf16, replayed": (TEXT, "--trainable last:1 --mixed_precision bf16 --final none"),
+    "fp16": (IMAGE, "--trainable last:2 --mixed_precision fp16 --final none"),
 }  # fmt: skip
 
 
-def predicted(run):
-    """Outputs of each held-out row by its id and configuration, in one array a row."""
-    rows = pq.read_table(run / "predictions.parquet").to_pylist()
-    output = "logits" if "logits" in rows[0] else "predictions"
-    keys = sorted(rows[0].keys() - {output}, key=str)
-    rows.sort(key=lambda row: str([row[key] for key in keys]))
-    return [row[output] for row in rows]
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Files that the paths name."""
+    folder = tmp_path_factory.mktemp("made")
+    found = {"decoder": decoder("qwen2", folder / "decoder")}
+    for target in ("numbers", "label_sets"):
+        found[target] = str(folder / f"{target}.jsonl")
+        Dataset.from_dict(texts(target)).to_json(found[target])
+    return found
 
 
-def assert_close(there, here, near=1e-5):
-    assert len(there) == len(here)
-    if isinstance(here[0][0], str):
-        assert there == here
-    else:
-        np.testing.assert_allclose(np.concatenate(there), np.concatenate(here), rtol=near, atol=near)
+def compared(device, folder, recipe, there, here, near):
+    """Run a recipe on the device and on the processor, by the words of each; compare what they predict."""
+    file = RECIPES / f"{recipe}.py"
+    answer = device.call(run_recipe, str(file), [*there.split(), "--output_dir", str(folder / "there")])
+    answer.checked()
+    assert answer.counts["launches"]
+    run_recipe(file, [*here.split(), "--output_dir", str(folder / "here")])
+    assert_close(predicted(folder / "there"), predicted(folder / "here"), near)
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_predictions_are_those_of_the_processor(path, device, tmp_path):
+def test_predictions_are_those_of_the_processor(path, device, made, tmp_path):
     recipe, own = PATHS[path]
-    words = f"{DATA[recipe]} {SMALL} {'' if path in ('lbfgs', 'ridge') else BY_GRADIENT} {own}".split()
-    file = RECIPES / f"{recipe}.py"
-    answer = device.call(run_recipe, str(file), [*words, "--output_dir", str(tmp_path / "there")])
-    answer.checked()
-    assert answer.counts["launches"]
-    run_recipe(file, [*words, "--output_dir", str(tmp_path / "here")])
+    words = f"{DATA[recipe]} {SMALL} {'' if path in ('lbfgs', 'ridge') else BY_GRADIENT} {own.format(**made)}"
     near = 2e-4 if path == "probe" else 1e-5  # a solver stops where rounding lets it
-    assert_close(predicted(tmp_path / "there"), predicted(tmp_path / "here"), near)
+    compared(device, tmp_path, recipe, words, words, near)
+
+
+@pytest.mark.parametrize("path", HALF)
+def test_half_precision_is_near_to_single_precision(path, device, tmp_path):
+    recipe, own = HALF[path]
+    words = f"{DATA[recipe]} {SMALL} {BY_GRADIENT} {own}"
+    compared(device, tmp_path, recipe, words, re.sub("--mixed_precision [a-z0-9]*", "", words), 0.05)

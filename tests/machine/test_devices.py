@@ -1,6 +1,7 @@
+import pytest
 import torch
 
-from hf_transfer.machine.devices import arithmetic_of, fuses_updates, on_processor
+from hf_transfer.machine.devices import arithmetic_of, fuses_updates, has_doubles, on_processor, seeded
 
 PROCESSOR = torch.device("cpu")
 
@@ -23,3 +24,30 @@ def test_a_store_is_of_one_model_of_accelerator(monkeypatch):
     one = told("cuda", monkeypatch, get_device_name=lambda device: "A100")
     assert arithmetic_of(one) == "A100"
     assert arithmetic_of(told("mps", monkeypatch)) == "mps"
+
+
+@pytest.mark.parametrize(("kind", "named"), [("xpu", [torch.device("xpu")]), ("mps", [])])
+def test_draws_go_on_after_a_block_with_a_seed_of_its_own(kind, named, monkeypatch):
+    """On the processor and on a device; Apple's has no number."""
+    asked = []
+
+    def get_rng_state(*which):
+        asked.append(list(which))
+        return torch.tensor([7])
+
+    def set_rng_state(state, *which):
+        asked.append([state.tolist(), *which])
+
+    device = told(kind, monkeypatch, get_rng_state=get_rng_state, set_rng_state=set_rng_state)
+    torch.manual_seed(0)
+    wanted = torch.rand(2)
+    torch.manual_seed(0)
+    with seeded(3, device):
+        assert not torch.equal(torch.rand(2), wanted)
+    assert torch.equal(torch.rand(2), wanted)
+    assert asked == [named, [[7], *named]]
+
+
+def test_only_apples_has_no_doubles():
+    assert has_doubles(PROCESSOR)
+    assert not has_doubles(torch.device("mps"))

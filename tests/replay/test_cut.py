@@ -11,8 +11,8 @@ from torch import nn
 from torch.nn import functional
 
 from hf_transfer.layers import freeze
+from hf_transfer.machine.devices import seeded
 from hf_transfer.models.base_model import quiet
-from hf_transfer.replay.calls import seeded
 from hf_transfer.replay.cut import Suffix, features_at
 from hf_transfer.replay.proof import find_cut
 from hf_transfer.replay.store import store_bytes
@@ -200,7 +200,7 @@ def test_training_from_the_cut_draws_the_same_dropout_and_gives_the_same_gradien
     model.train()
     gradients = []
     for run in (lambda: model(**batch).logits, lambda: from_the_cut(model, cut, batch)):
-        with seeded(3):
+        with seeded(3, torch.device("cpu")):
             logits = run()
         gradients.append(
             (logits, *torch.autograd.grad(logits.square().sum(), learning.values(), allow_unused=True))

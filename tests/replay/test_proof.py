@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from hf_transfer.layers import freeze
-from hf_transfer.replay.calls import seeded
+from hf_transfer.machine.devices import seeded
 from hf_transfer.replay.cut import Suffix, features_at
 from hf_transfer.replay.proof import find_cut
 
@@ -149,7 +149,7 @@ def test_what_stands_in_the_padding_is_nobodys(name):
     batch = texts(4, 10)
     inside = batch["attention_mask"].bool()
     model.eval()
-    with seeded(0), torch.no_grad():
+    with seeded(0, torch.device("cpu")), torch.no_grad():
         features = features_at(model, cut, batch).masked_fill(~inside.unsqueeze(-1), 0)
         found, expected = Suffix(model, cut)(features, **batch), model(**batch).logits
     kept = inside if expected.ndim == 3 else ...

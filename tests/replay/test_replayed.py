@@ -224,6 +224,25 @@ def test_what_is_quicker_to_compute_than_to_read_is_not_stored(config_for, monke
     assert "reading their output takes" in replay.notes[0]
 
 
+def test_an_accelerator_is_timed_on_a_full_pass_or_on_what_fits_of_one(config_for, monkeypatch):
+    asked, features_at, most = [], replayed.features_at, 10
+
+    def limited(model, cut, batch):
+        asked.append(len(next(iter(batch.values()))))
+        if asked[-1] > most:
+            raise torch.OutOfMemoryError("out of memory")
+        return features_at(model, cut, batch)
+
+    monkeypatch.setattr(replayed, "on_processor", lambda device: False)
+    monkeypatch.setattr(replayed, "features_at", limited)
+    replay = prepared("image", config_for("image"))
+    assert replay.prepared
+    assert asked[0] == replay.plain.rows_a_pass > most
+    fit = [rows for rows in asked if rows <= most]
+    assert fit[::2] == fit[1::2]  # the first is not timed: it chooses and loads kernels
+    assert sum(fit[::2]) == replay.plain.rows_a_pass
+
+
 def test_changed_pictures_are_not_replayed_without_views(config_for):
     config = config_for("image", augmentation="crop")
     replay = prepared("image", config)

@@ -10,8 +10,8 @@ from datasets import Dataset
 from safetensors import safe_open
 from scipy.special import expit, softmax
 from small_runs import plain_config
-from target_rows import WORDS, texts
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from target_rows import texts
+from tiny_decoders import decoder
 
 from hf_transfer import SequenceClassification, cross_validate
 from hf_transfer.data.rows import label_rows
@@ -20,16 +20,6 @@ from hf_transfer.study.final.export import export_onnx
 from hf_transfer.study.final.predict import predict_inputs
 from hf_transfer.verify.verify_run import verify_run
 
-SMALL = {
-    "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
-    "intermediate_size": 32, "max_position_embeddings": 24, "pad_token_id": None,
-}  # fmt: skip
-MODELS = {
-    "qwen2": lambda **sizes: hf.Qwen2ForCausalLM(hf.Qwen2Config(**sizes)),
-    "llama": lambda **sizes: hf.LlamaForCausalLM(hf.LlamaConfig(**sizes)),
-    "smollm": lambda **sizes: hf.LlamaForCausalLM(hf.LlamaConfig(tie_word_embeddings=True, **sizes)),
-}
-END = "<|endoftext|>"
 CASES = [
     pytest.param(("qwen2", "classes", "head"), marks=pytest.mark.slow, id="qwen2-classes-head"),
     ("qwen2", "numbers", "head+lora"),
@@ -38,21 +28,6 @@ CASES = [
     ),
     ("smollm", "classes", "head+lora"),
 ]
-
-
-def decoder(name, folder):
-    """Write a decoder with random weights, and a tokenizer that has an end of text and no padding."""
-    pieces = Tokenizer(models.BPE())
-    pieces.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    trainer = trainers.BpeTrainer(
-        vocab_size=300, special_tokens=[END], initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
-    )
-    pieces.train_from_iterator([" ".join(WORDS)], trainer)
-    tokenizer = hf.PreTrainedTokenizerFast(tokenizer_object=pieces, eos_token=END, model_max_length=24)
-    torch.manual_seed(0)
-    MODELS[name](vocab_size=len(tokenizer), initializer_range=0.3, **SMALL).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return str(folder)
 
 
 def rows_of(target):

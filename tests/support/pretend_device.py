@@ -176,6 +176,7 @@ def start(devices: int = 1, memory: int | None = None) -> ModuleType:
     torch._register_device_module(NAME, _module(library))
     torch.utils.generate_methods_for_privateuse1_backend(for_storage=True)
     _tell_accelerate()
+    torch.distributed.Backend.register_backend("hccl", _met, devices=["cpu", NAME])
     return library
 
 
@@ -232,6 +233,13 @@ def _module(library: ModuleType) -> ModuleType:
     )
     module.amp.GradScaler = partial(torch.amp.GradScaler, NAME)
     return module
+
+
+def _met(store: Any, rank: int, size: int, timeout: Any) -> Any:
+    """Let processes meet by the name that Accelerate expects; tensors go by way of the processor alone."""
+    from torch.distributed import ProcessGroupGloo
+
+    return ProcessGroupGloo(store, rank, size, timeout)
 
 
 def _tell_accelerate() -> None:

@@ -20,12 +20,17 @@ from hf_transfer.training.workers import (
 
 
 @pytest.mark.parametrize(
-    ("processes", "gpus", "expected"),
-    [("1", 0, None), ("2", 0, None), ("1", 1, None), ("4", 4, None), ("4", 1, "gloo"), ("3", 2, "gloo")],
-)
-def test_processes_that_share_a_gpu_do_not_meet_through_nccl(monkeypatch, processes, gpus, expected):
+    ("processes", "gpus", "kind", "expected"),
+    [
+        ("1", 0, None, None), ("2", 0, None, None), ("1", 1, "cuda", None), ("4", 4, "cuda", None),
+        ("4", 1, "cuda", "gloo"), ("3", 2, "xpu", "gloo"), ("2", 1, "npu", None),
+    ],
+)  # fmt: skip
+def test_processes_that_share_a_gpu_do_not_meet_through_nccl(monkeypatch, processes, gpus, kind, expected):
+    """Where Accelerate takes another library; it fails where one is named for an NPU."""
     monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
     monkeypatch.setattr("torch.accelerator.device_count", lambda: gpus)
+    monkeypatch.setattr("torch.accelerator.current_accelerator", lambda: kind and SimpleNamespace(type=kind))
     assert _backend() == expected
 
 

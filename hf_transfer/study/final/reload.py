@@ -9,6 +9,7 @@ import numpy as np
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.layers.adapters import merged
+from hf_transfer.machine.devices import has_doubles
 from hf_transfer.models.base_model import quiet
 from hf_transfer.replay.batching import Batches
 from hf_transfer.replay.encoding import encode_values
@@ -65,7 +66,7 @@ def _largest(task: Task, folder: Path, own: Any, batches: "tuple[Batch, Batch]")
     ours, theirs = batches
     wanted = own(**ours).logits
     found = max(_distance(wanted, logits) for logits in _plain(task, folder, theirs, torch.float32))
-    if found <= MOST_DIFFERENCE or wanted.device.type == "mps":  # which has no doubles
+    if found <= MOST_DIFFERENCE or not has_doubles(wanted.device):
         return found
     wanted = deepcopy(own).double()(**_in_double(ours)).logits
     return max(
