@@ -15,11 +15,12 @@ from hf_transfer.machine.wording import (
     table_html,
     visible,
 )
-from hf_transfer.runs.paired import LEVEL
 from hf_transfer.runs.rank_record import Interval, RankedData
 from hf_transfer.runs.schema import FORMAT_VERSION
 
 SHOTS_FILE = "shots.json"
+
+_LEVEL = 0.05  # of p, below which a difference is called one
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class SetFitScore:
     @property
     def verdict(self) -> str:
         """Which one is better, by the test."""
-        if self.p is None or self.p >= LEVEL:
+        if self.p is None or self.p >= _LEVEL:
             return "no difference shown"
         return "SetFit is better" if self.difference > 0 else f"{self.solver} is better"
 

@@ -24,7 +24,6 @@ from hf_transfer.replay.batching import Batches
 from hf_transfer.replay.encoding import encode_rows
 from hf_transfer.runs.added import Source, added_part
 from hf_transfer.runs.records import AddedSource
-from hf_transfer.study.added_training import AddedRunner
 from hf_transfer.study.probing import Features, Probing, read_features
 
 if TYPE_CHECKING:
@@ -118,6 +117,8 @@ def _trained_with(study: "Study", config: RunConfig, names: Sequence[str]) -> li
 
 def _trained(study: "Study", units: Sequence["Unit"], name: str) -> "tuple[Source, list[Unit]]":
     """Train folds with a source's rows, in folders of their own; finished ones stay."""
+    from hf_transfer.study.added_training import AddedRunner
+
     source, data = _source(study, name, trained=True)
     runner = AddedRunner(study.runner, data.rows, data.fingerprint)
     places = [study.control_unit(unit, source.folder, purpose=f"with {source.folder}") for unit in units]

@@ -40,11 +40,11 @@ class AddedRunner(FoldRunner):
 
     def _with_added(self) -> Replay:
         experiment, own = self.experiment, self._own.replay
-        others = encode_rows(experiment.task, self._added, self._fingerprint, self.accelerator)
-        numbers = [row + len(experiment.uids) for row in others["row"]]
-        column = Dataset.from_dict({"row": numbers}, features=others.select_columns(["row"]).features)
+        encoded = encode_rows(experiment.task, self._added, self._fingerprint, self.accelerator)
+        numbers = [row + len(experiment.uids) for row in encoded["row"]]
+        column = Dataset.from_dict({"row": numbers}, features=encoded.select_columns(["row"]).features)
         with own_bars():
-            moved = concatenate_datasets([others.remove_columns(["row"]), column], axis=1)
+            moved = concatenate_datasets([encoded.remove_columns(["row"]), column], axis=1)
             both = concatenate_datasets([own.encoded, moved.select_columns(own.encoded.column_names)])
         return Replay(experiment.task, both, experiment.config, self.accelerator, own.grid)
 
