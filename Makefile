@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEMO := --base_model builtin:digits-resnet --dataset builtin:digits_5to9 --max_rows 100 --overwrite
 SHORT := --num_epochs 5 --batch_size 16 --lr 3e-3
 
-.PHONY: demo test test-all test-oldest check docs bench bench-faults bench-siege fuzz clean
+.PHONY: demo test test-all test-oldest test-device check docs bench bench-faults bench-siege fuzz clean
 
 # Digits 5 to 9 with a backbone that has only ever seen 0 to 4, in three ways under the same folds.
 demo: $(VENV)/.installed
@@ -24,7 +24,11 @@ test: $(VENV)/.installed-dev
 
 # The slow tests too, and properties on examples that were never drawn before.
 test-all: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest --hypothesis-profile random -m "not network and not gpu"
+	$(BIN)/python -m pytest --hypothesis-profile random -m "not network and not gpu and not device"
+
+# Recipes on a pretend GPU: kernels of the processor behind the walls of a device. Needs g++ and ninja.
+test-device: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m device
 
 # The same with the oldest versions that pyproject.toml allows.
 test-oldest: $(OLDEST)/.installed

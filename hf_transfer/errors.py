@@ -9,7 +9,9 @@ TransferError                 exit code
 │   ├── ColumnError           3   a column that a setting names, or of a usual name, is not there
 │   ├── FoldError             3   the rows cannot be split as asked
 │   └── VerificationError     3   what a run says does not follow from what it holds
+├── DoneEarlyError            0   what was asked for is done, before the run has results
 ├── RunError                  4   some folds failed; the rest is kept and reported
+│   └── ShortOfMemoryError    4   something does not fit in memory, not even in parts
 ├── DiskFullError             4   there is no room left; what was finished is kept
 ├── MachineError              4   the machine refuses a file; what was finished is kept
 └── HubError                  5   nothing was published, nothing was lost
@@ -78,10 +80,20 @@ class VerificationError(DataError):
     """A number of a run does not follow from its split and predictions."""
 
 
+class DoneEarlyError(TransferError):
+    """What was asked for is done before the run has results: its price is told, or a part of it trained."""
+
+    exit_code = 0
+
+
 class RunError(TransferError, RuntimeError):
     """Some folds failed; the others are kept and reported."""
 
     exit_code = 4
+
+
+class ShortOfMemoryError(RunError):
+    """Something does not fit in memory, not even in parts."""
 
 
 class DiskFullError(TransferError, OSError):

@@ -24,6 +24,8 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from hf_transfer import RunConfig
 
+collect_ignore = ["support/device"]  # which runs in processes of its own, where doctests aren't looked for
+
 # The same examples each time, so that a change is judged by itself; `make test-all` draws others.
 # No deadline, which a busy machine misses.
 settings.register_profile("fixed", derandomize=True, deadline=None)
@@ -84,6 +86,17 @@ def reviews_config(tmp_path) -> "RunConfig":
         max_length=32,
         output_dir=str(tmp_path / "run"),
     )
+
+
+@pytest.fixture(scope="session")
+def device():
+    """A process with a pretend GPU, for tests with the mark `device`; see `support/pretend_device.py`."""
+    from pretend_device import PretendDevice, why_not
+
+    if reason := why_not():
+        pytest.skip(reason)
+    with PretendDevice() as process:
+        yield process
 
 
 @pytest.fixture(scope="session")

@@ -112,7 +112,7 @@ def test_every_verb_is_described():
 def test_settings_that_pages_name_exist():
     known = {name for f in fields(RunConfig) for name in (f.name, f"no_{f.name}", *f.metadata["aliases"])}
     known |= set(re.findall(r"--([\w-]+)", pages()["reference/verbs.md"]))
-    launch = {"config_file", "num_processes"}  # of accelerate
+    launch = {"config_file", "num_processes", "head", "address"}  # of accelerate and Ray
     written = {name: text for name, text in pages().items() if name not in generator().PAGES}
     unknown = {
         (name, flag)

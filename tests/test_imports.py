@@ -21,6 +21,7 @@ LOOSE = {"__init__", "__main__", "_guard", "errors"}
 ROOMS = (
     "cli",
     "verify",
+    "cluster",
     "transfer",
     "selection",
     "report",
@@ -164,8 +165,20 @@ def test_help_needs_nothing_slow(words):
     assert not imported & {*HEAVY, "accelerate", "datasets", "matplotlib", "pandas", "sklearn"}
 
 
-# Rooms whose dictionaries are no records of a run: rows of a data set, states of a training, tensors.
-OTHER_KEYS = {"config", "data", "folds", "layers", "machine", "models", "replay", "tasks", "training"}
+# Rooms whose dictionaries are no records of a run: rows of a data set, states of a training, tensors, and
+# plain data for other machines.
+OTHER_KEYS = {
+    "cluster",
+    "config",
+    "data",
+    "folds",
+    "layers",
+    "machine",
+    "models",
+    "replay",
+    "tasks",
+    "training",
+}
 
 
 def record_fields() -> set[str]:

@@ -43,6 +43,7 @@ def runs(tmp_path_factory):
     ]
 
 
+@pytest.mark.slow
 def test_reprs_fit_ten_lines(runs):
     model = torchvision.models.resnet50()
     freezing = freeze(model, "last:1")
@@ -81,6 +82,7 @@ def test_a_result_is_a_data_frame(runs):
     assert len(frame) == 36
 
 
+@pytest.mark.slow
 def test_the_verbs_are_functions(runs, tmp_path):
     names = {"predict", "compare", "report", "rank", "search", "score"}
     assert names <= set(hf_transfer.__all__)
@@ -117,6 +119,7 @@ def test_a_bar_is_live_in_a_notebook(monkeypatch):
         assert bar.mininterval < 1
 
 
+@pytest.mark.slow
 def test_the_example_notebook_runs(tmp_path, monkeypatch):
     """As a kernel would run it: cell by cell in one namespace, and the last expression is shown."""
     notebook = json.loads((Path(__file__).parents[1] / "docs" / "notebook.ipynb").read_text(encoding="utf-8"))

@@ -7,7 +7,7 @@ from typing import Any
 
 from hf_transfer import _guard
 from hf_transfer.cli.verb import add_verb, show
-from hf_transfer.machine.environment import processor_name, versions
+from hf_transfer.machine.environment import device_name, processor_name, versions
 from hf_transfer.machine.wording import aligned
 
 # What the kit was run with at either end.
@@ -73,8 +73,9 @@ def _parts(text: str) -> tuple[int, ...]:
 def _device_check() -> dict[str, str]:
     import torch
 
-    if torch.cuda.is_available():
-        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    if kind := torch.accelerator.current_accelerator(check_available=True):
+        numbers = range(torch.accelerator.device_count())
+        names = [device_name(torch.device(kind.type, number)) for number in numbers]
         return _check("devices", "ok", ", ".join(names))
     return _check("devices", "ok", f"cpu: {processor_name()}, {torch.get_num_threads()} threads")
 

@@ -13,6 +13,7 @@ from hf_transfer.cli.cache import add_cache
 from hf_transfer.cli.combine import add_combine
 from hf_transfer.cli.doctor import add_doctor
 from hf_transfer.cli.export import add_export
+from hf_transfer.cli.features import add_features
 from hf_transfer.cli.inspect import add_inspect
 from hf_transfer.cli.judge import add_compare, add_verify
 from hf_transfer.cli.layers import add_layers
@@ -25,7 +26,7 @@ from hf_transfer.cli.score import add_score
 from hf_transfer.cli.search import add_search
 from hf_transfer.cli.shift import add_shift
 from hf_transfer.cli.shots import add_shots
-from hf_transfer.cli.verb import Handler, Parser, guarded, refuse_misspelt
+from hf_transfer.cli.verb import Handler, Parser, guarded, refuse_engine, refuse_misspelt
 from hf_transfer.errors import ConfigError
 from hf_transfer.machine.launcher import end_with_launcher, is_main_process, tell_launcher
 from hf_transfer.machine.paths import is_utf_8
@@ -41,6 +42,7 @@ _VERBS: tuple[Callable[[Any], None], ...] = (
     add_pretrain,
     add_shots,
     add_combine,
+    add_features,
     add_layers,
     add_inspect,
     add_predict,
@@ -115,6 +117,7 @@ def _run_verb(words: list[str]) -> int:
     options.settings = settings
     if settings and options.takes_settings and words[:1] != ["run"]:
         refuse_misspelt(settings, options.parser)
+        refuse_engine(settings, words[0])
     return handler(options)
 
 

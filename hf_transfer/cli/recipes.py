@@ -47,6 +47,22 @@ def load_recipe(
     return config, data.task(config, data.target), data
 
 
+def recipe_config(recipe: str, words: Sequence[str]) -> "RunConfig":
+    """Read a recipe's defaults and the settings on top of them, and open nothing.
+
+    Args:
+        recipe: A recipe of the kit by its name.
+        words: Settings as on its command line.
+
+    Raises:
+        ConfigError: If a setting is wrong.
+    """
+    from hf_transfer.config.run_config import RunConfig
+
+    defaults: RunConfig = runpy.run_path(str(recipe_path(recipe)), run_name="recipe")["DEFAULTS"]
+    return RunConfig.from_args(defaults, words)
+
+
 def _is_task(value: Any) -> bool:
     return all(hasattr(value, name) for name in ("input", "targets", "encode", "collate"))
 

@@ -67,6 +67,7 @@ def _searched(
     ask: bool = False,
 ) -> "Search | SearchCost":
     """Search, publish what was found, and write the card; or predict the cost of that."""
+    from hf_transfer.cluster.doors import engine_of
     from hf_transfer.report.publish import publish
     from hf_transfer.runs.hub.push import preflight
     from hf_transfer.selection.search.asking import ask_hours, can_ask
@@ -80,7 +81,8 @@ def _searched(
     if ask and wanted.max_hours is None and can_ask():
         cost = predict_cost(open_study(task, data, config), wanted)
         wanted = replace(wanted, max_hours=ask_hours(cost))
-    found = find(task, data, config, wanted)
+    config, engine = engine_of(config)
+    found = find(task, data, config, wanted, engine=engine)
     if found.judged:
         publish(config, quiet=quiet)
     return found

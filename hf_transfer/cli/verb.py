@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.errors import ConfigError, LaunchError, TransferError
+from hf_transfer.errors import ConfigError, DoneEarlyError, LaunchError, TransferError
 from hf_transfer.machine.launcher import is_heard, is_main_process, launch, tell_launcher
 from hf_transfer.machine.refusals import refusal
 from hf_transfer.machine.secrets import traceback_without_secrets, without_secrets
@@ -79,6 +79,23 @@ def refuse_misspelt(settings: Sequence[str], parser: Parser) -> None:
             )
 
 
+_PLACES = ("run", "search")  # verbs whose work an engine can place
+
+
+def refuse_engine(settings: Sequence[str], verb: str) -> None:
+    """Stop at the flag for another engine where the verb works in one process.
+
+    Raises:
+        ConfigError: Naming the verbs that take it.
+    """
+    given = next((word for word in settings if word.partition("=")[0] == "--engine"), None)
+    if given is not None and verb not in _PLACES:
+        raise ConfigError(
+            f"{verb} works in this process and takes no --engine; {', '.join(_PLACES)} and recipes do. Leave "
+            "it out."
+        )
+
+
 def add_kind(parser: argparse.ArgumentParser) -> None:
     """Let a verb be told what the inputs are."""
     help = "such as text or image; found by itself when not given"
@@ -116,6 +133,9 @@ def guarded(run: Callable[[], int], again: Sequence[str], *, debug: bool) -> int
     """
     try:
         return run()
+    except DoneEarlyError as done:
+        print(visible(str(done)))
+        return done.exit_code
     except LaunchError as needed:
         return launch(again, needed.num_processes)
     except TransferError as error:

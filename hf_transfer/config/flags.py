@@ -188,6 +188,8 @@ def _as_type(value: Any, kind: Any) -> Any:
         if value is None or (isinstance(value, str) and value.lower() in {"none", "null", ""}):
             return None
     if get_origin(kind) is tuple:
+        if isinstance(value, str) and value.lower() in {"none", "null"}:
+            return ()
         words = (
             value.split(",")
             if isinstance(value, str)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config.parts import part_problem
 from hf_transfer.config.setting import Group, setting
 
 
@@ -20,8 +21,9 @@ class MachineSettings(Group):
     compile: bool = setting(False, "Compile the model with torch.compile.", aliases=("torch_compile",))
     parallel: str = setting(
         "auto",
-        "Several processes: each takes whole folds, or all share each batch; auto prefers folds.",
-        choices=("auto", "folds", "data"),
+        "Several processes: each takes whole folds, or all share each batch (data), or the model too, for "
+        "one that no device holds (fsdp); auto prefers folds.",
+        choices=("auto", "folds", "data", "fsdp"),
         scored=False,
     )
     folds_per_device: int = setting(
@@ -33,6 +35,29 @@ class MachineSettings(Group):
     num_threads: int | None = setting(
         None, "CPU threads of each process; the same number gives the same bits.", scored=False, at_least=1
     )
+    engine: str = setting(
+        "here",
+        "Who trains the folds: this launch; the nodes of a Ray cluster; or parts of the run that were "
+        "started one by one (`part`), which are then joined.",
+        choices=("here", "ray", "parts"),
+        scored=False,
+    )
+    ray_address: str = setting(
+        "auto", "Of the Ray cluster: auto is the one that this machine belongs to.", scored=False
+    )
+    gpus_per_unit: float | None = setting(
+        None,
+        "With engine=ray: GPUs for each piece of work, 0.5 lets two share one. One where a node has any.",
+        scored=False,
+        at_least=0,
+    )
+    part: str | None = setting(
+        None,
+        "With engine=parts: train only this part of the folds, such as 3/10 for the fourth of ten, beside "
+        "the run's folder.",
+        scored=False,
+    )
+    dry_run: bool = setting(False, "Say what the run will cost, and train nothing.", scored=False)
     replay: bool = setting(
         True,
         "Compute the output of frozen layers once and reuse it, where that changes nothing.",
@@ -49,9 +74,27 @@ class MachineSettings(Group):
 
     def problems(self) -> list[str]:
         """Settings that exclude each other."""
-        if self.folds_per_device <= 1 or self.parallel != "data":
-            return []
-        return [
-            f"folds_per_device={self.folds_per_device} gives each process folds of its own, and "
-            "parallel='data' each process a part of every batch. Leave out one of them."
-        ]
+        problems = []
+        if self.folds_per_device > 1 and self.parallel in {"data", "fsdp"}:
+            problems.append(
+                f"folds_per_device={self.folds_per_device} gives each process folds of its own, and "
+                f"parallel={self.parallel!r} each process a part of every batch. Leave out one of them."
+            )
+        if self.parallel == "fsdp" and self.mixed_precision == "fp16":
+            problems.append("parallel='fsdp' goes with mixed_precision='bf16' or 'no', and not with fp16.")
+        if self.parallel == "fsdp" and self.compile:
+            problems.append("parallel='fsdp' takes the model apart, and compile as a whole. Leave out one.")
+        if self.engine == "ray" and (self.folds_per_device > 1 or self.parallel != "auto"):
+            problems.append(
+                "engine='ray' hands out the folds itself. Leave folds_per_device and parallel out; "
+                "gpus_per_unit=0.5 lets two share a GPU."
+            )
+        if self.engine != "ray" and self.gpus_per_unit is not None:
+            problems.append(
+                f"gpus_per_unit={self.gpus_per_unit!r} is for engine='ray'. Add it, or leave this out."
+            )
+        if self.part is not None:
+            problems += part_problem(self.part, "part")
+            if self.engine != "parts":
+                problems.append(f"part={self.part!r} is for engine='parts'. Add it, or leave this out.")
+        return problems

@@ -81,6 +81,7 @@ class RunConfig(  # from the last group to the first, as dataclasses put the fie
             *self._solver_conflicts(),
             *self._final_conflicts(),
             *self._wise_conflicts(),
+            *self._sharding_conflicts(),
         ]
 
     def _secrets(self) -> list[str]:
@@ -176,6 +177,21 @@ class RunConfig(  # from the last group to the first, as dataclasses put the fie
             return []
         how = "wise averages fine-tuned weights with the pretrained ones and a solved head"
         return [f"{how}, and {why}. Leave one out." for why, is_so in reasons.items() if is_so]
+
+    def _sharding_conflicts(self) -> list[str]:
+        """What needs the whole model in one process."""
+        reasons = {
+            f"head_solver={self.head_solver!r} solves a head": not is_auto(self.head_solver) and self.solved,
+            "head_start='probe' solves a head first": self.head_start == "probe",
+            "wise averages with a solved head": self.wise is not None,
+            f"final={self.final!r} joins the folds' models": self.final in {"ensemble", "soup"},
+        }
+        why = "parallel='fsdp' gives each process a part of the model, and"
+        return [
+            f"{why} {reason} in one process. Leave out one of them."
+            for reason, is_so in reasons.items()
+            if self.parallel == "fsdp" and is_so
+        ]
 
     def _solver_conflicts(self) -> list[str]:
         if is_auto(self.head_solver) or not self.solved:

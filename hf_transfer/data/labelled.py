@@ -2,12 +2,14 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import pyarrow as pa
 from datasets import Dataset
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.data.row_digests import row_digests
 from hf_transfer.tasks.inputs.input import Input
 from hf_transfer.tasks.targets.target import Target
 from hf_transfer.tasks.task import Task
@@ -39,6 +41,8 @@ class LabelledData:
         site_column: Column that `site` was read from.
         kept_by: What rows of one `group` have in common, where that is something that they hold.
         fold_notes: Those notes that tell what stays in one fold, which mean nothing without folds.
+        digests: Of the rows that were decoded as they were opened, `sealed` ones too; see `kept_digests`.
+        test_digests: Of the test rows.
     """
 
     rows: Dataset
@@ -61,11 +65,18 @@ class LabelledData:
     kept_by: str | None = None
     fold_notes: tuple[str, ...] = ()
     label_columns: tuple[str, ...] = ()
+    digests: pa.Table | None = field(default=None, repr=False)
+    test_digests: pa.Table | None = field(default=None, repr=False)
 
     @property
     def input(self) -> Input:
         """What `input` holds."""
         return self.task.input
+
+    def row_digests(self, part: Dataset) -> list[str]:
+        """Digest of each row's input, of rows, sealed or test rows; nothing is decoded for it once more."""
+        kept = self.test_digests if part is self.test else self.digests
+        return row_digests(self.input, part, kept)
 
     @property
     def class_counts(self) -> dict[str, int]:
@@ -80,8 +91,8 @@ def fingerprint(rows: Dataset, input: Input, label_names: Sequence[str]) -> str:
     _feed(digest, input.name, *label_names)
     if input.table:
         _feed(digest, repr(input.table))
-    for start in range(0, len(rows), 256):
-        batch = rows[start : start + 256]
+    for start in range(0, len(rows), input.rows_at_once):
+        batch = rows[start : start + input.rows_at_once]
         for row_id, content, label in zip(batch["row_id"], batch["input"], batch["label"], strict=True):
             _feed(digest, str(row_id))
             _feed(digest, *input.content(content))

@@ -1,17 +1,15 @@
 """Which rows of a data set a base model has seen before, in `pretrain` or in another run."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
-from datasets import Dataset
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.data.labelled import LabelledData
-from hf_transfer.data.row_digests import row_digests
 from hf_transfer.errors import ConfigError, DataError, ModelError
 from hf_transfer.machine.secrets import local_name, one_line
 from hf_transfer.machine.wording import count
@@ -21,7 +19,6 @@ from hf_transfer.runs.base_origin import LEARNED_ROWS, BaseOrigin
 from hf_transfer.runs.pretrain_record import PRETRAIN_FILE, PretrainRecord
 from hf_transfer.runs.reading import read_json_file, read_record, read_table
 from hf_transfer.runs.records import Results
-from hf_transfer.tasks.inputs.input import Input
 
 
 @dataclass(frozen=True)
@@ -38,11 +35,12 @@ class Seen:
     digests: frozenset[str] | None
     fingerprint: str | None = None
 
-    def num_shared(self, input: Input, parts: Sequence[Dataset], fingerprint: str) -> int | None:
-        """How many of some rows are among them; None if that can't be told."""
+    def num_shared(self, data: LabelledData) -> int | None:
+        """How many of all rows of some data are among them; None if that can't be told."""
+        parts = [part for part in (data.rows, data.test, data.sealed) if part is not None]
         if self.digests is None:
-            return sum(map(len, parts)) if fingerprint == self.fingerprint else None
-        return sum(one in self.digests for part in parts for one in row_digests(input, part))
+            return sum(map(len, parts)) if data.fingerprint == self.fingerprint else None
+        return sum(one in self.digests for part in parts for one in data.row_digests(part))
 
 
 def seen_by(base: BaseModel) -> Seen | None:
@@ -130,8 +128,7 @@ def base_origin(base: BaseModel, data: LabelledData, config: RunConfig) -> BaseO
     seen = None if config.from_scratch else seen_by(base)
     if seen is None:
         return None
-    parts = [part for part in (data.rows, data.test, data.sealed) if part is not None]
-    shared = seen.num_shared(data.input, parts, data.fingerprint)
+    shared = seen.num_shared(data)
     if shared and not config.transductive:
         how = "trained, with labels," if seen.origin.with_labels else "pretrained"
         raise DataError(
@@ -146,5 +143,5 @@ def learned_rows(base: BaseModel, data: LabelledData, config: RunConfig) -> pa.T
     """Digests of the rows that a run's model learns from, and of those that its base model had seen."""
     before = None if config.from_scratch else seen_by(base)
     earlier = sorted((before and before.digests) or ())
-    own = row_digests(data.input, data.rows)
+    own = data.row_digests(data.rows)
     return pa.table({"digest": pa.array(dict.fromkeys([*own, *earlier]), pa.string())})

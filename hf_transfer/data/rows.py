@@ -6,6 +6,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from datasets import ClassLabel, Dataset, LargeList, List, Value
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
@@ -23,6 +24,7 @@ from hf_transfer.data.columns import (
 )
 from hf_transfer.data.labelled import LabelledData, fingerprint
 from hf_transfer.data.origins import Origin
+from hf_transfer.data.row_digests import kept_digests
 from hf_transfer.data.sources import with_sources
 from hf_transfer.data.table_columns import find_table, table_names
 from hf_transfer.data.uncertain import settle_uncertain, without_uncertain
@@ -78,7 +80,7 @@ def label_rows(
     inputs = [_inputs(part, columns, task.input, origin) for part in parts]
     target, labels = _labels(_label_columns(parts, inputs, columns.label, config), target, config, task)
     rows = _standard_rows(parts, inputs, labels, columns, target, config)
-    rows, kept = _usable(rows, config, task.input, notes, origin.name)
+    rows, digests, kept = _usable(rows, config, task.input, notes, origin.name)
     return LabelledData(
         rows=rows[0],
         test=rows[1] if test is not None else None,
@@ -92,7 +94,7 @@ def label_rows(
         notes=(*notes, *labels.notes),
         hub=origin.hub,
         scheme=written[0].scheme or labels.scheme,
-        **_read_from(columns, config) | _kept_for(opened[0], columns, kept),
+        **_read_from(columns, config) | _kept_for(opened[0], columns, kept, digests),
     )
 
 
@@ -137,9 +139,16 @@ def _read_from(columns: Columns, config: RunConfig) -> dict[str, Any]:
     }
 
 
-def _kept_for(opened: Opened, columns: Columns, kept: KeptTogether) -> dict[str, Any]:
-    """Why rows stay in one fold, as `LabelledData` calls it."""
-    return {"kept_by": kept.by, "fold_notes": (*opened.fold_notes, *columns.fold_notes, *kept.notes)}
+def _kept_for(
+    opened: Opened, columns: Columns, kept: KeptTogether, digests: Sequence[pa.Table | None]
+) -> dict[str, Any]:
+    """Why rows stay in one fold, and the digests of each part, as `LabelledData` calls it."""
+    return {
+        "kept_by": kept.by,
+        "fold_notes": (*opened.fold_notes, *columns.fold_notes, *kept.notes),
+        "digests": digests[0],
+        "test_digests": digests[-1],
+    }
 
 
 def _plain(dataset: Any) -> Dataset:
@@ -281,22 +290,25 @@ def _standard_part(
 
 def _usable(
     parts: Sequence[Dataset], config: RunConfig, input: Input, notes: list[str], name: str
-) -> tuple[list[Dataset], KeptTogether]:
+) -> tuple[list[Dataset], list[pa.Table | None], KeptTogether]:
     """Leave out rows without an input, those beyond `max_rows`, and unreadable pictures; note each.
 
     Returns:
-        The rows, grouped by what they hold where they must share a fold for it, and what is known of that.
+        The rows, grouped by what they hold where they must share a fold for it, the digests of those that
+        were decoded, and what is known of the groups.
     """
-    notes += [note for part in parts for note in input.doubts(part)]
     filled = [_without_empty(part, config, input, notes) for part in parts]
     filled[0] = _first_rows(filled[0], config)
-    usable = [_without_bad(part, config, input, notes) for part in filled]
+    notes += [note for part in filled for note in input.doubts(part)]
+    usable, digests = map(
+        list, zip(*(_without_bad(part, config, input, notes) for part in filled), strict=True)
+    )
     if not len(usable[0]):
         raise DataError(f"No row of {name} is left. {' '.join(notes)}")
     notes += _shared_groups(usable)
     kept = _kept_together(usable, config, input, notes)
     usable[0] = _grouped(usable[0], kept)
-    return usable, kept
+    return usable, digests, kept
 
 
 def _shared_groups(parts: Sequence[Dataset]) -> list[str]:
@@ -333,10 +345,15 @@ def _first_rows(rows: Dataset, config: RunConfig) -> Dataset:
     return rows.select(sorted(chosen.tolist()))
 
 
-def _without_bad(rows: Dataset, config: RunConfig, input: Input, notes: list[str]) -> Dataset:
-    bad = input.unreadable(rows)
+def _without_bad(
+    rows: Dataset, config: RunConfig, input: Input, notes: list[str]
+) -> tuple[Dataset, pa.Table | None]:
+    """Rows whose inputs can be read, and the digests of those that were decoded for it."""
+    keys: list[Any] = [None] * len(rows)
+    bad = input.unreadable(rows, keys.__setitem__)
+    digests = kept_digests(rows, keys)
     if not bad:
-        return rows
+        return rows, digests
     many = f"{count(len(bad), input.noun)} of {len(rows):,}"
     if config.on_bad_image == "fail":
         lines = [f"  {one.path or _row_name(rows, one)}: {one.reason}" for one in bad[:20]]
@@ -348,7 +365,7 @@ def _without_bad(rows: Dataset, config: RunConfig, input: Input, notes: list[str
     names = [_short_name(one.path) if one.path and not one.private else _row_name(rows, one) for one in bad]
     notes.append(f"{many} cannot be read, so left out: {', '.join(names)}.")
     positions = {one.position for one in bad}
-    return rows.select([row for row in range(len(rows)) if row not in positions])
+    return rows.select([row for row in range(len(rows)) if row not in positions]), digests
 
 
 def _kept_together(

@@ -15,7 +15,9 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import LayerSelectionError
 from hf_transfer.layers.adapters import adapter_rank, add_adapters
 from hf_transfer.layers.groups import LayerGroup, layer_groups
+from hf_transfer.layers.shards import joined, local
 from hf_transfer.layers.spec import Selection, is_norm, select_parameters
+from hf_transfer.machine.environment import pool_size
 from hf_transfer.machine.wording import setting, some, table_html
 
 
@@ -152,12 +154,16 @@ def moving_tensors(model: nn.Module, freezing: Freezing) -> Iterator[tuple[str, 
 
 
 def tensor_digest(model: nn.Module, names: Iterable[str]) -> str:
-    """Digest of some parameters and buffers, by their names in the model."""
+    """Digest of some parameters and buffers, by their names in the model.
+
+    Of a sharded model it is that of all shards, which all processes must ask for.
+    """
     names = list(names)
     tensors = dict(chain(model.named_parameters(), model.named_buffers()))
     # Several at a time: hashing leaves the interpreter to other threads.
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        digests = list(pool.map(_digest, [tensors[name] for name in names]))
+    with ThreadPoolExecutor(pool_size()) as pool:
+        digests = list(pool.map(_digest, [local(tensors[name]) for name in names]))
+    digests = joined(digests, [tensors[name] for name in names])
     whole = hashlib.sha256()
     for name, digest in zip(names, digests, strict=True):
         whole.update(name.encode() + b"\0" + digest)

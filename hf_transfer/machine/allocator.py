@@ -1,7 +1,8 @@
-"""Keep freed memory for the next layer, instead of returning it to the system."""
+"""Keep freed memory for the next layer, instead of returning it to the system, or return all of it."""
 
 import ctypes
 import sys
+from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
 
@@ -24,10 +25,29 @@ def keep_freed_memory() -> bool:
     References:
         mallopt(3), https://man7.org/linux/man-pages/man3/mallopt.3.html.
     """
-    if sys.platform != "linux":
-        return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = _found("mallopt")
     if mallopt is None:
         return False
     taken = mallopt(_MMAP_THRESHOLD, _KEPT) or mallopt(_MMAP_THRESHOLD, _OLD_LIMIT)
     return bool(taken and mallopt(_TRIM_THRESHOLD, _KEPT))
+
+
+def return_freed_memory() -> bool:
+    """Return all freed memory to the system: each thread's heap keeps what it once held.
+
+    Returns:
+        Whether this C library can.
+
+    References:
+        malloc_trim(3), https://man7.org/linux/man-pages/man3/malloc_trim.3.html.
+    """
+    malloc_trim = _found("malloc_trim")
+    if malloc_trim is None:
+        return False
+    malloc_trim(0)
+    return True
+
+
+def _found(name: str) -> Any:
+    """A function of the GNU C library, if it is there."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None

@@ -51,6 +51,19 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def local_processes() -> int:
+    """Number of processes that this launch has on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def pool_size() -> int:
+    """Number of threads for work beside torch's: this process's share of the cores.
+
+    Not torch's own number, which a launcher beside a GPU sets to one.
+    """
+    return max(1, usable_cores() // local_processes())
+
+
 def processor_name() -> str:
     """Name of the CPU, and how many of its cores this process may use."""
     cores = usable_cores()
@@ -66,8 +79,9 @@ def processor_name() -> str:
 
 def device_name(device: Any) -> str:
     """Product name of a torch device."""
-    if device.type == "cuda":
-        import torch
+    import torch
 
-        return str(torch.cuda.get_device_name(device))
-    return f"cpu: {processor_name()}" if device.type == "cpu" else str(device)
+    if device.type == "cpu":
+        return f"cpu: {processor_name()}"
+    named = getattr(torch.get_device_module(device), "get_device_name", None)  # Apple's has none
+    return str(named(device)) if named else str(device)

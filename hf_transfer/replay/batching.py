@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.machine.memory import fits_on_device, is_out_of_memory
+from hf_transfer.machine.devices import on_processor
+from hf_transfer.machine.memory import fits_on_device, if_it_fits, keep_for_speed
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -44,6 +45,11 @@ class DeviceCopy:
         if last is not None and last is not self:
             last.inputs = None
         DeviceCopy._last = ref(self)
+
+    def let_go(self) -> bool:
+        """Give the copy up for good, as memory is short; True if there was one."""
+        inputs, self.inputs, self.allowed = self.inputs, None, False
+        return inputs is not None
 
 
 class Batches:
@@ -115,12 +121,11 @@ class Batches:
         self.device_copy.replace_others()
         one = self._inputs(np.arange(1))
         if fits_on_device(len(self.sizes) * sum(tensor.nbytes for tensor in one.values()), self.device):
-            try:
-                self.device_copy.inputs = self._all_inputs(one)
-            except (MemoryError, RuntimeError) as error:  # another process on this GPU was quicker
-                if not is_out_of_memory(error):
-                    raise
-                self.let_go()
+            # Another process on this GPU may have been quicker.
+            otherwise = "Memory ran out for a copy of all rows on the device: they are read from disk."
+            self.device_copy.inputs = if_it_fits(lambda: self._all_inputs(one), otherwise)
+            self.device_copy.allowed = self.device_copy.inputs is not None
+            keep_for_speed(self.device_copy)
 
     def _inputs(self, positions: Positions) -> Batch:
         return {name: tensor for name, tensor in self.stacked(positions).items() if name != "labels"}
@@ -134,11 +139,6 @@ class Batches:
                 found[name][start : start + len(rows)] = tensor
         return found
 
-    def let_go(self) -> bool:
-        """Give the device's copy up for good, as memory is short; True if there was one."""
-        inputs, self.device_copy.inputs, self.device_copy.allowed = self.device_copy.inputs, None, False
-        return inputs is not None
-
     def moved(self, batch: Batch) -> Batch:
         """Move a batch to the device."""
         return {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
@@ -150,7 +150,7 @@ class Batches:
         On a processor what passes between layers should stay in its cache: at 16 rows ResNet-18 and
         ViT-tiny took a sixth less time for each than at 64, MiniLM a twentieth.
         """
-        return 16 if self.device.type == "cpu" else 64
+        return 16 if on_processor(self.device) else 64
 
     def by_size(self, positions: Positions) -> list[Positions]:
         """Batches of rows of similar size for a pass without training, so that padding is short."""

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.layers.freezing import Freezing
+from hf_transfer.machine.devices import on_processor
+from hf_transfer.machine.memory import is_out_of_memory
 from hf_transfer.replay.calls import Recording, record, seeded
 from hf_transfer.replay.candidates import candidates
 from hf_transfer.replay.cut import Cut, Suffix, features_at
@@ -80,7 +82,9 @@ def _proven(model: nn.Module, cut: Cut, probe: Mapping[str, Tensor], seen: Recor
         KeyError,
         AssertionError,
         Warning,
-    ):
+    ) as error:
+        if is_out_of_memory(error):
+            raise
         return False  # a model that cannot run on stand-ins is no error: it is run whole
     return logits.shape == seen.logits.shape and _agree(logits, seen.logits)
 
@@ -120,7 +124,7 @@ def _without_floats(model: nn.Module, batch: Mapping[str, Tensor]) -> dict[str, 
 
 def _agree(tensor: Tensor, expected: Tensor) -> bool:
     """Whether two tensors are equal bit for bit; on a GPU, up to the noise of its kernels."""
-    if tensor.device.type == "cpu":
+    if on_processor(tensor.device):
         return torch.equal(tensor, expected)
     scale = float(expected.float().abs().max())
     near = 1e-5 if expected.dtype == torch.float32 else 2e-2

@@ -16,8 +16,8 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.layers.adapters import has_adapters
 from hf_transfer.layers.freezing import Freezing, tensor_digest
 from hf_transfer.layers.phases import freeze_but_output, freeze_for, phases_of
-from hf_transfer.machine.devices import placed
-from hf_transfer.machine.memory import fits_on_device
+from hf_transfer.machine.devices import on_processor, placed
+from hf_transfer.machine.memory import attempt, fits_on_device, if_it_fits
 from hf_transfer.replay.batching import Batch, Batches, DeviceCopy
 from hf_transfer.replay.cut import Cut, features_at
 from hf_transfer.replay.proof import find_cut
@@ -77,6 +77,12 @@ class Replay:
         if self._is_prepared or not self.config.replay or self._refused():
             return
         self._is_prepared = True
+        if self.stores.blind:
+            self.notes.append(
+                "The frozen layers run in full: the folder for their output is not shared by all machines "
+                f"({', '.join(self.stores.blind)}). HF_TRANSFER_CACHE names another."
+            )
+            return
         model = placed(self.task.build_model(), self.accelerator.device)
         seen: set[frozenset[str]] = set()
         for config in self.grid:
@@ -123,6 +129,13 @@ class Replay:
         config = self.config
         if config.from_scratch or not self.task.base.has_weights:
             return True  # another backbone in each fold: nothing to share
+        if config.parallel == "fsdp" and self.accelerator.num_processes > 1:
+            if any(one.trainable != "all" for one in self.grid):
+                self.notes.append(
+                    "The frozen layers run in full for every batch, as the model is shared out over the "
+                    "processes (parallel=fsdp). Where it fits on one device, without that is faster."
+                )
+            return True
         if self.task.augments and not config.cached_views:
             self.notes.append(
                 "Frozen layers were run for every picture and epoch, as augmentation changes the pictures. "
@@ -132,7 +145,10 @@ class Replay:
         return False
 
     def _prepare(self, model: nn.Module, freezing: Freezing) -> None:
-        cut, digest, reason, seconds = from_main(self.accelerator, lambda: self._find(model, freezing))
+        find = partial(attempt, partial(self._find, model, freezing), "in the proof of replay")
+        otherwise = "The frozen layers run in full: memory ran out in the proof that they can be replayed."
+        found = from_main(self.accelerator, lambda: if_it_fits(find, otherwise))
+        cut, digest, reason, seconds = found or (None, "", None, 0.0)
         if cut is None:
             if reason:
                 self.notes.append(reason)
@@ -140,7 +156,7 @@ class Replay:
         began = time.monotonic()
         store, reused, reason = self.stores.get(cut, digest, model)
         if store is None:
-            self.notes.append(str(reason))
+            self.notes += [] if reason in self.notes else [str(reason)]
             return
         about = {
             "cut": cut.module,
@@ -183,9 +199,12 @@ class Replay:
 
     def _not_worth(self, model: nn.Module, cut: Cut, probe: Batch) -> str | None:
         """Why replay would be slower than computing; None if it is not."""
+        probe = self._full_pass(probe)
         rows = len(next(iter(probe.values())))
         model.eval()
         with torch.inference_mode(), self.accelerator.autocast():
+            if not on_processor(self.accelerator.device):
+                features_at(model, cut, probe)  # once for nothing: it chooses and loads its kernels
             began = time.perf_counter()
             _ = features_at(model, cut, probe).sum().item()  # waits for a GPU
             computing = (time.perf_counter() - began) / rows
@@ -197,6 +216,14 @@ class Replay:
                 f"reading their output takes {reading * 1e3:.2f} ms a row, computing it {computing * 1e3:.2f}"
             )
         return None
+
+    def _full_pass(self, probe: Batch) -> Batch:
+        """The rows of a probe as often as fills a pass on an accelerator, where few take as long."""
+        rows = len(next(iter(probe.values())))
+        if on_processor(self.accelerator.device):
+            return probe
+        again = torch.arange(max(rows, self.plain.rows_a_pass), device=self.accelerator.device) % rows
+        return {name: tensor[again] for name, tensor in probe.items()}
 
 
 def _ways_to_freeze(model: nn.Module, config: RunConfig) -> Iterator[Callable[[], Freezing]]:

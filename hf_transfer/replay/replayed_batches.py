@@ -53,11 +53,6 @@ class ReplayedBatches(Batches):
     def hold(self) -> None:
         """Do nothing: stored features went to the GPU when they were opened, if they fit."""
 
-    def let_go(self) -> bool:
-        """Free the device's copy, and read the file from now on; True if there was a copy."""
-        held, self.store.on_device = self.store.on_device, None
-        return self.plain.let_go() or held is not None
-
     def collate(self, positions: Positions, seeds: Sequence[int] | None = None) -> Batch:
         """Make a batch of stored features and labels, with other inputs if layers above the cut read them."""
         features = {"features": self.store.read(positions, self._views(positions, seeds))}

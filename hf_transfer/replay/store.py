@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.files import reserve
+from hf_transfer.machine.memory import if_it_fits, keep_for_speed
 from hf_transfer.replay.shapes import Shape
 
 _NUMPY = {torch.float32: np.float32, torch.float16: np.float16, torch.bfloat16: np.uint16}
@@ -50,8 +51,15 @@ class FeatureStore:
         return int(self.array.nbytes)
 
     def load_to(self, device: torch.device) -> None:
-        """Load all features to the device's memory."""
-        self.on_device = self._tensor(np.array(self.array)).to(device)
+        """Load all features to the device's memory; they stay on the disk if they do not fit after all."""
+        otherwise = "Memory ran out for stored features on the device: they are read from disk."
+        self.on_device = if_it_fits(lambda: self._tensor(np.array(self.array)).to(device), otherwise)
+        keep_for_speed(self)
+
+    def let_go(self) -> bool:
+        """Free the device's copy, and read the file from now on; True if there was a copy."""
+        held, self.on_device = self.on_device, None
+        return held is not None
 
     def write(self, positions: Ints, features: Tensor, view: int = 0) -> None:
         """Write the features of some rows, (b, …) or padded (b, l, …)."""

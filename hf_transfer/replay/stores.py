@@ -1,22 +1,24 @@
 """Find the stored features of an earlier run, or compute them with all processes."""
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
-from torch import nn
+from accelerate.utils import broadcast_object_list, gather_object
+from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.folds.order import derive_seed
 from hf_transfer.machine.cache import StoreFolder, stores_folder
+from hf_transfer.machine.devices import arithmetic_of
 from hf_transfer.machine.digests import json_digest
-from hf_transfer.machine.memory import fits_on_device
+from hf_transfer.machine.memory import fits_on_device, if_it_fits, in_parts
+from hf_transfer.machine.processes import blind_to, wait_for_all
 from hf_transfer.machine.progress import progress_bar
 from hf_transfer.replay.batching import Batches, Positions
 from hf_transfer.replay.cut import Cut, features_at
@@ -57,6 +59,13 @@ class Stores:
         """The folder of the stores, and its size limit."""
         return StoreFolder(stores_folder(), self.config.cache_gb * 1e9)
 
+    @cached_property
+    def blind(self) -> list[str]:
+        """Machines that do not see the folder of the main process; all processes must ask."""
+        if self.accelerator.is_main_process:
+            self.folder.path.mkdir(parents=True, exist_ok=True)
+        return blind_to(self.accelerator, self.folder.path)
+
     @property
     def num_views(self) -> int:
         """Number of versions of each row: the plain one and the augmented ones."""
@@ -86,10 +95,14 @@ class Stores:
             return None, f"The output of the frozen layers was not stored: {reason}."
         store = FeatureStore(path, cut.shape, self.plain.sizes, self.num_views, writable=True)
         model.eval()
+        otherwise = "The frozen layers run in full: memory ran out as their output was stored."
         with torch.inference_mode(), self.accelerator.autocast():
-            self._fill(store, cut, model)
+            filled = if_it_fits(lambda: self._fill(store, cut, model), otherwise)
         store.flush()
-        self.accelerator.wait_for_everyone()
+        wait_for_all(self.accelerator)
+        if not all(gather_object([bool(filled)])):
+            path.unlink(missing_ok=True)
+            return None, otherwise
         about = {
             "base_model": self.config.base_model,
             "dataset": self.config.dataset,
@@ -98,7 +111,7 @@ class Stores:
         }
         if self.accelerator.is_main_process:
             self.folder.finish(path, key, about)
-        self.accelerator.wait_for_everyone()
+        wait_for_all(self.accelerator)
         store = self._open(key, cut)
         if from_main(self.accelerator, lambda: self._agrees(store, cut, model)):
             return store, None
@@ -115,7 +128,7 @@ class Stores:
                 reason = f"{self.folder.path} cannot be written ({error.strerror or error})"
         return path, reason
 
-    def _fill(self, store: FeatureStore, cut: Cut, model: nn.Module) -> None:
+    def _fill(self, store: FeatureStore, cut: Cut, model: nn.Module) -> bool:
         # The blocks are the same for any number of processes, so the bits are too.
         blocks = [
             (view, block)
@@ -124,12 +137,20 @@ class Stores:
         ]
         mine = blocks[self.accelerator.process_index :: self.accelerator.num_processes]
         rank = self.accelerator.process_index
-        with progress_bar("frozen layers", total=len(mine), unit="batch", position=rank) as bar:
-            for view, block in mine:
-                batch = self.plain.collate(block, self._view_seeds(view, block))
-                del batch["labels"]
-                store.write(block, features_at(model, cut, batch), view)
-                bar.update()
+        total = sum(len(block) for _, block in mine)
+        with progress_bar("frozen layers", total=total, unit="row", position=rank) as bar:
+            for view in range(self.num_views):
+                blocks_of_view = [block for one, block in mine if one == view]
+                run = partial(self._features, cut, model, view)
+                for block, features in in_parts(run, blocks_of_view, "as the frozen layers were run"):
+                    store.write(block, features, view)
+                    bar.update(len(block))
+        return True
+
+    def _features(self, cut: Cut, model: nn.Module, view: int, block: Positions) -> Tensor:
+        batch = self.plain.collate(block, self._view_seeds(view, block))
+        del batch["labels"]
+        return features_at(model, cut, batch)
 
     def _view_seeds(self, view: int, block: Positions) -> list[int] | None:
         if view == 0:
@@ -139,7 +160,10 @@ class Stores:
     def _agrees(self, store: FeatureStore, cut: Cut, model: nn.Module) -> bool:
         """Whether the model reproduces three of the stored rows, up to rounding."""
         some = np.linspace(0, len(self.plain.sizes) - 1, 3).astype(np.int64)
-        return all(self._agree(store, cut, model, part) for part in self.plain.by_size(some))
+        agree = partial(self._agree, store, cut, model)
+        otherwise = "Stored features are not used: memory ran out as the model was run to compare them."
+        parts = self.plain.by_size(some)
+        return bool(if_it_fits(lambda: all(ok for _, ok in in_parts(agree, parts, "")), otherwise))
 
     def _agree(self, store: FeatureStore, cut: Cut, model: nn.Module, positions: Positions) -> bool:
         batch = self.plain.collate(positions)
@@ -169,7 +193,7 @@ class Stores:
             else [],
             "arithmetic": [
                 torch.__version__,
-                self.accelerator.device.type,
+                arithmetic_of(self.accelerator.device),
                 str(self.accelerator.mixed_precision),
                 torch.get_num_threads(),
                 self.plain.rows_a_pass,

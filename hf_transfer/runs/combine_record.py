@@ -40,7 +40,7 @@ class Member:
         base_model: As it was given.
         score: Alone.
         temperature: What its logits are divided by, the mean over folds.
-        weight: In what was asked for, the mean over folds.
+        weight: In what was asked for (in `pick` where that is `concat`), the mean over folds.
     """
 
     name: str
@@ -129,8 +129,8 @@ class CombineRecord:
             said = f"No gain over the best model alone: {'; '.join(_gain(one) for one in others)}."
         claims = self.asked if self.asked.gain else self.combinations[-1]
         return (
-            f"{said} Weights fitted on training rows would have claimed {number(claims.claimed)} for "
-            f"{claims.way}, and get {number(claims.claimed_gets)}. To publish: {self.published}."
+            f"{said} Fitted and judged on training rows, {claims.way} would have claimed "
+            f"{number(claims.claimed)}, and gets {number(claims.claimed_gets)}. To publish: {self.published}."
         )
 
     def to_text(self) -> str:
@@ -154,7 +154,8 @@ class CombineRecord:
     @property
     def member_rows(self) -> list[list[str]]:
         """A table of the members."""
-        rows = [["model", "alone", "95 %", "temperature", f"weight in {self.way}"]]
+        way = self.way if self.asked.weights else "pick"  # one head on all features weighs no model
+        rows = [["model", "alone", "95 %", "temperature", f"weight in {way}"]]
         for one in self.members:
             cells = [one.name, number(one.score.mean), interval(one.score.interval)]
             rows.append([*cells, number(one.temperature, 2), number(one.weight, 2)])

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.machine.wording import interval, number, probability
+from hf_transfer.machine.wording import count, interval, number, probability
 from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.paired import Pair, adjusted, pair_folds
 from hf_transfer.runs.records import WiseTest
@@ -62,5 +62,5 @@ def _against(pair: Pair) -> str:
 def shares_words(folds: Sequence[FoldResult]) -> str:
     """Which shares of the fine-tuned weights the folds took."""
     counts = Counter(fold.wise.share for fold in folds if fold.wise)
-    told = ", ".join(f"{share:g} in {many}" for share, many in sorted(counts.items()))
-    return f"share of the fine-tuned weights {told} of {sum(counts.values())} folds"
+    told = ", ".join(f"{share:g} in {count(many, 'fold')}" for share, many in sorted(counts.items()))
+    return f"share of the fine-tuned weights: {told}"

@@ -12,16 +12,20 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from hf_transfer.data.labelled import LabelledData
+    from hf_transfer.study.engine import Engine
     from hf_transfer.tasks.task import Task
 
 
-def fine_tune(task: "Task", dataset: "Dataset | LabelledData", config: RunConfig) -> CrossValidationResult:
+def fine_tune(
+    task: "Task", dataset: "Dataset | LabelledData", config: RunConfig, engine: "Engine | None" = None
+) -> CrossValidationResult:
     """Cross-validate a configuration and make the final model; `preset=best` searches first.
 
     Args:
         task: What to learn.
         dataset: Labelled rows.
         config: How to learn; its preset says how much is tried.
+        engine: Trains folds and final model elsewhere; None trains them here.
 
     Raises:
         TransferError: As `cross_validate` and `search` do.
@@ -30,10 +34,10 @@ def fine_tune(task: "Task", dataset: "Dataset | LabelledData", config: RunConfig
     if config.preset != "best":
         with no_collection():
             from hf_transfer.study.cross_validation import cross_validate
-        return cross_validate(task, dataset, config)
+        return cross_validate(task, dataset, config, engine=engine)
     with no_collection():
         from hf_transfer.selection.search.run import search
-    found = search(task, dataset, config)
+    found = search(task, dataset, config, engine=engine)
     if not found.judged:
         raise RunError(str(found.partial))
     return CrossValidationResult.load(config.output_dir)

@@ -20,6 +20,7 @@ from hf_transfer.data.opening import open_dataset
 from hf_transfer.errors import ConfigError, DataError
 from hf_transfer.machine.devices import placed
 from hf_transfer.machine.digests import json_digest
+from hf_transfer.machine.processes import wait_for_all
 from hf_transfer.replay.batching import Batches
 from hf_transfer.replay.encoding import encode_rows
 from hf_transfer.runs.added import Source, added_part
@@ -152,7 +153,7 @@ def _scored(study: "Study", probing: Probing, name: str) -> tuple[Source, list[A
         for unit in study.probe_units(probing.config)
     ]
     done = all(runner.finished(unit) for unit in units)
-    runner.accelerator.wait_for_everyone()  # all have looked before anyone writes
+    wait_for_all(runner.accelerator)  # all have looked before anyone writes
     encoded = encode_rows(experiment.task, data.rows, data.fingerprint, runner.accelerator)
     if not done and runner.accelerator.is_main_process:
         others = _features(study, probing, encoded, data)
@@ -164,7 +165,7 @@ def _scored(study: "Study", probing: Probing, name: str) -> tuple[Source, list[A
             of_all = np.concatenate([folds, new % plan.num_folds])  # only the penalty is chosen by these
             rows = np.concatenate([experiment.train_rows(unit), new])
             runner.keep_outputs(unit, *both.solved(rows, experiment.valid_rows(unit), of_all))
-    runner.accelerator.wait_for_everyone()
+    wait_for_all(runner.accelerator)
     return source, units
 
 
@@ -184,9 +185,8 @@ def _without_copies(data: LabelledData, experiment: "Experiment") -> LabelledDat
     """Leave out rows whose input is that of a row of the run, in its folds or set aside."""
     own = experiment.data
     parts = [rows for rows in (own.rows, own.test, own.sealed) if rows is not None]
-    keys = list(own.input.likeness([*parts, data.rows])[0])
-    known, others = set(keys[: -len(data.rows)]), keys[-len(data.rows) :]
-    fresh = [row for row, key in enumerate(others) if key not in known]
+    known = {digest for rows in parts for digest in own.row_digests(rows)}
+    fresh = [row for row, digest in enumerate(data.row_digests(data.rows)) if digest not in known]
     if not fresh:
         raise DataError(f"All rows of {data.name} are among those of the run. Give others to add_source.")
     rows = data.rows.select(fresh)

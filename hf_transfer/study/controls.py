@@ -16,6 +16,7 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.data.labelled import LabelledData
 from hf_transfer.errors import RunError
 from hf_transfer.folds import FoldPlan, derive_seed
+from hf_transfer.machine.processes import wait_for_all
 from hf_transfer.replay.replayed import Replay
 from hf_transfer.runs.controls import Controls, curve_part, probe_part, shuffled_part
 from hf_transfer.runs.fold_result import FoldResult
@@ -133,7 +134,7 @@ def _shuffled(study: "Study", config: RunConfig, true: Sequence[FoldResult]) -> 
     for runner, unit in study.runner.workers.own(list(zip(runners, units, strict=True))):
         if runner.finished(unit) is None:
             runner.run(unit)
-    study.runner.accelerator.wait_for_everyone()
+    wait_for_all(study.runner.accelerator)
     results = [runner.result(unit) for runner, unit in zip(runners, units, strict=True)]
     return _judged(study, units, results, true[: len(units)])
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import torch
 from accelerate import Accelerator
 from torch import nn
 
@@ -17,9 +18,11 @@ from hf_transfer.data.labelled import LabelledData
 from hf_transfer.data.pretrained import learned_rows
 from hf_transfer.data.rows import label_rows
 from hf_transfer.data.sealing import seal_rows
-from hf_transfer.errors import ConfigError, DataError
+from hf_transfer.errors import ConfigError, DataError, DoneEarlyError
 from hf_transfer.machine.files import write_table
 from hf_transfer.machine.launcher import check_launched
+from hf_transfer.machine.memory import noted
+from hf_transfer.machine.processes import blind_to, wait_for_all
 from hf_transfer.machine.signals import stop_signals
 from hf_transfer.machine.wording import some, visible
 from hf_transfer.runs.aggregate import FoldResults
@@ -32,6 +35,7 @@ from hf_transfer.study.controls import run_controls
 from hf_transfer.study.decision import Decision
 from hf_transfer.study.defaults import in_common, model_facts, num_repeats, settle, settled_words
 from hf_transfer.study.disk import check_study_room
+from hf_transfer.study.engine import Engine
 from hf_transfer.study.experiment import Experiment
 from hf_transfer.study.final.final_model import make_final
 from hf_transfer.study.first_batch import check_first_batch, first_batch
@@ -42,7 +46,7 @@ from hf_transfer.study.summary import build_results
 from hf_transfer.study.wise import check_wise
 from hf_transfer.study.zero_shot import judge_of
 from hf_transfer.tasks.task import Task
-from hf_transfer.training.workers import make_accelerator, others_needed
+from hf_transfer.training.workers import make_accelerator, others_needed, shares_model
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -55,6 +59,7 @@ def cross_validate(
     *,
     accelerator: Accelerator | None = None,
     grid: Sequence[RunConfig] = (),
+    engine: Engine | None = None,
 ) -> CrossValidationResult:
     """Score `config` on `task` by k-fold cross-validation, and make the model to publish.
 
@@ -68,8 +73,10 @@ def cross_validate(
         accelerator: Where to run; made from the launcher's environment when not given.
         grid: Configurations to try under the same folds, where lists in `config` do not say it; they
             differ from it in how to learn only.
+        engine: Trains folds and final model elsewhere; None trains them here.
 
     Raises:
+        DoneEarlyError: With what it will cost, if `dry_run` asks for that alone; when a `part` of it is done.
         TransferError: If a setting, the data or the base model is not usable; or every fold failed.
     """
     if accelerator is None:
@@ -81,7 +88,9 @@ def cross_validate(
         data = label_rows(data, config, type(task), target=type(task.target))
     folder = RunFolder(config.output_dir)
     experiment = Experiment(task, seal_rows(task, data, config), config, Decision(tuple(grid)))
-    study = check_study(Study(experiment, accelerator, folder))
+    study = check_study(Study(experiment, accelerator, folder, engine))
+    if config.dry_run:
+        raise DoneEarlyError(study.price())
     with at_work(folder, study.experiment.config, accelerator):
         return run_study(study, began)
 
@@ -96,8 +105,23 @@ def at_work(folder: RunFolder, config: RunConfig, accelerator: Accelerator) -> I
     """
     held = folder.held(config) if accelerator.is_main_process else nullcontext()
     with stop_signals.handled(), others_needed(), held:
-        accelerator.wait_for_everyone()
+        wait_for_all(accelerator)
+        _check_one_folder(folder, accelerator)
         yield
+
+
+def _check_one_folder(folder: RunFolder, accelerator: Accelerator) -> None:
+    """Stop before anything is trained where each machine would write into a folder of its own.
+
+    Raises:
+        ConfigError: Naming the machines that do not see the run's folder.
+    """
+    if blind := blind_to(accelerator, folder.path):
+        raise ConfigError(
+            f"output_dir={str(folder.path)!r} is not one folder for all processes: {', '.join(blind)} can't "
+            "see what the main process writes there. Give an --output_dir on a disk that all machines share, "
+            "or run on one machine."
+        )
 
 
 def check_study(study: Study) -> Study:
@@ -125,7 +149,10 @@ def check_study(study: Study) -> Study:
     for name in config.metrics:
         hub_metric(name)
     model = task.build_model()
-    check_first_batch(task, model, batch, study.runner.accelerator.device)
+    device = study.runner.accelerator.device
+    if shares_model(config, study.runner.accelerator):  # it may be too large for one
+        device = torch.device("cpu")
+    check_first_batch(task, model, batch, device)
     study = study.of(with_defaults(study.experiment, model))
     check_wise(study.experiment, model)
     check_study_room(study, model)  # of each configuration, which it freezes
@@ -195,13 +222,18 @@ def with_defaults(experiment: Experiment, model: nn.Module) -> Experiment:
 
 def run_study(study: Study, began: float) -> CrossValidationResult:
     """Run a study in its open folder, and write the results; `began` is its monotonic start time."""
+    with noted(study.runner.replay.notes):
+        return _run_study(study, began)
+
+
+def _run_study(study: Study, began: float) -> CrossValidationResult:
     experiment, accelerator, folder = study.experiment, study.runner.accelerator, study.runner.folder
     if accelerator.is_main_process:
         write_table(folder.path / "folds.parquet", experiment.fold_table())
         for words in (*experiment.decision.words, *experiment.split_notes):
             print(visible(words), file=sys.stderr)
     study.run()
-    accelerator.wait_for_everyone()
+    wait_for_all(accelerator)
     fold_results = study.results()
     best = study.choose(fold_results)
     probing = Probing(study.runner, best)
@@ -214,7 +246,7 @@ def run_study(study: Study, began: float) -> CrossValidationResult:
         result.save(folder.path)
         if made[0].path:
             _keep_learned_rows(study)
-    accelerator.wait_for_everyone()
+    wait_for_all(accelerator)
     return CrossValidationResult.load(folder.path)
 
 

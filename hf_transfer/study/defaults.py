@@ -194,6 +194,7 @@ def _solved(config: RunConfig, facts: ModelFacts) -> bool:
     """Whether to solve the head in closed form: it alone is trained, and no setting needs gradients."""
     return (
         config.trainable == "head"
+        and config.parallel != "fsdp"
         and facts.width is not None
         and facts.plain_head  # other layers of a head may be new, and would stay at random
         and facts.pretrained

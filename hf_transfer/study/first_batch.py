@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ModelError, TransferError
-from hf_transfer.machine.memory import is_out_of_memory
+from hf_transfer.machine.memory import attempt, is_out_of_memory
 from hf_transfer.models.base_model import first_line
 from hf_transfer.replay.batching import as_rows
 from hf_transfer.tasks.task import Task
@@ -41,12 +41,17 @@ def check_first_batch(
 
     Raises:
         ModelError: If it cannot, or has another number of outputs than there are labels.
+        ShortOfMemoryError: If not even that fits on the device.
     """
-    with _told(task):
+
+    def read() -> int:
         model.to(device).eval()  # outside of inference mode, or what is moved could never learn
         inputs = {name: tensor.to(device) for name, tensor in batch.items()}
         with torch.inference_mode():
-            width = model(**inputs).logits.shape[-1]
+            return int(model(**inputs).logits.shape[-1])
+
+    with _told(task):
+        width = attempt(read, "at a first batch of this data")
     if width != len(task.label_names):
         raise ModelError(
             f"base_model={task.base.name!r} gives {width} numbers for {len(task.label_names)} labels: its "

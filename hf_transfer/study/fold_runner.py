@@ -14,9 +14,10 @@ from accelerate import Accelerator
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.config.setting import is_auto
-from hf_transfer.errors import ConfigError, RunError, TransferError
+from hf_transfer.errors import ConfigError, RunError, ShortOfMemoryError, TransferError
 from hf_transfer.folds import RowIds, inner_folds, inner_split
 from hf_transfer.machine.digests import json_digest
+from hf_transfer.machine.memory import free_memory
 from hf_transfer.machine.wording import count, fold_name, visible
 from hf_transfer.replay.encoding import encode_rows
 from hf_transfer.replay.replayed import Replay
@@ -35,7 +36,7 @@ from hf_transfer.training.heads.template import Rows
 from hf_transfer.training.job import Fitted, Job
 from hf_transfer.training.predicting import Logits
 from hf_transfer.training.wise import average
-from hf_transfer.training.workers import Workers, fold_parallel
+from hf_transfer.training.workers import Workers, fold_parallel, shares_model
 
 # What fails a fold, and not the run.
 _FAILURES = (RuntimeError, ArithmeticError, MemoryError, LookupError, ValueError)
@@ -83,7 +84,8 @@ class FoldRunner:
         """How processes share the work: whole folds each, or every batch."""
         experiment = self.experiment
         alone = fold_parallel(experiment.config, self.accelerator, len(experiment.units))
-        return Workers(self.accelerator, together=not alone)
+        sharded = shares_model(experiment.config, self.accelerator)
+        return Workers(self.accelerator, together=not alone, sharded=sharded)
 
     def finished(self, unit: Unit) -> FoldResult | None:
         """Load the result of a fold; None if it is not finished."""
@@ -112,6 +114,13 @@ class FoldRunner:
 
     def run(self, unit: Unit) -> FoldResult:
         """Train a fold, score its held-out rows once, and store the result."""
+        result = self._run(unit)
+        # Here no frame and no error holds on to the model. Autocast leaves it in a circle.
+        if result.status == "failed" or self.accelerator.native_amp:
+            self.accelerator.free_memory()
+        return result
+
+    def _run(self, unit: Unit) -> FoldResult:
         began = time.monotonic()
         tracker = self._tracker(unit) if self.workers.rank == 0 else None
         fitted, table = None, None
@@ -150,11 +159,11 @@ class FoldRunner:
     def _fails_a_fold(self, error: Exception) -> bool:
         """Whether an error fails this fold only, so that the other folds can go on.
 
-        Processes at work together all raise a RunError. Of another error the others would know
-        nothing, and wait for this one.
+        Processes at work together all raise a RunError. Of another error, and of memory that ends in one,
+        the others may know nothing, and wait for this one: it ends, and its launcher ends them.
         """
         if isinstance(error, RunError):
-            return True
+            return not (self.workers.together and isinstance(error, ShortOfMemoryError))
         return not isinstance(error, TransferError) and not self.workers.together
 
     def run_heads(self, units: Sequence[Unit]) -> None:
@@ -180,6 +189,9 @@ class FoldRunner:
             self.replay.notes.append(
                 f"Heads were trained one by one, as together they failed ({type(error).__name__}: {error})."
             )
+        else:
+            return
+        free_memory()  # here, as the error holds on to what was computed
 
     def _keep_head(self, unit: Unit, fitted: Fitted) -> None:
         """Score and store one of the heads that were trained together, unless it is stored already."""
@@ -288,7 +300,7 @@ class FoldRunner:
             keep_member(self.experiment, self.folder, unit, fitted.model)
         history = fitted.history if fitted else []
         self.folder.keep(unit.place, result, self.experiment.identity(unit.config), history, table)
-        self._say(unit, result)
+        self.say(unit, result)
 
     def _tracker(self, unit: Unit) -> FoldTracker:
         return FoldTracker(self.experiment.config, unit.place.replace("/", "-"))
@@ -296,7 +308,8 @@ class FoldRunner:
     def _name(self, unit: Unit) -> str:
         return fold_name(unit.repeat, unit.fold, self.experiment.config.num_repeats)
 
-    def _say(self, unit: Unit, result: FoldResult) -> None:
+    def say(self, unit: Unit, result: FoldResult) -> None:
+        """Print how a fold went, in a line."""
         metric = self.experiment.task.target.scorer.primary_metric
         value = result.scores.get(metric)
         outcome = f"{metric} {value:.3f}" if value is not None else result.error or f"{metric} undefined"

@@ -17,6 +17,7 @@ from hf_transfer.errors import RunError
 from hf_transfer.folds import hash_order, ids_at
 from hf_transfer.layers import trained_hash
 from hf_transfer.machine.environment import device_name
+from hf_transfer.machine.memory import noted
 from hf_transfer.runs.fold_result import Environment, FoldResult
 from hf_transfer.runs.held_out import HeldOut
 from hf_transfer.runs.run_folder import TRAIN_ROWS, RunFolder
@@ -69,10 +70,11 @@ class FoldScorer:
             )
         held_out, weights = self.held_out(unit), trained_hash(fitted.model, fitted.freezing)
         repeat_and_fold = (unit.repeat, unit.fold)
-        table = held_out.read(
-            lambda rows: self.predicted(fitted, rows, workers, *repeat_and_fold), weights=weights
-        )
-        seen = self.predicted(fitted, self._sample(unit), workers, *repeat_and_fold)
+        with noted(fitted.notes):
+            table = held_out.read(
+                lambda rows: self.predicted(fitted, rows, workers, *repeat_and_fold), weights=weights
+            )
+            seen = self.predicted(fitted, self._sample(unit), workers, *repeat_and_fold)
         if workers.rank == 0:
             self.folder.keep_rows(f"folds/{unit.place}/{TRAIN_ROWS}", seen)
         return self._result(unit, fitted, table, seen), table

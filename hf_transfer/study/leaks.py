@@ -16,6 +16,7 @@ from hf_transfer.data.sources import column_of, in_words, sources_of
 from hf_transfer.errors import FoldError
 from hf_transfer.folds import FoldPlan, kept_apart, plan_at_random
 from hf_transfer.machine.files import write_json
+from hf_transfer.machine.processes import wait_for_all
 from hf_transfer.runs.controls import price_part
 from hf_transfer.runs.leak_record import APART, RANDOM, Candidate, CandidateTests, Leak, Price
 from hf_transfer.runs.reading import read_record
@@ -128,14 +129,14 @@ def _tested(study: "Study", probing: Probing) -> list[Candidate] | None:
     unit = study.control_unit(Unit(probing.config, 0, 0, ""), APART, purpose=APART)
     path = folder.unit(unit.place).parent.with_name("related.json")
     done = path.is_file()
-    accelerator.wait_for_everyone()  # all have looked before anyone writes
+    wait_for_all(accelerator)  # all have looked before anyone writes
     if not done and not probing.config.reinit_top:
         study.runner.replay.prepare()
         if accelerator.is_main_process and probing.features is not None:
             found = CandidateTests(tested=_test(study.experiment, probing.features))
             path.parent.mkdir(parents=True, exist_ok=True)
             write_json(path, to_json(found))
-    accelerator.wait_for_everyone()
+    wait_for_all(accelerator)
     return read_record(CandidateTests, path).tested if path.is_file() else None
 
 

@@ -23,6 +23,7 @@ from hf_transfer.errors import LayerSelectionError
 from hf_transfer.layers.output import output_layer
 from hf_transfer.machine.devices import placed
 from hf_transfer.machine.digests import bytes_digest
+from hf_transfer.machine.processes import wait_for_all
 from hf_transfer.replay.batching import Batches
 from hf_transfer.scores.columns import fit_columns, scale_columns
 from hf_transfer.scores.transferability.probe import Floats
@@ -159,10 +160,10 @@ class Probing:
             Whether there is one: not without stored features, or where the top of the pretrained model
             starts anew.
         """
-        if self.config.reinit_top:
+        if self.config.reinit_top or runner.workers.sharded:
             return False
         done = all(runner.finished(unit) for unit in units)
-        runner.accelerator.wait_for_everyone()  # all have looked before anyone writes
+        wait_for_all(runner.accelerator)  # all have looked before anyone writes
         if done:
             return True
         self.runner.replay.prepare()
@@ -172,12 +173,14 @@ class Probing:
                 rows = runner.experiment.train_rows(unit), runner.experiment.valid_rows(unit)
                 outputs = self.features.only(part).solved(*rows, plan.fold_of_row())  # type: ignore[union-attr]
                 runner.keep_outputs(unit, *outputs)
-        runner.accelerator.wait_for_everyone()
+        wait_for_all(runner.accelerator)
         return all(runner.finished(unit) for unit in units)
 
     @cached_property
     def features(self) -> Features | None:
         """Features of all rows from stored ones, once those are prepared; None if nothing is stored."""
+        if self.runner.workers.sharded:
+            return None
         return _features(self.runner, self.config)
 
 

@@ -1,7 +1,7 @@
 """Run an experiment: decide which folds run on which process, and collect their results."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pyarrow as pa
@@ -11,10 +11,13 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import RunError
 from hf_transfer.machine.files import load_table
+from hf_transfer.machine.processes import wait_for_all
+from hf_transfer.replay.replayed import Replay
 from hf_transfer.runs.aggregate import FoldResults, best_of, frugal_of
 from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.run_folder import RunFolder, fold_place, place_of
-from hf_transfer.study.estimate import say_duration
+from hf_transfer.study.engine import Engine
+from hf_transfer.study.estimate import predicted_words, say_duration
 from hf_transfer.study.experiment import Experiment, Unit
 from hf_transfer.study.fold_runner import FoldRunner
 
@@ -26,15 +29,24 @@ class Study:
         experiment: What to run.
         accelerator: Where to run.
         folder: Where results are kept.
+        engine: Trains the folds and the final model elsewhere; None trains them here.
+        make_replay: Gives the batches of all rows; made from the rows when not given.
     """
 
-    def __init__(self, experiment: Experiment, accelerator: Accelerator, folder: RunFolder) -> None:
-        self.experiment = experiment
-        self.runner = FoldRunner(experiment, accelerator, folder)
+    def __init__(
+        self,
+        experiment: Experiment,
+        accelerator: Accelerator,
+        folder: RunFolder,
+        engine: Engine | None = None,
+        make_replay: Callable[[], Replay] | None = None,
+    ) -> None:
+        self.experiment, self.engine = experiment, engine
+        self.runner = FoldRunner(experiment, accelerator, folder, make_replay)
 
     def of(self, experiment: Experiment) -> "Study":
         """Make a study of another experiment, with the same processes and folder."""
-        return Study(experiment, self.runner.accelerator, self.runner.folder)
+        return Study(experiment, self.runner.accelerator, self.runner.folder, self.engine)
 
     def run(self) -> None:
         """Train and score all unfinished folds."""
@@ -42,29 +54,46 @@ class Study:
         left = [unit for unit in units if self.runner.finished(unit) is None]
         if not left and self.experiment.config.final == "none":
             return
-        self.runner.replay.prepare()  # for the final model too
-        say_duration(self.runner, left)
+        if self.engine is None:
+            self.runner.replay.prepare()  # for the final model too
+            say_duration(self.runner, left)
         self.train(units)
+
+    def price(self) -> str:
+        """Predict what the unfinished folds and the final model cost, in a sentence or two."""
+        left = [unit for unit in self.experiment.units if self.runner.finished(unit) is None]
+        if self.engine is not None:
+            return self.engine.price(self, left)
+        self.runner.replay.prepare()
+        return predicted_words(self.runner, left)
 
     def train(self, units: Sequence[Unit]) -> None:
         """Train and score the unfinished ones of some folds; all processes must call this."""
         accelerator, runner = self.runner.accelerator, self.runner
         found = [runner.finished(unit) for unit in units]
-        accelerator.wait_for_everyone()  # all have looked before anyone writes
+        wait_for_all(accelerator)  # all have looked before anyone writes
         if all(found):
             return
-        runner.check_environment(filter(None, found))
-        for together in self._heads(units):
+        if self.engine is not None:
+            self.engine.train(self, units)
+        else:
+            runner.check_environment(filter(None, found))
+            self.train_here(units)
+
+    def train_here(self, units: Sequence[Unit]) -> None:
+        """Train and score the unfinished ones of some folds in this launch; all processes must call this."""
+        accelerator, runner = self.runner.accelerator, self.runner
+        for together in self.heads(units) if not runner.workers.sharded else ():
             # So quick that sharing it would only make the bits depend on who takes part.
             if accelerator.is_main_process:
                 runner.run_heads(together)
-            accelerator.wait_for_everyone()
+            wait_for_all(accelerator)
         for unit in runner.workers.own(units):
             if runner.finished(unit) is None:
                 runner.run(unit)
-        accelerator.wait_for_everyone()
+        wait_for_all(accelerator)
 
-    def _heads(self, units: Sequence[Unit]) -> list[list[Unit]]:
+    def heads(self, units: Sequence[Unit]) -> list[list[Unit]]:
         """Group folds whose heads can train together: their configurations differ in rates only."""
         alike: defaultdict[RunConfig, list[Unit]] = defaultdict(list)
         at_any_rate = {config: config.at_any_rate for config in {unit.config for unit in units}}

@@ -13,7 +13,10 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.config.setting import is_auto
 from hf_transfer.errors import ModelError
 from hf_transfer.machine.cache import StoreFolder, stores_folder
+from hf_transfer.machine.devices import arithmetic_of
 from hf_transfer.machine.digests import json_digest
+from hf_transfer.machine.memory import attempt, in_parts
+from hf_transfer.machine.processes import wait_for_all
 from hf_transfer.machine.progress import progress_bar
 from hf_transfer.models.base_model import open_base_model
 from hf_transfer.runs.fold_result import FoldResult
@@ -61,7 +64,7 @@ def zero_shot(study: "Study", config: RunConfig, results: Sequence[FoldResult]) 
         study.control_unit(unit, asked.folder, purpose="zero-shot") for unit in experiment.units_of(config)
     ]
     done = all(runner.finished(unit) for unit in units)
-    runner.accelerator.wait_for_everyone()  # all have looked before anyone writes
+    wait_for_all(runner.accelerator)  # all have looked before anyone writes
     if not done and runner.accelerator.is_main_process:
         outputs = _stored(experiment, judge, runner.accelerator.device)
         by_row = dict(enumerate(outputs[:, None, :]))
@@ -69,7 +72,7 @@ def zero_shot(study: "Study", config: RunConfig, results: Sequence[FoldResult]) 
         for unit in units:
             if runner.finished(unit) is None:
                 runner.keep_outputs(unit, by_row, weights)
-    runner.accelerator.wait_for_everyone()
+    wait_for_all(runner.accelerator)
     judged = study.results_of(units)
     tables = study.predictions_of(units, judged), study.predictions(config, results)
     target = experiment.task.target
@@ -89,7 +92,7 @@ def _stored(experiment: Experiment, judge: "Judge", device: torch.device) -> NDA
     folder = StoreFolder(stores_folder(), config.cache_gb * 1e9)
     key = json_digest([
         "zero-shot", experiment.data.fingerprint, base.name, base.revision, judge.prompts, judge.each,
-        torch.__version__, device.type, torch.get_num_threads(),
+        torch.__version__, arithmetic_of(device), torch.get_num_threads(),
     ])  # fmt: skip
     if folder.found(key):
         found: NDArray[Any] = np.load(folder.file(key), allow_pickle=False)
@@ -110,11 +113,15 @@ def _stored(experiment: Experiment, judge: "Judge", device: torch.device) -> NDA
 def _judged(experiment: Experiment, judge: "Judge", device: torch.device) -> NDArray[np.float32]:
     """Judge every row, some at a time, on the device."""
     rows, outputs = experiment.data.rows, []
-    judge.model.to(device)
-    starts = range(0, len(rows), _ROWS_AT_ONCE)
-    with torch.inference_mode(), progress_bar("zero-shot", total=len(starts), unit="batch") as bar:
-        for start in starts:
-            inputs = rows[start : start + _ROWS_AT_ONCE]["input"]
-            outputs.append(judge.answers(inputs, device).numpy())
-            bar.update()
+    attempt(lambda: judge.model.to(device), "as the model that judges was moved to the device")
+    parts = np.split(np.arange(len(rows)), range(_ROWS_AT_ONCE, len(rows), _ROWS_AT_ONCE))
+
+    def judged(part: NDArray[np.int64]) -> NDArray[np.float32]:
+        answers: NDArray[np.float32] = judge.answers(rows[part]["input"], device).numpy()
+        return answers
+
+    with torch.inference_mode(), progress_bar("zero-shot", total=len(rows), unit="row") as bar:
+        for part, answers in in_parts(judged, parts, "as rows were judged"):
+            outputs.append(answers)
+            bar.update(len(part))
     return np.concatenate(outputs)

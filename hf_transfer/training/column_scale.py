@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.layers.output import output_layer
+from hf_transfer.layers.shards import whole, write
 from hf_transfer.scores.columns import fit_columns, scale_columns
 
 if TYPE_CHECKING:
@@ -42,14 +43,14 @@ class ColumnScale:
         layer = output_layer(model, biased=False)[1]
         mean, factor = self.mean.double(), self.factor.double()
         with torch.no_grad():
-            weight = layer.weight.double()
+            weight = whole(layer.weight).double()
             table = weight[:, -len(self.lacking) :]  # a view
             table *= factor
             shift = table.float().double() * mean  # as the weights will be rounded
             table.index_add_(1, self.lacking, shift)
-            layer.weight.copy_(weight)
+            write(layer.weight, weight)
             if layer.bias is not None:
-                layer.bias.copy_(layer.bias.double() - shift.sum(dim=1))
+                write(layer.bias, whole(layer.bias).double() - shift.sum(dim=1))
 
 
 def column_scale(batches: "Batches", train: "Positions") -> ColumnScale | None:

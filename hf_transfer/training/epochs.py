@@ -11,6 +11,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.folds.order import derive_seed
 from hf_transfer.layers.freezing import Freezing
+from hf_transfer.machine.devices import on_processor
 from hf_transfer.replay.batching import Batches, Positions
 from hf_transfer.training.job import Job
 from hf_transfer.training.workers import Workers
@@ -48,11 +49,19 @@ def effective_batches(positions: Positions, batch_size: int, num_processes: int)
 
 def shares(batch: Positions, workers: Workers, per_device: int | None) -> list[Positions]:
     """This process's share of an effective batch, in steps that fit; as many steps for every process."""
-    size = workers.size
-    each = math.ceil(len(batch) / size)
+    steps = _num_steps(batch, workers, per_device)
+    return np.array_split(batch, workers.size * steps)[workers.rank * steps : (workers.rank + 1) * steps]
+
+
+def most_rows(batch: Positions, workers: Workers, per_device: int | None) -> int:
+    """Most rows of a batch that any process takes at a time: the same number for all of them."""
+    return math.ceil(len(batch) / (workers.size * _num_steps(batch, workers, per_device)))
+
+
+def _num_steps(batch: Positions, workers: Workers, per_device: int | None) -> int:
+    each = math.ceil(len(batch) / workers.size)
     steps = math.ceil(each / (per_device or each))
-    steps = max(1, min(steps, len(batch) // size))
-    return np.array_split(batch, size * steps)[workers.rank * steps : (workers.rank + 1) * steps]
+    return max(1, min(steps, len(batch) // workers.size))
 
 
 def tokens_a_pass(model: nn.Module) -> int:
@@ -69,5 +78,5 @@ def pads_much(job: Job, batches: Batches, freezing: Freezing) -> bool:
     pass. A head costs little, and is the same for a part of a batch from a store or from the model.
     """
     head = set(freezing.groups[-1].parameters)
-    alone = job.workers.size == 1 and job.workers.accelerator.device.type == "cpu" and not job.config.compile
+    alone = job.workers.size == 1 and on_processor(job.workers.accelerator.device) and not job.config.compile
     return alone and bool(batches.sizes.any()) and not freezing.trainable <= head

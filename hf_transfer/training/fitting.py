@@ -20,6 +20,7 @@ from hf_transfer.training.heads.solvers import solve_output_layer, start_output_
 from hf_transfer.training.job import Fitted, Job
 from hf_transfer.training.loop import Loop
 from hf_transfer.training.scale import fold_scale, label_scale, unfold_scale
+from hf_transfer.training.sharding import shard
 from hf_transfer.training.start import fresh_model, start_hash
 from hf_transfer.training.stopping import Stopper
 from hf_transfer.training.wise import keep_ends
@@ -43,10 +44,11 @@ def fit(job: Job, train: Positions, inner: Positions | None = None, splits: Sequ
         RunError: If the loss becomes infinite or NaN, or memory is short.
         Interrupted: If the process was asked to stop.
     """
-    model = fresh_model(job.task, job.config, job.seed, job.workers.accelerator.device)
+    model = fresh_model(job.task, job.config, job.seed, job.workers.birthplace)
     if job.config.head_start == "probe":
         _start_from_probe(job, model, train)
     freezing = freeze_for(model, job.config)
+    shard(model, job.workers)
     fitted = Fitted(model, freezing, job.replay.plain, hash_before=frozen_hash(model, freezing))
     fitted.start_hash = start_hash(model, job.config)
     if job.config.solved:
@@ -56,14 +58,16 @@ def fit(job: Job, train: Positions, inner: Positions | None = None, splits: Sequ
     start = fitted.weights() if job.config.wise else None
     stopper = Stopper(fitted, job, inner)
     loop = Loop(job, fitted, train, stopper)
-    state = _kept_before(job, fitted)
-    if state is not None:
+    if (state := _kept_before(job, fitted)) is not None:
         loop.restore(state)
         for epoch in fitted.history if job.on_epoch else ():
             job.on_epoch(epoch)  # type: ignore[misc]
-    with columns_scaled(model, column_scale(job.replay.plain, train)):
-        loop.run()
-        fitted.best_epoch = stopper.finish()
+    try:
+        with columns_scaled(model, column_scale(job.replay.plain, train)):
+            loop.run()
+            fitted.best_epoch = stopper.finish()
+    finally:
+        job.workers.accelerator.free_memory()  # or its list keeps every fold's model alive
     if start is not None:
         keep_ends(fitted, start)
     else:
@@ -71,7 +75,6 @@ def fit(job: Job, train: Positions, inner: Positions | None = None, splits: Sequ
     freeze_for(model, job.config)
     fitted.hash_after = frozen_hash(model, freezing)
     model.eval()
-    job.workers.accelerator.free_memory()  # or its lists keep every fold's model alive
     return fitted
 
 
@@ -83,7 +86,9 @@ def _with_own_checkpoints(job: Job, train: Positions, inner: Positions | None) -
         some if some is None else hashlib.sha256(some.astype("<i8").tobytes()).hexdigest()
         for some in (train, inner)
     ]
-    identity = json_digest([job.checkpoints.identity, job.config.scored(), job.seed, rows, job.workers.size])
+    workers = job.workers
+    parts = [job.checkpoints.identity, job.config.scored(), job.seed, rows, workers.size]
+    identity = json_digest([*parts, "sharded"] if workers.sharded else parts)
     return replace(job, checkpoints=replace(job.checkpoints, identity=identity))
 
 

@@ -1,7 +1,7 @@
 """Train a model, epoch by epoch and phase by phase, from the start or from a checkpoint."""
 
 import time
-from contextlib import nullcontext
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
-from hf_transfer.errors import RunError
+from hf_transfer.errors import RunError, ShortOfMemoryError
 from hf_transfer.folds.order import derive_seed
 from hf_transfer.layers.freezing import parameter_groups
 from hf_transfer.layers.phases import Phase, freeze_for, phases_of
-from hf_transfer.machine.memory import free_memory, is_out_of_memory, memory_error
+from hf_transfer.layers.shards import local
+from hf_transfer.machine.memory import attempt, explained, note, noted
 from hf_transfer.machine.progress import progress_bar
 from hf_transfer.replay.batching import Positions, cut_by_size
 from hf_transfer.training.checkpoint import State
@@ -22,19 +23,23 @@ from hf_transfer.training.epochs import (
     effective_batches,
     epoch_order,
     label_weights,
+    most_rows,
     pads_much,
     shares,
     tokens_a_pass,
 )
 from hf_transfer.training.job import Fitted, Job
+from hf_transfer.training.joint import JointUpdate
 from hf_transfer.training.optimizer import learning_rate_factor, make_optimizer
 from hf_transfer.training.pausing import Pauses
 from hf_transfer.training.scale import scaled
 from hf_transfer.training.state import (
+    Undo,
     optimizer_tensors,
     random_state,
     restore_optimizer,
     restore_random_state,
+    to_keep,
 )
 from hf_transfer.training.stopping import Stopper
 
@@ -92,19 +97,24 @@ class Loop:
             shown=self.job.workers.rank == 0,
             position=self.job.workers.line,
         )
-        with bar as self.bar, pauses:
+        self.job.workers.restart_scale()
+        with bar as self.bar, pauses, noted(self.fitted.notes):
             self._begin(self.phase)
             for number in range(len(self.fitted.history) + 1, len(self.phase_of) + 1):
                 if self.stopper.stopped:
                     break
                 if self.phase_of[number - 1] != self.phase:
+                    self._end()
                     self._begin(self.phase_of[number - 1])
                 self._epoch(number, pauses)
                 pauses.after_epoch()
+        self._end()
 
     def restore(self, state: State) -> None:
         """Resume from a checkpoint of this training."""
-        values, tensors = state.values, state.tensors
+        values, moving = state.values, dict(self.fitted.moving())
+        like = {f"{part}.{name}": tensor for part in ("model", "kept") for name, tensor in moving.items()}
+        tensors = state.tensors | state.shards(like)
         with torch.no_grad():
             for name, tensor in self.fitted.moving():
                 tensor.copy_(tensors[f"model.{name}"])
@@ -122,8 +132,8 @@ class Loop:
     def _state(self) -> State:
         """Collect everything a checkpoint needs; all processes that work together must call this."""
         self._check(len(self.fitted.history) + 1)
-        moving = {f"model.{name}": tensor.detach().cpu() for name, tensor in self.fitted.moving()}
-        kept = {f"kept.{name}": tensor.cpu() for name, tensor in self.stopper.kept.items()}
+        moving = {f"model.{name}": to_keep(tensor) for name, tensor in self.fitted.moving()}
+        kept = {f"kept.{name}": to_keep(tensor) for name, tensor in self.stopper.kept.items()}
         losses = torch.stack(self.losses).cpu() if self.losses else torch.zeros(0)
         values = {
             "phase": self.phase,
@@ -153,12 +163,19 @@ class Loop:
             self.job.term.begin(self.fitted, freezing)
         optimizer = _optimizer(self.model, self.job.config)
         self.prepared, self.optimizer = self.job.workers.prepare(self.fitted.learner, optimizer)
+        device = self.job.workers.accelerator.device
+        self.undo = Undo(self.optimizer, (tensor for _, tensor in self.fitted.moving()), device)
         if self.job.config.compile:
             self.prepared = cast(nn.Module, torch.compile(self.prepared))
         if self.restored is not None:
             restore_optimizer(self.optimizer, self.restored, self.job.workers)
             restore_random_state(self.restored, self.job.workers)
             self.restored = None
+
+    def _end(self) -> None:
+        """Give back the memory of a phase's moments by hand: fp16 leaves its optimizer in a circle."""
+        self.optimizer.zero_grad()
+        self.optimizer.state.clear()
 
     def _epoch(self, number: int, pauses: Pauses) -> None:
         self.began = time.monotonic()
@@ -198,66 +215,96 @@ class Loop:
             self.job.on_epoch(epoch)
 
     def _update(self, batch: Positions, epoch: int) -> Tensor:
-        """Make one update; if memory runs out, free some and try again.
+        """Make one update on an effective batch; return its mean loss.
 
-        First what is kept for speed goes, then half the rows are taken at a time.
+        If memory runs out, what is kept for speed goes, then half the rows are taken at a time, and so on.
         """
+        when = f"at update {self.step + 1}"
+        self.undo.keep()
         while True:
             try:
-                return self._stepped(batch, epoch)
-            except (MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error):
+                gradients = partial(self._gradients, batch, epoch)
+                loss = attempt(gradients, when, undo=self.undo, agreed=self._agreed, advice=self._advice)
+                break
+            except ShortOfMemoryError:
+                if self.job.workers.sharded or not self._halve(batch):
                     raise
-                if not self._without_copy():
-                    self._halve(batch, error)
-                self.optimizer.zero_grad()
-            free_memory()  # here, as the error holds on to what was computed
+        self._step(when)
+        return loss
 
-    def _without_copy(self) -> bool:
-        """Free the device's copy of the rows; False if there is none, or if processes share a batch."""
-        if self.job.workers.together or not self.fitted.batches.let_go():
-            return False
-        self.fitted.notes.append(
-            f"Memory ran out at update {self.step + 1}: from there on rows are read from disk for every "
-            "batch, and no longer kept on the device."
-        )
-        return True
+    def _agreed(self, given_back: bool) -> bool:
+        """Whether any process has given memory back; those that hold parts of a model can't ask."""
+        return not self.job.workers.sharded and self.job.workers.agreed(given_back)[0]
 
-    def _halve(self, batch: Positions, error: BaseException) -> None:
+    @property
+    def _advice(self) -> str:
+        if not self.job.workers.sharded:
+            return ""
+        share = max(1, self.job.config.batch_size // self.job.workers.size)
+        half = max(1, min(self.per_device or share, share) // 2)
+        return f"Set per_device_batch_size to {half} or less, which changes no update, or take"
+
+    def _halve(self, batch: Positions) -> bool:
+        """Take half as many rows at a time from here on; False if it was one."""
         rows = max(map(len, self._pieces(batch)))
-        if self.halved or self.job.workers.together or rows == 1:
-            raise memory_error(error, self.step + 1, rows) from error
+        if self.job.workers.together:  # as all of them count it
+            rows = most_rows(batch, self.job.workers, self.per_device)
+        if rows == 1:
+            return False
         self.halved, self.per_device = True, rows // 2
-        self.fitted.notes.append(
+        note(
             f"Memory ran out at update {self.step + 1}: from there on {self.per_device} rows were taken at a "
             f"time instead of {rows}. Each update is still by {self.job.config.batch_size} rows."
         )
+        return True
 
-    def _stepped(self, batch: Positions, epoch: int) -> Tensor:
-        """Make one update on an effective batch; return its mean loss."""
-        accelerator = self.job.workers.accelerator
-        pieces = [self._collate(piece, epoch) for piece in self._pieces(batch)]
-        # The mean is over the whole effective batch, however it is cut over processes and steps.
-        weights = [self.target.weight(piece["labels"], self.label_weights) for piece in pieces]
-        weight = sum(weights, torch.zeros((), device=accelerator.device))
-        weight = self.job.workers.total(weight).clamp(min=1e-12)
-        loss = torch.zeros((), device=accelerator.device)
-        for i, piece in enumerate(pieces):
-            waits = self.job.workers.together and i + 1 < len(pieces)
-            with accelerator.no_sync(self.prepared) if waits else nullcontext():
+    def _gradients(self, batch: Positions, epoch: int) -> Tensor:
+        """Compute the gradients of an effective batch; return its mean loss."""
+        workers = self.job.workers
+        accelerator, joint = workers.accelerator, JointUpdate(workers)
+        pieces: list[dict[str, Tensor]] = []
+        weight = loss = torch.zeros((), device=accelerator.device)
+        with joint:
+            pieces = [self._collate(piece, epoch) for piece in self._pieces(batch)]
+            # The mean is over the whole effective batch, however it is cut over processes and steps.
+            weight = sum(
+                (self.target.weight(piece["labels"], self.label_weights) for piece in pieces), weight
+            )
+        weight = workers.total(weight).clamp(min=1e-12)
+        with joint:
+            loss = self._learned(pieces, weight, len(batch))
+        loss = joint.agreed(loss)
+        workers.sum_gradients(self.model)
+        return loss
+
+    def _learned(self, pieces: list[dict[str, Tensor]], weight: Tensor, num_rows: int) -> Tensor:
+        """Add up this process's gradients of some pieces of a batch; return its part of the loss."""
+        workers = self.job.workers
+        loss = torch.zeros((), device=workers.accelerator.device)
+        rounds = len(pieces)
+        if workers.sharded and self.fitted.batches.alike is not None:  # or all have as many
+            rounds = workers.most(rounds)
+        for i in range(rounds):
+            with workers.at_piece(self.model, last=i + 1 == rounds):
+                piece = pieces[min(i, len(pieces) - 1)]
                 share = self._loss(piece) / weight
                 if self.job.term:
-                    rows = len(piece["labels"])
-                    share = share + self.job.term(rows, self.step / self.total) * (rows / len(batch))
-                accelerator.backward(share * self.job.workers.size)
+                    part = len(piece["labels"]) / num_rows
+                    share = share + self.job.term(len(piece["labels"]), self.step / self.total) * part
+                share = share * (i < len(pieces))
+                # Shards are averaged on their way, other gradients summed.
+                workers.accelerator.backward(share * workers.size if workers.sharded else share)
             loss += share.detach()
-        if self.job.config.max_grad_norm:
-            accelerator.clip_grad_norm_(
-                [p for p in self.model.parameters() if p.requires_grad], self.job.config.max_grad_norm
-            )
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        return self.job.workers.total(loss)
+        return loss
+
+    def _step(self, when: str) -> None:
+        """Move the weights, once: a step that stopped halfway cannot be taken back."""
+        with explained(f"{when}, as the weights moved"):
+            if self.job.config.max_grad_norm:
+                learning = [p for p in self.model.parameters() if p.requires_grad]
+                self.job.workers.clip(self.optimizer, learning, self.job.config.max_grad_norm)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
 
     def _pieces(self, batch: Positions) -> list[Positions]:
         """This process's share of an effective batch, in pieces that fit in memory."""
@@ -306,7 +353,9 @@ class Loop:
 
     def _check_weights(self, epoch: int) -> None:
         """Stop if the last update of an epoch left weights that are not finite."""
-        if not all(bool(torch.isfinite(p).all()) for p in self.model.parameters() if p.requires_grad):
+        learning = [p for p in self.model.parameters() if p.requires_grad]
+        finite = all(bool(torch.isfinite(local(p)).all()) for p in learning)
+        if not all(self.job.workers.gather([finite])):  # of a shard only one process knows
             raise RunError(self._not_finite("A weight", epoch, len(self.losses) - 1))
 
     def _not_finite(self, what: str, epoch: int, update: int) -> str:

@@ -7,6 +7,7 @@ import torch
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
+from hf_transfer.machine.devices import fuses_updates
 
 
 def make_optimizer(groups: list[dict[str, Any]], config: RunConfig) -> torch.optim.Optimizer:
@@ -14,8 +15,7 @@ def make_optimizer(groups: list[dict[str, Any]], config: RunConfig) -> torch.opt
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, momentum=0.9)
     # With bias correction, which few-sample fine-tuning needs; fused, as one kernel a step is faster.
-    fused = groups[0]["params"][0].device.type in {"cpu", "cuda"}
-    return torch.optim.AdamW(groups, fused=fused)
+    return torch.optim.AdamW(groups, fused=fuses_updates(groups[0]["params"][0].device))
 
 
 def learning_rate_factor(

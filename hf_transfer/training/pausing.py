@@ -5,9 +5,8 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 
-import torch
-
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.layers.shards import is_shard, write_shards
 from hf_transfer.machine.signals import Interrupted, stop_signals
 from hf_transfer.training.checkpoint import Checkpoints, State
 from hf_transfer.training.workers import Workers
@@ -53,7 +52,7 @@ class Pauses(AbstractContextManager["Pauses"]):
         self._pause(epoch_ends=True)
 
     def _pause(self, *, epoch_ends: bool) -> None:
-        stop, keep = self._agreed(bool(stop_signals.received), self._due(epoch_ends))
+        stop, keep = self.workers.agreed(bool(stop_signals.received), self._due(epoch_ends))
         if self.checkpoints is not None and (stop or keep):
             self.keep()
         if stop:
@@ -65,18 +64,15 @@ class Pauses(AbstractContextManager["Pauses"]):
         passed = time.monotonic() - self.kept
         return passed >= 60 * self.checkpoints.minutes or (epoch_ends and passed * _MOST >= self.cost)
 
-    def _agreed(self, *wishes: bool) -> list[bool]:
-        """Combine a decision over processes that work together: true for all if true for one."""
-        if not self.workers.together:
-            return list(wishes)
-        mine = torch.tensor(wishes, dtype=torch.float32, device=self.workers.accelerator.device)
-        return [wish > 0 for wish in self.workers.total(mine).tolist()]
-
     def keep(self) -> None:
         """Write a checkpoint now."""
         began = time.monotonic()
         state = self.state()
-        if self.checkpoints is not None and self.workers.rank == 0:
-            self.checkpoints.save(state)
+        if self.checkpoints is not None:
+            shards = {name: tensor for name, tensor in state.tensors.items() if is_shard(tensor)}
+            if shards:
+                write_shards(self.checkpoints.shards, shards, self.workers.accelerator)
+            if self.workers.rank == 0:
+                self.checkpoints.save(state)
         self.kept = time.monotonic()
         self.cost = self.kept - began

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import RunError
-from hf_transfer.machine.memory import free_memory, is_out_of_memory
+from hf_transfer.layers.shards import reshard
+from hf_transfer.machine.memory import in_parts
 from hf_transfer.machine.progress import progress_bar
 from hf_transfer.replay.batching import Batch, Batches, Positions
 from hf_transfer.training.scale import scaled
@@ -116,19 +117,24 @@ def calibrated_loss(learner: nn.Module, batches: Batches, positions: Positions, 
 def _forward(
     learner: nn.Module, batches: Batches, positions: Positions, workers: Workers
 ) -> Iterator[tuple[Positions, Batch, Tensor]]:
+    """Batches and their logits, of as many rows at a time as fit."""
+
+    def passed(part: Positions) -> tuple[Batch, Tensor]:
+        batch = batches.collate(part)
+        return batch, learner(**{k: v for k, v in batch.items() if k != "labels"})
+
     learner.eval()
-    with torch.inference_mode(), workers.accelerator.autocast():
-        for part in workers.share(batches.by_size(positions)):
-            yield part, *_passed(learner, batches, part)
-
-
-def _passed(learner: nn.Module, batches: Batches, part: Positions) -> tuple[Batch, Tensor]:
-    """A batch and its logits; if memory runs out, free the device's copy of the rows and try again."""
-    while True:
-        try:
-            batch = batches.collate(part)
-            return batch, learner(**{k: v for k, v in batch.items() if k != "labels"})
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error) or not batches.let_go():
-                raise
-        free_memory()  # here, as the error holds on to what was computed
+    parts = batches.by_size(positions)
+    mine = workers.share(parts)
+    if not workers.sharded:
+        with torch.inference_mode(), workers.accelerator.autocast():
+            for part, (batch, logits) in in_parts(passed, mine, "as rows were predicted"):
+                yield part, batch, logits
+        return
+    # What shards were gathered into in inference mode could never be trained.
+    with torch.no_grad(), workers.accelerator.autocast():
+        for part in mine:
+            yield part, *passed(part)
+        if workers.rank >= len(parts) % workers.size > 0:  # the others take one more, and need our shards
+            passed(parts[0])
+    reshard(learner)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.layers.output import output_layer
+from hf_transfer.layers.shards import whole, write
 
 if TYPE_CHECKING:
     from hf_transfer.replay.batching import Positions
@@ -51,6 +52,6 @@ def unfold_scale(model: nn.Module, scale: Tensor | None) -> None:
 def _change(model: nn.Module, factor: Tensor, start: Tensor) -> None:
     layer = output_layer(model, biased=False)[1]
     with torch.no_grad():
-        layer.weight.copy_(layer.weight.double() * factor[:, None])
+        write(layer.weight, whole(layer.weight).double() * factor[:, None])
         if layer.bias is not None:
-            layer.bias.copy_(layer.bias.double() * factor + start)
+            write(layer.bias, whole(layer.bias).double() * factor + start)

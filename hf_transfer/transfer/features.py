@@ -150,7 +150,7 @@ class SharedRows:
 
 def shared_rows(first: LabelledData, second: LabelledData) -> SharedRows:
     """Find rows that are in both of two data sets."""
-    found = audit(replace(first, test=second.rows))
+    found = audit(replace(first, test=second.rows, test_digests=second.digests))
     exact = tuple(dict.fromkeys(row for _, row in found.in_test))
     near = dict.fromkeys(row for _, row in found.near_test)
     return SharedRows(exact, tuple(row for row in near if row not in {*exact}))

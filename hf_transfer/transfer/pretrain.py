@@ -18,7 +18,6 @@ from hf_transfer.config.setting import is_auto
 from hf_transfer.data.labelled import LabelledData, fingerprint
 from hf_transfer.data.opening import find_task, of_no_kind, open_dataset, refuse_missing
 from hf_transfer.data.pretrained import seen_by
-from hf_transfer.data.row_digests import row_digests
 from hf_transfer.data.unlabelled import open_unlabelled
 from hf_transfer.errors import ConfigError, DataError
 from hf_transfer.folds import derive_seed, hash_order
@@ -197,7 +196,7 @@ def _begin(config: RunConfig, options: PretrainOptions, accelerator: Accelerator
         raise ConfigError(
             f"--objective {name} is not for {pool.input.nouns}. Take {' or '.join(pool.input.objectives)}."
         )
-    digests = row_digests(pool.input, pool.rows)
+    digests = pool.row_digests(pool.rows)
     first = {digest: row for row, digest in reversed([*enumerate(digests)])}
     kept, notes = sorted(first.values()), [*pool.notes]
     if len(kept) < len(digests):
@@ -206,14 +205,14 @@ def _begin(config: RunConfig, options: PretrainOptions, accelerator: Accelerator
         pool = replace(pool, rows=rows, fingerprint=fingerprint(rows, pool.input, pool.label_names))
     if len(kept) < _FEWEST:
         raise DataError(
-            f"{pool.name} has {count(len(kept), 'row')} that differ, and pretraining needs {_FEWEST} or "
+            f"{pool.name} has {count(len(kept), 'distinct row')}, and pretraining needs {_FEWEST} or "
             "more. Give more rows."
         )
     task = pool.task(config, pool.target)
     before = None if options.from_scratch else seen_by(task.base)
     all_digests = (*first, *sorted((before and before.digests) or ()))
     labelled = _open_labelled(config, options)
-    found = row_digests(labelled.input, labelled.rows) if labelled else []
+    found = labelled.row_digests(labelled.rows) if labelled else []
     num_shared = shared_rows(all_digests, found)
     if num_shared:
         notes.append(_shared_note(num_shared, pool.name, labelled.name if labelled else "", config))

@@ -13,7 +13,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import RunError
 from hf_transfer.folds.order import derive_seed
-from hf_transfer.machine.memory import is_out_of_memory
+from hf_transfer.machine.memory import attempt, explained
 from hf_transfer.machine.progress import progress_bar
 from hf_transfer.replay.batching import Batch, Batches, Positions
 from hf_transfer.runs.pretrain_record import EpochLoss
@@ -23,6 +23,7 @@ from hf_transfer.training.epochs import effective_batches, epoch_order
 from hf_transfer.training.optimizer import learning_rate_factor, make_optimizer
 from hf_transfer.training.pausing import Pauses
 from hf_transfer.training.state import (
+    Undo,
     optimizer_tensors,
     random_state,
     restore_optimizer,
@@ -98,7 +99,9 @@ class PretrainLoop:
         self.began = time.monotonic()
         given = self.given
         optimizer = _optimizer(self.model, given.config)
+        given.workers.restart_scale()
         self.prepared, self.optimizer = given.workers.prepare(self.model, optimizer)
+        self.undo = Undo(self.optimizer, self.model.buffers(), given.workers.accelerator.device)
         self._restore()
         weights = sum(tensor.nbytes for tensor in self.model.state_dict().values())
         pauses = Pauses(given.checkpoints, given.workers, self._state, num_bytes=3 * weights)
@@ -137,24 +140,26 @@ class PretrainLoop:
         factor = self._factor()
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * factor
-        random = torch.Generator().manual_seed(derive_seed(config.seed, "masks", self.step))
         seeds = [derive_seed(config.seed, "view", self.step, row) for row in positions.tolist()]
-        try:
+
+        def gradients() -> Tensor:
+            random = torch.Generator().manual_seed(derive_seed(config.seed, "masks", self.step))
             with accelerator.autocast():
                 loss = self.given.objective.loss(self.prepared, self._inputs(positions, seeds), random)
             accelerator.backward(loss)
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise RunError(
-                f"Memory ran out at update {self.step + 1} with {len(positions)} rows. Set batch_size to "
-                f"{max(2, len(positions) // 2)} or less, or take a shorter max_length or a smaller model."
-            ) from error
-        if config.max_grad_norm:
-            accelerator.clip_grad_norm_(self.model.parameters(), config.max_grad_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        self.losses.append(loss.detach().float())
+            return loss.detach().float()
+
+        when, half = f"at update {self.step + 1} with {len(positions)} rows", max(2, len(positions) // 2)
+        self.undo.keep()
+        # The rows of a batch are learned from each other, so that half of them would be another update.
+        advice = f"Set batch_size to {half} or less, or take"
+        loss = attempt(gradients, when, undo=self.undo, advice=advice)
+        with explained(when):
+            if config.max_grad_norm:
+                self.given.workers.clip(self.optimizer, list(self.model.parameters()), config.max_grad_norm)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        self.losses.append(loss)
 
     def _factor(self) -> float:
         """Of the peak learning rate; where a time is given it falls as that passes, if that is sooner."""

@@ -33,7 +33,9 @@ def publish_combination(config: RunConfig, record: CombineRecord, *, judge_only:
     for place, member in enumerate(record.members):
         if not judge_only and record.final_weights[place] > 0:
             run = folder / member_run(place) if record.joined else folder
-            _run(replace(config, base_model=member.base_model, output_dir=str(run)), record)
+            repeats = record.folds.num_repeats  # the folds that it was judged under
+            own = replace(config, base_model=member.base_model, output_dir=str(run), num_repeats=repeats)
+            _run(own, record)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / COMBINE_FILE, to_json(record))
     if not judge_only and not record.joined:

@@ -32,6 +32,7 @@ def test_flags_win_over_yaml_and_yaml_over_defaults(tmp_path):
         (["--private", "false"], "private", False),
         (["--no-private"], "private", False),
         (["--max_rows", "none"], "max_rows", None),
+        (["--table_columns", "none"], "table_columns", ()),
         (["--metrics", "f1,mae"], "metrics", ("f1", "mae")),
         (["--trainable", "-stem"], "trainable", "-stem"),
         (["--trainable=-stem"], "trainable", "-stem"),

@@ -19,14 +19,14 @@ LABELS = ["ab"[row % 2] for row in range(ROWS)]
 RED = picture(COLOURS["red"], np.random.default_rng(0))
 
 
-def read(columns="price", rows=ROWS, **values):
+def read(columns="price", rows=ROWS, max_rows=None, **values):
     given = {
         "image": [{"bytes": RED, "path": None}] * rows,
         "text": [f"text {row}" for row in range(rows)],
         "label": LABELS[:rows],
     }
     dataset = Dataset.from_dict(given | values).cast_column("image", Image(decode=False))
-    config = RunConfig(table_columns=tuple(columns.split(",")), shared_texts="apart")
+    config = RunConfig(table_columns=tuple(columns.split(",")), shared_texts="apart", max_rows=max_rows)
     return label_rows(dataset, config, "image_text")
 
 
@@ -125,6 +125,13 @@ def test_missing_values_are_counted_and_a_row_of_values_alone_is_kept():
         re.match("8 rows without 'price': a missing number counts as the mean", one) for one in data.notes
     )
     assert len(read(price=[None, *values[1:]], image=images, text=texts).rows) == ROWS - 1
+
+
+def test_missing_values_of_rows_that_max_rows_leaves_out_are_not_counted():
+    data = read(price=cycled(1, 2, None), max_rows=9)
+    lacking = sum(row["table"]["price"] is None for row in data.rows["input"])
+    assert 0 < lacking < 8
+    assert any(note.startswith(f"{lacking} rows without 'price'") for note in data.notes)
 
 
 def test_a_column_of_one_value_is_kept_and_said():

@@ -18,6 +18,7 @@ print(keep_freed_memory(), usual, faults())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the GNU C library is needed")
+@pytest.mark.slow
 def test_memory_is_not_asked_for_twice():
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
     taken, usual, kept = done.stdout.split()
@@ -27,7 +28,8 @@ def test_memory_is_not_asked_for_twice():
 
 
 def test_elsewhere_there_is_nothing_to_set(monkeypatch):
-    from hf_transfer.machine.allocator import keep_freed_memory
+    from hf_transfer.machine.allocator import keep_freed_memory, return_freed_memory
 
     monkeypatch.setattr(sys, "platform", "darwin")
     assert keep_freed_memory() is False
+    assert return_freed_memory() is False

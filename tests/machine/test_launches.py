@@ -87,6 +87,25 @@ def test_the_end_of_one_process_is_the_end_of_all_and_the_run_goes_on(
         assert (tmp_path / "run" / "predictions.parquet").read_bytes() == undisturbed
 
 
+@pytest.mark.parametrize(
+    ("how", "expected", "words"),
+    [
+        (
+            "memory-once",
+            0,
+            "Memory ran out at update 3: from there on 2 rows were taken at a time instead of 4",
+        ),
+        ("memory", 1, "Memory ran out at update 3 ("),
+    ],
+)
+def test_memory_that_ends_in_one_process_halves_the_rows_of_all_or_ends_all(tmp_path, how, expected, words):
+    settings = [*SMALL, "--parallel", "data", "--final", "none", "--output_dir", tmp_path / "run"]
+    code, shown = launch([1, "pass", how, *settings], launcher=TORCHRUN)
+    assert code == expected, shown
+    stored = "".join(path.read_text(encoding="utf-8") for path in tmp_path.rglob("*.json"))
+    assert words in stored + shown
+
+
 @pytest.mark.parametrize("parallel", ["data", "folds"])
 def test_a_launcher_that_is_told_to_stop_stops_all_and_the_run_goes_on(tmp_path, undisturbed, parallel):
     settings = [*SMALL, "--parallel", parallel, "--output_dir", tmp_path / "run"]

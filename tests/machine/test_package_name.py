@@ -64,6 +64,7 @@ def test_the_command_line_explains_itself_when_hidden(foreign):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_both_in_one_environment_is_said_once(foreign):
     (foreign / "hf_transfer" / "__init__.py").write_bytes(Path(hf_transfer.__file__).read_bytes())
     (foreign / "hf_transfer" / "hf_transfer.abi3.so").touch()

@@ -26,6 +26,7 @@ BUILT_IN = {
     "sentiment": ["--base_model", "builtin:tiny-bert", "--dataset", "builtin:reviews"],
     "text_classification": ["--base_model", "builtin:tiny-bert", "--dataset", "builtin:reviews"],
 }
+QUICK = ("image_classification", "sentiment")  # what the others do is in the tests of their tasks
 SMALL = ["--max_rows", "40", "--num_folds", "2", "--num_epochs", "1", "--learning_rate", "1e-3"]
 
 
@@ -33,7 +34,11 @@ def test_every_recipe_is_tested():
     assert [path.stem for path in RECIPES] == sorted(BUILT_IN)
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "recipe",
+    [p if p.stem in QUICK else pytest.param(p, marks=pytest.mark.slow) for p in RECIPES],
+    ids=lambda path: path.stem,
+)
 def test_a_recipe_goes_from_its_command_to_a_card(recipe, tmp_path, monkeypatch, capsys):
     words = [str(recipe), *BUILT_IN[recipe.stem], *SMALL, "--output_dir", str(tmp_path / "run")]
     monkeypatch.setattr(sys, "argv", words)

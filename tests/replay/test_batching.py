@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from small_runs import KINDS, plain_config
 
 from hf_transfer import open_dataset
-from hf_transfer.machine.memory import fits_on_device
+from hf_transfer.machine.memory import fits_on_device, let_go
 from hf_transfer.replay import batching as batches
 from hf_transfer.replay.batching import Batches, DeviceCopy, _Whole, cut_by_size
 from hf_transfer.replay.encoding import encode_rows
@@ -138,8 +138,8 @@ def test_rows_under_other_labels_share_what_is_kept(job_of, with_room):
     assert with_room == []
     assert torch.equal(ours["pixel_values"], theirs["pixel_values"])
     assert theirs["labels"].tolist() == labels[:9] != ours["labels"].tolist()
-    assert other.let_go()
-    assert not replay.plain.let_go()
+    assert other.device_copy.let_go()
+    assert not replay.plain.device_copy.let_go()
 
 
 def test_one_set_of_rows_is_kept_at_a_time(job_of, with_room):
@@ -153,14 +153,14 @@ def test_one_set_of_rows_is_kept_at_a_time(job_of, with_room):
 
 def test_what_was_let_go_is_read_again_and_not_kept_again(job_of, with_room):
     plain = job_of("pictures").replay.plain
-    assert not Batches(plain.task, plain.encoded, plain.device).let_go()
+    assert not Batches(plain.task, plain.encoded, plain.device).device_copy.let_go()
     plain.hold()
     wanted = plain.collate(np.arange(3))
-    assert plain.let_go()
+    assert plain.device_copy.let_go()
     plain.hold()
     assert plain.device_copy.inputs is None
     assert same(plain.collate(np.arange(3)), wanted)
-    assert not plain.let_go()
+    assert not plain.device_copy.let_go()
 
 
 def test_rows_that_do_not_fit_after_all_are_read_from_disk(job_of, with_room, monkeypatch):
@@ -225,8 +225,8 @@ def test_a_store_is_let_go_with_the_rows_below_it(job_of, with_room):
     replay.plain.hold()
     found.batches.hold()
     assert same(found.batches.collate(np.arange(5)), wanted)
-    assert found.batches.let_go()
+    assert let_go()
     assert found.batches.store.on_device is None
     assert replay.plain.device_copy.inputs is None
     assert same(found.batches.collate(np.arange(5)), wanted)
-    assert not found.batches.let_go()
+    assert not let_go()

@@ -103,7 +103,11 @@ def check_same_predictions(found, wanted):
         ("image", {"trainable": "head"}),
         pytest.param("image", {"trainable": "last:1", "schedule": "gradual"}, marks=pytest.mark.slow),
         pytest.param("text", {"trainable": "head", "learning_rate": 1e-1}, marks=pytest.mark.slow),
-        ("text", {"trainable": "last:1", "schedule": "lp-ft", "learning_rate": 3e-2}),
+        pytest.param(
+            "text",
+            {"trainable": "last:1", "schedule": "lp-ft", "learning_rate": 3e-2},
+            marks=pytest.mark.slow,
+        ),
         pytest.param("tokens", {"trainable": "head", "class_weights": "balanced"}, marks=pytest.mark.slow),
         ("tokens", {"trainable": "last:1", "class_weights": "balanced"}),
     ],
@@ -342,6 +346,7 @@ def test_heads_learn_from_a_store_of_coarser_arithmetic(kind, config_for):
     assert not result.failed
 
 
+@pytest.mark.slow
 def test_adapters_are_trained_from_the_store_and_published_as_plain_weights(config_for):
     pytest.importorskip("peft")
     config = config_for("text", trainable="head+lora:2", final="refit")

@@ -192,6 +192,7 @@ def test_a_run_against_itself_differs_in_no_resample(tagged: tuple[Run, ...]) ->
     assert pair.bootstrap == PairedBootstrap(0, (0, 0), "sentence")
 
 
+@pytest.mark.slow
 def test_rows_of_other_repeats_are_not_counted_again(tmp_path: Path) -> None:
     for name, skill in (("a", 1.0), ("b", 3.0)):
         make_run(tmp_path / name, shape=Shape(num_rows=60, num_repeats=2, skill=skill))
@@ -201,6 +202,7 @@ def test_rows_of_other_repeats_are_not_counted_again(tmp_path: Path) -> None:
     assert "Rows are counted in the first repeat only." in found.notes
 
 
+@pytest.mark.slow
 def test_folds_that_failed_are_left_out_and_named(tmp_path: Path) -> None:
     make_run(tmp_path / "a", shape=Shape(num_rows=60, failed=(1,)))
     make_run(tmp_path / "b", shape=Shape(num_rows=60, skill=3.0, failed=(3, 4)))

@@ -121,6 +121,7 @@ def test_a_rise_while_training_does_not_improve_is_no_turn() -> None:
     assert not turn.turned
 
 
+@pytest.mark.slow
 def test_noise_seldom_turns_though_each_curve_ends_above_its_lowest_point() -> None:
     rng = np.random.default_rng(1)
     flat = [rng.normal(0.5, 0.05, (5, 10)) for _ in range(200)]

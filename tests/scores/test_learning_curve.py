@@ -50,6 +50,7 @@ def test_a_loss_is_a_score_upside_down():
     assert (down.fit.a, down.fit.b) == pytest.approx((1 - up.fit.a, -up.fit.b))
 
 
+@pytest.mark.slow
 def test_the_interval_holds_the_true_gain_about_as_often_as_it_says(monkeypatch):
     monkeypatch.setattr(learning_curve, "_RESAMPLES", 200)
     monkeypatch.setattr(learning_curve, "_DECAYS", learning_curve._DECAYS[::6])

@@ -171,6 +171,7 @@ def test_scoring_a_table_never_warns():
         summarise(list(score_folds(table, scorer_of(6)).values()), table, scorer_of(6), seed=0)
 
 
+@pytest.mark.slow
 def test_recomputing_from_a_file_imports_no_torch(tmp_path):
     pq.write_table(predictions(40, 2), tmp_path / "classes.parquet")
     pq.write_table(tagged(40), tmp_path / "tags.parquet")

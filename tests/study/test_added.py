@@ -61,6 +61,7 @@ def test_copies_of_the_runs_own_rows_are_left_out_and_counted(run):
     assert (alike.num_rows, alike.num_dropped) == (60, 60)
 
 
+@pytest.mark.slow
 def test_nothing_of_the_run_changes_by_it(run, tmp_path):
     other = make_run("pictures", tmp_path, card=False, **OWN)
     assert (run / "predictions.parquet").read_bytes() == (other / "predictions.parquet").read_bytes()
@@ -91,6 +92,7 @@ def read_pair(values) -> float:
     return first["alone"] + first["pair"]["mean"]
 
 
+@pytest.mark.slow
 def test_rows_of_the_run_alone_are_refused(tmp_path):
     same = write(tmp_path / "same", str)
     with pytest.raises(DataError, match="are among those of the run"):

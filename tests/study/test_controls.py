@@ -145,6 +145,7 @@ def test_running_again_trains_nothing(run, monkeypatch):
     assert after.shuffled == before.shuffled
 
 
+@pytest.mark.slow
 def test_a_finished_run_can_be_asked_later(without, run):
     config = replace(RunConfig.load(without / "config.yaml"), **ASKED)
     data = open_dataset(config, "image")
@@ -163,6 +164,7 @@ def test_the_card_and_the_summary_say_what_was_found(run):
     assert not [line for check in verify_run(run) for line in check.differences]
 
 
+@pytest.mark.slow
 def test_training_on_held_out_rows_raises_the_alarm(tmp_path, monkeypatch):
     train_rows = Experiment.train_rows
 
@@ -193,6 +195,7 @@ def test_labels_in_the_inputs_are_found_without_any_score(run):
         _ = shuffled.replay
 
 
+@pytest.mark.slow
 def test_tags_change_places_in_every_window_of_a_sentence(tmp_path):
     run = make_run("words", tmp_path, shuffled_labels=1)
     shuffled = read_results(run).shuffled
@@ -212,6 +215,7 @@ def test_repeats(tmp_path):
     assert [len(size.scores) for size in found.learning_curve.sizes] == [4] * 5
 
 
+@pytest.mark.slow
 def test_failures_are_said_and_left_out(tmp_path, monkeypatch):
     fit = FoldRunner.fit
 

@@ -376,6 +376,7 @@ def test_ner_scores_whole_entities(tmp_path):
     assert set(result.scores) == {"precision", "recall", "f1", "accuracy"}
 
 
+@pytest.mark.slow
 def test_pictures_run_from_the_built_in_backbone(tmp_path):
     config = plain_config(
         base_model="builtin:digits-resnet", dataset="builtin:digits_5to9", max_rows=80, num_folds=2,
@@ -449,6 +450,7 @@ def test_a_head_that_starts_from_the_probe_is_better_at_once(reviews_config, tin
     assert max(losses[0]) < min(losses[1])  # with next to no rate it stays where it starts
 
 
+@pytest.mark.slow
 def test_a_grid_goes_on_with_what_is_missing_and_finds_the_same(reviews_config, tiny_bert_folder):
     config = replace(
         reviews_config, base_model=str(tiny_bert_folder), trainable="head", final="none",
@@ -474,6 +476,7 @@ def heads(tiny_bert_folder, tmp_path_factory):
     return config, run(config)
 
 
+@pytest.mark.slow
 def test_heads_that_fail_together_are_trained_one_by_one(heads, tmp_path, monkeypatch):
     config, together = heads
 

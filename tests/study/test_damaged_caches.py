@@ -42,7 +42,7 @@ def damage(path: Path, start: float = 0.6) -> None:
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("where", ["stores", "encoded"])
+@pytest.mark.parametrize("where", ["stores", pytest.param("encoded", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("start", [pytest.param(0.0, marks=pytest.mark.slow), 0.6])
 def test_a_damaged_file_is_made_again_and_no_score_changes(tmp_path, monkeypatch, capsys, where, start):
     _, wanted = run(tmp_path / "first")
@@ -122,6 +122,7 @@ def test_pictures_that_change_between_opening_and_encoding_are_refused(pictures,
     assert [stored.reused for stored in result.results.replay] == [False]
 
 
+@pytest.mark.slow
 def test_test_rows_that_changed_between_two_runs_are_encoded_anew(pictures, tmp_path, monkeypatch):
     folder = tmp_path / "splits"
     for split in ("train", "test"):

@@ -33,7 +33,9 @@ END = "<|endoftext|>"
 CASES = [
     pytest.param(("qwen2", "classes", "head"), marks=pytest.mark.slow, id="qwen2-classes-head"),
     ("qwen2", "numbers", "head+lora"),
-    ("llama", "label_sets", "head+lora"),
+    pytest.param(
+        ("llama", "label_sets", "head+lora"), marks=pytest.mark.slow, id="llama-label_sets-head+lora"
+    ),
     ("smollm", "classes", "head+lora"),
 ]
 

@@ -183,6 +183,7 @@ def test_auto_is_a_word_for_what_can_be_chosen_and_for_nothing_else(word):
         RunConfig.from_args(RunConfig(), ["--batch_size", word])
 
 
+@pytest.mark.slow
 def test_the_numbers_are_written_down_and_the_same_command_goes_on(tmp_path, capsys):
     config = RunConfig(
         base_model="builtin:digits-resnet", dataset="builtin:digits_5to9", max_rows=40, num_folds=2,

@@ -82,6 +82,7 @@ def test_the_code_of_the_card_gives_the_logits_of_the_kit_also_where_one_is_miss
 
 
 @pytest.mark.parametrize("target", [pytest.param("numbers", marks=pytest.mark.slow), "label_sets"])
+@pytest.mark.slow
 def test_numbers_and_sets_are_learned_and_the_code_of_the_card_runs(target, tmp_path, monkeypatch):
     save_clip(tmp_path / "base")
     rows = rows_in(tmp_path / "data", 24)
@@ -114,6 +115,7 @@ def test_the_code_of_the_card_of_an_ensemble_runs(run, tmp_path, monkeypatch):
     exec(code, {})
 
 
+@pytest.mark.slow
 def test_files_and_words_are_labelled_alike_and_rows_scored(run, monkeypatch, tmp_path):
     folder, _ = run
     monkeypatch.chdir(folder.parent)
@@ -149,6 +151,7 @@ def test_a_report_shows_the_picture_and_the_text_of_hard_rows(run):
 
 
 @pytest.mark.filterwarnings("ignore:Use 'content=<...>' to upload raw bytes:DeprecationWarning")
+@pytest.mark.slow
 def test_what_is_pushed_answers_as_the_run_does(run, tmp_path, monkeypatch):
     folder, _ = run
     write_card(folder)
@@ -173,6 +176,7 @@ def test_a_run_is_compared_with_one_of_other_settings(run):
 
 
 @pytest.mark.parametrize("useless", [pytest.param("picture", marks=pytest.mark.slow), "text"])
+@pytest.mark.slow
 def test_a_part_that_says_nothing_does_not_make_both_significantly_worse(useless, tmp_path):
     save_clip(tmp_path / "base")
     telling = {"picture": "text", "text": "picture"}[useless]
@@ -184,6 +188,7 @@ def test_a_part_that_says_nothing_does_not_make_both_significantly_worse(useless
     assert parts.ahead > -0.05 or parts.p > 0.05
 
 
+@pytest.mark.slow
 def test_two_parts_that_tell_a_label_only_together_beat_either_alone(tmp_path):
     save_clip(tmp_path / "base")
     rows = rows_in(tmp_path / "data", 80, told_by=())
@@ -205,6 +210,7 @@ def open_picture(path):
     return Image.open(path)
 
 
+@pytest.mark.slow
 def test_rows_without_one_of_the_two_are_kept_and_said(tmp_path):
     save_clip(tmp_path / "base")
     rows = rows_in(tmp_path / "data", 24)
@@ -221,6 +227,7 @@ def test_rows_without_one_of_the_two_are_kept_and_said(tmp_path):
     assert "1 row with neither a picture nor a text left out" in notes
 
 
+@pytest.mark.slow
 def test_a_model_whose_texts_have_one_length_is_stored_too(tmp_path):
     save_siglip(tmp_path / "base")
     run, _ = trained(tmp_path, rows_in(tmp_path / "data", 24), num_folds=2, final="none")
@@ -231,6 +238,7 @@ def test_a_model_whose_texts_have_one_length_is_stored_too(tmp_path):
     assert results.frozen_proof.equal
 
 
+@pytest.mark.slow
 def test_last_blocks_of_both_towers_learn(tmp_path):
     save_clip(tmp_path / "base")
     run, _ = trained(
@@ -241,6 +249,7 @@ def test_last_blocks_of_both_towers_learn(tmp_path):
     assert [row.trainable for row in results.layers] == [0, 0, 0, results.layers[3].parameters, 26 * 2 + 2]
 
 
+@pytest.mark.slow
 def test_rows_are_inspected_and_a_model_of_two_towers_ranked_by_the_features_of_both(run, capsys):
     folder = run[0].parent
     rows, base = str(folder / "data/rows.jsonl"), str(folder / "base")

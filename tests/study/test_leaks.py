@@ -110,6 +110,7 @@ def test_an_unnamed_source_raises_an_alarm_that_names_it(by_nothing):
     assert len(set.union(*units)) == sum(map(len, units)) == 12
 
 
+@pytest.mark.slow
 def test_without_a_column_blocks_of_the_order_are_scored(tmp_path, model):
     run = make_run("text", tmp_path, dataset=texts(tmp_path, authors=12, rows=72), **model | SMALL)
     leak = read_results(run).leak
@@ -149,6 +150,7 @@ def test_times_have_a_price(tmp_path, model):
     assert state(run) == "ok"
 
 
+@pytest.mark.slow
 def test_numbers_go_the_other_way(tmp_path, model):
     rows = texts(tmp_path, authors=12, rows=72, more=lambda i: {"who": i, "label": 1.5 * (i * 5 % 12)})
     run = make_run("text", tmp_path, dataset=rows, group_by="who", **model | SMALL)

@@ -25,7 +25,7 @@ NEAR = 1e-6
 WAYS = [
     ("wav2vec2", "classes", {"head_solver": "lbfgs"}),
     ("wav2vec2-layer", "classes", {"trainable": "last:1"}),
-    ("hubert", "label_sets", {}),
+    pytest.param(("hubert", "label_sets", {}), marks=pytest.mark.slow, id="hubert-label_sets"),
     pytest.param(("ast", "numbers", {}), marks=pytest.mark.slow, id="ast-numbers"),
 ]
 
@@ -80,6 +80,7 @@ def test_frozen_layers_are_replayed(run):
     assert results["dataset"]["grouped_by"] == "speaker"
 
 
+@pytest.mark.slow
 def test_what_is_replayed_scores_as_what_runs_in_full(tmp_path):
     found = []
     for replay in (True, False):

@@ -120,6 +120,7 @@ def test_the_code_of_the_card_gives_the_logits_of_the_kit_also_where_values_are_
     assert np.abs(ours[0] - ours[1]).max() > 0.01
 
 
+@pytest.mark.slow
 def test_files_mappings_and_words_are_labelled_alike_and_rows_scored(run, monkeypatch, capsys):
     data = run.parent / "data"
     monkeypatch.chdir(data)
@@ -187,6 +188,7 @@ def test_what_is_pushed_has_the_table_and_a_changed_one_is_refused(run, tmp_path
             table.write_text(before)
 
 
+@pytest.mark.slow
 def test_hard_rows_are_shown_with_their_values(run):
     assert re.search(r"year (\d+|missing).*, colour (grey|green|white)\)", render(open_runs([run])[0]))
 
@@ -259,6 +261,7 @@ def test_blocks_that_learn_read_the_table_beside_stored_features(tmp_path):
     assert results.layers[-1].trainable == 2 * (26 + 2 + 4) + 2
 
 
+@pytest.mark.slow
 def test_a_useless_table_does_not_make_all_significantly_worse(tmp_path):
     save_clip(tmp_path / "base")
     rows = with_table(rows_in(tmp_path / "data", 80, told_by=("text",), seed=1), told=False)
@@ -268,6 +271,7 @@ def test_a_useless_table_does_not_make_all_significantly_worse(tmp_path):
     assert parts.ahead > -0.05 or parts.p > 0.05
 
 
+@pytest.mark.slow
 def test_a_telling_table_wins(run, tmp_path):
     parts = read_results(run).parts
     assert parts.means["table"] >= max(parts.means["picture"], parts.means["text"]) + 0.15

@@ -59,12 +59,11 @@ def make(kind: str, target: str, folder: Path, **settings):
     return data
 
 
-SELDOM = [("text", "label_sets"), ("image", "numbers"), ("text", "several")]
+SELDOM = [("text", "label_sets"), ("image", "numbers"), ("text", "several"), ("text", "grades")]
 # Targets and inputs know nothing of each other, so that two pairs of each stand for all in the default run.
 ALL = [
     ("text", "numbers"),
     ("image", "label_sets"),
-    ("text", "grades"),
     *(pytest.param(pair, marks=pytest.mark.slow) for pair in SELDOM),
 ]
 

@@ -44,7 +44,8 @@ def pairs(target):
 
 
 @pytest.fixture(
-    scope="module", params=("classes", pytest.param("numbers", marks=pytest.mark.slow), "label_sets")
+    scope="module",
+    params=("classes", *(pytest.param(name, marks=pytest.mark.slow) for name in ("numbers", "label_sets"))),
 )
 def run(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pairs")

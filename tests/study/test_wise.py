@@ -75,12 +75,13 @@ def test_card_and_summary_tell_shares_and_the_comparison(run):
     card = card_text(run, results, "a run", list)
     assert "Is averaging with the pretrained weights worth it?" in card
     assert "Share of the fine-tuned weights" in card
-    assert f"averaged with the start: {results.final.wise.share:g} of the fine-tuned ones" in card
+    assert f"averaged with the start (share of the fine-tuned weights: {results.final.wise.share:g})" in card
     assert f"averaged weights: {results.wise.verdict}" in summary_text(results)
     wise = results.wise
     assert [pair.first for pair in (wise.against_start, wise.against_tuned)] == [START, TUNED]
 
 
+@pytest.mark.slow
 def test_it_is_verified_and_a_forged_end_is_found(run, tmp_path):
     (check,) = [check for check in verify_run(run) if check.name == "averaged weights"]
     assert check.state == "ok"

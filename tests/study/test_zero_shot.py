@@ -116,6 +116,7 @@ def test_the_folds_are_the_same_without_it(run, tmp_path):
     assert read_results(tmp_path / "r").zero_shot is None
 
 
+@pytest.mark.slow
 def test_what_was_judged_is_never_judged_again(run, clip, tmp_path, monkeypatch):
     settings = {"base_model": "builtin:digits-resnet", "zero_shot": clip}
     monkeypatch.setattr(PictureJudge, "answers", lambda *_: pytest.fail("it was judged again"))

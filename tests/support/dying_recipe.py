@@ -2,7 +2,7 @@
 
     accelerate launch … tests/dying_recipe.py RANK PLACE HOW [settings]
 
-RANK may be `all` or `none`; PLACE is `start`, `update` (from the third on) or `fold` (each);
+RANK may be `all` or `none`; PLACE is `start`, `update` or `pass` (from the third on) or `fold` (each);
 HOW is a name in `ENDS`.
 """
 
@@ -29,15 +29,24 @@ def _linger():
     time.sleep(0.3)
 
 
+_FIRST = iter([MemoryError("no room for this batch")])
+
+
+def _memory_once():
+    if error := next(_FIRST, None):
+        raise error
+
+
 ENDS = {
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "exit": lambda: os._exit(7),
     "refuse": lambda: _raise(DataError("Row 3 went bad.")),
     "memory": lambda: _raise(MemoryError("no room for this batch")),
+    "memory-once": _memory_once,
     "crash": lambda: _raise(LookupError("a defect")),
     "linger": _linger,
 }
-PLACES = {"update": (Loop, "_update", 2), "fold": (FoldRunner, "run", 0)}
+PLACES = {"update": (Loop, "_update", 2), "pass": (Loop, "_learned", 2), "fold": (FoldRunner, "run", 0)}
 
 
 def _after(end, owner, name, number):

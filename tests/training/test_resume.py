@@ -77,14 +77,14 @@ def same(a: dict, b: dict) -> bool:
 
 def kill_at(monkeypatch, update: int) -> None:
     """Let a process die in the middle of an update, in spite of everything."""
-    stepped = Loop._stepped
+    stepped = Loop._update
 
     def or_die(self, batch, epoch):
         if self.step + 1 == update:
             raise Killed
         return stepped(self, batch, epoch)
 
-    monkeypatch.setattr(Loop, "_stepped", or_die)
+    monkeypatch.setattr(Loop, "_update", or_die)
 
 
 QUICK = ("plain", "layers from the top", "stopped early")
@@ -107,7 +107,7 @@ def test_a_killed_training_ends_as_if_it_had_not_been(reviews, tmp_path, monkeyp
 
 
 def test_a_signal_is_heeded_at_the_step_and_where_it_was_is_kept(reviews, tmp_path, monkeypatch):
-    stepped = Loop._stepped
+    stepped = Loop._update
 
     def signalled(self, batch, epoch):
         if self.step == 1:
@@ -115,7 +115,7 @@ def test_a_signal_is_heeded_at_the_step_and_where_it_was_is_kept(reviews, tmp_pa
         return stepped(self, batch, epoch)
 
     whole = outcome(train(job(reviews)))
-    monkeypatch.setattr(Loop, "_stepped", signalled)
+    monkeypatch.setattr(Loop, "_update", signalled)
     with pytest.raises(Interrupted), stop_signals.handled():
         train(job(reviews, tmp_path, minutes=1e9))
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000002"]

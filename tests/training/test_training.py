@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -6,7 +7,7 @@ import torch
 from small_runs import plain_config
 
 from hf_transfer import SequenceClassification, open_dataset
-from hf_transfer.errors import RunError
+from hf_transfer.errors import RunError, ShortOfMemoryError
 from hf_transfer.layers.phases import plan_phases
 from hf_transfer.replay.encoding import encode_rows
 from hf_transfer.replay.replayed import Replay
@@ -178,7 +179,7 @@ def test_an_infinite_loss_stops_the_fold(reviews):
 
 
 def test_a_last_update_that_spoils_the_weights_is_noticed(reviews, monkeypatch):
-    stepped = Loop._stepped
+    stepped = Loop._update
 
     def spoil(self, batch, epoch):
         loss = stepped(self, batch, epoch)
@@ -186,7 +187,7 @@ def test_a_last_update_that_spoils_the_weights_is_noticed(reviews, monkeypatch):
             self.model.classifier.bias.data[0] = float("inf")
         return loss
 
-    monkeypatch.setattr(Loop, "_stepped", spoil)
+    monkeypatch.setattr(Loop, "_update", spoil)
     with pytest.raises(RunError, match=r"A weight is not a finite number from update 4 on \(epoch 1"):
         fit(job(reviews), ROWS)
 
@@ -223,12 +224,18 @@ def test_when_memory_runs_out_half_the_rows_are_taken_at_a_time(reviews, monkeyp
     assert torch.equal(weights(fitted), weights(fit(job(reviews, per_device_batch_size=4), ROWS)))
 
 
-def test_when_memory_runs_out_again_the_fold_fails_and_says_what_to_set(reviews, monkeypatch):
-    short_of_memory(monkeypatch, OUT_OF_MEMORY[0], 3)
-    words = (
-        r"Memory ran out at update 1 with 4 rows at a time \(CUDA out of memory\. Tried.*batch_size to 2 or"
-    )
-    with pytest.raises(RunError, match=words):
+def test_when_memory_runs_out_again_half_of_the_half_is_taken(reviews, monkeypatch):
+    short_of_memory(monkeypatch, OUT_OF_MEMORY[0], 2)
+    fitted = fit(job(reviews), ROWS)
+    assert [re.findall(r"from there on (\d) rows", note) for note in fitted.notes] == [["4"], ["2"]]
+    monkeypatch.undo()
+    assert torch.equal(weights(fitted), weights(fit(job(reviews, per_device_batch_size=2), ROWS)))
+
+
+def test_when_not_even_one_row_fits_the_fold_fails_and_says_what_to_do(reviews, monkeypatch):
+    short_of_memory(monkeypatch, OUT_OF_MEMORY[0], 0)
+    words = r"Memory ran out at update 1 \(CUDA out of memory\. Tried.*\)\. Take smaller inputs"
+    with pytest.raises(ShortOfMemoryError, match=words):
         fit(job(reviews), ROWS)
 
 

@@ -65,6 +65,7 @@ def test_what_passes_is_published_as_a_plain_model(source, negatives, opened, tm
     assert f"linear head: {record.published}" in (tmp_path / "run" / "README.md").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_without_labels_the_sources_own_head_is_published(source, negatives, tmp_path):
     config = RunConfig(dataset=source, output_dir=str(tmp_path), **MODEL)
     record = run_adapt(config, negatives, AdaptOptions())

@@ -100,7 +100,9 @@ def test_the_verb_publishes_the_best_alone_and_its_card_tells(tmp_path, capsys):
     record = read_record(CombineRecord, tmp_path / "combine.json")
     assert "No gain over the best model alone" in text
     assert record.published in text
-    assert read_results(tmp_path).base_model == record.members[0].base_model  # of equals the first
+    results = read_results(tmp_path)
+    assert results.base_model == record.members[0].base_model  # of equals the first
+    assert len(results.folds) == record.folds.num_folds * record.folds.num_repeats == 2  # few rows have 5
     assert not record.joined
     card = (tmp_path / "README.md").read_text()
     assert "### Beside other base models" in card
@@ -108,6 +110,7 @@ def test_the_verb_publishes_the_best_alone_and_its_card_tells(tmp_path, capsys):
     assert "Beside other base models" in write_report(tmp_path).read_text()
 
 
+@pytest.mark.slow
 def test_several_that_answer_together_are_read_by_predict(tmp_path):
     """Their probabilities are the weighted mean of the members'."""
     config = RunConfig(**DIGITS | QUICK, trainable="head", output_dir=str(tmp_path))
@@ -139,6 +142,12 @@ def test_judging_alone_leaves_no_run(tmp_path):
     )
     assert [path.name for path in tmp_path.iterdir()] == ["combine.json"]
     assert "CombineRecord" in repr(found)
+
+
+def test_one_head_on_all_features_has_no_weights_of_models():
+    record = combine_models(RunConfig(**DIGITS | QUICK), MODELS, "concat", num_repeats=1)
+    assert record.member_rows[0][-1] == "weight in pick"
+    assert "judged on training rows, concat would have claimed" in record.verdict
 
 
 def test_bad_calls_say_what_is_allowed():

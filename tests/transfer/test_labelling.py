@@ -186,6 +186,7 @@ def test_labels_say_the_accuracy_with_an_exact_interval(both):
     assert every.accuracy == every.powered == pytest.approx(right.mean())
 
 
+@pytest.mark.slow
 def test_drawn_labelled_and_judged_from_the_command_line(tmp_path, capsys):
     source, target = write(tmp_path / "a.csv", 1), write(tmp_path / "b.csv", 2)
     words = ["shift", source, target, "--base_model", "builtin:tiny-bert", "--num_folds", "3"]

@@ -213,5 +213,5 @@ def test_what_cannot_be_done_is_told(settings, error, message, pool, tmp_path):
 
 def test_too_few_rows_are_told(tmp_path):
     (tmp_path / "few.txt").write_text("\n".join(LINES[:5]))
-    with pytest.raises(DataError, match="5 rows that differ, and pretraining needs 20"):
+    with pytest.raises(DataError, match="5 distinct rows, and pretraining needs 20"):
         pretrain(tmp_path / "few.txt", output_dir=str(tmp_path / "m"), **SMALL)

@@ -180,6 +180,7 @@ def test_rows_of_the_first_are_left_out_of_the_second(files, tmp_path):
         shift(files["films"], files["films"], output_dir=str(tmp_path / "out"), **MODEL)
 
 
+@pytest.mark.slow
 def test_groups_are_left_out_and_change_places_whole(tmp_path):
     for name, nouns, seed in (("a", FILMS, 0), ("b", TOOLS, 1)):
         path = tmp_path / f"{name}.csv"
@@ -229,6 +230,7 @@ def test_numbers_have_a_test_and_no_accuracy(tmp_path):
         shift(*paths, label_target=5, **settings)
 
 
+@pytest.mark.slow
 def test_pictures_from_the_command_line(tmp_path, capsys):
     for name, low in (("bright", 120), ("dark", 0)):
         for number in range(30):

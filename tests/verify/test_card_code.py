@@ -35,13 +35,21 @@ def read_file(path, *, dtype, always_2d):
     ("kind", "changes", "library", "blocks"),
     [
         ("pictures", {}, "timm", 2),
-        ("pictures", {"base_model": "vit", "trainable": "head"}, "transformers", 1),
+        pytest.param(
+            *("pictures", {"base_model": "vit", "trainable": "head"}, "transformers", 1),
+            marks=pytest.mark.slow,
+        ),
         ("sounds", {}, "transformers", 1),
-        ("text", {"final": "refit"}, "transformers", 1),
-        ("words", {"final": "refit"}, "transformers", 1),
+        pytest.param(*("text", {"final": "refit"}, "transformers", 1), marks=pytest.mark.slow),
+        pytest.param(*("words", {"final": "refit"}, "transformers", 1), marks=pytest.mark.slow),
         ("text", {"final": "ensemble"}, "transformers", 1),
-        ("words", {"final": "ensemble", "num_folds": 2}, "transformers", 1),
-        ("text", {"final": "soup", "sealed": 0.2, "num_folds": 2}, "transformers", 1),
+        pytest.param(
+            *("words", {"final": "ensemble", "num_folds": 2}, "transformers", 1), marks=pytest.mark.slow
+        ),
+        pytest.param(
+            *("text", {"final": "soup", "sealed": 0.2, "num_folds": 2}, "transformers", 1),
+            marks=pytest.mark.slow,
+        ),
         ("text", {"base_model": "sentences", "pooling": "mean", "final": "refit"}, "sentences", 1),
     ],
 )

@@ -35,6 +35,7 @@ def states(run: Path) -> dict[str, str]:
 BESIDE = ("train scores", "sealed scores", "learning curve", "shuffled labels")
 
 
+@pytest.mark.slow
 def test_what_was_scored_beside_the_folds_is_made_again(run):
     assert {name: states(run)[name] for name in BESIDE} == dict.fromkeys(BESIDE, "ok")
     assert wrong(run) == ""

@@ -61,6 +61,7 @@ def test_published_weights_are_compared_with_those_of_the_run(runs, tmp_path):
     assert re.match(r"final\.sha256\.model\.safetensors: written '\w{64}', recomputed '\w{64}'$", wrong(run))
 
 
+@pytest.mark.slow
 def test_no_torch_is_needed(runs):
     code = (
         f"import sys; from hf_transfer.cli.main import main; code = main(['verify', {str(runs('text'))!r}]); "
@@ -378,7 +379,7 @@ def code_of_altered(run, path, value):
 SHIFTS = (1, -1, 0.01)
 
 
-@pytest.mark.parametrize("kind", ["pictures", "words"])
+@pytest.mark.parametrize("kind", [pytest.param("pictures", marks=pytest.mark.slow), "words"])
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_number_that_is_altered_ends_with_3(runs, kind, data):

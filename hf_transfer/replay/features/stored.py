@@ -13,8 +13,10 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.layers.freezing import tensor_digest
 from hf_transfer.machine.cache import StoreFolder, stores_folder
+from hf_transfer.machine.devices import arithmetic_of
 from hf_transfer.machine.digests import bytes_digest, json_digest
 from hf_transfer.machine.files import reserve
+from hf_transfer.machine.memory import in_parts
 from hf_transfer.machine.progress import progress_bar
 from hf_transfer.replay.batching import Batches, Positions
 
@@ -65,12 +67,12 @@ class FeaturePass:
         starts = np.concatenate([[0], np.cumsum(self.items)])
         place_of = dict(zip(self.chosen.tolist(), range(len(self.chosen)), strict=True))
         blocks = self.batches.by_size(self.chosen)
-        with progress_bar("features", total=len(blocks), unit="batch") as bar:
-            for block in blocks:
+        with progress_bar("features", total=len(self.chosen), unit="row") as bar:
+            for block, tables in in_parts(self.run, blocks, "as features were computed"):
                 own = [place_of[position] for position in block.tolist()]
                 places = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in own])
-                yield places, np.concatenate(list(self.run(block).values()), axis=1)
-                bar.update()
+                yield places, np.concatenate(list(tables.values()), axis=1)
+                bar.update(len(block))
 
 
 class StoredFeatures:
@@ -163,6 +165,6 @@ class StoredFeatures:
             "encoded": forward.batches.encoded._fingerprint,
             "rows": bytes_digest(forward.chosen.tobytes()),
             "weights": tensor_digest(forward.model, forward.tensors),
-            "arithmetic": [torch.__version__, forward.batches.device.type, torch.get_num_threads()],
+            "arithmetic": [torch.__version__, arithmetic_of(forward.batches.device), torch.get_num_threads()],
         }
         return json_digest(parts)

@@ -240,7 +240,7 @@ def _made(final: Final) -> str:
         rows, penalty = f"{final.num_rows:,} rows", final.weight_decay
         how = count(final.num_epochs or 0, "epoch") if penalty is None else f"weight_decay {setting(penalty)}"
         if final.wise:
-            how += f", averaged with the start: {final.wise.share:g} of the fine-tuned ones"
+            how += f", averaged with the start (share of the fine-tuned weights: {final.wise.share:g})"
         return f"The weights in model/ were trained once more, by the same procedure, on all {rows} ({how})."
     members = count(len(final.members or ()), "fold")
     if final.kind == "ensemble":

@@ -12,6 +12,7 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.data.audit import audit, without_repeats
 from hf_transfer.data.labelled import LabelledData
 from hf_transfer.data.sealing import fold_columns
+from hf_transfer.errors import ConfigError
 from hf_transfer.folds import FoldPlan, derive_seed, plan_folds
 from hf_transfer.machine.wording import count
 from hf_transfer.replay.features.sample import rows_of_words
@@ -166,7 +167,12 @@ def make_benchmark(data: LabelledData, config: RunConfig, num_repeats: int | Non
         data: Labelled rows.
         config: How they are split.
         num_repeats: How often; by the number of rows when not given.
+
+    Raises:
+        ConfigError: If that is below 1.
     """
+    if num_repeats is not None and num_repeats < 1:
+        raise ConfigError(f"num_repeats={num_repeats} is too small; use 1 or more.")
     found = audit(data)
     kept, repeats = without_repeats(data, found)
     notes = [*data.notes, *repeats]

@@ -38,6 +38,7 @@ from hf_transfer.selection.search.modes import (
 from hf_transfer.selection.search.report import with_selection
 from hf_transfer.selection.search.trials import Trial
 from hf_transfer.study.cross_validation import at_work, check_study, run_study
+from hf_transfer.study.engine import Engine
 from hf_transfer.study.experiment import Experiment
 from hf_transfer.study.fold_runner import FoldRunner
 from hf_transfer.study.study import Study
@@ -78,6 +79,7 @@ def search(
     options: SearchOptions | None = None,
     *,
     accelerator: Accelerator | None = None,
+    engine: Engine | None = None,
 ) -> Search:
     """Find which layers should learn and at which rate, and score the choice by cross-validation.
 
@@ -92,6 +94,7 @@ def search(
             replace the usual ones.
         options: How to search.
         accelerator: Where to run.
+        engine: Trains the folds that judge the choice, and the final model, elsewhere; trials run here.
 
     Returns:
         The content of search.json.
@@ -100,9 +103,14 @@ def search(
         TransferError: As `cross_validate` does; or if the base model has nothing pretrained.
     """
     options = options or SearchOptions()
+    if config.parallel == "fsdp":
+        raise ConfigError(
+            "parallel='fsdp' trains one model at a time, and a search many. Leave it out and search with "
+            "most layers frozen, on a device each, or give `run` lists such as --learning_rates 1e-5,3e-5."
+        )
     if accelerator is None:
         check_launched(config.folds_per_device)
-    study = check_study(open_study(task, dataset, config, accelerator))
+    study = check_study(open_study(task, dataset, config, accelerator, engine))
     with at_work(study.runner.folder, study.experiment.config, study.runner.accelerator):
         return _search(study, options, _candidates(study.experiment, config))
 
@@ -167,13 +175,17 @@ def _rank(study: Study) -> None:
 
 
 def open_study(
-    task: Task, dataset: "Dataset | LabelledData", config: RunConfig, accelerator: Accelerator | None = None
+    task: Task,
+    dataset: "Dataset | LabelledData",
+    config: RunConfig,
+    accelerator: Accelerator | None = None,
+    engine: Engine | None = None,
 ) -> Study:
     """Make a study of all rows; computes and writes nothing yet."""
     data = dataset if isinstance(dataset, LabelledData) else label_rows(dataset, config, type(task))
     accelerator = accelerator or make_accelerator(config)
     experiment = Experiment(task, seal_rows(task, data, config), config)
-    return Study(experiment, accelerator, RunFolder(config.output_dir))
+    return Study(experiment, accelerator, RunFolder(config.output_dir), engine)
 
 
 def predict_cost(study: Study, options: SearchOptions) -> SearchCost:

@@ -15,6 +15,7 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.folds import FoldPlan, derive_seed, search_plan
 from hf_transfer.machine.digests import bytes_digest, json_digest
 from hf_transfer.machine.files import write_json
+from hf_transfer.machine.processes import wait_for_all
 from hf_transfer.runs.reading import read_record
 from hf_transfer.runs.schema import to_json
 from hf_transfer.runs.search_record import KeptTrial, TrialRecord
@@ -118,7 +119,7 @@ class Trials:
         for number, (entry, half) in enumerate(missing):
             if number % accelerator.num_processes == accelerator.process_index:
                 self._ensure(entry, half)
-        accelerator.wait_for_everyone()
+        wait_for_all(accelerator)
         self.done |= {trial: self._read(*trial) for trial in missing}
         return [self.done[trial] for trial in wanted]
 

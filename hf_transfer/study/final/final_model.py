@@ -20,6 +20,7 @@ from hf_transfer.layers.phases import freeze_for
 from hf_transfer.machine.devices import placed
 from hf_transfer.machine.digests import json_digest
 from hf_transfer.machine.files import write_json
+from hf_transfer.machine.processes import wait_for_all
 from hf_transfer.machine.wording import fold_name
 from hf_transfer.replay.batching import Positions
 from hf_transfer.runs.aggregate import final_epochs
@@ -53,6 +54,7 @@ from hf_transfer.study.final.untrained import UntrainedRows
 from hf_transfer.training.epochs import effective_batches, epoch_order
 from hf_transfer.training.job import Fitted
 from hf_transfer.training.predicting import Logits
+from hf_transfer.training.sharding import whole_model
 from hf_transfer.training.start import shared_seed
 from hf_transfer.training.workers import use_cores
 
@@ -83,33 +85,33 @@ def make_final(
         return Final(kind="none"), None
     final = _FinalModel(study, config, results)
     before = final.made_before()
-    runner.accelerator.wait_for_everyone()  # all have looked before anyone writes
+    wait_for_all(runner.accelerator)  # all have looked before anyone writes
     if before is not None:
         return before
+    if study.engine is not None:
+        failed = study.engine.finish(study, config, results) or "its files did not arrive whole"
+        return final.made_before() or (_failed(failed), None)
     final.encode_untrained()
     if kind != "refit":
         final.complete_members()
-    if not study.runner.workers.together:
-        if not study.runner.accelerator.is_main_process:
+    if not runner.workers.together:
+        if not runner.accelerator.is_main_process:
             return Final(kind="none"), None
-        use_cores(
-            study.runner.accelerator, study.experiment.config
-        )  # the other processes only wait from here on
+        use_cores(runner.accelerator, study.experiment.config)  # the others only wait from here on
     try:
         record, test = {"refit": final.refit, "ensemble": final.ensemble, "soup": final.soup}[kind]()
     except (RuntimeError, ArithmeticError, MemoryError) as error:
         if runner.workers.together and not isinstance(error, RunError):
             raise  # the other processes know nothing of it
-        return _failed(error), None
+        return _failed(f"{type(error).__name__}: {error}"), None
     if final.saves:
         record = final.checked(record)
         final.keep(record, test)
     return record, test
 
 
-def _failed(error: Exception) -> Final:
+def _failed(said: str) -> Final:
     """Record of a final model that could not be made, so that the folds' results are still reported."""
-    said = f"{type(error).__name__}: {error}"
     print(f"final model: {said}", file=sys.stderr)
     note = f"The final model could not be made, and none is published. {said}"
     return Final(kind="none", notes=[note], error=said)
@@ -208,7 +210,9 @@ class _FinalModel:
 
     def soup(self) -> tuple[Final, RowScores | None]:
         """Average the folds' weights; if that model is worse, train on all rows."""
-        start = SharedStart(shared_seed(self.config), check_start(self._scored_members))
+        start = SharedStart(
+            shared_seed(self.config), check_start([result for result in self.done if result.repeat == 0])
+        )
         fitted = self._stirred()
         self._calibrate(fitted)
         logits = self._logits_by(fitted)
@@ -234,14 +238,14 @@ class _FinalModel:
         """
         runner, folder = self.runner, self.runner.folder
         missing = [unit for unit in self._units if self._member_folder(unit) is None]
-        runner.accelerator.wait_for_everyone()  # before one of them is there
+        wait_for_all(runner.accelerator)  # before one of them is there
         for unit in runner.workers.own(missing):
             name = fold_name(unit.repeat, unit.fold, self.experiment.config.num_repeats)
             fitted = runner.fit_unit(unit, f"{name} again, to keep its model")
             if runner.workers.rank == 0:
                 keep_member(self.experiment, folder, unit, fitted.model)
                 rmtree(folder.unit(unit.place) / CHECKPOINT, ignore_errors=True)
-        runner.accelerator.wait_for_everyone()
+        wait_for_all(runner.accelerator)
 
     def _member_folder(self, unit: Unit) -> Path | None:
         return member_folder(self.experiment, self.runner.folder, unit)
@@ -259,10 +263,6 @@ class _FinalModel:
     def _members(self) -> list[tuple[Unit, Path]]:
         found = [(unit, self._member_folder(unit)) for unit in self._units]
         return [(unit, folder) for unit, folder in found if folder is not None]
-
-    @property
-    def _scored_members(self) -> list[FoldResult]:
-        return [result for result in self.done if result.repeat == 0]
 
     @property
     def _num_epochs(self) -> int:
@@ -308,9 +308,9 @@ class _FinalModel:
         }
 
     def _save(self, fitted: Fitted) -> None:
-        self._saved = fitted.model
+        self._saved = whole_model(self.experiment.task, fitted.model, self.config, self.runner.workers)
         if self.saves:
-            save_trained(self.experiment.task, fitted.model, self.folder, records=self._records)
+            save_trained(self.experiment.task, self._saved, self.folder, records=self._records)
 
     def _record(self, kind: Literal["refit", "ensemble", "soup"], sealed: RowScores | None) -> Final:
         return Final(

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import DataError
-from hf_transfer.tasks.inputs.input import BadInput, Input, Likeness, Original, SimpleProbe
+from hf_transfer.tasks.inputs.input import BadInput, Input, Likeness, Original, SimpleProbe, Visit
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from torch import nn
 
     from hf_transfer.tasks.inputs.pooling import Pooling
+    from hf_transfer.tasks.inputs.sounds import Sound
 
 _PICTURE = (320, 96)  # of a spectrogram in a report, in pixels
 _LONGEST_PLAYED = 10.0  # seconds of a sound in a report
@@ -61,11 +62,11 @@ class Audio(Input):
 
         return read_sounds(dataset, column, folder, outside=outside)
 
-    def unreadable(self, rows: "Dataset") -> list[BadInput]:
+    def unreadable(self, rows: "Dataset", visit: Visit | None = None) -> list[BadInput]:
         """Those that can't be decoded, or hold no samples."""
         from hf_transfer.tasks.inputs.sounds import scan_sounds
 
-        return scan_sounds(rows)
+        return scan_sounds(rows, visit and (lambda row, sound: visit(row, _digest(sound))))
 
     def content(self, value: Any) -> list[str | bytes]:
         """The encoded bytes."""
@@ -85,7 +86,7 @@ class Audio(Input):
         small = []
         for value in (row["input"] for part in parts for row in part.select_columns(["input"])):
             sound = read_sound(value)
-            keys.append(hashlib.sha256(f"{sound.rate}".encode() + sound.samples.tobytes()).digest())
+            keys.append(_digest(sound))
             small.append(sound_thumbnail(sound))
         return keys, lambda firsts: similar_pictures(np.array(small)[firsts])
 
@@ -131,6 +132,10 @@ class Audio(Input):
         from hf_transfer.tasks.inputs.mel import sound_probe
 
         return sound_probe
+
+
+def _digest(sound: "Sound") -> bytes:
+    return hashlib.sha256(f"{sound.rate}".encode() + sound.samples.tobytes()).digest()
 
 
 def _data_uri(kind: str, data: bytes) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import DataError
-from hf_transfer.tasks.inputs.input import BadInput, Input, Likeness, Opened, Original, SimpleProbe
+from hf_transfer.tasks.inputs.input import BadInput, Input, Likeness, Opened, Original, SimpleProbe, Visit
 from hf_transfer.tasks.inputs.scans import PLAIN_PICTURES, file_format
 
 if TYPE_CHECKING:
@@ -77,11 +77,11 @@ class Image(Input):
 
         return read_pictures(dataset, column, folder, outside=outside)
 
-    def unreadable(self, rows: "Dataset") -> list[BadInput]:
+    def unreadable(self, rows: "Dataset", visit: Visit | None = None) -> list[BadInput]:
         """Those that can't be decoded."""
         from hf_transfer.tasks.inputs.pictures import scan_pictures
 
-        return scan_pictures(rows)
+        return scan_pictures(rows, make=_pixel_digest if visit else None, visit=visit)
 
     def content(self, value: Any) -> list[str | bytes]:
         """The encoded bytes."""

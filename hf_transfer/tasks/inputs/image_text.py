@@ -9,7 +9,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import DataError
 from hf_transfer.machine.wording import count
 from hf_transfer.tasks.inputs.image import Image
-from hf_transfer.tasks.inputs.input import BadInput, Input, Likeness, Links, Original, SimpleProbe
+from hf_transfer.tasks.inputs.input import BadInput, Input, Likeness, Links, Original, SimpleProbe, Visit
 from hf_transfer.tasks.inputs.text import Text, is_visible
 from hf_transfer.tasks.inputs.two_columns import APART, in_twos, object_with, two_columns
 
@@ -122,14 +122,21 @@ class ImageText(Input):
         how = "what is missing counts as zeros among the features, and a column of its own says so"
         return (f"{' and '.join(words)}: {how}.",) if words else ()
 
-    def unreadable(self, rows: "Dataset") -> list[BadInput]:
+    def unreadable(self, rows: "Dataset", visit: Visit | None = None) -> list[BadInput]:
         """Pictures that are there and can't be decoded."""
         from dataclasses import replace
 
-        from hf_transfer.tasks.inputs.pictures import scan_pictures
-
         with_picture, pictures = _pictures(rows)
-        return [replace(bad, position=with_picture[bad.position]) for bad in scan_pictures(pictures)]
+        digests: dict[int, Any] = {}
+        found = _IMAGE.unreadable(pictures, digests.__setitem__ if visit else None)
+        bad = [replace(one, position=with_picture[one.position]) for one in found]
+        if visit:
+            left_out = {one.position for one in bad}
+            digest_of = {with_picture[place]: digest for place, digest in digests.items()}
+            for row, key in enumerate(self.keys([rows], digest_of)):
+                if row not in left_out:
+                    visit(row, key)
+        return bad
 
     def content(self, value: Any) -> list[str | bytes]:
         """The encoded bytes, and the text."""
@@ -140,9 +147,6 @@ class ImageText(Input):
         """A digest of the pixels with the plain text, and groups of pictures that look alike."""
         from datasets import concatenate_datasets
 
-        from hf_transfer.tasks.inputs.similarity import plain_text
-
-        texts = [plain_text(text or "") for part in parts for text in _column(part, "text")["input"]]
         with_picture, pictures = _pictures(
             concatenate_datasets([part.select_columns("input") for part in parts])
         )
@@ -154,7 +158,14 @@ class ImageText(Input):
             seen = [at for at, row in enumerate(firsts) if row in place_of]
             return [[seen[i] for i in group] for group in alike([place_of[firsts[at]] for at in seen])]
 
-        return [(digest_of.get(row), text) for row, text in enumerate(texts)], groups
+        return self.keys(parts, digest_of), groups
+
+    def keys(self, parts: "Sequence[Dataset]", digest_of: Mapping[int, Any]) -> list[Any]:
+        """What tells the contents of rows apart, some of which have a digest of their picture."""
+        from hf_transfer.tasks.inputs.similarity import plain_text
+
+        texts = [plain_text(text or "") for part in parts for text in _column(part, "text")["input"]]
+        return [(digest_of.get(row), text) for row, text in enumerate(texts)]
 
     def lengths(self, rows: "Dataset") -> dict[str, float] | None:
         """Of the texts, by spaces."""

@@ -9,7 +9,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import DataError
 from hf_transfer.machine.wording import count
 from hf_transfer.tasks.inputs.image_text import ImageText, values_of
-from hf_transfer.tasks.inputs.input import Likeness, Original, SimpleProbe
+from hf_transfer.tasks.inputs.input import Original, SimpleProbe
 from hf_transfer.tasks.inputs.table import Table
 from hf_transfer.tasks.inputs.two_columns import object_with
 
@@ -82,11 +82,11 @@ class ImageTextTable(ImageText):
         """Also the table's values."""
         return [*super().content(value), *self.table.content(value["table"])]
 
-    def likeness(self, parts: "Sequence[Dataset]") -> Likeness:
+    def keys(self, parts: "Sequence[Dataset]", digest_of: Mapping[int, Any]) -> list[Any]:
         """Rows are equal if their values in the table are too."""
-        keys, alike = super().likeness(parts)
+        keys = super().keys(parts, digest_of)
         words = [tuple(self.table.content(values)) for part in parts for values in self.table_values(part)]
-        return list(zip(keys, words, strict=True)), alike
+        return list(zip(keys, words, strict=True))
 
     def original(self, value: Any) -> Original:
         """Also the values, behind the text."""

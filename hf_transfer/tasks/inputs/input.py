@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hf_transfer.tasks.inputs.table import Table
 
 Likeness = tuple[Sequence[Any], Callable[[list[int]], list[list[int]]]]
+Visit = Callable[[int, Any], None]
 SimpleProbe = Callable[..., "Probe"]
 
 
@@ -226,8 +227,14 @@ class Input:
         """What to know of inputs that were kept though they may be none, a sentence each."""
         return ()
 
-    def unreadable(self, rows: "Dataset") -> list[BadInput]:
-        """Inputs that can't be read, of the column `input`."""
+    def unreadable(self, rows: "Dataset", visit: Visit | None = None) -> list[BadInput]:
+        """Inputs that can't be read, of the column `input`.
+
+        Args:
+            rows: With that column.
+            visit: Called with the position of each good one and its key, which `likeness` would decode it
+                once more for; never where nothing is decoded.
+        """
         return []
 
     def content(self, value: Any) -> list[str | bytes]:

@@ -25,7 +25,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ModelError
 from hf_transfer.models.base_model import BaseModel, quiet, why
 from hf_transfer.models.building import longest_input
-from hf_transfer.tasks.inputs.pictures import read_picture
+from hf_transfer.tasks.inputs.pictures import made_small
 from hf_transfer.tasks.targets.meanings import spoken
 
 _PAIRS = 64  # of a text and a name that pass through the model together
@@ -134,7 +134,8 @@ class PictureJudge(Judge):
 
     def answers(self, inputs: Sequence[Any], device: torch.device) -> Tensor:
         """Likeness of each picture and sentence, at the model's own scale."""
-        pixels = self.processor([read_picture(one) for one in inputs], return_tensors="pt")
+        each = [made_small(one, lambda image: self.processor([image], return_tensors="pt")) for one in inputs]
+        pixels = {name: torch.cat([one[name] for one in each]) for name in each[0]}
         batch = {name: tensor.to(device) for name, tensor in {**self.sentences, **pixels}.items()}
         found: Tensor = self.model(**batch).logits_per_image
         return found.float().cpu()

@@ -13,6 +13,7 @@ from transformers import AutoImageProcessor
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ModelError
+from hf_transfer.machine.environment import pool_size
 from hf_transfer.models.base_model import BaseModel, quiet
 from hf_transfer.models.image_size import size_processor, sized_config
 from hf_transfer.tasks.inputs.pictures import Picture, is_large, made_small, read_picture
@@ -62,7 +63,7 @@ class PictureProcessor:
         Raises:
             DataError: As `read_picture` does, of the first that is wrong.
         """
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        with ThreadPoolExecutor(pool_size()) as pool:
             if hasattr(self.processor, "val_transforms"):
                 return list(
                     pool.map(

@@ -18,6 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from hf_transfer import _guard  # noqa: F401  (says what is wrong when another package hides ours)
 from hf_transfer.errors import DataError
+from hf_transfer.machine.allocator import return_freed_memory
 from hf_transfer.machine.progress import progress_bar
 from hf_transfer.tasks.inputs.encoded import Encoded, encoded_bytes
 from hf_transfer.tasks.inputs.input import BadInput
@@ -29,9 +30,11 @@ MAX_PIXELS = 89_478_485  # where Pillow begins to warn of a decompression bomb; 
 
 _EIGHT_BITS = frozenset({"1", "CMYK", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr"})
 _HEIC = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
-_BATCH = 64  # pictures decoded at once, so that few are in memory
+_BATCH = 64  # pictures whose encoded bytes are in memory at one time
 _LARGE = 1_000_000  # pixels from which on a picture is made small before others are decoded
-_AT_ONCE = 96_000_000  # pixels of large pictures that are in memory at one time
+_HUGE = 8_000_000  # pixels from which on it is worth a millisecond to return their memory
+_AT_ONCE = 48_000_000  # pixels of large pictures that are in memory at one time, 4 bytes each
+_STRIP = 4_000_000  # pixels that are converted at one time
 # What Pillow's parsers raise on garbage; found by feeding them damaged files of each format.
 _BROKEN = (
     OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, RuntimeError,
@@ -61,8 +64,8 @@ def read_picture(picture: Picture) -> Image.Image:
         with Image.open(io.BytesIO(data), formats=_formats()) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise DataError(_too_large(f"{image.width} x {image.height} pixels"))
-            image.load()
-            return _to_rgb(ImageOps.exif_transpose(image), image.format)
+            ImageOps.exif_transpose(image, in_place=True)  # which decodes it; else it would be copied
+            return _to_rgb(image, image.format)
     except DataError:
         raise
     except UnidentifiedImageError:
@@ -108,8 +111,12 @@ def made_small(picture: Picture, make: Callable[[Image.Image], Any]) -> Any:
     Raises:
         DataError: As `read_picture` does.
     """
-    with _room.taken(stated_pixels(picture)):
-        return make(read_picture(picture))
+    pixels = stated_pixels(picture)
+    with _room.taken(pixels):
+        made = make(read_picture(picture))
+        if pixels > _HUGE:
+            return_freed_memory()  # before another thread takes as much
+        return made
 
 
 def is_large(picture: Picture) -> bool:
@@ -139,7 +146,8 @@ def rescaled(picture: Any, window: Window | str | None) -> Any:
         with Image.open(io.BytesIO(picture_bytes(picture)), formats=_formats()) as image:
             if not _is_deep(image) or image.width * image.height > MAX_PIXELS:
                 return picture
-            values = np.asarray(ImageOps.exif_transpose(image)).astype(np.float64)
+            ImageOps.exif_transpose(image, in_place=True)
+            values = np.asarray(image)
     except (DataError, UnidentifiedImageError, *_BROKEN):
         return picture  # the scan tells of it
     chosen = own_window(values) if window == PERCENTILES else window
@@ -266,6 +274,19 @@ def _to_rgb(image: Image.Image, of_format: str | None) -> Image.Image:
         raise DataError(
             f"pixels of mode {image.mode!r}: which value is white is not known; save it with 8 or 16 bits"
         )
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return image
+    lines = max(1, _STRIP // max(1, image.width))
+    if image.height <= lines:
+        return _on_white(image)
+    found = Image.new("RGB", image.size)  # by strips, as a large picture would be there several times
+    for top in range(0, image.height, lines):
+        box = (0, top, image.width, min(top + lines, image.height))
+        found.paste(_on_white(image.crop(box)), box)
+    return found
+
+
+def _on_white(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         # A plain conversion would show whatever colour hides under the transparent parts.
         image = image.convert("RGBA")

@@ -4,6 +4,7 @@ import io
 import struct
 import warnings
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,16 +118,24 @@ def resampled(samples: Floats, rate: int, wanted: int) -> Floats:
     return samples if rate == wanted else resample_poly(samples, wanted, rate).astype(np.float32)
 
 
-def scan_sounds(rows: Dataset) -> list[BadInput]:
-    """Decode every sound of the `input` column once; give those that cannot be read."""
+def scan_sounds(rows: Dataset, visit: Callable[[int, Sound], None] | None = None) -> list[BadInput]:
+    """Decode every sound of the `input` column once; give those that cannot be read.
+
+    Args:
+        rows: Rows with sounds in `input`.
+        visit: Called with the position of each good one, and with the sound.
+    """
     bad = []
     with progress_bar("Reading sounds", total=len(rows), unit="sound") as bar:
         for position, row in enumerate(rows.select_columns(["input"])):
             sound = row["input"] or {}
             try:
-                read_sound(sound)
+                found = read_sound(sound)
             except DataError as error:
                 bad.append(BadInput(position, sound.get("path"), str(error)))
+            else:
+                if visit is not None:
+                    visit(position, found)
             bar.update()
     return bad
 

@@ -13,14 +13,19 @@ Window = tuple[float, float]
 
 PERCENTILES = "percentiles"
 SIXTEEN_BITS: Window = (0.0, 65535.0)
+_AT_ONCE = 1_000_000  # values
 _SHARES = (0.5, 99.5)  # percent; a few glowing or dead pixels decide nothing
 
 
 def eight_bits(values: NDArray[Any], window: Window) -> NDArray[np.uint8]:
     """Scale values so that the window is 0 to 255; those beyond its ends are black or white."""
     low, high = window
-    scaled = (np.nan_to_num(values, nan=low) - low) * (255.0 / (high - low) if high > low else 0.0)
-    found: NDArray[np.uint8] = np.floor(np.clip(scaled, 0, 255) + 0.5).astype(np.uint8)
+    slope = 255.0 / (high - low) if high > low else 0.0
+    found = np.empty(values.shape, np.uint8)
+    lines = max(1, _AT_ONCE * len(values) // max(1, values.size))
+    for start in range(0, len(values), lines):  # in 64 bits, of which all would take much memory
+        scaled = (np.nan_to_num(values[start : start + lines], nan=low) - low) * slope
+        found[start : start + lines] = np.floor(np.clip(scaled, 0, 255) + 0.5)
     return found
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.machine.environment import pool_size
 
 
 class Dropout(AbstractContextManager[None]):
@@ -24,7 +25,7 @@ class Dropout(AbstractContextManager[None]):
         self.layers = [m for m in module.modules() if type(m) is nn.Dropout and m.p > 0]
         self.generators = [_generator(state) for state in states]
         # A generator gives one number after the other, and each fold has its own.
-        self.pool = ThreadPoolExecutor(torch.get_num_threads())
+        self.pool = ThreadPoolExecutor(pool_size())
         self._next: Iterator[Tensor] | None = None
         self._calls: dict[tuple[int, ...], list[tuple[float, tuple[int, ...]]]] = {}
         self._seen: list[tuple[float, tuple[int, ...]]] = []

@@ -13,6 +13,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.config.setting import is_auto
 from hf_transfer.layers.output import output_layer
+from hf_transfer.machine.memory import in_parts
 from hf_transfer.replay.batching import Batches, Positions
 from hf_transfer.scores.regression import Classifier, LinearProblem, Split
 from hf_transfer.tasks.targets.target import Target
@@ -65,24 +66,25 @@ def layer_inputs(model: nn.Module, batches: Batches, positions: Positions) -> La
     """Run a model over encoded rows, and collect the inputs of its output layer."""
     _, layer = output_layer(model)
     target = batches.task.target
-    rows: list[Tensor] = []
-    labels: list[Tensor] = []
-    owners: list[Positions] = []
-    hook = layer.register_forward_pre_hook(lambda _, args: rows.append(args[0].detach()))
+    entered: list[Tensor] = []
+    hook = layer.register_forward_pre_hook(lambda _, args: entered.append(args[0].detach()))
     learner = batches.learner(model).eval()
+
+    def run(part: Positions) -> tuple[Tensor, Tensor, Positions]:
+        entered.clear()
+        batch = batches.collate(part)
+        given, counted = target.items(batch.pop("labels"))
+        learner(**batch)
+        owners = np.repeat(part, len(counted) // len(part))[counted.cpu().numpy()]
+        return entered.pop().flatten(0, -2)[counted].float().cpu(), given[counted].cpu(), owners
+
     try:
         with torch.no_grad():
-            for part in batches.by_size(positions):
-                batch = batches.collate(part)
-                given, counted = target.items(batch.pop("labels"))
-                learner(**batch)
-                rows[-1] = rows[-1].flatten(0, -2)[counted].float().cpu()
-                labels.append(given[counted].cpu())
-                owners.append(np.repeat(part, len(counted) // len(part))[counted.cpu().numpy()])
+            parts = in_parts(run, batches.by_size(positions), "as the output layer's inputs were computed")
+            rows, labels, owners = zip(*(found for _, found in parts), strict=True)
     finally:
         hook.remove()
-    features, found = torch.cat(rows).numpy(), torch.cat(labels).numpy()
-    return LayerInputs(features, found, np.concatenate(owners), target)
+    return LayerInputs(torch.cat(rows).numpy(), torch.cat(labels).numpy(), np.concatenate(owners), target)
 
 
 def solve_layers(

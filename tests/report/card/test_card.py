@@ -843,6 +843,7 @@ def test_it_draws_no_confusion_of_entities(copy: Callable[..., Path]) -> None:
     assert not (run / "plots/confusion.png").exists()
 
 
+@pytest.mark.slow
 def test_a_card_needs_no_torch(copy: Callable[..., Path]) -> None:
     code = "import sys; from hf_transfer import write_card; write_card(sys.argv[1]); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code, copy()], capture_output=True, text=True, check=True)

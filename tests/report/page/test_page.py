@@ -254,6 +254,7 @@ def test_homes_and_tokens_do_not_leave_the_machine(a_copy: Callable[..., Path]) 
     assert "hf_aaaa" not in text
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_page_and_draws_the_same(a_copy: Callable[..., Path]) -> None:
     (run,) = open_runs([a_copy()])
     assert render(run, with_data=False) == render(run, with_data=False)

@@ -85,7 +85,8 @@ def test_a_picture_is_svg_that_parses_and_is_the_same_each_time(tmp_path: Any) -
     assert svg_uri(grid_map(results(*GRID))) == svg_uri(grid_map(results(*GRID)))
 
 
-@pytest.mark.parametrize("num_classes", [3, pytest.param(40, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("num_classes", [3, 40])
+@pytest.mark.slow
 def test_the_caption_says_how_many_classes_are_drawn(tmp_path: Any, num_classes: int) -> None:
     names = tuple(f"class {i}" for i in range(num_classes))
     results = results_of(make_run(tmp_path, "image-classification", Shape(num_rows=400, label_names=names)))

@@ -64,6 +64,7 @@ def test_each_is_a_section_of_the_card(run):
     assert {path.name for path in run.glob("plots/*")} >= PLOTS
 
 
+@pytest.mark.slow
 def test_each_is_a_section_of_the_report(run):
     page = write_report(run, with_data=False).read_text("utf-8")
     for title, words in SECTIONS.values():

@@ -116,6 +116,7 @@ def test_something_else_of_that_name_is_an_error(base, content):
         read_companions(base / "good", read_results(base / "good"))
 
 
+@pytest.mark.slow
 def test_the_tests_are_made_again(tmp_path, capsys):
     for name, rate in (("a", 1e-2), ("b", 1e-4)):
         (tmp_path / name).mkdir()

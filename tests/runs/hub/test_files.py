@@ -25,11 +25,13 @@ def test_an_export_is_published_in_its_folder(run):
     assert {"onnx/model.onnx", "onnx/config.json", "model.safetensors", "config.json"} <= collect(run).keys()
 
 
+@pytest.mark.slow
 def test_an_export_of_earlier_weights_is_not(run):
     os.utime(run / "model" / "model.safetensors", (2000, 2000))
     assert not [name for name in collect(run) if name.startswith("onnx/")]
 
 
+@pytest.mark.slow
 def test_other_files_beside_an_export_are_not(run):
     (run / "onnx" / "notes.pkl").write_bytes(b"x")
     assert "onnx/notes.pkl" not in collect(run)

@@ -5,6 +5,7 @@ from datasets import Dataset
 from hf_transfer import RunConfig, open_dataset
 from hf_transfer.data.rows import label_rows
 from hf_transfer.data.sealing import fold_columns
+from hf_transfer.errors import ConfigError
 from hf_transfer.folds import plan_folds
 from hf_transfer.scores.transferability import Probe
 from hf_transfer.selection.rank.benchmark import make_benchmark
@@ -50,6 +51,11 @@ def test_the_folds_are_those_of_a_run():
 @pytest.mark.parametrize(("n", "repeats"), [(40, 5), (600, 3), (2100, 1)])
 def test_few_rows_are_split_more_often(n, repeats):
     assert benchmark_of(texts(n)).num_repeats == repeats
+
+
+def test_no_repeat_is_refused():
+    with pytest.raises(ConfigError, match="num_repeats=0 is too small; use 1 or more"):
+        benchmark_of(texts(), num_repeats=0)
 
 
 def test_folds_that_no_seed_changes_are_not_repeated():

@@ -145,6 +145,7 @@ def test_the_card_tells_what_was_searched_and_is_verified_when_published(sliced,
 
 
 @pytest.mark.usefixtures("unranked")
+@pytest.mark.slow
 def test_it_goes_on_with_the_trials_that_are_there(sliced):
     run, config, about = sliced
     before = {path: path.stat().st_mtime_ns for path in (run / "search").iterdir()}
@@ -176,6 +177,7 @@ def test_every_fold_chooses_for_itself_when_nested(config):
 
 
 @pytest.mark.usefixtures("unranked")
+@pytest.mark.slow
 def test_shared_rows_are_said_to_flatter(config):
     about = searched(replace(config, max_rows=30), mode="shared")
     assert about.rows.judged == 30
@@ -191,6 +193,7 @@ def test_everything_is_tried_when_exhaustive(config):
     assert about.judged.score.mean == max(scores)
 
 
+@pytest.mark.slow
 def test_a_budget_ends_the_search_in_good_order(config, monkeypatch):
     clock = iter(range(0, 10**6, 40))
     monkeypatch.setattr(budgets.time, "monotonic", lambda: float(next(clock)))

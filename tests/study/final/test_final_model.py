@@ -114,6 +114,7 @@ def test_running_an_ensemble_again_trains_nothing(ensemble, monkeypatch):
     assert weights(folder / "model") == before
 
 
+@pytest.mark.slow
 def test_a_model_that_was_not_kept_is_trained_again_and_is_the_same(ensemble):
     folder, config, _ = ensemble
     before = weights(folder / "model")
@@ -166,6 +167,7 @@ def test_a_soup_is_one_model_for_plain_transformers(soup):
     assert 0 <= result.results.final.agreement.share <= 1
 
 
+@pytest.mark.slow
 def test_a_soup_that_is_not_good_enough_gives_way_to_a_model_of_all_rows(soup, monkeypatch, capsys):
     folder, config, _ = soup
     shutil.rmtree(folder / "final")  # what says that the model is finished
@@ -188,6 +190,7 @@ def test_folds_with_starts_of_their_own_are_not_made_a_soup(ensemble):
         run(replace(config, final="soup"))
 
 
+@pytest.mark.slow
 def test_the_best_of_a_grid_is_trained_again_for_an_ensemble(tmp_path):
     config = replace(
         DIGITS, learning_rates=(1e-4, 3e-3), trainable="head", sealed=0.0, final="ensemble",
@@ -205,6 +208,7 @@ def test_the_best_of_a_grid_is_trained_again_for_an_ensemble(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_tags_of_an_ensemble_are_those_of_the_mean_probabilities(tmp_path):
     config = plain_config(
         base_model="builtin:tiny-bert", dataset="builtin:mentions", max_rows=24, num_folds=2, num_epochs=1,

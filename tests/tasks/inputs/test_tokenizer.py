@@ -115,6 +115,7 @@ def test_the_longest_text_is_what_positions_can_number(name, longest, tmp_path):
     assert longest_input(base) == longest
 
 
+@pytest.mark.slow
 def test_words_are_aligned_by_a_tokenizer_without_a_fast_version(tmp_path):
     hf.CanineTokenizer(model_max_length=16).save_pretrained(tmp_path)
     hf.CanineConfig(max_position_embeddings=32, **SMALL).save_pretrained(tmp_path)

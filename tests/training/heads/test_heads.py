@@ -107,7 +107,9 @@ def test_heads_that_share_their_start_equal_the_plain_loop_too(kind, tiny_bert_f
 GRID = ((3e-2, 0.0), (1e-3, 0.5))  # rates with a weight decay
 
 
-@pytest.mark.parametrize("kind", [pytest.param("image", marks=pytest.mark.slow), "text", "tokens"])
+@pytest.mark.parametrize(
+    "kind", [*(pytest.param(kind, marks=pytest.mark.slow) for kind in ("image", "text")), "tokens"]
+)
 def test_heads_of_all_folds_and_settings_equal_the_plain_loop(kind, tiny_bert_folder):
     replay = prepared(kind, tiny_bert_folder)
     assert heads_together(replay, replay.config) is not None
