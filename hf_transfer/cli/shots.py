@@ -31,6 +31,12 @@ def add_shots(verbs: Any) -> None:
         "--episodes", type=int, default=600, metavar="N", help="as few-shot papers count; 0 for none"
     )
     parser.add_argument("--way", type=int, metavar="N", help="classes of an episode; 5 when not given")
+    parser.add_argument(
+        "--setfit", action="store_true", help="of texts, train SetFit beside it (needs the extra setfit)"
+    )
+    parser.add_argument(
+        "--setfit_draws", type=int, default=5, metavar="N", help="how many draws of each number train SetFit"
+    )
     add_kind(parser)
 
 
@@ -47,6 +53,8 @@ def _shots(options: argparse.Namespace) -> int:
         solver=options.solver,
         num_episodes=options.episodes,
         way=options.way,
+        setfit=options.setfit,
+        setfit_draws=options.setfit_draws,
     )
     folder = Path(config.output_dir)
     record = write_shots(score_shots(config, wanted, kind=options.kind), folder)

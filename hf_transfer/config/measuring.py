@@ -39,8 +39,8 @@ class MeasuringSettings(Group):
     )
     add_source: tuple[str, ...] = setting(
         (),
-        "Other labelled data, comma-separated: does it help to add it to every training part? Tested on the "
-        "features of a frozen backbone, beside the rows of the run alone.",
+        "Other labelled data, comma-separated: does it help to add it to every training part? Tested beside "
+        "the rows of the run alone: on features of a frozen backbone, else by training each fold with it.",
         scored=False,
     )
     zero_shot: str | None = setting(

@@ -28,13 +28,14 @@ FoldsScored = tuple[Sequence[FoldResult], pa.Table]
 
 @dataclass(frozen=True)
 class Source:
-    """Other rows: where they come from, how many were added, and the folder of the predictions."""
+    """Other rows: where they come from, how many were added, the folder of the predictions, and whose."""
 
     name: str
     fingerprint: str
     num_rows: int
     num_dropped: int
     folder: str
+    trained: bool = False
 
 
 def added_part(
@@ -43,8 +44,8 @@ def added_part(
     """Build the `added_sources` part of results.json; p-values are adjusted over all sources.
 
     Args:
-        alone: What heads on the run's rows alone scored, and their held-out predictions.
-        tested: Each source, with the same of heads that learned from its rows too.
+        alone: What heads, or models, on the run's rows alone scored, and their held-out predictions.
+        tested: Each source, with the same of those that learned from its rows too.
         target: What the labels are.
         seed: The run's.
     """

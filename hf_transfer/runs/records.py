@@ -235,7 +235,7 @@ class WiseTest:
 
 @dataclass(frozen=True, kw_only=True)
 class AddedSource:
-    """What other labelled rows in every training part do to linear heads on frozen features.
+    """What other labelled rows in every training part do to linear heads, or to the models that are trained.
 
     Attributes:
         name: Of the other data.
@@ -248,6 +248,10 @@ class AddedSource:
         pair: Without them first, with them second.
         classes: How each class changes; none where a row is not right or wrong.
         groups: How many groups lose; None where rows have no group, or are not right or wrong.
+        trained: Whether each fold was trained with them, as layers learn; else linear heads were solved on
+            frozen features.
+        verdict: Whether adding them is better or worse, each tested on its side, corrected for all tests:
+            helps, hurts, or can't tell.
     """
 
     name: str
@@ -260,12 +264,13 @@ class AddedSource:
     pair: Pair
     classes: list[ClassChange]
     groups: GroupChanges | None = None
+    trained: bool = False
+    verdict: str = ""
 
-    @property
-    def verdict(self) -> Literal["helps", "hurts", "can't tell"]:
-        """Whether adding them is better or worse, each tested on its side, corrected for all tests."""
-        found = {"second is better": "helps", "first is better": "hurts"}.get(self.pair.verdict, "can't tell")
-        return found  # type: ignore[return-value]
+    def __post_init__(self) -> None:
+        if not self.verdict:  # also of an earlier version
+            found = {"second is better": "helps", "first is better": "hurts"}
+            object.__setattr__(self, "verdict", found.get(self.pair.verdict, "can't tell"))
 
     @property
     def losing(self) -> list[ClassChange]:

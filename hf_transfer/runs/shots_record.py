@@ -4,11 +4,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.machine.wording import aligned, count, interval, number, paragraphs_html, table_html, visible
+from hf_transfer.machine.wording import (
+    aligned,
+    count,
+    duration,
+    interval,
+    number,
+    paragraphs_html,
+    probability,
+    table_html,
+    visible,
+)
 from hf_transfer.runs.rank_record import Interval, RankedData
 from hf_transfer.runs.schema import FORMAT_VERSION
 
 SHOTS_FILE = "shots.json"
+
+_LEVEL = 0.05  # of p, below which a difference is called one
 
 
 @dataclass(frozen=True)
@@ -65,6 +77,53 @@ class ShotScore:
         return (high - low) / 2
 
 
+@dataclass(frozen=True, kw_only=True)
+class SetFitScore:
+    """What SetFit scores, whose encoder learns, beside the best head on stored features in the same draws.
+
+    Attributes:
+        shots: Rows of each class.
+        mean: Of SetFit, over its draws.
+        solver: The best head at this size over all draws.
+        solver_mean: Of that, over the same few draws as SetFit.
+        difference: Of SetFit from it, the mean.
+        interval: Of the difference, 95 %, for other draws of the same rows; None without spread.
+        p: Of no difference, by the paired t-test over draws; None without spread.
+        draws: The score of SetFit in each draw.
+        solver_draws: Of the head in each.
+        seconds: To train and ask it.
+    """
+
+    shots: int
+    mean: float
+    solver: str
+    solver_mean: float
+    difference: float
+    interval: Interval | None
+    p: float | None
+    draws: list[float]
+    solver_draws: list[float]
+    seconds: float
+
+    @property
+    def verdict(self) -> str:
+        """Which one is better, by the test."""
+        if self.p is None or self.p >= _LEVEL:
+            return "no difference shown"
+        return "SetFit is better" if self.difference > 0 else f"{self.solver} is better"
+
+    @property
+    def words(self) -> str:
+        """Itself in a line."""
+        tested = "" if self.interval is None else f" ({interval(self.interval)}, p {probability(self.p)})"
+        return (
+            f"SetFit from {count(self.shots, 'row')} a class, {count(len(self.draws), 'draw')}: "
+            f"{number(self.mean)}; {self.solver} on stored features, the same draws: "
+            f"{number(self.solver_mean)}; {self.difference:+.3f}{tested}: {self.verdict}. It took "
+            f"{duration(self.seconds)}."
+        )
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class ShotsRecord:
     """The whole of shots.json.
@@ -83,6 +142,7 @@ class ShotsRecord:
         seconds: Of all.
         features_seconds: Of those, to compute the features or to find them.
         features_reused: Whether they were found stored.
+        setfit: What SetFit scores at each size; empty where it was not asked for.
     """
 
     format_version: int = FORMAT_VERSION
@@ -100,6 +160,7 @@ class ShotsRecord:
     seconds: float
     features_seconds: float
     features_reused: bool
+    setfit: list[SetFitScore] = field(default_factory=list)
 
     def to_text(self) -> str:
         """A table, and what one draw is worth in words."""
@@ -151,6 +212,13 @@ class ShotsRecord:
             lines.append(
                 f"Episodes are what papers print: {told.num_episodes} of {told.way} classes drawn, "
                 f"{told.asked} rows of each asked, mean ± 95 % of that mean."
+            )
+        lines += [one.words for one in self.setfit]
+        if self.setfit:
+            lines.append(
+                "SetFit trains the encoder anew in each draw, by the settings of its package. The head "
+                "beside it is the best of its size on the rows that are asked, which favours it a little; "
+                "the test is for other draws of these rows, and few draws find large differences only."
             )
         return lines
 

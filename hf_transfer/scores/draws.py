@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.scores.few_rows import SOLVERS
-from hf_transfer.scores.statistics import bootstrap_interval
+from hf_transfer.scores.statistics import bootstrap_interval, corrected_resampled_t
 from hf_transfer.scores.transferability import Measure
 
 Floats = NDArray[np.float64]
@@ -17,6 +18,7 @@ Interval = tuple[float, float]
 
 _NUMBERS_AT_ONCE = 4_000_000  # of features or answers: 32 MB an array
 _NORMAL = 1.96
+_SAME = 1e-9  # spread of differences that are equal but for rounding
 
 
 @dataclass(frozen=True)
@@ -86,19 +88,33 @@ class Pool:
         """
         counts, of_rows = [], np.zeros((3, len(self.labels), self.num_classes))
         for part in _parts(drawn, max(self.features.shape[1] * drawn[0].size, of_rows[0].size)):
-            answers = self._answers(solver, part)
+            answers = self._answers(self._decided(solver, part), part)
             counts.append(answers.sum(axis=2))
             of_rows += answers.sum(axis=1)
         scores = self.measure.of_counts(*np.concatenate(counts, axis=1))
         return DrawnScores(scores, self._interval(scores, of_rows, seed))
 
-    def _answers(self, solver: str, drawn: Ints) -> Floats:
-        """Right, asked and answered rows by class, (3, b, n, c)."""
+    def judged(self, decided: Ints, drawn: Ints) -> Floats:
+        """Score what others decided, each draw on all rows that share no unit with its own, (b,).
+
+        Args:
+            decided: The class of every row by what learned from each draw, (b, n).
+            drawn: Rows of each class, (b, c, k).
+        """
+        scores: Floats = self.measure.of_counts(*self._answers(decided, drawn).sum(axis=2))
+        return scores
+
+    def _decided(self, solver: str, drawn: Ints) -> Ints:
+        """The class of every row by the head of each draw, (b, n)."""
         rows, labels = _in_line(drawn)
         heads = SOLVERS[solver](self.features[rows], labels, self.num_classes)
+        return np.asarray(heads.scores(self.features).argmax(axis=2))
+
+    def _answers(self, decided: Ints, drawn: Ints) -> Floats:
+        """Right, asked and answered rows by class, (3, b, n, c)."""
+        may_be_asked = self._asked(_in_line(drawn)[0])[..., None]
         classes = np.eye(self.num_classes)
-        answered = classes[heads.scores(self.features).argmax(axis=2)] * self._asked(rows)[..., None]
-        asked = classes[self.labels] * self._asked(rows)[..., None]
+        answered, asked = classes[decided] * may_be_asked, classes[self.labels] * may_be_asked
         return np.stack([answered * asked, asked, answered])
 
     def _asked(self, rows: Ints) -> NDArray[np.bool_]:
@@ -148,6 +164,35 @@ class Pool:
         right = heads.scores(self.features[others]).argmax(axis=2) == wanted
         asked = ~(self.units[others][:, :, None] == self.units[rows][:, None]).any(axis=2)
         return np.asarray((right & asked).sum(axis=1) / np.maximum(asked.sum(axis=1), 1))
+
+
+class PairedDraws(NamedTuple):
+    """What one way to learn scores beside another, in the same draws."""
+
+    mean: float
+    solver_mean: float
+    difference: float
+    interval: Interval | None
+    p: float | None
+
+
+def paired_draws(scores: Floats, beside: Floats) -> PairedDraws:
+    """Test whether two ways to learn score alike over other draws of the same rows, by the paired t-test.
+
+    Args:
+        scores: Of each draw, (b,).
+        beside: Of the other in each, (b,).
+
+    Returns:
+        Means and test over the draws in which both have a score; no test where differences have no spread.
+    """
+    both = np.isfinite(scores) & np.isfinite(beside)
+    differences = scores[both] - beside[both]
+    mean, other = (float(one[both].mean()) if both.any() else float("nan") for one in (scores, beside))
+    if len(differences) < 2 or np.ptp(differences) < _SAME:
+        return PairedDraws(mean, other, mean - other, None, None)
+    found = corrected_resampled_t(differences, np.inf)  # independent draws: nothing to correct
+    return PairedDraws(mean, other, *found)
 
 
 def _in_line(drawn: Ints) -> tuple[Ints, Ints]:

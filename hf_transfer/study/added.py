@@ -1,10 +1,12 @@
 """Other labelled rows in every training part: do they help, or hurt (negative transfer)?
 
-Linear heads are solved on stored features, under the folds of the run: on its own training rows, and on
-these with the others added. The others are never held out, and what the run's data holds too is left out,
-or held-out rows would be learned from.
+Of a frozen backbone, linear heads are solved on stored features, under the folds of the run: on its own
+training rows, and on these with the others added. Where layers learn, each fold is trained with the others
+added, beside the run's own. The others are never held out, and what the run's data holds too is left out, or
+held-out rows would be learned from.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ import numpy as np
 import torch
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config.run_config import RunConfig
 from hf_transfer.data.labelled import LabelledData, fingerprint
 from hf_transfer.data.opening import open_dataset
 from hf_transfer.errors import ConfigError, DataError
@@ -25,7 +28,7 @@ from hf_transfer.runs.records import AddedSource
 from hf_transfer.study.probing import Features, Probing, read_features
 
 if TYPE_CHECKING:
-    from hf_transfer.study.experiment import Experiment
+    from hf_transfer.study.experiment import Experiment, Unit
     from hf_transfer.study.study import Study
 
 # Settings of the run's rows that say nothing of others.
@@ -40,16 +43,12 @@ def open_source(experiment: "Experiment", name: str) -> LabelledData:
     """Open other labelled rows, with labels in the numbers of the run's.
 
     Raises:
-        ConfigError: If there is no pretrained backbone whose features are stored.
+        ConfigError: If only the head learns, and there is no pretrained backbone whose features are stored.
         DataError: If they cannot be opened, or have a label that the run's rows do not have.
     """
     task, config = experiment.task, experiment.config
-    if config.trainable != "head" or config.trainables:
-        raise ConfigError(
-            "add_source is tested on the features of a frozen backbone: it needs trainable='head' alone. "
-            "Take that, or leave add_source out."
-        )
-    if not task.base.has_weights or config.from_scratch or config.reinit_top or not config.replay:
+    stored = task.base.has_weights and config.replay and not config.from_scratch and not config.reinit_top
+    if _heads_alone(config) and not stored:
         raise ConfigError(
             f"add_source={name!r} is tested on the stored features of pretrained weights, and there will be "
             "none: from_scratch, reinit_top, no_replay, or a base model without weights. Leave one out."
@@ -68,14 +67,21 @@ def open_source(experiment: "Experiment", name: str) -> LabelledData:
     return replace(data, rows=rows, target=task.target)
 
 
+def _heads_alone(config: RunConfig) -> bool:
+    """Whether nothing but heads learns in a run, so that features say what it would do."""
+    return config.trainable == "head" and not config.trainables
+
+
 def added_sources(study: "Study", probing: Probing) -> list[AddedSource]:
     """Test each source that is asked for; all processes must call this.
 
-    Where the features of the backbone are not stored, a note says so.
+    Where that cannot be done, a note says so.
     """
     names = study.experiment.config.add_source
     if not names:
         return []
+    if not _heads_alone(study.experiment.config):
+        return _trained_with(study, probing.config, names)
     units = study.probe_units(probing.config)
     if not probing.score(study.runner, units):
         study.runner.replay.notes.append(
@@ -92,15 +98,58 @@ def added_sources(study: "Study", probing: Probing) -> list[AddedSource]:
     return added_part(alone, tested, study.experiment.task.target, seed=study.experiment.config.seed)
 
 
-def _scored(study: "Study", probing: Probing, name: str) -> tuple[Source, list[Any]]:
-    """Score heads that learned from a source's rows too, in folders of their own."""
-    runner, experiment = study.runner, study.experiment
+def _trained_with(study: "Study", config: RunConfig, names: Sequence[str]) -> list[AddedSource]:
+    """Train the folds of the first repeat with each source, and test them beside the run's own."""
+    units = [unit for unit in study.experiment.units_of(config) if unit.repeat == 0]
+    own = study.results_of(units)
+    tested = []
+    for name in names:
+        source, folder_units = _trained(study, units, name)
+        results = study.results_of(folder_units)
+        if failed := next((one for one in [*own, *results] if one.status == "failed"), None):
+            study.runner.replay.notes.append(
+                f"add_source={name!r} was not tested: a fold failed. {failed.error}"
+            )
+            continue
+        tested.append((source, (results, study.predictions_of(folder_units, results))))
+    alone = own, study.predictions_of(units, own)
+    return added_part(alone, tested, study.experiment.task.target, seed=study.experiment.config.seed)
+
+
+def _trained(study: "Study", units: Sequence["Unit"], name: str) -> "tuple[Source, list[Unit]]":
+    """Train folds with a source's rows, in folders of their own; finished ones stay."""
+    from hf_transfer.study.added_training import AddedRunner
+
+    source, data = _source(study, name, trained=True)
+    runner = AddedRunner(study.runner, data.rows, data.fingerprint)
+    places = [study.control_unit(unit, source.folder, purpose=f"with {source.folder}") for unit in units]
+    left = [unit for unit in places if runner.finished(unit) is None]
+    runner.accelerator.wait_for_everyone()  # all have looked before anyone writes
+    if left:
+        runner.replay.prepare()
+    for unit in runner.workers.own(places):
+        if runner.finished(unit) is None:
+            runner.run(unit)
+    runner.accelerator.wait_for_everyone()
+    return source, places
+
+
+def _source(study: "Study", name: str, *, trained: bool = False) -> tuple[Source, LabelledData]:
+    """Open a source without the rows that the run has, and name the folder of its predictions."""
+    experiment = study.experiment
     opened = open_source(experiment, name)
     data = _without_copies(opened, experiment)
     folder = f"added-{json_digest([opened.fingerprint, experiment.task.base.revision], 4)}"
-    source = Source(name, opened.fingerprint, len(data.rows), len(opened.rows) - len(data.rows), folder)
+    num_dropped = len(opened.rows) - len(data.rows)
+    return Source(name, opened.fingerprint, len(data.rows), num_dropped, folder, trained), data
+
+
+def _scored(study: "Study", probing: Probing, name: str) -> tuple[Source, list[Any]]:
+    """Score heads that learned from a source's rows too, in folders of their own."""
+    runner, experiment = study.runner, study.experiment
+    source, data = _source(study, name)
     units = [
-        study.control_unit(unit, folder, purpose=f"with {folder}")
+        study.control_unit(unit, source.folder, purpose=f"with {source.folder}")
         for unit in study.probe_units(probing.config)
     ]
     done = all(runner.finished(unit) for unit in units)

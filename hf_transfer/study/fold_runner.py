@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from accelerate import Accelerator
@@ -14,7 +15,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.config.setting import is_auto
 from hf_transfer.errors import ConfigError, RunError, ShortOfMemoryError, TransferError
-from hf_transfer.folds import inner_folds, inner_split
+from hf_transfer.folds import RowIds, inner_folds, inner_split
 from hf_transfer.machine.digests import json_digest
 from hf_transfer.machine.memory import free_memory
 from hf_transfer.machine.wording import count, fold_name, visible
@@ -61,6 +62,11 @@ class FoldRunner:
         self.experiment, self.accelerator, self.folder = experiment, accelerator, folder
         self.scorer = FoldScorer(experiment, folder)
         self._make_replay = make_replay or self._plain_replay
+
+    @property
+    def row_names(self) -> Sequence[Any] | RowIds:
+        """Id of each row that may be learned from, by its number."""
+        return self.experiment.uids
 
     @cached_property
     def replay(self) -> Replay:
@@ -254,7 +260,7 @@ class FoldRunner:
             self.workers,
             title,
             report,
-            self.experiment.uids,
+            self.row_names,
             self.checkpoints(folder, config),
         )
         parts = self._rows(rows, seed, config)

@@ -23,6 +23,7 @@ from hf_transfer.scores.few_rows import SOLVERS
 from hf_transfer.scores.transferability import is_classes
 from hf_transfer.selection.rank.ranking import shown_names
 from hf_transfer.training.workers import make_accelerator
+from hf_transfer.transfer.contrastive import SetFit, require_setfit
 from hf_transfer.transfer.features import DomainFeatures, labelled_features
 
 USUAL_SHOTS = (1, 2, 4, 8, 16)
@@ -42,6 +43,8 @@ class ShotOptions:
         solver: `auto`, or one of those for few rows.
         num_episodes: Of each size; 0 for none.
         way: Classes of an episode; 5 when not given, or all if there are fewer.
+        setfit: Whether to train SetFit in some of the draws, as a comparison; of texts only.
+        setfit_draws: In how many of each size, as each trains the encoder.
 
     Raises:
         ConfigError: If a number is too small, or there is no such solver.
@@ -52,11 +55,13 @@ class ShotOptions:
     solver: str = "auto"
     num_episodes: int = 600
     way: int | None = None
+    setfit: bool = False
+    setfit_draws: int = 5
 
     def __post_init__(self) -> None:
         if not self.shots or min(self.shots) < 1:
             raise ConfigError(f"shots={list(self.shots)} must be numbers from 1, such as 1,2,4,8,16.")
-        for name, least in (("num_draws", 2), ("num_episodes", 0), ("way", 2)):
+        for name, least in (("num_draws", 2), ("num_episodes", 0), ("way", 2), ("setfit_draws", 2)):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ConfigError(f"{name}={value} is too small; use {least} or more.")
@@ -99,15 +104,22 @@ def score_shots(config: RunConfig, options: ShotOptions, *, kind: str | None = N
         kind: What a row's input is; found by itself when not given.
 
     Raises:
-        ConfigError: If no base model is given.
-        DataError: If rows have not one class each, or no size leaves a row of each class to ask.
+        ConfigError: If no base model is given, or SetFit is asked for and not installed.
+        DataError: If rows have not one class each, no size leaves a row of each class to ask, or SetFit is
+            asked for and they are not texts.
     """
     began = time.monotonic()
     if not config.base_model:
         raise ConfigError("shots needs a base model, whose frozen features it reads. Add --base_model.")
-    found = labelled_features(config, make_accelerator(config), kind=kind)
+    accelerator = make_accelerator(config)
+    if options.setfit:
+        require_setfit()
+    found = labelled_features(config, accelerator, kind=kind)
+    setfit = SetFit(found.data, found.task, accelerator.device) if options.setfit else None
     pool = _pool(found)
     sizes, notes = _possible(options, pool, found.label_names)
+    drawn = pool.draws(max(sizes), options.num_draws, derive_seed(config.seed, "draws"))
+    scored = [_size(pool, size, drawn[:, :, :size], options, config.seed) for size in sizes]
     return ShotsRecord(
         kit_version=__version__,
         dataset=_described(found),
@@ -116,12 +128,13 @@ def score_shots(config: RunConfig, options: ShotOptions, *, kind: str | None = N
         solver=options.solved_by,
         num_draws=options.num_draws,
         seed=config.seed,
-        sizes=_scored(pool, sizes, options, config.seed),
+        sizes=scored,
         constant=pool.measure.constant(pool.labels),
         notes=[*found.notes, *notes],
         versions=versions(),
         features_seconds=found.seconds,
         features_reused=found.reused,
+        setfit=setfit.compared(pool, scored, drawn[: options.setfit_draws], config.seed) if setfit else [],
         seconds=time.monotonic() - began,
     )
 
@@ -170,11 +183,6 @@ def _possible(options: ShotOptions, pool: Pool, names: Sequence[str]) -> tuple[l
             "spread of one draw."
         )
     return sizes, notes
-
-
-def _scored(pool: Pool, sizes: Sequence[int], options: ShotOptions, seed: int) -> list[ShotScore]:
-    drawn = pool.draws(max(sizes), options.num_draws, derive_seed(seed, "draws"))
-    return [_size(pool, size, drawn[:, :, :size], options, seed) for size in sizes]
 
 
 def _size(pool: Pool, size: int, drawn: Any, options: ShotOptions, seed: int) -> ShotScore:

@@ -19,7 +19,8 @@ def added_checks(record: Record) -> Iterator[Check]:
 def _compare(record: Record) -> Iterator[str]:
     written = record.results.added_sources
     names = [name for name in record.names if name[0] == 0]
-    runs = [ControlRuns(record, folder, names) for folder in ("probe", *(one.folder for one in written))]
+    own = "" if any(one.trained for one in written) else "probe"  # the run's own folds, or heads
+    runs = [ControlRuns(record, folder, names) for folder in (own, *(one.folder for one in written))]
     for one in runs:
         yield from one.problems()
     alone, *others = [(one.folds, one.predictions) for one in runs]

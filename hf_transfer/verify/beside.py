@@ -15,7 +15,7 @@ from hf_transfer.runs.paired import adjusted, retested
 from hf_transfer.runs.search_record import Judged, Search
 from hf_transfer.runs.shift_record import EstimatedAccuracy, ShiftRecord
 from hf_transfer.runs.shots_record import ShotScore, ShotsRecord
-from hf_transfer.scores.draws import DrawnScores
+from hf_transfer.scores.draws import DrawnScores, paired_draws
 from hf_transfer.scores.shift.few_labels import exact_interval
 from hf_transfer.scores.shift.label_shift import chi_squares
 from hf_transfer.scores.statistics.comparison import holm, mcnemar
@@ -80,6 +80,9 @@ def _shots(shots: ShotsRecord) -> Check:
     def compare() -> Iterator[str]:
         for place, size in enumerate(shots.sizes):
             yield from differences(size, _redrawn(size, shots.solver), f"shots.sizes[{place}]")
+        for place, one in enumerate(shots.setfit):
+            tested = paired_draws(np.asarray(one.draws, float), np.asarray(one.solver_draws, float))
+            yield from differences(one, replace(one, **tested._asdict()), f"shots.setfit[{place}]")
 
     return judged("shots", "means and spreads follow from the draws; these need the features", compare)
 

@@ -37,7 +37,7 @@ class ControlRuns:
 
     Attributes:
         record: Of the run.
-        name: Of the folder that holds those of the folds.
+        name: Of the folder that holds those of the folds; empty for the run's own.
         names: The folds, as (repeat, fold).
         percent: Of the training rows.
         given: The plan of each repeat, where it is not the run's.
@@ -65,7 +65,7 @@ class ControlRuns:
 
     @cached_property
     def _written(self) -> list[tuple[FoldResult, str]]:
-        inside = f"{place_of(self.record.best, list(self.record.entries))}/{self.name}".lstrip("/")
+        inside = f"{place_of(self.record.best, list(self.record.entries))}/{self.name}".strip("/")
         return [self._read(fold_place(inside, *name)) for name in self.names]
 
     def _read(self, place: str) -> tuple[FoldResult, str]:

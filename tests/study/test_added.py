@@ -6,16 +6,21 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from small_runs import edit, make_run, wrong
+from small_runs import edit, make_run, plain_config, wrong
 
 from hf_transfer import RunConfig, open_dataset
 from hf_transfer.errors import ConfigError, DataError
 from hf_transfer.report.card.card import card_text
 from hf_transfer.runs.added import class_changes, group_changes, losing_words
 from hf_transfer.runs.results import read_results
+from hf_transfer.runs.run_folder import RunFolder
 from hf_transfer.runs.summary import summary_text
 from hf_transfer.scores.findings import GroupChanges
+from hf_transfer.study.added_training import AddedRunner
+from hf_transfer.study.experiment import Experiment
+from hf_transfer.study.fold_runner import FoldRunner
 from hf_transfer.tasks.inputs.pictures import read_picture
+from hf_transfer.training.workers import make_accelerator
 from hf_transfer.verify.verify_run import verify_run
 
 OWN = {"max_rows": 60, "num_folds": 5, "final": "none"}
@@ -101,16 +106,73 @@ def test_other_labels_are_refused_before_anything_is_trained(tmp_path):
     assert not list(tmp_path.glob("pictures/folds/*"))
 
 
-def test_a_base_model_without_weights_is_refused(tmp_path):
+def test_heads_on_a_base_model_without_weights_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="a base model without weights"):
-        make_run("text", tmp_path, card=False, add_source=("builtin:reviews",))
+        make_run("text", tmp_path, card=False, trainable="head", add_source=("builtin:reviews",))
 
 
-def test_it_needs_a_frozen_backbone(tmp_path):
-    with pytest.raises(ConfigError, match="needs trainable='head' alone"):
-        make_run(
-            "pictures", tmp_path, card=False, **OWN, trainable="last:1", add_source=("builtin:digits_5to9",)
-        )
+LEARNS = OWN | {"num_folds": 2, "trainable": "last:1", "num_epochs": 2, "learning_rate": 1e-3}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    swapped = write(folder / "swapped", lambda name: str(5 + (int(name) + 1) % 5))
+    return make_run("pictures", folder, card=False, **LEARNS, add_source=(swapped,))
+
+
+def test_where_layers_learn_each_fold_is_trained_with_the_added_rows_and_verified(trained):
+    results = read_results(trained)
+    (found,) = results.added_sources
+    assert found.trained
+    assert (found.num_rows, found.num_dropped) == (60, 60)
+    assert found.alone == pytest.approx(results.headline.mean)
+    assert found.added != found.alone
+    assert json.loads((trained / "results.json").read_text())["added_sources"][0]["verdict"] == found.verdict
+    assert "the same training reaches" in card_text(trained, results, "a run", list)
+    (check,) = [check for check in verify_run(trained) if check.name == "added source"]
+    assert check.state == "ok"
+    edit(trained, lambda values: values["added_sources"][0].update(verdict="helps"))
+    assert "added_sources[0].verdict" in wrong(trained)
+    edit(trained, lambda values: values["added_sources"][0].update(verdict=found.verdict))
+
+
+def test_only_unfinished_folds_are_trained_with_them_again(trained, capsys):
+    (found,) = read_results(trained).added_sources
+    first, second = (trained / "folds" / found.folder / f"r0f{fold}" for fold in (0, 1))
+    kept, again = ((place / "predictions.parquet").read_bytes() for place in (first, second))
+    (second / "done.json").unlink()
+    capsys.readouterr()
+    make_run("pictures", trained.parent, card=False, **LEARNS, add_source=(str(trained.parent / "swapped"),))
+    assert (first / "predictions.parquet").read_bytes() == kept
+    assert (second / "predictions.parquet").read_bytes() == again
+    said = capsys.readouterr().err
+    assert f"{found.folder}, fold 2" in said
+    assert "fold 1" not in said
+
+
+def test_the_added_rows_are_learned_from_and_never_stop_nor_are_held_out(tmp_path, monkeypatch):
+    monkeypatch.setattr("hf_transfer.study.fold_runner.FEWEST_TO_STOP_EARLY", 20)
+    others = open_dataset(RunConfig(dataset="builtin:digits_5to9", max_rows=50, seed=1), "image")
+    config = plain_config(
+        base_model="builtin:digits-resnet", dataset="builtin:digits_5to9", max_rows=60, num_folds=2,
+        weight_decay="auto", early_stopping=2, output_dir=str(tmp_path),
+    )  # fmt: skip
+    data = open_dataset(config, "image")
+    experiment = Experiment(data.task(config, data.target), data, config)
+    own = FoldRunner(experiment, make_accelerator(config), RunFolder(tmp_path))
+    runner, unit = AddedRunner(own, others.rows, others.fingerprint), experiment.units[0]
+    found = runner._rows(experiment.train_rows(unit), unit.seed, config)
+    plain = own._rows(experiment.train_rows(unit), unit.seed, config)
+    new = set(range(60, 110))
+    assert {*found.train} == {*plain.train} | new
+    assert {*found.inner} == {*plain.inner}
+    for (learn, check), (before, checked) in zip(found.splits, plain.splits, strict=True):
+        assert {*learn} == {*before} | new
+        assert {*check} == {*checked}
+    assert len(runner.row_names) == 110
+    assert runner.replay.encoded["labels"][60:] == others.rows["label"][:]
+    assert runner.replay.plain.row_of.tolist() == list(range(110))
 
 
 class Numbers:

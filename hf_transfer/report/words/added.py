@@ -22,10 +22,11 @@ def added(results: Results) -> list[Verdict]:
 
 def _answer(results: Results, found: AddedSource) -> tuple[str, str]:
     tested, metric = sentence(found.pair), metric_name(found.pair.metric, results.task)
+    who = "the same training reaches" if found.trained else "linear heads on the frozen features reach"
     left_out = f" {count(found.num_dropped, 'row')} left out, as the run's data has the same inputs."
     words = (
-        f"{count(found.num_rows, 'row')} of {local_name(found.name)} in every training part: linear heads on "
-        f"the frozen features reach {number(found.added)} {metric} with them and {number(found.alone)} "
+        f"{count(found.num_rows, 'row')} of {local_name(found.name)} in every training part: {who} "
+        f"{number(found.added)} {metric} with them and {number(found.alone)} "
         f"without.{left_out if found.num_dropped else ''}",
         f"{tested[0].upper()}{tested[1:]}",
         losing_words(found),

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def keeps_member(experiment: "Experiment", unit: "Unit") -> bool:
-    """Whether to store a fold's model when it is trained: not for grids, which may have too many."""
+    """Whether to store a fold's trained model: not of grids, which may have many, nor of controls."""
     joined = experiment.config.final in {"ensemble", "soup"}
-    return joined and len(experiment.grid) == 1 and unit.repeat == 0
+    return joined and len(experiment.grid) == 1 and unit.repeat == 0 and unit.purpose == "score"
 
 
 def keep_member(experiment: "Experiment", folder: RunFolder, unit: "Unit", model: nn.Module) -> None:
