@@ -124,13 +124,13 @@ def _trained(study: "Study", units: Sequence["Unit"], name: str) -> "tuple[Sourc
     runner = AddedRunner(study.runner, data.rows, data.fingerprint)
     places = [study.control_unit(unit, source.folder, purpose=f"with {source.folder}") for unit in units]
     left = [unit for unit in places if runner.finished(unit) is None]
-    runner.accelerator.wait_for_everyone()  # all have looked before anyone writes
+    wait_for_all(runner.accelerator)  # all have looked before anyone writes
     if left:
         runner.replay.prepare()
     for unit in runner.workers.own(places):
         if runner.finished(unit) is None:
             runner.run(unit)
-    runner.accelerator.wait_for_everyone()
+    wait_for_all(runner.accelerator)
     return source, places
 
 

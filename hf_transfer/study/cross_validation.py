@@ -222,7 +222,7 @@ def with_defaults(experiment: Experiment, model: nn.Module) -> Experiment:
 
 def run_study(study: Study, began: float) -> CrossValidationResult:
     """Run a study in its open folder, and write the results; `began` is its monotonic start time."""
-    with noted(study.runner.replay.notes):
+    with noted(study.runner.notes):
         return _run_study(study, began)
 
 

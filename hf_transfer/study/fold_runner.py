@@ -61,6 +61,7 @@ class FoldRunner:
     ) -> None:
         self.experiment, self.accelerator, self.folder = experiment, accelerator, folder
         self.scorer = FoldScorer(experiment, folder)
+        self.notes: list[str] = []  # of memory that ran out beside the folds
         self._make_replay = make_replay or self._plain_replay
 
     @property

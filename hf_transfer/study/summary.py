@@ -207,6 +207,7 @@ def _notes(study: "Study", model: nn.Module) -> list[str]:
         *experiment.data.notes,
         *experiment.split_notes,
         *replay.notes,
+        *study.runner.notes,
     ]
     base = task.base
     origin = experiment.base_origin
