@@ -15,11 +15,22 @@ from hf_transfer.machine.memory import attempt
 def placed(model: nn.Module, device: torch.device) -> nn.Module:
     """Move a model to a device, in channels-last layout, in which convolutions run fastest.
 
+    Weights that modules share stay shared: devices that PyTorch knows by a library of their own (NPUs) get
+    another parameter in each place.
+
     Raises:
         ShortOfMemoryError: If it does not fit there.
     """
+    names: dict[nn.Parameter, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names.setdefault(parameter, []).append(name)
     when = "as a model was moved to the device"
-    return attempt(lambda: model.to(device).to(memory_format=torch.channels_last), when)
+    attempt(lambda: model.to(device).to(memory_format=torch.channels_last), when)
+    for first, *others in names.values():
+        for name in others:
+            module, _, own = name.rpartition(".")
+            setattr(model.get_submodule(module), own, model.get_parameter(first))
+    return model
 
 
 def on_processor(device: torch.device) -> bool:

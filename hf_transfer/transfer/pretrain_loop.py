@@ -13,7 +13,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import RunError
 from hf_transfer.folds.order import derive_seed
-from hf_transfer.machine.devices import seeded
+from hf_transfer.machine.devices import placed, seeded
 from hf_transfer.machine.memory import attempt, explained
 from hf_transfer.machine.progress import progress_bar
 from hf_transfer.replay.batching import Batch, Batches, Positions
@@ -99,6 +99,8 @@ class PretrainLoop:
         """
         self.began = time.monotonic()
         given = self.given
+        # Before the optimizer is made: some devices make other parameters of it.
+        placed(self.model, given.workers.accelerator.device)
         optimizer = _optimizer(self.model, given.config)
         given.workers.restart_scale()
         self.prepared, self.optimizer = given.workers.prepare(self.model, optimizer)
