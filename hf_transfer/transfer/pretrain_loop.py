@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
-from hf_transfer.errors import RunError
+from hf_transfer.errors import DataError, RunError
 from hf_transfer.folds.order import derive_seed
 from hf_transfer.machine.devices import seeded
 from hf_transfer.machine.memory import attempt, explained
@@ -209,6 +209,11 @@ class PretrainLoop:
         held_out = self._held_out_loss()
         if not np.isfinite(held_out):
             raise self._not_finite("The loss of rows held out")
+        if not (epoch or held_out):
+            raise DataError(
+                f"{self.given.objective.name} finds nothing to learn in rows held out: their loss is 0 from "
+                "the start. Give texts that the model's tokenizer knows, or another model."
+            )
         self.losses = []
         self.history.append(
             EpochLoss(

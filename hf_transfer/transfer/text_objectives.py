@@ -55,7 +55,7 @@ class MaskedWords(Objective):
         )
 
     def loss(self, model: nn.Module, batch: Batch, random: torch.Generator) -> Tensor:
-        """Mean cross-entropy of the masked tokens."""
+        """Mean cross-entropy of the masked tokens; 0 of texts without a word that the tokenizer knows."""
         ids = batch["input_ids"].cpu()
         chosen = masked_words(ids, self.special, self.begins, random)
         fate = torch.rand(ids.shape, generator=random)
@@ -64,7 +64,8 @@ class MaskedWords(Objective):
         shown = torch.where(chosen & (fate >= _MASKED) & (fate < _REPLACED), others, shown)
         device = batch["input_ids"].device
         labels = ids.masked_fill(~chosen, _NOT_GUESSED).to(device)
-        loss: Tensor = model(**batch | {"input_ids": shown.to(device)}, labels=labels).loss
+        found = model(**batch | {"input_ids": shown.to(device)}, labels=labels)
+        loss: Tensor = found.loss if bool(chosen.any()) else 0 * found.logits.sum()  # no mean of nothing
         return loss
 
     def save(self, folder: Path) -> None:
