@@ -3,6 +3,7 @@
 import csv
 import json
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -113,6 +114,26 @@ def test_a_stopped_training_goes_on_bit_for_bit(objective, pool, picture_pool, v
     resumed = learn("stopped")
     assert whole.keys() == resumed.keys()
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_a_model_is_never_there_without_its_record(pool, made, tmp_path, monkeypatch):
+    def replace(self, target, whole=Path.replace):
+        if self.parent.name == ".model" and self.name == "config.json":
+            raise KeyboardInterrupt
+        return whole(self, target)
+
+    given = SMALL | {"output_dir": str(tmp_path), "num_epochs": 2}
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", replace)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(pool, **given)
+    assert (tmp_path / "pretrain.json").is_file()
+    assert not (tmp_path / "config.json").exists()
+    (tmp_path / "..model.999999999.tmp").mkdir()
+    pretrain(pool, **given)
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in made[1].iterdir()}
+    whole, again = (load_file(folder / "model.safetensors") for folder in (made[1], tmp_path))
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
 
 
 def test_a_finished_folder_is_read_and_another_training_is_refused(made, pool, monkeypatch):

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from hf_transfer import _guard  # noqa: F401
 
-_SMALLEST, _ASPECT = 0.2, 4 / 3  # of a picture's area that is seen, at least; of its sides, at most
+_SMALLEST, _ASPECT = 0.35, 4 / 3  # of a picture's area that is seen, at least; of its sides, at most
 _LIGHT, _COLOUR, _HUE = 0.4, 0.2, 0.1  # brightness and contrast, saturation: by so much; hue: of a turn
 _MIRRORED, _JITTERED, _GREYED, _BLURRED = 0.5, 0.8, 0.2, 0.5  # shares of the views
 _SHARPEST = 64  # pixels of the shorter side, below which a blur leaves too little
