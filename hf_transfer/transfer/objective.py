@@ -13,7 +13,7 @@ from hf_transfer.machine.wording import number
 from hf_transfer.replay.batching import Batch
 from hf_transfer.runs.pretrain_record import EpochLoss
 
-_COLLAPSED = 0.05  # spread of features below which they tell nothing apart; 0.03 with random weights
+_COLLAPSED = 0.05  # spread of features below which they tell hardly anything apart
 
 
 class Objective(Protocol):
@@ -74,12 +74,12 @@ def new_note(objective: Any) -> list[str]:
 
 
 def collapse_note(losses: Sequence[EpochLoss]) -> list[str]:
-    """Say that features of all rows have become nearly the same, if so."""
+    """Say that features of all rows are nearly the same, if so."""
     first, last = (losses[at].feature_spread for at in (0, -1))
     if first is None or last is None or last >= _COLLAPSED:
         return []
     return [
-        f"The features have collapsed: those of all rows point nearly the same way (spread {number(last)}, "
-        f"{number(first)} before; 1 is evenly in all directions), so that they tell no pictures apart. Raise "
-        "batch_size, or give another learning_rate or more epochs."
+        f"Features of all rows point nearly the same way (spread {number(last)}, {number(first)} before; 1 "
+        "is evenly in all directions): they have collapsed, or never came apart. Give more epochs, another "
+        "learning_rate, or a larger batch_size."
     ]
