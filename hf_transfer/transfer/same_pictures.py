@@ -26,10 +26,10 @@ class SamePictures(Objective):
 
     A crop in other colours (`views`) must be known again. Chosen over SimSiam, whose features stay apart only
     as long as its predictor is near the optimum: a new one is far from it at the low rates at which a
-    pretrained model goes on learning, and small models lose dimensions by it (Li et al.). Here the loss itself says that
-    each dimension varies, and that no two say the same; it needs neither a predictor nor other pictures to
-    tell apart, so that batches may be small. Features are what the model's output layer reads; the projector
-    above them is new, belongs to the training alone, and is left out of what is saved.
+    pretrained model goes on learning, and small models lose dimensions by it (Li et al.). Here the loss
+    itself says that each dimension varies, and that no two say the same; it needs neither a predictor nor
+    other pictures to tell apart, so that batches may be small. Features are what the model's output layer
+    reads; the projector above them is new, belongs to the training alone, and is left out of what is saved.
 
     Args:
         task: Of which the base model is used, and whether `augmentation` flips.
