@@ -13,7 +13,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import DataError, RunError
 from hf_transfer.folds.order import derive_seed
-from hf_transfer.machine.devices import seeded
+from hf_transfer.machine.devices import moved, seeded
 from hf_transfer.machine.memory import attempt, explained
 from hf_transfer.machine.progress import progress_bar
 from hf_transfer.replay.batching import Batch, Batches, Positions
@@ -99,10 +99,11 @@ class PretrainLoop:
         """
         self.began = time.monotonic()
         given = self.given
-        optimizer = _optimizer(self.model, given.config)
+        device = given.workers.accelerator.device
+        optimizer = _optimizer(moved(self.model, device), given.config)
         given.workers.restart_scale()
         self.prepared, self.optimizer = given.workers.prepare(self.model, optimizer)
-        self.undo = Undo(self.optimizer, self.model.buffers(), given.workers.accelerator.device)
+        self.undo = Undo(self.optimizer, self.model.buffers(), device)
         self._restore()
         weights = sum(tensor.nbytes for tensor in self.model.state_dict().values())
         pauses = Pauses(given.checkpoints, given.workers, self._state, num_bytes=3 * weights)
