@@ -263,8 +263,7 @@ class _Shards:
         any_machine = self.task.settings.mixed_environments
         arithmetic = "of any machine" if any_machine else json.dumps(origin["arithmetic"])
         about = self.about | {"weights": origin["weights"], "arithmetic": arithmetic}
-        table = pa.table({"row_id": rows["row_id"][:], "features": column})
-        return table.replace_schema_metadata(about)
+        return _described(rows["row_id"][:], column, about)
 
 
 def _names(folder: Path) -> list[re.Match[str]]:
@@ -295,7 +294,17 @@ def _row_groups(paths: Sequence[Path]) -> Iterator[pa.Table]:
     for path in paths:
         with path.open("rb") as stream, pq.ParquetFile(stream) as file:
             for number in range(file.num_row_groups):
-                yield file.read_row_group(number)
+                block = file.read_row_group(number)
+                yield _described(block["row_id"], block["features"], _metadata(path))
+
+
+def _described(row_ids: Any, features: Any, about: Mapping[str, str]) -> pa.Table:
+    """A table with what decides its values, and no other notes, so that equal ones are written alike."""
+    plain = features.cast(
+        pa.list_(pa.float32(), features.type.list_size)
+    )  # Parquet calls its numbers otherwise
+    table = pa.table({"row_id": row_ids, "features": plain})
+    return table.replace_schema_metadata(dict(sorted(about.items())))
 
 
 def _write(path: Path, blocks: Iterable[pa.Table]) -> None:

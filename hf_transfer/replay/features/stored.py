@@ -183,7 +183,7 @@ class FeaturePass:
 
 def arithmetic_here(device: torch.device) -> list[Any]:
     """What decides the last bits of a sum on a device of this machine, as plain values."""
-    return [torch.__version__, arithmetic_of(device), torch.get_num_threads()]
+    return [str(torch.__version__), arithmetic_of(device), torch.get_num_threads()]
 
 
 class StoredFeatures:
