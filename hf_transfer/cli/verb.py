@@ -102,11 +102,13 @@ def read_settings(options: argparse.Namespace, defaults: "RunConfig") -> "RunCon
             f"{verb} takes no --engine {config.engine}; run, search, recipes and, as far as features go, "
             f"{', '.join(_PLACED)} take --engine ray. Leave it out."
         )
-    if config.parallel != defaults.parallel:
-        raise ConfigError(
-            f"{verb} works in one process, and --parallel {config.parallel} is for several that train. Leave "
-            "it out."
-        )
+    shared = {name: getattr(config, name) for name in ("parallel", "folds_per_device")}
+    for name, value in shared.items():
+        if value != getattr(defaults, name):
+            raise ConfigError(
+                f"{verb} works in one process, and --{name} {value} is for several, by which run, search and "
+                "recipes train. Leave it out."
+            )
     if (processes := os.environ.get("WORLD_SIZE", "1")) != "1":
         raise ConfigError(
             f"{verb} works in one process, and {processes} were launched. Start it without a launcher."

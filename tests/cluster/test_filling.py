@@ -7,6 +7,7 @@ import pytest
 from near_carrier import NearCarrier
 
 from hf_transfer import RunConfig, SequenceClassification, rank, shots
+from hf_transfer.cli.main import main
 from hf_transfer.cluster import filling
 from hf_transfer.cluster.computing import check_origin, plain_pass
 from hf_transfer.cluster.placing import Placing
@@ -215,3 +216,23 @@ def test_a_combination_is_judged_and_trained_on_nodes(tmp_path):
     assert {order["kind"] for order in carrier.orders} == {"features", "heads", "final"}
     models = [(tmp_path / name / "model" / "model.safetensors").read_bytes() for name in ("here", "there")]
     assert models[0] == models[1]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["rank", "builtin:digits_5to9", "builtin:digits-resnet", "--num_repeats", "1"],
+        ["shift", "builtin:digits_5to9", "builtin:digits_0to4"],
+        ["adapt", "builtin:digits_5to9", "builtin:digits_0to4"],
+        ["shots", "builtin:digits_5to9", "--shots=1,2", "--draws=3", "--episodes=0"],
+        ["features", "builtin:digits_5to9"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_the_command_line_places_work(words, tmp_path, monkeypatch, capsys):
+    carrier = NearCarrier()
+    monkeypatch.setattr("hf_transfer.cluster.ray_carrier.RayCarrier", lambda config: carrier)
+    words = [*words, "--max_rows", "30", "--num_folds", "2", "--output_dir", str(tmp_path / "out")]
+    words += ["--base_model", "builtin:digits-resnet"] if words[0] != "rank" else []
+    assert main([*words, "--engine", "ray"]) == 0
+    assert {order["kind"] for order in carrier.orders} == {"features"}
