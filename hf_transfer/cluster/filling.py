@@ -109,9 +109,10 @@ def fill(carrier: Carrier, wanted: Iterable[StoredFeatures]) -> None:
     most = max(1, math.ceil(carrier.places / len(missing)))
     cuts = {key: one.cut(most) for key, one in missing.items()}
     fillings = {key: _Filling(one, len(cuts[key])) for key, one in missing.items()}
+    models: dict[str, Any] = {}
     lost = []
     try:
-        pieces = (piece for key in missing for piece in _pieces(carrier, fillings[key], cuts[key]))
+        pieces = (piece for key in missing for piece in _pieces(carrier, fillings[key], cuts[key], models))
         with progress_bar("features of the cluster", total=sum(map(len, cuts.values())), unit="piece") as bar:
             for (filling, part), outcome in done(carrier, pieces, ahead=2 * carrier.places):
                 if outcome.found is None or outcome.error:
@@ -129,13 +130,17 @@ def fill(carrier: Carrier, wanted: Iterable[StoredFeatures]) -> None:
         )
 
 
-def _pieces(carrier: Carrier, filling: _Filling, cut: Sequence[range]) -> Iterator[Piece[Any]]:
-    """The pieces of work of a pass; its rows are packed when their turn comes."""
-    missing = filling.missing
-    about, bulk = carrier.put(missing.about), carrier.put({"model": pack_model(missing.task.base)})
+def _pieces(
+    carrier: Carrier, filling: _Filling, cut: Sequence[range], models: dict[str, Any]
+) -> Iterator[Piece[Any]]:
+    """The pieces of work of a pass; its rows are packed when their turn comes, its model is put once."""
+    missing, base = filling.missing, filling.missing.task.base
+    if base.name not in models:
+        models[base.name] = carrier.put({"model": pack_model(base)})
+    about = carrier.put(missing.about)
     for part in cut:
         block = encoded_block(missing.encoded, [missing.batches[i] for i in part])
-        yield Piece({"kind": "features", "blocks": [block]}, about, bulk, (filling, part))
+        yield Piece({"kind": "features", "blocks": [block]}, about, models[base.name], (filling, part))
 
 
 def _make_room(missing: Sequence[Missing]) -> None:

@@ -78,6 +78,7 @@ def test_several_passes_are_a_piece_of_work_each_and_one_is_shared_out():
     both = [opened(REVIEWS), opened(REVIEWS, max_rows=39)]
     features(both, Placing(carrier := NearCarrier()))
     assert [len(order["blocks"]) for order in carrier.orders] == [1, 1]
+    assert len(carrier.put_bytes) == 3  # the model once, and the settings of each pass
     clear(cache_folder())
     (found,) = features(both[:1], Placing(carrier := NearCarrier()))
     assert [sum(block["batches"]) for order in carrier.orders for block in order["blocks"]] == [32, 8]
