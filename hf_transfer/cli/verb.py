@@ -109,11 +109,20 @@ def read_settings(options: argparse.Namespace, defaults: "RunConfig") -> "RunCon
                 f"{verb} works in one process, and --{name} {value} is for several, by which run, search and "
                 "recipes train. Leave it out."
             )
+    refuse_launched(verb)
+    return config
+
+
+def refuse_launched(verb: str) -> None:
+    """Stop where several processes were launched, each of which would do all of a verb's work.
+
+    Raises:
+        ConfigError: Saying so.
+    """
     if (processes := os.environ.get("WORLD_SIZE", "1")) != "1":
         raise ConfigError(
             f"{verb} works in one process, and {processes} were launched. Start it without a launcher."
         )
-    return config
 
 
 def add_kind(parser: argparse.ArgumentParser) -> None:

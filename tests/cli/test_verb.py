@@ -98,6 +98,12 @@ def test_verbs_of_one_process_are_not_launched(name, monkeypatch):
         read_settings(options, RunConfig())
 
 
+def test_predict_is_not_launched(monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["predict", "runs/x", "text"]) == 2
+    assert "predict works in one process, and 2 were launched." in capsys.readouterr().err
+
+
 def test_a_run_that_shared_its_model_is_scored_in_one_process():
     options = Namespace(settings=[], parser=ArgumentParser(prog="hf-transfer score"))
     assert read_settings(options, RunConfig(parallel="fsdp")).parallel == "fsdp"
