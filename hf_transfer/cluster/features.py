@@ -148,8 +148,17 @@ class _Shards:
 
     @classmethod
     def open(cls, config: RunConfig, kind: str | None) -> "_Shards":
-        """Open the rows, as one shard."""
+        """Open the rows, as one shard.
+
+        Raises:
+            DataError: If they cannot be used.
+        """
         data = open_dataset(config, (task_of_kind(kind) if kind else find_task(config)).input.name)
+        if data.target.per_word:
+            raise DataError(
+                f"{data.name} has a label for each word, and these features are of rows. Give rows of one "
+                "label each."
+            )
         return cls(data.task(config, data.target), data, 1)
 
     def split(self, number: int) -> "_Shards":

@@ -117,6 +117,12 @@ def test_flags_that_do_not_go_together(flags, message, tmp_path, capsys):
     assert message in capsys.readouterr().err
 
 
+def test_words_have_no_features_of_rows(tmp_path, capsys):
+    words = ["features", "builtin:mentions", *DATA[2:], "--output_dir", str(tmp_path)]
+    assert main(words) == 3
+    assert "has a label for each word, and these features are of rows" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("shard", "code", "message"),
     [("2/2", 2, "shard='2/2' is no part"), ("x", 2, "is no part"), ("0/99", 3, "at most as many shards")],
