@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.cli.verb import add_kind, add_repeats, add_verb, show
+from hf_transfer.cli.verb import add_kind, add_repeats, add_verb, read_settings, show
 
 
 def add_combine(verbs: Any) -> None:
@@ -29,6 +29,7 @@ def add_combine(verbs: Any) -> None:
 
 
 def _combine(options: argparse.Namespace) -> int:
+    from hf_transfer.cluster.doors import placing_of
     from hf_transfer.config.run_config import RunConfig
     from hf_transfer.runs.combine_record import COMBINE_FILE
     from hf_transfer.runs.schema import to_json
@@ -36,11 +37,17 @@ def _combine(options: argparse.Namespace) -> int:
     from hf_transfer.transfer.publishing import publish_combination
 
     defaults = replace(RunConfig(), dataset=options.dataset, output_dir="runs/combine", trainable="head")
-    config = RunConfig.from_args(defaults, options.settings)
+    config = read_settings(options, defaults)
+    engine = placing_of(config)
     record = combine_models(
-        config, options.models, options.combine, kind=options.kind, num_repeats=options.num_repeats
+        config,
+        options.models,
+        options.combine,
+        kind=options.kind,
+        num_repeats=options.num_repeats,
+        engine=engine,
     )
-    publish_combination(config, record, judge_only=options.judge_only)
+    publish_combination(config, record, judge_only=options.judge_only, engine=engine)
     files = f"All figures: {Path(config.output_dir) / COMBINE_FILE}."
     show(options, (to_json(record), f"{record.to_text()}\n\n{files}"))
     return 0
