@@ -34,13 +34,12 @@ def add_rank(verbs: Any) -> None:
 
 def _rank(options: argparse.Namespace) -> int:
     from hf_transfer.config.run_config import RunConfig
-    from hf_transfer.selection.rank.ranking import rank_models
     from hf_transfer.selection.rank.words import ranking_text
-    from hf_transfer.selection.rank.writing import write_beside
+    from hf_transfer.selection.rank.writing import run_ranking
 
     defaults = replace(RunConfig(), dataset=options.dataset, output_dir="runs/rank")
     config = RunConfig.from_args(defaults, options.settings)
-    ranking = rank_models(
+    ranking, value = run_ranking(
         config,
         options.models,
         kind=options.kind,
@@ -48,7 +47,6 @@ def _rank(options: argparse.Namespace) -> int:
         priors=read_priors(options.prior),
     )
     folder = Path(config.output_dir)
-    value = write_beside(ranking, folder)
     files = f"Layer by layer: {folder / 'depth.png'}. All figures: {folder / 'rank.json'}."
     show(options, (value, f"{ranking_text(ranking)}\n\n{files}"))
     return 0

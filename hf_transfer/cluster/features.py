@@ -20,7 +20,7 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.data.labelled import LabelledData, fingerprint
 from hf_transfer.data.opening import find_task, open_dataset
 from hf_transfer.errors import ConfigError, DataError
-from hf_transfer.machine.files import load_table, write_table
+from hf_transfer.machine.files import load_table, make_folder, write_table
 from hf_transfer.machine.wording import some
 from hf_transfer.replay.encoding import encode_rows
 from hf_transfer.replay.features.output_inputs import output_inputs
@@ -71,7 +71,7 @@ def write_shard(config: RunConfig, shard: str, *, kind: str | None = None) -> Sh
     about = _about(task, data)
     found = path.is_file() and pq.read_schema(path).metadata == about
     if not found:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write_table(path, _table(task, data, index, number).replace_schema_metadata(about))
     file = pq.read_metadata(path)
     width = pq.read_schema(path).field("features").type.list_size

@@ -12,7 +12,7 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.data.data_files import read_file
 from hf_transfer.errors import ConfigError, DataError
 from hf_transfer.layers.output import output_layer
-from hf_transfer.machine.files import write_bytes, write_json
+from hf_transfer.machine.files import make_folder, write_bytes, write_json
 from hf_transfer.replay.features.forward import pretrained_model
 from hf_transfer.report.card.card import update_card
 from hf_transfer.report.plots.adapting import adapt_plot
@@ -75,7 +75,8 @@ def run_adapt(
     kind: str | None = None,
 ) -> AdaptRecord:
     """The same from settings that are read already."""
-    began = time.monotonic()
+    began, folder = time.monotonic(), Path(config.output_dir)
+    make_folder(folder)
     if options.domain_column is not None:
         if config.group_by is not None:
             raise ConfigError("--domain_column groups the source's rows by domain: leave --group_by out.")
@@ -88,7 +89,6 @@ def run_adapt(
         groups_target=options.domain_column is None,
     )
     adapting = begin(domains, options)
-    folder = Path(config.output_dir)
     home = model_home(folder)
     reload = publish(adapting, home / "model")
     record = adapting.record(time.monotonic() - began)

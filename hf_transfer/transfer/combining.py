@@ -14,6 +14,7 @@ from hf_transfer import __version__, _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import ConfigError, DataError
 from hf_transfer.machine.environment import versions
+from hf_transfer.machine.files import make_folder
 from hf_transfer.machine.progress import progress_bar
 from hf_transfer.runs.combine_record import Combination, CombineRecord, Member
 from hf_transfer.scores.combining import WAYS, WEIGHTED, Outputs, shares_of, weigh
@@ -56,7 +57,15 @@ def combine(
     """
     defaults = RunConfig(output_dir="runs/combine", trainable="head")
     config = defaults.changed({"dataset": str(dataset)} | settings)
-    record = combine_models(config, models, way, kind=kind, num_repeats=num_repeats)
+    return run_combine(config, models, way, judge_only=judge_only, kind=kind, num_repeats=num_repeats)
+
+
+def run_combine(
+    config: RunConfig, models: Sequence[str], way: str, *, judge_only: bool, **options: Any
+) -> CombineRecord:
+    """The same from settings that are read already."""
+    make_folder(Path(config.output_dir))
+    record = combine_models(config, models, way, **options)
     return publish_combination(config, record, judge_only=judge_only)
 
 

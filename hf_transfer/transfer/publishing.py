@@ -36,7 +36,6 @@ def publish_combination(config: RunConfig, record: CombineRecord, *, judge_only:
             repeats = record.folds.num_repeats  # the folds that it was judged under
             own = replace(config, base_model=member.base_model, output_dir=str(run), num_repeats=repeats)
             _run(own, record)
-    folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / COMBINE_FILE, to_json(record))
     if not judge_only and not record.joined:
         write_card(folder)  # which tells of the combination too

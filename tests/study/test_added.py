@@ -53,7 +53,8 @@ def test_rows_with_the_wrong_labels_hurt_and_the_classes_that_lose_are_named(run
     assert len(swapped.losing) >= 3
     assert any(one.p_loses < 0.05 for one in swapped.losing)
     assert f"{len(swapped.losing)} of 5 classes lose" in losing_words(swapped)
-    assert "Beyond chance: " in losing_words(swapped)
+    assert "Beyond chance: '" in losing_words(swapped)
+    assert all(f"{one.label!r} (" in losing_words(swapped) for one in swapped.losing)
     assert alike.verdict != "hurts"
 
 
