@@ -19,7 +19,7 @@ from hf_transfer.layers.output import divide_logits
 from hf_transfer.layers.phases import freeze_for
 from hf_transfer.machine.devices import placed
 from hf_transfer.machine.digests import json_digest
-from hf_transfer.machine.files import json_bytes, write_files
+from hf_transfer.machine.files import write_files, write_json
 from hf_transfer.machine.processes import wait_for_all
 from hf_transfer.machine.wording import fold_name
 from hf_transfer.replay.batching import Positions
@@ -170,8 +170,9 @@ class _FinalModel:
         self.record_folder.mkdir(exist_ok=True)
         kept = to_json(KeptFinal(self._identity, record, test))
         files = ends_files(self._ends)
-        done = json_bytes(with_digests(kept, files))  # the last to appear, as it says that all are whole
-        write_files({self.record_folder / name: data for name, data in {**files, DONE: done}.items()})
+        if files:
+            write_files({self.record_folder / name: content for name, content in files.items()})
+        write_json(self.record_folder / DONE, with_digests(kept, files))
         rmtree(self.record_folder / CHECKPOINT, ignore_errors=True)
         if self.experiment.config.final == "soup":
             self._drop_members()
