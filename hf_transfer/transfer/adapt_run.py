@@ -90,6 +90,9 @@ def run_adapt(
     )
     adapting = begin(domains, options)
     home = model_home(folder)
+    _ = adapting.published  # all that is trained, while what was there before stays whole
+    for told in (folder / ADAPT_FILE, home / "README.md"):
+        told.unlink(missing_ok=True)  # of another model than the one to come
     reload = publish(adapting, home / "model")
     record = adapting.record(time.monotonic() - began)
     notes = [f"The model cannot be pushed: {reload.problem}."] if reload.problem else []
