@@ -44,6 +44,8 @@ def publish_combination(config: RunConfig, record: CombineRecord, *, judge_only:
             repeats = record.folds.num_repeats  # the folds that it was judged under
             own = replace(config, base_model=member.base_model, output_dir=str(run), num_repeats=repeats)
             _run(own, record)
+            if record.joined:
+                write_card(run)  # without one it can't be pushed
     write_json(folder / COMBINE_FILE, to_json(record))
     if not judge_only and not record.joined:
         write_card(folder)  # which tells of the combination too

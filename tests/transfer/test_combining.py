@@ -203,6 +203,7 @@ def test_verify_and_push_name_the_members(copied):
         HubError, match=r"not a finished run\. Its members are: push .*members.0 and the others"
     ):
         collect(Path(folder))
+    assert {"README.md", "model.safetensors"} <= collect(Path(folder) / "members" / "0").keys()
     assert all(check.state != "wrong" for check in verify_run(Path(folder) / "members" / "0"))
 
 
