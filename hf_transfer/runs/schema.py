@@ -93,6 +93,7 @@ def _hints(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind)
 
 
+@cache
 def _choices(kind: Any) -> Sequence[Any]:
     return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
 
@@ -113,6 +114,7 @@ def _looks_like(value: Any, kind: Any) -> bool:
     return type(value) is kind or (kind is float and type(value) is int)
 
 
+@cache
 def _num_items(kind: Any) -> int | None:
     """How many items a tuple must have; None where any number will do."""
     inner = get_args(kind)

@@ -60,7 +60,7 @@ def test_frozen_layers_and_scores_are_computed_in_what_memory_there_is(device, t
     settings = IMAGES | {"trainable": "head", "max_rows": 120}
     whole = device.call(run, str(tmp_path / "whole"), **settings).checked()
     outcomes = []
-    for share in (0.95, 0.8, 0.65, 0.5):
+    for share in (0.8, 0.65, 0.5):  # the peak differs by a sixth: by time, frozen layers are kept or not
         limit = int(share * whole["peak"])
         found = device.call(run, str(tmp_path / str(share)), memory=limit, **settings)
         outcomes.append(found.error.partition(":")[0])
