@@ -3,6 +3,7 @@
 import time
 from dataclasses import fields, replace
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,8 @@ from hf_transfer.transfer.features import DomainFeatures
 from hf_transfer.transfer.few_labels import FewLabels
 from hf_transfer.transfer.labelling import draw_rows, read_labels
 from hf_transfer.transfer.shift import TwoDomains, open_domains
+
+ARMS_FOLDER = "arms"  # until all are trained
 
 
 def adapt(
@@ -88,8 +91,8 @@ def run_adapt(
         kind=kind,
         groups_target=options.domain_column is None,
     )
-    adapting = begin(domains, options)
     home = model_home(folder)
+    adapting = replace(begin(domains, options), arms_folder=home / ARMS_FOLDER)
     _ = adapting.published  # all that is trained, while what was there before stays whole
     for told in (folder / ADAPT_FILE, home / "README.md"):
         told.unlink(missing_ok=True)  # of another model than the one to come
@@ -100,6 +103,7 @@ def run_adapt(
     write_json(folder / ADAPT_FILE, to_json(record))
     save(adapt_plot(record), home / "adapt.png")
     write_bytes(home / "README.md", card_text(record).encode())
+    rmtree(home / ARMS_FOLDER, ignore_errors=True)
     if home != folder:
         update_card(folder)
     return record
