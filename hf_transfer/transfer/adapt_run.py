@@ -14,6 +14,7 @@ from hf_transfer.data.data_files import read_file
 from hf_transfer.errors import ConfigError, DataError
 from hf_transfer.layers.output import output_layer
 from hf_transfer.machine.files import make_folder, write_bytes, write_json
+from hf_transfer.replay.features.engine import FeatureEngine
 from hf_transfer.replay.features.forward import pretrained_model
 from hf_transfer.report.card.card import update_card
 from hf_transfer.report.plots.adapting import adapt_plot
@@ -76,9 +77,19 @@ def run_adapt(
     *,
     target_split: str | None = None,
     kind: str | None = None,
+    engine: FeatureEngine | None = None,
 ) -> AdaptRecord:
-    """The same from settings that are read already."""
+    """The same from settings that are read already; an engine computes features elsewhere.
+
+    Raises:
+        ConfigError: If an engine is to train layers below the head, too.
+    """
     began, folder = time.monotonic(), Path(config.output_dir)
+    if engine is not None and config.trainable != "head":
+        raise ConfigError(
+            f"--trainable {config.trainable} trains in this process, and engine={config.engine!r} computes "
+            "features alone. Leave one of them out."
+        )
     make_folder(folder)
     if options.domain_column is not None:
         if config.group_by is not None:
@@ -90,6 +101,7 @@ def run_adapt(
         target_split=target_split,
         kind=kind,
         groups_target=options.domain_column is None,
+        engine=engine,
     )
     home = model_home(folder)
     adapting = replace(begin(domains, options), arms_folder=home / ARMS_FOLDER)

@@ -12,14 +12,17 @@ from hf_transfer.report.card.card import write_card
 from hf_transfer.runs.combine_record import COMBINE_FILE, CombineRecord, joined_members, member_run
 from hf_transfer.runs.schema import to_json
 from hf_transfer.selection.presets import fine_tune
+from hf_transfer.study.engine import Engine
 from hf_transfer.tasks import task_of_kind
 
 
-def publish_combination(config: RunConfig, record: CombineRecord, *, judge_only: bool) -> CombineRecord:
+def publish_combination(
+    config: RunConfig, record: CombineRecord, *, judge_only: bool, engine: Engine | None = None
+) -> CombineRecord:
     """Make the runs of the members to publish, and write combine.json; gives the record back.
 
     One member is an ordinary run in the folder itself. Of several, each is one in a folder below, and
-    combine.json says how `predict` weighs them.
+    combine.json says how `predict` weighs them. An engine trains them elsewhere.
 
     Raises:
         ConfigError: If several are to stand where one model's run is, which `predict` would go on to read; or
@@ -43,7 +46,7 @@ def publish_combination(config: RunConfig, record: CombineRecord, *, judge_only:
             run = folder / member_run(place) if record.joined else folder
             repeats = record.folds.num_repeats  # the folds that it was judged under
             own = replace(config, base_model=member.base_model, output_dir=str(run), num_repeats=repeats)
-            _run(own, record)
+            _run(own, record, engine)
             if record.joined:
                 write_card(run)  # without one it can't be pushed
     write_json(folder / COMBINE_FILE, to_json(record))
@@ -52,7 +55,7 @@ def publish_combination(config: RunConfig, record: CombineRecord, *, judge_only:
     return record
 
 
-def _run(config: RunConfig, record: CombineRecord) -> None:
+def _run(config: RunConfig, record: CombineRecord, engine: Engine | None) -> None:
     task = task_of_kind(record.dataset.kind)
     data = open_dataset(config, task.input.name)
-    fine_tune(data.task(config, data.target), data, config)
+    fine_tune(data.task(config, data.target), data, config, engine)

@@ -15,6 +15,7 @@ from hf_transfer.folds import derive_seed
 from hf_transfer.machine.environment import versions
 from hf_transfer.machine.files import make_folder, write_json
 from hf_transfer.machine.wording import count
+from hf_transfer.replay.features.engine import FeatureEngine
 from hf_transfer.runs.rank_record import RankedData
 from hf_transfer.runs.schema import to_json
 from hf_transfer.runs.shots_record import SHOTS_FILE, Episodes, ShotScore, ShotsRecord
@@ -93,14 +94,26 @@ def shots(dataset: str | Path, base_model: str, *, kind: str | None = None, **se
     return run_shots(config, ShotOptions(**own), kind=kind)
 
 
-def run_shots(config: RunConfig, options: ShotOptions, *, kind: str | None = None) -> ShotsRecord:
-    """The same from settings that are read already."""
+def run_shots(
+    config: RunConfig,
+    options: ShotOptions,
+    *,
+    kind: str | None = None,
+    engine: FeatureEngine | None = None,
+) -> ShotsRecord:
+    """The same from settings that are read already; an engine computes features elsewhere."""
     folder = Path(config.output_dir)
     make_folder(folder)
-    return _written(score_shots(config, options, kind=kind), folder)
+    return _written(score_shots(config, options, kind=kind, engine=engine), folder)
 
 
-def score_shots(config: RunConfig, options: ShotOptions, *, kind: str | None = None) -> ShotsRecord:
+def score_shots(
+    config: RunConfig,
+    options: ShotOptions,
+    *,
+    kind: str | None = None,
+    engine: FeatureEngine | None = None,
+) -> ShotsRecord:
     """Score heads that learn from a few rows a class, in many draws, on all other rows.
 
     The features are computed once and stored, so that a second call takes seconds.
@@ -109,19 +122,17 @@ def score_shots(config: RunConfig, options: ShotOptions, *, kind: str | None = N
         config: The data set, the base model and the seed.
         options: What to draw.
         kind: What a row's input is; found by itself when not given.
+        engine: Computes features elsewhere; None computes them here.
 
     Raises:
-        ConfigError: If no base model is given, or SetFit is asked for and not installed.
+        ConfigError: If no base model is given, or SetFit is asked for and not installed, or with an engine.
         DataError: If rows have not one class each, no size leaves a row of each class to ask, or SetFit is
             asked for and they are not texts.
     """
     began = time.monotonic()
-    if not config.base_model:
-        raise ConfigError("shots needs a base model, whose frozen features it reads. Add --base_model.")
+    _check_wanted(config, options, engine)
     accelerator = make_accelerator(config)
-    if options.setfit:
-        require_setfit()
-    found = labelled_features(config, accelerator, kind=kind)
+    found = labelled_features(config, accelerator, kind=kind, engine=engine)
     setfit = SetFit(found.data, found.task, accelerator.device) if options.setfit else None
     pool = _pool(found)
     sizes, notes = _possible(options, pool, found.label_names)
@@ -144,6 +155,19 @@ def score_shots(config: RunConfig, options: ShotOptions, *, kind: str | None = N
         setfit=setfit.compared(pool, scored, drawn[: options.setfit_draws], config.seed) if setfit else [],
         seconds=time.monotonic() - began,
     )
+
+
+def _check_wanted(config: RunConfig, options: ShotOptions, engine: FeatureEngine | None) -> None:
+    """Stop where there is no base model, or SetFit is wanted and cannot be trained."""
+    if not config.base_model:
+        raise ConfigError("shots needs a base model, whose frozen features it reads. Add --base_model.")
+    if options.setfit and engine is not None:
+        raise ConfigError(
+            f"--setfit trains in this process, and engine={config.engine!r} computes features alone. Leave "
+            "one of them out."
+        )
+    if options.setfit:
+        require_setfit()
 
 
 def _written(record: ShotsRecord, folder: Path) -> ShotsRecord:
