@@ -13,10 +13,9 @@ _ADVICE = {
     errno.EACCES: "Give this account the right to read and write there, or another folder.",
     errno.EPERM: "Give this account the right to read and write there, or another folder.",
     errno.EROFS: "The file system is read-only. Make it writable, or give another folder.",
-    errno.EEXIST: "A file stands where a folder is to be. Move it, or give another folder.",
-    errno.ENOTDIR: "A file stands where a folder is to be. Move it, or give another folder.",
     errno.EMFILE: "Raise the number of open files (`ulimit -n 4096`).",
     errno.ENFILE: "Other programs have too many files open. End some of them.",
+    errno.ENAMETOOLONG: "Give a shorter name.",
     errno.EIO: "The disk or its connection is failing. Look at the log of the system.",
 }
 # What libraries say in errors that carry no number.

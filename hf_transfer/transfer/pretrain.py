@@ -21,7 +21,7 @@ from hf_transfer.errors import ConfigError, DataError
 from hf_transfer.folds import derive_seed, hash_order
 from hf_transfer.machine.digests import json_digest
 from hf_transfer.machine.environment import versions
-from hf_transfer.machine.files import new_folder, remove_stale, write_bytes, write_json
+from hf_transfer.machine.files import make_folder, new_folder, remove_stale, write_bytes, write_json
 from hf_transfer.machine.lock import LOCK_FILE, locked
 from hf_transfer.machine.signals import stop_signals
 from hf_transfer.machine.wording import count, some
@@ -109,7 +109,7 @@ def run_pretrain(config: RunConfig, options: PretrainOptions) -> PretrainRecord:
     if options.from_scratch or config.from_scratch:
         config, options = replace(config, from_scratch=False), replace(options, from_scratch=True)
     folder = Path(config.output_dir)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with stop_signals.handled(), locked(folder):
         remove_stale(folder)
         pretraining = _begin(config, options, accelerator)

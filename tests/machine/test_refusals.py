@@ -19,8 +19,6 @@ from hf_transfer.machine.refusals import refusal
         (errno.EROFS, "is read-only"),
         (errno.EMFILE, "ulimit -n"),
         (errno.EIO, "is failing"),
-        (errno.EEXIST, "A file stands where a folder is to be"),
-        (errno.ENOTDIR, "A file stands where a folder is to be"),
     ],
 )
 def test_a_refusal_names_the_file_and_what_to_do(number, advice):
