@@ -14,7 +14,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from safetensors import SafetensorError
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError, DiskFullError
@@ -225,7 +224,7 @@ def enough_disk(folder: Path, needed: int | None = None) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # that of tokenizers is of no narrower class
         if isinstance(error, DiskFullError) or not is_disk_full(error):
             raise
         raise DiskFullError(full_words(folder, needed)) from error

@@ -15,6 +15,10 @@ VERBS = {
     "adapt": f"adapt {{source}} {{target}} {DIGITS} --arms z-score,coral",
     "adapt, trained": f"adapt {{source}} {{target}} {DIGITS} --arms dann,mcc"
     " --trainable last:1 --num_epochs 1",
+    "pretrain": f"pretrain {{source}} {DIGITS} --objective same-pictures --num_epochs 1 --batch_size 16"
+    " --probe {target}",
+    "pretrain, words": "pretrain {lines} --base_model builtin:tiny-bert --num_epochs 1 --max_length 16"
+    " --learning_rate 1e-3",
 }
 
 
@@ -22,7 +26,10 @@ VERBS = {
 def given(tmp_path_factory):
     """What the verbs read."""
     folder = tmp_path_factory.mktemp("given")
+    lines = folder / "lines.txt"
+    lines.write_text("\n".join(f"We saw the film number {n}" for n in range(60)))
     return {
+        "lines": str(lines),
         "source": pictures(folder / "source", range(60)),
         "target": pictures(folder / "target", range(60, 120), lambda grey: 255 - grey),
     }
