@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.cli.verb import add_kind, add_verb, show
+from hf_transfer.cli.verb import add_kind, add_verb, read_settings, show
 
 
 def add_adapt(verbs: Any) -> None:
@@ -42,6 +42,7 @@ def add_adapt(verbs: Any) -> None:
 
 
 def _adapt(options: argparse.Namespace) -> int:
+    from hf_transfer.cluster.doors import placing_of
     from hf_transfer.config.run_config import RunConfig
     from hf_transfer.report.words.adapt import adapt_text
     from hf_transfer.runs.schema import to_json
@@ -49,14 +50,21 @@ def _adapt(options: argparse.Namespace) -> int:
     from hf_transfer.transfer.adapting import USUAL, AdaptOptions
 
     defaults = replace(RunConfig(), dataset=options.dataset, output_dir="runs/adapt", trainable="head")
-    config = RunConfig.from_args(defaults, options.settings)
+    config = read_settings(options, defaults)
     wanted = AdaptOptions(
         labels=options.labels,
         arms=USUAL if options.arms is None else tuple(options.arms.split(",")),
         split_target=options.split_target,
         domain_column=options.domain_column,
     )
-    record = run_adapt(config, options.target, wanted, target_split=options.target_split, kind=options.kind)
+    record = run_adapt(
+        config,
+        options.target,
+        wanted,
+        target_split=options.target_split,
+        kind=options.kind,
+        engine=placing_of(config),
+    )
     folder = Path(config.output_dir)
     files = f"The model: {model_home(folder) / 'model'}. All figures: {folder / 'adapt.json'}."
     show(options, (to_json(record), f"{adapt_text(record)}\n\n{files}"))

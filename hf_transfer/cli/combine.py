@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.cli.verb import add_kind, add_repeats, add_verb, show
+from hf_transfer.cli.verb import add_kind, add_repeats, add_verb, read_settings, show
 
 
 def add_combine(verbs: Any) -> None:
@@ -29,18 +29,23 @@ def add_combine(verbs: Any) -> None:
 
 
 def _combine(options: argparse.Namespace) -> int:
+    from hf_transfer.cluster.doors import placing_of
     from hf_transfer.config.run_config import RunConfig
     from hf_transfer.runs.combine_record import COMBINE_FILE
     from hf_transfer.runs.schema import to_json
-    from hf_transfer.transfer.combining import combine_models
-    from hf_transfer.transfer.publishing import publish_combination
+    from hf_transfer.transfer.combining import run_combine
 
     defaults = replace(RunConfig(), dataset=options.dataset, output_dir="runs/combine", trainable="head")
-    config = RunConfig.from_args(defaults, options.settings)
-    record = combine_models(
-        config, options.models, options.combine, kind=options.kind, num_repeats=options.num_repeats
+    config = read_settings(options, defaults)
+    record = run_combine(
+        config,
+        options.models,
+        options.combine,
+        judge_only=options.judge_only,
+        kind=options.kind,
+        num_repeats=options.num_repeats,
+        engine=placing_of(config),
     )
-    publish_combination(config, record, judge_only=options.judge_only)
     files = f"All figures: {Path(config.output_dir) / COMBINE_FILE}."
     show(options, (to_json(record), f"{record.to_text()}\n\n{files}"))
     return 0

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.cli.verb import add_verb, show
+from hf_transfer.cli.verb import add_verb, read_settings, show
 from hf_transfer.machine.wording import aligned, columns_words, count, fold_name, some
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def _inspect(options: argparse.Namespace) -> int:
     from hf_transfer.data.sealing import fold_columns, seal_rows
     from hf_transfer.folds import plan_folds
 
-    config = RunConfig.from_args(replace(RunConfig(), dataset=options.dataset), options.settings)
+    config = read_settings(options, replace(RunConfig(), dataset=options.dataset))
     data = open_dataset(config, options.kind or find_task(config).input.name)
     task = data.task(config, data.target)
     data = seal_rows(task, data, config)

@@ -26,7 +26,7 @@ from hf_transfer.cli.score import add_score
 from hf_transfer.cli.search import add_search
 from hf_transfer.cli.shift import add_shift
 from hf_transfer.cli.shots import add_shots
-from hf_transfer.cli.verb import Handler, Parser, guarded, refuse_engine, refuse_misspelt
+from hf_transfer.cli.verb import Handler, Parser, guarded, refuse_misspelt
 from hf_transfer.errors import ConfigError
 from hf_transfer.machine.launcher import end_with_launcher, is_main_process, tell_launcher
 from hf_transfer.machine.paths import is_utf_8
@@ -117,7 +117,6 @@ def _run_verb(words: list[str]) -> int:
     options.settings = settings
     if settings and options.takes_settings and words[:1] != ["run"]:
         refuse_misspelt(settings, options.parser)
-        refuse_engine(settings, words[0])
     return handler(options)
 
 

@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.cli.verb import add_verb, show
+from hf_transfer.cli.verb import add_verb, refuse_launched, show
 
 
 def add_predict(verbs: Any) -> None:
@@ -44,6 +44,7 @@ def add_predict(verbs: Any) -> None:
 def _predict(options: argparse.Namespace) -> int:
     from hf_transfer.study.final.predict import predict_inputs
 
+    refuse_launched("predict")
     answers, text = predict_inputs(
         options.run,
         options.inputs,

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.cli.verb import add_verb, show
+from hf_transfer.cli.verb import add_verb, read_settings, show
 
 
 def add_pretrain(verbs: Any) -> None:
@@ -22,7 +22,8 @@ def add_pretrain(verbs: Any) -> None:
     parser.add_argument(
         "--objective",
         metavar="NAME",
-        help="masked-words (usual for texts), same-texts (SimCSE) or masked-pictures (for pictures)",
+        help="masked-words (usual for texts), same-texts (SimCSE), masked-pictures (usual for pictures) or "
+        "same-pictures (VICReg)",
     )
     parser.add_argument("--probe", metavar="DATASET", help="labelled data to judge by, before and after")
     parser.add_argument("--probe_split", metavar="NAME", help="which split of those to use")
@@ -42,7 +43,7 @@ def _pretrain(options: argparse.Namespace) -> int:
     from hf_transfer.transfer.pretrain_words import pretrain_text
 
     defaults = replace(RunConfig(), dataset=options.dataset, output_dir="runs/pretrain", **DEFAULTS)
-    config = RunConfig.from_args(defaults, options.settings)
+    config = read_settings(options, defaults)
     wanted = PretrainOptions(
         **{field.name: getattr(options, field.name) for field in fields(PretrainOptions)}
     )

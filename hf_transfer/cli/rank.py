@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.cli.verb import add_kind, add_repeats, add_verb, show
+from hf_transfer.cli.verb import add_kind, add_repeats, add_verb, read_settings, show
 from hf_transfer.errors import ConfigError
 
 
@@ -33,22 +33,22 @@ def add_rank(verbs: Any) -> None:
 
 
 def _rank(options: argparse.Namespace) -> int:
+    from hf_transfer.cluster.doors import placing_of
     from hf_transfer.config.run_config import RunConfig
-    from hf_transfer.selection.rank.ranking import rank_models
     from hf_transfer.selection.rank.words import ranking_text
-    from hf_transfer.selection.rank.writing import write_beside
+    from hf_transfer.selection.rank.writing import run_ranking
 
     defaults = replace(RunConfig(), dataset=options.dataset, output_dir="runs/rank")
-    config = RunConfig.from_args(defaults, options.settings)
-    ranking = rank_models(
+    config = read_settings(options, defaults)
+    ranking, value = run_ranking(
         config,
         options.models,
         kind=options.kind,
         num_repeats=options.num_repeats,
         priors=read_priors(options.prior),
+        engine=placing_of(config),
     )
     folder = Path(config.output_dir)
-    value = write_beside(ranking, folder)
     files = f"Layer by layer: {folder / 'depth.png'}. All figures: {folder / 'rank.json'}."
     show(options, (value, f"{ranking_text(ranking)}\n\n{files}"))
     return 0

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.cli.verb import add_kind, add_verb, show
+from hf_transfer.cli.verb import add_kind, add_verb, read_settings, show
 
 
 def add_shift(verbs: Any) -> None:
@@ -33,22 +33,22 @@ def add_shift(verbs: Any) -> None:
 
 
 def _shift(options: argparse.Namespace) -> int:
+    from hf_transfer.cluster.doors import placing_of
     from hf_transfer.config.run_config import RunConfig
     from hf_transfer.report.words.shift import shift_text
     from hf_transfer.runs.companions import SHIFT_FILE
     from hf_transfer.runs.schema import to_json
-    from hf_transfer.transfer.writing import PAGE, find_and_write
+    from hf_transfer.transfer.writing import PAGE, ShiftOptions, find_and_write
 
     defaults = replace(RunConfig(), dataset=options.source, output_dir="runs/shift")
-    config = RunConfig.from_args(defaults, options.settings)
-    found = find_and_write(
-        config,
-        options.target,
+    config = read_settings(options, defaults)
+    wanted = ShiftOptions(
         kind=options.kind,
         target_split=options.target_split,
         label_target=options.label_target,
         labels=options.labels,
     )
+    found = find_and_write(config, options.target, wanted, engine=placing_of(config))
     folder = Path(config.output_dir)
     files = f"With pictures: {folder / PAGE}. All figures: {folder / SHIFT_FILE}."
     show(options, (to_json(found), f"{shift_text(found)}\n\n{files}"))

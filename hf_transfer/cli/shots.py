@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.cli.verb import add_kind, add_verb, show
+from hf_transfer.cli.verb import add_kind, add_verb, read_settings, show
 from hf_transfer.errors import ConfigError
 
 
@@ -41,12 +41,13 @@ def add_shots(verbs: Any) -> None:
 
 
 def _shots(options: argparse.Namespace) -> int:
+    from hf_transfer.cluster.doors import placing_of
     from hf_transfer.config.run_config import RunConfig
     from hf_transfer.runs.schema import to_json
-    from hf_transfer.transfer.shots import ShotOptions, score_shots, write_shots
+    from hf_transfer.transfer.shots import ShotOptions, run_shots
 
     defaults = replace(RunConfig(), dataset=options.dataset, output_dir="runs/shots")
-    config = RunConfig.from_args(defaults, options.settings)
+    config = read_settings(options, defaults)
     wanted = ShotOptions(
         shots=_numbers(options.shots),
         num_draws=options.draws,
@@ -57,7 +58,7 @@ def _shots(options: argparse.Namespace) -> int:
         setfit_draws=options.setfit_draws,
     )
     folder = Path(config.output_dir)
-    record = write_shots(score_shots(config, wanted, kind=options.kind), folder)
+    record = run_shots(config, wanted, kind=options.kind, engine=placing_of(config))
     files = f"The curve: {folder / 'shots.png'}. All figures: {folder / 'shots.json'}."
     show(options, (to_json(record), f"{record.to_text()}\n\n{files}"))
     return 0

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError, DoneEarlyError, LaunchError, TransferError
@@ -14,6 +14,9 @@ from hf_transfer.machine.launcher import is_heard, is_main_process, launch, tell
 from hf_transfer.machine.refusals import refusal
 from hf_transfer.machine.secrets import traceback_without_secrets, without_secrets
 from hf_transfer.machine.wording import visible
+
+if TYPE_CHECKING:
+    from hf_transfer.config.run_config import RunConfig
 
 Handler = Callable[[argparse.Namespace], int]
 
@@ -79,20 +82,46 @@ def refuse_misspelt(settings: Sequence[str], parser: Parser) -> None:
             )
 
 
-_PLACES = ("run", "search")  # verbs whose work an engine can place
+# Of which a cluster computes features; other verbs than these, `run` and `search` work in one process.
+_PLACED = ("rank", "shift", "adapt", "shots", "combine", "features")
 
 
-def refuse_engine(settings: Sequence[str], verb: str) -> None:
-    """Stop at the flag for another engine where the verb works in one process.
+def read_settings(options: argparse.Namespace, defaults: "RunConfig") -> "RunConfig":
+    """Read the settings of a verb that trains in one process, or not at all.
+
+    Args:
+        options: Of the command line.
+        defaults: What is not given.
 
     Raises:
-        ConfigError: Naming the verbs that take it.
+        ConfigError: If a setting is wrong, or asks for processes or machines that the verb has no use for.
     """
-    given = next((word for word in settings if word.partition("=")[0] == "--engine"), None)
-    if given is not None and verb not in _PLACES:
+    config, verb = defaults.from_args(defaults, options.settings), options.parser.prog.split()[-1]
+    if config.engine != "here" and not (config.engine == "ray" and verb in _PLACED):
         raise ConfigError(
-            f"{verb} works in this process and takes no --engine; {', '.join(_PLACES)} and recipes do. Leave "
-            "it out."
+            f"{verb} takes no --engine {config.engine}; run, search, recipes and, as far as features go, "
+            f"{', '.join(_PLACED)} take --engine ray. Leave it out."
+        )
+    shared = {name: getattr(config, name) for name in ("parallel", "folds_per_device")}
+    for name, value in shared.items():
+        if value != getattr(defaults, name):
+            raise ConfigError(
+                f"{verb} works in one process, and --{name} {value} is for several, by which run, search and "
+                "recipes train. Leave it out."
+            )
+    refuse_launched(verb)
+    return config
+
+
+def refuse_launched(verb: str) -> None:
+    """Stop where several processes were launched, each of which would do all of a verb's work.
+
+    Raises:
+        ConfigError: Saying so.
+    """
+    if (processes := os.environ.get("WORLD_SIZE", "1")) != "1":
+        raise ConfigError(
+            f"{verb} works in one process, and {processes} were launched. Start it without a launcher."
         )
 
 

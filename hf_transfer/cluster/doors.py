@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from datasets import Dataset
 
+    from hf_transfer.cluster.placing import Placing
     from hf_transfer.data.labelled import LabelledData
     from hf_transfer.study.engine import Engine
     from hf_transfer.tasks.task import Task
@@ -78,11 +79,7 @@ def engine_of(config: RunConfig) -> "tuple[RunConfig, Engine | None]":
     Raises:
         ConfigError: If it is not installed or not there, or several processes were launched to drive it.
     """
-    if config.engine != "here" and os.environ.get("WORLD_SIZE", "1") != "1":
-        raise ConfigError(
-            f"engine={config.engine!r} hands out the folds from one process, and {os.environ['WORLD_SIZE']} "
-            "were launched. Start it without a launcher."
-        )
+    _check_alone(config)
     if config.engine == "parts":
         with no_collection():
             from hf_transfer.cluster.parts import AllParts, OnePart, part_folder, parts_folder
@@ -91,9 +88,33 @@ def engine_of(config: RunConfig) -> "tuple[RunConfig, Engine | None]":
         return replace(config, output_dir=str(part_folder(config.output_dir, config.part))), OnePart(
             config.part
         )
-    if config.engine == "ray":
-        with no_collection():
-            from hf_transfer.cluster.placing import Placing
-            from hf_transfer.cluster.ray_carrier import RayCarrier
-        return config, Placing(RayCarrier(config))
-    return config, None
+    return config, placing_of(config)
+
+
+def placing_of(config: RunConfig) -> "Placing | None":
+    """The engine by which a verb has features computed: that of a Ray cluster, or None for this process.
+
+    Raises:
+        ConfigError: If settings name another, or it is not installed or not there.
+    """
+    if config.engine == "here":
+        return None
+    _check_alone(config)
+    if config.engine == "parts":
+        raise ConfigError(
+            "engine='parts' trains the folds of a run in parts, and features have none. Give --engine ray, "
+            "or leave it out."
+        )
+    with no_collection():
+        from hf_transfer.cluster.placing import Placing
+        from hf_transfer.cluster.ray_carrier import RayCarrier
+    return Placing(RayCarrier(config))
+
+
+def _check_alone(config: RunConfig) -> None:
+    """Stop where several processes were launched, each of which would drive the engine."""
+    if config.engine != "here" and os.environ.get("WORLD_SIZE", "1") != "1":
+        raise ConfigError(
+            f"engine={config.engine!r} hands out the work from one process, and {os.environ['WORLD_SIZE']} "
+            "were launched. Start it without a launcher."
+        )

@@ -16,6 +16,7 @@ from datasets.table import embed_table_storage
 from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.cluster.handing import Plain
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.data.labelled import LabelledData
 from hf_transfer.errors import ConfigError
@@ -30,7 +31,6 @@ from hf_transfer.tasks.inputs.table import Table, TableColumn
 from hf_transfer.tasks.task import Task
 
 Bytes = NDArray[np.uint8]
-Plain = dict[str, Any]
 
 _ROWS = ("rows", "test", "sealed")
 # Of the data: plain as they are.
@@ -67,18 +67,18 @@ def pack(experiment: Experiment, bulk: Plain | None = None) -> Parcel:
         ConfigError: If the task is somebody's own class, which other machines do not have.
     """
     task, data = experiment.task, experiment.data
-    _check_carried(experiment)
-    table = task.input.table
-    about: Plain = {
+    check_carried(task)
+    if experiment.config.add_source:
+        raise ConfigError(
+            f"engine={experiment.config.engine!r} does not carry the rows of add_source. Leave one of them "
+            "out."
+        )
+    about: Plain = plain_task(task) | {
         "config": experiment.config.to_dict(),
         "configs": [config.to_dict() for config in experiment.decision.configs],
         "of_folds": [[*place, config.to_dict()] for place, config in experiment.decision.of_folds.items()],
         "aside": list(experiment.decision.aside),
-        "task": [task.name, task.input.name],
-        "table": None if table is None else [asdict(column) for column in table.columns],
-        "target": [data.target.name, list(data.target.label_names)],
         "data": {name: _listed(getattr(data, name)) for name in _TEXTS},
-        "revision": task.base.revision,
     }
     about["key"] = json_digest([about, [experiment.identity(config) for config in experiment.grid]])
     return Parcel(about, bulk or _bulk(experiment), bulk_key(experiment))
@@ -92,11 +92,15 @@ def bulk_key(experiment: Experiment) -> str:
 
 def _bulk(experiment: Experiment) -> Plain:
     rows = {name: getattr(experiment.data, name) for name in _ROWS}
-    files = model_files(experiment.task.base)
     return {
-        "rows": {name: _rows_bytes(part) for name, part in rows.items() if part is not None},
-        "model": {name: np.frombuffer(path.read_bytes(), np.uint8) for name, path in files.items()},
+        "rows": {name: pack_rows(part) for name, part in rows.items() if part is not None},
+        "model": pack_model(experiment.task.base),
     }
+
+
+def pack_model(base: BaseModel) -> dict[str, Bytes]:
+    """The content of the files of a base model that only this machine has."""
+    return {name: np.frombuffer(path.read_bytes(), np.uint8) for name, path in model_files(base).items()}
 
 
 def model_files(base: BaseModel) -> dict[str, Path]:
@@ -110,25 +114,61 @@ def model_files(base: BaseModel) -> dict[str, Path]:
     return {path.relative_to(folder).as_posix(): path for path in paths if path.is_file()}
 
 
-def _check_carried(experiment: Experiment) -> None:
-    task, config = experiment.task, experiment.config
+def check_carried(task: Task) -> None:
+    """Stop at a task of somebody's own class, which other machines do not have.
+
+    Raises:
+        ConfigError: Saying where it can run.
+    """
     known = [one for one in all_tasks() if (one.name, one.input.name) == (task.name, task.input.name)]
     if not any(isinstance(task, one) for one in known):
         raise ConfigError(
-            f"engine={config.engine!r} carries the kit's own tasks, and {type(task).__name__} is another: "
-            "other machines do not have its code. Run it here, or under accelerate launch."
+            f"An engine carries the kit's own tasks, and {type(task).__name__} is another: other machines do "
+            "not have its code. Run it here, or under accelerate launch."
         )
-    if config.add_source:
-        raise ConfigError(
-            f"engine={config.engine!r} does not carry the rows of add_source. Leave one of them out."
+
+
+def plain_task(task: Task) -> Plain:
+    """A task with its settings, and what its base model is known by, as plain data."""
+    table = task.input.table
+    return {
+        "config": task.settings.to_dict(),
+        "task": [task.name, task.input.name],
+        "table": None if table is None else [asdict(column) for column in table.columns],
+        "target": [task.target.name, list(task.target.label_names)],
+        "revision": task.base.revision,
+    }
+
+
+def read_task(about: Mapping[str, Any], files: Mapping[str, Bytes], folder: Path, models: Path) -> Task:
+    """Make a task of plain data again.
+
+    Args:
+        about: What `plain_task` gave.
+        files: Of its base model.
+        folder: The run's folder on this machine.
+        models: Where the files go.
+
+    Raises:
+        ConfigError: If the base model here is another than there.
+    """
+    config = read_config(about["config"], folder)
+    (name, input), (target, label_names) = about["task"], about["target"]
+    kind = task_class(name, input)
+    if about["table"] is not None:
+        kind = kind.with_table(
+            Table(tuple(TableColumn(c["name"], _tuple(c["categories"])) for c in about["table"]))
         )
+    task = kind(config, target_of_run(name, tuple(label_names), target, config, input=input))
+    _open_base(task, files, about["revision"], models)
+    return task
 
 
 def _listed(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _rows_bytes(rows: Dataset) -> Bytes:
+def pack_rows(rows: Dataset) -> Bytes:
     """Rows as an Arrow stream, with the content of the files that they name."""
     schema = rows.features.arrow_schema
     sink = pa.BufferOutputStream()
@@ -139,8 +179,8 @@ def _rows_bytes(rows: Dataset) -> Bytes:
     return np.frombuffer(sink.getvalue(), np.uint8)
 
 
-def _rows(stored: Bytes) -> Dataset:
-    """Rows that `_rows_bytes` made, read where they lie."""
+def read_rows(stored: Bytes) -> Dataset:
+    """Rows that `pack_rows` made, read where they lie."""
     with pa.ipc.open_stream(pa.py_buffer(stored)) as stream:
         return as_dataset(stream.read_all())
 
@@ -172,26 +212,21 @@ def unpack(about: Mapping[str, Any], bulk: Mapping[str, Any], folder: Path, mode
     Raises:
         ConfigError: If the base model here is another than there.
     """
-    config = read_config(about["config"], folder)
-    kind, target = task_class(*about["task"]), about["target"]
-    if about["table"] is not None:
-        kind = kind.with_table(
-            Table(tuple(TableColumn(c["name"], _tuple(c["categories"])) for c in about["table"]))
-        )
-    labels = target_of_run(about["task"][0], tuple(target[1]), target[0], config, input=about["task"][1])
-    parts: dict[str, Any] = {name: _rows(stored) for name, stored in bulk["rows"].items()}
+    task = read_task(about, bulk["model"], folder, models)
+    parts: dict[str, Any] = {name: read_rows(stored) for name, stored in bulk["rows"].items()}
     texts = {name: _tuple(value) for name, value in about["data"].items()}
     data = LabelledData(
-        **{"test": None} | parts | texts, label_names=tuple(target[1]), task=kind, target=labels
+        **{"test": None} | parts | texts,
+        label_names=task.target.label_names,
+        task=type(task),
+        target=task.target,
     )
     decision = Decision(
         configs=tuple(read_config(one, folder) for one in about["configs"]),
         of_folds={(repeat, fold): read_config(one, folder) for repeat, fold, one in about["of_folds"]},
         aside=tuple(about["aside"]),
     )
-    task = kind(config, labels)
-    _open_base(task, bulk["model"], about["revision"], models)
-    return Experiment(task, data, config, decision)
+    return Experiment(task, data, task.settings, decision)
 
 
 def _tuple(value: Any) -> Any:

@@ -1,20 +1,24 @@
 """Place the units of a study on machines, and collect what comes back."""
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.cluster.arriving import write_arrived
-from hf_transfer.cluster.parcel import Parcel, Plain, bulk_key, pack, plain_unit
+from hf_transfer.cluster.filling import fill
+from hf_transfer.cluster.handing import Carrier, Outcome, Piece, Plain, done
+from hf_transfer.cluster.parcel import Parcel, bulk_key, pack, plain_unit
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import ConfigError
 from hf_transfer.machine.progress import progress_bar
 from hf_transfer.machine.wording import count, duration
+from hf_transfer.replay.features.stored import StoredFeatures
 from hf_transfer.runs.fold_result import FoldResult
+from hf_transfer.runs.wise import places_of
 from hf_transfer.study.estimate import sum_of_trainings
 from hf_transfer.study.experiment import Unit
 from hf_transfer.study.study import Study
@@ -22,51 +26,8 @@ from hf_transfer.study.study import Study
 _AHEAD = 1000  # pieces of work that are handed over at once; what places them looks through all of them
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a piece of work.
-
-    Attributes:
-        found: What the work gives; None if it was lost.
-        lost: Why, in words.
-    """
-
-    found: Plain | None
-    lost: str = ""
-
-    @property
-    def error(self) -> str | None:
-        """Why there is no result, in words."""
-        return self.lost if self.found is None else self.found["error"]
-
-
-class Carrier(Protocol):
-    """Carries pieces of work to machines: what each engine has of its own."""
-
-    gpus: float
-    """GPUs for each piece of work."""
-
-    def put(self, value: Plain) -> Any:
-        """Store plain data once for all machines; give what stands for them."""
-        ...
-
-    def start(self, order: Plain, about: Any, bulk: Any) -> Any:
-        """Have `work` called somewhere, again if a machine is lost; give a ticket.
-
-        Args:
-            order: Of the work.
-            about: What stands for it, as `put` gave it.
-            bulk: The same.
-        """
-        ...
-
-    def wait(self, tickets: Sequence[Any]) -> tuple[Any, Outcome]:
-        """Wait until one of some tickets is done; give it and what came of it."""
-        ...
-
-
 class Placing:
-    """An engine that places each unit, and heads that train together as one, on some machine.
+    """An engine that places each unit, heads that train together as one, and features, on some machine.
 
     Args:
         carrier: What carries the work there.
@@ -132,6 +93,10 @@ class Placing:
             f"longest takes {duration(max(each.values()))}, and all together take no less."
         )
 
+    def fill(self, wanted: Iterable[StoredFeatures]) -> None:
+        """Have features computed on machines, and put them where they are looked for here."""
+        fill(self.carrier, wanted)
+
     def _done(
         self, study: Study, orders: Sequence[tuple[Plain, Sequence[Unit]]]
     ) -> Iterator[tuple[Sequence[Unit], Outcome]]:
@@ -139,17 +104,8 @@ class Placing:
         if not orders:
             return
         about, bulk = self._stored(study)
-        waiting, tickets = iter(orders), {}
-        for order, units in waiting:
-            tickets[self.carrier.start(order | _here(), about, bulk)] = units
-            if len(tickets) >= _AHEAD:
-                yield self._next(tickets)
-        while tickets:
-            yield self._next(tickets)
-
-    def _next(self, tickets: dict[Any, Sequence[Unit]]) -> tuple[Sequence[Unit], Outcome]:
-        ticket, outcome = self.carrier.wait(list(tickets))
-        return tickets.pop(ticket), outcome
+        pieces = (Piece(order, about, bulk, units) for order, units in orders)
+        yield from done(self.carrier, pieces, ahead=_AHEAD)
 
     def _stored(self, study: Study) -> tuple[Any, Any]:
         """What stands for an experiment's plain data, which are put once."""
@@ -161,11 +117,6 @@ class Placing:
         if parcel.about["key"] not in self._about:
             self._about[parcel.about["key"]] = self.carrier.put(parcel.about)
         return self._about[parcel.about["key"]], self._bulk[key]
-
-
-def _here() -> Plain:
-    """What decides the bits of a result here, and has to be the same there."""
-    return {"threads": torch.get_num_threads()}
 
 
 def _may_be_together(group: Sequence[Unit]) -> bool:
@@ -181,9 +132,12 @@ def _keep_units(study: Study, units: Sequence[Unit], outcome: Outcome) -> None:
     """Write what came back of some folds, but for those that are finished already."""
     files: Mapping[str, bytes] = outcome.found["files"] if outcome.found else {}
     for unit in units:
-        own = {name: content for name, content in files.items() if name.startswith(f"folds/{unit.place}/")}
-        if own and study.runner.finished(unit) is None:
+        if study.runner.finished(unit) is not None:
+            continue
+        for place in places_of(unit.place, unit.config):
+            own = {name: content for name, content in files.items() if name.startswith(f"folds/{place}/")}
             write_arrived(study.runner.folder.path, own)
+        if own:
             study.runner.say(unit, study.runner.result(unit))
     rest = {name: content for name, content in files.items() if not name.startswith("folds/")}
     if rest:

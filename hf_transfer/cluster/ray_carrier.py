@@ -11,8 +11,7 @@ from typing import Any
 import torch
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.cluster.parcel import Plain
-from hf_transfer.cluster.placing import Outcome
+from hf_transfer.cluster.handing import Outcome, Plain
 from hf_transfer.cluster.work import work
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import ConfigError
@@ -37,7 +36,7 @@ class RayCarrier:
         has_gpus = self._ray.cluster_resources().get("GPU", 0) > 0
         self.gpus = float(has_gpus) if config.gpus_per_unit is None else config.gpus_per_unit
         cpus = 1 if self.gpus else torch.get_num_threads()
-        self._check_size(cpus)
+        self.places = self._places(cpus)
         threads = str(torch.get_num_threads())
         environment = {name: os.environ[name] for name in _SAME if name in os.environ}
         self._work = self._ray.remote(
@@ -73,11 +72,14 @@ class RayCarrier:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             return ticket, Outcome(None, f"Lost with its node, {_RETRIES + 1} times: {lines[0]}")
 
-    def _check_size(self, cpus: int) -> None:
-        """Stop if no node has what a piece of work needs, as it would wait for ever."""
+    def _places(self, cpus: int) -> int:
+        """How many pieces of work all nodes do at once; none would wait for ever, so that this stops."""
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        if any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= self.gpus for node in nodes):
-            return
+        places = [node.get("CPU", 0) // cpus for node in nodes]
+        if self.gpus:
+            places = [min(n, node.get("GPU", 0) // self.gpus) for n, node in zip(places, nodes, strict=True)]
+        if any(places):
+            return int(sum(places))
         most = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
         raise ConfigError(
             f"A piece of work needs {cpus} CPUs (a thread each) and {self.gpus:g} GPUs, and the nodes of the "

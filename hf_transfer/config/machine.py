@@ -37,8 +37,9 @@ class MachineSettings(Group):
     )
     engine: str = setting(
         "here",
-        "Who trains the folds: this launch; the nodes of a Ray cluster; or parts of the run that were "
-        "started one by one (`part`), which are then joined.",
+        "Who trains the folds: this launch; the nodes of a Ray cluster, which compute the features of rank, "
+        "shift, adapt, shots, combine and features too; or parts of the run that were started one by one "
+        "(`part`), which are then joined.",
         choices=("here", "ray", "parts"),
         scored=False,
     )

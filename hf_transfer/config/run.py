@@ -44,8 +44,8 @@ class RunSettings(Group):
     )
     mixed_environments: bool = setting(
         False,
-        "Go on with folds that were trained under another number of threads or on another kind of device; "
-        "the card says so.",
+        "Go on with folds that were trained, or features that a cluster computed, under another number of "
+        "threads or on another kind of device; the card says so of folds.",
         scored=False,
     )
     seed: int = setting(0, "Seed of the folds, the new weights and the order of rows.")

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
+from accelerate.utils import find_tied_parameters, retie_parameters
 from torch import Tensor, nn
 from torch.utils._foreach_utils import _get_fused_kernels_supported_devices
 
@@ -11,25 +12,31 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.environment import device_name
 from hf_transfer.machine.memory import attempt
 
+_MOVING = "as a model was moved to the device"
+
 
 def placed(model: nn.Module, device: torch.device) -> nn.Module:
     """Move a model to a device, in channels-last layout, in which convolutions run fastest.
 
-    Weights that modules share stay shared: devices that PyTorch knows by a library of their own (NPUs) get
-    another parameter in each place.
+    Raises:
+        ShortOfMemoryError: If it does not fit there.
+    """
+    moved(model, device)
+    return attempt(lambda: model.to(memory_format=torch.channels_last), _MOVING)
+
+
+def moved(model: nn.Module, device: torch.device) -> nn.Module:
+    """Move a model to a device, before an optimizer is made of its parameters.
+
+    On a device that is not of PyTorch's own (an NPU) it has new parameters then, each its own, also where
+    two were one: those are made one again.
 
     Raises:
         ShortOfMemoryError: If it does not fit there.
     """
-    names: dict[nn.Parameter, list[str]] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        names.setdefault(parameter, []).append(name)
-    when = "as a model was moved to the device"
-    attempt(lambda: model.to(device).to(memory_format=torch.channels_last), when)
-    for first, *others in names.values():
-        for name in others:
-            module, _, own = name.rpartition(".")
-            setattr(model.get_submodule(module), own, model.get_parameter(first))
+    tied = find_tied_parameters(model)
+    attempt(lambda: model.to(device), _MOVING)
+    retie_parameters(model, tied)
     return model
 
 

@@ -26,11 +26,17 @@ class Pool:
 
 @dataclass(frozen=True, kw_only=True)
 class EpochLoss:
-    """Losses after an epoch; of epoch 0, before any update."""
+    """Losses after an epoch; of epoch 0, before any update.
+
+    Attributes:
+        feature_spread: How far features of rows held out point in different directions: 0 all in one, 1
+            evenly in all; None where the objective can't make them alike.
+    """
 
     epoch: int
     train_loss: float | None
     held_out_loss: float
+    feature_spread: float | None = None
     seconds: float
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,9 @@ from hf_transfer import __version__, _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import ConfigError, DataError
 from hf_transfer.machine.environment import versions
+from hf_transfer.machine.files import make_folder
 from hf_transfer.machine.progress import progress_bar
+from hf_transfer.replay.features.engine import FeatureEngine
 from hf_transfer.runs.combine_record import Combination, CombineRecord, Member
 from hf_transfer.scores.combining import WAYS, WEIGHTED, Outputs, shares_of, weigh
 from hf_transfer.scores.transferability import Probe, is_classes
@@ -22,8 +24,9 @@ from hf_transfer.selection.rank.benchmark import Benchmark, make_benchmark
 from hf_transfer.selection.rank.candidate import scored
 from hf_transfer.selection.rank.ranking import shown_names
 from hf_transfer.selection.rank.verdicts import Comparison, compare_all
+from hf_transfer.study.engine import Engine
 from hf_transfer.training.workers import make_accelerator
-from hf_transfer.transfer.features import DomainFeatures, labelled_features
+from hf_transfer.transfer.features import DomainFeatures, features_of, open_labelled
 from hf_transfer.transfer.members import MemberHeads, in_order_of
 from hf_transfer.transfer.publishing import publish_combination
 
@@ -56,8 +59,26 @@ def combine(
     """
     defaults = RunConfig(output_dir="runs/combine", trainable="head")
     config = defaults.changed({"dataset": str(dataset)} | settings)
-    record = combine_models(config, models, way, kind=kind, num_repeats=num_repeats)
-    return publish_combination(config, record, judge_only=judge_only)
+    return run_combine(config, models, way, judge_only=judge_only, kind=kind, num_repeats=num_repeats)
+
+
+class WholeEngine(FeatureEngine, Engine, Protocol):
+    """Computes features elsewhere, and trains there too."""
+
+
+def run_combine(
+    config: RunConfig,
+    models: Sequence[str],
+    way: str,
+    *,
+    judge_only: bool,
+    engine: WholeEngine | None = None,
+    **options: Any,
+) -> CombineRecord:
+    """The same from settings that are read already; an engine computes and trains elsewhere."""
+    make_folder(Path(config.output_dir))
+    record = combine_models(config, models, way, engine=engine, **options)
+    return publish_combination(config, record, judge_only=judge_only, engine=engine)
 
 
 def combine_models(
@@ -67,6 +88,7 @@ def combine_models(
     *,
     kind: str | None = None,
     num_repeats: int | None = None,
+    engine: FeatureEngine | None = None,
 ) -> CombineRecord:
     """Judge each model and their combinations under the same folds, on stored features.
 
@@ -79,6 +101,7 @@ def combine_models(
         way: pick, mean, greedy, nnls or concat: what is published, if it is better than the best alone.
         kind: What a row's input is; found by itself when not given.
         num_repeats: How often to repeat with other folds; by the number of rows when not given.
+        engine: Computes features elsewhere; None computes them here.
 
     Raises:
         ConfigError: If there are fewer than two models, one is given twice, or there is no such way.
@@ -91,7 +114,8 @@ def combine_models(
     if len(names) < 2:
         raise ConfigError(f"One model, {models[0]}, has nothing to be combined with. Give two or more.")
     accelerator = make_accelerator(config)
-    found = [labelled_features(replace(config, base_model=one), accelerator, kind=kind) for one in models]
+    opened = [open_labelled(replace(config, base_model=one), kind=kind) for one in models]
+    found = features_of(opened, accelerator, engine)
     if found[0].labels is None or not is_classes(found[0].labels):
         raise DataError(
             f"{found[0].data.name} has {found[0].data.target.name} as labels, and probabilities of classes "

@@ -20,7 +20,8 @@ from hf_transfer.errors import DataError
 from hf_transfer.machine.progress import own_bars
 from hf_transfer.machine.wording import count
 from hf_transfer.replay.encoding import encode_rows
-from hf_transfer.replay.features.output_inputs import OutputInputs, output_inputs
+from hf_transfer.replay.features.engine import FeatureEngine, fill
+from hf_transfer.replay.features.output_inputs import output_inputs, stored_outputs
 from hf_transfer.tasks import Task, task_of_kind
 
 # Settings of the first data set's folds, which the second has no use for.
@@ -28,6 +29,23 @@ _OF_FOLDS: dict[str, Any] = {
     "time_by": None, "fold_column": None, "site_column": None, "scheme": "auto", "gap": 0, "sealed": 0.0,
     "test_split": None,
 }  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedRows:
+    """The rows of a data set without repeats, and the base model that they are for.
+
+    Attributes:
+        data: The rows; without labels, each has a stand-in for one.
+        task: What encodes them; it builds the model.
+        labelled: Whether there are labels that can be used.
+        notes: What was left out or found, a sentence each.
+    """
+
+    data: LabelledData
+    task: Task
+    labelled: bool
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,13 +81,33 @@ class DomainFeatures:
 
 
 def labelled_features(
-    config: RunConfig, accelerator: Accelerator, *, kind: str | None = None
+    config: RunConfig,
+    accelerator: Accelerator,
+    *,
+    kind: str | None = None,
+    engine: FeatureEngine | None = None,
 ) -> DomainFeatures:
     """Open a labelled data set and compute, or find, its features by a base model.
 
     Args:
         config: Of which the data set, `base_model` and the seed are used.
         accelerator: Of which the device is used.
+        kind: What a row's input is; found by itself when not given.
+        engine: Computes them elsewhere; None computes them here.
+
+    Raises:
+        DataError: If the rows cannot be used.
+        ModelError: If the model cannot be used.
+    """
+    (found,) = features_of([open_labelled(config, kind=kind)], accelerator, engine)
+    return found
+
+
+def open_labelled(config: RunConfig, *, kind: str | None = None) -> OpenedRows:
+    """Open a labelled data set for a base model.
+
+    Args:
+        config: Of which the data set and `base_model` are used.
         kind: What a row's input is; found by itself when not given.
 
     Raises:
@@ -86,22 +124,42 @@ def labelled_features(
     own = data.task(config, data.target)
     origin = base_origin(own.base, data, config)
     notes = (*data.notes, origin.words) if origin else data.notes
-    return _features(replace(data, notes=notes), own, accelerator, labelled=True)
+    return _without_repeats(replace(data, notes=notes), own, labelled=True)
 
 
-def domain_features(config: RunConfig, like: DomainFeatures, accelerator: Accelerator) -> DomainFeatures:
+def open_domain(config: RunConfig, like: OpenedRows) -> OpenedRows:
     """Open another data set for the same model; its labels are used if it has the same ones.
 
     Args:
         config: Of which the data set, its split and its columns are used.
-        like: Features of the first data set.
-        accelerator: Of which the device is used.
+        like: The first data set.
 
     Raises:
         DataError: If the rows cannot be used.
     """
     data, labelled = _opened(replace(config, **_OF_FOLDS), like.data)
-    return _features(data, like.task, accelerator, labelled=labelled)
+    return _without_repeats(data, like.task, labelled=labelled)
+
+
+def features_of(
+    opened: Sequence[OpenedRows], accelerator: Accelerator, engine: FeatureEngine | None = None
+) -> list[DomainFeatures]:
+    """Compute, or find, features of some data sets.
+
+    Args:
+        opened: Rows, and the base model of each; one or more.
+        accelerator: Of which the device is used.
+        engine: Computes them elsewhere; None computes them here.
+
+    Raises:
+        DataError: If a model has no finite features of some rows.
+        ModelError: If a model cannot be used.
+    """
+    wanted = (
+        stored_outputs(one.task, _encoded(one, accelerator), one.task.settings, accelerator) for one in opened
+    )
+    fill(engine, opened[0].task.settings, wanted)
+    return [_features(one, accelerator) for one in opened]
 
 
 def _opened(config: RunConfig, like: LabelledData) -> tuple[LabelledData, bool]:
@@ -188,34 +246,36 @@ def _with_labels_of(data: LabelledData, like: LabelledData) -> LabelledData:
     return replace(data, rows=rows, target=like.target, label_names=like.label_names, fingerprint=known)
 
 
-def _features(data: LabelledData, task: Task, accelerator: Accelerator, *, labelled: bool) -> DomainFeatures:
+def _without_repeats(data: LabelledData, task: Task, *, labelled: bool) -> OpenedRows:
     kept, repeats = without_repeats(data, audit(data))
-    found = _computed(kept, task, accelerator)
-    rows = kept.rows
-    return DomainFeatures(
-        data=kept,
-        task=task,
-        values=found.values,
-        labels=task.target.of_items(rows["label"][:]) if labelled else None,
-        row_ids=tuple(rows["row_id"]),
-        label_names=kept.label_names,
-        groups=_groups(rows),
-        reused=found.reused,
-        seconds=found.seconds,
-        notes=(*kept.notes, *repeats, *found.notes),
-    )
+    return OpenedRows(kept, task, labelled, (*kept.notes, *repeats))
 
 
-def _computed(data: LabelledData, task: Task, accelerator: Accelerator) -> OutputInputs:
-    encoded = encode_rows(task, data.rows, data.fingerprint, accelerator)
-    found = output_inputs(task, encoded, task.settings, accelerator)
+def _encoded(opened: OpenedRows, accelerator: Accelerator) -> Dataset:
+    return encode_rows(opened.task, opened.data.rows, opened.data.fingerprint, accelerator)
+
+
+def _features(opened: OpenedRows, accelerator: Accelerator) -> DomainFeatures:
+    data, task, rows = opened.data, opened.task, opened.data.rows
+    found = output_inputs(task, _encoded(opened, accelerator), task.settings, accelerator)
     if not (finite := np.isfinite(found.values).all(axis=1)).all():
         bad = int((~finite).sum())
         raise DataError(
             f"The model gives no finite features for {count(bad, 'row')} of {data.name}. Give another "
             "--base_model, or leave those rows out."
         )
-    return found
+    return DomainFeatures(
+        data=data,
+        task=task,
+        values=found.values,
+        labels=task.target.of_items(rows["label"][:]) if opened.labelled else None,
+        row_ids=tuple(rows["row_id"]),
+        label_names=data.label_names,
+        groups=_groups(rows),
+        reused=found.reused,
+        seconds=found.seconds,
+        notes=(*opened.notes, *found.notes),
+    )
 
 
 def _groups(rows: Dataset) -> NDArray[np.int64] | None:

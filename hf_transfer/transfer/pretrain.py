@@ -1,11 +1,9 @@
 """Pretrain a base model on rows without labels, probe it, and write the folder."""
 
-import os
 import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -23,7 +21,7 @@ from hf_transfer.errors import ConfigError, DataError
 from hf_transfer.folds import derive_seed, hash_order
 from hf_transfer.machine.digests import json_digest
 from hf_transfer.machine.environment import versions
-from hf_transfer.machine.files import write_bytes, write_json
+from hf_transfer.machine.files import make_folder, new_folder, remove_stale, write_bytes, write_json
 from hf_transfer.machine.lock import LOCK_FILE, locked
 from hf_transfer.machine.signals import stop_signals
 from hf_transfer.machine.wording import count, some
@@ -37,18 +35,19 @@ from hf_transfer.tasks import all_tasks, task_of_kind
 from hf_transfer.tasks.task import Task
 from hf_transfer.training.checkpoint import Checkpoints
 from hf_transfer.training.workers import Workers, make_accelerator
-from hf_transfer.transfer.objective import Objective, new_note
+from hf_transfer.transfer.objective import Objective, collapse_note, new_note
 from hf_transfer.transfer.picture_objectives import MaskedPictures
 from hf_transfer.transfer.pretrain_loop import PretrainLoop, Schooling
 from hf_transfer.transfer.pretrain_probe import probe_both, shared_rows
 from hf_transfer.transfer.pretrain_words import readme_text
+from hf_transfer.transfer.same_pictures import SamePictures
 from hf_transfer.transfer.text_objectives import MaskedWords, SameTexts
 
-OBJECTIVES: dict[str, Any] = {one.name: one for one in (MaskedWords, SameTexts, MaskedPictures)}
+OBJECTIVES: dict[str, Any] = {one.name: one for one in (MaskedWords, SameTexts, MaskedPictures, SamePictures)}
 DEFAULTS: dict[str, Any] = {"num_epochs": 3, "learning_rate": 5e-5, "weight_decay": 0.01, "warmup": 0.06}
 _HELD_OUT, _MOST_HELD_OUT = 0.05, 2_000  # share of the pool that the loss is only measured on, and rows
 _FEWEST = 20  # rows of a pool
-_CHECKPOINTS = "checkpoints"
+_CHECKPOINTS, _WRITTEN, _CONFIG = "checkpoints", ".model", "config.json"
 _NO_LABELS = ("none", "any")  # a target has two names or more
 _UNUSED: dict[str, Any] = {"group_by": None, "time_by": None, "test_split": None, "sealed": 0.0}
 
@@ -110,8 +109,9 @@ def run_pretrain(config: RunConfig, options: PretrainOptions) -> PretrainRecord:
     if options.from_scratch or config.from_scratch:
         config, options = replace(config, from_scratch=False), replace(options, from_scratch=True)
     folder = Path(config.output_dir)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with stop_signals.handled(), locked(folder):
+        remove_stale(folder)
         pretraining = _begin(config, options, accelerator)
         if done := pretraining.done(folder):
             return done
@@ -164,7 +164,8 @@ class Pretraining:
             raise ConfigError(
                 f"{folder} holds another pretrained model. Give another --output_dir, or add --overwrite."
             )
-        return record if record.probe or self.labelled is None else None
+        whole = (folder / _CONFIG).is_file() and (record.probe or self.labelled is None)
+        return record if whole else None
 
     @property
     def num_held_out(self) -> int:
@@ -180,7 +181,7 @@ class Pretraining:
 
 
 def _refuse_others(folder: Path) -> None:
-    others = sorted({path.name for path in folder.iterdir()} - {LOCK_FILE, "logs", _CHECKPOINTS})
+    others = sorted({path.name for path in folder.iterdir()} - {LOCK_FILE, "logs", _CHECKPOINTS, _WRITTEN})
     if others and not (folder / _CHECKPOINTS).is_dir():
         raise ConfigError(
             f"{folder} holds {some(others, noun='file')}, which are no pretrained model's. Give a folder "
@@ -195,6 +196,11 @@ def _begin(config: RunConfig, options: PretrainOptions, accelerator: Accelerator
     if name not in pool.input.objectives:
         raise ConfigError(
             f"--objective {name} is not for {pool.input.nouns}. Take {' or '.join(pool.input.objectives)}."
+        )
+    if config.batch_size < OBJECTIVES[name].fewest_rows:
+        raise ConfigError(
+            f"batch_size={config.batch_size}: {name} compares the rows of a batch with each other. Give "
+            f"{OBJECTIVES[name].fewest_rows} or more; 32 or more learn better."
         )
     digests = pool.row_digests(pool.rows)
     first = {digest: row for row, digest in reversed([*enumerate(digests)])}
@@ -263,8 +269,7 @@ def _finish(given: Pretraining, folder: Path, began: float) -> PretrainRecord:
     """Train, save the model with its record, and probe it."""
     objective = given.objective()
     record = _record(given, objective, _train(given, objective, folder))
-    _save(given, objective, folder)
-    _write(record, folder)  # before the probe: a model without it would tell no run what it has seen
+    _save(given, objective, record, folder)
     if given.labelled is not None:
         config = replace(given.config, from_scratch=given.options.from_scratch)
         probe, verdict = probe_both(given.labelled, config, folder, given.accelerator, given.num_shared)
@@ -299,7 +304,7 @@ def _record(given: Pretraining, objective: Objective, losses: list[EpochLoss]) -
         ),
         losses=losses,
         identity=given.identity,
-        notes=[*given.notes, *new_note(objective)],
+        notes=[*given.notes, *new_note(objective), *collapse_note(losses)],
         versions=versions(),
         seconds=0.0,
         rows=list(given.digests),
@@ -325,15 +330,20 @@ def _train(given: Pretraining, objective: Objective, folder: Path) -> list[Epoch
     return losses
 
 
-def _save(given: Pretraining, objective: Objective, folder: Path) -> None:
-    """Write the model's files, its configuration last, by which a folder is a model's."""
+def _save(given: Pretraining, objective: Objective, record: PretrainRecord, folder: Path) -> None:
+    """Write the model's files beside its record, its configuration last, by which a folder is a model's.
+
+    The record is there before: without it, no run would know what a model has seen.
+    """
     task = type(given.task)(replace(given.task.settings, max_length=None), given.task.target)
-    with TemporaryDirectory(dir=folder, prefix=".model") as name:
-        beside = Path(name)
+    with new_folder(folder / _WRITTEN) as beside:
         objective.save(beside)
         task.save_processor(beside)
-        for path in sorted(beside.iterdir(), key=lambda path: path.name == "config.json"):
-            target = folder / path.name
-            if target.is_dir():
-                shutil.rmtree(target)
-            os.replace(path, target)  # noqa: PTH105
+    (folder / _CONFIG).unlink(missing_ok=True)
+    _write(record, folder)
+    for path in sorted((folder / _WRITTEN).iterdir(), key=lambda path: path.name == _CONFIG):
+        target = folder / path.name
+        if target.is_dir():
+            shutil.rmtree(target)
+        path.replace(target)
+    (folder / _WRITTEN).rmdir()

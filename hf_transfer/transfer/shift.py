@@ -13,6 +13,7 @@ from hf_transfer.errors import DataError
 from hf_transfer.folds import derive_seed, hash_order
 from hf_transfer.machine.environment import versions
 from hf_transfer.machine.wording import count
+from hf_transfer.replay.features.engine import FeatureEngine
 from hf_transfer.runs.shift_record import (
     Clouds,
     ComparedData,
@@ -33,8 +34,9 @@ from hf_transfer.transfer.features import (
     DomainFeatures,
     SharedRows,
     chosen,
-    domain_features,
-    labelled_features,
+    features_of,
+    open_domain,
+    open_labelled,
     shared_rows,
     without,
 )
@@ -95,6 +97,7 @@ def open_domains(
     target_split: str | None = None,
     kind: str | None = None,
     groups_target: bool = True,
+    engine: FeatureEngine | None = None,
 ) -> TwoDomains:
     """Open two data sets, and compute, or find, what the output layer of one model reads of their rows.
 
@@ -104,6 +107,7 @@ def open_domains(
         target_split: Its split.
         kind: What a row's input is; found by itself when not given.
         groups_target: Whether `group_by` names a column of the second data set too.
+        engine: Computes features elsewhere; None computes them here.
 
     Raises:
         ConfigError: If a setting does not fit the rows.
@@ -111,10 +115,10 @@ def open_domains(
         ModelError: If the model cannot be used.
     """
     accelerator = make_accelerator(config)
-    source = labelled_features(config, accelerator, kind=kind)
+    first = open_labelled(config, kind=kind)
     other = replace(config, dataset=target, split=target_split)
     other = other if groups_target else replace(other, group_by=None)
-    second = domain_features(other, source, accelerator)
+    source, second = features_of([first, open_domain(other, first)], accelerator, engine)
     shared = shared_rows(source.data, second.data)
     if len(shared.exact) == len(second):
         raise DataError(

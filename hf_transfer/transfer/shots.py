@@ -13,8 +13,9 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import ConfigError, DataError
 from hf_transfer.folds import derive_seed
 from hf_transfer.machine.environment import versions
-from hf_transfer.machine.files import write_json
+from hf_transfer.machine.files import make_folder, write_json
 from hf_transfer.machine.wording import count
+from hf_transfer.replay.features.engine import FeatureEngine
 from hf_transfer.runs.rank_record import RankedData
 from hf_transfer.runs.schema import to_json
 from hf_transfer.runs.shots_record import SHOTS_FILE, Episodes, ShotScore, ShotsRecord
@@ -90,10 +91,29 @@ def shots(dataset: str | Path, base_model: str, *, kind: str | None = None, **se
     own = {name: settings.pop(name) for name in list(settings) if name in ShotOptions.__dataclass_fields__}
     given = {"dataset": str(dataset), "base_model": base_model} | settings
     config = RunConfig(output_dir="runs/shots").changed(given)
-    return write_shots(score_shots(config, ShotOptions(**own), kind=kind), Path(config.output_dir))
+    return run_shots(config, ShotOptions(**own), kind=kind)
 
 
-def score_shots(config: RunConfig, options: ShotOptions, *, kind: str | None = None) -> ShotsRecord:
+def run_shots(
+    config: RunConfig,
+    options: ShotOptions,
+    *,
+    kind: str | None = None,
+    engine: FeatureEngine | None = None,
+) -> ShotsRecord:
+    """The same from settings that are read already; an engine computes features elsewhere."""
+    folder = Path(config.output_dir)
+    make_folder(folder)
+    return _written(score_shots(config, options, kind=kind, engine=engine), folder)
+
+
+def score_shots(
+    config: RunConfig,
+    options: ShotOptions,
+    *,
+    kind: str | None = None,
+    engine: FeatureEngine | None = None,
+) -> ShotsRecord:
     """Score heads that learn from a few rows a class, in many draws, on all other rows.
 
     The features are computed once and stored, so that a second call takes seconds.
@@ -102,19 +122,17 @@ def score_shots(config: RunConfig, options: ShotOptions, *, kind: str | None = N
         config: The data set, the base model and the seed.
         options: What to draw.
         kind: What a row's input is; found by itself when not given.
+        engine: Computes features elsewhere; None computes them here.
 
     Raises:
-        ConfigError: If no base model is given, or SetFit is asked for and not installed.
+        ConfigError: If no base model is given, or SetFit is asked for and not installed, or with an engine.
         DataError: If rows have not one class each, no size leaves a row of each class to ask, or SetFit is
             asked for and they are not texts.
     """
     began = time.monotonic()
-    if not config.base_model:
-        raise ConfigError("shots needs a base model, whose frozen features it reads. Add --base_model.")
+    _check_wanted(config, options, engine)
     accelerator = make_accelerator(config)
-    if options.setfit:
-        require_setfit()
-    found = labelled_features(config, accelerator, kind=kind)
+    found = labelled_features(config, accelerator, kind=kind, engine=engine)
     setfit = SetFit(found.data, found.task, accelerator.device) if options.setfit else None
     pool = _pool(found)
     sizes, notes = _possible(options, pool, found.label_names)
@@ -139,13 +157,25 @@ def score_shots(config: RunConfig, options: ShotOptions, *, kind: str | None = N
     )
 
 
-def write_shots(record: ShotsRecord, folder: Path) -> ShotsRecord:
+def _check_wanted(config: RunConfig, options: ShotOptions, engine: FeatureEngine | None) -> None:
+    """Stop where there is no base model, or SetFit is wanted and cannot be trained."""
+    if not config.base_model:
+        raise ConfigError("shots needs a base model, whose frozen features it reads. Add --base_model.")
+    if options.setfit and engine is not None:
+        raise ConfigError(
+            f"--setfit trains in this process, and engine={config.engine!r} computes features alone. Leave "
+            "one of them out."
+        )
+    if options.setfit:
+        require_setfit()
+
+
+def _written(record: ShotsRecord, folder: Path) -> ShotsRecord:
     """Write shots.json and shots.png into a folder, and a run's card there again; gives the record back."""
     from hf_transfer.report.card.card import update_card
     from hf_transfer.report.plots.scores import save
     from hf_transfer.report.plots.shots import shots_plot
 
-    folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / SHOTS_FILE, to_json(record))
     save(shots_plot(record), folder / "shots.png")
     update_card(folder)
@@ -167,7 +197,7 @@ def _possible(options: ShotOptions, pool: Pool, names: Sequence[str]) -> tuple[l
     """The sizes that leave a row of each class to ask, and notes on others and on those that leave few."""
     counts = np.bincount(pool.labels, minlength=pool.num_classes)
     rarest = int(counts.argmin())
-    few = f"class {names[rarest]} has {count(int(counts[rarest]), 'row')}"
+    few = f"class {names[rarest]!r} has {count(int(counts[rarest]), 'row')}"
     sizes = sorted({size for size in options.shots if size < counts[rarest]})
     if not sizes:
         raise DataError(

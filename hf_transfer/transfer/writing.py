@@ -1,14 +1,15 @@
 """Write what `shift` found to its folder: shift.json, a picture, and a page for a browser."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import ConfigError
-from hf_transfer.machine.files import write_bytes, write_json
+from hf_transfer.machine.files import make_folder, write_bytes, write_json
+from hf_transfer.replay.features.engine import FeatureEngine
 from hf_transfer.runs.companions import SHIFT_FILE
 from hf_transfer.runs.reading import read_record
 from hf_transfer.runs.schema import to_json
@@ -46,37 +47,55 @@ def shift(
         TransferError: If data, model or labels cannot be used.
     """
     config = RunConfig(dataset=str(source), output_dir="runs/shift").changed(settings)
-    options = {"kind": kind, "target_split": target_split}
-    return find_and_write(config, str(target), label_target=label_target, labels=labels, **options)
+    wanted = ShiftOptions(kind=kind, target_split=target_split, label_target=label_target, labels=labels)
+    return find_and_write(config, str(target), wanted)
+
+
+@dataclass(frozen=True)
+class ShiftOptions:
+    """What to do beside comparing.
+
+    Attributes:
+        kind: What a row's input is; found by itself when not given.
+        target_split: Split of the second data set.
+        label_target: Number of its rows to draw.
+        labels: A file with the labels of the drawn rows.
+
+    Raises:
+        ConfigError: If labels are to be drawn and read at once.
+    """
+
+    kind: str | None = None
+    target_split: str | None = None
+    label_target: int | None = None
+    labels: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.label_target is not None and self.labels is not None:
+            raise ConfigError("label_target draws rows and labels reads them: give one of the two.")
 
 
 def find_and_write(
-    config: RunConfig,
-    target: str,
-    *,
-    kind: str | None = None,
-    target_split: str | None = None,
-    label_target: int | None = None,
-    labels: str | Path | None = None,
+    config: RunConfig, target: str, options: ShiftOptions, *, engine: FeatureEngine | None = None
 ) -> ShiftRecord:
     """Do what `shift` does, with settings that were read.
 
     Args:
         config: Of the first data set.
         target: The second.
-        kind: What a row's input is.
-        target_split: Split of the second one.
-        label_target: Number of rows to draw.
-        labels: A file with the labels of the drawn rows.
+        options: What to do beside.
+        engine: Computes features elsewhere; None computes them here.
 
     Raises:
-        ConfigError: If labels are to be drawn and read at once, or were never drawn.
+        ConfigError: If labels are to be read of rows that were never drawn.
     """
-    if label_target is not None and labels is not None:
-        raise ConfigError("label_target draws rows and labels reads them: give one of the two.")
+    label_target, labels = options.label_target, options.labels
     folder = Path(config.output_dir)
+    make_folder(folder)
     before = _drawn_before(folder, needed=labels is not None)
-    domains = open_domains(config, target, target_split=target_split, kind=kind)
+    domains = open_domains(
+        config, target, target_split=options.target_split, kind=options.kind, engine=engine
+    )
     target_rows = domains.target
     if label_target is not None or labels is not None:
         _check_labels(domains)
@@ -90,7 +109,6 @@ def find_and_write(
     drawn = before.drawn if before is not None and _of_same_rows(before, target_rows) else None
     given = read_labels(Path(labels), drawn, domains.source.label_names) if labels and drawn else None
     found = find_shift(domains)
-    folder.mkdir(parents=True, exist_ok=True)
     if row_ids:
         drawn = write_to_label(target_rows, row_ids, config.seed, folder)
     told = judge_by_labels(domains.head, target_rows, given) if given and domains.head else None

@@ -53,8 +53,22 @@ def test_what_comes_back_is_what_one_process_finds_to_the_bit(name, tmp_path):
     run(replace(config, output_dir=str(tmp_path / "many")), kind, carrier := NearCarrier())
     assert predictions(tmp_path / "one") == predictions(tmp_path / "many")
     assert weights(tmp_path / "one") == weights(tmp_path / "many") != {}
-    if name in {"pictures", "sounds"}:  # whose heads are trained together
+    if name == "pictures":  # whose heads are trained together; of sounds it depends on the machine
         assert [order["kind"] for order in carrier.orders] == ["heads", "final"]
+
+
+def test_averaged_weights_come_back_with_their_ends(tmp_path):
+    averaged = {"trainable": "last:1", "head_start": "probe", "wise": "0.5", "final": "refit", "max_rows": 20}
+    config = plain_config(**KINDS["pictures"][1] | averaged, output_dir=str(tmp_path / "one"))
+    run(config, "image")
+    run(replace(config, output_dir=str(tmp_path / "many")), "image", NearCarrier())
+    assert predictions(tmp_path / "one") == predictions(tmp_path / "many")
+    one, many = (
+        {path.name: path.read_bytes() for path in (tmp_path / name / "final").glob("*.safetensors")}
+        for name in ("one", "many")
+    )
+    assert one == many
+    assert len(one) == 2
 
 
 def test_units_that_train_alone_are_a_piece_of_work_each(here, tmp_path):
@@ -105,7 +119,7 @@ def test_work_that_is_lost_fails_its_fold_alone_and_the_next_run_does_it(here, t
 def test_an_error_of_the_kit_on_a_node_fails_the_fold_and_is_not_tried_again(here, tmp_path, monkeypatch):
     from hf_transfer.cluster import work
 
-    def refuses(study, order):
+    def refuses(*order):
         raise ConfigError("no room on this node")
 
     monkeypatch.setattr(work, "_KINDS", {**work._KINDS, "units": refuses})
@@ -119,7 +133,7 @@ def test_an_error_of_the_kit_on_a_node_fails_the_fold_and_is_not_tried_again(her
 def test_a_defect_on_a_node_is_no_failure_of_a_fold(here, tmp_path, monkeypatch):
     from hf_transfer.cluster import work
 
-    monkeypatch.setattr(work, "_KINDS", {**work._KINDS, "units": lambda study, order: 1 / 0})
+    monkeypatch.setattr(work, "_KINDS", {**work._KINDS, "units": lambda *order: 1 / 0})
     with pytest.raises(ZeroDivisionError, match="division"):
         run(replace(here[0], output_dir=str(tmp_path / "run")), "text", NearCarrier())
 

@@ -76,9 +76,3 @@ def test_a_job_is_not_sent_what_it_cannot_see(tmp_path, capsys):
     assert "is on this machine, and a job of the Hub sees the Hub only" in capsys.readouterr().err
     assert main(["run", "sentiment", *SETTINGS, "--print_hf_job"]) == 2
     assert "Add --push_to_hub" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("verb", [["rank", "builtin:reviews", "builtin:tiny-bert"], ["shift", "a", "b"]])
-def test_other_verbs_say_that_they_take_no_engine(verb, capsys):
-    assert main([*verb, "--engine", "ray"]) == 2
-    assert "takes no --engine; run, search" in capsys.readouterr().err

@@ -1,16 +1,14 @@
 """A real cluster of two nodes on this machine, each with one processor and a store of 200 MB."""
 
-import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
-from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from small_runs import KINDS, plain_config
+from two_nodes import two_nodes, wait_for
 
 from hf_transfer import RunConfig, cross_validate, open_dataset
 from hf_transfer.cluster.doors import engine_of
@@ -31,26 +29,6 @@ def test_one_process_drives_it(monkeypatch):
         engine_of(RunConfig(engine="parts"))
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    pytest.importorskip("ray")
-    from ray.cluster_utils import Cluster
-
-    # Nodes find the kit where this process does.
-    paths = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, sys.path)])
-    before = os.environ.get("PYTHONPATH")
-    os.environ |= {"PYTHONPATH": paths, "RAY_USAGE_STATS_ENABLED": "0"}
-    size = {"num_cpus": 1, "object_store_memory": 200_000_000, "include_dashboard": False}
-    made = Cluster(initialize_head=True, head_node_args=size)
-    made.second = made.add_node(num_cpus=1, object_store_memory=200_000_000)
-    yield made
-    import ray
-
-    ray.shutdown()
-    made.shutdown()
-    os.environ.pop("PYTHONPATH") if before is None else os.environ.update(PYTHONPATH=before)
-
-
 def run(config, kind="text"):
     data = open_dataset(config, kind)
     return cross_validate(data.task(config, data.target), data, config)
@@ -62,6 +40,12 @@ def same(one, other):
     assert all(pq.read_table(one / name) == pq.read_table(other / name) for name in names)
     models = [path.relative_to(one) for path in one.rglob("model/*.safetensors")]
     assert all((one / name).read_bytes() == (other / name).read_bytes() for name in models)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with two_nodes() as made:
+        yield made
 
 
 @pytest.mark.slow
@@ -81,23 +65,18 @@ def test_two_nodes_find_what_one_process_finds_though_one_is_killed(cluster, tmp
     )
     far.save(tmp_path / "far.yaml")
     command = [sys.executable, "-c", code, str(tmp_path / "far.yaml")]
+
+    def folds():
+        return list((tmp_path / "two").glob("folds/*/done.json"))
+
     driver = subprocess.Popen(command)
-    wait_for(tmp_path / "two", 3, driver)
+    wait_for(folds, 3, driver)
     driver.send_signal(signal.SIGKILL)
     driver.wait()
-    kept = set((tmp_path / "two").glob("folds/*/done.json"))
+    kept = set(folds())
     assert 3 <= len(kept) < 10
     driver = subprocess.Popen(command)
-    wait_for(tmp_path / "two", len(kept) + 1, driver)
+    wait_for(folds, len(kept) + 1, driver)
     cluster.remove_node(cluster.second, allow_graceful=False)
     assert driver.wait(300) == 0
     same(tmp_path / "one", tmp_path / "two")
-
-
-def wait_for(folder, number, driver):
-    """Wait until a run has so many folds."""
-    end = time.monotonic() + 300
-    while len(list(folder.glob("folds/*/done.json"))) < number:
-        assert driver.poll() is None, "the driver has ended"
-        assert time.monotonic() < end
-        time.sleep(0.05)

@@ -187,7 +187,7 @@ def test_features_are_computed_in_parts_and_are_the_same(config_of, monkeypatch)
         return outputs(self, positions)
 
     monkeypatch.setattr(forward._LayerPass, "_outputs", narrow)
-    monkeypatch.setattr(stored.StoredFeatures, "_found", lambda self, key: None)
+    monkeypatch.setattr(stored.StoredFeatures, "found", lambda self: None)
     found = forward.layer_features(task, encoded, config, accelerator)
     assert not found.reused
     for group in wanted.groups:

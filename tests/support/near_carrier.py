@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from hf_transfer.cluster.placing import Outcome
+from hf_transfer.cluster.handing import Outcome
 from hf_transfer.cluster.work import work
 
 PLAIN = (str, int, float, bool, type(None), bytes)
@@ -35,7 +35,7 @@ class NearCarrier:
         stop_after: Pieces of work after which the driver is killed.
     """
 
-    gpus = 0.0
+    gpus, places = 0.0, 2
 
     def __init__(self, loses: Callable = lambda order: None, stop_after: int | None = None):
         self.loses, self.stop_after = loses, stop_after

@@ -17,8 +17,9 @@ from hf_transfer.replay.features.forward import pretrained_model
 from hf_transfer.training.workers import make_accelerator
 from hf_transfer.transfer.features import (
     chosen,
-    domain_features,
+    features_of,
     labelled_features,
+    open_domain,
     shared_rows,
     without,
 )
@@ -84,7 +85,8 @@ def test_repeats_are_left_out_and_groups_numbered(tmp_path):
 
 def second(first, dataset, **changes):
     config = first.task.settings.changed({"dataset": str(dataset)} | changes)
-    return domain_features(config, first, make_accelerator(config))
+    (found,) = features_of([open_domain(config, first)], make_accelerator(config))
+    return found
 
 
 def test_labels_of_a_second_data_set_are_in_the_numbers_of_the_first(tmp_path):

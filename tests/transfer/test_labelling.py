@@ -19,7 +19,7 @@ from hf_transfer.runs.shift_record import DrawnRows
 from hf_transfer.scores.shift.few_labels import exact_interval
 from hf_transfer.tasks.inputs.input import Original
 from hf_transfer.training.workers import make_accelerator
-from hf_transfer.transfer.features import domain_features, labelled_features
+from hf_transfer.transfer.features import features_of, open_domain, open_labelled
 from hf_transfer.transfer.heads import SourceHead
 from hf_transfer.transfer.labelling import draw_rows, judge_by_labels, read_labels, write_to_label
 
@@ -43,9 +43,9 @@ def both(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     config = RunConfig(dataset=write(folder / "a.csv", 1), **MODEL)
     accelerator = make_accelerator(config)
-    source = labelled_features(config, accelerator)
-    target = domain_features(config.changed({"dataset": write(folder / "b.csv", 2)}), source, accelerator)
-    return source, target
+    source = open_labelled(config)
+    target = open_domain(config.changed({"dataset": write(folder / "b.csv", 2)}), source)
+    return tuple(features_of([source, target], accelerator))
 
 
 def table(path: Path, lines) -> Path:

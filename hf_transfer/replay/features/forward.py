@@ -93,21 +93,46 @@ def layer_features(
         ModelError: If the model cannot be built.
     """
     began = time.monotonic()
-    batches = Batches(task, encoded, accelerator.device)
-    chosen = np.arange(len(encoded)) if rows is None else batches.positions_of(rows)
-    model, is_head_pretrained = pretrained_model(task, config, accelerator)
-    forward = _LayerPass(model, batches, task, chosen, head=is_head_pretrained)
-    values, reused = StoredFeatures(forward, config, "every layer group, pooled").found_or_made()
+    stored = stored_layers(task, encoded, config, accelerator, rows=rows)
+    forward, (values, reused) = stored.forward, stored.found_or_made()
     return LayerFeatures(
         groups=forward.names,
-        row_of=np.repeat(batches.row_of[chosen], forward.items),
+        row_of=np.repeat(forward.batches.row_of[forward.chosen], forward.items),
         reused=reused,
         seconds=time.monotonic() - began,
-        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        num_parameters=sum(parameter.numel() for parameter in forward.model.parameters()),
         _values=values,
         _starts=forward.starts,
         _parts=forward.parts,
     )
+
+
+def stored_layers(
+    task: Task,
+    encoded: "Dataset",
+    config: RunConfig,
+    accelerator: Accelerator,
+    *,
+    rows: Ints | None = None,
+) -> StoredFeatures:
+    """Find the place in the cache of what `layer_features` reads, and what fills it."""
+    forward = layer_pass(task, encoded, config, accelerator, rows=rows)
+    return StoredFeatures(forward, config, "every layer group, pooled")
+
+
+def layer_pass(
+    task: Task,
+    encoded: "Dataset",
+    config: RunConfig,
+    accelerator: Accelerator,
+    *,
+    rows: Ints | None = None,
+) -> FeaturePass:
+    """Build the model, ready to run over encoded rows and to be read at every layer group."""
+    batches = Batches(task, encoded, accelerator.device)
+    chosen = np.arange(len(encoded)) if rows is None else batches.positions_of(rows)
+    model, is_head_pretrained = pretrained_model(task, config, accelerator)
+    return _LayerPass(model, batches, task, chosen, head=is_head_pretrained)
 
 
 def pretrained_model(task: Task, config: RunConfig, accelerator: Accelerator) -> tuple[nn.Module, bool]:
@@ -129,6 +154,8 @@ def pretrained_model(task: Task, config: RunConfig, accelerator: Accelerator) ->
 
 class _LayerPass(FeaturePass):
     """A forward pass over encoded rows, pooled for each group."""
+
+    kind = "layers"
 
     def __init__(
         self, model: nn.Module, batches: Batches, task: Task, chosen: Positions, *, head: bool

@@ -59,25 +59,48 @@ def output_inputs(
         ModelError: If the model cannot be built, or its output is no linear layer.
     """
     began = time.monotonic()
-    batches = Batches(task, encoded, accelerator.device)
-    model, is_head_pretrained = pretrained_model(task, config, accelerator)
-    below = below_output(model, len(task.label_names))
-    forward = _OutputPass(model, batches, np.arange(len(encoded)))
-    values, reused = StoredFeatures(forward, config, "what the output layer reads").found_or_made()
-    new = below and not is_head_pretrained and task.base.has_weights and not config.from_scratch
+    forward = output_pass(task, encoded, config, accelerator)
+    values, reused = _stored(forward, config).found_or_made()
     note = "Before the output layer lie layers with new, random weights, through which features pass."
     return OutputInputs(
         values=np.ascontiguousarray(values, dtype=np.float32),
         reused=reused,
         seconds=time.monotonic() - began,
-        notes=(note,) if new else (),
+        notes=(note,) if forward.is_new_below else (),
     )
 
 
-class _OutputPass(FeaturePass):
-    """A forward pass up to the output layer, whose place is left empty."""
+def stored_outputs(
+    task: Task, encoded: "Dataset", config: RunConfig, accelerator: Accelerator
+) -> StoredFeatures:
+    """Find the place in the cache of what `output_inputs` reads, and what fills it."""
+    return _stored(output_pass(task, encoded, config, accelerator), config)
 
-    def __init__(self, model: nn.Module, batches: Batches, chosen: Positions) -> None:
+
+def _stored(forward: FeaturePass, config: RunConfig) -> StoredFeatures:
+    return StoredFeatures(forward, config, "what the output layer reads")
+
+
+def output_pass(task: Task, encoded: "Dataset", config: RunConfig, accelerator: Accelerator) -> "OutputPass":
+    """Build the model, ready to run over encoded rows up to its output layer."""
+    model, is_head_pretrained = pretrained_model(task, config, accelerator)
+    pretrained = is_head_pretrained or not task.base.has_weights or config.from_scratch
+    is_new_below = not pretrained and bool(below_output(model, len(task.label_names)))
+    batches = Batches(task, encoded, accelerator.device)
+    return OutputPass(model, batches, np.arange(len(encoded)), is_new_below=is_new_below)
+
+
+class OutputPass(FeaturePass):
+    """A forward pass up to the output layer, whose place is left empty.
+
+    Attributes:
+        is_new_below: Whether layers with new weights lie between a pretrained backbone and the output layer.
+    """
+
+    kind = "output"
+
+    def __init__(self, model: nn.Module, batches: Batches, chosen: Positions, *, is_new_below: bool) -> None:
+        self.is_new_below = is_new_below
         try:
             name, layer = output_layer(model, biased=False)
         except LayerSelectionError as error:

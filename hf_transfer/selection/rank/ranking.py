@@ -20,7 +20,9 @@ from hf_transfer.machine.secrets import local_name
 from hf_transfer.machine.wording import number, paragraphs_html, table_html
 from hf_transfer.models.base_model import open_base_model
 from hf_transfer.replay.encoding import encode_rows
-from hf_transfer.replay.features.forward import LayerFeatures, layer_features
+from hf_transfer.replay.features.engine import FeatureEngine, fill
+from hf_transfer.replay.features.forward import LayerFeatures, layer_features, stored_layers
+from hf_transfer.replay.features.stored import StoredFeatures
 from hf_transfer.runs.rank_record import (
     AgainstEach,
     RankControls,
@@ -167,6 +169,7 @@ def rank_models(
     kind: str | None = None,
     num_repeats: int | None = None,
     priors: Mapping[str, float] | None = None,
+    engine: FeatureEngine | None = None,
 ) -> Ranking:
     """Judge each model by its frozen features of the same rows under the same folds.
 
@@ -180,6 +183,7 @@ def rank_models(
         num_repeats: How often to repeat with other folds; by the number of rows when not given.
         priors: What is known of a model beforehand, such as its accuracy on its source, by its name or
             the end of it.
+        engine: Computes features elsewhere; None computes them here.
 
     Raises:
         ConfigError: If a model is given twice, or a prior names none of them.
@@ -189,27 +193,44 @@ def rank_models(
     began = time.monotonic()
     names = shown_names(models)
     known = _matched(priors or {}, names)
-    task = task_of_kind(kind) if kind else find_task(config)
     settings = [replace(config, base_model=model) for model in models]
-    for one in settings:
-        _check_model(one, task)
-    benchmark = make_benchmark(open_dataset(config, task.input.name), config, num_repeats)
-    seen = dict.fromkeys(note for one in settings for note in _seen(one, benchmark))
-    benchmark = replace(benchmark, notes=(*benchmark.notes, *seen))
+    benchmark = _opened(config, settings, kind, num_repeats)
     accelerator = make_accelerator(config)
-    rows, measure = benchmark.data.rows.select(benchmark.rows), benchmark.measure
-    baseline = task.input.simple_probe(rows, benchmark.labels, benchmark.splits, balanced=measure.balanced)
-    judged = [list(_judged(names[one.base_model], one, benchmark, accelerator)) for one in settings]
+    tasks = [list(_arms(one, benchmark)) for one in settings]
+    fill(engine, config, (_stored(task, benchmark, accelerator) for arms in tasks for task in arms))
+    judged = [
+        [_judged(names, task, benchmark, accelerator, control=task is not arms[0]) for task in arms]
+        for arms in tasks
+    ]
     ordered = sorted((arms[0] for arms in judged), key=lambda candidate: -candidate.score.mean)
     return Ranking(
         benchmark=benchmark,
         candidates=tuple(ordered),
         scratch={arms[0].name: arms[1] for arms in judged if len(arms) > 1},
-        baseline=scored(baseline, benchmark, resample=True),
-        constant=measure.constant(benchmark.labels),
+        baseline=_baseline(benchmark),
+        constant=benchmark.measure.constant(benchmark.labels),
         priors=known,
         seconds=time.monotonic() - began,
     )
+
+
+def _opened(
+    config: RunConfig, settings: Sequence[RunConfig], kind: str | None, num_repeats: int | None
+) -> Benchmark:
+    """Check the models, open the rows, and plan the folds."""
+    task = task_of_kind(kind) if kind else find_task(config)
+    for one in settings:
+        _check_model(one, task)
+    benchmark = make_benchmark(open_dataset(config, task.input.name), config, num_repeats)
+    seen = dict.fromkeys(note for one in settings for note in _seen(one, benchmark))
+    return replace(benchmark, notes=(*benchmark.notes, *seen))
+
+
+def _baseline(benchmark: Benchmark) -> Scored:
+    """The simple model's score."""
+    rows, balanced = benchmark.data.rows.select(benchmark.rows), benchmark.measure.balanced
+    probe = benchmark.data.input.simple_probe(rows, benchmark.labels, benchmark.splits, balanced=balanced)
+    return scored(probe, benchmark, resample=True)
 
 
 def _seen(config: RunConfig, benchmark: Benchmark) -> tuple[str, ...]:
@@ -218,16 +239,26 @@ def _seen(config: RunConfig, benchmark: Benchmark) -> tuple[str, ...]:
     return (origin.words,) if origin else ()
 
 
-def _judged(
-    name: str, config: RunConfig, benchmark: Benchmark, accelerator: Accelerator
-) -> Iterator[Candidate]:
+def _arms(config: RunConfig, benchmark: Benchmark) -> Iterator[Task]:
     """Yield the candidate, and the same architecture with random weights as its control."""
     task = benchmark.data.task(config, benchmark.data.target)
-    yield judge(name, config.base_model, features_of(task, benchmark, accelerator), benchmark, control=False)
+    yield task
     if task.base.has_weights and not config.from_scratch:
-        scratch = type(task)(replace(config, from_scratch=True), benchmark.data.target)
-        features = features_of(scratch, benchmark, accelerator)
-        yield judge(f"{name} from scratch", config.base_model, features, benchmark, control=True)
+        yield type(task)(replace(config, from_scratch=True), benchmark.data.target)
+
+
+def _judged(
+    names: Mapping[str, str], task: Task, benchmark: Benchmark, accelerator: Accelerator, *, control: bool
+) -> Candidate:
+    model = task.settings.base_model
+    name = f"{names[model]} from scratch" if control else names[model]
+    return judge(name, model, features_of(task, benchmark, accelerator), benchmark, control=control)
+
+
+def _stored(task: Task, benchmark: Benchmark, accelerator: Accelerator) -> StoredFeatures:
+    """The place of the same features in the cache."""
+    encoded = encode_rows(task, benchmark.data.rows, benchmark.data.fingerprint, accelerator)
+    return stored_layers(task, encoded, task.settings, accelerator, rows=benchmark.rows)
 
 
 def features_of(task: Task, benchmark: Benchmark, accelerator: Accelerator) -> LayerFeatures:
