@@ -25,8 +25,8 @@ VERBS = {
     " --combine concat",
     "pretrain, masked words": f"pretrain {{lines}} {TEXTS}",
     "pretrain, same texts": f"pretrain {{lines}} {TEXTS} --objective same-texts",
-    "pretrain, same pictures": f"pretrain {{source}} {DIGITS} --objective same-pictures --num_epochs 1 --batch_size 16"
-    " --probe {target}",
+    "pretrain, same pictures": f"pretrain {{source}} {DIGITS} --objective same-pictures"
+    " --num_epochs 1 --batch_size 16 --probe {target}",
 }
 
 
