@@ -5,8 +5,8 @@ from hf_transfer.machine.devices import (
     arithmetic_of,
     fuses_updates,
     has_doubles,
+    moved,
     on_processor,
-    placed,
     seeded,
 )
 
@@ -66,9 +66,9 @@ def test_weights_that_are_shared_stay_so_where_a_move_makes_other_parameters():
     before = torch.__future__.get_overwrite_module_params_on_conversion()
     torch.__future__.set_overwrite_module_params_on_conversion(True)  # as on an NPU
     try:
-        moved = placed(parts, torch.device("cpu"))
+        there = moved(parts, torch.device("cpu"))
     finally:
         torch.__future__.set_overwrite_module_params_on_conversion(before)
-    assert moved["a"].weight is moved["b"].weight
-    assert moved["a"].weight is not moved["c"].weight
-    assert len(list(moved.parameters())) == 5
+    assert there["a"].weight is there["b"].weight
+    assert there["a"].weight is not there["c"].weight
+    assert len(list(there.parameters())) == 5
