@@ -53,6 +53,7 @@ class LinearProbe:
         p_better: One-sided, of the corrected resampled t-test; None where all folds differ equally.
         p_worse: The same for a loss.
         num_shared: Rows that are in the pool too.
+        identity: Digest of all that decides it beside the model.
     """
 
     dataset: str
@@ -66,6 +67,7 @@ class LinearProbe:
     p_better: float | None
     p_worse: float | None
     num_shared: int
+    identity: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from accelerate import Accelerator
 
 from hf_transfer import __version__, _guard  # noqa: F401
+from hf_transfer.config.folds import FoldSettings
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.config.setting import is_auto
 from hf_transfer.data.labelled import LabelledData, fingerprint
@@ -49,6 +50,7 @@ _HELD_OUT, _MOST_HELD_OUT = 0.05, 2_000  # share of the pool that the loss is on
 _FEWEST = 20  # rows of a pool
 _CHECKPOINTS, _WRITTEN, _CONFIG = "checkpoints", ".model", "config.json"
 _NO_LABELS = ("none", "any")  # a target has two names or more
+_OF_PROBE = {f.name for f in fields(FoldSettings)} | {"transductive"}  # settings that change no training
 _UNUSED: dict[str, Any] = {"group_by": None, "time_by": None, "test_split": None, "sealed": 0.0}
 
 
@@ -113,9 +115,8 @@ def run_pretrain(config: RunConfig, options: PretrainOptions) -> PretrainRecord:
     with stop_signals.handled(), locked(folder):
         remove_stale(folder)
         pretraining = _begin(config, options, accelerator)
-        if done := pretraining.done(folder):
-            return done
-        return _finish(pretraining, folder, began)
+        record = pretraining.done(folder) or _finish(pretraining, folder, began)
+        return _probed(pretraining, record, folder)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,9 +144,17 @@ class Pretraining:
     @property
     def identity(self) -> str:
         """Digest of all that decides the training."""
-        options = (self.options.minutes, self.options.from_scratch, self.options.probe, self.num_shared)
-        parts = [self.config.scored(), self.pool.fingerprint, self.task.base.revision, self.objective_name]
-        return json_digest([*parts, *options])
+        decides = {name: value for name, value in self.config.scored().items() if name not in _OF_PROBE}
+        parts = [decides, self.pool.fingerprint, self.task.base.revision, self.objective_name]
+        return json_digest([*parts, self.options.minutes, self.options.from_scratch])
+
+    @property
+    def probe_identity(self) -> str | None:
+        """Digest of all that decides the probe beside the model; None without one."""
+        if self.labelled is None:
+            return None
+        decides = {name: value for name, value in self.config.scored().items() if name in _OF_PROBE}
+        return json_digest([decides, self.labelled.fingerprint])
 
     def done(self, folder: Path) -> PretrainRecord | None:
         """What a folder says of this very pretraining, if it was finished there.
@@ -164,8 +173,7 @@ class Pretraining:
             raise ConfigError(
                 f"{folder} holds another pretrained model. Give another --output_dir, or add --overwrite."
             )
-        whole = (folder / _CONFIG).is_file() and (record.probe or self.labelled is None)
-        return record if whole else None
+        return record if (folder / _CONFIG).is_file() else None
 
     @property
     def num_held_out(self) -> int:
@@ -220,21 +228,15 @@ def _begin(config: RunConfig, options: PretrainOptions, accelerator: Accelerator
     labelled = _open_labelled(config, options)
     found = labelled.row_digests(labelled.rows) if labelled else []
     num_shared = shared_rows(all_digests, found)
-    if num_shared:
-        notes.append(_shared_note(num_shared, pool.name, labelled.name if labelled else "", config))
+    if labelled is not None and num_shared and not config.transductive:
+        raise DataError(
+            f"{count(num_shared, 'row')} of {labelled.name} are in {pool.name} too, so that scores of them "
+            "would be too good for new rows. Leave them out of the pool, or add --transductive, which every "
+            "card of the model will say."
+        )
     return Pretraining(
         config, options, accelerator, task, pool, all_digests, labelled, num_shared, name, tuple(notes)
     )
-
-
-def _shared_note(num_shared: int, pool: str, labelled: str, config: RunConfig) -> str:
-    shared = f"{count(num_shared, 'row')} of {labelled} "
-    if not config.transductive:
-        raise DataError(
-            f"{shared}are in {pool} too, so that scores of them would be too good for new rows. Leave them "
-            "out of the pool, or add --transductive, which every card of the model will say."
-        )
-    return f"{shared}are in the pool too (transductive): new rows may fare worse than the probe says."
 
 
 def _open_pool(config: RunConfig, kind: str | None) -> LabelledData:
@@ -266,17 +268,34 @@ def _open_labelled(config: RunConfig, options: PretrainOptions) -> LabelledData 
 
 
 def _finish(given: Pretraining, folder: Path, began: float) -> PretrainRecord:
-    """Train, save the model with its record, and probe it."""
+    """Train, and save the model with its record."""
     objective = given.objective()
-    record = _record(given, objective, _train(given, objective, folder))
+    losses = _train(given, objective, folder)
+    record = replace(_record(given, objective, losses), seconds=time.monotonic() - began)
     _save(given, objective, record, folder)
-    if given.labelled is not None:
-        config = replace(given.config, from_scratch=given.options.from_scratch)
-        probe, verdict = probe_both(given.labelled, config, folder, given.accelerator, given.num_shared)
-        record = replace(record, probe=probe, verdict=verdict)
-    record = replace(record, seconds=time.monotonic() - began)
-    _write(record, folder)
     shutil.rmtree(folder / _CHECKPOINTS, ignore_errors=True)
+    return record
+
+
+def _probed(given: Pretraining, record: PretrainRecord, folder: Path) -> PretrainRecord:
+    """Judge a finished model by the labelled rows, unless it has been; a probe of others is replaced."""
+    if given.labelled is None or (record.probe and record.probe.identity == given.probe_identity):
+        return record
+    began = time.monotonic()
+    config = replace(given.config, from_scratch=given.options.from_scratch)
+    probe, verdict = probe_both(given.labelled, config, folder, given.accelerator, given.num_shared)
+    shared = (
+        f"{count(given.num_shared, 'row')} of {given.labelled.name} are in the pool too (transductive): new "
+        "rows may fare worse than the probe says."
+    )
+    record = replace(
+        record,
+        probe=replace(probe, identity=given.probe_identity),
+        verdict=verdict,
+        notes=list(dict.fromkeys([*record.notes, *([shared] if given.num_shared else [])])),
+        seconds=record.seconds + time.monotonic() - began,
+    )
+    _write(record, folder)
     return record
 
 

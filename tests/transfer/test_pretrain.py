@@ -144,6 +144,20 @@ def test_a_finished_folder_is_read_and_another_training_is_refused(made, pool, m
         pretrain(pool, output_dir=str(folder), num_epochs=3, **SMALL)
 
 
+def test_a_finished_folder_is_probed_later_without_another_training(pool, tmp_path, monkeypatch):
+    texts = [f"They {verb} a {noun} {n}" for n in range(2) for noun in NOUNS for verb in VERBS]
+    probes = [str(labelled(tmp_path / name, texts[start:])) for name, start in (("a.csv", 0), ("b.csv", 4))]
+    given = {"output_dir": str(tmp_path / "m"), "num_epochs": 1, "num_folds": 3, "num_repeats": 1, **SMALL}
+    trained = pretrain(pool, **given)
+    monkeypatch.setattr(loop.PretrainLoop, "run", None)
+    first = pretrain(pool, probe=probes[0], **given)
+    assert (first.probe.dataset, first.losses, trained.verdict) == ("a.csv", trained.losses, "not probed")
+    assert first.verdict != "not probed"
+    assert pretrain(pool, **given) == pretrain(pool, probe=probes[0], **given) == first
+    assert pretrain(pool, probe=probes[1], **given).probe.dataset == "b.csv"
+    assert pretrain(pool, probe=probes[1], **given | {"num_folds": 4}).probe.num_folds == 4
+
+
 def test_a_folder_of_other_files_is_left_alone(pool, tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(ConfigError, match=r"thesis\.txt'?, which are no pretrained model's"):
