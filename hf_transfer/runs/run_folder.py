@@ -1,7 +1,6 @@
 """A run's folder: one folder a fold, whole files only, one experiment in each."""
 
 import json
-import os
 import re
 import shutil
 import sys
@@ -36,6 +35,7 @@ from hf_transfer.machine.paths import refuse_folders_elsewhere
 from hf_transfer.machine.wording import fold_key
 from hf_transfer.runs.base_origin import LEARNED_ROWS
 from hf_transfer.runs.fold_result import Epoch, FoldResult, KeptFold
+from hf_transfer.runs.output_place import check_place
 from hf_transfer.runs.reading import read_lines, read_record
 from hf_transfer.runs.schema import to_json
 from hf_transfer.runs.unit_files import DONE, changed_files, with_digests
@@ -249,8 +249,6 @@ def _make(path: Path) -> None:
         raise ConfigError(
             f"output_dir={str(path)!r} cannot be made ({error.strerror}). Give another folder."
         ) from error
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise ConfigError(f"output_dir={str(path)!r} may not be written to. Give a folder that you own.")
 
 
 def check_output(config: RunConfig) -> None:
@@ -260,8 +258,7 @@ def check_output(config: RunConfig) -> None:
         ConfigError: Naming the settings that differ, or the run that is at work there.
     """
     path = Path(config.output_dir)
-    if path.exists() and not path.is_dir():
-        raise ConfigError(f"output_dir={config.output_dir!r} is a file. Give a folder.")
+    check_place(path)
     if not path.is_dir() or not any(file for file in path.iterdir() if file.name != LOCK_FILE):
         return
     if not (path / "config.yaml").is_file():
