@@ -33,21 +33,19 @@ def _combine(options: argparse.Namespace) -> int:
     from hf_transfer.config.run_config import RunConfig
     from hf_transfer.runs.combine_record import COMBINE_FILE
     from hf_transfer.runs.schema import to_json
-    from hf_transfer.transfer.combining import combine_models
-    from hf_transfer.transfer.publishing import publish_combination
+    from hf_transfer.transfer.combining import run_combine
 
     defaults = replace(RunConfig(), dataset=options.dataset, output_dir="runs/combine", trainable="head")
     config = read_settings(options, defaults)
-    engine = placing_of(config)
-    record = combine_models(
+    record = run_combine(
         config,
         options.models,
         options.combine,
+        judge_only=options.judge_only,
         kind=options.kind,
         num_repeats=options.num_repeats,
-        engine=engine,
+        engine=placing_of(config),
     )
-    publish_combination(config, record, judge_only=options.judge_only, engine=engine)
     files = f"All figures: {Path(config.output_dir) / COMBINE_FILE}."
     show(options, (to_json(record), f"{record.to_text()}\n\n{files}"))
     return 0

@@ -22,7 +22,8 @@ def add_pretrain(verbs: Any) -> None:
     parser.add_argument(
         "--objective",
         metavar="NAME",
-        help="masked-words (usual for texts), same-texts (SimCSE) or masked-pictures (for pictures)",
+        help="masked-words (usual for texts), same-texts (SimCSE), masked-pictures (usual for pictures) or "
+        "same-pictures (VICReg)",
     )
     parser.add_argument("--probe", metavar="DATASET", help="labelled data to judge by, before and after")
     parser.add_argument("--probe_split", metavar="NAME", help="which split of those to use")

@@ -35,13 +35,12 @@ def add_rank(verbs: Any) -> None:
 def _rank(options: argparse.Namespace) -> int:
     from hf_transfer.cluster.doors import placing_of
     from hf_transfer.config.run_config import RunConfig
-    from hf_transfer.selection.rank.ranking import rank_models
     from hf_transfer.selection.rank.words import ranking_text
-    from hf_transfer.selection.rank.writing import write_beside
+    from hf_transfer.selection.rank.writing import run_ranking
 
     defaults = replace(RunConfig(), dataset=options.dataset, output_dir="runs/rank")
     config = read_settings(options, defaults)
-    ranking = rank_models(
+    ranking, value = run_ranking(
         config,
         options.models,
         kind=options.kind,
@@ -50,7 +49,6 @@ def _rank(options: argparse.Namespace) -> int:
         engine=placing_of(config),
     )
     folder = Path(config.output_dir)
-    value = write_beside(ranking, folder)
     files = f"Layer by layer: {folder / 'depth.png'}. All figures: {folder / 'rank.json'}."
     show(options, (value, f"{ranking_text(ranking)}\n\n{files}"))
     return 0

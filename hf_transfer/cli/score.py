@@ -17,6 +17,11 @@ def add_score(verbs: Any) -> None:
         metavar="DATA",
         help="what --dataset takes; its other settings may follow, such as --split or --label_column",
     )
+    parser.add_argument(
+        "--wise_curve",
+        action="store_true",
+        help="of a run with --wise: score every share of the fine-tuned weights there, beside its folds",
+    )
 
 
 def _score(options: argparse.Namespace) -> int:
@@ -25,6 +30,7 @@ def _score(options: argparse.Namespace) -> int:
     from hf_transfer.study.final.scored import scoring_config
 
     defaults = scoring_config(local_results(options.run), options.dataset)
-    record, folder = score_with(options.run, read_settings(options, defaults))
+    config = read_settings(options, defaults)
+    record, folder = score_with(options.run, config, wise_curve=options.wise_curve)
     show(options, (to_json(record), f"{record.to_text()}\n\nPredictions and pictures: {folder}."))
     return 0

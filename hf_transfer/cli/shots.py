@@ -44,7 +44,7 @@ def _shots(options: argparse.Namespace) -> int:
     from hf_transfer.cluster.doors import placing_of
     from hf_transfer.config.run_config import RunConfig
     from hf_transfer.runs.schema import to_json
-    from hf_transfer.transfer.shots import ShotOptions, score_shots, write_shots
+    from hf_transfer.transfer.shots import ShotOptions, run_shots
 
     defaults = replace(RunConfig(), dataset=options.dataset, output_dir="runs/shots")
     config = read_settings(options, defaults)
@@ -58,7 +58,7 @@ def _shots(options: argparse.Namespace) -> int:
         setfit_draws=options.setfit_draws,
     )
     folder = Path(config.output_dir)
-    record = write_shots(score_shots(config, wanted, kind=options.kind, engine=placing_of(config)), folder)
+    record = run_shots(config, wanted, kind=options.kind, engine=placing_of(config))
     files = f"The curve: {folder / 'shots.png'}. All figures: {folder / 'shots.json'}."
     show(options, (to_json(record), f"{record.to_text()}\n\n{files}"))
     return 0

@@ -28,7 +28,7 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.data.labelled import LabelledData, fingerprint
 from hf_transfer.data.opening import find_task, open_dataset
 from hf_transfer.errors import ConfigError, DataError, RunError
-from hf_transfer.machine.files import enough_disk, load_table, sync, temporary
+from hf_transfer.machine.files import enough_disk, load_table, make_folder, sync, temporary
 from hf_transfer.machine.progress import progress_bar
 from hf_transfer.machine.wording import count, some
 from hf_transfer.replay.encoding import encode_rows
@@ -148,11 +148,12 @@ class _Shards:
 
     @classmethod
     def open(cls, config: RunConfig, kind: str | None) -> "_Shards":
-        """Open the rows, as one shard.
+        """Open the rows, as one shard, where its folder can be made.
 
         Raises:
             DataError: If they cannot be used.
         """
+        make_folder(Path(config.output_dir))
         data = open_dataset(config, (task_of_kind(kind) if kind else find_task(config)).input.name)
         if data.target.per_word:
             raise DataError(
@@ -323,7 +324,6 @@ def _write(path: Path, blocks: Iterable[pa.Table]) -> None:
     Raises:
         DiskFullError: If there is no room.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside, rest = temporary(path), iter(blocks)
     first = next(rest)
     with enough_disk(path.parent):

@@ -11,6 +11,7 @@ from hf_transfer.errors import ConfigError, DoneEarlyError
 from hf_transfer.machine.wording import count
 from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.run_folder import RunFolder
+from hf_transfer.runs.wise import places_of
 from hf_transfer.study.experiment import Unit
 from hf_transfer.study.final.final_model import make_final
 from hf_transfer.study.study import Study
@@ -84,7 +85,8 @@ class AllParts:
             identity = study.experiment.identity(unit.config)
             for part in parts if study.runner.finished(unit) is None else ():
                 if _has(part, unit, identity):
-                    write_arrived(study.runner.folder.path, _files(part, unit))
+                    for place in places_of(unit.place, unit.config):
+                        write_arrived(study.runner.folder.path, _files(part, place))
                     break
         _here(study).train(units)
 
@@ -120,6 +122,6 @@ def _has(part: RunFolder, unit: Unit, identity: str) -> bool:
         ) from error
 
 
-def _files(part: RunFolder, unit: Unit) -> dict[str, bytes]:
-    paths = (path for path in sorted(part.unit(unit.place).rglob("*")) if path.is_file())
+def _files(part: RunFolder, place: str) -> dict[str, bytes]:
+    paths = (path for path in sorted(part.unit(place).rglob("*")) if path.is_file())
     return {path.relative_to(part.path).as_posix(): path.read_bytes() for path in paths}

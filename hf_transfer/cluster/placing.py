@@ -18,6 +18,7 @@ from hf_transfer.machine.progress import progress_bar
 from hf_transfer.machine.wording import count, duration
 from hf_transfer.replay.features.stored import StoredFeatures
 from hf_transfer.runs.fold_result import FoldResult
+from hf_transfer.runs.wise import places_of
 from hf_transfer.study.estimate import sum_of_trainings
 from hf_transfer.study.experiment import Unit
 from hf_transfer.study.study import Study
@@ -131,9 +132,12 @@ def _keep_units(study: Study, units: Sequence[Unit], outcome: Outcome) -> None:
     """Write what came back of some folds, but for those that are finished already."""
     files: Mapping[str, bytes] = outcome.found["files"] if outcome.found else {}
     for unit in units:
-        own = {name: content for name, content in files.items() if name.startswith(f"folds/{unit.place}/")}
-        if own and study.runner.finished(unit) is None:
+        if study.runner.finished(unit) is not None:
+            continue
+        for place in places_of(unit.place, unit.config):
+            own = {name: content for name, content in files.items() if name.startswith(f"folds/{place}/")}
             write_arrived(study.runner.folder.path, own)
+        if own:
             study.runner.say(unit, study.runner.result(unit))
     rest = {name: content for name, content in files.items() if not name.startswith("folds/")}
     if rest:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError
-from hf_transfer.machine.files import plain, table_bytes, write_bytes
+from hf_transfer.machine.files import make_folder, plain, table_bytes, write_bytes
 from hf_transfer.machine.wording import count
 
 # What is said of each label, and how a column of it is called where a cell holds one value.
@@ -21,7 +21,7 @@ _NOT_WRITTEN = {"input", "threshold"}  # the row itself, and what is the same fo
 
 
 def check_output(output: str | Path, inputs: Sequence[str]) -> Path:
-    """The path to write to, before any work is done for it.
+    """The path to write to, whose folder is made, before any work is done for it.
 
     Raises:
         ConfigError: If its ending is none that is written, it is a folder, or one of the inputs.
@@ -38,6 +38,7 @@ def check_output(output: str | Path, inputs: Sequence[str]) -> Path:
         raise ConfigError(
             f"--output {path} is the file that is read. Give another, so that it stays as it is."
         )
+    make_folder(path.parent, "folder of --output")
     return path
 
 
@@ -57,7 +58,6 @@ def write_labelled(path: Path, rows: pa.Table, answers: Sequence[Mapping[str, An
         name: values for name, values in columns.items() if name not in own or _differ(rows[name], values)
     }
     named = {f"predicted_{name}" if name in own else name: values for name, values in told.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
     data, left_out = _WRITERS[path.suffix.lower()](rows, named)
     write_bytes(path, data)
     said = f"{count(rows.num_rows, 'row')} in {path}, with {', '.join(named)}."

@@ -30,6 +30,7 @@ from hf_transfer.data.saved_folder import is_saved, load_saved
 from hf_transfer.errors import DataError
 from hf_transfer.machine.network import hub_reachable
 from hf_transfer.machine.paths import hub_folder, refuse_links, refuse_special
+from hf_transfer.machine.wording import inline
 from hf_transfer.tasks.inputs.input import Input
 
 # Over the Hub's client: what it raises for a bad name, no network, no access, or broken files.
@@ -58,6 +59,9 @@ class Origin:
     folder: Path | None = None
     outside: bool = False
     splits: Mapping[str, Callable[[], Loaded]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", inline(self.name))  # it stands in sentences
 
     def find_split(self, split: str | None) -> str:
         """Give the split's name as it is stored: dev and val may be 'validation'; None is the usual one.

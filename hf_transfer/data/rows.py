@@ -161,7 +161,7 @@ def _plain(dataset: Any) -> Dataset:
             f"Expected a datasets.Dataset, got {type(dataset).__name__}. Use Dataset.from_dict or from_list."
         )
     if not len(dataset):
-        raise DataError("The dataset has no rows. Give at least two rows of two classes.")
+        raise DataError("The dataset has no rows. Give two or more, of two classes if they have labels.")
     return dataset.with_format(None)
 
 

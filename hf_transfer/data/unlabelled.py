@@ -1,5 +1,6 @@
 """Open rows that have no labels, as inputs of the same kind as those that have."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -63,7 +64,7 @@ def _loaded(origin: Origin, split: str, config: RunConfig, input: Input) -> Load
     try:
         return origin.splits[split]()
     except DataError:
-        path = Path(config.dataset).expanduser()
+        path = Path(os.path.abspath(Path(config.dataset).expanduser()))  # noqa: PTH100  (as origins have it)
         paths = inputs_below(path, input) if path.is_dir() else []
         if not paths:
             raise

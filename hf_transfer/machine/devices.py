@@ -4,12 +4,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
+from accelerate.utils import find_tied_parameters, retie_parameters
 from torch import Tensor, nn
 from torch.utils._foreach_utils import _get_fused_kernels_supported_devices
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.machine.environment import device_name
 from hf_transfer.machine.memory import attempt
+
+_MOVING = "as a model was moved to the device"
 
 
 def placed(model: nn.Module, device: torch.device) -> nn.Module:
@@ -18,8 +21,23 @@ def placed(model: nn.Module, device: torch.device) -> nn.Module:
     Raises:
         ShortOfMemoryError: If it does not fit there.
     """
-    when = "as a model was moved to the device"
-    return attempt(lambda: model.to(device).to(memory_format=torch.channels_last), when)
+    moved(model, device)
+    return attempt(lambda: model.to(memory_format=torch.channels_last), _MOVING)
+
+
+def moved(model: nn.Module, device: torch.device) -> nn.Module:
+    """Move a model to a device, before an optimizer is made of its parameters.
+
+    On a device that is not of PyTorch's own (an NPU) it has new parameters then, each its own, also where
+    two were one: those are made one again.
+
+    Raises:
+        ShortOfMemoryError: If it does not fit there.
+    """
+    tied = find_tied_parameters(model)
+    attempt(lambda: model.to(device), _MOVING)
+    retie_parameters(model, tied)
+    return model
 
 
 def on_processor(device: torch.device) -> bool:

@@ -14,10 +14,9 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from safetensors import SafetensorError
 
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.errors import DiskFullError
+from hf_transfer.errors import ConfigError, DiskFullError
 from hf_transfer.machine.lock import is_alive
 from hf_transfer.machine.wording import size_words
 
@@ -150,6 +149,30 @@ def _put_in_place(beside: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def make_folder(folder: Path, setting: str = "output_dir") -> None:
+    """Make a folder to write results to, with its parents, before anything is computed for it.
+
+    Args:
+        folder: Which may be there.
+        setting: What names it, for the message.
+
+    Raises:
+        ConfigError: If it cannot be made, or may not be written to; it says why.
+        DiskFullError: If there is no room.
+    """
+    try:
+        with enough_disk(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+    except DiskFullError:
+        raise
+    except OSError as error:
+        raise ConfigError(
+            f"{setting}={str(folder)!r} cannot be made ({error.strerror}). Give another folder."
+        ) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"{setting}={str(folder)!r} may not be written to. Give a folder that you own.")
+
+
 def sync(path: Path) -> None:
     """Flush a file, or a folder's list of names, to the disk."""
     windows = os.name == "nt"
@@ -201,7 +224,7 @@ def enough_disk(folder: Path, needed: int | None = None) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # that of tokenizers is of no narrower class
         if isinstance(error, DiskFullError) or not is_disk_full(error):
             raise
         raise DiskFullError(full_words(folder, needed)) from error
@@ -210,10 +233,13 @@ def enough_disk(folder: Path, needed: int | None = None) -> Iterator[None]:
 def check_room(folder: Path, needed: int) -> None:
     """Stop before the work if its result would not fit on the disk.
 
+    A file system without a size, such as /proc, is not full: writing there fails for its own reason.
+
     Raises:
         DiskFullError: If it will not.
     """
-    if shutil.disk_usage(_existing(folder)).free < needed:
+    disk = shutil.disk_usage(_existing(folder))
+    if disk.total and disk.free < needed:
         raise DiskFullError(full_words(folder, needed))
 
 

@@ -15,6 +15,7 @@ _ADVICE = {
     errno.EROFS: "The file system is read-only. Make it writable, or give another folder.",
     errno.EMFILE: "Raise the number of open files (`ulimit -n 4096`).",
     errno.ENFILE: "Other programs have too many files open. End some of them.",
+    errno.ENAMETOOLONG: "Give a shorter name.",
     errno.EIO: "The disk or its connection is failing. Look at the log of the system.",
 }
 # What libraries say in errors that carry no number.

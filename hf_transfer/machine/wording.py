@@ -38,9 +38,14 @@ def visible(text: str) -> str:
     return _UNSEEN.sub(lambda letter: f"\\u{ord(letter[0]):04x}", text)
 
 
+def inline(text: str) -> str:
+    """A name of somebody's data as it can stand in a sentence or a cell: with line ends escaped too."""
+    return visible(text).replace("\n", "\\n")
+
+
 def some(rows: Sequence[Any], *, noun: str = "row", limit: int = 5) -> str:
     """Name the first few of many rows, e.g. "rows 4, 17, 90 and 12 more"."""
-    first = ", ".join(str(row) for row in rows[:limit])
+    first = ", ".join(inline(str(row)) for row in rows[:limit])
     more = f" and {len(rows) - limit} more" if len(rows) > limit else ""
     return f"{noun}{'' if len(rows) == 1 else 's'} {first}{more}"
 
@@ -110,7 +115,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
         rows: Cells, as many in each row; the first row may be a header.
     """
     columns = []
-    for cells in zip(*[[visible(cell).replace("\n", "\\n") for cell in row] for row in rows], strict=True):
+    for cells in zip(*[map(inline, row) for row in rows], strict=True):
         width = max(map(len, cells))
         numbers = all(_NUMBER.match(cell) for cell in cells[1:] or cells)
         columns.append([cell.rjust(width) if numbers else cell.ljust(width) for cell in cells])

@@ -11,14 +11,18 @@ from transformers import AutoModel, PretrainedConfig
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ModelError
+from hf_transfer.layers.groups import layer_groups
 from hf_transfer.machine.files import write_json
 from hf_transfer.machine.parsing import parse_json
 from hf_transfer.models.base_model import BaseModel, quiet, why
 from hf_transfer.models.kinds import wrong_kind
 from hf_transfer.models.loading import new_weights
 from hf_transfer.models.mean_classifier import files_of
+from hf_transfer.models.saving import save_model
 from hf_transfer.models.sentence_modules import MODULES_FILE
 
+_OF_LABELS = ("id2label", "label2id", "num_labels", "problem_type")
+_NO_LABELS_OF_TIMM: dict[str, Any] = {"num_classes": 0, "label_names": []}
 _UNUSABLE = (ValueError, RuntimeError, OSError, KeyError, TypeError, AttributeError, SafetensorError)
 
 
@@ -102,6 +106,26 @@ def save_pretrained(model: Any, base: BaseModel, folder: Path, *, keep_new: bool
     with quiet():
         model.save_pretrained(folder, state_dict=state)
     _copy_pooling(base, folder)
+
+
+def save_backbone(model: Any, base: BaseModel, folder: Path, *, from_scratch: bool) -> None:
+    """Write a classifier without what has an output for each label, as a base model for any labels.
+
+    Args:
+        model: From the kit's `build_model`.
+        base: What it came from.
+        folder: Where to.
+        from_scratch: Whether nothing of the base model is in it.
+    """
+    config, head = model.config, layer_groups(model)[-1].parameters
+    top = {name for name in head if len(model.get_parameter(name)) == config.num_labels}
+    state = {name: t.contiguous() for name, t in model.state_dict().items() if name not in top}
+    if not from_scratch and not base.is_timm:
+        before = "" if model.base_model is model else _prefix(model)
+        state = {f"{before}{name}": tensor for name, tensor in _pooler(base)[0].items()} | state
+    said = {name: value for name, value in config.to_dict().items() if name not in _OF_LABELS}
+    model.config = type(config).from_dict(said | (_NO_LABELS_OF_TIMM if base.is_timm else {}))
+    save_model(model, folder, state)
 
 
 def _pooler(base: BaseModel) -> tuple[Mapping[str, Tensor], list[str]]:

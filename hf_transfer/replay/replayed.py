@@ -80,7 +80,7 @@ class Replay:
         if self.stores.blind:
             self.notes.append(
                 "The frozen layers run in full: the folder for their output is not shared by all machines "
-                f"({', '.join(self.stores.blind)}). HF_TRANSFER_CACHE names another."
+                f"({', '.join(self.stores.blind)}). HF_DATASETS_CACHE names another."
             )
             return
         model = placed(self.task.build_model(), self.accelerator.device)

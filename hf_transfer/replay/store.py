@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.machine.devices import on_processor
 from hf_transfer.machine.files import reserve
 from hf_transfer.machine.memory import if_it_fits, keep_for_speed
 from hf_transfer.replay.shapes import Shape
 
 _NUMPY = {torch.float32: np.float32, torch.float16: np.float16, torch.bfloat16: np.uint16}
+_BYTES_AT_ONCE = 2**26  # of features on their way from a device
 
 Ints = NDArray[np.int64]
 
@@ -91,6 +93,36 @@ class FeatureStore:
     def flush(self) -> None:
         """Flush written features to the disk."""
         self.array.flush()
+
+
+class BlockWriter:
+    """Writes features of many batches after one wait for the device, which computes on until then.
+
+    Args:
+        store: Where to.
+        device: Where they are computed.
+        num_bytes: After so many the device is waited for.
+    """
+
+    def __init__(self, store: FeatureStore, device: torch.device, num_bytes: int = _BYTES_AT_ONCE) -> None:
+        self.store, self.device, self.most = store, device, num_bytes
+        self._on_their_way: list[tuple[Ints, Tensor, int]] = []
+
+    def write(self, positions: Ints, features: Tensor, view: int) -> None:
+        """Write the features of some rows, at once if the processor computes them."""
+        # From CUDA PyTorch copies to pinned memory then, which takes no time of the host's.
+        self._on_their_way.append((positions, features.detach().to("cpu", non_blocking=True), view))
+        held = sum(tensor.nbytes for _, tensor, _ in self._on_their_way)
+        if on_processor(self.device) or held >= self.most:
+            self.finish()
+
+    def finish(self) -> None:
+        """Wait for what is on its way, and write it."""
+        if self._on_their_way and not on_processor(self.device):
+            torch.accelerator.synchronize(self.device)
+        for positions, features, view in self._on_their_way:
+            self.store.write(positions, features, view)
+        self._on_their_way.clear()
 
 
 def store_shape(shape: Shape, sizes: Ints, num_views: int) -> tuple[int, ...]:

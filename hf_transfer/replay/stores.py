@@ -22,7 +22,7 @@ from hf_transfer.machine.processes import blind_to, wait_for_all
 from hf_transfer.machine.progress import progress_bar
 from hf_transfer.replay.batching import Batches, Positions
 from hf_transfer.replay.cut import Cut, features_at
-from hf_transfer.replay.store import FeatureStore, create_store, store_bytes
+from hf_transfer.replay.store import BlockWriter, FeatureStore, create_store, store_bytes
 
 Value = TypeVar("Value")
 
@@ -137,14 +137,15 @@ class Stores:
         ]
         mine = blocks[self.accelerator.process_index :: self.accelerator.num_processes]
         rank = self.accelerator.process_index
-        total = sum(len(block) for _, block in mine)
+        total, writer = sum(len(block) for _, block in mine), BlockWriter(store, self.accelerator.device)
         with progress_bar("frozen layers", total=total, unit="row", position=rank) as bar:
             for view in range(self.num_views):
                 blocks_of_view = [block for one, block in mine if one == view]
                 run = partial(self._features, cut, model, view)
                 for block, features in in_parts(run, blocks_of_view, "as the frozen layers were run"):
-                    store.write(block, features, view)
+                    writer.write(block, features, view)
                     bar.update(len(block))
+        writer.finish()
         return True
 
     def _features(self, cut: Cut, model: nn.Module, view: int, block: Positions) -> Tensor:

@@ -27,12 +27,13 @@ from hf_transfer.machine.wording import (
     visible,
 )
 from hf_transfer.report.card.card import write_card
+from hf_transfer.report.words.added import source_verdict
 from hf_transfer.report.words.others import compared_runs, other_run
 from hf_transfer.report.words.pairs import sentence
 from hf_transfer.runs.companions import COMPARE_FILE, Other
 from hf_transfer.runs.paired import Pair, adjusted, pair_folds
 from hf_transfer.runs.reading import damage_told, read_table
-from hf_transfer.runs.records import Results
+from hf_transfer.runs.records import AddedSource, Results
 from hf_transfer.runs.results import read_results
 from hf_transfer.runs.same_rows import KEYS, in_order, with_rows
 from hf_transfer.runs.schema import to_json
@@ -41,6 +42,9 @@ from hf_transfer.scores.names import LOSS
 from hf_transfer.tasks import target_of_run
 from hf_transfer.tasks.targets.target import Target
 
+_OWN_SCORES = (
+    "The scores of the runs themselves are without the rows that --add_source names, whose test is above."
+)
 _ENOUGH_REPEATS = 5  # in simulations, these find as much as McNemar's test, and cry wolf less often
 
 
@@ -80,20 +84,40 @@ class Comparison:
         """Scores, pairs and notes, as plain values."""
         pairs = [to_json(p) | {"verdict": p.verdict, "sentence": sentence(p)} for p in self.pairs]
         scores = {run.name: run.results.scores for run in self.runs}
-        return to_json({"runs": scores, "pairs": pairs, "notes": self.notes})  # type: ignore[no-any-return]
+        found = {"runs": scores, "pairs": pairs, "added_sources": self.added, "notes": self.notes}
+        return to_json(found)  # type: ignore[no-any-return]
 
     def to_text(self) -> str:
-        """The table, a sentence a pair, and the notes."""
-        sentences = "\n".join(sentence(pair) for pair in self.pairs)
-        table = aligned(_rows(self.runs))
-        return "\n\n".join(filter(None, [table, sentences, "\n".join(self.notes)]))
+        """The table, a sentence a pair, what added rows of other data did, and the notes."""
+        parts = [map(sentence, self.pairs), self._added_words, self.notes]
+        return "\n\n".join(filter(None, [aligned(_rows(self.runs)), *map("\n".join, parts)]))
+
+    @property
+    def added(self) -> dict[str, list[AddedSource]]:
+        """What rows of other data did in the training parts of each run; p is adjusted for all of these."""
+        tests = [(run.name, one) for run in self.runs for one in run.results.added_sources]
+        found: dict[str, list[AddedSource]] = {}
+        for (name, one), pair in zip(tests, adjusted([one.pair for _, one in tests]), strict=True):
+            found.setdefault(name, []).append(replace(one, pair=pair, verdict=""))
+        return found
+
+    @property
+    def _added_words(self) -> list[str]:
+        verdicts = [
+            (run.name, source_verdict(run.results, one))
+            for run in self.runs
+            for one in self.added.get(run.name, ())
+        ]
+        lines = [f"{name}: {one.question} {one.answer}. {one.words}" for name, one in verdicts]
+        return [*lines, _OWN_SCORES] if lines else []
 
     def __repr__(self) -> str:
         return f"Comparison({' '.join(sentence(pair) for pair in self.pairs) or self.runs[0].name})"
 
     def _repr_html_(self) -> str:
         """What `to_text` says, for a notebook."""
-        return table_html(_rows(self.runs)) + paragraphs_html([*map(sentence, self.pairs), *self.notes])
+        words = [*map(sentence, self.pairs), *self._added_words, *self.notes]
+        return table_html(_rows(self.runs)) + paragraphs_html(words)
 
 
 def compare(*runs: str | Path) -> Comparison:

@@ -157,8 +157,8 @@ def _losing_classes(found: AddedSource) -> str:
     if not found.classes:
         return ""
     losing = sorted(found.losing, key=lambda one: one.added - one.alone)
-    named = ", ".join(f"{one.label} ({one.added - one.alone:+.3f})" for one in losing[:6])
-    sure = [one.label for one in losing if one.p_loses < LEVEL]
+    named = ", ".join(f"{one.label!r} ({one.added - one.alone:+.3f})" for one in losing[:6])
+    sure = [repr(one.label) for one in losing if one.p_loses < LEVEL]
     told = f": {named}{', and more' if len(losing) > 6 else ''}" if losing else ""
     beyond = f"Beyond chance: {', '.join(sure)}." if sure else "None of them by more than chance."
     share = f"{len(losing)} of {len(found.classes)} classes lose{told}."

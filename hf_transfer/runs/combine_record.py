@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.errors import ConfigError
 from hf_transfer.machine.wording import aligned, interval, number, paragraphs_html, table_html, visible
 from hf_transfer.runs.rank_record import Against, ProbeScore, RankedData, RankedFolds
-from hf_transfer.runs.reading import read_record
+from hf_transfer.runs.reading import AGAIN, read_record
 from hf_transfer.runs.schema import FORMAT_VERSION
 
 COMBINE_FILE = "combine.json"
@@ -18,17 +19,34 @@ def member_run(place: int) -> str:
     return f"members/{place}"
 
 
-def joined_members(folder: Path) -> dict[Path, float]:
-    """The runs of models that answer together, with their weights, heaviest first; none if one does alone.
+@dataclass(frozen=True)
+class Joined:
+    """A model that answers together with others: its run, its base model as it was given, and its weight."""
+
+    run: Path
+    base_model: str
+    weight: float
+
+
+def joined_members(folder: Path) -> list[Joined]:
+    """The models that answer together, heaviest first; none if one does alone.
 
     Raises:
-        ConfigError: If combine.json is there and not readable.
+        ConfigError: If combine.json is there and not readable, or has other weights than members.
     """
     if (folder / "results.json").is_file() or not (folder / COMBINE_FILE).is_file():
-        return {}
-    weights = read_record(CombineRecord, folder / COMBINE_FILE).final_weights
-    runs = {folder / member_run(place): weight for place, weight in enumerate(weights) if weight > 0}
-    return dict(sorted(runs.items(), key=lambda item: -item[1])) if len(runs) > 1 else {}
+        return []
+    record = read_record(CombineRecord, folder / COMBINE_FILE)
+    if len(record.final_weights) != len(record.members):
+        raise ConfigError(
+            f"{folder / COMBINE_FILE} has {len(record.final_weights)} weights of {len(record.members)} "
+            f"members. {AGAIN}"
+        )
+    pairs = enumerate(zip(record.members, record.final_weights, strict=True))
+    found = [
+        Joined(folder / member_run(i), one.base_model, weight) for i, (one, weight) in pairs if weight > 0
+    ]
+    return sorted(found, key=lambda one: -one.weight) if len(found) > 1 else []
 
 
 @dataclass(frozen=True, kw_only=True)

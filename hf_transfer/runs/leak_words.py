@@ -1,7 +1,9 @@
 """Say what related rows are worth to a split, in sentences. No torch."""
 
+import shlex
+
 from hf_transfer import _guard  # noqa: F401
-from hf_transfer.machine.wording import interval, number, probability
+from hf_transfer.machine.wording import inline, interval, number, probability
 from hf_transfer.runs.leak_record import Candidate, Leak, Price
 
 
@@ -76,7 +78,8 @@ def _advice(found: Candidate) -> str:
         how = "name the column that says which: --group_by NAME"
         return f"If they come from one source (a film, an author, a patient), {how}."
     if found.column:
-        return f"If they come from one source, keep them together: --group_by {found.column}."
+        column = inline(shlex.quote(found.column))
+        return f"If they come from one source, keep them together: --group_by {column}."
     return (
         f"If they come from one source, write the {found.name} into a column, and name it: --group_by NAME."
     )

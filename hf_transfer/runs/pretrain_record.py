@@ -26,11 +26,17 @@ class Pool:
 
 @dataclass(frozen=True, kw_only=True)
 class EpochLoss:
-    """Losses after an epoch; of epoch 0, before any update."""
+    """Losses after an epoch; of epoch 0, before any update.
+
+    Attributes:
+        feature_spread: How far features of rows held out point in different directions: 0 all in one, 1
+            evenly in all; None where the objective can't make them alike.
+    """
 
     epoch: int
     train_loss: float | None
     held_out_loss: float
+    feature_spread: float | None = None
     seconds: float
 
 
@@ -47,6 +53,7 @@ class LinearProbe:
         p_better: One-sided, of the corrected resampled t-test; None where all folds differ equally.
         p_worse: The same for a loss.
         num_shared: Rows that are in the pool too.
+        identity: Digest of all that decides it beside the model.
     """
 
     dataset: str
@@ -60,6 +67,7 @@ class LinearProbe:
     p_better: float | None
     p_worse: float | None
     num_shared: int
+    identity: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

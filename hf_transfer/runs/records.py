@@ -224,6 +224,7 @@ class WiseTest:
         against_start: Pretrained weights with a solved head first, the average second.
         against_tuned: Plain fine-tuning first, the average second.
         verdict: All in a line.
+        curve: By the share, the same share in every fold, whatever was chosen; none of earlier versions.
     """
 
     metric: str
@@ -231,6 +232,7 @@ class WiseTest:
     against_start: Pair
     against_tuned: Pair
     verdict: str
+    curve: Mapping[str, FoldMean] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

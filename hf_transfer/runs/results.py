@@ -126,8 +126,10 @@ def read_results(folder: str | Path) -> Results:
             f", only what another verb left: {', '.join(others)}. Give the folder of a run, or run a recipe"
         )
         loads = f" {path.parent / 'model'} is a plain model, which transformers loads."
+        members = sorted(path.parent.glob("members/*/results.json"))
+        joined = f" Its members are runs of their own, such as {members[0].parent}." if members else ""
         raise ConfigError(
             f"{path.absolute()} does not exist: the folder holds no finished run"
-            f"{there if others else '. Run a recipe'} first.{loads * plain}"
+            f"{there if others else '. Run a recipe'} first.{loads * plain}{joined}"
         )
     return read_record(Results, path)

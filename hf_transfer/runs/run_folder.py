@@ -21,8 +21,8 @@ from hf_transfer.errors import ConfigError
 from hf_transfer.machine.digests import bytes_digest, file_digest
 from hf_transfer.machine.files import (
     enough_disk,
-    is_disk_full,
     json_bytes,
+    make_folder,
     remove_stale,
     sync,
     table_bytes,
@@ -121,14 +121,13 @@ class RunFolder:
             DiskFullError: If what the run writes has no room.
         """
         check_output(config)
-        with enough_disk(self.path):
-            _make(self.path)
-            with locked(self.path) as dead:
-                if dead is not None:
-                    print(f"Going on with the run of {dead}, which was ended.", file=sys.stderr)
-                remove_stale(self.path)
-                self.open(config)
-                yield
+        make_folder(self.path)
+        with enough_disk(self.path), locked(self.path) as dead:
+            if dead is not None:
+                print(f"Going on with the run of {dead}, which was ended.", file=sys.stderr)
+            remove_stale(self.path)
+            self.open(config)
+            yield
 
     def open(self, config: RunConfig) -> None:
         """Make the folder, or go on with the same experiment in it.
@@ -238,17 +237,6 @@ def _is_whole(done: Path) -> bool:
     except (ValueError, OSError, TypeError, KeyError):  # Arrow's errors are of the first two kinds
         return False
     return True
-
-
-def _make(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        if is_disk_full(error):
-            raise
-        raise ConfigError(
-            f"output_dir={str(path)!r} cannot be made ({error.strerror}). Give another folder."
-        ) from error
 
 
 def check_output(config: RunConfig) -> None:

@@ -13,6 +13,12 @@ from hf_transfer.scores.scorer import ClassScores
 
 SCORED_FOLDER = "scored"
 SCORES_FILE = "scores.json"
+PREDICTIONS, WISE_CURVE = "predictions", "wise_curve"  # tables beside it
+
+_CHOSEN_ON_ROWS = (
+    "The published share was chosen without these rows. A share that is chosen by this curve is chosen on "
+    "them: its score here is too good, and other rows have to judge it."
+)
 
 
 @dataclass(frozen=True)
@@ -22,6 +28,25 @@ class RowScore:
     value: float | None
     interval: Interval | None
     cross_validated: float | None
+
+
+@dataclass(frozen=True)
+class SharePoint:
+    """What a share of the fine-tuned weights reaches, by the primary metric.
+
+    Attributes:
+        share: The others are those before fine-tuning.
+        value: The score of all rows together, of outputs as they come.
+        interval: Of it, over the rows.
+        cross_validated: Mean over the run's folds; None where they were not scored at this share.
+        published: Whether the run published this share.
+    """
+
+    share: float
+    value: float | None
+    interval: Interval | None
+    cross_validated: float | None
+    published: bool
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -42,6 +67,7 @@ class ScoredRows:
         confusion: Rows by true and predicted class.
         sha256: Of the weights that were scored.
         notes: What to know of the rows.
+        wise_curve: Shares of the fine-tuned weights, from none to all; empty where it was not asked for.
     """
 
     format_version: int = FORMAT_VERSION
@@ -59,10 +85,14 @@ class ScoredRows:
     confusion: list[list[int]] | None
     sha256: Mapping[str, str] | None
     notes: list[str] = field(default_factory=list)
+    wise_curve: list[SharePoint] = field(default_factory=list)
 
     def to_text(self) -> str:
-        """A table of the scores, and the notes."""
-        return visible("\n".join([self._about, aligned(self._rows), self._drawn, *self.notes]))
+        """A table of the scores, the notes, and the curve over shares."""
+        lines = [self._about, aligned(self._rows), self._drawn, *self.notes]
+        if self.wise_curve:
+            lines += ["", self._about_curve, aligned(self._curve_rows), _CHOSEN_ON_ROWS]
+        return visible("\n".join(lines))
 
     def __repr__(self) -> str:
         score = self.scores[self.primary_metric]
@@ -71,7 +101,11 @@ class ScoredRows:
 
     def _repr_html_(self) -> str:
         """What `to_text` says, for a notebook."""
-        return paragraphs_html([self._about]) + table_html(self._rows) + paragraphs_html(self.notes)
+        page = paragraphs_html([self._about]) + table_html(self._rows) + paragraphs_html(self.notes)
+        if self.wise_curve:
+            page += paragraphs_html([self._about_curve]) + table_html(self._curve_rows)
+            page += paragraphs_html([_CHOSEN_ON_ROWS])
+        return page
 
     @property
     def _about(self) -> str:
@@ -87,6 +121,18 @@ class ScoredRows:
         for name in shown_first(self.primary_metric, self.scores, 4):
             score = self.scores[name]
             rows.append([name, number(score.value), interval(score.interval), number(score.cross_validated)])
+        return rows
+
+    @property
+    def _about_curve(self) -> str:
+        return f"{self.primary_metric} by the share of the fine-tuned weights; the rest is pretrained"
+
+    @property
+    def _curve_rows(self) -> list[list[str]]:
+        rows = [["share", "the run's folds", "these rows", "95 % interval", ""]]
+        for one in self.wise_curve:
+            cells = [f"{one.share:g}", number(one.cross_validated), number(one.value), interval(one.interval)]
+            rows.append([*cells, "published" if one.published else ""])
         return rows
 
 

@@ -52,12 +52,14 @@ def read_whole(kind: type[T], done: Path, called: str) -> T | None:
     """
     if not done.is_file():
         return None
+    changed = changed_files(done)
     try:
-        if not changed_files(done):
+        if not changed:
             return read_record(kind, done)
     except ConfigError:
         pass
-    print(f"{called} is made again: {done} is damaged.", file=sys.stderr)
+    what = ", ".join(str(done.parent / name) for name in changed or [done.name])
+    print(f"{called} is made again: {what} is damaged or gone.", file=sys.stderr)
     return None
 
 

@@ -1,4 +1,4 @@
-"""Averaged weights beside both of their ends, on the same folds: their part of results.json. No torch."""
+"""Averaged weights beside their ends and shares between, on the same folds: in results.json. No torch."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -6,33 +6,49 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.config.run_config import RunConfig
 from hf_transfer.machine.wording import count, interval, number, probability
 from hf_transfer.runs.fold_result import FoldResult
 from hf_transfer.runs.paired import Pair, adjusted, pair_folds
 from hf_transfer.runs.records import WiseTest
 from hf_transfer.runs.same_rows import in_order, with_rows
-from hf_transfer.scores.over_folds import over_folds
+from hf_transfer.scores.over_folds import FoldMean, over_folds
 from hf_transfer.tasks.targets.target import Target
 
 START, TUNED, AVERAGED = "solved head", "fine-tuning", "averaged"
-ENDS = {START: "wise-start", TUNED: "wise-tuned"}
-"""Both ends, and the folders of their predictions."""
+ENDS = {START: 0.0, TUNED: 1.0}
+"""Both ends, and their shares of the fine-tuned weights."""
+
+FOLDERS = {0.0: "wise-start", 0.25: "wise-25", 0.5: "wise-50", 0.75: "wise-75", 1.0: "wise-tuned"}
+"""Shares that every fold is scored at, whatever is chosen, and the folders of their predictions."""
 
 FoldsScored = tuple[Sequence[FoldResult], pa.Table]
 
 
+def share_place(place: str, share: float) -> str:
+    """Where the predictions of a share of `FOLDERS` are, by the place of the fold in `folds/`."""
+    inside, _, fold = place.rpartition("/")
+    return f"{inside}/{FOLDERS[share]}/{fold}".lstrip("/")
+
+
+def places_of(place: str, config: RunConfig) -> list[str]:
+    """All places that the training of a fold writes to, its own last: it says that the others are whole."""
+    return [*(share_place(place, share) for share in FOLDERS if config.wise), place]
+
+
 def wise_part(
-    ends: Mapping[str, FoldsScored], averaged: FoldsScored, target: Target, *, seed: int
+    shares: Mapping[float, FoldsScored], averaged: FoldsScored, target: Target, *, seed: int
 ) -> WiseTest:
     """Build the `wise` part of results.json.
 
     Args:
-        ends: Of both, what each fold scored, and its held-out predictions.
+        shares: Of both ends, and of what lies between where all of `FOLDERS` were scored: what each fold
+            scored, and its held-out predictions.
         averaged: The same of the averaged weights.
         target: What the labels are.
         seed: The run's.
     """
-    scorer = target.scorer
+    scorer, ends = target.scorer, {name: shares[share] for name, share in ENDS.items()}
     metric, mine = scorer.primary_metric, in_order(averaged[1])
     better = scorer.higher_is_better[metric]
     pairs = adjusted([
@@ -43,13 +59,19 @@ def wise_part(
         for name, (folds, table) in ends.items()
     ])  # fmt: skip
     everyone = {name: folds for name, (folds, _) in ends.items()} | {AVERAGED: averaged[0]}
-    means = {
-        name: over_folds([fold.scores.get(metric) for fold in folds]) for name, folds in everyone.items()
-    }
+    means = {name: _mean(folds, metric) for name, folds in everyone.items()}
     reached = ", ".join(f"{name} {number(mean.mean)}" for name, mean in means.items())
     first, second = pairs
     words = f"{metric}: {reached}; {_against(second)}; {shares_words(averaged[0])}."
-    return WiseTest(metric=metric, means=means, against_start=first, against_tuned=second, verdict=words)
+    everywhere = FOLDERS if shares.keys() >= FOLDERS.keys() else ()
+    curve = {f"{share:g}": _mean(shares[share][0], metric) for share in everywhere}
+    return WiseTest(
+        metric=metric, means=means, against_start=first, against_tuned=second, verdict=words, curve=curve
+    )
+
+
+def _mean(folds: Sequence[FoldResult], metric: str) -> FoldMean:
+    return over_folds([fold.scores.get(metric) for fold in folds])
 
 
 def _against(pair: Pair) -> str:

@@ -44,9 +44,10 @@ def needed_bytes(study: "Study", model: nn.Module) -> int:
     kept = _STATES * (_AT_ONCE + inner) * learning * trainings
     checkpoints = 0 if config.checkpoint_minutes is None else kept
     models = {"none": 0, "refit": 1, "ensemble": config.num_folds, "soup": config.num_folds + 1}
+    ends = 2 * learning if config.wise_shares and config.final == "refit" else 0
     rows = len(experiment.uids) * len(experiment.plans) * len(experiment.grid)
     predictions = rows * len(experiment.task.label_names) * _BYTES_A_NUMBER
-    return round(_SPARE * (checkpoints + models[config.final] * whole + predictions))
+    return round(_SPARE * (checkpoints + models[config.final] * whole + ends + predictions))
 
 
 def _learning(grid: Iterable[RunConfig], model: nn.Module) -> Iterator[int]:

@@ -28,7 +28,7 @@ from hf_transfer.study.experiment import Experiment, RowNumbers, Unit
 from hf_transfer.study.final.members import keep_member, keeps_member
 from hf_transfer.study.fold_scorer import FoldScorer, environment
 from hf_transfer.study.tracking import FoldTracker
-from hf_transfer.study.wise import choose_share, keep_ends
+from hf_transfer.study.wise import choose_share, keep_shares
 from hf_transfer.training.checkpoint import Checkpoints
 from hf_transfer.training.fitting import fit
 from hf_transfer.training.heads.fitting import fit_heads, heads_together
@@ -128,7 +128,7 @@ class FoldRunner:
         try:
             fitted = self.fit_unit(unit, self._name(unit), tracker)
             result, table = self.scorer.score(unit, fitted, self.workers)
-            keep_ends(self, unit, fitted)
+            keep_shares(self, unit, fitted)
         except _FAILURES as error:
             if not self._fails_a_fold(error):
                 raise

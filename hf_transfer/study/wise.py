@@ -1,7 +1,7 @@
-"""Choose how much of the fine-tuning to keep, by inner folds; score both ends beside the mean of them.
+"""Choose how much of the fine-tuning to keep, by inner folds; score both ends and what lies between.
 
-The share of a fold is chosen on inner folds of its training rows. Both ends read the held-out rows once
-more, each under a purpose of its own, and nothing is chosen by that.
+The share of a fold is chosen on inner folds of its training rows. Both ends, and some shares between, read
+the held-out rows once more, each under a purpose of its own, and nothing is chosen by that.
 """
 
 from collections.abc import Sequence
@@ -22,10 +22,10 @@ from hf_transfer.layers.phases import freeze_for
 from hf_transfer.runs.records import WiseTest
 from hf_transfer.runs.run_folder import CHECKPOINT
 from hf_transfer.runs.share import Wise
-from hf_transfer.runs.wise import ENDS, wise_part
+from hf_transfer.runs.wise import ENDS, FOLDERS, share_place, wise_part
 from hf_transfer.training.job import Fitted
 from hf_transfer.training.predicting import predict
-from hf_transfer.training.wise import best_share, losses_between
+from hf_transfer.training.wise import average, best_share, losses_between
 
 if TYPE_CHECKING:
     from hf_transfer.runs.fold_result import FoldResult
@@ -82,28 +82,29 @@ def choose_share(
     return Wise(best_share(shares, losses.tolist()), list(shares), [*losses.tolist()])
 
 
-def end_units(units: Sequence["Unit"]) -> "dict[str, list[Unit]]":
-    """Units of both ends of some folds, by the name of the end: the same rows, read for another purpose."""
-    return {name: [_end_unit(unit, name) for unit in units] for name in ENDS}
+def share_units(units: Sequence["Unit"]) -> "dict[float, list[Unit]]":
+    """Units of every share of some folds: the same rows, read for another purpose each."""
+    return {share: [_share_unit(unit, share) for unit in units] for share in FOLDERS}
 
 
-def _end_unit(unit: "Unit", name: str) -> "Unit":
-    inside, _, fold = unit.place.rpartition("/")
-    return replace(unit, place=f"{inside}/{ENDS[name]}/{fold}".lstrip("/"), purpose=name)
+def _share_unit(unit: "Unit", share: float) -> "Unit":
+    names = {end: name for name, end in ENDS.items()}
+    purpose = names.get(share, f"share {share:g}")
+    return replace(unit, place=share_place(unit.place, share), purpose=purpose)
 
 
-def keep_ends(runner: "FoldRunner", unit: "Unit", fitted: Fitted) -> None:
-    """Score both ends on a fold's held-out rows, and let the model be what it was; not for control runs."""
+def keep_shares(runner: "FoldRunner", unit: "Unit", fitted: Fitted) -> None:
+    """Score each share on a fold's held-out rows, and let the model be what it was; not for control runs."""
     if fitted.ends is None or unit.purpose != "score":
         return
     averaged, rows = fitted.weights(), runner.experiment.valid_rows(unit)
-    for name, end in zip(ENDS, (fitted.ends.start, fitted.ends.tuned), strict=True):
-        fitted.load(end)
+    for share in FOLDERS:
+        average(fitted, share)
         positions = fitted.batches.positions_of(rows)
         outputs = predict(fitted.learner, fitted.batches, positions, runner.workers)
         if runner.workers.rank == 0:
             weights = trained_hash(fitted.model, fitted.freezing)
-            runner.keep_outputs(_end_unit(unit, name), outputs, weights)
+            runner.keep_outputs(_share_unit(unit, share), outputs, weights)
     fitted.load(averaged)
 
 
@@ -114,9 +115,11 @@ def wise_test(study: "Study", config: RunConfig, results: Sequence["FoldResult"]
     if not done:
         return None
     units, folds = [unit for unit, _ in done], [result for _, result in done]
-    ends = {
-        name: (study.results_of(some), study.predictions_of(some, folds))
-        for name, some in end_units(units).items()
+    by_share = share_units(units)
+    if not all(study.runner.finished(unit) for some in by_share.values() for unit in some):
+        by_share = {share: by_share[share] for share in ENDS.values()}  # folds of an earlier version
+    scored = {
+        share: (study.results_of(some), study.predictions_of(some, folds)) for share, some in by_share.items()
     }
     target = study.experiment.task.target
-    return wise_part(ends, (folds, study.predictions_of(units, folds)), target, seed=config.seed)
+    return wise_part(scored, (folds, study.predictions_of(units, folds)), target, seed=config.seed)

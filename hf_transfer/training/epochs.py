@@ -47,21 +47,34 @@ def effective_batches(positions: Positions, batch_size: int, num_processes: int)
     return np.split(positions, cuts)
 
 
-def shares(batch: Positions, workers: Workers, per_device: int | None) -> list[Positions]:
-    """This process's share of an effective batch, in steps that fit; as many steps for every process."""
-    steps = _num_steps(batch, workers, per_device)
+def shares(batch: Positions, workers: Workers, per_device: int | None, fewest: int) -> list[Positions]:
+    """This process's share of an effective batch, in steps that fit; as many steps for every process.
+
+    Args:
+        batch: Positions of all rows of an update.
+        workers: Who shares it.
+        per_device: Most rows of a step, as far as `fewest` allows.
+        fewest: Rows of a step.
+    """
+    steps = _num_steps(batch, workers, per_device, fewest)
     return np.array_split(batch, workers.size * steps)[workers.rank * steps : (workers.rank + 1) * steps]
 
 
-def most_rows(batch: Positions, workers: Workers, per_device: int | None) -> int:
+def most_rows(batch: Positions, workers: Workers, per_device: int | None, fewest: int) -> int:
     """Most rows of a batch that any process takes at a time: the same number for all of them."""
-    return math.ceil(len(batch) / (workers.size * _num_steps(batch, workers, per_device)))
+    return math.ceil(len(batch) / (workers.size * _num_steps(batch, workers, per_device, fewest)))
 
 
-def _num_steps(batch: Positions, workers: Workers, per_device: int | None) -> int:
+def fewest_rows(model: nn.Module, freezing: Freezing) -> int:
+    """Fewest rows to learn from at a time: a BatchNorm that moves may find one number in a single row."""
+    layers = (module for name, module in model.named_modules() if name in freezing.moving)
+    return 2 if any(getattr(layer, "running_mean", None) is not None for layer in layers) else 1
+
+
+def _num_steps(batch: Positions, workers: Workers, per_device: int | None, fewest: int) -> int:
     each = math.ceil(len(batch) / workers.size)
     steps = math.ceil(each / (per_device or each))
-    return max(1, min(steps, len(batch) // workers.size))
+    return max(1, min(steps, len(batch) // (workers.size * fewest)))
 
 
 def tokens_a_pass(model: nn.Module) -> int:

@@ -22,6 +22,7 @@ from hf_transfer.training.checkpoint import State
 from hf_transfer.training.epochs import (
     effective_batches,
     epoch_order,
+    fewest_rows,
     label_weights,
     most_rows,
     pads_much,
@@ -158,6 +159,7 @@ class Loop:
         self.fitted.batches = self.job.replay.batches(self.model, freezing)
         if not self.job.workers.together:  # together they could not agree on letting go
             self.fitted.batches.hold()
+        self.fewest = fewest_rows(self.model, freezing)
         self.by_size = pads_much(self.job, self.fitted.batches, freezing)
         if self.job.term:
             self.job.term.begin(self.fitted, freezing)
@@ -245,18 +247,25 @@ class Loop:
         return f"Set per_device_batch_size to {half} or less, which changes no update, or take"
 
     def _halve(self, batch: Positions) -> bool:
-        """Take half as many rows at a time from here on; False if it was one."""
-        rows = max(map(len, self._pieces(batch)))
-        if self.job.workers.together:  # as all of them count it
-            rows = most_rows(batch, self.job.workers, self.per_device)
-        if rows == 1:
+        """Take half as many rows at a time from here on; False if there can be no fewer."""
+        before, rows = self.per_device, self._rows_at_once(batch)
+        self.per_device = max(1, rows // 2)
+        left = self._rows_at_once(batch)
+        if left == rows:
+            self.per_device = before
             return False
-        self.halved, self.per_device = True, rows // 2
+        self.halved = True
         note(
-            f"Memory ran out at update {self.step + 1}: from there on {self.per_device} rows were taken at a "
+            f"Memory ran out at update {self.step + 1}: from there on {left} rows were taken at a "
             f"time instead of {rows}. Each update is still by {self.job.config.batch_size} rows."
         )
         return True
+
+    def _rows_at_once(self, batch: Positions) -> int:
+        """Most rows of a batch that are taken at a time."""
+        if self.job.workers.together:  # as all of them count it
+            return most_rows(batch, self.job.workers, self.per_device, self.fewest)
+        return max(map(len, self._pieces(batch)))
 
     def _gradients(self, batch: Positions, epoch: int) -> Tensor:
         """Compute the gradients of an effective batch; return its mean loss."""
@@ -308,7 +317,7 @@ class Loop:
 
     def _pieces(self, batch: Positions) -> list[Positions]:
         """This process's share of an effective batch, in pieces that fit in memory."""
-        pieces = shares(batch, self.job.workers, self.per_device)
+        pieces = shares(batch, self.job.workers, self.per_device, self.fewest)
         if self.fitted.batches.alike is not None:
             return [part for piece in pieces for part in self.fitted.batches.stackable(piece)]
         if not self.by_size:

@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from accelerate import Accelerator
 from accelerate.optimizer import AcceleratedOptimizer
+from accelerate.state import AcceleratorState
 from accelerate.utils import InitProcessGroupKwargs, gather_object
 from torch import Tensor, nn
 
@@ -176,6 +177,7 @@ def make_accelerator(config: RunConfig) -> Accelerator:
     """
     _check_plan()
     _check_devices(config)
+    AcceleratorState._shared_state = {}  # or all in this process had the precision of the first
     accelerator = Accelerator(
         # Without a GPU, several processes join (through gloo) only when told that they are on processors.
         cpu=not torch.accelerator.is_available(),

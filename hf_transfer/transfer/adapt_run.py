@@ -3,6 +3,7 @@
 import time
 from dataclasses import fields, replace
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.data.data_files import read_file
 from hf_transfer.errors import ConfigError, DataError
 from hf_transfer.layers.output import output_layer
-from hf_transfer.machine.files import write_bytes, write_json
+from hf_transfer.machine.files import make_folder, write_bytes, write_json
 from hf_transfer.replay.features.engine import FeatureEngine
 from hf_transfer.replay.features.forward import pretrained_model
 from hf_transfer.report.card.card import update_card
@@ -33,6 +34,8 @@ from hf_transfer.transfer.features import DomainFeatures
 from hf_transfer.transfer.few_labels import FewLabels
 from hf_transfer.transfer.labelling import draw_rows, read_labels
 from hf_transfer.transfer.shift import TwoDomains, open_domains
+
+ARMS_FOLDER = "arms"  # until all are trained
 
 
 def adapt(
@@ -81,12 +84,13 @@ def run_adapt(
     Raises:
         ConfigError: If an engine is to train layers below the head, too.
     """
-    began = time.monotonic()
+    began, folder = time.monotonic(), Path(config.output_dir)
     if engine is not None and config.trainable != "head":
         raise ConfigError(
             f"--trainable {config.trainable} trains in this process, and engine={config.engine!r} computes "
             "features alone. Leave one of them out."
         )
+    make_folder(folder)
     if options.domain_column is not None:
         if config.group_by is not None:
             raise ConfigError("--domain_column groups the source's rows by domain: leave --group_by out.")
@@ -99,9 +103,11 @@ def run_adapt(
         groups_target=options.domain_column is None,
         engine=engine,
     )
-    adapting = begin(domains, options)
-    folder = Path(config.output_dir)
     home = model_home(folder)
+    adapting = replace(begin(domains, options), arms_folder=home / ARMS_FOLDER)
+    _ = adapting.published  # all that is trained, while what was there before stays whole
+    for told in (folder / ADAPT_FILE, home / "README.md"):
+        told.unlink(missing_ok=True)  # of another model than the one to come
     reload = publish(adapting, home / "model")
     record = adapting.record(time.monotonic() - began)
     notes = [f"The model cannot be pushed: {reload.problem}."] if reload.problem else []
@@ -109,6 +115,7 @@ def run_adapt(
     write_json(folder / ADAPT_FILE, to_json(record))
     save(adapt_plot(record), home / "adapt.png")
     write_bytes(home / "README.md", card_text(record).encode())
+    rmtree(home / ARMS_FOLDER, ignore_errors=True)
     if home != folder:
         update_card(folder)
     return record

@@ -80,6 +80,7 @@ class Adapting:
         few: Labels of some target rows; none of them may be known.
         options: What to try.
         notes: What was left out or found, a sentence each.
+        arms_folder: Where arms that are trained are kept until all are; None keeps none.
     """
 
     source: DomainFeatures
@@ -87,6 +88,7 @@ class Adapting:
     few: FewLabels
     options: AdaptOptions
     notes: tuple[str, ...]
+    arms_folder: Path | None = None
 
     @cached_property
     def domains(self) -> Domains:
@@ -121,7 +123,7 @@ class Adapting:
         """What trains those."""
         rows = np.arange(len(self.target))
         kept = np.delete(rows, self.few.rows) if self.options.split_target else rows
-        return DeepTraining(self.source, self.target, kept)
+        return DeepTraining(self.source, self.target, kept, self.arms_folder)
 
     @cached_property
     def tuned(self) -> dict[str, Tuned]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from hf_transfer import __version__, _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import ConfigError, DataError
 from hf_transfer.machine.environment import versions
+from hf_transfer.machine.files import make_folder
 from hf_transfer.machine.progress import progress_bar
 from hf_transfer.replay.features.engine import FeatureEngine
 from hf_transfer.runs.combine_record import Combination, CombineRecord, Member
@@ -23,6 +24,7 @@ from hf_transfer.selection.rank.benchmark import Benchmark, make_benchmark
 from hf_transfer.selection.rank.candidate import scored
 from hf_transfer.selection.rank.ranking import shown_names
 from hf_transfer.selection.rank.verdicts import Comparison, compare_all
+from hf_transfer.study.engine import Engine
 from hf_transfer.training.workers import make_accelerator
 from hf_transfer.transfer.features import DomainFeatures, features_of, open_labelled
 from hf_transfer.transfer.members import MemberHeads, in_order_of
@@ -57,8 +59,26 @@ def combine(
     """
     defaults = RunConfig(output_dir="runs/combine", trainable="head")
     config = defaults.changed({"dataset": str(dataset)} | settings)
-    record = combine_models(config, models, way, kind=kind, num_repeats=num_repeats)
-    return publish_combination(config, record, judge_only=judge_only)
+    return run_combine(config, models, way, judge_only=judge_only, kind=kind, num_repeats=num_repeats)
+
+
+class WholeEngine(FeatureEngine, Engine, Protocol):
+    """Computes features elsewhere, and trains there too."""
+
+
+def run_combine(
+    config: RunConfig,
+    models: Sequence[str],
+    way: str,
+    *,
+    judge_only: bool,
+    engine: WholeEngine | None = None,
+    **options: Any,
+) -> CombineRecord:
+    """The same from settings that are read already; an engine computes and trains elsewhere."""
+    make_folder(Path(config.output_dir))
+    record = combine_models(config, models, way, engine=engine, **options)
+    return publish_combination(config, record, judge_only=judge_only, engine=engine)
 
 
 def combine_models(

@@ -5,6 +5,7 @@ They are trained by the kit's own loop with the same settings, which the source 
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,16 +17,20 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.data.labelled import fingerprint
 from hf_transfer.errors import ConfigError
 from hf_transfer.folds import derive_seed
+from hf_transfer.layers.adapters import merged
 from hf_transfer.machine.devices import placed
+from hf_transfer.machine.digests import bytes_digest, json_digest
 from hf_transfer.replay.encoding import encode_rows
 from hf_transfer.replay.replayed import Replay
 from hf_transfer.runs.adapt_record import TrainedLayers
 from hf_transfer.study.defaults import model_facts, settle
+from hf_transfer.study.fold_scorer import environment
 from hf_transfer.training.fitting import fit
 from hf_transfer.training.job import Fitted, Job
 from hf_transfer.training.predicting import predict
 from hf_transfer.training.workers import Workers, make_accelerator
 from hf_transfer.transfer.features import DomainFeatures
+from hf_transfer.transfer.kept_arms import KeptArms
 from hf_transfer.transfer.target_term import COMPARISONS, MakeComparison, TargetTerm
 
 
@@ -49,17 +54,25 @@ class DeepTraining:
         source: With labels.
         target: Whose labels are not read.
         rows: Rows of the target that may be learned from.
+        folder: Where arms are kept until all are trained; None keeps none.
 
     Raises:
         ConfigError: If the settings are of several trainings, or of more than one training.
     """
 
-    def __init__(self, source: DomainFeatures, target: DomainFeatures, rows: NDArray[np.int64]) -> None:
+    def __init__(
+        self,
+        source: DomainFeatures,
+        target: DomainFeatures,
+        rows: NDArray[np.int64],
+        folder: Path | None = None,
+    ) -> None:
         self.source, self.target, self.rows = source, target, rows
         accelerator = make_accelerator(source.task.settings)
         self.workers = Workers(accelerator, together=False)
         self.config = self._settled(source.task.settings)
         self.replays = [self._replay(one) for one in (source, target)]
+        self.kept = None if folder is None else KeptArms(folder, self._identity)
 
     def tuned(
         self, names: Iterable[str], makes: Mapping[str, MakeComparison] = COMPARISONS
@@ -74,7 +87,27 @@ class DeepTraining:
             **{field.name: getattr(self.config, field.name) for field in fields(TrainedLayers)}
         )
 
+    @property
+    def _identity(self) -> str:
+        """Digest of all that decides the trainings."""
+        rows = bytes_digest(self.rows.astype("<i8").tobytes())
+        made_by = vars(environment(self.workers.accelerator.device))
+        data = [replay.encoded._fingerprint for replay in self.replays]
+        base = self.source.task.base
+        return json_digest([self.config.scored(), base.name, base.revision, data, rows, made_by])
+
     def _tuned(self, name: str, make: MakeComparison | None) -> Tuned:
+        """An arm that was kept, or trained now."""
+        if self.kept is not None:
+            model = placed(self.source.task.build_model(), self.workers.accelerator.device).eval()
+            if (outputs := self.kept.load(name, model)) is not None:
+                return Tuned(model, outputs.numpy())
+        found = self._trained(name, make)
+        if self.kept is not None:
+            self.kept.keep(name, merged(found.model), torch.from_numpy(found.outputs))
+        return found
+
+    def _trained(self, name: str, make: MakeComparison | None) -> Tuned:
         own, other = self.replays
         seed = derive_seed(self.config.seed, "adapt")
         term = None

@@ -11,12 +11,13 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError, ModelError
 from hf_transfer.models.pretrainable import masked_picture_config, open_for_pretraining, save_pretrained
 from hf_transfer.replay.batching import Batch
+from hf_transfer.transfer.objective import Objective
 
 _SHARE = 0.6  # of the blocks of a picture that are masked
 _BLOCK = 32  # pixels of a block's side, at most
 
 
-class MaskedPictures:
+class MaskedPictures(Objective):
     """SimMIM: 60 % of a picture's blocks are masked, and a linear layer draws their pixels.
 
     Args:
@@ -33,16 +34,16 @@ class MaskedPictures:
 
     name: ClassVar[str] = "masked-pictures"
     title: ClassVar[str] = "drawing masked parts of pictures"
-    drops_out: ClassVar[bool] = False
 
     def __init__(self, task: Any, *, from_scratch: bool) -> None:
-        self.base, self.from_scratch = task.base, from_scratch
+        self.task, self.base, self.from_scratch = task, task.base, from_scratch
         if task.settings.image_size is not None:
             raise ConfigError("image_size is for runs: masked pictures have the size that the model has.")
         if type(task.base.config) not in AutoModelForMaskedImageModeling._model_mapping:
             raise ModelError(
                 f"base_model={task.base.name!r} ({task.base.architecture}) has no head that draws masked "
-                "pictures. Give a ViT, DeiT, Swin, Swin v2 or FocalNet in the layout of transformers."
+                "pictures. Give a ViT, DeiT, Swin, Swin v2 or FocalNet in the layout of transformers, or "
+                "--objective same-pictures, which takes every model of pictures."
             )
         self.model, self.new = open_for_pretraining(
             task.base,
@@ -57,7 +58,8 @@ class MaskedPictures:
 
     def loss(self, model: nn.Module, batch: Batch, random: torch.Generator) -> Tensor:
         """Mean absolute error of the masked pixels."""
-        pixels = batch["pixel_values"]
+        seeds = torch.randint(2**62, (len(batch["pixel_values"]),), generator=random).tolist()
+        pixels = self.task.transform(batch, seeds if model.training else None)["pixel_values"]
         mask = masked_blocks(len(pixels), self.side, self.block, random).to(pixels.device)
         loss: Tensor = model(pixel_values=pixels, bool_masked_pos=mask).loss
         return loss

@@ -1,11 +1,9 @@
 """Pretrain a base model on rows without labels, probe it, and write the folder."""
 
-import os
 import shutil
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -13,6 +11,7 @@ import torch
 from accelerate import Accelerator
 
 from hf_transfer import __version__, _guard  # noqa: F401
+from hf_transfer.config.folds import FoldSettings
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.config.setting import is_auto
 from hf_transfer.data.labelled import LabelledData, fingerprint
@@ -23,7 +22,7 @@ from hf_transfer.errors import ConfigError, DataError
 from hf_transfer.folds import derive_seed, hash_order
 from hf_transfer.machine.digests import json_digest
 from hf_transfer.machine.environment import versions
-from hf_transfer.machine.files import write_bytes, write_json
+from hf_transfer.machine.files import make_folder, new_folder, remove_stale, write_bytes, write_json
 from hf_transfer.machine.lock import LOCK_FILE, locked
 from hf_transfer.machine.signals import stop_signals
 from hf_transfer.machine.wording import count, some
@@ -37,19 +36,21 @@ from hf_transfer.tasks import all_tasks, task_of_kind
 from hf_transfer.tasks.task import Task
 from hf_transfer.training.checkpoint import Checkpoints
 from hf_transfer.training.workers import Workers, make_accelerator
-from hf_transfer.transfer.objective import Objective, new_note
+from hf_transfer.transfer.objective import Objective, collapse_note, new_note
 from hf_transfer.transfer.picture_objectives import MaskedPictures
 from hf_transfer.transfer.pretrain_loop import PretrainLoop, Schooling
 from hf_transfer.transfer.pretrain_probe import probe_both, shared_rows
 from hf_transfer.transfer.pretrain_words import readme_text
+from hf_transfer.transfer.same_pictures import SamePictures
 from hf_transfer.transfer.text_objectives import MaskedWords, SameTexts
 
-OBJECTIVES: dict[str, Any] = {one.name: one for one in (MaskedWords, SameTexts, MaskedPictures)}
+OBJECTIVES: dict[str, Any] = {one.name: one for one in (MaskedWords, SameTexts, MaskedPictures, SamePictures)}
 DEFAULTS: dict[str, Any] = {"num_epochs": 3, "learning_rate": 5e-5, "weight_decay": 0.01, "warmup": 0.06}
 _HELD_OUT, _MOST_HELD_OUT = 0.05, 2_000  # share of the pool that the loss is only measured on, and rows
 _FEWEST = 20  # rows of a pool
-_CHECKPOINTS = "checkpoints"
+_CHECKPOINTS, _WRITTEN, _CONFIG = "checkpoints", ".model", "config.json"
 _NO_LABELS = ("none", "any")  # a target has two names or more
+_OF_PROBE = {f.name for f in fields(FoldSettings)} | {"transductive"}  # settings that change no training
 _UNUSED: dict[str, Any] = {"group_by": None, "time_by": None, "test_split": None, "sealed": 0.0}
 
 
@@ -110,12 +111,12 @@ def run_pretrain(config: RunConfig, options: PretrainOptions) -> PretrainRecord:
     if options.from_scratch or config.from_scratch:
         config, options = replace(config, from_scratch=False), replace(options, from_scratch=True)
     folder = Path(config.output_dir)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with stop_signals.handled(), locked(folder):
+        remove_stale(folder)
         pretraining = _begin(config, options, accelerator)
-        if done := pretraining.done(folder):
-            return done
-        return _finish(pretraining, folder, began)
+        record = pretraining.done(folder) or _finish(pretraining, folder, began)
+        return _probed(pretraining, record, folder)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,9 +144,17 @@ class Pretraining:
     @property
     def identity(self) -> str:
         """Digest of all that decides the training."""
-        options = (self.options.minutes, self.options.from_scratch, self.options.probe, self.num_shared)
-        parts = [self.config.scored(), self.pool.fingerprint, self.task.base.revision, self.objective_name]
-        return json_digest([*parts, *options])
+        decides = {name: value for name, value in self.config.scored().items() if name not in _OF_PROBE}
+        parts = [decides, self.pool.fingerprint, self.task.base.revision, self.objective_name]
+        return json_digest([*parts, self.options.minutes, self.options.from_scratch])
+
+    @property
+    def probe_identity(self) -> str | None:
+        """Digest of all that decides the probe beside the model; None without one."""
+        if self.labelled is None:
+            return None
+        decides = {name: value for name, value in self.config.scored().items() if name in _OF_PROBE}
+        return json_digest([decides, self.labelled.fingerprint])
 
     def done(self, folder: Path) -> PretrainRecord | None:
         """What a folder says of this very pretraining, if it was finished there.
@@ -164,7 +173,7 @@ class Pretraining:
             raise ConfigError(
                 f"{folder} holds another pretrained model. Give another --output_dir, or add --overwrite."
             )
-        return record if record.probe or self.labelled is None else None
+        return record if (folder / _CONFIG).is_file() else None
 
     @property
     def num_held_out(self) -> int:
@@ -180,7 +189,7 @@ class Pretraining:
 
 
 def _refuse_others(folder: Path) -> None:
-    others = sorted({path.name for path in folder.iterdir()} - {LOCK_FILE, "logs", _CHECKPOINTS})
+    others = sorted({path.name for path in folder.iterdir()} - {LOCK_FILE, "logs", _CHECKPOINTS, _WRITTEN})
     if others and not (folder / _CHECKPOINTS).is_dir():
         raise ConfigError(
             f"{folder} holds {some(others, noun='file')}, which are no pretrained model's. Give a folder "
@@ -195,6 +204,11 @@ def _begin(config: RunConfig, options: PretrainOptions, accelerator: Accelerator
     if name not in pool.input.objectives:
         raise ConfigError(
             f"--objective {name} is not for {pool.input.nouns}. Take {' or '.join(pool.input.objectives)}."
+        )
+    if config.batch_size < OBJECTIVES[name].fewest_rows:
+        raise ConfigError(
+            f"batch_size={config.batch_size}: {name} compares the rows of a batch with each other. Give "
+            f"{OBJECTIVES[name].fewest_rows} or more; 32 or more learn better."
         )
     digests = pool.row_digests(pool.rows)
     first = {digest: row for row, digest in reversed([*enumerate(digests)])}
@@ -214,21 +228,15 @@ def _begin(config: RunConfig, options: PretrainOptions, accelerator: Accelerator
     labelled = _open_labelled(config, options)
     found = labelled.row_digests(labelled.rows) if labelled else []
     num_shared = shared_rows(all_digests, found)
-    if num_shared:
-        notes.append(_shared_note(num_shared, pool.name, labelled.name if labelled else "", config))
+    if labelled is not None and num_shared and not config.transductive:
+        raise DataError(
+            f"{count(num_shared, 'row')} of {labelled.name} are in {pool.name} too, so that scores of them "
+            "would be too good for new rows. Leave them out of the pool, or add --transductive, which every "
+            "card of the model will say."
+        )
     return Pretraining(
         config, options, accelerator, task, pool, all_digests, labelled, num_shared, name, tuple(notes)
     )
-
-
-def _shared_note(num_shared: int, pool: str, labelled: str, config: RunConfig) -> str:
-    shared = f"{count(num_shared, 'row')} of {labelled} "
-    if not config.transductive:
-        raise DataError(
-            f"{shared}are in {pool} too, so that scores of them would be too good for new rows. Leave them "
-            "out of the pool, or add --transductive, which every card of the model will say."
-        )
-    return f"{shared}are in the pool too (transductive): new rows may fare worse than the probe says."
 
 
 def _open_pool(config: RunConfig, kind: str | None) -> LabelledData:
@@ -260,18 +268,34 @@ def _open_labelled(config: RunConfig, options: PretrainOptions) -> LabelledData 
 
 
 def _finish(given: Pretraining, folder: Path, began: float) -> PretrainRecord:
-    """Train, save the model with its record, and probe it."""
+    """Train, and save the model with its record."""
     objective = given.objective()
-    record = _record(given, objective, _train(given, objective, folder))
-    _save(given, objective, folder)
-    _write(record, folder)  # before the probe: a model without it would tell no run what it has seen
-    if given.labelled is not None:
-        config = replace(given.config, from_scratch=given.options.from_scratch)
-        probe, verdict = probe_both(given.labelled, config, folder, given.accelerator, given.num_shared)
-        record = replace(record, probe=probe, verdict=verdict)
-    record = replace(record, seconds=time.monotonic() - began)
-    _write(record, folder)
+    losses = _train(given, objective, folder)
+    record = replace(_record(given, objective, losses), seconds=time.monotonic() - began)
+    _save(given, objective, record, folder)
     shutil.rmtree(folder / _CHECKPOINTS, ignore_errors=True)
+    return record
+
+
+def _probed(given: Pretraining, record: PretrainRecord, folder: Path) -> PretrainRecord:
+    """Judge a finished model by the labelled rows, unless it has been; a probe of others is replaced."""
+    if given.labelled is None or (record.probe and record.probe.identity == given.probe_identity):
+        return record
+    began = time.monotonic()
+    config = replace(given.config, from_scratch=given.options.from_scratch)
+    probe, verdict = probe_both(given.labelled, config, folder, given.accelerator, given.num_shared)
+    shared = (
+        f"{count(given.num_shared, 'row')} of {given.labelled.name} are in the pool too (transductive): new "
+        "rows may fare worse than the probe says."
+    )
+    record = replace(
+        record,
+        probe=replace(probe, identity=given.probe_identity),
+        verdict=verdict,
+        notes=list(dict.fromkeys([*record.notes, *([shared] if given.num_shared else [])])),
+        seconds=record.seconds + time.monotonic() - began,
+    )
+    _write(record, folder)
     return record
 
 
@@ -299,7 +323,7 @@ def _record(given: Pretraining, objective: Objective, losses: list[EpochLoss]) -
         ),
         losses=losses,
         identity=given.identity,
-        notes=[*given.notes, *new_note(objective)],
+        notes=[*given.notes, *new_note(objective), *collapse_note(losses)],
         versions=versions(),
         seconds=0.0,
         rows=list(given.digests),
@@ -325,15 +349,20 @@ def _train(given: Pretraining, objective: Objective, folder: Path) -> list[Epoch
     return losses
 
 
-def _save(given: Pretraining, objective: Objective, folder: Path) -> None:
-    """Write the model's files, its configuration last, by which a folder is a model's."""
+def _save(given: Pretraining, objective: Objective, record: PretrainRecord, folder: Path) -> None:
+    """Write the model's files beside its record, its configuration last, by which a folder is a model's.
+
+    The record is there before: without it, no run would know what a model has seen.
+    """
     task = type(given.task)(replace(given.task.settings, max_length=None), given.task.target)
-    with TemporaryDirectory(dir=folder, prefix=".model") as name:
-        beside = Path(name)
+    with new_folder(folder / _WRITTEN) as beside:
         objective.save(beside)
         task.save_processor(beside)
-        for path in sorted(beside.iterdir(), key=lambda path: path.name == "config.json"):
-            target = folder / path.name
-            if target.is_dir():
-                shutil.rmtree(target)
-            os.replace(path, target)  # noqa: PTH105
+    (folder / _CONFIG).unlink(missing_ok=True)
+    _write(record, folder)
+    for path in sorted((folder / _WRITTEN).iterdir(), key=lambda path: path.name == _CONFIG):
+        target = folder / path.name
+        if target.is_dir():
+            shutil.rmtree(target)
+        path.replace(target)
+    (folder / _WRITTEN).rmdir()

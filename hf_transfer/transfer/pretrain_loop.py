@@ -11,9 +11,9 @@ from torch import Tensor
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
-from hf_transfer.errors import RunError
+from hf_transfer.errors import DataError, RunError
 from hf_transfer.folds.order import derive_seed
-from hf_transfer.machine.devices import seeded
+from hf_transfer.machine.devices import moved, seeded
 from hf_transfer.machine.memory import attempt, explained
 from hf_transfer.machine.progress import progress_bar
 from hf_transfer.replay.batching import Batch, Batches, Positions
@@ -31,7 +31,7 @@ from hf_transfer.training.state import (
     restore_random_state,
 )
 from hf_transfer.training.workers import Workers
-from hf_transfer.transfer.objective import Objective
+from hf_transfer.transfer.objective import Objective, spread
 
 _CHECK_EVERY = 25  # updates between looks at the loss: a look waits for the device
 
@@ -99,10 +99,11 @@ class PretrainLoop:
         """
         self.began = time.monotonic()
         given = self.given
-        optimizer = _optimizer(self.model, given.config)
+        device = given.workers.accelerator.device
+        optimizer = _optimizer(moved(self.model, device), given.config)
         given.workers.restart_scale()
         self.prepared, self.optimizer = given.workers.prepare(self.model, optimizer)
-        self.undo = Undo(self.optimizer, self.model.buffers(), given.workers.accelerator.device)
+        self.undo = Undo(self.optimizer, self.model.buffers(), device)
         self._restore()
         weights = sum(tensor.nbytes for tensor in self.model.state_dict().values())
         pauses = Pauses(given.checkpoints, given.workers, self._state, num_bytes=3 * weights)
@@ -116,6 +117,10 @@ class PretrainLoop:
             if given.checkpoints is not None:
                 pauses.keep()
         return self.history
+
+    @property
+    def _held_out(self) -> list[Positions]:
+        return effective_batches(self.given.held_out, self.given.config.batch_size, 1)
 
     @property
     def _over(self) -> bool:
@@ -136,17 +141,16 @@ class PretrainLoop:
         self._measured(number, torch.stack(self.losses).mean().item())
 
     def _update(self, positions: Positions) -> None:
-        """Make one update, whose masks and dropout follow from its number and the state of torch."""
+        """Make one update, whose masks, views and dropout follow from its number and the state of torch."""
         accelerator, config = self.given.workers.accelerator, self.given.config
         factor = self._factor()
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * factor
-        seeds = [derive_seed(config.seed, "view", self.step, row) for row in positions.tolist()]
 
         def gradients() -> Tensor:
             random = torch.Generator().manual_seed(derive_seed(config.seed, "masks", self.step))
             with accelerator.autocast():
-                loss = self.given.objective.loss(self.prepared, self._inputs(positions, seeds), random)
+                loss = self.given.objective.loss(self.prepared, self._rows(positions), random)
             accelerator.backward(loss)
             return loss.detach().float()
 
@@ -172,8 +176,8 @@ class PretrainLoop:
             config, step=done, total=self.total, phase_step=done, phase_total=self.total
         )
 
-    def _inputs(self, positions: Positions, seeds: list[int] | None = None) -> Batch:
-        batch = self.given.batches.collate(positions, seeds)
+    def _rows(self, positions: Positions) -> Batch:
+        batch = self.given.batches.stacked(positions)
         return {name: tensor for name, tensor in batch.items() if name != "labels"}
 
     def _batches_of(self, epoch: int) -> list[Positions]:
@@ -183,26 +187,43 @@ class PretrainLoop:
 
     @torch.no_grad()
     def _held_out_loss(self) -> float:
-        """The mean loss of rows held out, with the same masks and dropout every time."""
-        objective, config = self.given.objective, self.given.config
-        parts = effective_batches(self.given.held_out, config.batch_size, 1)
-        total = 0.0
+        """The mean loss of rows held out, with the same masks, views and dropout every time."""
+        objective, total = self.given.objective, 0.0
         self.prepared.train(objective.drops_out)
-        for number, positions in enumerate(parts):
-            seed = derive_seed(config.seed, "held out", number)
+        for number, positions in enumerate(self._held_out):
+            seed = derive_seed(self.given.config.seed, "held out", number)
             with seeded(seed, self.given.workers.accelerator.device):
                 random = torch.Generator().manual_seed(seed)
-                loss = objective.loss(self.prepared, self._inputs(positions), random)
+                loss = objective.loss(self.prepared, self._rows(positions), random)
             total += loss.item() * len(positions)
         return total / len(self.given.held_out)
+
+    @torch.no_grad()
+    def _feature_spread(self) -> float | None:
+        """How far features of rows held out point in different directions, where they may become alike."""
+        self.prepared.eval()
+        found = [self.given.objective.features(self._rows(positions)) for positions in self._held_out]
+        made = [features for features in found if features is not None]
+        return spread(torch.cat(made)) if made else None
 
     def _measured(self, epoch: int, train_loss: float | None) -> None:
         held_out = self._held_out_loss()
         if not np.isfinite(held_out):
             raise self._not_finite("The loss of rows held out")
+        if not (epoch or held_out):
+            raise DataError(
+                f"{self.given.objective.name} finds nothing to learn in rows held out: their loss is 0 from "
+                "the start. Give texts that the model's tokenizer knows, or another model."
+            )
         self.losses = []
         self.history.append(
-            EpochLoss(epoch=epoch, train_loss=train_loss, held_out_loss=held_out, seconds=self.seconds)
+            EpochLoss(
+                epoch=epoch,
+                train_loss=train_loss,
+                held_out_loss=held_out,
+                feature_spread=self._feature_spread(),
+                seconds=self.seconds,
+            )
         )
         self.bar.set_postfix(epoch=epoch, held_out_loss=f"{held_out:.3f}", refresh=False)
         self.given.on_epoch(to_json(self.history[-1]))

@@ -23,8 +23,13 @@ def pretrain_text(record: PretrainRecord) -> str:
     """Write what was learned from, the losses, and the verdict."""
     pool, verdict = record.pool, pretrain_verdict(record)
     start = "random weights" if record.from_scratch else "its weights"
-    lines = [["epoch", "train loss", "held-out loss"]]
-    lines += [[str(one.epoch), number(one.train_loss), number(one.held_out_loss)] for one in record.losses]
+    lines = [["epoch", "train loss", "held-out loss", "spread"]]
+    lines += [
+        [str(one.epoch), *map(number, (one.train_loss, one.held_out_loss, one.feature_spread))]
+        for one in record.losses
+    ]
+    if record.losses[0].feature_spread is None:
+        lines = [line[:-1] for line in lines]
     parts = [
         f"{local_name(record.base_model)}, from {start}, by {record.objective} on {pool.name} "
         f"({count(pool.num_rows, 'row')}, {pool.num_held_out:,} of them held out)",

@@ -13,7 +13,7 @@ from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import ConfigError, DataError
 from hf_transfer.folds import derive_seed
 from hf_transfer.machine.environment import versions
-from hf_transfer.machine.files import write_json
+from hf_transfer.machine.files import make_folder, write_json
 from hf_transfer.machine.wording import count
 from hf_transfer.replay.features.engine import FeatureEngine
 from hf_transfer.runs.rank_record import RankedData
@@ -91,7 +91,20 @@ def shots(dataset: str | Path, base_model: str, *, kind: str | None = None, **se
     own = {name: settings.pop(name) for name in list(settings) if name in ShotOptions.__dataclass_fields__}
     given = {"dataset": str(dataset), "base_model": base_model} | settings
     config = RunConfig(output_dir="runs/shots").changed(given)
-    return write_shots(score_shots(config, ShotOptions(**own), kind=kind), Path(config.output_dir))
+    return run_shots(config, ShotOptions(**own), kind=kind)
+
+
+def run_shots(
+    config: RunConfig,
+    options: ShotOptions,
+    *,
+    kind: str | None = None,
+    engine: FeatureEngine | None = None,
+) -> ShotsRecord:
+    """The same from settings that are read already; an engine computes features elsewhere."""
+    folder = Path(config.output_dir)
+    make_folder(folder)
+    return _written(score_shots(config, options, kind=kind, engine=engine), folder)
 
 
 def score_shots(
@@ -157,13 +170,12 @@ def _check_wanted(config: RunConfig, options: ShotOptions, engine: FeatureEngine
         require_setfit()
 
 
-def write_shots(record: ShotsRecord, folder: Path) -> ShotsRecord:
+def _written(record: ShotsRecord, folder: Path) -> ShotsRecord:
     """Write shots.json and shots.png into a folder, and a run's card there again; gives the record back."""
     from hf_transfer.report.card.card import update_card
     from hf_transfer.report.plots.scores import save
     from hf_transfer.report.plots.shots import shots_plot
 
-    folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / SHOTS_FILE, to_json(record))
     save(shots_plot(record), folder / "shots.png")
     update_card(folder)
@@ -185,7 +197,7 @@ def _possible(options: ShotOptions, pool: Pool, names: Sequence[str]) -> tuple[l
     """The sizes that leave a row of each class to ask, and notes on others and on those that leave few."""
     counts = np.bincount(pool.labels, minlength=pool.num_classes)
     rarest = int(counts.argmin())
-    few = f"class {names[rarest]} has {count(int(counts[rarest]), 'row')}"
+    few = f"class {names[rarest]!r} has {count(int(counts[rarest]), 'row')}"
     sizes = sorted({size for size in options.shots if size < counts[rarest]})
     if not sizes:
         raise DataError(

@@ -13,6 +13,7 @@ from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ModelError
 from hf_transfer.models.pretrainable import open_for_pretraining, save_pretrained
 from hf_transfer.replay.batching import Batch
+from hf_transfer.transfer.objective import Objective
 
 _SHARE = 0.15  # of the words of a text that are guessed
 _MASKED, _REPLACED = 0.8, 0.9  # of those, up to where they are masked, and then replaced by any token
@@ -20,7 +21,7 @@ _TEMPERATURE = 0.05
 _NOT_GUESSED = -100
 
 
-class MaskedWords:
+class MaskedWords(Objective):
     """Masked language modelling: whole words are masked, others at every use of a text.
 
     Args:
@@ -36,7 +37,6 @@ class MaskedWords:
 
     name: ClassVar[str] = "masked-words"
     title: ClassVar[str] = "guessing masked words"
-    drops_out: ClassVar[bool] = False
 
     def __init__(self, task: Any, *, from_scratch: bool) -> None:
         self.base, self.from_scratch = task.base, from_scratch
@@ -55,7 +55,7 @@ class MaskedWords:
         )
 
     def loss(self, model: nn.Module, batch: Batch, random: torch.Generator) -> Tensor:
-        """Mean cross-entropy of the masked tokens."""
+        """Mean cross-entropy of the masked tokens; 0 of texts without a word that the tokenizer knows."""
         ids = batch["input_ids"].cpu()
         chosen = masked_words(ids, self.special, self.begins, random)
         fate = torch.rand(ids.shape, generator=random)
@@ -64,7 +64,8 @@ class MaskedWords:
         shown = torch.where(chosen & (fate >= _MASKED) & (fate < _REPLACED), others, shown)
         device = batch["input_ids"].device
         labels = ids.masked_fill(~chosen, _NOT_GUESSED).to(device)
-        loss: Tensor = model(**batch | {"input_ids": shown.to(device)}, labels=labels).loss
+        found = model(**batch | {"input_ids": shown.to(device)}, labels=labels)
+        loss: Tensor = found.loss if bool(chosen.any()) else 0 * found.logits.sum()  # no mean of nothing
         return loss
 
     def save(self, folder: Path) -> None:
@@ -105,7 +106,7 @@ def masked_words(ids: Tensor, special: Tensor, begins: Tensor, random: torch.Gen
     return usable & (draws <= highest).gather(1, word)
 
 
-class SameTexts:
+class SameTexts(Objective):
     """SimCSE: a text read twice, through other dropout, is nearer to itself than to the rest of the batch.
 
     Args:
@@ -122,6 +123,7 @@ class SameTexts:
     name: ClassVar[str] = "same-texts"
     title: ClassVar[str] = "knowing a text again through dropout"
     drops_out: ClassVar[bool] = True
+    fewest_rows: ClassVar[int] = 2
 
     def __init__(self, task: Any, *, from_scratch: bool) -> None:
         self.base, self.from_scratch = task.base, from_scratch

@@ -8,7 +8,7 @@ from typing import Any
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import ConfigError
-from hf_transfer.machine.files import write_bytes, write_json
+from hf_transfer.machine.files import make_folder, write_bytes, write_json
 from hf_transfer.replay.features.engine import FeatureEngine
 from hf_transfer.runs.companions import SHIFT_FILE
 from hf_transfer.runs.reading import read_record
@@ -91,6 +91,7 @@ def find_and_write(
     """
     label_target, labels = options.label_target, options.labels
     folder = Path(config.output_dir)
+    make_folder(folder)
     before = _drawn_before(folder, needed=labels is not None)
     domains = open_domains(
         config, target, target_split=options.target_split, kind=options.kind, engine=engine
@@ -108,7 +109,6 @@ def find_and_write(
     drawn = before.drawn if before is not None and _of_same_rows(before, target_rows) else None
     given = read_labels(Path(labels), drawn, domains.source.label_names) if labels and drawn else None
     found = find_shift(domains)
-    folder.mkdir(parents=True, exist_ok=True)
     if row_ids:
         drawn = write_to_label(target_rows, row_ids, config.seed, folder)
     told = judge_by_labels(domains.head, target_rows, given) if given and domains.head else None

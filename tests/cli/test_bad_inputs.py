@@ -744,9 +744,32 @@ OTHER_VERBS = [
         "max_hours=-1.0 must be above 0, such as 0.5"),
 ]  # fmt: skip
 
+# A folder below a file can't be made, which is told before features are computed.
+_DIGITS = "builtin:digits_5to9 --base_model builtin:digits-resnet --max_rows 20"
+BELOW_A_FILE = {
+    "run": READY.replace(" out", " mine/out"),
+    "shift": f"shift builtin:digits_5to9 {_DIGITS} --output_dir mine/out",
+    "adapt": f"adapt builtin:digits_5to9 {_DIGITS} --output_dir mine/out",
+    "shots": f"shots {_DIGITS} --output_dir mine/out",
+    "combine": f"combine {_DIGITS.replace('--base_model', 'builtin:none')} --output_dir mine/out",
+    "rank": "rank builtin:digits_5to9 builtin:none --output_dir mine/out",
+    "pretrain": f"pretrain {_DIGITS} --output_dir mine/out",
+    "features": f"features {_DIGITS} --shard 0/1 --output_dir mine/out",
+}
+PLACES = [
+    Bad(f"an output folder of {verb} that can't be made", file("mine", "mine"), command, SETTINGS,
+        r"output_dir='mine/out' cannot be made \(Not a directory\)\. Give another folder")
+    for verb, command in BELOW_A_FILE.items()
+] + [
+    Bad("a prediction into a folder that can't be made", both(finished(), file("mine", "mine")),
+        "predict run text --output mine/out/a.csv", SETTINGS, "folder of --output=.mine/out. cannot be made"),
+    Bad("an output folder of too long a name", nothing, READY.replace(" out", f" {300 * 'a'}"), 4,
+        r"File name too long.*Give a shorter name"),
+]  # fmt: skip
+
 BAD_INPUTS = [
     *DATA_FILES, *COLUMNS, *LABELS, *IMAGES, *FOLDS, *MODELS, *LAYERS, *CONFIGURATION, *REPOSITORIES, *RUNS,
-    *OTHER_VERBS,
+    *OTHER_VERBS, *PLACES,
 ]  # fmt: skip
 
 

@@ -10,7 +10,9 @@ from hf_transfer import RunConfig, cross_validate, open_dataset
 from hf_transfer.cluster.parts import part_folder, parts_folder
 from hf_transfer.config.parts import part_problem, read_part
 from hf_transfer.errors import ConfigError, DoneEarlyError
+from hf_transfer.runs.results import read_results
 
+AVERAGED = {"trainable": "last:1", "head_start": "probe", "wise": "0.5", "max_rows": 20}
 LAST = KINDS["text"][1] | {"trainable": "last:1", "num_folds": 3, "final": "refit"}
 
 
@@ -23,8 +25,9 @@ def run(config, kind="text"):
     ("kind", "settings", "trained"),
     [
         pytest.param("text", LAST, [2, 1], marks=pytest.mark.slow),
-        ("image", KINDS["pictures"][1], [2, 0]),
-    ],  # of which the heads are one
+        ("image", KINDS["pictures"][1], [2, 0]),  # of which the heads are one
+        ("image", KINDS["pictures"][1] | AVERAGED, [1, 1]),
+    ],
 )
 def test_parts_that_are_joined_are_one_run_to_the_bit(kind, settings, trained, tmp_path, monkeypatch):
     config = plain_config(**settings, output_dir=str(tmp_path / "one"))
@@ -39,6 +42,7 @@ def test_parts_that_are_joined_are_one_run_to_the_bit(kind, settings, trained, t
     run(config, kind)
     for name in ("predictions.parquet", "folds/r0f1/predictions.parquet"):
         assert pq.read_table(tmp_path / "one" / name) == pq.read_table(tmp_path / "many" / name)
+    assert read_results(tmp_path / "one").wise == read_results(tmp_path / "many").wise
     files = [(tmp_path / run / "model" / "model.safetensors").read_bytes() for run in ("one", "many")]
     assert files[0] == files[1]
 

@@ -57,6 +57,20 @@ def test_what_comes_back_is_what_one_process_finds_to_the_bit(name, tmp_path):
         assert [order["kind"] for order in carrier.orders] == ["heads", "final"]
 
 
+def test_averaged_weights_come_back_with_their_ends(tmp_path):
+    averaged = {"trainable": "last:1", "head_start": "probe", "wise": "0.5", "final": "refit", "max_rows": 20}
+    config = plain_config(**KINDS["pictures"][1] | averaged, output_dir=str(tmp_path / "one"))
+    run(config, "image")
+    run(replace(config, output_dir=str(tmp_path / "many")), "image", NearCarrier())
+    assert predictions(tmp_path / "one") == predictions(tmp_path / "many")
+    one, many = (
+        {path.name: path.read_bytes() for path in (tmp_path / name / "final").glob("*.safetensors")}
+        for name in ("one", "many")
+    )
+    assert one == many
+    assert len(one) == 2
+
+
 def test_units_that_train_alone_are_a_piece_of_work_each(here, tmp_path):
     config = replace(here[0], output_dir=str(tmp_path / "run"))
     run(config, "text", carrier := NearCarrier())

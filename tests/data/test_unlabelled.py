@@ -3,11 +3,13 @@
 import json
 
 import pytest
+from PIL import Image
 
 from hf_transfer import RunConfig, open_dataset
 from hf_transfer.data.opening import find_task
 from hf_transfer.data.unlabelled import holds_lines, open_unlabelled
 from hf_transfer.errors import DataError
+from hf_transfer.tasks import task_of_kind
 
 PAIRS = [{"text": f"one {n}", "text_pair": f"two {n}", "label": n % 2} for n in range(6)]
 
@@ -56,3 +58,16 @@ def test_what_holds_no_inputs_is_an_error(pairs, tmp_path):
     (tmp_path / "rows.jsonl").write_text('{"other": 1}\n{"other": 2}\n')
     with pytest.raises(DataError, match="No columns"):
         opened(tmp_path / "rows.jsonl", pairs)
+
+
+def test_files_of_a_folder_are_found_from_where_one_stands(tmp_path, monkeypatch):
+    (tmp_path / "pictures").mkdir()
+    for n in range(3):
+        Image.new("RGB", (8, 8), (n, 0, 0)).save(tmp_path / "pictures" / f"{n}.png")
+    monkeypatch.chdir(tmp_path)
+    task = task_of_kind("image")
+    for name in ("pictures", "./pictures", str(tmp_path / "pictures")):
+        rows = open_unlabelled(RunConfig(dataset=name), task, task.targets[0](("a", "b"))).rows
+        assert [one["path"] for one in rows["input"][:]] == [
+            str(tmp_path / "pictures" / f"{n}.png") for n in range(3)
+        ]

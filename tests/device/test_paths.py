@@ -21,6 +21,7 @@ PATHS = {
     "lbfgs": (IMAGE, "--trainable head --head_solver lbfgs --final none"),
     "ridge": (IMAGE, "--trainable head --head_solver ridge --final none"),
     "probe": (IMAGE, "--trainable last:2 --head_start probe --final none"),
+    "probe, sgd": (IMAGE, "--trainable last:2 --head_start probe --optimizer sgd --final none"),
     "gradual": (IMAGE, "--trainable last:2 --schedule gradual --layer_decay 0.7 --final none"),
     "class weights": (IMAGE, "--trainable last:2 --class_weights balanced --label_smoothing 0.1"),
     "sgd": (IMAGE, "--trainable last:2 --optimizer sgd --final none"),
@@ -47,6 +48,7 @@ HALF = {
     "bf16, replayed": (TEXT, "--trainable last:1 --mixed_precision bf16 --final none"),
     "fp16": (IMAGE, "--trainable last:2 --mixed_precision fp16 --final none"),
 }  # fmt: skip
+BFLOAT = {"pictures": (IMAGE, 1e-5), "texts": (TEXT, 2e-3)}
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +76,9 @@ def compared(device, folder, recipe, there, here, near):
 def test_predictions_are_those_of_the_processor(path, device, made, tmp_path):
     recipe, own = PATHS[path]
     words = f"{DATA[recipe]} {SMALL} {'' if path in ('lbfgs', 'ridge') else BY_GRADIENT} {own.format(**made)}"
-    near = 2e-4 if path == "probe" else 1e-5  # a solver stops where rounding lets it
+    # From a solved head many gradients are near 0. At update 1 they agree to 3e-8, but Adam divides each by
+    # its own size, and weights part by 1e-5, 0.4 % of an update; by SGD predictions agree to 4e-7.
+    near = 2e-4 if path == "probe" else 1e-5
     compared(device, tmp_path, recipe, words, words, near)
 
 
@@ -83,3 +87,17 @@ def test_half_precision_is_near_to_single_precision(path, device, tmp_path):
     recipe, own = HALF[path]
     words = f"{DATA[recipe]} {SMALL} {BY_GRADIENT} {own}"
     compared(device, tmp_path, recipe, words, re.sub("--mixed_precision [a-z0-9]*", "", words), 0.05)
+
+
+@pytest.mark.parametrize("inputs", BFLOAT)
+def test_what_all_layers_learn_in_bfloat16_is_what_they_learn_in_it_on_the_processor(
+    inputs, device, tmp_path
+):
+    """Not what they learn in single precision, which on pictures is as far from both: up to 0.41 of a logit.
+
+    There gradients of the first update are 2 % off, and those of the second, after Adam, 24 %. For texts the
+    processor keeps other operations in single precision than other devices: gradients are 0.2 % off.
+    """
+    recipe, near = BFLOAT[inputs]
+    words = f"{DATA[recipe]} {SMALL} {BY_GRADIENT} --trainable all --mixed_precision bf16 --final none"
+    compared(device, tmp_path, recipe, words, words, near)

@@ -3,13 +3,13 @@
 from unittest.mock import patch
 
 import pytest
-from recipe_runs import BY_GRADIENT, DATA, RECIPES, SMALL, run_recipe
+from recipe_runs import BY_GRADIENT, DATA, RECIPES, SMALL, run_recipe, run_verb
 
 pytestmark = pytest.mark.device
 
 
-def waits_of_updates(module, function, recipe, words):
-    """Run a recipe; give the kinds of waits of each call of a method that makes one update."""
+def waits_of_calls(module, function, run, words):
+    """Run a recipe, or a verb; give the kinds of waits of each call of a method."""
     import importlib
 
     import sitecustomize
@@ -27,8 +27,23 @@ def waits_of_updates(module, function, recipe, words):
         return result
 
     with patch.object(kind, name, counted):
-        run_recipe(recipe, words)
+        run_verb(words) if run == "verb" else run_recipe(run, words)
     return found
+
+
+def waits_of_passes(folder, *given):
+    """The same, with nothing stored yet, 8 rows a pass, and replay however long it takes to read."""
+    import datasets
+
+    from hf_transfer.replay.batching import Batches
+    from hf_transfer.replay.replayed import Replay
+
+    datasets.config.HF_DATASETS_CACHE = folder
+    with (
+        patch.object(Batches, "rows_a_pass", 8),
+        patch.object(Replay, "_not_worth", lambda *_: None),
+    ):
+        return waits_of_calls(*given)
 
 
 LOOP = ("hf_transfer.training.loop", "Loop._update")
@@ -47,7 +62,23 @@ HEADS = ("hf_transfer.training.heads.program", "Program._update")
 def test_an_update_seldom_waits(method, recipe, own, most, device, tmp_path):
     words = f"{DATA[recipe]} {SMALL} {BY_GRADIENT} {own} --final none --output_dir {tmp_path}/run".split()
     file = str(RECIPES / f"{recipe}.py")
-    updates = device.call(waits_of_updates, *method, file, words).checked()
+    updates = device.call(waits_of_calls, *method, file, words).checked()
     assert len(updates) > 2
     for waits in updates[1:]:  # the first also moves what stays on the device
         assert sum(waits.values()) <= most, waits
+
+
+def test_the_output_of_frozen_layers_is_stored_with_one_wait_for_many_batches(device, tmp_path):
+    words = f"{DATA['image_classification']} {SMALL} {BY_GRADIENT} --trainable last:1 --final none".split()
+    fill = ("hf_transfer.replay.stores", "Stores._fill", str(RECIPES / "image_classification.py"))
+    words += ["--output_dir", str(tmp_path / "run")]
+    (waits,) = device.call(waits_of_passes, str(tmp_path / "cache"), *fill, words).checked()
+    assert waits == {"wait:synchronize": 1}  # for 5 batches
+
+
+def test_features_of_all_groups_take_one_wait_a_batch(device, tmp_path):
+    words = f"rank builtin:digits_5to9 builtin:digits-resnet {SMALL} --learning_curve false".split()
+    words += ["--output_dir", str(tmp_path / "rank")]
+    made = ("hf_transfer.replay.features.stored", "StoredFeatures._made", "verb")
+    for waits in device.call(waits_of_passes, str(tmp_path / "cache"), *made, words).checked():
+        assert waits == {"wait:copy to the host": 5}  # a batch, and not a group, each

@@ -1,7 +1,14 @@
 import pytest
 import torch
 
-from hf_transfer.machine.devices import arithmetic_of, fuses_updates, has_doubles, on_processor, seeded
+from hf_transfer.machine.devices import (
+    arithmetic_of,
+    fuses_updates,
+    has_doubles,
+    moved,
+    on_processor,
+    seeded,
+)
 
 PROCESSOR = torch.device("cpu")
 
@@ -51,3 +58,17 @@ def test_draws_go_on_after_a_block_with_a_seed_of_its_own(kind, named, monkeypat
 def test_only_apples_has_no_doubles():
     assert has_doubles(PROCESSOR)
     assert not has_doubles(torch.device("mps"))
+
+
+def test_weights_that_are_shared_stay_so_where_a_move_makes_other_parameters():
+    parts = torch.nn.ModuleDict({name: torch.nn.Linear(2, 2) for name in "abc"})
+    parts["b"].weight = parts["a"].weight
+    before = torch.__future__.get_overwrite_module_params_on_conversion()
+    torch.__future__.set_overwrite_module_params_on_conversion(True)  # as on an NPU
+    try:
+        there = moved(parts, torch.device("cpu"))
+    finally:
+        torch.__future__.set_overwrite_module_params_on_conversion(before)
+    assert there["a"].weight is there["b"].weight
+    assert there["a"].weight is not there["c"].weight
+    assert len(list(there.parameters())) == 5

@@ -2,17 +2,19 @@ import errno
 import os
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
 from safetensors import SafetensorError
 
-from hf_transfer.errors import DiskFullError
+from hf_transfer.errors import ConfigError, DiskFullError
 from hf_transfer.machine import files
 from hf_transfer.machine.files import (
     check_room,
     enough_disk,
     load_table,
+    make_folder,
     new_folder,
     remove_stale,
     temporary,
@@ -76,6 +78,7 @@ def test_files_of_which_one_does_not_fit_are_all_left_as_they_were(tmp_path, mon
         OSError(errno.EDQUOT, "Disk quota exceeded"),
         SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
         RuntimeError("[enforce fail at inline_container.cc:671] . unexpected pos 64 vs 0"),
+        Exception("No space left on device (os error 28)"),  # that of tokenizers
     ],
     ids=lambda error: type(error).__name__,
 )
@@ -145,3 +148,27 @@ def test_room_is_looked_for_before_the_folder_is_there(tmp_path):
     check_room(tmp_path / "a" / "b", 1)
     with pytest.raises(DiskFullError, match=r"1000000000\.0 GB needed"):
         check_room(tmp_path / "a" / "b", 10**18)
+
+
+def test_a_file_system_without_a_size_is_not_full(tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(total=0, free=0))
+    check_room(tmp_path, 10**18)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(total=10, free=0))
+    with pytest.raises(DiskFullError, match="0 bytes free"):
+        check_room(tmp_path, 1)
+
+
+def test_a_folder_is_made_with_its_parents_or_it_is_said_why_not(tmp_path, monkeypatch):
+    for _ in range(2):
+        make_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"^place='.*file' cannot be made \(File exists\)\. Give another"):
+        make_folder(tmp_path / "file", "place")
+
+    def full(*_args, **_how):
+        raise FULL
+
+    monkeypatch.setattr("pathlib.Path.mkdir", full)
+    with pytest.raises(DiskFullError, match="Not enough room"):
+        make_folder(tmp_path / "c")

@@ -99,7 +99,7 @@ def test_space_that_cannot_be_taken_is_looked_for(tmp_path, monkeypatch):
     (tmp_path / "a").write_bytes(b"1234")
     monkeypatch.delattr(os, "posix_fallocate", raising=False)
     reserve(tmp_path / "a")
-    monkeypatch.setattr(files.shutil, "disk_usage", lambda _: SimpleNamespace(free=3))
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda _: SimpleNamespace(total=10**18, free=3))
     with pytest.raises(DiskFullError, match="4 bytes needed"):
         reserve(tmp_path / "a")
 

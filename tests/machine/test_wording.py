@@ -7,10 +7,12 @@ from hf_transfer.machine.wording import (
     duration,
     fold_key,
     fold_name,
+    inline,
     number,
     plus_minus,
     probability,
     size_words,
+    some,
 )
 
 
@@ -68,3 +70,9 @@ def test_people_count_folds_from_1_and_name_the_repeat_where_there_are_several(
 
 def test_files_count_folds_from_0():
     assert fold_key(0, 3) == "r0f3"
+
+
+def test_names_of_data_stay_on_their_line() -> None:
+    assert inline("one\ntwo\x1b[31m") == "one\\ntwo\\u001b[31m"
+    assert inline("plain") == "plain"
+    assert some(["a\nb", 3]) == "rows a\\nb, 3"

@@ -1,6 +1,7 @@
 """Other labelled rows in every training part: their effect is tested, copies of held-out rows left out."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from small_runs import edit, make_run, plain_config, wrong
 from hf_transfer import RunConfig, open_dataset
 from hf_transfer.errors import ConfigError, DataError
 from hf_transfer.report.card.card import card_text
+from hf_transfer.report.compare import compare_runs, open_runs
 from hf_transfer.runs.added import class_changes, group_changes, losing_words
 from hf_transfer.runs.results import read_results
 from hf_transfer.runs.run_folder import RunFolder
@@ -51,7 +53,8 @@ def test_rows_with_the_wrong_labels_hurt_and_the_classes_that_lose_are_named(run
     assert len(swapped.losing) >= 3
     assert any(one.p_loses < 0.05 for one in swapped.losing)
     assert f"{len(swapped.losing)} of 5 classes lose" in losing_words(swapped)
-    assert "Beyond chance: " in losing_words(swapped)
+    assert "Beyond chance: '" in losing_words(swapped)
+    assert all(f"{one.label!r} (" in losing_words(swapped) for one in swapped.losing)
     assert alike.verdict != "hurts"
 
 
@@ -66,6 +69,32 @@ def test_nothing_of_the_run_changes_by_it(run, tmp_path):
     other = make_run("pictures", tmp_path, card=False, **OWN)
     assert (run / "predictions.parquet").read_bytes() == (other / "predictions.parquet").read_bytes()
     assert read_results(other).added_sources == []
+
+
+def test_compare_tells_it_of_the_run_that_tested_it(run, tmp_path):
+    without = Path(shutil.copytree(run, tmp_path / "without"))
+    edit(without, lambda values: values.update(added_sources=[]))
+    found = compare_runs(open_runs([without, run]))
+    said = found.to_text()
+    assert "without and pictures have the same accuracy on every fold" in said
+    (line,) = [line for line in said.splitlines() if "from swapped help?" in line]
+    assert line.startswith(
+        "pictures: Do more rows from swapped help? no, they hurt: negative transfer. 60 rows"
+    )
+    assert " of 5 classes lose: " in line
+    assert "The scores of the runs themselves are without the rows that --add_source names" in said
+    told = found.to_dict()["added_sources"]["pictures"]
+    assert [one["verdict"] for one in told] == [one.verdict for one in read_results(run).added_sources]
+    assert "--add_source" not in compare_runs(open_runs([without])).to_text()
+
+
+def test_all_tests_of_the_compared_runs_are_one_family(run, tmp_path):
+    again = Path(shutil.copytree(run, tmp_path / "again"))
+    own = read_results(run).added_sources[0].pair
+    both = compare_runs(open_runs([run, again])).added
+    assert [one.pair.p_adjusted for one in both["again"]] == [one.pair.p_adjusted for one in both["pictures"]]
+    assert own.p < own.p_adjusted == pytest.approx(2 * own.p)
+    assert both["again"][0].pair.p_adjusted == pytest.approx(4 * own.p)
 
 
 def test_card_and_summary_tell_it(run):

@@ -10,7 +10,7 @@ from hf_transfer.errors import ConfigError
 from hf_transfer.report.card.card import card_text
 from hf_transfer.runs.results import read_results
 from hf_transfer.runs.summary import summary_text
-from hf_transfer.runs.wise import ENDS, START, TUNED
+from hf_transfer.runs.wise import ENDS, FOLDERS, START, TUNED
 from hf_transfer.study.fold_runner import FoldRunner
 from hf_transfer.verify.verify_run import verify_run
 
@@ -60,13 +60,13 @@ def test_the_share_is_chosen_by_training_rows_alone(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("share", "end"), [("1", TUNED), ("0", START)])
 def test_at_an_end_the_predictions_are_those_of_the_end_to_the_bit(run, tmp_path, share, end):
     other = train(tmp_path / "a", wise=share)
-    assert rows(other) == rows(other, ENDS[end]) == rows(run, ENDS[end])
+    assert rows(other) == rows(other, FOLDERS[ENDS[end]]) == rows(run, FOLDERS[ENDS[end]])
     assert all(fold.wise.tried == [] for fold in read_results(other).folds)
 
 
 def test_plain_fine_tuning_is_the_run_without_it(run, tmp_path):
     other = train(tmp_path / "a", head_start="probe")
-    assert rows(other) == rows(run, ENDS[TUNED])
+    assert rows(other) == rows(run, FOLDERS[1])
     assert read_results(other).wise is None
 
 

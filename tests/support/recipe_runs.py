@@ -55,11 +55,15 @@ def run_recipe(recipe, words):
 
 
 def run_verb(words):
-    """Run a verb without dropout; give what it prints as JSON."""
+    """Run a verb without dropout, and without a card; give what it prints as JSON."""
     from hf_transfer.cli.main import main
 
     printed = io.StringIO()
-    with without_dropout(), redirect_stdout(printed):
+    with (
+        without_dropout(),
+        redirect_stdout(printed),
+        patch("hf_transfer.report.publish.publish", lambda *_, **__: None),
+    ):
         assert main([*words, "--json"]) == 0
     return json.loads(printed.getvalue())
 

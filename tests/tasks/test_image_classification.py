@@ -9,6 +9,7 @@ from PIL import Image
 from torch.nn import functional
 from transformers import (
     AutoImageProcessor,
+    CLIPImageProcessor,
     ConvNextImageProcessor,
     ResNetConfig,
     ResNetForImageClassification,
@@ -19,6 +20,7 @@ from transformers import (
 
 import hf_transfer
 from hf_transfer import ImageClassification, RunConfig
+from hf_transfer.errors import ModelError
 from hf_transfer.replay.batching import as_rows
 from hf_transfer.tasks.inputs.picture_processor import augment
 
@@ -101,3 +103,13 @@ def test_pictures_change_only_in_training():
     assert not torch.equal(plain, changed[0])
     assert torch.equal(*changed)
     assert batch["pixel_values"].dtype == torch.uint8  # and as it was, for the next epoch
+
+
+def test_pictures_that_the_processor_leaves_of_different_sizes_are_told(tmp_path):
+    config = ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1])
+    config.save_pretrained(tmp_path)
+    CLIPImageProcessor(size={"shortest_edge": 32}, do_center_crop=False).save_pretrained(tmp_path)
+    task = ImageClassification(RunConfig(base_model=str(tmp_path)), ["a", "b"])
+    encoded = as_rows(task.encode({"input": [png(p) for p in pictures()], "label": [0, 1, 0]}, [0, 1, 2]))
+    with pytest.raises(ModelError, match=r"gives pictures of different sizes.*fixed 'size' or 'crop_size'"):
+        task.collate(encoded)

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from accelerate.utils import AutocastKwargs
 from small_runs import plain_config
 
-from hf_transfer import SequenceClassification, open_dataset
+from hf_transfer import RunConfig, SequenceClassification, open_dataset
 from hf_transfer.errors import ShortOfMemoryError
 from hf_transfer.replay.encoding import encode_rows
 from hf_transfer.replay.replayed import Replay
@@ -160,3 +160,8 @@ def test_memory_that_ends_within_a_pass_leaves_no_trace_in_the_update(made, monk
     found = fit(made(half=half), ROWS)
     assert torch.equal(weights(found), wanted)
     assert (calls.count(8), len(found.notes)) == (1, 1)
+
+
+def test_each_training_of_a_process_has_its_own_precision():
+    made = [make_accelerator(RunConfig(mixed_precision=one)) for one in ("bf16", None, "bf16", "no")]
+    assert [one.mixed_precision for one in made] == ["bf16", "no", "bf16", "no"]

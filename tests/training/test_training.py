@@ -6,7 +6,7 @@ import pytest
 import torch
 from small_runs import plain_config
 
-from hf_transfer import SequenceClassification, open_dataset
+from hf_transfer import ImageClassification, SequenceClassification, open_dataset
 from hf_transfer.errors import RunError, ShortOfMemoryError
 from hf_transfer.layers.phases import plan_phases
 from hf_transfer.replay.encoding import encode_rows
@@ -77,7 +77,7 @@ def test_smaller_steps_do_not_change_the_update(reviews):
         return fit(made, ROWS)
 
     whole, parts = no_dropout(), no_dropout(per_device_batch_size=3)
-    assert len(shares(ROWS[:8], job(reviews).workers, 3)) == 3
+    assert len(shares(ROWS[:8], job(reviews).workers, 3, 1)) == 3
     assert torch.allclose(weights(whole), weights(parts), atol=1e-4)
     assert not torch.allclose(weights(whole), weights(no_dropout(batch_size=16)), atol=1e-4)
 
@@ -237,6 +237,31 @@ def test_when_not_even_one_row_fits_the_fold_fails_and_says_what_to_do(reviews, 
     words = r"Memory ran out at update 1 \(CUDA out of memory\. Tried.*\)\. Take smaller inputs"
     with pytest.raises(ShortOfMemoryError, match=words):
         fit(job(reviews), ROWS)
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """Jobs on pictures for a network whose last block normalises one number a channel by batches."""
+    config = plain_config(
+        base_model="builtin:digits-resnet", dataset="builtin:digits_5to9", max_rows=9, num_epochs=1,
+        batch_size=8, trainable="last:1", replay=False, output_dir=str(tmp_path_factory.mktemp("run")),
+    )  # fmt: skip
+    data, accelerator = open_dataset(config, "image"), make_accelerator(config)
+    task = ImageClassification(config, data.label_names)
+    encoded = encode_rows(task, data.rows, data.fingerprint, accelerator)
+    return lambda **settings: Job(
+        task, Replay(task, encoded, config, accelerator), replace(config, **settings), 1,
+        Workers(accelerator, together=False),
+    )  # fmt: skip
+
+
+def test_what_normalises_by_batches_is_given_no_single_row(digits, monkeypatch):
+    rows = np.arange(7)
+    fitted = fit(digits(per_device_batch_size=1), rows)  # in parts of 3, 2 and 2
+    assert torch.equal(weights(fitted), weights(fit(digits(per_device_batch_size=2), rows)))
+    short_of_memory(monkeypatch, OUT_OF_MEMORY[0], 1)
+    with pytest.raises(ShortOfMemoryError, match="Memory ran out at update 1"):
+        fit(digits(), rows)
 
 
 def test_another_error_is_not_taken_for_a_lack_of_memory(reviews, monkeypatch):

@@ -175,3 +175,17 @@ def test_verbs_of_runs_say_what_the_folder_holds(tmp_path, words, capsys):
     said = capsys.readouterr().err
     assert "only what another verb left: adapt.json. Give the folder of a run" in said
     assert f"{tmp_path / 'model'} is a plain model, which transformers loads" in said
+
+
+def test_what_is_told_of_a_model_is_never_of_another(source, negatives, tmp_path, monkeypatch):
+    """A verb that is killed while it publishes leaves no record of the model before."""
+    config = RunConfig(dataset=source, output_dir=str(tmp_path), **MODEL)
+    run_adapt(config, negatives, AdaptOptions(arms=("z-score",)))
+    assert {"adapt.json", "README.md"} <= {path.name for path in tmp_path.iterdir()}
+    monkeypatch.setattr(
+        "hf_transfer.transfer.adapt_run.save_trained", lambda *_: (_ for _ in ()).throw(SystemExit)
+    )
+    with pytest.raises(SystemExit):
+        run_adapt(config, negatives, AdaptOptions(arms=("z-score",)))
+    assert not {"adapt.json", "README.md"} & {path.name for path in tmp_path.iterdir()}
+    assert (tmp_path / "model" / "config.json").is_file()

@@ -1,17 +1,22 @@
 """Several base models for the same rows."""
 
+import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from small_runs import edit
 
 from hf_transfer import RunConfig, predict
 from hf_transfer.cli.main import main
-from hf_transfer.errors import ConfigError, DataError
+from hf_transfer.errors import ConfigError, DataError, HubError
 from hf_transfer.models.base_model import _builtin_folder
 from hf_transfer.report.page.page import write_report
 from hf_transfer.runs.combine_record import CombineRecord
+from hf_transfer.runs.hub.files import collect
 from hf_transfer.runs.reading import read_record
 from hf_transfer.runs.results import read_results
 from hf_transfer.selection.rank.benchmark import make_benchmark
@@ -20,6 +25,7 @@ from hf_transfer.transfer.combining import combine, combine_models, judge_member
 from hf_transfer.transfer.features import chosen, labelled_features
 from hf_transfer.transfer.members import in_order_of
 from hf_transfer.transfer.publishing import publish_combination
+from hf_transfer.verify.verify_run import verify_run
 
 DIGITS = {"dataset": "builtin:digits_5to9", "max_rows": 60, "num_folds": 3}
 MODELS = ["builtin:digits-resnet", _builtin_folder("builtin:digits-resnet")]  # a model and its copy
@@ -110,30 +116,95 @@ def test_the_verb_publishes_the_best_alone_and_its_card_tells(tmp_path, capsys):
     assert "Beside other base models" in write_report(tmp_path).read_text()
 
 
-@pytest.mark.slow
-def test_several_that_answer_together_are_read_by_predict(tmp_path):
-    """Their probabilities are the weighted mean of the members'."""
-    config = RunConfig(**DIGITS | QUICK, trainable="head", output_dir=str(tmp_path))
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    """Two models that answer together, and what was judged of them."""
+    config = RunConfig(**DIGITS | QUICK, trainable="head", output_dir=str(tmp_path_factory.mktemp("joined")))
     record = combine_models(config, MODELS, "mean", num_repeats=1)
-    weights = [0.25, 0.75]
-    publish_combination(config, replace(record, final_weights=weights), judge_only=False)
-    assert not (tmp_path / "results.json").exists()
+    record = replace(record, final_weights=[0.25, 0.75])
+    publish_combination(config, record, judge_only=False)
+    return config, record
+
+
+@pytest.fixture
+def copied(together, tmp_path):
+    """A copy of these that may be spoiled, and a picture."""
+    config, record = together
+    folder = shutil.copytree(config.output_dir, tmp_path / "run")
     picture = tmp_path / "five.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (8, 8), np.uint8)).save(picture)
-    (answer,) = predict(tmp_path, str(picture), all_probabilities=True)
+    return replace(config, output_dir=str(folder)), record, str(picture)
+
+
+def test_several_that_answer_together_are_read_by_predict(copied):
+    """Their probabilities are the weighted mean of the members'."""
+    config, record, picture = copied
+    folder = Path(config.output_dir)
+    assert not (folder / "results.json").exists()
+    (answer,) = predict(folder, picture, all_probabilities=True)
     parts = [
-        predict(tmp_path / "members" / str(place), str(picture), all_probabilities=True)[0]["probabilities"]
+        predict(folder / "members" / str(place), picture, all_probabilities=True)[0]["probabilities"]
         for place in (0, 1)
     ]
     for name, share in answer["probabilities"].items():
-        wanted = sum(weight * one[name] for weight, one in zip(weights, parts, strict=True))
+        wanted = sum(weight * one[name] for weight, one in zip((0.25, 0.75), parts, strict=True))
         assert share == pytest.approx(wanted, abs=1e-5)
-    (tmp_path / "results.json").write_text("{}")
+    (folder / "results.json").write_text("{}")
     with pytest.raises(ConfigError, match="holds the run of one model, and several are to be published"):
-        publish_combination(config, replace(record, final_weights=weights), judge_only=False)
-    (tmp_path / "results.json").unlink()
+        publish_combination(config, record, judge_only=False)
+    (folder / "results.json").unlink()
     with pytest.raises(ConfigError, match="one of several models that answer together"):
-        predict(tmp_path, str(picture), threshold="f1")
+        predict(folder, picture, threshold="f1")
+
+
+def test_a_member_that_became_another_is_refused(copied):
+    config, _, picture = copied
+    folder = Path(config.output_dir)
+    first, second = folder / "members" / "0", folder / "members" / "1"
+    names = json.loads((first / "results.json").read_text())["label_names"]
+    edit(first, lambda values: values.update(label_names=names[::-1]))
+    with pytest.raises(ConfigError, match=r"members.0 is a run for \['9', .*run weighs one for \['5', '6'"):
+        predict(folder, picture)
+    shutil.rmtree(first)
+    shutil.copytree(second, first)
+    with pytest.raises(
+        ConfigError, match=r"0 is a run of .*, and .* weighs one of builtin:digits-resnet: what"
+    ):
+        predict(folder, picture)
+    shutil.rmtree(first)
+    with pytest.raises(ConfigError, match=r"members.0.results\.json does not exist"):
+        predict(folder, picture)
+    edit(folder, lambda values: values.update(final_weights=[0.2, 0.3, 0.5]), "combine.json")
+    with pytest.raises(ConfigError, match=r"combine\.json has 3 weights of 2 members"):
+        predict(folder, picture)
+
+
+def test_weights_and_members_are_never_of_different_combinations(copied, monkeypatch):
+    """Neither a combination that is only judged, nor one that is killed before it is whole, leaves both."""
+    config, record, picture = copied
+    with pytest.raises(
+        ConfigError, match=r"answer together by the weights in its combine\.json, which judge_"
+    ):
+        publish_combination(config, record, judge_only=True)
+    monkeypatch.setattr("hf_transfer.transfer.publishing._run", lambda *_: (_ for _ in ()).throw(SystemExit))
+    with pytest.raises(SystemExit):
+        publish_combination(config, replace(record, final_weights=[0.9, 0.1]), judge_only=False)
+    with pytest.raises(ConfigError, match="holds no finished run"):
+        predict(config.output_dir, picture)
+
+
+def test_verify_and_push_name_the_members(copied):
+    folder = copied[0].output_dir
+    with pytest.raises(
+        ConfigError, match=r"combine\.json.*Its members are runs of their own, such as .*members.0"
+    ):
+        verify_run(folder)
+    with pytest.raises(
+        HubError, match=r"not a finished run\. Its members are: push .*members.0 and the others"
+    ):
+        collect(Path(folder))
+    assert {"README.md", "model.safetensors"} <= collect(Path(folder) / "members" / "0").keys()
+    assert all(check.state != "wrong" for check in verify_run(Path(folder) / "members" / "0"))
 
 
 def test_judging_alone_leaves_no_run(tmp_path):

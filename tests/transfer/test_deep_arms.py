@@ -160,6 +160,7 @@ def test_what_passes_is_published_as_a_plain_model(folders, domains, tmp_path, c
     assert (record.trained.trainable, record.trained.num_epochs) == ("last:1", 1)
     assert record.reload.problem is None
     assert "(last:1): source, mcc; 1 epoch" in adapt_text(record)
+    assert not (tmp_path / "run" / "arms").exists()  # which were kept until all were trained
 
 
 def test_the_published_model_is_the_one_that_was_judged(folders, domains, tmp_path):
@@ -212,3 +213,25 @@ def test_the_gate_says_what_is_true_of_the_other_rows(change, opens, tmp_path):
     right = {name: (found.classes[name] == both.target.labels)[others].mean() for name in found.names}
     assert found.gate.opened_for == ("dann" if opens else None)
     assert (right["dann"] > right[SOURCE] + 0.05) == opens
+
+
+def test_arms_that_were_trained_are_taken_up_by_the_next_start(domains, tmp_path, monkeypatch, capsys):
+    def training(num_rows=60):
+        return DeepTraining(domains.source, domains.target, np.arange(num_rows), tmp_path / "arms")
+
+    found = training().tuned([SOURCE, "mcc"])
+    trained = []
+    plain = DeepTraining._trained
+    monkeypatch.setattr(DeepTraining, "_trained", lambda *all: trained.append(all[1]) or plain(*all))
+    again = training().tuned([SOURCE, "mcc"])
+    assert trained == []
+    for name, one in found.items():
+        assert same(weights(one), weights(again[name]))
+        assert (one.outputs == again[name].outputs).all()
+    file = tmp_path / "arms" / "mcc.safetensors"
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    assert same(weights(found["mcc"]), weights(training().tuned(["mcc"])["mcc"]))
+    assert trained == ["mcc"]
+    assert f"Arm mcc is trained again: {file} is damaged." in capsys.readouterr().err
+    training(num_rows=40).tuned(["mcc"])  # of other rows
+    assert trained == ["mcc", "mcc"]

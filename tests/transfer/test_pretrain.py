@@ -3,10 +3,14 @@
 import csv
 import json
 import signal
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
+from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
 import hf_transfer.transfer.pretrain_loop as loop
 from hf_transfer import RunConfig, cross_validate, open_dataset, pretrain, rank_models
@@ -17,6 +21,7 @@ from hf_transfer.runs.pretrain_record import PretrainRecord
 from hf_transfer.runs.reading import read_record
 from hf_transfer.training.workers import make_accelerator
 from hf_transfer.transfer.features import labelled_features
+from hf_transfer.transfer.pretrain import OBJECTIVES
 from hf_transfer.transfer.text_objectives import MaskedWords
 
 NOUNS, VERBS = ("film", "actor", "scene", "plot", "cable"), ("saw", "liked", "knew", "missed")
@@ -69,10 +74,35 @@ def test_the_loss_falls_and_the_folder_says_what_it_has_seen(made):
     assert "--base_model" in (folder / "README.md").read_text()
 
 
-@pytest.mark.parametrize("objective", ["masked-words", "same-texts"])
-def test_a_stopped_training_goes_on_bit_for_bit(objective, pool, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def picture_pool(tmp_path_factory):
+    folder, random = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    for n in range(40):
+        Image.fromarray(random.integers(0, 256, (32, 32, 3), np.uint8)).save(folder / f"{n}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def vit(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("vit")
+    config = ViTConfig(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, image_size=32,
+        patch_size=8, hidden_dropout_prob=0.1,
+    )  # fmt: skip
+    ViTForImageClassification(config).save_pretrained(folder)
+    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("objective", list(OBJECTIVES))
+def test_a_stopped_training_goes_on_bit_for_bit(objective, pool, picture_pool, vit, tmp_path, monkeypatch):
+    pictures = objective.endswith("pictures")
+    given = {"base_model": str(vit), "augmentation": "crop-flip", "max_length": None} if pictures else {}
+
     def learn(name):
-        pretrain(pool, output_dir=str(tmp_path / name), num_epochs=2, objective=objective, **SMALL)
+        rows = picture_pool if pictures else pool
+        settings = SMALL | given | {"objective": objective, "num_epochs": 2}
+        pretrain(rows, output_dir=str(tmp_path / name), **settings)
         return load_file(tmp_path / name / "model.safetensors")
 
     whole = learn("whole")
@@ -86,12 +116,46 @@ def test_a_stopped_training_goes_on_bit_for_bit(objective, pool, tmp_path, monke
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
+def test_a_model_is_never_there_without_its_record(pool, made, tmp_path, monkeypatch):
+    def replace(self, target, whole=Path.replace):
+        if self.parent.name == ".model" and self.name == "config.json":
+            raise KeyboardInterrupt
+        return whole(self, target)
+
+    given = SMALL | {"output_dir": str(tmp_path), "num_epochs": 2}
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", replace)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(pool, **given)
+    assert (tmp_path / "pretrain.json").is_file()
+    assert not (tmp_path / "config.json").exists()
+    (tmp_path / "..model.999999999.tmp").mkdir()
+    pretrain(pool, **given)
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in made[1].iterdir()}
+    whole, again = (load_file(folder / "model.safetensors") for folder in (made[1], tmp_path))
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+
+
 def test_a_finished_folder_is_read_and_another_training_is_refused(made, pool, monkeypatch):
     record, folder = made
     monkeypatch.setattr(loop.PretrainLoop, "run", None)
     assert pretrain(pool, output_dir=str(folder), num_epochs=2, **SMALL) == record
     with pytest.raises(ConfigError, match="holds another pretrained model"):
         pretrain(pool, output_dir=str(folder), num_epochs=3, **SMALL)
+
+
+def test_a_finished_folder_is_probed_later_without_another_training(pool, tmp_path, monkeypatch):
+    texts = [f"They {verb} a {noun} {n}" for n in range(2) for noun in NOUNS for verb in VERBS]
+    probes = [str(labelled(tmp_path / name, texts[start:])) for name, start in (("a.csv", 0), ("b.csv", 4))]
+    given = {"output_dir": str(tmp_path / "m"), "num_epochs": 1, "num_folds": 3, "num_repeats": 1, **SMALL}
+    trained = pretrain(pool, **given)
+    monkeypatch.setattr(loop.PretrainLoop, "run", None)
+    first = pretrain(pool, probe=probes[0], **given)
+    assert (first.probe.dataset, first.losses, trained.verdict) == ("a.csv", trained.losses, "not probed")
+    assert first.verdict != "not probed"
+    assert pretrain(pool, **given) == pretrain(pool, probe=probes[0], **given) == first
+    assert pretrain(pool, probe=probes[1], **given).probe.dataset == "b.csv"
+    assert pretrain(pool, probe=probes[1], **given | {"num_folds": 4}).probe.num_folds == 4
 
 
 def test_a_folder_of_other_files_is_left_alone(pool, tmp_path):
@@ -203,12 +267,25 @@ def test_the_verb_prints_the_record_without_digests(pool, tmp_path, capsys):
         ({"objective": "masked-pictures"}, ConfigError, "not for texts. Take masked-words or same-texts"),
         ({"kind": "audio"}, ConfigError, "nothing to pretrain for --kind audio. Give image or text"),
         ({"minutes": 0}, ConfigError, "--minutes 0 is no time"),
+        ({"objective": "same-texts", "batch_size": 1}, ConfigError, "batch_size=1: same-texts compares"),
+        ({"objective": "same-pictures"}, ConfigError, "not for texts. Take masked-words or same-texts"),
         ({"base_model": "builtin:digits-resnet"}, ModelError, "digits-resnet"),
     ],
 )
 def test_what_cannot_be_done_is_told(settings, error, message, pool, tmp_path):
     with pytest.raises(error, match=message):
         pretrain(pool, output_dir=str(tmp_path / "m"), **SMALL | settings)
+
+
+def test_texts_of_another_script_among_others_teach_nothing_and_alone_are_refused(tmp_path):
+    foreign = ["漢字" * n for n in range(1, 31)]  # each a token that the tokenizer has for all it lacks
+    (tmp_path / "foreign.txt").write_text("\n".join(foreign), encoding="utf-8")
+    (tmp_path / "mixed.txt").write_text("\n".join([*foreign, *LINES]), encoding="utf-8")
+    settings = SMALL | {"num_epochs": 1, "batch_size": 2}
+    with pytest.raises(DataError, match="masked-words finds nothing to learn in rows"):
+        pretrain(tmp_path / "foreign.txt", output_dir=str(tmp_path / "m"), **settings)
+    record = pretrain(tmp_path / "mixed.txt", output_dir=str(tmp_path / "n"), **settings)
+    assert np.isfinite(record.losses[-1].train_loss)
 
 
 def test_too_few_rows_are_told(tmp_path):

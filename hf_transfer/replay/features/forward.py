@@ -175,7 +175,10 @@ class _LayerPass(FeaturePass):
     def run(self, positions: Positions) -> dict[str, NDArray[np.float32]]:
         """Features (m, d) of each group for some encoded rows."""
         found, batch = self._outputs(positions)
-        return {name: self.pool(output, batch).float().cpu().numpy() for name, output in found.items()}
+        pooled = {name: self.pool(output, batch).float() for name, output in found.items()}
+        together = torch.cat(list(pooled.values()), 1).cpu().numpy()  # a copy for each would wait for each
+        ends = np.cumsum([table.shape[1] for table in pooled.values()])
+        return dict(zip(pooled, np.split(together, ends[:-1], axis=1), strict=True))
 
     @torch.inference_mode()
     def _outputs(self, positions: Positions) -> tuple[dict[str, Output], Batch]:

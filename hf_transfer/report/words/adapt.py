@@ -110,9 +110,10 @@ def verdict_words(record: AdaptRecord) -> str:
             else "The arms had not seen these rows."
         )
     if record.classes_without_label:
+        without = ", ".join(map(repr, record.classes_without_label))
         parts.append(
-            f"No labelled row is of {', '.join(record.classes_without_label)}. Where the target lacks "
-            "classes, arms without labels often harm."
+            f"No labelled row is of {without}. Where the target lacks classes, arms without labels often "
+            "harm."
         )
     if record.domain_column is not None:
         parts.append(
@@ -160,7 +161,7 @@ def card_text(record: AdaptRecord) -> str:
 
 ![Accuracy of each arm on labelled rows of the target](adapt.png)
 
-Labels: {", ".join(record.label_names)}. Made with {KIT} {record.kit_version}.
+Labels: {", ".join(map(repr, record.label_names))}. Made with {KIT} {record.kit_version}.
 """
     return join_card({key: value for key, value in header.items() if value}, body)
 

@@ -14,10 +14,13 @@ _ANSWERS = {"helps": "yes", "hurts": "no, they hurt: negative transfer", "can't 
 
 def added(results: Results) -> list[Verdict]:
     """Say for each other data set whether its rows help in training."""
-    return [
-        Verdict("added-source", f"Do more rows from {local_name(one.name)} help?", *_answer(results, one))
-        for one in results.added_sources
-    ]
+    return [source_verdict(results, one) for one in results.added_sources]
+
+
+def source_verdict(results: Results, one: AddedSource) -> Verdict:
+    """Say whether the rows of one data set help in training."""
+    question = f"Do more rows from {local_name(one.name)} help?"
+    return Verdict("added-source", question, *_answer(results, one))
 
 
 def _answer(results: Results, found: AddedSource) -> tuple[str, str]:

@@ -29,6 +29,7 @@ def _answer(results: Results, found: WiseTest) -> tuple[str, str]:
         f"{means[TUNED]}, their average {means[AVERAGED]}.",
         f"{tested[0].upper()}{tested[1:]}",
         f"{shares[0].upper()}{shares[1:]}, {how}.",
-        "All of it is on rows like those it learned from: what averaging keeps shows on other data.",
+        "All of it is on rows like those it learned from: what averaging keeps shows on other data, by "
+        "hf-transfer score RUN DATA --wise_curve.",
     )
     return answer, " ".join(words)

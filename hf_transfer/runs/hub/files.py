@@ -154,7 +154,9 @@ def _is_of_these_weights(export: Path, run: Path) -> bool:
 
 def _missing(run: Path, files: Mapping[str, Path]) -> Iterator[str]:
     if "results.json" not in files:
-        yield f"{run.absolute()} holds no results.json, so it is not a finished run."
+        members = sorted(path.parent.name for path in run.glob("members/*/results.json"))
+        each = f" Its members are: push {run / 'members' / members[0]} and the others." if members else ""
+        yield f"{run.absolute()} holds no results.json, so it is not a finished run.{each}"
         return
     if "README.md" not in files:
         yield f"{run} holds no README.md. Write it with: hf-transfer card {shlex.quote(str(run))}"

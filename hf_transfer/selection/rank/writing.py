@@ -7,7 +7,7 @@ from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.config.run_config import RunConfig
-from hf_transfer.machine.files import write_json
+from hf_transfer.machine.files import make_folder, write_json
 from hf_transfer.report.card.card import update_card
 from hf_transfer.runs.schema import to_json
 from hf_transfer.selection.rank.ranking import Ranking, rank_models
@@ -37,20 +37,21 @@ def rank(
         TransferError: As `rank_models` does.
     """
     config = RunConfig(dataset=str(dataset), output_dir="runs/rank").changed(settings)
-    found = rank_models(config, models, kind=kind, num_repeats=num_repeats, priors=priors)
-    write_beside(found, Path(config.output_dir))
-    return found
+    return run_ranking(config, models, kind=kind, num_repeats=num_repeats, priors=priors)[0]
 
 
-def write_beside(ranking: Ranking, folder: Path) -> dict[str, Any]:
-    """Do what `write_ranking` does, and write the card again, if a run is there that has one."""
-    value = write_ranking(ranking, folder)
+def run_ranking(config: RunConfig, models: Sequence[str], **options: Any) -> tuple[Ranking, dict[str, Any]]:
+    """The same from settings that are read already; gives the content of rank.json too."""
+    folder = Path(config.output_dir)
+    make_folder(folder)
+    found = rank_models(config, models, **options)
+    value = write_ranking(found, folder)
     update_card(folder)
-    return value
+    return found, value
 
 
 def write_ranking(ranking: Ranking, folder: Path) -> dict[str, Any]:
-    """Write rank.json and depth.png into a folder; gives the content of the former."""
+    """Write rank.json and depth.png into a folder, which is there; gives the content of the former."""
     from hf_transfer.report.plots.depth import depth_plot
     from hf_transfer.report.plots.scores import save
 
@@ -58,7 +59,6 @@ def write_ranking(ranking: Ranking, folder: Path) -> dict[str, Any]:
     pairs = zip(record.candidates, ranking.candidates, strict=True)
     concluded = [replace(told, conclusion=conclusion(ranking, candidate)) for told, candidate in pairs]
     value: dict[str, Any] = to_json(replace(record, candidates=concluded, trust=TRUST))
-    folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "rank.json", value)
     save(depth_plot(record), folder / "depth.png")
     return value

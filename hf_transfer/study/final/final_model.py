@@ -19,7 +19,7 @@ from hf_transfer.layers.output import divide_logits
 from hf_transfer.layers.phases import freeze_for
 from hf_transfer.machine.devices import placed
 from hf_transfer.machine.digests import json_digest
-from hf_transfer.machine.files import write_json
+from hf_transfer.machine.files import write_files, write_json
 from hf_transfer.machine.processes import wait_for_all
 from hf_transfer.machine.wording import fold_name
 from hf_transfer.replay.batching import Positions
@@ -34,6 +34,7 @@ from hf_transfer.scores.cut_points import find_cuts
 from hf_transfer.scores.cutting import Cut
 from hf_transfer.study.experiment import Unit
 from hf_transfer.study.final.agreement import agreement, agreement_note
+from hf_transfer.study.final.ends import ends_files
 from hf_transfer.study.final.ensemble import average_outputs, logits_of
 from hf_transfer.study.final.members import keep_member, member_folder
 from hf_transfer.study.final.model_folder import (
@@ -48,11 +49,12 @@ from hf_transfer.study.final.soup import (
     check_start,
     judge_soup,
     load_members,
+    refused_words,
     renew_statistics,
 )
 from hf_transfer.study.final.untrained import UntrainedRows
 from hf_transfer.training.epochs import effective_batches, epoch_order
-from hf_transfer.training.job import Fitted
+from hf_transfer.training.job import Ends, Fitted
 from hf_transfer.training.predicting import Logits
 from hf_transfer.training.sharding import whole_model
 from hf_transfer.training.start import shared_seed
@@ -131,6 +133,7 @@ class _FinalModel:
         self.saves = study.runner.accelerator.is_main_process
         self._in_weights = False
         self._saved: Any = None
+        self._ends: Ends | None = None
 
     def made_before(self) -> tuple[Final, RowScores | None] | None:
         """Records of the same model from an earlier run, if its weights are still there."""
@@ -166,7 +169,10 @@ class _FinalModel:
         """Record how the model was made, which marks it as finished."""
         self.record_folder.mkdir(exist_ok=True)
         kept = to_json(KeptFinal(self._identity, record, test))
-        write_json(self.record_folder / DONE, with_digests(kept, {}))
+        files = ends_files(self._ends)
+        if files:
+            write_files({self.record_folder / name: content for name, content in files.items()})
+        write_json(self.record_folder / DONE, with_digests(kept, files))
         rmtree(self.record_folder / CHECKPOINT, ignore_errors=True)
         if self.experiment.config.final == "soup":
             self._drop_members()
@@ -194,6 +200,7 @@ class _FinalModel:
         everything = np.arange(len(self.experiment.uids))
         seed = derive_seed(config.seed, "final")
         fitted = self.runner.fit(everything, seed, "final model", config=config, folder=self.record_folder)
+        self._ends = fitted.ends
         self._calibrate(fitted)
         self._save(fitted)
         sealed, test = self._scores(self._logits_by(fitted))
@@ -225,7 +232,7 @@ class _FinalModel:
             record = replace(self._compared(self._record("soup", sealed), fitted), members=members)
         else:
             record, test = self.refit()
-            record = replace(record, notes=[_refused(soup_test), *record.notes])
+            record = replace(record, notes=[refused_words(soup_test), *record.notes])
             if self.saves:
                 print(record.notes[0], file=sys.stderr)
         return replace(record, soup=soup_test, start=start), test
@@ -387,14 +394,3 @@ class _FinalModel:
         """Delete the folds' models, which are not published."""
         for unit, _ in self._members:
             rmtree(self.runner.folder.unit(unit.place) / "model", ignore_errors=True)
-
-
-def _refused(soup_test: SoupTest) -> str:
-    metric = soup_test.metric
-    if soup_test.soup is None or soup_test.needed is None:
-        why = f"{metric} is not defined on the sealed rows"
-    else:
-        why = (
-            f"its {metric} on the sealed rows is {soup_test.soup:.3f}, and {soup_test.needed:.3f} was needed"
-        )
-    return f"The mean of the folds' weights is not published, as {why}; a model of all rows is (final=refit)."

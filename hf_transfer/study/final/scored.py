@@ -12,15 +12,15 @@ from hf_transfer.data.labelled import LabelledData
 from hf_transfer.data.opening import open_dataset
 from hf_transfer.data.sealing import seal_rows
 from hf_transfer.errors import DataError, TransferError
-from hf_transfer.folds.columns import read_ranks
 from hf_transfer.machine.wording import count
 from hf_transfer.runs.records import Results
-from hf_transfer.runs.scored_record import RowScore, ScoredRows
+from hf_transfer.runs.scored_record import PREDICTIONS, WISE_CURVE, RowScore, ScoredRows
 from hf_transfer.scores.over_folds import sampling_units
 from hf_transfer.scores.scorer import Scores
 from hf_transfer.scores.statistics import bootstrap_interval
+from hf_transfer.study.final.shares import SharesScored, predicted_rows
 from hf_transfer.study.final.trained import TrainedModel
-from hf_transfer.study.fold_scorer import listed, metrics_of
+from hf_transfer.study.fold_scorer import metrics_of
 from hf_transfer.tasks import task_class
 
 # Settings of the run's rows that say nothing of others.
@@ -38,16 +38,34 @@ def scoring_config(results: Results, dataset: str) -> RunConfig:
     return replace(results.config, dataset=dataset, target=target, **_OF_THE_RUN)
 
 
-def score_rows(model: TrainedModel, config: RunConfig) -> tuple[ScoredRows, pa.Table]:
-    """Score the final model on labelled rows; give the record and the predictions.
+def score_rows(
+    model: TrainedModel, config: RunConfig, *, wise_curve: bool = False
+) -> tuple[ScoredRows, dict[str, pa.Table]]:
+    """Score the final model on labelled rows; give the record, and tables of predictions by name.
 
     Args:
         model: The run's.
         config: Names the rows; see `scoring_config`.
+        wise_curve: Whether to score every share of the fine-tuned weights too.
 
     Raises:
+        ConfigError: If a curve is asked for, and the run keeps not both ends.
         DataError: If the rows cannot be used, have a label that the run has not, or were all learned from.
     """
+    shares = SharesScored(model) if wise_curve else None  # refuses before anything is read
+    data, num_seen, notes = _fresh_rows(model, config)
+    outputs = model.outputs(data.rows["input"][:], title="Scoring")
+    table = predicted_rows(data.rows, outputs, model.task.target)
+    record = _record(model, data, table, num_seen, notes)
+    if shares is None:
+        return record, {PREDICTIONS: table}
+    points, predicted = shares.score(data.rows)
+    record = replace(record, wise_curve=points, notes=[*notes, *shares.notes])
+    return record, {PREDICTIONS: table, WISE_CURVE: predicted}
+
+
+def _fresh_rows(model: TrainedModel, config: RunConfig) -> tuple[LabelledData, int | None, list[str]]:
+    """Rows that the model has not learned from, labelled as the run's; how many it has, and what to say."""
     results, task = model.results, model.task
     data = open_dataset(config, type(task) if task.input.table else task.input.name)
     labels = task.target.renumbered(data.rows["label"][:], data.label_names, data.name)
@@ -55,9 +73,8 @@ def score_rows(model: TrainedModel, config: RunConfig) -> tuple[ScoredRows, pa.T
         "label", labels, feature=type(task.target).label_type(task.label_names)
     )
     unseen, num_seen, note = _unseen(results, replace(data, rows=numbered, target=task.target))
-    rows = numbered.select(unseen)
     said = [note for note in data.notes if note not in data.fold_notes]
-    if not len(rows):
+    if not unseen:
         raise DataError(
             " ".join(
                 [
@@ -67,17 +84,7 @@ def score_rows(model: TrainedModel, config: RunConfig) -> tuple[ScoredRows, pa.T
                 ]
             )
         )
-    outputs = model.outputs(rows["input"][:], title="Scoring")
-    columns: dict[str, Any] = {
-        "row_id": rows["row_id"][:],
-        "repeat": pa.array([0] * len(rows), pa.int32()),
-        "fold": pa.array([0] * len(rows), pa.int32()),
-    }
-    columns |= {name: listed(values) for name, values in task.target.columns(rows, outputs).items()}
-    if "group" in rows.column_names:
-        columns["unit"] = read_ranks(rows["group"][:], "groups")  # as published: nobody's name
-    table = pa.table(columns)
-    return _record(model, replace(data, rows=rows), table, num_seen, [*said, *note]), table
+    return replace(data, rows=numbered.select(unseen)), num_seen, [*said, *note]
 
 
 def _record(

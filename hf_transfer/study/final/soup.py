@@ -141,3 +141,15 @@ def judge_soup(
     sign = 1 if higher_is_better else -1
     needed = mean - sign * error
     return SoupTest(metric, soup, mean, needed, sign * (soup - needed) >= -SAME)
+
+
+def refused_words(soup_test: SoupTest) -> str:
+    """Why the mean of the folds' weights is not published, in a sentence."""
+    metric = soup_test.metric
+    if soup_test.soup is None or soup_test.needed is None:
+        why = f"{metric} is not defined on the sealed rows"
+    else:
+        why = (
+            f"its {metric} on the sealed rows is {soup_test.soup:.3f}, and {soup_test.needed:.3f} was needed"
+        )
+    return f"The mean of the folds' weights is not published, as {why}; a model of all rows is (final=refit)."

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hf_transfer import _guard  # noqa: F401
 from hf_transfer.errors import ConfigError
-from hf_transfer.runs.combine_record import joined_members
+from hf_transfer.runs.combine_record import Joined, joined_members
 from hf_transfer.runs.hub.fetch import fetch_run, is_repository
 from hf_transfer.runs.reading import AGAIN, place_inside, read_json_file
 from hf_transfer.runs.records import Results
@@ -57,9 +57,10 @@ class TrainedModel:
             HubError: If the repository cannot be fetched.
         """
         run = fetch_run(str(run))[0] if is_repository(run) else Path(run)
-        if weights := joined_members(run):
-            models = [cls.open(one, trust_remote_code=trust_remote_code) for one in weights]
-            return replace(models[0], joined=tuple(zip(models, weights.values(), strict=True)))
+        if joined := joined_members(run):
+            models = [cls.open(one.run, trust_remote_code=trust_remote_code) for one in joined]
+            _check_together(run, joined, models)
+            return replace(models[0], joined=tuple(zip(models, [one.weight for one in joined], strict=True)))
         results = read_results(run)
         if results.final.path is None:
             raise ConfigError(f"{run} kept no final model (final=none). Run it again with --final refit.")
@@ -109,6 +110,26 @@ class TrainedModel:
         )
         nothing = np.zeros((0, len(task.label_names)), np.float32)  # for a sentence without words
         return [found.get(row, nothing) for row in range(len(values))]
+
+
+def _check_together(run: Path, joined: Sequence[Joined], models: Sequence[TrainedModel]) -> None:
+    """Refuse members that were changed for others: the weights are those of these models and labels.
+
+    Raises:
+        ConfigError: Naming the member.
+    """
+    for one, model in zip(joined, models, strict=True):
+        there = model.results
+        if there.config.base_model != one.base_model:
+            said, is_there = f"of {one.base_model}", f"of {there.config.base_model}"
+        elif there.label_names != models[0].results.label_names:
+            said, is_there = f"for {models[0].results.label_names}", f"for {there.label_names}"
+        else:
+            continue
+        raise ConfigError(
+            f"{one.run} is a run {is_there}, and {run} weighs one {said}: what they say together would be "
+            "wrong. Run combine again into another --output_dir."
+        )
 
 
 def _weighted(found: Sequence[tuple[Sequence[NDArray[Any]], float]]) -> list[NDArray[Any]]:

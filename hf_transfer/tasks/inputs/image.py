@@ -44,7 +44,7 @@ class Image(Input):
     marks_uncertain: ClassVar[bool] = True
     rows_at_once: ClassVar[int] = 32  # as pictures are large
     sample_model: ClassVar[str] = "digits-resnet"
-    objectives: ClassVar[tuple[str, ...]] = ("masked-pictures",)
+    objectives: ClassVar[tuple[str, ...]] = ("masked-pictures", "same-pictures")
     simple_model: ClassVar[str] = "colour histogram and 8 x 8 pixels, linear"
 
     def is_typed(self, feature: Any) -> bool:

@@ -55,7 +55,8 @@ class PictureProcessor:
         off = dict.fromkeys(("do_rescale", "do_normalize"), False)
         if hasattr(self.processor, "include_top"):  # EfficientNet's, which normalises a second time
             off["include_top"] = False
-        return list(self.processor(taken, return_tensors="pt", **off)["pixel_values"].to(torch.uint8))
+        found = self.processor(taken, **off)["pixel_values"]  # not stacked: `from_bytes` tells unequal sizes
+        return [torch.as_tensor(one).to(torch.uint8) for one in found]
 
     def read(self, pictures: Sequence[Picture]) -> list[Tensor]:
         """Decode pictures and `resize` them in parallel, as Pillow releases the lock.

@@ -3,7 +3,7 @@
 // Numbers are real, and nothing is copied: a kernel sees the device's memory through ordinary tensors over it,
 // and what it makes is handed over to the device. What a GPU refuses is refused: tensors of two devices in one
 // operation, generators of another device, more memory than there is, devices that are not there.
-// Counted are launches of kernels, copies to the device, and each place at which the host would wait.
+// Counted are launches of kernels, copies that go on by themselves, and each place at which the host would wait.
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/EmptyTensor.h>
 #include <ATen/autocast_mode.h>
@@ -451,6 +451,7 @@ at::Tensor& set_tensor(at::Tensor& self, const at::Tensor& from) {
 
 at::Tensor copy_from(const at::Tensor& from, const at::Tensor& to, bool without_waiting) {
   if (on_device(from) && on_device(to)) count_launch("copy");
+  else if (on_device(from) && without_waiting) count("copies to the host");
   else if (on_device(from)) count_wait("copy to the host");
   else if (without_waiting) count("copies to the device");
   else count_wait("copy to the device");
