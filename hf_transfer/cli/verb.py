@@ -6,7 +6,6 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hf_transfer import _guard  # noqa: F401
@@ -95,8 +94,7 @@ def read_settings(options: argparse.Namespace, defaults: "RunConfig") -> "RunCon
         defaults: What is not given.
 
     Raises:
-        ConfigError: If a setting is wrong, asks for processes or machines that the verb has no use for, or
-            names a folder that the verb cannot write to.
+        ConfigError: If a setting is wrong, or asks for processes or machines that the verb has no use for.
     """
     config, verb = defaults.from_args(defaults, options.settings), options.parser.prog.split()[-1]
     if config.engine != "here" and not (config.engine == "ray" and verb in _PLACED):
@@ -112,10 +110,6 @@ def read_settings(options: argparse.Namespace, defaults: "RunConfig") -> "RunCon
                 "recipes train. Leave it out."
             )
     refuse_launched(verb)
-    if verb in _PLACED:
-        from hf_transfer.runs.output_place import check_place
-
-        check_place(Path(config.output_dir))
     return config
 
 

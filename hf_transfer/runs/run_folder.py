@@ -35,7 +35,6 @@ from hf_transfer.machine.paths import refuse_folders_elsewhere
 from hf_transfer.machine.wording import fold_key
 from hf_transfer.runs.base_origin import LEARNED_ROWS
 from hf_transfer.runs.fold_result import Epoch, FoldResult, KeptFold
-from hf_transfer.runs.output_place import check_place
 from hf_transfer.runs.reading import read_lines, read_record
 from hf_transfer.runs.schema import to_json
 from hf_transfer.runs.unit_files import DONE, changed_files, with_digests
@@ -246,7 +245,8 @@ def check_output(config: RunConfig) -> None:
         ConfigError: Naming the settings that differ, or the run that is at work there.
     """
     path = Path(config.output_dir)
-    check_place(path)
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f"output_dir={config.output_dir!r} is a file. Give a folder.")
     if not path.is_dir() or not any(file for file in path.iterdir() if file.name != LOCK_FILE):
         return
     if not (path / "config.yaml").is_file():

@@ -620,7 +620,7 @@ CONFIGURATION = [
     Bad("a rate for a solver", nothing, READY + " --trainable head --head_solver lbfgs --lr 1e-3", SETTINGS,
         r"head_solver='lbfgs' has no rate \(weight_decay is its L2\); leave learning_rate out"),
     Bad("an output folder that is a file", file("out", "mine"), READY, SETTINGS,
-        "output_dir='out': out is a file. Give a folder"),
+        "output_dir='out' is a file. Give a folder"),
     Bad("an output folder of other files", file("out/mine.txt", "mine"), READY, SETTINGS,
         "output_dir='out' holds files that are no run's. Give an empty folder"),
     Bad("an unknown recipe", nothing, "run sentimant", SETTINGS,

@@ -117,13 +117,6 @@ def test_flags_that_do_not_go_together(flags, message, tmp_path, capsys):
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("place", ["file", "file/inside"])
-def test_a_place_that_is_no_folder_is_told_before_anything_is_opened(place, tmp_path, capsys):
-    (tmp_path / "file").touch()
-    assert main(["features", "no-such-data", "--output_dir", str(tmp_path / place)]) == 2
-    assert f"{tmp_path / 'file'} is a file. Give a folder." in capsys.readouterr().err
-
-
 def test_words_have_no_features_of_rows(tmp_path, capsys):
     words = ["features", "builtin:mentions", *DATA[2:], "--output_dir", str(tmp_path)]
     assert main(words) == 3
