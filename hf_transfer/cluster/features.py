@@ -30,7 +30,7 @@ from hf_transfer.data.opening import find_task, open_dataset
 from hf_transfer.errors import ConfigError, DataError, RunError
 from hf_transfer.machine.files import enough_disk, load_table, make_folder, sync, temporary
 from hf_transfer.machine.progress import progress_bar
-from hf_transfer.machine.wording import some
+from hf_transfer.machine.wording import count, some
 from hf_transfer.replay.encoding import encode_rows
 from hf_transfer.replay.features.output_inputs import stored_outputs
 from hf_transfer.tasks import Task, task_of_kind
@@ -170,8 +170,9 @@ class _Shards:
         """
         if number > self.num_blocks:
             raise DataError(
-                f"{self.data.name} has {len(self.data.rows):,} rows, which are {self.num_blocks} blocks of "
-                f"{_BLOCK:,}: at most as many shards, and {number} were asked for. Ask for fewer."
+                f"{self.data.name} has {count(len(self.data.rows), 'row')}, which make "
+                f"{count(self.num_blocks, 'block')} of {_BLOCK:,}: at most as many shards, and {number:,} "
+                "were asked for. Ask for fewer."
             )
         return replace(self, number=number)
 

@@ -5,6 +5,8 @@ the function that a node calls: nothing of it leaves the nodes of the cluster, a
 """
 
 import os
+import re
+import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,8 +17,10 @@ from hf_transfer.cluster.handing import Outcome, Plain
 from hf_transfer.cluster.work import work
 from hf_transfer.config.run_config import RunConfig
 from hf_transfer.errors import ConfigError
+from hf_transfer.machine.wording import count
 
 _RETRIES = 3  # times that a piece of work is placed again when its node is lost
+_ANSWER = 10  # seconds for a cluster to answer; Ray itself asks for minutes
 # What decides how libraries compute and where they look, and has to be the same on all nodes.
 _SAME = ("HF_HUB_OFFLINE", "CUBLAS_WORKSPACE_CONFIG", "MKL_CBWR", "ATEN_CPU_CAPABILITY")
 
@@ -80,10 +84,10 @@ class RayCarrier:
             places = [min(n, node.get("GPU", 0) // self.gpus) for n, node in zip(places, nodes, strict=True)]
         if any(places):
             return int(sum(places))
-        most = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
+        most = ", ".join(f"{node.get('CPU', 0):g} CPU and {node.get('GPU', 0):g} GPU" for node in nodes)
         raise ConfigError(
-            f"A piece of work needs {cpus} CPUs (a thread each) and {self.gpus:g} GPUs, and the nodes of the "
-            f"cluster have {most}. Give --num_threads or --gpus_per_unit that a node has."
+            f"A piece of work needs {cpus} CPU ({count(cpus, 'thread')}) and {self.gpus:g} GPU, and the "
+            f"nodes of the cluster have {most}. Give --num_threads or --gpus_per_unit that a node has."
         )
 
 
@@ -91,7 +95,7 @@ def _connected(config: RunConfig) -> Any:
     """Ray, connected to the cluster.
 
     Raises:
-        ConfigError: If it is not installed, or there is no cluster.
+        ConfigError: If it is not installed, there is no cluster, or the environment names another.
     """
     try:
         import ray
@@ -99,11 +103,29 @@ def _connected(config: RunConfig) -> Any:
         raise ConfigError("engine='ray' needs Ray: pip install \"hf-transfer-kit[ray]\".") from error
     if not ray.is_initialized():
         try:
+            _check_answers(config.ray_address)
             ray.init(address=config.ray_address, log_to_driver=False, configure_logging=False)
-        except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise ConfigError(
                 f"ray_address={config.ray_address!r}: no Ray cluster answers there "
                 f"({str(error).strip().splitlines()[0]}). Start one with `ray start --head` here, and `ray "
                 "start --address` on the other machines, or give the address of one."
             ) from error
     return ray
+
+
+def _check_answers(address: str) -> None:
+    """Ask whether anything listens where the cluster should be.
+
+    Raises:
+        OSError: If nothing does.
+        ConfigError: If the environment names another cluster, to which Ray would go.
+    """
+    named = os.environ.get("RAY_ADDRESS") or address
+    if address not in ("auto", named):
+        raise ConfigError(
+            f"ray_address={address!r}, and RAY_ADDRESS={named!r} in the environment, which Ray follows. "
+            "Unset RAY_ADDRESS, or give the same."
+        )
+    if found := re.fullmatch(r"(?:ray://)?\[?([^/]+?)\]?:(\d+)", named):
+        socket.create_connection((found[1], int(found[2])), timeout=_ANSWER).close()

@@ -123,7 +123,7 @@ class TrainingSettings(Group):
     def problems(self) -> list[str]:
         """Errors in numbers, in lists too."""
         problems = [
-            f"learning_rate={rate!r} must be above 0 (2e-5 is usual for BERT)."
+            f"learning_rate={rate!r} must be above 0 and below 100 (2e-5 is usual for BERT)."
             for rate in (self.learning_rate, *self.learning_rates)
             if not is_auto(rate) and not 0 < rate < 100
         ]

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
@@ -27,6 +28,23 @@ def test_one_process_drives_it(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match="from one process, and 2 were launched"):
         engine_of(RunConfig(engine="parts"))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "nowhere.invalid:6379"])
+def test_where_nothing_listens_is_told_without_ray_asking_for_minutes(address, monkeypatch):
+    def asks(**_):
+        raise AssertionError("Ray was asked")
+
+    ray = SimpleNamespace(is_initialized=lambda: False, init=asks)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(ConfigError, match=rf"ray_address='{address}': no Ray cluster answers there"):
+        engine_of(RunConfig(engine="ray", ray_address=address))
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(ConfigError, match="ray_address='auto': no Ray cluster answers there"):
+        engine_of(RunConfig(engine="ray"))
+    with pytest.raises(ConfigError, match=f"and RAY_ADDRESS='{address}' in the environment, which Ray"):
+        engine_of(RunConfig(engine="ray", ray_address="first:6379"))
 
 
 def run(config, kind="text"):

@@ -55,6 +55,7 @@ def test_flags_that_people_type_are_understood(words, name, value):
         (["--learning_rate", "nan"], "learning_rate='nan' must be a finite number"),
         (["--learning_rate", "fast"], "must be a number"),
         (["--learning_rate", "0"], "learning_rate=0.0 must be above 0"),
+        (["--learning_rate", "1e30"], r"learning_rate=1e\+30 must be above 0 and below 100"),
         (["--scheme", "tim"], "scheme='tim' is not one of auto"),
         (["--scheme", "group"], "scheme='group' needs group_by"),
         (["--gap", "3"], "gap=3 needs time_by"),
