@@ -1,6 +1,8 @@
 """The folder of a process that does pieces of work, and what it keeps from one to the next."""
 
 import atexit
+import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -8,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from hf_transfer import _guard  # noqa: F401
+from hf_transfer.machine.lock import is_alive
+
+_PREFIX = "hf-transfer-node-"
 
 
 class Desk:
-    """Where a process works.
+    """Where a process works; what ended ones left is removed, as a cluster ends its processes without notice.
 
     Attributes:
         folder: For what a piece of work writes; emptied after each.
@@ -19,7 +24,8 @@ class Desk:
     """
 
     def __init__(self) -> None:
-        self.root = Path(tempfile.mkdtemp(prefix="hf-transfer-node-"))
+        _remove_left()
+        self.root = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
         self.folder, self.models = self.root / "run", self.root / "model"
         self._kept: tuple[str, Any] | None = None
         atexit.register(shutil.rmtree, self.root, ignore_errors=True)
@@ -41,6 +47,14 @@ class Desk:
         """The bytes of all files that were written, by their paths in the folder."""
         paths = (path for path in sorted(self.folder.rglob("*")) if path.is_file())
         return {path.relative_to(self.folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def _remove_left() -> None:
+    """Remove the folders of processes of this machine that have ended."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        name = re.fullmatch(rf"{_PREFIX}(\d+)-\w+", path.name)
+        if name and not is_alive(int(name[1])):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 _DESKS: list[Desk] = []

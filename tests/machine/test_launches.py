@@ -25,7 +25,9 @@ ACCELERATE = [
     "--num_processes",
 ]
 TORCHRUN = ["torch.distributed.run", "--standalone", "--nproc_per_node"]
-HANGS = 240  # seconds after which a launch that does not end is a failure; it takes a tenth of that
+HANGS = (
+    420  # seconds after which a launch that does not end is a failure; 300 without a sign of life are none
+)
 
 pytestmark = pytest.mark.slow
 
