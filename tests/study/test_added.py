@@ -56,6 +56,9 @@ def test_rows_with_the_wrong_labels_hurt_and_the_classes_that_lose_are_named(run
     assert "Beyond chance: '" in losing_words(swapped)
     assert all(f"{one.label!r} (" in losing_words(swapped) for one in swapped.losing)
     assert alike.verdict != "hurts"
+    card = (run / "README.md").read_text()
+    assert "only with the added rows" in card
+    assert "with with" not in card
 
 
 def test_copies_of_the_runs_own_rows_are_left_out_and_counted(run):

@@ -61,13 +61,18 @@ def _evidence(pair: Pair) -> str:
         parts.append(f"{_ends(pair, pair.interval)}{_p_values(pair)}")
     if rows := pair.rows:
         parts.append(
-            f"of {count(rows.num_rows, 'row')} {rows.only_first} were right only with {pair.first}, "
-            f"{rows.only_second} only with {pair.second}, McNemar p {probability(rows.p)}"
+            f"of {count(rows.num_rows, 'row')} {rows.only_first} were right only {_with(pair.first)}, "
+            f"{rows.only_second} only {_with(pair.second)}, McNemar p {probability(rows.p)}"
         )
     if found := pair.bootstrap:
         ends = _ends(pair, found.interval) if found.interval else "undefined"
         parts.append(f"of the pooled score, by a paired bootstrap over {found.unit}s, {ends}")
     return f" ({'; '.join(parts)})" if parts else ""
+
+
+def _with(name: str) -> str:
+    """Put "with" before a name that does not begin so, as "with the added rows" does."""
+    return name if name.startswith("with ") else f"with {name}"
 
 
 def _ends(pair: Pair, ends: Interval) -> str:
