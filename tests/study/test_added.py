@@ -56,9 +56,6 @@ def test_rows_with_the_wrong_labels_hurt_and_the_classes_that_lose_are_named(run
     assert "Beyond chance: '" in losing_words(swapped)
     assert all(f"{one.label!r} (" in losing_words(swapped) for one in swapped.losing)
     assert alike.verdict != "hurts"
-    card = (run / "README.md").read_text()
-    assert "only with the added rows" in card
-    assert "with with" not in card
 
 
 def test_copies_of_the_runs_own_rows_are_left_out_and_counted(run):
@@ -85,6 +82,8 @@ def test_compare_tells_it_of_the_run_that_tested_it(run, tmp_path):
         "pictures: Do more rows from swapped help? no, they hurt: negative transfer. 60 rows"
     )
     assert " of 5 classes lose: " in line
+    assert " only with the added rows" in line
+    assert "with with" not in said
     assert "The scores of the runs themselves are without the rows that --add_source names" in said
     told = found.to_dict()["added_sources"]["pictures"]
     assert [one["verdict"] for one in told] == [one.verdict for one in read_results(run).added_sources]
