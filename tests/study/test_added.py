@@ -83,7 +83,7 @@ def test_compare_tells_it_of_the_run_that_tested_it(run, tmp_path):
     )
     assert " of 5 classes lose: " in line
     assert " only with the added rows" in line
-    assert "with with" not in said
+    assert "with with the" not in said
     assert "The scores of the runs themselves are without the rows that --add_source names" in said
     told = found.to_dict()["added_sources"]["pictures"]
     assert [one["verdict"] for one in told] == [one.verdict for one in read_results(run).added_sources]
