@@ -71,7 +71,7 @@ def test_frozen_layers_and_scores_are_computed_in_what_memory_there_is(device, t
         else:
             assert any("emory ran out" in note for note in found.value["notes"])
             assert_close(found.value, whole)
-    assert not outcomes[0]
+    assert "" in outcomes
 
 
 def starts(folder, failing):
